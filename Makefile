@@ -1,0 +1,64 @@
+# The commands of the repository; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+comma := ,
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := $(shell find runtime trainer export benchmarks cli -name '*.py' -o -name '*.[ch]' -o -name '*.onnx') \
+           pyproject.toml CMakeLists.txt README.md LICENSE
+
+.PHONY: help demo test check format model bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
+
+demo: $(VENV)/demo  ## translate a real clip with the bundled model (VIDEO=file or camera number)
+	$(BIN)/cgt demo $(VIDEO)
+
+test: $(VENV)/dev  ## run all tests against the installed wheel (ARGS=pytest arguments)
+	cd tests && ../$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev  ## formatting, lint, types, C
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p cgt.runtime -p cgt.trainer -p cgt.export -p cgt.benchmarks -p cgt.cli
+	$(BIN)/clang-tidy --quiet runtime/native/*.c -- -std=c11 -Iruntime/native
+
+format: $(VENV)/dev  ## format Python and sort imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+model: $(VENV)/dev  ## train the bundled model from CGT_DATA (an hour on two cores; resumes)
+	@test -d "$(CGT_DATA)/monet2photo" || { echo "set CGT_DATA to a folder that has monet2photo/"; exit 2; }
+	PATH="$(abspath $(BIN)):$$PATH" bash runtime/models/train.sh
+
+bench: $(VENV)/dev  ## against the loop that one would write by hand (VIDEO=file)
+	$(BIN)/python -m cgt.benchmarks.peers $(VIDEO)
+
+clean:  ## remove what make made
+	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/python:
+	$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	@touch $@
+
+# OpenCV's window support wants libGL; a machine without a screen may lack it, and then gets
+# OpenCV's headless build of the same version.
+define install
+	$(PIP) '.[$(1)]'
+	@$(BIN)/python -c 'import cv2' 2> /dev/null || { \
+	  echo "libGL is missing: taking opencv-python-headless instead of opencv-python"; \
+	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python; \
+	  $(PIP) --force-reinstall --no-deps \
+	    "opencv-python-headless==$$(sed -n 's/^opencv-python==//p' constraints.txt)"; }
+endef
+
+$(VENV)/demo: $(VENV)/python constraints.txt $(SOURCES)  # the runtime, without torch
+	$(call install,demo)
+	@touch $@
+
+$(VENV)/dev: $(VENV)/python constraints.txt $(SOURCES)
+	$(call install,demo$(comma)train$(comma)ort$(comma)dev)
+	@touch $@ $(VENV)/demo

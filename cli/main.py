@@ -1,0 +1,66 @@
+"""The `cgt` command. Each verb lives in a file of its own, imported when it is called, so that
+`cgt --help` and `cgt translate` load no torch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+from cgt.runtime.errors import CgtError, Interrupted
+
+_VERBS = {
+    "train": "Train a CycleGAN on two folders of images.",
+    "export": "Turn a checkpoint into a self-describing ONNX model.",
+    "translate": "Translate a video, a folder of images or a camera.",
+    "bench": "Measure latency and throughput of a model here.",
+    "demo": "Translate a clip with the bundled model and look at it.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"cgt.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cyclegan-toolkit", prog_name="cgt")
+def cgt() -> None:
+    """CycleGAN from training to real time."""
+
+
+def main() -> None:
+    """Run the command line; every expected failure is one line and its exit code."""
+    try:
+        cgt.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        where = f" (see {context.command_path} --help)" if context else ""
+        _fail(" ".join(error.format_message().split()) + where, error.exit_code)
+    except Interrupted as error:
+        click.secho(f"cgt: {error}", fg="yellow", err=True)
+        sys.exit(error.exit_code)
+    except CgtError as error:
+        _fail(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped", Interrupted.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.secho(f"cgt: {message}", fg="red", err=True)
+    sys.exit(code)

@@ -1,0 +1,110 @@
+"""A checkpoint's generator as a model file that says what it is and has been compared."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from cgt.runtime.artifact import KEY, Artifact, Direction
+from cgt.runtime.errors import QualityError, SinkError, UsageError
+from cgt.runtime.files import whole_file
+from cgt.trainer.checkpoint import load_checkpoint
+
+from .frames import test_frames
+from .graph import HalfPrecision, trace
+from .parity import FLOORS, Parity, compare
+from .precision import verify_precision
+
+Precision = Literal["fp32", "fp16"]
+MULTIPLE = 4  # two halvings in the generator
+
+
+def export(
+    checkpoint: str | Path,
+    output: str | Path | None = None,
+    *,
+    direction: Direction = "AtoB",
+    precision: Precision = "fp32",
+    min_psnr: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Path, Artifact]:
+    """Write an ONNX model of one generator of a checkpoint.
+
+    output: by default beside the checkpoint, SOURCE2TARGET_PRECISION.onnx. precision: "fp16" has
+    FP16 convolutions, FP32 norms, float32 tensors in and out. min_psnr: dB against PyTorch, by
+    default parity.FLOORS. say: is given a line for each thing found out.
+    Returns the path and what the file says of itself.
+    Raises CheckpointError, UsageError for an unusable output name, SinkError where it cannot be
+    written, and QualityError below the floor; then no file is left.
+    """
+    source = load_checkpoint(Path(checkpoint))
+    network = source.generator(direction)
+    artifact = Artifact(
+        direction=direction,
+        domains=source.domains,
+        size=(source.config.crop_size, source.config.crop_size),
+        dynamic=True,
+        multiple=MULTIPLE,
+        precision=precision,
+        architecture=source.config.architecture(),
+        parameters=sum(p.numel() for p in network.parameters()),
+        checkpoint_sha256=source.sha256(),
+    )
+    if output is None:
+        output = source.path.with_name(f"{artifact.source}2{artifact.target}_{precision}.onnx")
+    path = Path(output)
+    if path.suffix != ".onnx":
+        raise UsageError(f"the output {path} must end in .onnx")
+    if not path.parent.is_dir():
+        raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
+
+    channels = source.config.generator_config.in_channels
+    graph = HalfPrecision(copy.deepcopy(network)) if precision == "fp16" else network
+    model = trace(graph, channels, MULTIPLE)
+    counts = verify_precision(model, precision)
+    say(
+        f"graph: {sum(counts['convolutions'].values())} convolutions in {precision}, "
+        f"{sum(counts['norms'].values())} norms in fp32"
+    )
+    tests = Path(source.config.data) / ("testA" if direction == "AtoB" else "testB")
+    frames, frames_from = test_frames(tests, artifact.size, artifact.filter)
+    try:
+        with whole_file(path) as temporary:
+            onnx.save(model, temporary)
+            onnx.checker.check_model(temporary, full_check=True)
+            parity = compare(temporary, network, frames, frames_from)
+            say(describe(parity))
+            _enforce(parity, FLOORS[precision] if min_psnr is None else min_psnr)
+            artifact = dataclasses.replace(artifact, parity=parity.to_json())
+            _sign(model, artifact)
+            onnx.save(model, temporary)
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror}") from None
+    return path, artifact
+
+
+def describe(parity: Parity) -> str:
+    """The comparison in one line."""
+    return (
+        f"against PyTorch fp32 on {parity.frames} {parity.frames_from}, by {parity.engine}: "
+        f"PSNR {parity.psnr_db:.1f} dB (worst {parity.psnr_worst_db:.1f}), "
+        f"max error {parity.max_error:.1e} of [-1, 1]"
+    )
+
+
+def _enforce(parity: Parity, floor: float) -> None:
+    if parity.psnr_worst_db < floor:
+        raise QualityError(
+            f"the worst frame is {parity.psnr_worst_db:.1f} dB from PyTorch, below the floor of "
+            f"{floor:.1f}; nothing was written (--min-psnr sets the floor)"
+        )
+
+
+def _sign(model: onnx.ModelProto, artifact: Artifact) -> None:
+    model.producer_name, model.producer_version = "cgt", ""
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, artifact.to_json()

@@ -1,0 +1,35 @@
+"""Translate images and video with an exported generator. Never imports torch.
+
+from cgt.runtime import Translator, translate, resize, pack, unpack
+Translator("model.onnx")(image)                       # uint8 HWC RGB in and out
+for frame in translate("clip.mp4", model="model.onnx"): ...
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import translate as translate
+    from .preprocess import pack as pack
+    from .preprocess import resize as resize
+    from .preprocess import unpack as unpack
+    from .translator import Translator as Translator
+
+__all__ = ["Translator", "pack", "resize", "translate", "unpack"]
+
+_HOME = {
+    "Translator": "translator",
+    "translate": "api",
+    "resize": "preprocess",
+    "pack": "preprocess",
+    "unpack": "preprocess",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Engines and codecs take a second to load; a program that only resizes should not wait.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

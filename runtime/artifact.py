@@ -1,0 +1,102 @@
+"""What a model file says of itself: the `cgt` entry of an ONNX file's metadata.
+
+{"version": 1, "direction": "AtoB", "domains": ["horse", "zebra"], "size": [256, 256],
+ "dynamic": true, "multiple": 4, "color": "RGB", "layout": "NCHW", "range": [-1, 1],
+ "filter": "bilinear", "precision": "fp16", "norm": "instance",
+ "architecture": {"kind": "resnet9", "ngf": 64, ...}, "parameters": 11378179,
+ "checkpoint_sha256": "...", "parity": {"psnr_db": 61.2, "psnr_worst_db": 58.0, ...}}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from .errors import ModelError
+from .onnxfile import FLOAT, read_onnx
+from .preprocess import FILTERS, Filter
+
+KEY = "cgt"
+VERSION = 1
+
+Direction = Literal["AtoB", "BtoA"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An image translator as a file. Images are RGB; tensors NCHW float32 in [-1, 1]."""
+
+    direction: Direction = "AtoB"
+    domains: tuple[str, str] = ("A", "B")
+    size: tuple[int, int] = (256, 256)  # height, width: trained at, or all it takes
+    dynamic: bool = False  # other sizes too
+    multiple: int = 1  # of which both sides must be
+    filter: Filter = "bilinear"
+    precision: str = "fp32"
+    norm: str = "instance"
+    architecture: dict[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+    checkpoint_sha256: str = ""
+    parity: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        return self.domains[0 if self.direction == "AtoB" else 1]
+
+    @property
+    def target(self) -> str:
+        return self.domains[1 if self.direction == "AtoB" else 0]
+
+    def to_json(self) -> str:
+        """The text of the metadata entry; the same artifact always gives the same text."""
+        fixed = {"version": VERSION, "color": "RGB", "layout": "NCHW", "range": [-1, 1]}
+        return json.dumps(fixed | dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Artifact:
+        """The inverse of `to_json`. Raises ModelError on text that is not it."""
+        try:
+            values = json.loads(text)
+            version = values["version"]
+            if version > VERSION:
+                raise ModelError("the model was exported by a newer version of cgt; upgrade")
+            known = {f.name for f in dataclasses.fields(cls)}
+            kept = {name: value for name, value in values.items() if name in known}
+            kept["domains"] = tuple(kept["domains"])
+            kept["size"] = tuple(kept["size"])
+            artifact = cls(**kept)
+        except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(f"the model's cgt metadata is damaged ({error})") from None
+        if artifact.filter not in FILTERS or artifact.direction not in DIRECTIONS:
+            raise ModelError("the model's cgt metadata is damaged (unknown filter or direction)")
+        return artifact
+
+
+def read_artifact(path: Path) -> Artifact:
+    """What an ONNX file says of itself. A file of another tool says it by its shapes alone: a
+    free side means any size, a fixed one the only size.
+
+    Raises ModelError when the file is missing, not ONNX, or does not translate images.
+    """
+    file = read_onnx(path)
+    dims = file.inputs[0].dims
+    if len(dims) != 4 or file.inputs[0].element != FLOAT or dims[1] not in (3, None):
+        raise ModelError(
+            f"{path} does not take an image batch of N,3,H,W float32; "
+            "only such models can be translated with"
+        )
+    if KEY in file.metadata:
+        return Artifact.from_json(file.metadata[KEY])
+    height, width = dims[2:]
+    return Artifact(
+        size=(height or 256, width or 256),
+        dynamic=height is None and width is None,
+        multiple=1 if height and width else 4,
+        norm="unknown",
+    )

@@ -1,0 +1,76 @@
+"""OpenVINO: the default on a CPU."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import openvino as ov
+
+from ..errors import EngineError, ModelError
+from ..preprocess import F32
+from .base import BatchShape, Engine, Goal, one_line
+
+_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+_CONVOLUTIONS = ("Convolution", "Deconvolution")
+
+
+class OpenVINOEngine(Engine):
+    """Computes in bf16 where the CPU does natively, unless `precision` is "fp32"."""
+
+    name = "openvino"
+
+    def __init__(
+        self, path: Path, shape: BatchShape, goal: Goal, precision: str | None = None
+    ) -> None:
+        core = ov.Core()
+        try:
+            model = core.read_model(path)
+            free = ov.Dimension(-1)
+            height, width = (shape.height, shape.width) if shape.fixed else (free, free)
+            model.reshape(ov.PartialShape([shape.count, shape.channels, height, width]))
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot read {path}: {one_line(error)}") from None
+        config = {"PERFORMANCE_HINT": goal.upper()}
+        if precision == "fp32":
+            config["INFERENCE_PRECISION_HINT"] = "f32"
+        try:
+            self._compiled = core.compile_model(model, "CPU", config)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot run {path}: {one_line(error)}") from None
+        self.device = "CPU"
+        self.workers = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.precision = _convolution_precision(self._compiled)
+        self._local = threading.local()
+
+    def infer(self, batch: F32, out: F32) -> None:
+        local = self._local
+        try:
+            if not hasattr(local, "request"):
+                local.request = self._compiled.create_infer_request()
+                local.arrays = None
+            if local.arrays is None or local.arrays[0] is not batch or local.arrays[1] is not out:
+                local.request.set_input_tensor(ov.Tensor(batch, shared_memory=True))
+                local.request.set_output_tensor(ov.Tensor(out, shared_memory=True))
+                local.arrays = (batch, out)
+            local.request.start_async()
+            local.request.wait()
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO failed: {one_line(error)}") from None
+
+    def close(self) -> None:
+        self._local = threading.local()
+
+
+def _convolution_precision(compiled: ov.CompiledModel) -> str:
+    """The type that most convolutions run in, read from the executable graph, not from a hint."""
+    counts: dict[str, int] = {}
+    for op in compiled.get_runtime_model().get_ops():
+        info = op.get_rt_info()
+        if str(info["layerType"].astype(str)) in _CONVOLUTIONS:
+            kind = str(info["runtimePrecision"].astype(str))
+            counts[kind] = counts.get(kind, 0) + 1
+    if not counts:
+        return "unknown"
+    top = max(counts, key=lambda kind: counts[kind])
+    return _NAMES.get(top, top)

@@ -1,0 +1,13 @@
+"""OpenCV, or one line on what it lacks."""
+
+from __future__ import annotations
+
+from .errors import MissingDependency
+
+try:
+    import cv2 as cv2
+except ImportError as error:
+    raise MissingDependency(
+        f"OpenCV does not load ({error}); install its libraries (apt-get install libgl1 "
+        "libglib2.0-0) or, on a machine without a screen, pip install opencv-python-headless"
+    ) from None

@@ -1,0 +1,75 @@
+"""Folders of images, and single ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import SinkError
+from ..files import whole_file
+from ..images import encode_image
+from .base import Result, Sink
+
+
+class FolderSink(Sink):
+    """One PNG per frame, named after the image it came from or by its number."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written: set[Path] = set()
+        self._made = not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot make folder {folder}: {error.strerror}") from None
+
+    def write(self, result: Result) -> None:
+        name = result.frame.name or f"{len(self._written):06d}"
+        path = self._folder / Path(name).with_suffix(".png")
+        if path in self._written:  # a.jpg and a.png
+            path = self._folder / f"{name}.png"
+        self._written.add(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, result)
+
+    def finish(self) -> None:
+        self._made = False
+
+    def close(self) -> None:
+        if self._made and not self._written:
+            self._folder.rmdir()
+        self._made = False
+
+
+class ImageSink(Sink):
+    """One image file, for one picture."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._result: Result | None = None
+        if not path.parent.is_dir():
+            raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
+
+    def write(self, result: Result) -> None:
+        if self._result is not None:
+            raise SinkError(f"{self._path} holds one picture; name a folder for several")
+        self._result = result
+
+    def finish(self) -> None:
+        if self._result is None:
+            raise SinkError(f"nothing to write to {self._path}: no frame came")
+        write_image(self._path, self._result)
+
+    def close(self) -> None:
+        self._result = None
+
+
+def write_image(path: Path, result: Result) -> None:
+    """Raises SinkError when the file cannot be written."""
+    data = encode_image(result.image, path.suffix)
+    if data is None:
+        raise SinkError(f"cannot write {path}: OpenCV has no encoder for {path.suffix}")
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror}") from None

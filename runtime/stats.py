@@ -1,0 +1,70 @@
+"""Where the time goes: a histogram per stage, of fixed size however long the stream."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+STAGES = ("decode", "preprocess", "inference", "postprocess", "encode", "latency")
+"""latency: from a frame's arrival to its translation being written."""
+
+
+class Histogram:
+    """Durations in logarithmic buckets of 1 %, from a microsecond to a quarter of an hour."""
+
+    _FLOOR, _GROWTH, _BUCKETS = 1e-6, 1.01, 2100
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(self._BUCKETS, np.int64)
+
+    def add(self, seconds: float) -> None:
+        bucket = int(math.log(max(seconds / self._FLOOR, 1.0)) / math.log(self._GROWTH))
+        self.counts[min(bucket, self._BUCKETS - 1)] += 1
+
+    def percentile(self, q: float) -> float:
+        """Seconds below which q percent lie, within 1 %; 0 when nothing was added."""
+        total = int(self.counts.sum())
+        if total == 0:
+            return 0.0
+        rank = max(1, math.ceil(total * q / 100))
+        bucket = int(np.searchsorted(np.cumsum(self.counts), rank))
+        return float(self._FLOOR * self._GROWTH ** (bucket + 0.5))
+
+
+@dataclass
+class Stats:
+    """What one run did. Times come from time.perf_counter."""
+
+    stages: dict[str, Histogram] = field(
+        default_factory=lambda: {stage: Histogram() for stage in STAGES}
+    )
+    frames: int = 0
+    dropped: int = 0
+    first: float = 0.0  # when the first frame was asked for
+    last: float = 0.0  # when the last was written
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> None:
+        self.first = self.last = time.perf_counter()
+
+    def add(self, stage: str, seconds: float) -> None:
+        with self._lock:
+            self.stages[stage].add(seconds)
+
+    def written(self, captured: float) -> None:
+        """One more frame has left; `captured` is when it came."""
+        self.last = time.perf_counter()
+        self.frames += 1
+        self.add("latency", self.last - captured)
+
+    @property
+    def seconds(self) -> float:
+        return self.last - self.first
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds if self.seconds > 0 else 0.0

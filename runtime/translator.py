@@ -1,0 +1,118 @@
+"""From one image to its translation."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from .artifact import Artifact, read_artifact
+from .engines import BatchShape, Engine, Goal, open_engine
+from .errors import ModelError, UsageError
+from .geometry import Geometry, Size, plan
+from .preprocess import F32, U8, pack, pad_reflect, unpack
+
+BUNDLED_MODEL = Path(__file__).parent / "models" / "monet.onnx"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds spent on one image."""
+
+    preprocess: float
+    inference: float
+    postprocess: float
+
+
+class Translator:
+    """A model, ready to translate images: `Translator("model.onnx")(image)`.
+
+    model: an ONNX file; the bundled one by default. engine: "auto", "openvino", "onnxruntime".
+    size: see geometry.Size. frame: (height, width) of all images to come, where that is known;
+    the engine then runs with fixed shapes, which is faster. goal: see engines.Goal.
+    May be called by `workers` threads at once. A context manager.
+    Raises the errors of `open_engine`, and ModelError for a network that is no image translator.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        engine: str = "auto",
+        size: Size = None,
+        frame: tuple[int, int] | None = None,
+        aspect: Fraction = Fraction(1),
+        goal: Goal = "latency",
+    ) -> None:
+        self.path = Path(model) if model is not None else BUNDLED_MODEL
+        self.artifact: Artifact = read_artifact(self.path)
+        self._size = size
+        self.geometry: Geometry | None = None
+        if frame is not None:
+            self.geometry = plan(frame, self.artifact, size, aspect)
+        elif not self.artifact.dynamic or isinstance(size, tuple):
+            same = size if isinstance(size, tuple) else self.artifact.size
+            self.geometry = plan(same, self.artifact, size)
+        tensor = self.geometry.tensor if self.geometry else (0, 0)
+        self.engine: Engine = open_engine(self.path, BatchShape(1, 3, *tensor), engine, goal)
+        self.workers = self.engine.workers
+        self._local = threading.local()
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """One run of noise, so that a network of another kind fails here and not in mid-stream."""
+        geometry = self.geometry or plan(self.artifact.size, self.artifact)
+        tensor = geometry.tensor
+        batch = np.random.default_rng(0).uniform(-1, 1, (1, 3, *tensor)).astype(np.float32)
+        out = np.full_like(batch, np.nan)
+        self.engine.infer(batch, out)
+        if not np.isfinite(out).all():
+            raise ModelError(
+                f"{self.path} gives values that are no numbers on {self.engine.name}; "
+                "export it with --fp32"
+            )
+
+    def __call__(self, image: U8) -> U8:
+        """uint8 HWC RGB in, uint8 HWC RGB out. Raises UsageError on another kind of array."""
+        return self.timed(image)[0]
+
+    def timed(self, image: U8) -> tuple[U8, Timing]:
+        """The translation, and what it took."""
+        started = time.perf_counter()
+        geometry = self.geometry or plan(image.shape[:2], self.artifact, self._size)
+        if image.shape[2] != 3:
+            raise UsageError(f"the image must be uint8 HWC with 3 channels, not {image.shape}")
+        height, width = geometry.picture
+        batch, out = self._buffers(geometry.tensor)
+        pack(image, geometry.picture, self.artifact.filter, out=batch[0, :, :height, :width])
+        if geometry.picture != geometry.tensor:
+            pad_reflect(batch, geometry.picture)
+        packed = time.perf_counter()
+        self.engine.infer(batch, out)
+        inferred = time.perf_counter()
+        translated = unpack(out[0, :, :height, :width])
+        done = time.perf_counter()
+        return translated, Timing(packed - started, inferred - packed, done - inferred)
+
+    def _buffers(self, tensor: tuple[int, int]) -> tuple[F32, F32]:
+        """This thread's tensors; made anew only when the size changes."""
+        local = self._local
+        if getattr(local, "size", None) != tensor:
+            local.size = tensor
+            local.batch = np.empty((1, 3, *tensor), np.float32)
+            local.out = np.empty((1, 3, *tensor), np.float32)
+        return local.batch, local.out
+
+    def close(self) -> None:
+        """Free the engine; twice is fine."""
+        self.engine.close()
+
+    def __enter__(self) -> Translator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,93 @@
+"""`latest.pth`: a whole run in one file that loads with `weights_only=True`.
+
+    format, version   "cgt-checkpoint", 1
+    config            TrainConfig as plain JSON types
+    domains           names of A and B
+    step              training steps done
+    networks          G_A, G_B, D_A, D_B: state dicts
+    optimizers        G, D
+    pools             A, B: images and random state
+
+Nothing else is random after the start: data order and augmentation follow from seed and step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from cgt.runtime.artifact import Direction
+from cgt.runtime.errors import CheckpointError
+from cgt.runtime.files import whole_file
+
+from .config import TrainConfig
+from .networks import ResnetGenerator
+
+FORMAT, VERSION = "cgt-checkpoint", 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint; tensors are on the CPU."""
+
+    path: Path
+    config: TrainConfig
+    domains: tuple[str, str]
+    step: int
+    state: dict[str, Any]
+
+    def generator(self, direction: Direction) -> ResnetGenerator:
+        """The generator of one direction, in eval mode."""
+        network = ResnetGenerator(self.config.generator_config)
+        network.load_state_dict(self.state["networks"]["G_A" if direction == "AtoB" else "G_B"])
+        return network.eval()
+
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        with open(self.path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+def save_checkpoint(
+    path: Path, config: TrainConfig, domains: tuple[str, str], step: int, state: dict[str, Any]
+) -> None:
+    """Write atomically: the old file stays until the new one is on the disk."""
+    payload = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": config.to_json(),
+        "domains": list(domains),
+        "step": step,
+        **state,
+    }
+    with whole_file(path) as temporary:
+        torch.save(payload, temporary)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Raises CheckpointError when the file is missing, damaged, or not one of `cgt train`'s."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; give the latest.pth of a run of `cgt train`")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, OSError):
+        raise CheckpointError(
+            f"{path} does not load as a PyTorch checkpoint; it is damaged or of another kind"
+        ) from None
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} was not written by `cgt train`; importing other trainers' checkpoints "
+            "is not supported yet"
+        )
+    if payload["version"] > VERSION:
+        raise CheckpointError(f"{path} was written by a newer version of cgt; upgrade to read it")
+    a, b = payload["domains"]
+    state = {name: payload[name] for name in ("networks", "optimizers", "pools")}
+    config = TrainConfig.from_json(payload["config"])
+    return Checkpoint(path, config, (a, b), payload["step"], state)

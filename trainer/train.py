@@ -1,0 +1,159 @@
+"""A run: batches in, steps, and a folder that tells how it goes.
+
+RUN/latest.pth     everything (checkpoint.py)
+RUN/losses.csv     mean losses, one line per LOG_EVERY steps
+RUN/samples/       epoch_NNN.png (samples.py)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from pathlib import Path
+
+import torch
+from cgt.runtime.errors import CgtError, CheckpointError, Interrupted, UsageError
+from cgt.runtime.progress import progress_bar
+from cgt.runtime.stopping import stop_on_signal
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .config import TrainConfig
+from .csvlog import LossLog
+from .cyclegan import CycleGAN
+from .data import UnpairedData
+from .samples import Samples
+
+LOG_EVERY = 50  # steps
+SAVE_EVERY = 300.0  # seconds; also at the end of each epoch
+
+
+def domain_names(data: Path) -> tuple[str, str]:
+    """ "horse2zebra" holds horses and zebras; any other folder holds A and B."""
+    match = re.fullmatch(r"([a-z]+)2([a-z]+)", data.resolve().name)
+    return (match[1], match[2]) if match else ("A", "B")
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" is the GPU where there is one. Raises UsageError for a device PyTorch cannot use."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise UsageError(f"--device {name} cannot be used by PyTorch here") from None
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
+    """The autocast type; "auto" is bf16 where the device computes in it natively."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported()
+    else:
+        native = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return torch.bfloat16 if name == "bf16" or (name == "auto" and native) else None
+
+
+class Run:
+    """A training run in a folder. `Run.create` starts one, `Run.resume` goes on with one."""
+
+    def __init__(self, folder: Path, config: TrainConfig) -> None:
+        self.folder, self.config = folder, config
+        root = Path(config.data)
+        self.domains = domain_names(root)
+        self.data = UnpairedData(
+            root,
+            load_size=config.load_size,
+            crop_size=config.crop_size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+        self.samples = Samples(root, config.crop_size)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        device = pick_device(config.device)
+        self.model = CycleGAN(config, device, pick_precision(config.precision, device))
+        self.step = 0
+        self.total_steps = self.data.steps_per_epoch * config.total_epochs
+
+    @classmethod
+    def create(cls, folder: Path, config: TrainConfig) -> Run:
+        """Raises UsageError when the folder already holds a run, DataError for unusable data."""
+        if (folder / "latest.pth").exists():
+            raise UsageError(f"{folder} holds a run already; resume it with --resume {folder}")
+        run = cls(folder, config)
+        try:
+            (folder / "samples").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
+        return run
+
+    @classmethod
+    def resume(cls, folder: Path) -> Run:
+        """Raises CheckpointError when there is nothing to resume."""
+        path = folder / "latest.pth"
+        if not path.exists():
+            raise CheckpointError(f"{path} is missing; there is no run to resume in {folder}")
+        checkpoint = load_checkpoint(path)
+        run = cls(folder, checkpoint.config)
+        run.model.load_state_dict(checkpoint.state)
+        run.step = checkpoint.step
+        return run
+
+    def describe(self) -> str:
+        a, b = (len(domain.files) for domain in self.data.domains)
+        precision = "bf16" if self.model.autocast is torch.bfloat16 else "fp32"
+        return (
+            f"{self.config.generator} ngf {self.config.ngf}: {self.domains[0]} ({a} images) and "
+            f"{self.domains[1]} ({b}), steps {self.step} to {self.total_steps}, "
+            f"{self.model.device.type}, {precision}"
+        )
+
+    def train(self) -> None:
+        """Train to the end. Raises Interrupted after a signal, with everything saved."""
+        log = LossLog(self.folder / "losses.csv", from_step=self.step)
+        saved_at = time.monotonic()
+        with (
+            stop_on_signal() as stop,
+            progress_bar("training", self.total_steps, self.step, unit="step") as bar,
+        ):
+            for a, b in self.data.batches(self.step, self.total_steps):
+                epoch, position = divmod(self.step, self.data.steps_per_epoch)
+                losses = self.model.step(a, b, epoch)
+                self.step += 1
+                bar.advance()
+                if log.add(self.step, losses, every=LOG_EVERY):
+                    self._check_finite(log.latest)
+                    bar.note(" ".join(f"{k} {v:.2f}" for k, v in log.latest.items()))
+                if position + 1 == self.data.steps_per_epoch:
+                    self.save()
+                    self.samples.save(
+                        self.model, self.folder / "samples" / f"epoch_{epoch + 1:03d}.png"
+                    )
+                    saved_at = time.monotonic()
+                elif stop.is_set() or time.monotonic() - saved_at > SAVE_EVERY:
+                    self.save()
+                    saved_at = time.monotonic()
+                if stop.is_set() and self.step < self.total_steps:
+                    raise Interrupted(
+                        f"stopped after step {self.step}, saved; "
+                        f"go on with `cgt train --resume {self.folder}`"
+                    )
+
+    def save(self) -> None:
+        save_checkpoint(
+            self.folder / "latest.pth",
+            self.config,
+            self.domains,
+            self.step,
+            self.model.state_dict(),
+        )
+
+    def _check_finite(self, losses: dict[str, float]) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise CgtError(
+                f"the loss {bad[0]} is not finite by step {self.step}; {self.folder}/latest.pth is "
+                "the last good state: resume it, or start again with a lower --lr or fp32"
+            )
