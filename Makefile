@@ -60,5 +60,5 @@ $(VENV)/demo: $(VENV)/python constraints.txt $(SOURCES)  # the runtime, without 
 	@touch $@
 
 $(VENV)/dev: $(VENV)/python constraints.txt $(SOURCES)
-	$(call install,demo$(comma)train$(comma)ort$(comma)dev)
+	$(call install,demo$(comma)train$(comma)projected$(comma)ort$(comma)dev)
 	@touch $@ $(VENV)/demo

@@ -22,6 +22,8 @@ from .extras import need
 @click.option(
     "--learn-residual", is_flag=True, help="Generators answer with a change to the input."
 )
+@click.option("--upsampling", default="transposed", help="transposed, or resize: no checkerboard.")
+@click.option("--discriminator", default="patch", help="patch (70x70), or projected: pretrained.")
 @click.option("--lambda-cycle", default=10.0, show_default=True)
 @click.option("--lambda-identity", default=0.5, show_default=True, help="Times --lambda-cycle.")
 @click.option("--pool-size", default=50, show_default=True)

@@ -14,7 +14,7 @@ from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.files import whole_file
 from cgt.trainer.checkpoint import load_checkpoint
 
-from .frames import test_frames
+from .frames import sample_frames
 from .graph import HalfPrecision, trace
 from .parity import FLOORS, Parity, compare
 from .precision import verify_precision
@@ -71,7 +71,7 @@ def export(
         f"{sum(counts['norms'].values())} norms in fp32"
     )
     tests = Path(source.config.data) / ("testA" if direction == "AtoB" else "testB")
-    frames, frames_from = test_frames(tests, artifact.size, artifact.filter)
+    frames, frames_from = sample_frames(tests, artifact.size, artifact.filter)
     try:
         with whole_file(path) as temporary:
             onnx.save(model, temporary)

@@ -11,7 +11,7 @@ from cgt.runtime.preprocess import F32, U8, Filter, pack
 COUNT = 8
 
 
-def test_frames(
+def sample_frames(
     folder: Path | None, size: tuple[int, int], filter: Filter
 ) -> tuple[list[F32], str]:
     """COUNT tensors, float32 3,H,W in [-1, 1], and where they come from.

@@ -17,6 +17,8 @@ def temporary_beside(path: Path) -> Path:
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"the folder {path.parent} is missing", str(path))
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     temporary.touch(exist_ok=False)
     return temporary

@@ -11,3 +11,6 @@ except ImportError as error:
         f"OpenCV does not load ({error}); install its libraries (apt-get install libgl1 "
         "libglib2.0-0) or, on a machine without a screen, pip install opencv-python-headless"
     ) from None
+
+# What goes wrong is said once, by our own errors.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

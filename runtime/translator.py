@@ -12,7 +12,7 @@ import numpy as np
 
 from .artifact import Artifact, read_artifact
 from .engines import BatchShape, Engine, Goal, open_engine
-from .errors import ModelError, UsageError
+from .errors import EngineError, ModelError, UsageError
 from .geometry import Geometry, Size, plan
 from .preprocess import F32, U8, pack, pad_reflect, unpack
 
@@ -69,7 +69,10 @@ class Translator:
         tensor = geometry.tensor
         batch = np.random.default_rng(0).uniform(-1, 1, (1, 3, *tensor)).astype(np.float32)
         out = np.full_like(batch, np.nan)
-        self.engine.infer(batch, out)
+        try:
+            self.engine.infer(batch, out)
+        except EngineError as error:
+            raise ModelError(f"{self.path} does not give an image for an image: {error}") from None
         if not np.isfinite(out).all():
             raise ModelError(
                 f"{self.path} gives values that are no numbers on {self.engine.name}; "
@@ -83,9 +86,9 @@ class Translator:
     def timed(self, image: U8) -> tuple[U8, Timing]:
         """The translation, and what it took."""
         started = time.perf_counter()
+        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError("the image must be a uint8 array of shape (height, width, 3)")
         geometry = self.geometry or plan(image.shape[:2], self.artifact, self._size)
-        if image.shape[2] != 3:
-            raise UsageError(f"the image must be uint8 HWC with 3 channels, not {image.shape}")
         height, width = geometry.picture
         batch, out = self._buffers(geometry.tensor)
         pack(image, geometry.picture, self.artifact.filter, out=batch[0, :, :height, :width])

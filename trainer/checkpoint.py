@@ -7,6 +7,7 @@
     networks          G_A, G_B, D_A, D_B: state dicts
     optimizers        G, D
     pools             A, B: images and random state
+    unlogged          losses since the last line of losses.csv
 
 Nothing else is random after the start: data order and augmentation follow from seed and step.
 """
@@ -14,7 +15,7 @@ Nothing else is random after the start: data order and augmentation follow from 
 from __future__ import annotations
 
 import hashlib
-import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; give the latest.pth of a run of `cgt train`")
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, OSError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol of files that then fail
+            payload = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged file can fail anywhere in the unpickler
         raise CheckpointError(
             f"{path} does not load as a PyTorch checkpoint; it is damaged or of another kind"
         ) from None
@@ -88,6 +91,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if payload["version"] > VERSION:
         raise CheckpointError(f"{path} was written by a newer version of cgt; upgrade to read it")
     a, b = payload["domains"]
-    state = {name: payload[name] for name in ("networks", "optimizers", "pools")}
+    state = {name: payload[name] for name in ("networks", "optimizers", "pools", "unlogged")}
     config = TrainConfig.from_json(payload["config"])
     return Checkpoint(path, config, (a, b), payload["step"], state)

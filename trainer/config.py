@@ -10,18 +10,22 @@ from typing import Any
 from cgt.runtime.errors import CheckpointError, UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16")
+DISCRIMINATORS = ("patch", "projected")
+UPSAMPLINGS = ("transposed", "resize")
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
     """A generator: "resnetN" (N residual blocks at a quarter of the resolution), its width and
-    channels. learn_residual: it answers with a change to its input (Kupyn et al. 2018)."""
+    channels. learn_residual: it answers with a change to its input (Kupyn et al. 2018).
+    upsampling: "resize" repeats pixels and convolves, so there is no checkerboard (Odena 2016)."""
 
     kind: str = "resnet9"
     ngf: int = 64
     in_channels: int = 3
     out_channels: int = 3
     learn_residual: bool = False
+    upsampling: str = "transposed"
 
     @property
     def blocks(self) -> int:
@@ -41,6 +45,8 @@ class TrainConfig:
     ngf: int = 64
     ndf: int = 64
     learn_residual: bool = False
+    upsampling: str = "transposed"
+    discriminator: str = "patch"
     lambda_cycle: float = 10.0
     lambda_identity: float = 0.5  # multiplies lambda_cycle
     pool_size: int = 50
@@ -72,11 +78,22 @@ class TrainConfig:
             raise UsageError(f"--load-size must be at least --crop-size ({self.crop_size})")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}")
+        if self.upsampling not in UPSAMPLINGS:
+            raise UsageError(f"--upsampling must be one of {', '.join(UPSAMPLINGS)}")
+        if self.discriminator not in DISCRIMINATORS:
+            raise UsageError(f"--discriminator must be one of {', '.join(DISCRIMINATORS)}")
+        if self.discriminator == "projected" and self.crop_size % 16:
+            raise UsageError("--crop-size must be a multiple of 16 for --discriminator projected")
         self.generator_config.blocks  # noqa: B018  (raises for an unknown generator)
 
     @property
     def generator_config(self) -> GeneratorConfig:
-        return GeneratorConfig(self.generator, self.ngf, learn_residual=self.learn_residual)
+        return GeneratorConfig(
+            self.generator,
+            self.ngf,
+            learn_residual=self.learn_residual,
+            upsampling=self.upsampling,
+        )
 
     def architecture(self) -> dict[str, Any]:
         """The generator as plain JSON types."""

@@ -12,10 +12,10 @@ from torch import Tensor
 class LossLog:
     """Appends to a CSV file; lines after `from_step` (of a run that was cut off) are dropped."""
 
-    def __init__(self, path: Path, from_step: int) -> None:
+    def __init__(self, path: Path, from_step: int, pending: list[Tensor]) -> None:
         self.path = path
         self.latest: dict[str, float] = {}
-        self._pending: list[Tensor] = []
+        self.pending = pending  # losses since the last line; a checkpoint keeps them
         if path.exists():
             with open(path, newline="") as file:
                 header, *rows = list(csv.reader(file)) or [[]]
@@ -26,11 +26,11 @@ class LossLog:
     def add(self, step: int, losses: dict[str, Tensor], every: int) -> bool:
         """Remember one step's losses; write their mean, and return True, every `every` steps."""
         # Summing on the device: reading a value here would wait for the GPU at each step.
-        self._pending.append(torch.stack(list(losses.values())))
+        self.pending.append(torch.stack(list(losses.values())))
         if step % every:
             return False
-        means = torch.stack(self._pending).mean(0).tolist()
-        self._pending.clear()
+        means = torch.stack(self.pending).mean(0).tolist()
+        self.pending.clear()
         self.latest = dict(zip(losses, means, strict=True))
         new = not self.path.exists() or self.path.stat().st_size == 0
         with open(self.path, "a", newline="") as file:

@@ -23,6 +23,7 @@ from .config import TrainConfig
 from .losses import gan_loss, l1_loss
 from .networks import PatchDiscriminator, ResnetGenerator, init_weights
 from .pool import ImagePool
+from .projected import ProjectedDiscriminator
 
 Losses = dict[str, Tensor]
 
@@ -44,6 +45,20 @@ class Views:
     same_a: Tensor | None  # F(a)
 
 
+def _generator(config: TrainConfig) -> nn.Module:
+    network = ResnetGenerator(config.generator_config)
+    init_weights(network)
+    return network
+
+
+def _discriminator(config: TrainConfig) -> nn.Module:
+    if config.discriminator == "projected":
+        return ProjectedDiscriminator(config.ndf)
+    network = PatchDiscriminator(config.ndf)
+    init_weights(network)
+    return network
+
+
 class CycleGAN:
     """Both generators, both discriminators, their optimizers and image pools."""
 
@@ -51,13 +66,12 @@ class CycleGAN:
         self.config, self.device, self.autocast = config, device, autocast
         torch.manual_seed(config.seed)
         self.networks: dict[str, nn.Module] = {
-            "G_A": ResnetGenerator(config.generator_config),
-            "G_B": ResnetGenerator(config.generator_config),
-            "D_A": PatchDiscriminator(config.ndf),
-            "D_B": PatchDiscriminator(config.ndf),
+            "G_A": _generator(config),
+            "G_B": _generator(config),
+            "D_A": _discriminator(config),
+            "D_B": _discriminator(config),
         }
         for network in self.networks.values():
-            init_weights(network)
             # NCHW on purpose: with a batch of one and a channels-last gradient, InstanceNorm2d's
             # backward is wrong on the CPU (PyTorch 2.13: 140 % error), and nothing learns.
             network.to(device)

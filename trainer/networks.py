@@ -35,6 +35,17 @@ class ResnetBlock(nn.Module):
         return out
 
 
+def _upsample(kind: str, channels: int) -> nn.Module:
+    """N,C,H,W -> N,C/2,2H,2W."""
+    if kind == "transposed":
+        return nn.ConvTranspose2d(channels, channels // 2, 3, 2, 1, 1)
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.ReflectionPad2d(1),
+        nn.Conv2d(channels, channels // 2, 3),
+    )
+
+
 class ResnetGenerator(nn.Module):
     """N,in,H,W -> N,out,H,W in [-1, 1], H and W multiples of 4 (Johnson et al. 2016)."""
 
@@ -52,7 +63,7 @@ class ResnetGenerator(nn.Module):
             layers += [nn.Conv2d(c, 2 * c, 3, 2, 1), _norm(2 * c), nn.ReLU(True)]
         layers += [ResnetBlock(4 * ngf) for _ in range(config.blocks)]
         for c in (4 * ngf, 2 * ngf):
-            layers += [nn.ConvTranspose2d(c, c // 2, 3, 2, 1, 1), _norm(c // 2), nn.ReLU(True)]
+            layers += [_upsample(config.upsampling, c), _norm(c // 2), nn.ReLU(True)]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, config.out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 

@@ -75,6 +75,7 @@ class Run:
         device = pick_device(config.device)
         self.model = CycleGAN(config, device, pick_precision(config.precision, device))
         self.step = 0
+        self.unlogged: list[torch.Tensor] = []
         self.total_steps = self.data.steps_per_epoch * config.total_epochs
 
     @classmethod
@@ -99,6 +100,7 @@ class Run:
         run = cls(folder, checkpoint.config)
         run.model.load_state_dict(checkpoint.state)
         run.step = checkpoint.step
+        run.unlogged = checkpoint.state["unlogged"]
         return run
 
     def describe(self) -> str:
@@ -112,7 +114,7 @@ class Run:
 
     def train(self) -> None:
         """Train to the end. Raises Interrupted after a signal, with everything saved."""
-        log = LossLog(self.folder / "losses.csv", from_step=self.step)
+        log = LossLog(self.folder / "losses.csv", self.step, self.unlogged)
         saved_at = time.monotonic()
         with (
             stop_on_signal() as stop,
@@ -142,18 +144,27 @@ class Run:
                     )
 
     def save(self) -> None:
+        """Write latest.pth. Raises CgtError, and keeps the old one, if a weight is no number."""
+        for name, network in self.model.networks.items():
+            if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+                raise self._diverged(f"a weight of {name}")
         save_checkpoint(
             self.folder / "latest.pth",
             self.config,
             self.domains,
             self.step,
-            self.model.state_dict(),
+            {**self.model.state_dict(), "unlogged": self.unlogged},
         )
 
     def _check_finite(self, losses: dict[str, float]) -> None:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
-            raise CgtError(
-                f"the loss {bad[0]} is not finite by step {self.step}; {self.folder}/latest.pth is "
-                "the last good state: resume it, or start again with a lower --lr or fp32"
-            )
+            raise self._diverged(f"the loss {bad[0]}")
+
+    def _diverged(self, what: str) -> CgtError:
+        kept = self.folder / "latest.pth"
+        way_out = f"go on from {kept}, the last good state, or " if kept.exists() else ""
+        return CgtError(
+            f"{what} is not finite at step {self.step}; {way_out}start again with a lower --lr "
+            "or --precision fp32"
+        )

@@ -1,0 +1,125 @@
+"""Inputs that several tests share: a clip with sound, a folder of images, a tiny model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+FRAMES = 20
+
+
+def run_cgt(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """The installed command, as a user runs it."""
+    command = [str(Path(sys.executable).with_name("cgt")), *map(str, args)]
+    settings = {"capture_output": True, "text": True, "timeout": 300} | options
+    return subprocess.run(command, **settings)  # type: ignore[call-overload]
+
+
+def picture(index: int, height: int, width: int) -> np.ndarray:
+    """A smooth picture with a moving bright square, different for each index."""
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([x * 255 // width, y * 255 // height, (x + y + 8 * index) % 256], -1)
+    top, left = (7 * index) % (height - 16), (11 * index) % (width - 16)
+    image[top : top + 16, left : left + 16] = 250
+    return image.astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 frames of 160x90 at 12.5/s with 1.6 s of AAC."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=Fraction(25, 2), options={"crf": "10"})
+        video.width, video.height, video.pix_fmt = 160, 90, "yuv420p"
+        audio = out.add_stream("aac", rate=48000, layout="stereo")
+        for index in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(picture(index, 90, 160), format="rgb24")
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        tone = np.sin(np.arange(76800) / 20).astype(np.float32)
+        for start in range(0, 76800, 1024):
+            part = np.stack([tone[start : start + 1024]] * 2)
+            sound = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
+            sound.sample_rate, sound.pts = 48000, start
+            out.mux(audio.encode(sound))
+        out.mux(audio.encode(None))
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of three PNGs of 64x64, one of them in a folder of its own."""
+    from cgt.runtime.images import encode_image
+
+    folder = tmp_path / "images"
+    for index, name in enumerate(("a.png", "b with space.png", "more/c.png")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(picture(index, 64, 64), ".png"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six images of 48x48 in trainA, four in trainB, two in each test folder."""
+    from cgt.runtime.images import encode_image
+
+    root = tmp_path_factory.mktemp("data") / "ramp2noise"
+    for folder, count in (("trainA", 6), ("trainB", 4), ("testA", 2), ("testB", 2)):
+        (root / folder).mkdir(parents=True)
+        for index in range(count):
+            image = picture(index, 48, 48)
+            if folder.endswith("B"):
+                image = np.random.default_rng(index).permuted(image, axis=0)
+            (root / folder / f"{index}.png").write_bytes(encode_image(image, ".png"))
+    return root
+
+
+@pytest.fixture(scope="session")
+def run_folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a very small CycleGAN."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    done = run_cgt("train", "--data", dataset, "--out", folder, *TINY)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+TINY = (
+    "--generator resnet1 --ngf 4 --ndf 4 --load-size 36 --crop-size 32 "
+    "--epochs 1 --decay-epochs 1 --precision fp32 --threads 1"
+).split()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(run_folder: Path) -> Path:
+    """That run's generator from A to B, as fp32 ONNX."""
+    path = run_folder / "tiny.onnx"
+    done = run_cgt("export", "--ckpt", run_folder / "latest.pth", "-o", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def cgt_data() -> Path:
+    """Real images and videos; the environment says where."""
+    folder = os.environ.get("CGT_DATA")
+    if not folder:
+        pytest.skip("set CGT_DATA to a folder with real videos and images")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def ffprobe() -> str:
+    """An independent reader of video files."""
+    found = shutil.which("ffprobe")
+    if not found:
+        pytest.skip("ffprobe is not installed (apt-get install ffmpeg)")
+    return found

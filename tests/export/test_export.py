@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from cgt.export import export
+from cgt.export.frames import dead_leaves, sample_frames
+from cgt.export.graph import HalfPrecision, trace
+from cgt.export.parity import compare, psnr
+from cgt.export.precision import layer_precisions, verify_precision
+from cgt.runtime.artifact import read_artifact
+from cgt.runtime.errors import CheckpointError, QualityError, SinkError, UsageError
+from cgt.trainer.checkpoint import load_checkpoint
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.networks import ResnetGenerator, init_weights
+from conftest import run_cgt
+
+
+def network(**changes: object) -> ResnetGenerator:
+    torch.manual_seed(0)
+    made = ResnetGenerator(GeneratorConfig("resnet2", 8, **changes))
+    init_weights(made)
+    return made.eval()
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_export_describes_and_compares(run_folder: Path, tmp_path: Path, direction: str) -> None:
+    out = tmp_path / "model.onnx"
+    done = run_cgt(
+        "export", "--ckpt", run_folder / "latest.pth", "--direction", direction, "-o", out
+    )
+    assert done.returncode == 0, done.stderr
+    assert "PSNR" in done.stdout
+    assert "max error" in done.stdout
+    onnx.checker.check_model(out, full_check=True)
+    artifact = read_artifact(out)
+    domains = ("ramp", "noise") if direction == "AtoB" else ("noise", "ramp")
+    assert (artifact.source, artifact.target) == domains
+    assert (artifact.precision, artifact.size, artifact.dynamic) == ("fp32", (32, 32), True)
+    checkpoint = load_checkpoint(run_folder / "latest.pth")
+    assert artifact.checkpoint_sha256 == checkpoint.sha256()
+    assert artifact.parity["psnr_worst_db"] > 80
+    generator = checkpoint.generator(direction)  # the right one of the two
+    frames = [np.float32(np.random.default_rng(5).uniform(-1, 1, (3, 36, 44)))]
+    assert compare(out, generator, frames, "noise").psnr_db > 100
+
+
+def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "half.onnx"
+    done = run_cgt("export", "--ckpt", run_folder / "latest.pth", "--fp16", "-o", out)
+    assert done.returncode == 0, done.stderr
+    model = onnx.load(out)
+    counts = layer_precisions(model)
+    assert counts["convolutions"] == {"fp16": 8}
+    assert counts["norms"] == {"fp32": 7}
+    halves = [w for w in model.graph.initializer if w.data_type == onnx.TensorProto.FLOAT16]
+    assert (
+        sum(onnx.numpy_helper.to_array(w).size for w in halves)
+        > 0.9 * read_artifact(out).parameters
+    )
+    assert read_artifact(out).precision == "fp16"
+    assert read_artifact(out).parity["psnr_worst_db"] > 50
+
+
+def test_a_convolution_in_another_precision_is_found() -> None:
+    half = trace(HalfPrecision(network()), 3)
+    assert verify_precision(half, "fp16")["convolutions"] == {"fp16": 10}
+    with pytest.raises(QualityError, match="convolutions"):
+        verify_precision(half, "fp32")
+    name = next(node for node in half.graph.node if node.op_type == "Conv").input[1]
+    weights = next(w for w in half.graph.initializer if w.name == name)
+    wide = onnx.numpy_helper.to_array(weights).astype(np.float32)
+    weights.CopyFrom(onnx.numpy_helper.from_array(wide, name))
+    with pytest.raises(QualityError, match="'fp32': 1"):
+        verify_precision(half, "fp16")
+
+
+@pytest.mark.parametrize("changes", [{}, {"learn_residual": True, "upsampling": "resize"}])
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("half", [False, True])
+def test_graphs_agree_with_pytorch_at_any_size(
+    tmp_path: Path, changes: dict[str, object], engine: str, half: bool
+) -> None:
+    from cgt.runtime.engines import BatchShape, open_engine
+
+    original = network(**changes)
+    path = tmp_path / "g.onnx"
+    onnx.save(trace(HalfPrecision(copy.deepcopy(original)) if half else original, 3), path)
+    for shape in ((1, 3, 32, 32), (1, 3, 64, 100), (2, 3, 40, 20)):
+        batch = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+        out = np.zeros_like(batch)
+        with open_engine(path, BatchShape(*shape), engine, precision="fp32") as runner:
+            runner.infer(batch, out)
+        with torch.no_grad():
+            expected = original(torch.from_numpy(batch)).numpy()
+        assert psnr(float(np.mean((out - expected) ** 2))) > (55 if half else 100)
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(run_folder: Path, tmp_path: Path) -> None:
+    first, _ = export(run_folder / "latest.pth", tmp_path / "a.onnx")
+    second, _ = export(run_folder / "latest.pth", tmp_path / "b.onnx")
+    assert first.read_bytes() == second.read_bytes()
+    assert str(Path.home()).encode() not in first.read_bytes()
+
+
+def test_below_the_floor_nothing_is_left(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    done = run_cgt(
+        "export", "--ckpt", run_folder / "latest.pth", "--fp16", "--min-psnr", 150, "-o", out
+    )
+    assert done.returncode == 4
+    assert "below the floor of 150.0" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_requests(run_folder: Path, tmp_path: Path) -> None:
+    good = run_folder / "latest.pth"
+    with pytest.raises(UsageError, match=r"must end in \.onnx"):
+        export(good, tmp_path / "model.engine")
+    with pytest.raises(SinkError, match="is missing"):
+        export(good, tmp_path / "none" / "model.onnx")
+    with pytest.raises(CheckpointError, match="missing"):
+        export(tmp_path / "none.pth")
+
+
+def test_dead_leaves_look_like_photographs(cgt_data: Path) -> None:
+    """Their spectrum falls as that of real photos does: by about 1/f^2 in power."""
+
+    def slope(image: np.ndarray) -> float:
+        gray = image.astype(float).mean(-1)
+        window = np.hanning(gray.shape[0])[:, None] * np.hanning(gray.shape[1])
+        power = np.abs(np.fft.fft2((gray - gray.mean()) * window)) ** 2
+        f = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
+        bands = [(0.02, 0.04), (0.04, 0.08), (0.08, 0.16), (0.16, 0.32)]
+        means = [np.log(power[(f >= lo) & (f < hi)].mean()) for lo, hi in bands]
+        return float(np.polyfit(np.log([lo for lo, _ in bands]), means, 1)[0])
+
+    from cgt.runtime.images import list_images, read_image
+
+    photos = list_images(cgt_data / "monet2photo" / "testB")[:20]
+    real = [slope(read_image(path)) for path in photos]
+    made = [slope(dead_leaves((256, 256), np.random.default_rng(i))) for i in range(8)]
+    assert min(real) < np.mean(made) < max(real)
+
+
+def test_frames_come_from_the_data_where_it_is(dataset: Path, tmp_path: Path) -> None:
+    frames, where = sample_frames(dataset / "testA", (32, 32), "bilinear")
+    assert len(frames) == 2
+    assert "testA" in where
+    frames, where = sample_frames(tmp_path, (32, 40), "bilinear")
+    assert "synthetic" in where
+    assert {frame.shape for frame in frames} == {(3, 32, 40)}
+    assert max(np.abs(frame).max() for frame in frames) <= 1
+
+
+def test_psnr() -> None:
+    assert psnr(4.0) == 0
+    assert psnr(4e-6) == pytest.approx(60)
+    assert psnr(float("nan")) == 0

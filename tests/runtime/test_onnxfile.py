@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import onnx
+import pytest
+from cgt.runtime.artifact import KEY, Artifact, read_artifact
+from cgt.runtime.errors import ModelError
+from cgt.runtime.onnxfile import read_onnx
+from cgt.runtime.translator import BUNDLED_MODEL
+
+
+def test_agrees_with_the_onnx_package(tiny_model: Path) -> None:
+    ours, theirs = read_onnx(tiny_model), onnx.load(tiny_model)
+    assert ours.metadata == {entry.key: entry.value for entry in theirs.metadata_props}
+    for mine, value in zip(
+        (*ours.inputs, *ours.outputs), (*theirs.graph.input, *theirs.graph.output), strict=True
+    ):
+        tensor = value.type.tensor_type
+        assert (mine.name, mine.element) == (value.name, tensor.elem_type)
+        assert mine.dims == tuple(d.dim_value or None for d in tensor.shape.dim)
+
+
+def test_artifact_survives_json() -> None:
+    artifact = Artifact("BtoA", ("photo", "monet"), (128, 256), True, 4, parity={"psnr_db": 81.5})
+    assert Artifact.from_json(artifact.to_json()) == artifact
+    assert (artifact.source, artifact.target) == ("monet", "photo")
+
+
+def test_bundled_model_says_what_it_is() -> None:
+    artifact = read_artifact(BUNDLED_MODEL)
+    assert (artifact.source, artifact.target) == ("photo", "monet")
+    assert artifact.dynamic
+    assert BUNDLED_MODEL.stat().st_size <= 3_000_000
+
+
+def test_foreign_model_is_known_by_its_shapes(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    del model.metadata_props[:]
+    free = tmp_path / "free.onnx"
+    onnx.save(model, free)
+    assert read_artifact(free) == Artifact(dynamic=True, multiple=4, norm="unknown")
+    for axis, size in ((2, 64), (3, 96)):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = size
+    fixed = tmp_path / "fixed.onnx"
+    onnx.save(model, fixed)
+    assert read_artifact(fixed) == Artifact(size=(64, 96), norm="unknown")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 1}', '{"version": 99}', "{"])
+def test_damaged_metadata_is_refused(text: str) -> None:
+    with pytest.raises(ModelError):
+        Artifact.from_json(text)
+
+
+def test_a_newer_version_is_told_apart() -> None:
+    with pytest.raises(ModelError, match="newer version"):
+        Artifact.from_json('{"version": 99}')
+
+
+def test_what_is_not_onnx_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    whole = tiny_model.read_bytes()
+    bad = tmp_path / "bad.onnx"
+    for content in (b"", b"hello", b"\x00" * 100, b"<html>", whole[: len(whole) // 2]):
+        bad.write_bytes(content)
+        with pytest.raises(ModelError, match="not an ONNX model"):
+            read_artifact(bad)
+    with pytest.raises(ModelError, match="missing"):
+        read_artifact(tmp_path / "none.onnx")
+
+
+def test_a_model_that_takes_no_image_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    path = tmp_path / "bytes.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="float32"):
+        read_artifact(path)
+    assert KEY in read_onnx(path).metadata

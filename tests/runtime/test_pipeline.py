@@ -1,0 +1,199 @@
+"""The pipeline, with a simulated camera and simulated failures around the real thing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cgt.runtime import translate
+from cgt.runtime.errors import EngineError, SinkError, SourceError
+from cgt.runtime.pipeline import limited, run, stream
+from cgt.runtime.sinks import Result, StreamFormat, open_sink
+from cgt.runtime.sources import Frame, Packet, open_source
+from cgt.runtime.stats import Histogram, Stats
+from cgt.runtime.translator import Translator
+from conftest import FRAMES, picture
+
+
+def frames(count: int) -> Iterator[Frame | Packet]:
+    for index in range(count):
+        yield Frame(picture(index, 32, 32), Fraction(index, 25), name=str(index))
+
+
+@pytest.fixture
+def translator(tiny_model: Path) -> Iterator[Translator]:
+    with Translator(tiny_model, frame=(32, 32), goal="throughput") as made:
+        yield made
+
+
+def test_order_is_kept_when_workers_finish_out_of_order(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = translator.timed
+
+    def uneven(image: np.ndarray) -> object:
+        time.sleep(float(image[0, 0, 2]) % 3 / 200)
+        return real(image)
+
+    monkeypatch.setattr(translator, "timed", uneven)
+    monkeypatch.setattr(translator, "workers", 4)
+    results = list(stream(frames(60), translator, Stats(), threading.Event()))
+    assert [item.frame.name for item in results] == [str(index) for index in range(60)]
+
+
+def test_few_frames_are_in_flight(translator: Translator) -> None:
+    """The source is not read ahead of a slow sink: memory does not grow with the length."""
+    given = 0
+
+    def counted() -> Iterator[Frame | Packet]:
+        nonlocal given
+        for item in frames(200):
+            given += 1
+            yield item
+
+    ahead = []
+    for index, _ in enumerate(stream(counted(), translator, Stats(), threading.Event())):
+        time.sleep(0.002)
+        ahead.append(given - index)
+    assert max(ahead) <= translator.workers + 5
+
+
+def test_a_live_source_drops_what_comes_too_fast(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A simulated camera of 200 frames/s before an engine of 50."""
+    real = translator.timed
+
+    def slow(image: np.ndarray) -> object:
+        time.sleep(0.02)
+        return real(image)
+
+    def camera() -> Iterator[Frame | Packet]:
+        for item in frames(100):
+            time.sleep(0.005)
+            item.captured = time.perf_counter()
+            yield item
+
+    monkeypatch.setattr(translator, "timed", slow)
+    monkeypatch.setattr(translator, "workers", 1)
+    stats = Stats()
+    results = list(stream(camera(), translator, stats, threading.Event(), live=True))
+    assert stats.dropped + len(results) == 100
+    assert stats.dropped > 30
+    numbers = [int(item.frame.name) for item in results]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > 90
+
+
+def test_an_error_of_the_source_arrives_after_its_frames(translator: Translator) -> None:
+    def broken() -> Iterator[Frame | Packet]:
+        yield from frames(5)
+        raise SourceError("the cable is out")
+
+    seen = []
+    with pytest.raises(SourceError, match="cable"):
+        for item in stream(broken(), translator, Stats(), threading.Event()):
+            seen.append(item)
+    assert len(seen) == 5
+    assert_no_threads_left()
+
+
+def test_an_error_of_the_engine_ends_the_run(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(batch: np.ndarray, out: np.ndarray) -> None:
+        raise EngineError("out of order")
+
+    monkeypatch.setattr(translator.engine, "infer", fails)
+    sink = open_sink(str(tmp_path / "o.mp4"), StreamFormat((32, 32), None, None))
+    with pytest.raises(EngineError, match="out of order"), sink:
+        list(run(frames(50), translator, sink, Stats(), threading.Event()))
+    assert not list(tmp_path.iterdir())
+    assert_no_threads_left()
+
+
+def test_an_error_of_the_sink_ends_the_run(translator: Translator) -> None:
+    class Full:
+        def write(self, result: Result) -> None:
+            raise SinkError("the disk is full")
+
+    with pytest.raises(SinkError, match="full"):
+        list(run(frames(10**6), translator, Full(), Stats(), threading.Event()))
+    assert_no_threads_left()
+
+
+def test_stop_finishes_what_was_begun(translator: Translator, tmp_path: Path) -> None:
+    out, stop, stats = tmp_path / "o.mp4", threading.Event(), Stats()
+    with open_sink(str(out), StreamFormat((32, 32), None, Fraction(1, 25))) as sink:
+        for result in run(frames(10**6), translator, sink, stats, stop):
+            if result.frame.name == "9":
+                stop.set()
+    with open_source(str(out)) as source:
+        assert sum(1 for _ in source) == stats.frames >= 10
+    assert_no_threads_left()
+
+
+def test_an_empty_source_is_an_error(translator: Translator, tmp_path: Path) -> None:
+    with (
+        open_sink(str(tmp_path / "o.mp4"), StreamFormat((32, 32), None, None)) as sink,
+        pytest.raises(SourceError, match="before its first frame"),
+    ):
+        list(run(frames(0), translator, sink, Stats(), threading.Event()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_translate_as_a_generator(clip: Path, tiny_model: Path) -> None:
+    images = list(translate(clip, model=tiny_model))
+    assert len(images) == FRAMES
+    assert all(image.shape == (32, 56, 3) for image in images)
+    for _ in translate(clip, model=tiny_model):
+        break  # leaving early ends all threads
+    assert_no_threads_left()
+
+
+def test_a_camera_that_is_a_file(
+    clip: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A simulated camera: OpenCV opens a file where it would open a device."""
+    from cgt.runtime.opencv import cv2
+
+    capture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture(str(clip)))
+    with open_source("0") as source:
+        assert (source.live, source.size) == (True, (90, 160))
+        got = list(limited(source, frames=5))
+    assert len(got) == 5
+    assert [item.time for item in got] == sorted(item.time for item in got)
+    expected = picture(1, 90, 160).astype(int)  # the first was looked at to learn the size
+    assert np.abs(got[0].image - expected).mean() < 6
+
+
+def test_limits() -> None:
+    assert len(list(limited(frames(9), frames=4))) == 4
+    assert len(list(limited(frames(9), frames=0))) == 0
+    assert len(list(limited(frames(9), duration=0.12))) == 3
+    assert len(list(limited(frames(9)))) == 9
+
+
+def test_percentiles_are_within_a_percent() -> None:
+    random = np.random.default_rng(0)
+    values = random.lognormal(-5, 1, 5000)
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    for q in (1, 50, 90, 99):
+        exact = np.percentile(values, q, method="inverted_cdf")
+        assert histogram.percentile(q) == pytest.approx(exact, rel=0.01)
+    assert Histogram().percentile(50) == 0
+
+
+def assert_no_threads_left() -> None:
+    deadline = time.monotonic() + 5
+    while any(thread.name.startswith("cgt-") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, threading.enumerate()
+        time.sleep(0.01)

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from cgt.runtime import Translator, pack, unpack
+from cgt.runtime.errors import ModelError, UsageError
+from conftest import picture
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_equals_the_network_itself(run_folder: Path, tiny_model: Path, engine: str) -> None:
+    import torch
+    from cgt.trainer.checkpoint import load_checkpoint
+
+    network = load_checkpoint(run_folder / "latest.pth").generator("AtoB")
+    image = picture(3, 64, 96)
+    with torch.no_grad():
+        expected = unpack(network(torch.from_numpy(pack(image))[None])[0].numpy())
+    with Translator(tiny_model, engine=engine, size="source") as translator:
+        got = translator(image)
+        limit = 2 if translator.engine.precision == "fp32" else 12  # bf16 has 8 bits
+    assert got.shape == image.shape
+    assert got.dtype == np.uint8
+    assert np.abs(got.astype(int) - expected).max() <= limit
+
+
+def test_odd_sides_are_padded_and_cropped(tiny_model: Path) -> None:
+    image = picture(0, 61, 99)
+    with Translator(tiny_model, engine="onnxruntime", size="source") as translator:
+        odd = translator(image)
+        whole = translator(np.pad(image, ((0, 3), (0, 1), (0, 0)), mode="reflect"))
+    assert odd.shape == (61, 99, 3)
+    np.testing.assert_array_equal(odd, whole[:61, :99])
+
+
+def test_size_is_the_models_unless_told(tiny_model: Path) -> None:
+    with Translator(tiny_model) as translator:  # trained at 32
+        assert translator(picture(0, 48, 96)).shape == (32, 64, 3)
+    with Translator(tiny_model, size=(40, 48)) as translator:
+        assert translator(picture(0, 48, 96)).shape == (40, 48, 3)
+
+
+def test_two_engines_agree(tiny_model: Path) -> None:
+    image = picture(1, 64, 64)
+    results = []
+    for engine in ("openvino", "onnxruntime"):
+        with Translator(tiny_model, engine=engine, size="source") as translator:
+            results.append(translator(image).astype(int))
+    assert np.abs(results[0] - results[1]).mean() < 2
+
+
+def test_an_image_of_another_kind_is_refused(tiny_model: Path) -> None:
+    with Translator(tiny_model) as translator:
+        for bad in (
+            np.zeros((32, 32, 3), np.float32),
+            np.zeros((32, 32), np.uint8),
+            np.zeros((32, 32, 4), np.uint8),
+        ):
+            with pytest.raises(UsageError):
+                translator(bad)
+
+
+def test_a_network_of_another_kind_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """One that halves the picture, as a classifier's first layer would."""
+    node = onnx.helper.make_node(
+        "AveragePool", ["image"], ["small"], kernel_shape=[2, 2], strides=[2, 2]
+    )
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [node],
+        "halves",
+        [value("image", onnx.TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [value("small", onnx.TensorProto.FLOAT, ["n", 3, "a", "b"])],
+    )
+    path = tmp_path / "halves.onnx"
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    onnx.save(model, path)
+    for engine in ("openvino", "onnxruntime"):
+        with pytest.raises(ModelError, match="halves.onnx"):
+            Translator(path, engine=engine)
+
+
+def test_a_network_that_gives_no_numbers_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    weights = model.graph.initializer[0]
+    array = onnx.numpy_helper.to_array(weights).copy()
+    array[...] = np.nan
+    weights.CopyFrom(onnx.numpy_helper.from_array(array, weights.name))
+    path = tmp_path / "nan.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="no numbers"):
+        Translator(path, engine="onnxruntime")
