@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from cgt.runtime.engines import BatchShape, Engine, open_engine
 from cgt.runtime.preprocess import F32
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from cgt.runtime.errors import UsageError
 from cgt.runtime.geometry import parse_size
 
@@ -18,12 +19,13 @@ from cgt.runtime.geometry import parse_size
 @click.option("--seconds", type=click.FloatRange(0.1), default=3.0, show_default=True)
 def command(model: Path | None, engines: tuple[str, ...], size: str | None, seconds: float) -> None:
     """Latency of single frames and throughput of several, by engine."""
+    from rich.console import Console
+    from rich.table import Table
+
     from cgt.benchmarks.latency import measure
     from cgt.runtime.artifact import read_artifact
     from cgt.runtime.geometry import plan
     from cgt.runtime.translator import BUNDLED_MODEL
-    from rich.console import Console
-    from rich.table import Table
 
     path = model or BUNDLED_MODEL
     artifact = read_artifact(path)

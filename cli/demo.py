@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import click
+
 from cgt.runtime.errors import CgtError, MissingDependency, SinkError
 from cgt.runtime.files import whole_file
 from cgt.runtime.images import encode_image

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.errors import UsageError
 

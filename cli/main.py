@@ -7,6 +7,7 @@ import importlib
 import sys
 
 import click
+
 from cgt.runtime.errors import CgtError, Interrupted
 
 _VERBS = {

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from cgt.runtime.errors import UsageError
 from click.core import ParameterSource
+
+from cgt.runtime.errors import UsageError
 
 from .extras import need
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+
 from cgt.runtime.geometry import parse_size
 
 from .translating import Job, translate_job

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from rich.console import Console
+from rich.table import Table
+
 from cgt.runtime.errors import Interrupted
 from cgt.runtime.geometry import Size
 from cgt.runtime.pipeline import limited, run
@@ -16,8 +19,6 @@ from cgt.runtime.sources import Source, open_source
 from cgt.runtime.stats import STAGES, Stats
 from cgt.runtime.stopping import stop_on_signal
 from cgt.runtime.translator import Translator
-from rich.console import Console
-from rich.table import Table
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
+
 from cgt.runtime.artifact import KEY, Artifact, Direction
 from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.files import whole_file

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.preprocess import F32, U8, Filter, pack
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.preprocess import F32
-from torch import nn
 
 # dB. fp32 differs by the order of summation alone; fp16's floor allows for its 11 bits.
 FLOORS = {"fp32": 80.0, "fp16": 50.0}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import onnx
-from cgt.runtime.errors import QualityError
 from onnx import TensorProto
+
+from cgt.runtime.errors import QualityError
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _NORMS = ("InstanceNormalization",)

@@ -92,10 +92,11 @@ def run_folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TINY = (
-    "--generator resnet1 --ngf 4 --ndf 4 --load-size 36 --crop-size 32 "
-    "--epochs 1 --decay-epochs 1 --precision fp32 --threads 1"
-).split()
+TINY = [
+    *("--generator", "resnet1", "--ngf", "4", "--ndf", "4", "--load-size", "36"),
+    *("--crop-size", "32", "--epochs", "1", "--decay-epochs", "1", "--precision", "fp32"),
+    *("--threads", "1"),
+]
 
 
 @pytest.fixture(scope="session")

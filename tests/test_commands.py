@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 
-import cgt.runtime
 import pytest
+
+import cgt.runtime
 
 FLAGS = {
     "train": "--data --out --resume --generator --ngf --ndf --learn-residual --upsampling "

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import CheckpointError
 from cgt.runtime.files import whole_file

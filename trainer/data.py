@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from cgt.runtime.errors import DataError
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.preprocess import F32, pack, resize
-from torch import Tensor
 
 
 @dataclass(frozen=True)

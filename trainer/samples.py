@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from cgt.runtime.errors import DataError
 from cgt.runtime.files import whole_file
 from cgt.runtime.images import encode_image
 from cgt.runtime.montage import montage
 from cgt.runtime.preprocess import U8, unpack
-from torch import Tensor
 
 from .cyclegan import CycleGAN
 from .data import Domain, load_image

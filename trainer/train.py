@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+
 from cgt.runtime.errors import CgtError, CheckpointError, Interrupted, UsageError
 from cgt.runtime.progress import progress_bar
 from cgt.runtime.stopping import stop_on_signal

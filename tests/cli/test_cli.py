@@ -1,4 +1,4 @@
-"""The command line as a user meets it: one line for a mistake, the right exit code, no leftovers."""
+"""The command line as a user meets it: one line for a mistake, an exit code, no leftovers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from cgt.runtime import errors
 from cgt.runtime.sources import open_source
 from conftest import run_cgt
@@ -143,6 +144,7 @@ def start_translation(folder: Path, clip: Path, model: Path) -> subprocess.Popen
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """2000 frames of 320x180."""
     import av
+
     from conftest import picture
 
     path = tmp_path_factory.mktemp("long") / "long.mp4"

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+
 from cgt.export import export
 from cgt.export.frames import dead_leaves, sample_frames
 from cgt.export.graph import HalfPrecision, trace

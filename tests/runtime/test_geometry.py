@@ -1,6 +1,7 @@
 from fractions import Fraction
 
 import pytest
+
 from cgt.runtime.artifact import Artifact
 from cgt.runtime.errors import UsageError
 from cgt.runtime.geometry import parse_size, plan

@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from cgt.runtime.errors import SinkError, SourceError
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.sinks import Result, StreamFormat, open_sink

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+
 from cgt.runtime.artifact import KEY, Artifact, read_artifact
 from cgt.runtime.errors import ModelError
 from cgt.runtime.onnxfile import read_onnx

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cgt.runtime import translate
 from cgt.runtime.errors import EngineError, SinkError, SourceError
 from cgt.runtime.pipeline import limited, run, stream
@@ -97,8 +98,7 @@ def test_an_error_of_the_source_arrives_after_its_frames(translator: Translator)
 
     seen = []
     with pytest.raises(SourceError, match="cable"):
-        for item in stream(broken(), translator, Stats(), threading.Event()):
-            seen.append(item)
+        seen.extend(stream(broken(), translator, Stats(), threading.Event()))
     assert len(seen) == 5
     assert_no_threads_left()
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+
 from cgt.runtime import Translator, pack, unpack
 from cgt.runtime.errors import ModelError, UsageError
 from conftest import picture
@@ -11,6 +12,7 @@ from conftest import picture
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_equals_the_network_itself(run_folder: Path, tiny_model: Path, engine: str) -> None:
     import torch
+
     from cgt.trainer.checkpoint import load_checkpoint
 
     network = load_checkpoint(run_folder / "latest.pth").generator("AtoB")
@@ -78,7 +80,7 @@ def test_a_network_of_another_kind_is_refused(tiny_model: Path, tmp_path: Path) 
     model.ir_version = 9
     onnx.save(model, path)
     for engine in ("openvino", "onnxruntime"):
-        with pytest.raises(ModelError, match="halves.onnx"):
+        with pytest.raises(ModelError, match=r"halves\.onnx"):
             Translator(path, engine=engine)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+
 from cgt.runtime.errors import SinkError, SourceError, UsageError
 from cgt.runtime.sinks import Result, StreamFormat, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source

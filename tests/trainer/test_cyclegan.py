@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from cgt.runtime.errors import DataError, UsageError
 from cgt.trainer.config import TrainConfig
 from cgt.trainer.cyclegan import CycleGAN, learning_rate_factor

@@ -2,11 +2,12 @@ import copy
 
 import pytest
 import torch
+from torch import nn
+
 from cgt.runtime.errors import UsageError
 from cgt.trainer.config import GeneratorConfig, TrainConfig
 from cgt.trainer.cyclegan import CycleGAN
 from cgt.trainer.networks import PatchDiscriminator, ResnetGenerator, init_weights
-from torch import nn
 
 
 def parameters(network: nn.Module) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+
 from cgt.runtime.errors import CheckpointError
 from cgt.trainer.checkpoint import load_checkpoint
 from conftest import TINY, run_cgt
