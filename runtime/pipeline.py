@@ -57,7 +57,9 @@ def stream(
     An error of any stage ends the stream and is raised here.
     """
     workers = translator.workers
-    pending: queue.Queue[_Item] = queue.Queue(maxsize=workers + (0 if live else 2))
+    pending: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+    # Frames in flight. Packets lie between them and are few and small, so they are not counted.
+    slots = threading.Semaphore(workers + (0 if live else 2))
     abandoned = threading.Event()  # the consumer is gone
 
     def translate(frame: Frame) -> Result:
@@ -67,30 +69,24 @@ def stream(
         stats.add("postprocess", timing.postprocess)
         return Result(frame, image)
 
-    def put(item: _Item) -> None:
-        while not abandoned.is_set():
-            try:
-                return pending.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
     def read(pool: ThreadPoolExecutor) -> None:
         try:
             asked = time.perf_counter()
             for item in items:
                 if isinstance(item, Packet):
-                    put(item)
-                elif live and pending.full():
-                    stats.dropped += 1
+                    pending.put(item)
                 else:
                     stats.add("decode", time.perf_counter() - asked)
-                    put(pool.submit(translate, item))
+                    if slots.acquire(blocking=not live):
+                        pending.put(pool.submit(translate, item))
+                    else:
+                        stats.dropped += 1
                 if stop.is_set() or abandoned.is_set():
                     break
                 asked = time.perf_counter()
-            put(None)
+            pending.put(None)
         except BaseException as error:  # raised again in the consumer's thread
-            put(error)
+            pending.put(error)
 
     stats.start()
     with ThreadPoolExecutor(workers, thread_name_prefix="cgt-translate") as pool:
@@ -100,9 +96,14 @@ def stream(
             while (item := pending.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
-                yield item if isinstance(item, Packet) else item.result()
+                if isinstance(item, Packet):
+                    yield item
+                else:
+                    yield item.result()
+                    slots.release()
         finally:
             abandoned.set()
+            slots.release()  # wakes a reader that waits for one
             pool.shutdown(wait=False, cancel_futures=True)
             reader.join()
 

@@ -7,6 +7,7 @@ linearly between bytes 0..255 and floats -1..1. Calls release the GIL.
 from __future__ import annotations
 
 import ctypes
+import weakref
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -72,12 +73,10 @@ class _Plan:
             )
         )
 
+        weakref.finalize(self, _lib.cgt_plan_destroy, self.handle)
+
     def scratch(self, channels: int) -> F32:
         return np.empty(_lib.cgt_plan_scratch(self.handle, channels), np.float32)
-
-    def __del__(self) -> None:
-        if self.handle:
-            _lib.cgt_plan_destroy(self.handle)
 
 
 @lru_cache(maxsize=64)
@@ -94,9 +93,27 @@ def _checked_image(image: U8, name: str) -> U8:
     return image
 
 
+def _check_size(size: tuple[int, int]) -> None:
+    if not all(1 <= side <= 32768 for side in size):
+        raise UsageError(f"size must have sides of 1 to 32768 pixels, not {size}")
+
+
+def _strides(array: NDArray[Any]) -> tuple[int, ...]:
+    """Bytes from one element to the next. NumPy leaves it open for an axis of one element; here
+    that gets the stride of a packed array."""
+    strides = list(array.strides)
+    step = array.itemsize
+    for axis in reversed(range(array.ndim)):
+        if array.shape[axis] == 1:
+            strides[axis] = step
+        step = strides[axis] * array.shape[axis]
+    return tuple(strides)
+
+
 def _packed_rows(image: U8) -> U8:
-    channels = image.shape[2]
-    if image.strides[1:] == (channels, 1) and image.strides[0] >= image.shape[1] * channels:
+    row, pixel, channel = _strides(image)
+    _, width, channels = image.shape
+    if (pixel, channel) == (channels, 1) and row >= width * channels:
         return image
     return np.ascontiguousarray(image)
 
@@ -106,10 +123,13 @@ def _checked_out(out: NDArray[Any], shape: tuple[int, ...], dtype: type, packed:
     if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
         wanted = f"a {np.dtype(dtype).name} array of shape {shape}"
         raise UsageError(f"out must be {wanted}, not {_describe(out)}")
-    tight = np.empty((1,) * (len(shape) - packed) + shape[len(shape) - packed :], dtype).strides
-    falling = all(a >= b for a, b in zip(out.strides, out.strides[1:], strict=False))
-    if out.strides[-packed:] != tight[-packed:] or not falling or not out.flags.writeable:
-        raise UsageError("out must be writable and have packed rows in memory order")
+    strides = _strides(out)
+    inner = out.itemsize
+    for axis in reversed(range(out.ndim)):
+        wrong = strides[axis] != inner if axis >= out.ndim - packed else strides[axis] < inner
+        if wrong or not out.flags.writeable:
+            raise UsageError("out must be writable and have packed rows in memory order")
+        inner = strides[axis] * out.shape[axis]
 
 
 def _describe(value: object) -> str:
@@ -130,6 +150,7 @@ def resize(
     """
     image = _packed_rows(_checked_image(image, "image"))
     channels = image.shape[2]
+    _check_size(size)
     if out is None:
         out = np.empty((*size, channels), np.uint8)
     _checked_out(out, (*size, channels), np.uint8, packed=2)
@@ -140,9 +161,9 @@ def resize(
             plan.handle,
             channels,
             image.ctypes.data,
-            image.strides[0],
+            _strides(image)[0],
             out.ctypes.data,
-            out.strides[0],
+            _strides(out)[0],
             scratch.ctypes.data,
         )
     )
@@ -166,6 +187,7 @@ def pack(
     image = _packed_rows(_checked_image(image, "image"))
     height, width, channels = image.shape
     size = size or (height, width)
+    _check_size(size)
     if out is None:
         out = np.empty((channels, *size), np.float32)
     _checked_out(out, (channels, *size), np.float32, packed=1)
@@ -177,10 +199,10 @@ def pack(
             channels,
             swap_rb,
             image.ctypes.data,
-            image.strides[0],
+            _strides(image)[0],
             out.ctypes.data,
-            out.strides[1] // 4,
-            out.strides[0] // 4,
+            _strides(out)[1] // 4,
+            _strides(out)[0] // 4,
             scratch.ctypes.data,
         )
     )
@@ -199,8 +221,10 @@ def unpack(tensor: F32, swap_rb: bool = False, out: U8 | None = None) -> U8:
     if not isinstance(tensor, np.ndarray) or tensor.dtype != np.float32 or tensor.ndim != 3:
         raise UsageError(f"tensor must be a float32 CHW array, not {_describe(tensor)}")
     channels, height, width = tensor.shape
-    if tensor.strides[2] != 4 or not tensor.strides[0] >= tensor.strides[1] >= 4:
+    plane, row, value = _strides(tensor)
+    if value != 4 or row < width * 4 or plane < (height - 1) * row + width * 4:
         tensor = np.ascontiguousarray(tensor)
+        plane, row, _ = _strides(tensor)
     if out is None:
         out = np.empty((height, width, channels), np.uint8)
     _checked_out(out, (height, width, channels), np.uint8, packed=2)
@@ -211,10 +235,10 @@ def unpack(tensor: F32, swap_rb: bool = False, out: U8 | None = None) -> U8:
             channels,
             swap_rb,
             tensor.ctypes.data,
-            tensor.strides[1] // 4,
-            tensor.strides[0] // 4,
+            row // 4,
+            plane // 4,
             out.ctypes.data,
-            out.strides[0],
+            _strides(out)[0],
         )
     )
     return out
