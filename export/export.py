@@ -47,7 +47,7 @@ def export(
     artifact = Artifact(
         direction=direction,
         domains=source.domains,
-        size=(source.config.crop_size, source.config.crop_size),
+        size=(source.config.serving_size, source.config.serving_size),
         dynamic=True,
         multiple=MULTIPLE,
         precision=precision,

@@ -95,6 +95,12 @@ class TrainConfig:
             upsampling=self.upsampling,
         )
 
+    @property
+    def serving_size(self) -> int:
+        """The side at which things are as large as in training: --load-size, rounded down to a
+        multiple of 32 (286 is 256, as the paper tests)."""
+        return max(32, self.load_size // 32 * 32)
+
     def architecture(self) -> dict[str, Any]:
         """The generator as plain JSON types."""
         return dataclasses.asdict(self.generator_config)

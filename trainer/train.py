@@ -70,7 +70,7 @@ class Run:
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        self.samples = Samples(root, config.crop_size)
+        self.samples = Samples(root, config.serving_size)
         if config.threads:
             torch.set_num_threads(config.threads)
         device = pick_device(config.device)

@@ -78,7 +78,7 @@ def test_gradients_of_a_step_equal_those_in_float64() -> None:
     exact = CycleGAN(config, torch.device("cpu"), None)
     for name, network in exact.networks.items():
         network.load_state_dict(copy.deepcopy(model.networks[name].state_dict()))
-        network.double()
+        network.to(dtype=torch.float64, memory_format=torch.contiguous_format)
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     for which, x, y in ((model, a, b), (exact, a.double(), b.double())):
         views = which.views(x, y)
