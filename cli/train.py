@@ -20,6 +20,7 @@ from .extras import need
 @click.option("--generator", default="resnet9", show_default=True, help="resnet6, resnet9, ...")
 @click.option("--ngf", default=64, show_default=True, help="Width of the generators.")
 @click.option("--ndf", default=64, show_default=True, help="Width of the discriminators.")
+@click.option("--norm", default="instance", help="Of the generators: instance or none.")
 @click.option(
     "--learn-residual", is_flag=True, help="Generators answer with a change to the input."
 )

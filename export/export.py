@@ -51,6 +51,7 @@ def export(
         dynamic=True,
         multiple=MULTIPLE,
         precision=precision,
+        norm=source.config.norm,
         architecture=source.config.architecture(),
         parameters=sum(p.numel() for p in network.parameters()),
         checkpoint_sha256=source.sha256(),

@@ -10,7 +10,7 @@ import pytest
 import cgt.runtime
 
 FLAGS = {
-    "train": "--data --out --resume --generator --ngf --ndf --learn-residual --upsampling "
+    "train": "--data --out --resume --generator --ngf --ndf --norm --learn-residual --upsampling "
     "--discriminator --lambda-cycle --lambda-identity --pool-size --epochs --decay-epochs "
     "--batch-size --lr --load-size --crop-size --precision --seed --threads --device",
     "export": "--ckpt --direction --fp32 --fp16 --min-psnr -o --output",

@@ -11,6 +11,7 @@ from cgt.runtime.errors import CheckpointError, UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16")
 DISCRIMINATORS = ("patch", "projected")
+NORMS = ("instance", "none")
 UPSAMPLINGS = ("transposed", "resize")
 
 
@@ -24,6 +25,7 @@ class GeneratorConfig:
     ngf: int = 64
     in_channels: int = 3
     out_channels: int = 3
+    norm: str = "instance"
     learn_residual: bool = False
     upsampling: str = "transposed"
 
@@ -44,6 +46,7 @@ class TrainConfig:
     generator: str = "resnet9"
     ngf: int = 64
     ndf: int = 64
+    norm: str = "instance"
     learn_residual: bool = False
     upsampling: str = "transposed"
     discriminator: str = "patch"
@@ -78,6 +81,8 @@ class TrainConfig:
             raise UsageError(f"--load-size must be at least --crop-size ({self.crop_size})")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}")
+        if self.norm not in NORMS:
+            raise UsageError(f"--norm must be one of {', '.join(NORMS)}")
         if self.upsampling not in UPSAMPLINGS:
             raise UsageError(f"--upsampling must be one of {', '.join(UPSAMPLINGS)}")
         if self.discriminator not in DISCRIMINATORS:
@@ -91,6 +96,7 @@ class TrainConfig:
         return GeneratorConfig(
             self.generator,
             self.ngf,
+            norm=self.norm,
             learn_residual=self.learn_residual,
             upsampling=self.upsampling,
         )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .config import TrainConfig
 from .losses import gan_loss, l1_loss
-from .networks import PatchDiscriminator, ResnetGenerator, init_weights
+from .networks import PatchDiscriminator, ResnetGenerator, init_generator, init_weights
 from .pool import ImagePool
 from .projected import ProjectedDiscriminator
 
@@ -47,7 +47,7 @@ class Views:
 
 def _generator(config: TrainConfig) -> nn.Module:
     network = ResnetGenerator(config.generator_config)
-    init_weights(network)
+    init_generator(network)
     return network
 
 

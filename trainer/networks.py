@@ -6,28 +6,29 @@ Legend: N batch, C channels, H and W sides, ngf and ndf the width of the first l
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from .config import GeneratorConfig
 
 
-def _norm(channels: int) -> nn.Module:
-    return nn.InstanceNorm2d(channels)
+def _norm(channels: int, kind: str = "instance") -> nn.Module:
+    return nn.InstanceNorm2d(channels) if kind == "instance" else nn.Identity()
 
 
 class ResnetBlock(nn.Module):
     """NCHW -> NCHW: the input plus two 3x3 convolutions of it, reflection padded."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            _norm(channels),
+            _norm(channels, norm),
             nn.ReLU(True),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            _norm(channels),
+            _norm(channels, norm),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,18 +53,18 @@ class ResnetGenerator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        ngf = config.ngf
+        ngf, norm = config.ngf, config.norm
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
             nn.Conv2d(config.in_channels, ngf, 7),
-            _norm(ngf),
+            _norm(ngf, norm),
             nn.ReLU(True),
         ]
         for c in (ngf, 2 * ngf):
-            layers += [nn.Conv2d(c, 2 * c, 3, 2, 1), _norm(2 * c), nn.ReLU(True)]
-        layers += [ResnetBlock(4 * ngf) for _ in range(config.blocks)]
+            layers += [nn.Conv2d(c, 2 * c, 3, 2, 1), _norm(2 * c, norm), nn.ReLU(True)]
+        layers += [ResnetBlock(4 * ngf, norm) for _ in range(config.blocks)]
         for c in (4 * ngf, 2 * ngf):
-            layers += [_upsample(config.upsampling, c), _norm(c // 2), nn.ReLU(True)]
+            layers += [_upsample(config.upsampling, c), _norm(c // 2, norm), nn.ReLU(True)]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, config.out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
@@ -103,3 +104,19 @@ def init_weights(network: nn.Module, std: float = 0.02) -> None:
             nn.init.normal_(module.weight, 0.0, std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def init_generator(network: ResnetGenerator) -> None:
+    """As the paper does; without norms, which would undo any scale, so that activations keep
+    theirs (He et al. 2015) and every residual branch begins small (Zhang et al. 2019, "Fixup")."""
+    init_weights(network)
+    if network.config.norm != "none":
+        return
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    last = [m.conv_block[5] for m in network.modules() if isinstance(m, ResnetBlock)]
+    for module in (*last, network.model[-2]):
+        assert isinstance(module, nn.Conv2d)
+        with torch.no_grad():
+            module.weight.mul_(0.1)

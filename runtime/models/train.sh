@@ -6,10 +6,10 @@ if [ -e "$run/latest.pth" ]; then
     cgt train --resume "$run"
 else
     cgt train --data "$CGT_DATA/monet2photo" --out "$run" \
-        --generator resnet6 --ngf 16 --learn-residual --upsampling resize \
+        --generator resnet6 --ngf 16 --norm none --learn-residual --upsampling resize \
         --discriminator projected --ndf 64 \
-        --lambda-cycle 5 --lambda-identity 0 \
-        --load-size 256 --crop-size 128 --epochs 9 --decay-epochs 9
+        --lambda-cycle 0.7 --lambda-identity 0 \
+        --load-size 256 --crop-size 128 --epochs 6 --decay-epochs 6
 fi
 # A is Monet, B are photographs.
 cgt export --ckpt "$run/latest.pth" --direction BtoA -o runtime/models/monet.onnx

@@ -80,7 +80,9 @@ def test_a_convolution_in_another_precision_is_found() -> None:
         verify_precision(half, "fp16")
 
 
-@pytest.mark.parametrize("changes", [{}, {"learn_residual": True, "upsampling": "resize"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"norm": "none", "learn_residual": True, "upsampling": "resize"}]
+)
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("half", [False, True])
 def test_graphs_agree_with_pytorch_at_any_size(

@@ -177,6 +177,8 @@ def test_missing_and_broken_data_is_named(dataset: Path, tmp_path: Path) -> None
         {"lambda_cycle": -1},
         {"generator": "vgg"},
         {"discriminator": "critic"},
+        {"norm": "group"},
+        {"upsampling": "bilinear"},
     ],
 )
 def test_settings_that_make_no_sense(change: dict[str, object]) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 from cgt.runtime.errors import UsageError
 from cgt.trainer.config import GeneratorConfig, TrainConfig
 from cgt.trainer.cyclegan import CycleGAN
-from cgt.trainer.networks import PatchDiscriminator, ResnetGenerator, init_weights
+from cgt.trainer.networks import PatchDiscriminator, ResnetGenerator, init_generator, init_weights
 
 
 def parameters(network: nn.Module) -> int:
@@ -52,6 +52,17 @@ def test_a_residual_generator_adds_to_its_input() -> None:
         nn.init.zeros_(parameter)
     x = torch.rand(1, 3, 32, 32) * 2 - 1
     torch.testing.assert_close(network(x), x)
+
+
+def test_without_norms_activations_keep_their_scale() -> None:
+    torch.manual_seed(0)
+    network = ResnetGenerator(GeneratorConfig("resnet6", 16, norm="none"))
+    init_generator(network)
+    assert not any(isinstance(module, nn.InstanceNorm2d) for module in network.modules())
+    x = torch.randn(1, 3, 64, 64)
+    for layer in network.model[:-2]:
+        x = layer(x)
+    assert 0.1 < x.std() < 10
 
 
 def test_initial_weights_are_normal_with_the_papers_deviation() -> None:
