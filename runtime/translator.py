@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .artifact import Artifact, read_artifact
+from .closing import Closing
 from .engines import BatchShape, Engine, Goal, open_engine
 from .errors import EngineError, ModelError, UsageError
 from .geometry import Geometry, Size, plan
@@ -28,7 +29,7 @@ class Timing:
     postprocess: float
 
 
-class Translator:
+class Translator(Closing):
     """A model, ready to translate images: `Translator("model.onnx")(image)`.
 
     model: an ONNX file; the bundled one by default. engine: "auto", "openvino", "onnxruntime".
@@ -113,9 +114,3 @@ class Translator:
     def close(self) -> None:
         """Free the engine; twice is fine."""
         self.engine.close()
-
-    def __enter__(self) -> Translator:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal
 
+from ..closing import Closing
 from ..preprocess import F32
 
 Goal = Literal["throughput", "latency"]
@@ -30,7 +30,7 @@ class BatchShape:
         return self.height > 0 and self.width > 0
 
 
-class Engine(ABC):
+class Engine(Closing):
     """A network, ready to run. Made by `open_engine`; a context manager.
 
     `infer` may be called by up to `workers` threads at once. Both arrays belong to the caller and
@@ -46,21 +46,6 @@ class Engine(ABC):
     @abstractmethod
     def infer(self, batch: F32, out: F32) -> None:
         """batch: float32 NCHW, C-contiguous, [-1, 1]. out: the same shape, written."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free everything; twice is fine."""
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def cores() -> int:

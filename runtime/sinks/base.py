@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
 from typing import Any
 
+from ..closing import Closing
 from ..preprocess import U8
 from ..sources import Frame, Packet
 
@@ -31,7 +31,7 @@ class StreamFormat:
     others: tuple[Any, ...] = ()  # av streams, the indices of Packet.stream
 
 
-class Sink(ABC):
+class Sink(Closing):
     """A context manager. What was written counts only after `finish`; leaving without it, as an
     error does, leaves nothing behind. Methods raise SinkError."""
 
@@ -51,14 +51,3 @@ class Sink(ABC):
     @abstractmethod
     def close(self) -> None:
         """Drop what is not finished; twice is fine."""
-
-    def __enter__(self) -> Sink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from time import perf_counter
-from types import TracebackType
 from typing import Any
 
+from ..closing import Closing
 from ..preprocess import U8
 
 
@@ -31,7 +31,7 @@ class Packet:
     packet: Any  # av.Packet
 
 
-class Source(ABC):
+class Source(Closing):
     """Frames in order, with what lies between them. A context manager; iterate it once."""
 
     name: str
@@ -46,18 +46,3 @@ class Source(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Frame | Packet]:
         """Raises SourceError when the source breaks."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free everything; twice is fine."""
-
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
