@@ -88,7 +88,7 @@ def test_a_live_source_drops_what_comes_too_fast(
     assert stats.dropped > 30
     numbers = [int(item.frame.name) for item in results]
     assert numbers == sorted(numbers)
-    assert numbers[-1] > 90
+    assert numbers[-1] > 75
 
 
 def test_an_error_of_the_source_arrives_after_its_frames(translator: Translator) -> None:
