@@ -25,8 +25,7 @@ from cgt.runtime.clip import sample_clip
 from cgt.runtime.geometry import Size, parse_size
 from cgt.runtime.opencv import cv2
 from cgt.runtime.pipeline import limited, run
-from cgt.runtime.sinks import open_sink
-from cgt.runtime.sinks.base import StreamFormat
+from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import open_source
 from cgt.runtime.stats import Stats
 from cgt.runtime.stopping import stop_on_signal
@@ -69,14 +68,7 @@ def by_cgt(
             model, engine=engine, size=size, frame=source.size, goal="throughput"
         ) as translator,
     ):
-        assert translator.geometry is not None
-        stream = StreamFormat(
-            translator.geometry.picture,
-            source.rate,
-            source.time_base,
-            translator.geometry.aspect,
-            source.others,
-        )
+        stream = StreamFormat.of(source, translator.geometry)
         stats = Stats()
         with open_sink(str(out), stream) as sink, stop_on_signal() as stop:
             for _ in run(limited(source, frames), translator, sink, stats, stop):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 from rich.console import Console
 from rich.table import Table
@@ -53,7 +52,7 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
             aspect=source.aspect,
             goal="latency" if source.live else "throughput",
         ) as translator,
-        open_sink(job.sink, _format(source, translator)) as sink,
+        open_sink(job.sink, StreamFormat.of(source, translator.geometry)) as sink,
     ):
         start_up = time.perf_counter() - began
         for note in sink.notes:
@@ -65,19 +64,9 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
                 watch(result)
         print_table(console, job, source, translator, stats, start_up)
     if stop.is_set():
-        raise Interrupted(f"stopped; {job.sink} holds the {stats.frames} frames done by then")
+        kept = f"{job.sink} holds the {stats.frames} frames done by then"
+        raise Interrupted(f"stopped; {kept if stats.frames else 'no frame was done yet'}")
     return stats
-
-
-def _format(source: Source, translator: Translator) -> StreamFormat:
-    geometry = translator.geometry
-    return StreamFormat(
-        size=geometry.picture if geometry else None,
-        rate=source.rate,
-        time_base=source.time_base,
-        aspect=geometry.aspect if geometry else Fraction(1),
-        others=source.others,
-    )
 
 
 def _expected(source: Source, job: Job) -> int | None:

@@ -8,8 +8,9 @@ from fractions import Fraction
 from typing import Any
 
 from ..closing import Closing
+from ..geometry import Geometry
 from ..preprocess import U8
-from ..sources import Frame, Packet
+from ..sources import Frame, Packet, Source
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,17 @@ class StreamFormat:
     time_base: Fraction | None
     aspect: Fraction = Fraction(1)
     others: tuple[Any, ...] = ()  # av streams, the indices of Packet.stream
+
+    @classmethod
+    def of(cls, source: Source, geometry: Geometry | None) -> StreamFormat:
+        """The translation of a source; geometry: None where pictures differ in size."""
+        return cls(
+            size=geometry.picture if geometry else None,
+            rate=source.rate,
+            time_base=source.time_base,
+            aspect=geometry.aspect if geometry else Fraction(1),
+            others=source.others,
+        )
 
 
 class Sink(Closing):
