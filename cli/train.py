@@ -35,6 +35,7 @@ from .extras import need
 @click.option("--lr", default=2e-4, show_default=True)
 @click.option("--load-size", default=286, show_default=True, help="Images are resized to this,")
 @click.option("--crop-size", default=256, show_default=True, help="then cropped to this.")
+@click.option("--ema", default=0.0, help="Moving average of the generators, such as 0.999.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32 or bf16.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=0, help="CPU threads of PyTorch; its own choice by default.")

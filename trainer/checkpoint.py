@@ -6,6 +6,7 @@
     step              training steps done
     networks          G_A, G_B, D_A, D_B: state dicts
     optimizers        G, D
+    averages          G_A, G_B: their moving averages; empty without --ema
     pools             A, B: images and random state
     unlogged          losses since the last line of losses.csv
 
@@ -43,9 +44,14 @@ class Checkpoint:
     state: dict[str, Any]
 
     def generator(self, direction: Direction) -> ResnetGenerator:
-        """The generator of one direction, in eval mode."""
+        """The generator of one direction, in eval mode; its moving average where there is one."""
+        name = "G_A" if direction == "AtoB" else "G_B"
+        weights = self.state["networks"][name]
+        if name in self.state["averages"]:
+            average = self.state["averages"][name]
+            weights = {key: average[f"module.{key}"] for key in weights}
         network = ResnetGenerator(self.config.generator_config)
-        network.load_state_dict(self.state["networks"]["G_A" if direction == "AtoB" else "G_B"])
+        network.load_state_dict(weights)
         return network.eval()
 
     def sha256(self) -> str:
@@ -92,6 +98,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if payload["version"] > VERSION:
         raise CheckpointError(f"{path} was written by a newer version of cgt; upgrade to read it")
     a, b = payload["domains"]
-    state = {name: payload[name] for name in ("networks", "optimizers", "pools", "unlogged")}
+    state = {
+        name: payload[name] for name in ("networks", "optimizers", "averages", "pools", "unlogged")
+    }
     config = TrainConfig.from_json(payload["config"])
     return Checkpoint(path, config, (a, b), payload["step"], state)

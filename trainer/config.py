@@ -59,6 +59,7 @@ class TrainConfig:
     lr: float = 2e-4
     load_size: int = 286
     crop_size: int = 256
+    ema: float = 0.0  # decay per step of the generators' moving average; 0: none
     precision: str = "auto"
     seed: int = 0
     threads: int = 0  # 0: as many as PyTorch takes by itself
@@ -71,6 +72,8 @@ class TrainConfig:
         for name in ("lambda_cycle", "lambda_identity", "pool_size", "decay_epochs", "threads"):
             if getattr(self, name) < 0:
                 raise UsageError(f"--{name.replace('_', '-')} must not be negative")
+        if not 0 <= self.ema < 1:
+            raise UsageError("--ema must be at least 0 and below 1")
         if self.lr <= 0:
             raise UsageError("--lr must be positive")
         if self.epochs < 0 or self.epochs + self.decay_epochs < 1:

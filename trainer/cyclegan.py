@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .config import TrainConfig
 from .losses import gan_loss, l1_loss
@@ -81,6 +82,12 @@ class CycleGAN:
             "G": self._adam(self.G, self.F),
             "D": self._adam(self.D_Y, self.D_X),
         }
+        # What is shown and exported where there is one: it does not swing with the last batches.
+        self.averages = {
+            name: AveragedModel(self.networks[name], multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+            for name in ("G_A", "G_B")
+            if config.ema
+        }
         self.pools = {
             "A": ImagePool(config.pool_size, config.seed),
             "B": ImagePool(config.pool_size, config.seed + 1),
@@ -97,6 +104,13 @@ class CycleGAN:
 
     def to_device(self, batch: Tensor) -> Tensor:
         return batch.to(self.device)
+
+    def best_views(self, a: Tensor, b: Tensor) -> Views:
+        """`views` by the averaged generators where there are some; no gradients."""
+        G, F = self.averages.get("G_A", self.G), self.averages.get("G_B", self.F)
+        with torch.no_grad(), self._precision():
+            fake_b, fake_a = G(a), F(b)
+            return Views(fake_b, fake_a, F(fake_b), G(fake_a), None, None)
 
     def views(self, a: Tensor, b: Tensor) -> Views:
         """Both translations, both cycles and, where they have a weight, both identities.
@@ -156,6 +170,8 @@ class CycleGAN:
         losses["D_A"] = self.discriminator_loss(self.D_Y, b, fake_b)
         losses["D_B"] = self.discriminator_loss(self.D_X, a, fake_a)
         self._descend("D", losses["D_A"] + losses["D_B"])
+        for name, average in self.averages.items():
+            average.update_parameters(self.networks[name])
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _judges_learn(self, learn: bool) -> None:
@@ -173,6 +189,7 @@ class CycleGAN:
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
             "pools": {name: pool.state_dict() for name, pool in self.pools.items()},
+            "averages": {name: avg.state_dict() for name, avg in self.averages.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -180,5 +197,7 @@ class CycleGAN:
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        for name, average in self.averages.items():
+            average.load_state_dict(state["averages"][name])
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name], self.device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from cgt.runtime.errors import DataError
@@ -41,8 +40,7 @@ class Samples:
         """uint8 HWC RGB: columns a, G(a), F(G(a)), b, F(b), G(F(b)); one row per pair."""
         rows = []
         for a, b in self.pairs:
-            with torch.no_grad():
-                views = model.views(model.to_device(a), model.to_device(b))
+            views = model.best_views(model.to_device(a), model.to_device(b))
             tiles = (a, views.fake_b, views.cycle_a, b, views.fake_a, views.cycle_b)
             rows.append([unpack(np.ascontiguousarray(t[0].float().cpu().numpy())) for t in tiles])
         return montage(rows)

@@ -77,6 +77,21 @@ def test_a_step_moves_every_network_and_judges_do_not_learn_from_the_generators(
     assert all(p.requires_grad for n in model.networks.values() for p in n.parameters())
 
 
+def test_the_moving_average_follows_the_generators() -> None:
+    model = CycleGAN(small(ema=0.5, lr=1e-2), CPU, None)
+    first = [p.clone() for p in model.G.parameters()]  # the average begins with a copy
+    a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    expected = None
+    for _ in range(3):
+        model.step(a, b, epoch=0)
+        now = [p.detach().clone() for p in model.G.parameters()]
+        expected = [(e + n) / 2 for e, n in zip(expected, now, strict=True)] if expected else now
+    for mean, value in zip(model.averages["G_A"].parameters(), expected, strict=True):
+        torch.testing.assert_close(mean, value)
+    assert not torch.equal(first[0], expected[0])
+    assert CycleGAN(small(), CPU, None).averages == {}
+
+
 def test_the_learning_rate_at_every_epoch() -> None:
     """Linear factor of the reference: 1 - max(0, epoch + first - n_epochs) / (n_decay + 1)."""
     factors = [learning_rate_factor(epoch, 100, 100) for epoch in range(200)]
@@ -178,6 +193,7 @@ def test_missing_and_broken_data_is_named(dataset: Path, tmp_path: Path) -> None
         {"generator": "vgg"},
         {"discriminator": "critic"},
         {"norm": "group"},
+        {"ema": 1.0},
         {"upsampling": "bilinear"},
     ],
 )

@@ -18,7 +18,17 @@ from cgt.runtime.errors import CheckpointError
 from cgt.trainer.checkpoint import load_checkpoint
 from conftest import TINY, run_cgt
 
-LONG = [*TINY, "--pool-size", "3", "--epochs", "6", "--decay-epochs", "4"]  # 60 steps
+LONG = [
+    *TINY,
+    "--pool-size",
+    "3",
+    "--ema",
+    "0.9",
+    "--epochs",
+    "6",
+    "--decay-epochs",
+    "4",
+]  # 60 steps
 
 
 def start(*args: object) -> subprocess.Popen[str]:
