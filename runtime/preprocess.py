@@ -30,7 +30,9 @@ from .errors import CgtError, UsageError
 Filter = Literal["bilinear", "bicubic", "box", "lanczos", "nearest"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 Layout = Literal["CHW", "HWC"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 Matrix = Literal["bt601", "bt709"]
+MATRICES: tuple[Matrix, ...] = get_args(Matrix)
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -50,8 +52,13 @@ class _Image(ctypes.Structure):
         ("height", _INT),
         ("channels", _INT),
         ("format", _INT),
-        ("plane", _PTR * 3),
-        ("stride", _STEP * 3),
+        # cgt.h has arrays of three here; single fields are the same memory and quicker to set.
+        ("plane0", _PTR),
+        ("plane1", _PTR),
+        ("plane2", _PTR),
+        ("stride0", _STEP),
+        ("stride1", _STEP),
+        ("stride2", _STEP),
         ("matrix", _INT),
         ("full_range", _INT),
     )
@@ -187,37 +194,52 @@ def _checked_plane(plane: object, name: str, shape: tuple[int, ...] | None) -> N
 
 def _source(image: U8 | YUV) -> tuple[_Image, tuple[U8, ...]]:
     """The picture as C takes it, and the arrays that it points into."""
-    result = _Image()
-    planes: tuple[U8, ...]
     if isinstance(image, YUV):
-        luma = _checked_plane(image.y, "image.y", None)
-        if luma.ndim != 2:
-            raise UsageError(f"image.y must have shape (height, width), not {luma.shape}")
-        if image.matrix not in get_args(Matrix):
-            raise UsageError(f"image.matrix must be bt601 or bt709, not {image.matrix!r}")
-        height, width = luma.shape
-        half = ((height + 1) // 2, (width + 1) // 2)
-        result.format = _NV12 if image.v is None else _I420
-        shape = (*half, 2) if image.v is None else half
-        planes = (luma, _checked_plane(image.u, "image.u", shape))
-        if image.v is not None:
-            planes += (_checked_plane(image.v, "image.v", shape),)
-        names = ("image.y", "image.u", "image.v")
-        result.matrix = get_args(Matrix).index(image.matrix)
-        result.full_range = image.full_range
-        result.channels = 3
+        return _yuv_source(image)
+    pixels = _checked_plane(image, "image", None)
+    shape = pixels.shape
+    if len(shape) != 3 or shape[2] not in (1, 3, 4):
+        raise UsageError(f"image must have shape (height, width, 1|3|4), not {shape}")
+    height, width, channels = shape
+    _checked_size((height, width), "image.shape")
+    stride = _strides(pixels, "image", packed=2)[0]
+    source = _Image(
+        width, height, channels, _PIXELS, _address(pixels), None, None, stride, 0, 0, 0, 0
+    )
+    return source, (pixels,)
+
+
+def _yuv_source(image: YUV) -> tuple[_Image, tuple[U8, ...]]:
+    luma = _checked_plane(image.y, "image.y", None)
+    if luma.ndim != 2:
+        raise UsageError(f"image.y must have shape (height, width), not {luma.shape}")
+    if image.matrix not in MATRICES:
+        raise UsageError(f"image.matrix must be bt601 or bt709, not {image.matrix!r}")
+    height, width = luma.shape
+    _checked_size((height, width), "image.y.shape")
+    half = ((height + 1) // 2, (width + 1) // 2)
+    planes: tuple[U8, ...]
+    if image.v is None:
+        format = _NV12
+        planes = (luma, _checked_plane(image.u, "image.u", (*half, 2)))
     else:
-        pixels = _checked_plane(image, "image", None)
-        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-            raise UsageError(f"image must have shape (height, width, 1|3|4), not {pixels.shape}")
-        planes, names = (pixels,), ("image",)
-        height, width, result.channels = pixels.shape
-    _checked_size((height, width), f"{names[0]}.shape")
-    result.width, result.height = width, height
-    for i, plane in enumerate(planes):
-        result.stride[i] = _strides(plane, names[i], plane.ndim - 1)[0]
-        result.plane[i] = _address(plane)
-    return result, planes
+        format = _I420
+        planes = (
+            luma,
+            _checked_plane(image.u, "image.u", half),
+            _checked_plane(image.v, "image.v", half),
+        )
+    strides = [
+        _strides(plane, name, plane.ndim - 1)[0]
+        for plane, name in zip(planes, ("image.y", "image.u", "image.v"), strict=False)
+    ]
+    addresses = [_address(plane) for plane in planes]
+    if image.v is None:
+        strides.append(0)
+        addresses.append(0)
+    matrix = MATRICES.index(image.matrix)
+    source = _Image(width, height, 3, format, *addresses, *strides, matrix, image.full_range)
+    return source, planes
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -404,12 +426,12 @@ class Packer:
         self.dtype = np.dtype(dtype)
         if self.dtype not in _TYPES:
             raise UsageError(f"dtype must be float32 or float16, not {self.dtype}")
-        if layout not in get_args(Layout):
+        if layout not in LAYOUTS:
             raise UsageError(f"layout must be CHW or HWC, not {layout!r}")
         if multiple < 1:
             raise UsageError(f"multiple must be at least 1, not {multiple}")
         self.channels = channels
-        self._layout = layout
+        self._layout = LAYOUTS.index(layout)
         self.threads = _checked_threads(threads)
         height, width = _checked_size(padded(self.size, multiple), "size, padded,")
         if height >= 2 * self.size[0] or width >= 2 * self.size[1]:
@@ -444,14 +466,14 @@ class Packer:
             )
         out = _checked_out(out, self.shape, self.dtype, planes)
         item = self.dtype.itemsize
-        if self._layout == "CHW":
+        if self._layout == 0:  # CHW
             plane_stride, row_stride, _ = _strides(out, "out", packed=1)
         else:
             plane_stride, row_stride = 0, _strides(out, "out", packed=2)[0]
         tensor = _Tensor(
             _address(out),
             _TYPES[self.dtype],
-            get_args(Layout).index(self._layout),
+            self._layout,
             row_stride // item,
             plane_stride // item,
         )

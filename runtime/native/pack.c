@@ -33,18 +33,20 @@ typedef struct {
     int channels;
     cgt_source source;
     cgt_scratch s;
+    int bits;           /* after the point of the sums */
+    int direct;         /* rows are already resized: the sums are bytes */
+    float scale[4];     /* of the sums */
 } packer;
 
-/* Output row o as planes of sums, s.plane apart; returns how many bits they have
- * after the point. */
-static int gather(packer *p, int o) {
+/* Output row o as planes of sums, s.plane apart. */
+static void gather(packer *p, int o) {
     const cgt_axis *x = &p->plan->x;
     const cgt_axis *y = &p->plan->y;
     const int first = y->lo + y->first[o];
-    if (x->identity && y->identity) {
+    if (p->direct) {
         p->rows->split[p->channels](cgt_source_row(&p->source, first), (size_t)x->out, p->s.sums,
                                     p->s.plane);
-        return 0;
+        return;
     }
     const int taps = (y->count[o] + 1) / 2 * 2;
     for (int k = 0; k < y->count[o]; k++)
@@ -53,7 +55,6 @@ static int gather(packer *p, int o) {
     p->rows->columns(p->s.taps, taps, y->weights + (size_t)o * (size_t)y->taps,
                      y->bits - CGT_FRACTION, (size_t)x->span * (size_t)p->channels, p->s.columns);
     p->rows->sums[p->channels](x, x->weights, p->s.columns, p->s.sums, p->s.plane);
-    return x->bits + CGT_FRACTION;
 }
 
 /* Row `row` of `channel`, as bytes; channel is 0 for HWC. */
@@ -64,17 +65,17 @@ static uint8_t *address(const packer *p, int channel, int row) {
 }
 
 /* Scale the sums and store them as row o, without padding. */
-static void store(packer *p, int o, int bits) {
+static void store(packer *p, int o) {
     const size_t n = (size_t)p->plan->x.out;
     const size_t channels = (size_t)p->channels;
-    const int direct = p->dst->layout == CGT_CHW && p->dst->type == CGT_F32;
+    const int in_place = p->dst->layout == CGT_CHW && p->dst->type == CGT_F32;
     for (int c = 0; c < p->channels; c++) {
         const int from = p->packing->swap_rb && c != 3 ? 2 - c : c;
-        float *line = direct ? (float *)(void *)address(p, c, o)
+        float *line = in_place ? (float *)(void *)address(p, c, o)
                              : p->s.line + (size_t)c * p->s.plane;
-        p->rows->scale(p->s.sums + (size_t)from * p->s.plane, n, 255 << bits,
-                       ldexpf(p->packing->scale[c], -bits), p->packing->offset[c], line);
-        if (!direct && p->dst->layout == CGT_CHW)
+        p->rows->scale(p->s.sums + (size_t)from * p->s.plane, n, 255 << p->bits, p->scale[c],
+                       p->packing->offset[c], line);
+        if (!in_place && p->dst->layout == CGT_CHW)
             p->rows->to_half(line, n, (uint16_t *)(void *)address(p, c, o));
     }
     if (p->dst->layout == CGT_CHW)
@@ -131,9 +132,14 @@ int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
     cgt_source_open(&p.source, p.rows, plan, src, p.s.ring);
 
     cgt_scratch_clear(&p.s, src->channels);
+    p.direct = plan->x.identity && plan->y.identity;
+    p.bits = p.direct ? 0 : plan->x.bits + CGT_FRACTION;
+    for (int c = 0; c < src->channels; c++)
+        p.scale[c] = ldexpf(packing->scale[c], -p.bits);
     const int padded = packing->padded_width > plan->x.out || packing->padded_height > plan->y.out;
     for (int o = first_row; o < last_row; o++) {
-        store(&p, o, gather(&p, o));
+        gather(&p, o);
+        store(&p, o);
         if (padded)
             reflect(&p, o);
     }

@@ -71,8 +71,9 @@ static __m256i weights_4(const int16_t *w) {
 /* Sums of one output's channels, in 32-bit parts: those of the upper lane are
  * still to be added to those of the lower. `pairs` moves two pixels of a lane to
  * c0 c0 c1 c1 c2 c2 c3 c3. */
-static __m256i dot(const cgt_axis *axis, int o, int channels, __m256i pairs, const int16_t *weights, const int16_t *in) {
-    const int taps = axis->taps;
+static inline __attribute__((always_inline)) __m256i
+dot(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const int16_t *weights,
+    const int16_t *in) {
     const int16_t *w = weights + (size_t)o * (size_t)taps;
     const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
     __m256i sum = _mm256_setzero_si256();
@@ -86,21 +87,23 @@ static __m256i dot(const cgt_axis *axis, int o, int channels, __m256i pairs, con
 }
 
 /* Outputs o and o + 4, one a lane. */
-static __m256i dots(const cgt_axis *axis, int o, int channels, __m256i pairs, const int16_t *weights, const int16_t *in) {
-    const __m256i a = dot(axis, o, channels, pairs, weights, in);
-    const __m256i b = dot(axis, o + 4, channels, pairs, weights, in);
+static inline __attribute__((always_inline)) __m256i
+dots(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const int16_t *weights, const int16_t *in) {
+    const __m256i a = dot(axis, taps, o, channels, pairs, weights, in);
+    const __m256i b = dot(axis, taps, o + 4, channels, pairs, weights, in);
     return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
                             _mm256_permute2x128_si256(a, b, 0x31));
 }
 
-static inline void sums(const cgt_axis *axis, int channels, __m256i pairs, const int16_t *weights,
+static inline __attribute__((always_inline)) void
+sums_of(const cgt_axis *axis, int taps, int channels, __m256i pairs, const int16_t *weights,
                         const int16_t *in,
                         int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 8) {
-        const __m256i a = dots(axis, o, channels, pairs, weights, in);
-        const __m256i b = dots(axis, o + 1, channels, pairs, weights, in);
-        const __m256i c = dots(axis, o + 2, channels, pairs, weights, in);
-        const __m256i d = dots(axis, o + 3, channels, pairs, weights, in);
+        const __m256i a = dots(axis, taps, o, channels, pairs, weights, in);
+        const __m256i b = dots(axis, taps, o + 1, channels, pairs, weights, in);
+        const __m256i c = dots(axis, taps, o + 2, channels, pairs, weights, in);
+        const __m256i d = dots(axis, taps, o + 3, channels, pairs, weights, in);
         const __m256i ab = _mm256_unpacklo_epi32(a, b);
         const __m256i cd = _mm256_unpacklo_epi32(c, d);
         const __m256i ab2 = _mm256_unpackhi_epi32(a, b);
@@ -112,6 +115,20 @@ static inline void sums(const cgt_axis *axis, int channels, __m256i pairs, const
         if (channels == 4)
             _mm256_storeu_si256((__m256i *)(to + 3 * plane), _mm256_unpackhi_epi64(ab2, cd2));
     }
+}
+
+/* Copies for the numbers of taps that video has most, without inner loops. */
+static inline __attribute__((always_inline)) void
+sums(const cgt_axis *axis, int channels, __m256i pairs, const int16_t *weights, const int16_t *in,
+     int32_t *out, size_t plane) {
+    if (axis->taps == 4)
+        sums_of(axis, 4, channels, pairs, weights, in, out, plane);
+    else if (axis->taps == 8)
+        sums_of(axis, 8, channels, pairs, weights, in, out, plane);
+    else if (axis->taps == 12)
+        sums_of(axis, 12, channels, pairs, weights, in, out, plane);
+    else
+        sums_of(axis, axis->taps, channels, pairs, weights, in, out, plane);
 }
 
 static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
@@ -230,6 +247,41 @@ void cgt_avx2_merge_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
     merge_rest(planes, i, n, 4, out);
 }
 
+/* [-1, 1] to [0, 255]; max and min give their second operand when the first is NaN. */
+static __m256 to_range_8(const float *in) {
+    const __m256 v = _mm256_mul_ps(_mm256_add_ps(_mm256_loadu_ps(in), _mm256_set1_ps(1.0f)),
+                                   _mm256_set1_ps(127.5f));
+    return _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
+}
+
+/* 32 integers of 0..255 as bytes. Packing leaves groups of four, lane by lane. */
+static void store_32(__m256i a, __m256i b, __m256i c, __m256i d, uint8_t *out) {
+    const __m256i bytes =
+        _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    _mm256_storeu_si256(
+        (__m256i *)out,
+        _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+}
+
+static void quantise_256(const float *in, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        store_32(_mm256_cvtps_epi32(to_range_8(in + i)), _mm256_cvtps_epi32(to_range_8(in + i + 8)),
+                 _mm256_cvtps_epi32(to_range_8(in + i + 16)),
+                 _mm256_cvtps_epi32(to_range_8(in + i + 24)), out + i);
+    quantise(in + i, n - i, out + i);
+}
+
+static void truncate_256(const float *in, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        store_32(_mm256_cvttps_epi32(to_range_8(in + i)),
+                 _mm256_cvttps_epi32(to_range_8(in + i + 8)),
+                 _mm256_cvttps_epi32(to_range_8(in + i + 16)),
+                 _mm256_cvttps_epi32(to_range_8(in + i + 24)), out + i);
+    truncate_(in + i, n - i, out + i);
+}
+
 static void to_half(const float *in, size_t n, uint16_t *out) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8)
@@ -257,8 +309,8 @@ const cgt_rows cgt_rows_avx2 = {
     .widen = widen,
     .blend = blend,
     .narrow = narrow,
-    .quantise = quantise,
-    .truncate = truncate_,
+    .quantise = quantise_256,
+    .truncate = truncate_256,
     .to_half = to_half,
     .from_half = from_half,
     .yuv = yuv,

@@ -26,18 +26,10 @@ static __mmask64 first_bytes(size_t n) {
 
 static void columns(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
                     size_t n, int16_t *out) {
-    /* 32-bit integer d of quarter q takes byte 8 (d / 4) + d % 4 + {0, 4, 32, 36}[q] of two
-     * rows, as two 16-bit words whose upper bytes the mask clears; packing two quarters then
-     * puts 32 columns in their order. */
-    const __m512i base = _mm512_add_epi32(
-        _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27),
-        _mm512_setr_epi32(0x400000, 0x410000, 0x420000, 0x430000, 0x480000, 0x490000, 0x4a0000,
-                          0x4b0000, 0x500000, 0x510000, 0x520000, 0x530000, 0x580000, 0x590000,
-                          0x5a0000, 0x5b0000));
-    const __m512i q1 = _mm512_add_epi8(base, _mm512_set1_epi8(4));
-    const __m512i q2 = _mm512_add_epi8(base, _mm512_set1_epi8(32));
-    const __m512i q3 = _mm512_add_epi8(base, _mm512_set1_epi8(36));
-    const __mmask64 low = 0x5555555555555555u;
+    /* Lanes of `left` hold columns 0-7, 16-23, .., those of `right` 8-15, 24-31, .. */
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    const __m512i zero = _mm512_setzero_si512();
     const __m512i half = _mm512_set1_epi32(1 << (shift - 1));
     const __m128i by = _mm_cvtsi32_si128(shift);
     for (size_t i = 0; i < n; i += 64) {
@@ -52,19 +44,18 @@ static void columns(const uint8_t *const *rows, int taps, const int16_t *weights
             const __m512i w = _mm512_set1_epi32(pair);
             const __m512i a = _mm512_maskz_loadu_epi8(inside, rows[k] + i);
             const __m512i b = _mm512_maskz_loadu_epi8(inside, rows[k + 1] + i);
-            s0 = _mm512_add_epi32(
-                s0, _mm512_madd_epi16(_mm512_maskz_permutex2var_epi8(low, a, base, b), w));
-            s1 = _mm512_add_epi32(
-                s1, _mm512_madd_epi16(_mm512_maskz_permutex2var_epi8(low, a, q1, b), w));
-            s2 = _mm512_add_epi32(
-                s2, _mm512_madd_epi16(_mm512_maskz_permutex2var_epi8(low, a, q2, b), w));
-            s3 = _mm512_add_epi32(
-                s3, _mm512_madd_epi16(_mm512_maskz_permutex2var_epi8(low, a, q3, b), w));
+            const __m512i lo = _mm512_unpacklo_epi8(a, b);
+            const __m512i hi = _mm512_unpackhi_epi8(a, b);
+            s0 = _mm512_add_epi32(s0, _mm512_madd_epi16(_mm512_unpacklo_epi8(lo, zero), w));
+            s1 = _mm512_add_epi32(s1, _mm512_madd_epi16(_mm512_unpackhi_epi8(lo, zero), w));
+            s2 = _mm512_add_epi32(s2, _mm512_madd_epi16(_mm512_unpacklo_epi8(hi, zero), w));
+            s3 = _mm512_add_epi32(s3, _mm512_madd_epi16(_mm512_unpackhi_epi8(hi, zero), w));
         }
-        _mm512_storeu_si512(out + i, _mm512_packs_epi32(_mm512_sra_epi32(s0, by),
-                                                        _mm512_sra_epi32(s1, by)));
-        _mm512_storeu_si512(out + i + 32, _mm512_packs_epi32(_mm512_sra_epi32(s2, by),
-                                                             _mm512_sra_epi32(s3, by)));
+        const __m512i left = _mm512_packs_epi32(_mm512_sra_epi32(s0, by), _mm512_sra_epi32(s1, by));
+        const __m512i right =
+            _mm512_packs_epi32(_mm512_sra_epi32(s2, by), _mm512_sra_epi32(s3, by));
+        _mm512_storeu_si512(out + i, _mm512_permutex2var_epi64(left, first, right));
+        _mm512_storeu_si512(out + i + 32, _mm512_permutex2var_epi64(left, second, right));
     }
 }
 
@@ -77,8 +68,9 @@ static __m512i weights_8(__m128i w) {
 
 /* Sums of one output's channels, in four lanes that are still to be added up.
  * `pairs` moves eight pixels to c0 c0 c1 c1 c2 c2 c3 c3, two a lane. */
-static __m512i dot(const cgt_axis *axis, int o, int channels, __m512i pairs, const int16_t *weights, const int16_t *in) {
-    const int taps = axis->taps;
+static inline __attribute__((always_inline)) __m512i
+dot(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const int16_t *weights,
+    const int16_t *in) {
     const int16_t *w = weights + (size_t)o * (size_t)taps;
     const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
     __m512i sum = _mm512_setzero_si512();
@@ -99,22 +91,24 @@ static __m512i add_halves(__m512i a, __m512i b) {
 }
 
 /* Outputs o, o + 4, o + 8, o + 12, one a lane. */
-static __m512i dots(const cgt_axis *axis, int o, int channels, __m512i pairs, const int16_t *weights, const int16_t *in) {
-    const __m512i a = add_halves(dot(axis, o, channels, pairs, weights, in),
-                                 dot(axis, o + 4, channels, pairs, weights, in));
-    const __m512i b = add_halves(dot(axis, o + 8, channels, pairs, weights, in),
-                                 dot(axis, o + 12, channels, pairs, weights, in));
+static inline __attribute__((always_inline)) __m512i
+dots(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const int16_t *weights, const int16_t *in) {
+    const __m512i a = add_halves(dot(axis, taps, o, channels, pairs, weights, in),
+                                 dot(axis, taps, o + 4, channels, pairs, weights, in));
+    const __m512i b = add_halves(dot(axis, taps, o + 8, channels, pairs, weights, in),
+                                 dot(axis, taps, o + 12, channels, pairs, weights, in));
     return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
 }
 
-static inline void sums(const cgt_axis *axis, int channels, __m512i pairs, const int16_t *weights,
+static inline __attribute__((always_inline)) void
+sums_of(const cgt_axis *axis, int taps, int channels, __m512i pairs, const int16_t *weights,
                         const int16_t *in,
                         int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 16) {
-        const __m512i a = dots(axis, o, channels, pairs, weights, in);
-        const __m512i b = dots(axis, o + 1, channels, pairs, weights, in);
-        const __m512i c = dots(axis, o + 2, channels, pairs, weights, in);
-        const __m512i d = dots(axis, o + 3, channels, pairs, weights, in);
+        const __m512i a = dots(axis, taps, o, channels, pairs, weights, in);
+        const __m512i b = dots(axis, taps, o + 1, channels, pairs, weights, in);
+        const __m512i c = dots(axis, taps, o + 2, channels, pairs, weights, in);
+        const __m512i d = dots(axis, taps, o + 3, channels, pairs, weights, in);
         const __m512i ab = _mm512_unpacklo_epi32(a, b);
         const __m512i cd = _mm512_unpacklo_epi32(c, d);
         const __m512i ab2 = _mm512_unpackhi_epi32(a, b);
@@ -128,25 +122,34 @@ static inline void sums(const cgt_axis *axis, int channels, __m512i pairs, const
     }
 }
 
-/* Four pixel pairs `step` words apart; words 6 and 7 of a lane are not used for 3 channels. */
-static __m512i pair_words(short channels) {
-    short words[32];
-    for (int i = 0; i < 32; i++) {
-        const int channel = i % 8 / 2;
-        const int pixel = i / 8 * 2 + i % 2;
-        words[i] = (short)(pixel * channels + (channel < channels ? channel : 0));
-    }
-    return load(words);
+/* Copies for the numbers of taps that video has most, without inner loops. */
+static inline __attribute__((always_inline)) void
+sums(const cgt_axis *axis, int channels, __m512i pairs, const int16_t *weights, const int16_t *in,
+     int32_t *out, size_t plane) {
+    if (axis->taps == 4)
+        sums_of(axis, 4, channels, pairs, weights, in, out, plane);
+    else if (axis->taps == 8)
+        sums_of(axis, 8, channels, pairs, weights, in, out, plane);
+    else if (axis->taps == 12)
+        sums_of(axis, 12, channels, pairs, weights, in, out, plane);
+    else
+        sums_of(axis, axis->taps, channels, pairs, weights, in, out, plane);
 }
+
+/* Words 6 and 7 of a lane are not used for 3 channels. */
+#define PAIR_3(w) (w), (w) + 3, (w) + 1, (w) + 4, (w) + 2, (w) + 5, (w), (w)
+#define PAIR_4(w) (w), (w) + 4, (w) + 1, (w) + 5, (w) + 2, (w) + 6, (w) + 3, (w) + 7
+static const short PAIRS_3[32] = {PAIR_3(0), PAIR_3(6), PAIR_3(12), PAIR_3(18)};
+static const short PAIRS_4[32] = {PAIR_4(0), PAIR_4(8), PAIR_4(16), PAIR_4(24)};
 
 static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
  int32_t *out, size_t plane) {
-    sums(axis, 3, pair_words(3), weights, in, out, plane);
+    sums(axis, 3, load(PAIRS_3), weights, in, out, plane);
 }
 
 static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
  int32_t *out, size_t plane) {
-    sums(axis, 4, pair_words(4), weights, in, out, plane);
+    sums(axis, 4, load(PAIRS_4), weights, in, out, plane);
 }
 
 /* Sixteen pixels at a time: byte `channel` of each to the low end of an integer. */
@@ -175,19 +178,16 @@ static void split_4(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
     split(in, n, 4, out, plane);
 }
 
-/* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc.. */
+/* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc..; a and b are
+ * one table of 128 bytes, c replaces what a mask names. */
+#define AT_1(i) (i) / 3 + ((i) % 3 == 1 ? 64 : 0)
+#define AT_4(i) AT_1(i), AT_1((i) + 1), AT_1((i) + 2), AT_1((i) + 3)
+#define AT_16(i) AT_4(i), AT_4((i) + 4), AT_4((i) + 8), AT_4((i) + 12)
+#define AT_64(i) {AT_16(i), AT_16((i) + 16), AT_16((i) + 32), AT_16((i) + 48)}
+static const uint8_t FROM[3][64] = {AT_64(0), AT_64(64), AT_64(128)};
+
 static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
-    uint8_t from[3][64];
-    __mmask64 third[3];
-    for (int t = 0; t < 3; t++) {
-        third[t] = 0;
-        for (int i = 0; i < 64; i++) {
-            const int at = 64 * t + i;
-            /* a and b as one table of 128; c replaces what the mask names */
-            from[t][i] = (uint8_t)(at / 3 + (at % 3 == 1 ? 64 : 0));
-            third[t] |= (__mmask64)(at % 3 == 2) << i;
-        }
-    }
+    static const __mmask64 third[3] = {0x4924924924924924, 0x2492492492492492, 0x9249249249249249};
     for (size_t i = 0; i < n; i += 64) {
         const __mmask64 inside = first_bytes(n - i);
         const __m512i a = _mm512_maskz_loadu_epi8(inside, planes[0] + i);
@@ -195,13 +195,36 @@ static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
         const __m512i c = _mm512_maskz_loadu_epi8(inside, planes[2] + i);
         const size_t left = 3 * (n - i);
         for (size_t t = 0; t < 3; t++) {
-            const __m512i index = load(from[t]);
+            const __m512i index = load(FROM[t]);
             const __m512i ab = _mm512_permutex2var_epi8(a, index, b);
             const __m512i abc = _mm512_mask_permutexvar_epi8(ab, third[t], index, c);
             if (left > 64 * t)
                 _mm512_mask_storeu_epi8(out + 3 * i + 64 * t, first_bytes(left - 64 * t), abc);
         }
     }
+}
+
+/* [-1, 1] to [0, 255]; max and min give their second operand when the first is NaN. */
+static __m512 to_range_16(const float *in) {
+    const __m512 v = _mm512_mul_ps(_mm512_add_ps(_mm512_loadu_ps(in), _mm512_set1_ps(1.0f)),
+                                   _mm512_set1_ps(127.5f));
+    return _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
+}
+
+static void quantise_512(const float *in, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm_storeu_si128((__m128i *)(out + i),
+                         _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(to_range_16(in + i))));
+    quantise(in + i, n - i, out + i);
+}
+
+static void truncate_512(const float *in, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm_storeu_si128((__m128i *)(out + i),
+                         _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(to_range_16(in + i))));
+    truncate_(in + i, n - i, out + i);
 }
 
 static void to_half(const float *in, size_t n, uint16_t *out) {
@@ -231,8 +254,8 @@ const cgt_rows cgt_rows_avx512 = {
     .widen = widen,
     .blend = blend,
     .narrow = narrow,
-    .quantise = quantise,
-    .truncate = truncate_,
+    .quantise = quantise_512,
+    .truncate = truncate_512,
     .to_half = to_half,
     .from_half = from_half,
     .yuv = yuv,

@@ -9,8 +9,8 @@
 static void scale(const int32_t *restrict in, size_t n, int32_t top, float scale_, float offset,
                   float *restrict out) {
     for (size_t i = 0; i < n; i++) {
-        const int32_t v = in[i] < 0 ? 0 : in[i] > top ? top : in[i];
-        out[i] = (float)v * scale_ + offset;
+        const int32_t v = in[i] & ~(in[i] >> 31); /* max(in[i], 0), said so that GCC does not branch */
+        out[i] = (float)(v < top ? v : top) * scale_ + offset;
     }
 }
 
