@@ -154,24 +154,30 @@ def _describe(value: object) -> str:
     return type(value).__name__
 
 
-def _strides(array: NDArray[Any], name: str, packed: int) -> list[int]:
+def _strides(array: NDArray[Any], name: str, packed: int) -> tuple[int, ...]:
     """Strides in bytes, when nothing overlaps, nothing is mirrored, axes lie in memory order and
     the last `packed` without gaps. The stride of an axis of length 1 says nothing: it is mended."""
-    strides = list(array.strides)
-    extent: int = array.itemsize
-    for axis in reversed(range(array.ndim)):
-        length = array.shape[axis]
-        if length == 1:
-            strides[axis] = extent
-        stride = strides[axis]
-        if stride < extent or (axis >= array.ndim - packed and stride > extent):
+    return _mended(array.shape, array.strides, array.itemsize, packed, name)
+
+
+@lru_cache(maxsize=256)
+def _mended(
+    shape: tuple[int, ...], strides: tuple[int, ...], item: int, packed: int, name: str
+) -> tuple[int, ...]:
+    mended = list(strides)
+    extent = item
+    for axis in reversed(range(len(shape))):
+        if shape[axis] == 1:
+            mended[axis] = extent
+        stride = mended[axis]
+        if stride < extent or (axis >= len(shape) - packed and stride > extent):
             what = "negative" if stride < 0 else "overlapping" if stride < extent else "gapped"
             raise UsageError(
-                f"{name} has strides {array.strides} for shape {array.shape}: axis {axis} is "
-                f"{what}; np.ascontiguousarray({name}) is a copy that will do"
+                f"{name} has strides {strides} for shape {shape}: axis {axis} is {what}; "
+                f"np.ascontiguousarray({name}) is a copy that will do"
             )
-        extent += stride * (length - 1)
-    return strides
+        extent += stride * (shape[axis] - 1)
+    return tuple(mended)
 
 
 def _checked_size(size: object, name: str = "size") -> tuple[int, int]:
@@ -201,7 +207,8 @@ def _source(image: U8 | YUV) -> tuple[_Image, tuple[U8, ...]]:
     if len(shape) != 3 or shape[2] not in (1, 3, 4):
         raise UsageError(f"image must have shape (height, width, 1|3|4), not {shape}")
     height, width, channels = shape
-    _checked_size((height, width), "image.shape")
+    if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
+        _checked_size((height, width), "image.shape")
     stride = _strides(pixels, "image", packed=2)[0]
     source = _Image(
         width, height, channels, _PIXELS, _address(pixels), None, None, stride, 0, 0, 0, 0
@@ -304,6 +311,10 @@ class _Plan:
             )
         )
 
+    def scratch(self, channels: int, format: int) -> int:
+        """Bytes that a call needs."""
+        return int(_lib.cgt_scratch_size(self.handle, channels, format))
+
     def __del__(self) -> None:
         if self.handle:
             _lib.cgt_plan_destroy(self.handle)
@@ -319,13 +330,11 @@ def _plan(
 _local = threading.local()
 
 
-def _scratch(plan: _Plan, channels: int, format: int) -> int:
+def _scratch(size: int) -> int:
     """The address of this thread's scratch memory, which only grows."""
-    size = _lib.cgt_scratch_size(plan.handle, channels, format)
-    room: U8 | None = getattr(_local, "room", None)
-    if room is None or room.nbytes < size:
-        room = np.empty(size, np.uint8)
-        _local.room, _local.address = room, _address(room)
+    if getattr(_local, "size", -1) < size:
+        _local.room = np.empty(size, np.uint8)
+        _local.size, _local.address = size, _address(_local.room)
     return int(_local.address)
 
 
@@ -370,9 +379,9 @@ def resize(
     out = _checked_out(out, (*size, source.channels), np.dtype(np.uint8), planes)
     plan = _plan((source.height, source.width), size, filter, box)
     stride, address = _strides(out, "out", packed=2)[0], _address(out)
+    scratch = plan.scratch(source.channels, source.format)
 
     def work(first_row: int, last_row: int) -> int:
-        scratch = _scratch(plan, source.channels, source.format)
         return int(
             _lib.cgt_resize(
                 plan.handle,
@@ -381,7 +390,7 @@ def resize(
                 stride,
                 first_row,
                 last_row,
-                scratch,
+                _scratch(scratch),
             )
         )
 
@@ -442,6 +451,8 @@ class Packer:
         self.shape = (channels, height, width) if layout == "CHW" else (height, width, channels)
         """Of the tensor."""
         self._plan = _plan(self.source, self.size, filter, box)
+        formats = (_PIXELS, _NV12, _I420) if channels == 3 else (_PIXELS,)
+        self._room = [self._plan.scratch(channels, format) for format in formats]
         self._packing = _Packing(
             swap_rb,
             width,
@@ -487,7 +498,7 @@ class Packer:
                     ctypes.byref(self._packing),
                     first_row,
                     last_row,
-                    _scratch(self._plan, self.channels, source.format),
+                    _scratch(self._room[source.format]),
                 )
             )
 
