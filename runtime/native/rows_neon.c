@@ -94,7 +94,7 @@ static void sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *
     }
 }
 
-static void widen(uint8x16_t bytes, int32_t *out) {
+static void store_wide(uint8x16_t bytes, int32_t *out) {
     const uint16x8_t lo = vmovl_u8(vget_low_u8(bytes));
     const uint16x8_t hi = vmovl_u8(vget_high_u8(bytes));
     vst1q_s32(out, vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(lo))));
@@ -108,7 +108,7 @@ static void split_3(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
     for (; i + 16 <= n; i += 16) {
         const uint8x16x3_t pixels = vld3q_u8(in + 3 * i);
         for (size_t c = 0; c < 3; c++)
-            widen(pixels.val[c], out + c * plane + i);
+            store_wide(pixels.val[c], out + c * plane + i);
     }
     split_rest(in, i, n, 3, out, plane);
 }
@@ -118,7 +118,7 @@ static void split_4(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
     for (; i + 16 <= n; i += 16) {
         const uint8x16x4_t pixels = vld4q_u8(in + 4 * i);
         for (size_t c = 0; c < 4; c++)
-            widen(pixels.val[c], out + c * plane + i);
+            store_wide(pixels.val[c], out + c * plane + i);
     }
     split_rest(in, i, n, 4, out, plane);
 }
