@@ -341,7 +341,7 @@ def _scratch(size: int) -> int:
 @lru_cache(maxsize=8)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     """Threads do not survive a fork, hence `process`."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="cgt-pixels")
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"cgt-pixels-{process}")
 
 
 def _in_bands(rows: int, threads: int, work: Callable[[int, int], int]) -> None:
@@ -532,8 +532,8 @@ def pack(
     out: float32 CHW in [-1, 1] to write into; see `Packer`, which has more to choose from.
     Returns `out`, or a new array. Raises UsageError naming the argument that is wrong.
     """
-    shape = image.y.shape + (3,) if isinstance(image, YUV) else np.shape(image)
-    if len(shape) != 3:
+    shape = (*image.y.shape, 3) if isinstance(image, YUV) else np.shape(image)
+    if len(shape) != 3 or shape[2] not in (1, 3, 4) or 0 in shape:
         _source(image)  # which says what is wrong
     size = None if size is None else _checked_size(size)
     return _packer(shape[:2], size, filter, swap_rb, channels=shape[2])(image, out)
@@ -560,9 +560,7 @@ def unpack(
         raise UsageError(f"tensor must be a float32|16 CHW array, not {_describe(tensor)}")
     channels, height, width = tensor.shape
     if channels not in (1, 3, 4) or (swap_rb and channels == 1):
-        raise UsageError(
-            f"tensor must have 1, 3 or 4 channels, 3 or 4 for swap_rb, not {channels}"
-        )
+        raise UsageError(f"tensor must have 1, 3 or 4 channels, 3 or 4 for swap_rb, not {channels}")
     _checked_size((height, width), "tensor.shape")
     plane_stride, row_stride, item = _strides(tensor, "tensor", packed=1)
     out = _checked_out(out, (height, width, channels), np.dtype(np.uint8), (tensor,))

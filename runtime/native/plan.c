@@ -135,11 +135,12 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
     static const filter_def NEAREST = {NULL, 0.0};
     if (axis->identity) /* every filter's weights are 1 and 0 then */
         filter = &NEAREST;
-    int taps = 0;
-    for (int o = 0; o < out; o++) {
+    int taps = 1;
+    double walk = from + 0.5 * scale; /* Pillow adds up nearest's positions, rounding and all */
+    for (int o = 0; o < out; o++, walk += scale) {
         int lo = 0;
         int hi = 0;
-        reach(filter, from + (o + 0.5) * scale, stretch, in, &lo, &hi);
+        reach(filter, filter->weight ? from + (o + 0.5) * scale : walk, stretch, in, &lo, &hi);
         axis->first[o] = lo;
         axis->count[o] = hi - lo;
         taps = hi - lo > taps ? hi - lo : taps;
@@ -152,7 +153,7 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
     axis->high = calloc(cells, sizeof *axis->high);
     axis->low = calloc(cells, sizeof *axis->low);
     axis->exact = calloc(cells, sizeof *axis->exact);
-    double *real = malloc((size_t)taps * sizeof *real);
+    double *real = calloc((size_t)taps, sizeof *real);
     if (!axis->weights || !axis->high || !axis->low || !axis->exact || !real) {
         free(real);
         return CGT_E_MEMORY;

@@ -180,7 +180,7 @@ static void split_4(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
 
 /* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc..; a and b are
  * one table of 128 bytes, c replaces what a mask names. */
-#define AT_1(i) (i) / 3 + ((i) % 3 == 1 ? 64 : 0)
+#define AT_1(i) ((i) / 3 + ((i) % 3 == 1 ? 64 : 0))
 #define AT_4(i) AT_1(i), AT_1((i) + 1), AT_1((i) + 2), AT_1((i) + 3)
 #define AT_16(i) AT_4(i), AT_4((i) + 4), AT_4((i) + 8), AT_4((i) + 12)
 #define AT_64(i) {AT_16(i), AT_16((i) + 16), AT_16((i) + 32), AT_16((i) + 48)}
