@@ -76,17 +76,17 @@ static void reach(const filter_def *filter, double center, double stretch, int i
         *hi = in;
 }
 
-/* Normalised weights of lo..hi-1; returns the largest magnitude. */
-static double weigh(const filter_def *filter, double center, double stretch, int lo, int hi,
+/* Normalised weights of lo..lo+count-1; returns the largest magnitude. */
+static double weigh(const filter_def *filter, double center, double stretch, int lo, int count,
                     double *weights) {
     const double shrink = 1.0 / stretch;
     double sum = 0.0;
-    for (int i = lo; i < hi; i++) {
-        weights[i - lo] = filter->weight ? filter->weight((i - center + 0.5) * shrink) : 1.0;
-        sum += weights[i - lo];
+    for (int i = 0; i < count; i++) {
+        weights[i] = filter->weight ? filter->weight((i + lo - center + 0.5) * shrink) : 1.0;
+        sum += weights[i];
     }
     double largest = 0.0;
-    for (int i = 0; i < hi - lo; i++) {
+    for (int i = 0; i < count; i++) {
         weights[i] /= sum;
         largest = fmax(largest, fabs(weights[i]));
     }
@@ -163,7 +163,7 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
     for (int o = 0; o < out; o++) {
         const int lo = axis->first[o];
         const double center = from + (o + 0.5) * scale;
-        largest = fmax(largest, weigh(filter, center, stretch, lo, lo + axis->count[o], real));
+        largest = fmax(largest, weigh(filter, center, stretch, lo, axis->count[o], real));
     }
     /* A carried error can add 1 to a weight; it must stay below 2^15. */
     axis->bits = max_bits;
@@ -172,7 +172,7 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
     for (int o = 0; o < out; o++) {
         const int lo = axis->first[o];
         const double center = from + (o + 0.5) * scale;
-        weigh(filter, center, stretch, lo, lo + axis->count[o], real);
+        weigh(filter, center, stretch, lo, axis->count[o], real);
         const size_t cell = (size_t)o * (size_t)axis->taps;
         quantise(real, axis->count[o], axis->bits, axis->weights + cell);
         quantise_as_pillow(real, axis->count[o], axis->exact + cell, axis->high + cell,
