@@ -299,6 +299,68 @@ static void from_half(const uint16_t *in, size_t n, float *out) {
         out[i] = float_of(in[i]);
 }
 
+/* Sixteen pixels as bytes << 8 in 16-bit words, minus 128 << 8. */
+static __m256i chroma(__m256i bytes, __m256i order) {
+    return _mm256_xor_si256(_mm256_shuffle_epi8(bytes, order),
+                            _mm256_set1_epi16((short)0x8000));
+}
+
+/* 32 pixels in units of 1/32 level, the lower and upper eight of each lane -> bytes. */
+static void store_levels(__m256i lower, __m256i upper, uint8_t *out) {
+    const __m256i half = _mm256_set1_epi16(16);
+    _mm256_storeu_si256((__m256i *)out,
+                        _mm256_packus_epi16(_mm256_srai_epi16(_mm256_add_epi16(lower, half), 5),
+                                            _mm256_srai_epi16(_mm256_add_epi16(upper, half), 5)));
+}
+
+void cgt_avx2_yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
+                  const int16_t k[6], uint8_t *const rgb[3]) {
+    /* Where a pixel's chroma lies: every other byte for NV12, each twice; -1 gives 0. */
+    const char s = (char)step;
+    const __m256i lower = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(-1, 0, -1, 0, -1, s, -1, s, -1, (char)(2 * s), -1, (char)(2 * s), -1,
+                      (char)(3 * s), -1, (char)(3 * s)));
+    const __m256i four = _mm256_set1_epi16((short)(4 * step * 256));
+    const __m256i upper = _mm256_add_epi16(lower, four);
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i black = _mm256_set1_epi16((short)(k[0] * 128));
+    __m256i c[6];
+    for (int i = 1; i < 6; i++)
+        c[i] = _mm256_set1_epi16(k[i]);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256i us;
+        __m256i vs;
+        if (step == 2) { /* v is u + 1 */
+            us = load(u + i);
+            vs = _mm256_srli_epi16(us, 8);
+        } else {
+            us = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load_half(u + i / 2)), 0x50);
+            vs = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load_half(v + i / 2)), 0x50);
+        }
+        const __m256i ys = load(y + i);
+        __m256i r[2];
+        __m256i g[2];
+        __m256i b[2];
+        for (int h = 0; h < 2; h++) {
+            const __m256i wide_y = h ? _mm256_unpackhi_epi8(ys, zero) : _mm256_unpacklo_epi8(ys, zero);
+            const __m256i wide_u = chroma(us, h ? upper : lower);
+            const __m256i wide_v = chroma(vs, h ? upper : lower);
+            const __m256i luma = _mm256_mulhrs_epi16(
+                _mm256_sub_epi16(_mm256_slli_epi16(wide_y, 7), black), c[1]);
+            r[h] = _mm256_add_epi16(luma, _mm256_mulhrs_epi16(wide_v, c[2]));
+            g[h] = _mm256_add_epi16(
+                luma, _mm256_add_epi16(_mm256_mulhrs_epi16(wide_u, c[3]),
+                                       _mm256_mulhrs_epi16(wide_v, c[4])));
+            b[h] = _mm256_add_epi16(luma, _mm256_mulhrs_epi16(wide_u, c[5]));
+        }
+        store_levels(r[0], r[1], rgb[0] + i);
+        store_levels(g[0], g[1], rgb[1] + i);
+        store_levels(b[0], b[1], rgb[2] + i);
+    }
+    yuv_rest(y, u, v, step, i, n, k, rgb);
+}
+
 const cgt_rows cgt_rows_avx2 = {
     .name = "avx2",
     .columns = columns,
@@ -313,7 +375,7 @@ const cgt_rows cgt_rows_avx2 = {
     .truncate = truncate_256,
     .to_half = to_half,
     .from_half = from_half,
-    .yuv = yuv,
+    .yuv = cgt_avx2_yuv,
 };
 
 #if defined(__clang__)

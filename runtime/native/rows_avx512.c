@@ -258,7 +258,7 @@ const cgt_rows cgt_rows_avx512 = {
     .truncate = truncate_512,
     .to_half = to_half,
     .from_half = from_half,
-    .yuv = yuv,
+    .yuv = cgt_avx2_yuv,
 };
 
 #if defined(__clang__)

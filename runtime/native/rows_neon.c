@@ -159,6 +159,44 @@ static void from_half(const uint16_t *in, size_t n, float *out) {
         out[i] = float_of(in[i]);
 }
 
+/* Eight pixels' chroma << 8, minus 128 << 8. */
+static int16x8_t chroma(uint8x8_t bytes) {
+    return vreinterpretq_s16_u16(
+        veorq_u16(vshlq_n_u16(vmovl_u8(bytes), 8), vdupq_n_u16(0x8000)));
+}
+
+static void yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
+                const int16_t k[6], uint8_t *const rgb[3]) {
+    const int16x8_t black = vdupq_n_s16((int16_t)(k[0] * 128));
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        uint8x8x2_t uv;
+        if (step == 2) { /* v is u + 1 */
+            uv = vld2_u8(u + i);
+        } else {
+            uv.val[0] = vld1_u8(u + i / 2);
+            uv.val[1] = vld1_u8(v + i / 2);
+        }
+        const uint8x8x2_t us = vzip_u8(uv.val[0], uv.val[0]);
+        const uint8x8x2_t vs = vzip_u8(uv.val[1], uv.val[1]);
+        for (int h = 0; h < 2; h++) {
+            const size_t at = i + (size_t)h * 8;
+            const int16x8_t wide_y = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(y + at), 7));
+            const int16x8_t wide_u = chroma(us.val[h]);
+            const int16x8_t wide_v = chroma(vs.val[h]);
+            const int16x8_t luma = vqrdmulhq_n_s16(vsubq_s16(wide_y, black), k[1]);
+            const int16x8_t green =
+                vaddq_s16(vqrdmulhq_n_s16(wide_u, k[3]), vqrdmulhq_n_s16(wide_v, k[4]));
+            vst1_u8(rgb[0] + at,
+                    vqrshrun_n_s16(vaddq_s16(luma, vqrdmulhq_n_s16(wide_v, k[2])), 5));
+            vst1_u8(rgb[1] + at, vqrshrun_n_s16(vaddq_s16(luma, green), 5));
+            vst1_u8(rgb[2] + at,
+                    vqrshrun_n_s16(vaddq_s16(luma, vqrdmulhq_n_s16(wide_u, k[5])), 5));
+        }
+    }
+    yuv_rest(y, u, v, step, i, n, k, rgb);
+}
+
 const cgt_rows cgt_rows_neon = {
     .name = "neon",
     .columns = columns,

@@ -83,38 +83,15 @@ static inline uint8_t to_byte(int v) {
 
 /* Luma shifted up by 7 times 2^13, chroma by 8 times 2^12, products down by 15:
  * units of 1/32 level, at most 255 * 1.17 * 32 + 128 * 2.12 * 32 < 2^15. */
-static void yuv(const uint8_t *restrict y, const uint8_t *restrict u, const uint8_t *restrict v,
-                int step, size_t n, const int16_t k[6], uint8_t *const rgb[3]) {
-    int16_t wide_u[CGT_CHUNK + 1];
-    int16_t wide_v[CGT_CHUNK + 1];
-    const size_t pairs = (n + 1) / 2;
-    if (step == 2) {
-        /* NV12: v is u + 1, so one stream serves both. */
-        for (size_t i = 0; i < pairs; i++) {
-            wide_u[2 * i] = wide_u[2 * i + 1] = (int16_t)((u[2 * i] - 128) * 256);
-            wide_v[2 * i] = wide_v[2 * i + 1] = (int16_t)((u[2 * i + 1] - 128) * 256);
-        }
-    } else {
-        for (size_t i = 0; i < pairs; i++) {
-            wide_u[2 * i] = wide_u[2 * i + 1] = (int16_t)((u[i] - 128) * 256);
-            wide_v[2 * i] = wide_v[2 * i + 1] = (int16_t)((v[i] - 128) * 256);
-        }
-    }
-    uint8_t *restrict red = rgb[0];
-    uint8_t *restrict green = rgb[1];
-    uint8_t *restrict blue = rgb[2];
-    const int16_t black = k[0];
-    const int16_t k_y = k[1];
-    const int16_t k_vr = k[2];
-    const int16_t k_ug = k[3];
-    const int16_t k_vg = k[4];
-    const int16_t k_ub = k[5];
-    for (size_t i = 0; i < n; i++) {
-        const int16_t luma = mul_round((int16_t)((y[i] - black) * 128), k_y);
-        red[i] = to_byte((int16_t)(luma + mul_round(wide_v[i], k_vr)));
-        green[i] = to_byte(
-            (int16_t)(luma + mul_round(wide_u[i], k_ug) + mul_round(wide_v[i], k_vg)));
-        blue[i] = to_byte((int16_t)(luma + mul_round(wide_u[i], k_ub)));
+static inline void yuv_rest(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t from,
+                     size_t n, const int16_t k[6], uint8_t *const rgb[3]) {
+    for (size_t i = from; i < n; i++) {
+        const int16_t wide_u = (int16_t)((u[i / 2 * (size_t)step] - 128) * 256);
+        const int16_t wide_v = (int16_t)((v[i / 2 * (size_t)step] - 128) * 256);
+        const int16_t luma = mul_round((int16_t)((y[i] - k[0]) * 128), k[1]);
+        rgb[0][i] = to_byte(luma + mul_round(wide_v, k[2]));
+        rgb[1][i] = to_byte(luma + mul_round(wide_u, k[3]) + mul_round(wide_v, k[4]));
+        rgb[2][i] = to_byte(luma + mul_round(wide_u, k[5]));
     }
 }
 

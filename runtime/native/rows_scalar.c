@@ -61,6 +61,11 @@ static void from_half(const uint16_t *in, size_t n, float *out) {
         out[i] = float_of(in[i]);
 }
 
+static void yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
+                const int16_t k[6], uint8_t *const rgb[3]) {
+    yuv_rest(y, u, v, step, 0, n, k, rgb);
+}
+
 const cgt_rows cgt_rows_scalar = {
     .name = "scalar",
     .columns = columns,
