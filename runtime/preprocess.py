@@ -14,6 +14,7 @@ import math
 import operator
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -272,10 +273,30 @@ def _checked_out(
     return out
 
 
-def _checked_threads(threads: int) -> int:
-    if threads < 1:
-        raise UsageError(f"threads must be at least 1, not {threads}")
-    return threads
+def _checked_count(value: int, name: str) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} must be a whole number, not {value!r}") from None
+    if count < 1:
+        raise UsageError(f"{name} must be at least 1, not {count}")
+    return count
+
+
+def _checked_filter(filter: Filter) -> Filter:
+    if filter not in FILTERS:
+        raise UsageError(f"filter {filter!r} is none of {', '.join(FILTERS)}")
+    return filter
+
+
+def _checked_box(box: object) -> Box | None:
+    if box is None:
+        return None
+    try:
+        left, upper, right, lower = map(float, box)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise UsageError(f"box must be (left, upper, right, lower), not {box!r}") from None
+    return left, upper, right, lower
 
 
 # ---- Plans and scratch ---------------------------------------------------------------------------
@@ -288,13 +309,7 @@ class _Plan:
         self, source: tuple[int, int], target: tuple[int, int], filter: Filter, box: Box | None
     ) -> None:
         self.handle = ctypes.c_void_p()
-        if filter not in FILTERS:
-            raise UsageError(f"filter {filter!r} is none of {', '.join(FILTERS)}")
-        if box is None:
-            box = (0, 0, source[1], source[0])
-        if len(box) != 4:
-            raise UsageError(f"box must be (left, upper, right, lower), not {box!r}")
-        left, upper, right, lower = box
+        left, upper, right, lower = box = box or (0, 0, source[1], source[0])
         if not (0 <= left < right <= source[1] and 0 <= upper < lower <= source[0]):
             raise UsageError(
                 f"box {box} is not (left, upper, right, lower) within {source[0]}x{source[1]}"
@@ -310,14 +325,11 @@ class _Plan:
                 (_FLOAT * 4)(*box),
             )
         )
+        weakref.finalize(self, _lib.cgt_plan_destroy, self.handle)
 
     def scratch(self, channels: int, format: int) -> int:
         """Bytes that a call needs."""
         return int(_lib.cgt_scratch_size(self.handle, channels, format))
-
-    def __del__(self) -> None:
-        if self.handle:
-            _lib.cgt_plan_destroy(self.handle)
 
 
 @lru_cache(maxsize=64)
@@ -377,7 +389,7 @@ def resize(
     source, planes = _source(image)
     size = _checked_size(size)
     out = _checked_out(out, (*size, source.channels), np.dtype(np.uint8), planes)
-    plan = _plan((source.height, source.width), size, filter, box)
+    plan = _plan((source.height, source.width), size, _checked_filter(filter), _checked_box(box))
     stride, address = _strides(out, "out", packed=2)[0], _address(out)
     scratch = plan.scratch(source.channels, source.format)
 
@@ -394,7 +406,7 @@ def resize(
             )
         )
 
-    _in_bands(size[0], _checked_threads(threads), work)
+    _in_bands(size[0], _checked_count(threads, "threads"), work)
     return out
 
 
@@ -437,12 +449,12 @@ class Packer:
             raise UsageError(f"dtype must be float32 or float16, not {self.dtype}")
         if layout not in LAYOUTS:
             raise UsageError(f"layout must be CHW or HWC, not {layout!r}")
-        if multiple < 1:
-            raise UsageError(f"multiple must be at least 1, not {multiple}")
         self.channels = channels
         self._layout = LAYOUTS.index(layout)
-        self.threads = _checked_threads(threads)
-        height, width = _checked_size(padded(self.size, multiple), "size, padded,")
+        self.threads = _checked_count(threads, "threads")
+        height, width = _checked_size(
+            padded(self.size, _checked_count(multiple, "multiple")), "size, padded,"
+        )
         if height >= 2 * self.size[0] or width >= 2 * self.size[1]:
             raise UsageError(
                 f"multiple {multiple} is too large: {self.size[0]}x{self.size[1]} cannot be padded "
@@ -450,11 +462,11 @@ class Packer:
             )
         self.shape = (channels, height, width) if layout == "CHW" else (height, width, channels)
         """Of the tensor."""
-        self._plan = _plan(self.source, self.size, filter, box)
+        self._plan = _plan(self.source, self.size, _checked_filter(filter), _checked_box(box))
         formats = (_PIXELS, _NV12, _I420) if channels == 3 else (_PIXELS,)
         self._room = [self._plan.scratch(channels, format) for format in formats]
         self._packing = _Packing(
-            swap_rb,
+            bool(swap_rb),
             width,
             height,
             (_FLOAT * 4)(*_per_channel(scale, channels, "scale")),
@@ -507,8 +519,11 @@ class Packer:
 
 
 def _per_channel(value: float | Sequence[float], channels: int, name: str) -> list[float]:
-    values = [value] * channels if isinstance(value, (int, float)) else list(value)
-    if len(values) != channels or not all(math.isfinite(v) for v in values):
+    try:
+        values = [float(v) for v in np.broadcast_to(np.asarray(value, np.float64), channels)]
+    except (TypeError, ValueError):
+        values = []
+    if not values or not all(math.isfinite(v) for v in values):
         raise UsageError(f"{name} must be a finite number or {channels} of them, not {value!r}")
     return values
 
@@ -536,7 +551,8 @@ def pack(
     if len(shape) != 3 or shape[2] not in (1, 3, 4) or 0 in shape:
         _source(image)  # which says what is wrong
     size = None if size is None else _checked_size(size)
-    return _packer(shape[:2], size, filter, swap_rb, channels=shape[2])(image, out)
+    _checked_filter(filter)
+    return _packer(shape[:2], size, filter, bool(swap_rb), channels=shape[2])(image, out)
 
 
 def unpack(
@@ -576,8 +592,8 @@ def unpack(
                 width,
                 height,
                 channels,
-                swap_rb,
-                truncate,
+                bool(swap_rb),
+                bool(truncate),
                 address,
                 stride,
                 first_row,
@@ -585,7 +601,7 @@ def unpack(
             )
         )
 
-    _in_bands(height, _checked_threads(threads), work)
+    _in_bands(height, _checked_count(threads, "threads"), work)
     return out
 
 

@@ -270,6 +270,29 @@ def test_pack_into_a_slot_of_a_batch() -> None:
     assert not batch.any()
 
 
+def test_shrinking_antialiases() -> None:
+    """One-pixel stripes become their mean, not one of them."""
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert np.abs(pack(stripes, (16, 16))[..., 2:-2]).max() <= 0.01
+
+
+def test_padding_reflects() -> None:
+    assert padded((239, 427), 4) == (240, 428)
+    random = np.random.default_rng(0)
+    inner = random.normal(size=(1, 3, 5, 9)).astype(np.float32)
+    tensor = np.zeros((1, 3, 8, 12), np.float32)
+    tensor[..., :5, :9] = inner
+    pad_reflect(tensor, (5, 9))
+    expected = np.pad(inner, ((0, 0), (0, 0), (0, 3), (0, 3)), mode="reflect")
+    assert np.array_equal(tensor, expected)
+    image = random_image(random, 5, 9, 3)
+    expected = np.pad(pack(image), ((0, 0), (0, 3), (0, 3)), mode="reflect")
+    assert np.array_equal(Packer((5, 9), multiple=4)(image), expected)
+    with pytest.raises(UsageError, match="too small"):
+        pad_reflect(np.zeros((1, 1, 4, 4)), (2, 2))
+
+
 # ---- YUV -----------------------------------------------------------------------------------------
 
 
@@ -366,6 +389,11 @@ def test_unpack_is_the_formula(dtype: type, truncate: bool) -> None:
             big = np.zeros((channels, 9, width + 3), dtype)
             big[:, 1:8, 2:-1] = tensor
             assert np.array_equal(unpack(big[:, 1:8, 2:-1], truncate=truncate), wanted)
+
+
+def test_unpack_clamps_and_forgives() -> None:
+    values = np.array([np.nan, np.inf, -np.inf, -1, 1, 0, 2, -3], np.float32)
+    assert unpack(values[None, None])[0, :, 0].tolist() == [0, 255, 0, 0, 255, 128, 255, 0]
 
 
 def test_half_way_values_go_to_even() -> None:
@@ -531,6 +559,11 @@ BAD: list[tuple[str, Callable[[], object]]] = [
     ("multiple", lambda: Packer((8, 10), multiple=0)),
     ("multiple", lambda: Packer((8, 10), multiple=17)),
     ("size", lambda: Packer((8, 10), (30000, 30000), multiple=29999)),
+    ("box", lambda: resize(IMAGE, (4, 4), box=7)),  # type: ignore[arg-type]
+    ("filter", lambda: pack(IMAGE, (4, 4), [])),  # type: ignore[arg-type]
+    ("scale", lambda: Packer((8, 10), scale="x")),  # type: ignore[arg-type]
+    ("scale", lambda: Packer((8, 10), scale=[[1], [2]])),  # type: ignore[list-item]
+    ("multiple", lambda: Packer((8, 10), multiple=2.5)),  # type: ignore[arg-type]
     ("threads", lambda: resize(IMAGE, (4, 4), threads=0)),
     ("threads", lambda: Packer((8, 10), threads=-1)),
     ("threads", lambda: unpack(TENSOR, threads=0)),
