@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROUNDS, REPEATS = 15, 12  # turns, and runs in a row in each of them
+LARGE = 256 << 20  # bytes: more than any cache
 
 Run = Callable[[], object]
 
@@ -206,7 +207,7 @@ def measure(contest: Contest) -> Measured:
 
 def bandwidth() -> float:
     """Bytes per second that a copy larger than the caches reads and writes."""
-    source = np.zeros(256 << 20, np.uint8)
+    source = np.zeros(LARGE, np.uint8)
     target = np.empty_like(source)
     times = []
     for _ in range(6):
