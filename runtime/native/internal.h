@@ -44,8 +44,9 @@ typedef struct {
      * 64 values past the end of `in`. */
     void (*sums[5])(const cgt_axis *axis, const int16_t *weights, const int16_t *in, int32_t *out,
                     size_t plane);
-    /* Interleaved bytes to planes of n integers each, `plane` apart; by channels. */
-    void (*split[5])(const uint8_t *in, size_t n, int32_t *out, size_t plane);
+    /* Interleaved bytes to planes of n floats each: byte * scale[c] + offset[c]; by channels. */
+    void (*split[5])(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                     float *const *out);
     /* Planes of n bytes, in any order, to interleaved bytes; by channels. */
     void (*merge[5])(const uint8_t *const *planes, size_t n, uint8_t *out);
 

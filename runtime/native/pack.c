@@ -33,21 +33,22 @@ typedef struct {
     int channels;
     cgt_source source;
     cgt_scratch s;
-    int bits;           /* after the point of the sums */
-    int direct;         /* rows are already resized: the sums are bytes */
-    float scale[4];     /* of the sums */
+    int from[4];                /* the source's channel of each of the tensor's */
+    float scale[4], offset[4];  /* by channel of the source */
 } packer;
 
-/* Output row o as planes of sums, s.plane apart. */
+/* Row `row` of `channel`, as bytes; channel is 0 for HWC. */
+static uint8_t *address(const packer *p, int channel, int row) {
+    const cgt_tensor *t = p->dst;
+    const ptrdiff_t element = t->type == CGT_F32 ? 4 : 2;
+    return (uint8_t *)t->data + (channel * t->plane_stride + row * t->row_stride) * element;
+}
+
+/* Output row o as sums in planes s.plane apart. */
 static void gather(packer *p, int o) {
     const cgt_axis *x = &p->plan->x;
     const cgt_axis *y = &p->plan->y;
     const int first = y->lo + y->first[o];
-    if (p->direct) {
-        p->rows->split[p->channels](cgt_source_row(&p->source, first), (size_t)x->out, p->s.sums,
-                                    p->s.plane);
-        return;
-    }
     const int taps = (y->count[o] + 1) / 2 * 2;
     for (int k = 0; k < y->count[o]; k++)
         p->s.taps[k] = cgt_source_row(&p->source, first + k);
@@ -57,29 +58,38 @@ static void gather(packer *p, int o) {
     p->rows->sums[p->channels](x, x->weights, p->s.columns, p->s.sums, p->s.plane);
 }
 
-/* Row `row` of `channel`, as bytes; channel is 0 for HWC. */
-static uint8_t *address(const packer *p, int channel, int row) {
-    const cgt_tensor *t = p->dst;
-    const ptrdiff_t element = t->type == CGT_F32 ? 4 : 2;
-    return (uint8_t *)t->data + (channel * t->plane_stride + row * t->row_stride) * element;
+/* Row o as floats: lines[c] is the source's channel c. */
+static void convert(packer *p, int o, float *const *lines) {
+    const size_t n = (size_t)p->plan->x.out;
+    if (p->plan->x.identity && p->plan->y.identity) {
+        p->rows->split[p->channels](cgt_source_row(&p->source, p->plan->y.lo + o), n, p->scale,
+                                    p->offset, lines);
+        return;
+    }
+    gather(p, o);
+    const int bits = p->plan->x.bits + CGT_FRACTION;
+    for (int c = 0; c < p->channels; c++)
+        p->rows->scale(p->s.sums + (size_t)c * p->s.plane, n, 255 << bits,
+                       ldexpf(p->scale[c], -bits), p->offset[c], lines[c]);
 }
 
-/* Scale the sums and store them as row o, without padding. */
-static void store(packer *p, int o) {
+/* Make row o, without padding. */
+static void make(packer *p, int o) {
     const size_t n = (size_t)p->plan->x.out;
     const size_t channels = (size_t)p->channels;
     const int in_place = p->dst->layout == CGT_CHW && p->dst->type == CGT_F32;
-    for (int c = 0; c < p->channels; c++) {
-        const int from = p->packing->swap_rb && c != 3 ? 2 - c : c;
-        float *line = in_place ? (float *)(void *)address(p, c, o)
-                             : p->s.line + (size_t)c * p->s.plane;
-        p->rows->scale(p->s.sums + (size_t)from * p->s.plane, n, 255 << p->bits, p->scale[c],
-                       p->packing->offset[c], line);
-        if (!in_place && p->dst->layout == CGT_CHW)
-            p->rows->to_half(line, n, (uint16_t *)(void *)address(p, c, o));
-    }
-    if (p->dst->layout == CGT_CHW)
+    float *lines[4];
+    for (int c = 0; c < p->channels; c++)
+        lines[p->from[c]] = in_place ? (float *)(void *)address(p, c, o)
+                                     : p->s.line + (size_t)c * p->s.plane;
+    convert(p, o, lines);
+    if (in_place)
         return;
+    if (p->dst->layout == CGT_CHW) {
+        for (int c = 0; c < p->channels; c++)
+            p->rows->to_half(lines[p->from[c]], n, (uint16_t *)(void *)address(p, c, o));
+        return;
+    }
     float *out = p->dst->type == CGT_F32 ? (float *)(void *)address(p, 0, o) : p->s.mixed;
     for (size_t c = 0; c < channels; c++)
         for (size_t i = 0; i < n; i++)
@@ -132,14 +142,14 @@ int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
     cgt_source_open(&p.source, p.rows, plan, src, p.s.ring);
 
     cgt_scratch_clear(&p.s, src->channels);
-    p.direct = plan->x.identity && plan->y.identity;
-    p.bits = p.direct ? 0 : plan->x.bits + CGT_FRACTION;
-    for (int c = 0; c < src->channels; c++)
-        p.scale[c] = ldexpf(packing->scale[c], -p.bits);
+    for (int c = 0; c < src->channels; c++) {
+        p.from[c] = packing->swap_rb && c != 3 ? 2 - c : c;
+        p.scale[p.from[c]] = packing->scale[c];
+        p.offset[p.from[c]] = packing->offset[c];
+    }
     const int padded = packing->padded_width > plan->x.out || packing->padded_height > plan->y.out;
     for (int o = first_row; o < last_row; o++) {
-        gather(&p, o);
-        store(&p, o);
+        make(&p, o);
         if (padded)
             reflect(&p, o);
     }

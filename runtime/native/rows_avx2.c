@@ -167,9 +167,15 @@ void cgt_avx2_sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t
     }
 }
 
+static void store_floats(__m256i v, float by, float plus, float *out) {
+    _mm256_storeu_ps(out, _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(by)),
+                                        _mm256_set1_ps(plus)));
+}
+
 /* Eight pixels at a time, four a lane; `channel` moves one channel's bytes to
  * the low ends of four 32-bit integers. */
-static void split_3(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
+static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
     /* The upper lane is loaded 4 bytes early, so that 24 bytes are read and no more. */
     const __m256i base =
         _mm256_setr_epi8(0, -1, -1, -1, 3, -1, -1, -1, 6, -1, -1, -1, 9, -1, -1, -1, 4, -1, -1, -1,
@@ -181,24 +187,23 @@ static void split_3(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
                                                        load_half(p + 8), 1);
         for (int c = 0; c < 3; c++) {
             const __m256i channel = _mm256_add_epi8(base, _mm256_set1_epi32(c));
-            _mm256_storeu_si256((__m256i *)(out + (size_t)c * plane + i),
-                                _mm256_shuffle_epi8(pixels, channel));
+            store_floats(_mm256_shuffle_epi8(pixels, channel), scale_[c], offset[c], out[c] + i);
         }
     }
-    split_rest(in, i, n, 3, out, plane);
+    split_rest(in, i, n, 3, scale_, offset, out);
 }
 
-static void split_4(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
+static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
     const __m256i low = _mm256_set1_epi32(255);
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         const __m256i pixels = load(in + 4 * i);
         for (int c = 0; c < 4; c++)
-            _mm256_storeu_si256(
-                (__m256i *)(out + (size_t)c * plane + i),
-                _mm256_and_si256(_mm256_srl_epi32(pixels, _mm_cvtsi32_si128(8 * c)), low));
+            store_floats(_mm256_and_si256(_mm256_srl_epi32(pixels, _mm_cvtsi32_si128(8 * c)), low),
+                         scale_[c], offset[c], out[c] + i);
     }
-    split_rest(in, i, n, 4, out, plane);
+    split_rest(in, i, n, 4, scale_, offset, out);
 }
 
 /* Sixteen pixels at a time: third t of the output takes its bytes from all planes. */

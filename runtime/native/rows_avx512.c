@@ -153,7 +153,8 @@ static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *
 }
 
 /* Sixteen pixels at a time: byte `channel` of each to the low end of an integer. */
-static inline void split(const uint8_t *in, size_t n, int channels, int32_t *out, size_t plane) {
+static inline void split(const uint8_t *in, size_t n, int channels, const float *scale_,
+                         const float *offset, float *const *out) {
     const size_t c = (size_t)channels;
     const __m512i first = _mm512_mullo_epi32(
         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
@@ -162,20 +163,26 @@ static inline void split(const uint8_t *in, size_t n, int channels, int32_t *out
         const size_t left = (n - i) * c;
         const __m512i pixels =
             _mm512_maskz_loadu_epi8(first_bytes(left < 16 * c ? left : 16 * c), in + i * c);
-        for (int j = 0; j < channels; j++)
-            _mm512_storeu_si512(out + (size_t)j * plane + i,
-                                _mm512_maskz_permutexvar_epi8(
-                                    0x1111111111111111u,
-                                    _mm512_add_epi32(first, _mm512_set1_epi32(j)), pixels));
+        const __mmask16 inside = (__mmask16)first_bytes(n - i);
+        for (int j = 0; j < channels; j++) {
+            const __m512i bytes = _mm512_maskz_permutexvar_epi8(
+                0x1111111111111111u, _mm512_add_epi32(first, _mm512_set1_epi32(j)), pixels);
+            _mm512_mask_storeu_ps(
+                out[j] + i, inside,
+                _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(bytes), _mm512_set1_ps(scale_[j])),
+                              _mm512_set1_ps(offset[j])));
+        }
     }
 }
 
-static void split_3(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
-    split(in, n, 3, out, plane);
+static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    split(in, n, 3, scale_, offset, out);
 }
 
-static void split_4(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
-    split(in, n, 4, out, plane);
+static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    split(in, n, 4, scale_, offset, out);
 }
 
 /* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc..; a and b are

@@ -94,33 +94,39 @@ static void sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *
     }
 }
 
-static void store_wide(uint8x16_t bytes, int32_t *out) {
-    const uint16x8_t lo = vmovl_u8(vget_low_u8(bytes));
-    const uint16x8_t hi = vmovl_u8(vget_high_u8(bytes));
-    vst1q_s32(out, vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(lo))));
-    vst1q_s32(out + 4, vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(lo))));
-    vst1q_s32(out + 8, vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(hi))));
-    vst1q_s32(out + 12, vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(hi))));
+static void store_four(uint16x4_t v, float by, float plus, float *out) {
+    vst1q_f32(out, vaddq_f32(vmulq_n_f32(vcvtq_f32_u32(vmovl_u16(v)), by), vdupq_n_f32(plus)));
 }
 
-static void split_3(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
+static void store_floats(uint8x16_t bytes, float by, float plus, float *out) {
+    const uint16x8_t lo = vmovl_u8(vget_low_u8(bytes));
+    const uint16x8_t hi = vmovl_u8(vget_high_u8(bytes));
+    store_four(vget_low_u16(lo), by, plus, out);
+    store_four(vget_high_u16(lo), by, plus, out + 4);
+    store_four(vget_low_u16(hi), by, plus, out + 8);
+    store_four(vget_high_u16(hi), by, plus, out + 12);
+}
+
+static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const uint8x16x3_t pixels = vld3q_u8(in + 3 * i);
         for (size_t c = 0; c < 3; c++)
-            store_wide(pixels.val[c], out + c * plane + i);
+            store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
     }
-    split_rest(in, i, n, 3, out, plane);
+    split_rest(in, i, n, 3, scale_, offset, out);
 }
 
-static void split_4(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
+static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const uint8x16x4_t pixels = vld4q_u8(in + 4 * i);
         for (size_t c = 0; c < 4; c++)
-            store_wide(pixels.val[c], out + c * plane + i);
+            store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
     }
-    split_rest(in, i, n, 4, out, plane);
+    split_rest(in, i, n, 4, scale_, offset, out);
 }
 
 static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {

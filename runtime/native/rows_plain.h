@@ -95,11 +95,14 @@ static inline void yuv_rest(const uint8_t *y, const uint8_t *u, const uint8_t *v
     }
 }
 
-/* Channel counts whose split and merge are plain moves. */
-static void split_1(const uint8_t *restrict in, size_t n, int32_t *restrict out, size_t plane) {
-    (void)plane;
+/* Of one channel, split and merge are plain loops. */
+static void split_1(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    const float by = scale_[0];
+    const float plus = offset[0];
+    float *restrict to = out[0];
     for (size_t i = 0; i < n; i++)
-        out[i] = in[i];
+        to[i] = (float)in[i] * by + plus;
 }
 
 static void merge_1(const uint8_t *const *planes, size_t n, uint8_t *restrict out) {
@@ -108,12 +111,12 @@ static void merge_1(const uint8_t *const *planes, size_t n, uint8_t *restrict ou
         out[i] = in[i];
 }
 
-static inline void split_rest(const uint8_t *in, size_t from, size_t n, int channels, int32_t *out,
-                              size_t plane) {
+static inline void split_rest(const uint8_t *in, size_t from, size_t n, int channels,
+                              const float *scale_, const float *offset, float *const *out) {
     const size_t c = (size_t)channels;
     for (size_t i = from; i < n; i++)
         for (size_t j = 0; j < c; j++)
-            out[j * plane + i] = in[i * c + j];
+            out[j][i] = (float)in[i * c + j] * scale_[j] + offset[j];
 }
 
 static inline void merge_rest(const uint8_t *const *planes, size_t from, size_t n, int channels,

@@ -35,12 +35,14 @@ static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *
     sums(axis, 4, weights, in, out, plane);
 }
 
-static void split_3(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
-    split_rest(in, 0, n, 3, out, plane);
+static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    split_rest(in, 0, n, 3, scale_, offset, out);
 }
 
-static void split_4(const uint8_t *in, size_t n, int32_t *out, size_t plane) {
-    split_rest(in, 0, n, 4, out, plane);
+static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    split_rest(in, 0, n, 4, scale_, offset, out);
 }
 
 static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {

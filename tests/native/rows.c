@@ -89,15 +89,24 @@ static void sums(const cgt_rows *r, int channels) {
 
 static void split_and_merge(const cgt_rows *r, size_t n, int channels) {
     const size_t c = (size_t)channels;
-    enum { PLANE = (LONGEST + CGT_LANES - 1) / CGT_LANES * CGT_LANES };
     guarded in = guarded_new(n * c);
     fill(in.data, in.size);
-    static int32_t a[4 * PLANE];
-    static int32_t b[4 * PLANE];
-    ref->split[channels](in.data, n, a, PLANE);
-    r->split[channels](in.data, n, b, PLANE);
-    for (size_t i = 0; i < c; i++)
-        same(r->name, "split", a + i * PLANE, b + i * PLANE, n * sizeof *a);
+    static const float scale[4] = {1 / 127.5f, 0.0171f, 3.0f, -0.3f};
+    static const float offset[4] = {-1.0f, -2.1f, 0.1f, 7.0f};
+    static float a[4][LONGEST];
+    float *const to_a[4] = {a[0], a[1], a[2], a[3]};
+    guarded floats[4];
+    float *to_b[4] = {NULL};
+    for (size_t i = 0; i < c; i++) {
+        floats[i] = guarded_new(n * sizeof(float));
+        to_b[i] = (float *)(void *)floats[i].data;
+    }
+    ref->split[channels](in.data, n, scale, offset, to_a);
+    r->split[channels](in.data, n, scale, offset, to_b);
+    for (size_t i = 0; i < c; i++) {
+        same(r->name, "split", a[i], to_b[i], n * sizeof(float));
+        guarded_free(&floats[i]);
+    }
 
     guarded planes[4];
     const uint8_t *pointers[4];
