@@ -64,7 +64,7 @@ const char *cgt_strerror(int code) {
     case CGT_OK: return "done";
     case CGT_E_SIZE: return "a side is < 1 or > 32768, or is not the plan's";
     case CGT_E_STRIDE: return "a stride is so short that rows or planes overlap";
-    case CGT_E_CHANNELS: return "channels must be 1, 3 or 4; 3 or 4 to swap red and blue; 3 for YUV";
+    case CGT_E_CHANNELS: return "channels must be 1, 3 or 4; 3 or 4 to swap, 3 for YUV";
     case CGT_E_ENUM: return "no such filter, format, matrix, type, layout or rounding";
     case CGT_E_MEMORY: return "out of memory";
     case CGT_E_NULL: return "a pointer is NULL";

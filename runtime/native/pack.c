@@ -78,7 +78,7 @@ static void make(packer *p, int o) {
     const size_t n = (size_t)p->plan->x.out;
     const size_t channels = (size_t)p->channels;
     const int in_place = p->dst->layout == CGT_CHW && p->dst->type == CGT_F32;
-    float *lines[4];
+    float *lines[4] = {NULL};
     for (int c = 0; c < p->channels; c++)
         lines[p->from[c]] = in_place ? (float *)(void *)address(p, c, o)
                                      : p->s.line + (size_t)c * p->s.plane;

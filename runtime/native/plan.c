@@ -112,7 +112,8 @@ static void quantise_as_pillow(const double *weights, int count, int32_t *exact,
     for (int i = 0; i < count; i++) {
         const int32_t w = (int32_t)(ldexp(weights[i], 22) + (weights[i] < 0.0 ? -0.5 : 0.5));
         exact[i] = w;
-        low[i] = (int16_t)(w & 2047);
+        /* -1024..1023, and no larger than w: however many there are, their sums fit in 32 bits. */
+        low[i] = (int16_t)(((w + 1024) & 2047) - 1024);
         high[i] = (int16_t)((w - low[i]) / 2048);
     }
 }

@@ -88,7 +88,8 @@ dot(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const in
 
 /* Outputs o and o + 4, one a lane. */
 static inline __attribute__((always_inline)) __m256i
-dots(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const int16_t *weights, const int16_t *in) {
+dots(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const int16_t *weights,
+     const int16_t *in) {
     const __m256i a = dot(axis, taps, o, channels, pairs, weights, in);
     const __m256i b = dot(axis, taps, o + 4, channels, pairs, weights, in);
     return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
@@ -132,14 +133,14 @@ sums(const cgt_axis *axis, int channels, __m256i pairs, const int16_t *weights, 
 }
 
 static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     const __m256i pairs = _mm256_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1, 0,
                                            1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1);
     sums(axis, 3, pairs, weights, in, out, plane);
 }
 
 static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     const __m256i pairs = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0,
                                            1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
     sums(axis, 4, pairs, weights, in, out, plane);
@@ -157,12 +158,14 @@ static __m128i dot_1(const cgt_axis *axis, int o, const int16_t *weights, const 
 }
 
 void cgt_avx2_sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     (void)plane;
     for (int o = 0; o < axis->out; o += 4) {
         /* Two parts each: the upper half of a register is 0. */
-        const __m128i a = _mm_unpacklo_epi64(dot_1(axis, o, weights, in), dot_1(axis, o + 1, weights, in));
-        const __m128i b = _mm_unpacklo_epi64(dot_1(axis, o + 2, weights, in), dot_1(axis, o + 3, weights, in));
+        const __m128i a =
+            _mm_unpacklo_epi64(dot_1(axis, o, weights, in), dot_1(axis, o + 1, weights, in));
+        const __m128i b =
+            _mm_unpacklo_epi64(dot_1(axis, o + 2, weights, in), dot_1(axis, o + 3, weights, in));
         _mm_storeu_si128((__m128i *)(out + o), _mm_hadd_epi32(a, b));
     }
 }
@@ -348,7 +351,8 @@ void cgt_avx2_yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step
         __m256i g[2];
         __m256i b[2];
         for (int h = 0; h < 2; h++) {
-            const __m256i wide_y = h ? _mm256_unpackhi_epi8(ys, zero) : _mm256_unpacklo_epi8(ys, zero);
+            const __m256i wide_y =
+                h ? _mm256_unpackhi_epi8(ys, zero) : _mm256_unpacklo_epi8(ys, zero);
             const __m256i wide_u = chroma(us, h ? upper : lower);
             const __m256i wide_v = chroma(vs, h ? upper : lower);
             const __m256i luma = _mm256_mulhrs_epi16(

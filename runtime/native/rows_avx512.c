@@ -92,7 +92,8 @@ static __m512i add_halves(__m512i a, __m512i b) {
 
 /* Outputs o, o + 4, o + 8, o + 12, one a lane. */
 static inline __attribute__((always_inline)) __m512i
-dots(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const int16_t *weights, const int16_t *in) {
+dots(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const int16_t *weights,
+     const int16_t *in) {
     const __m512i a = add_halves(dot(axis, taps, o, channels, pairs, weights, in),
                                  dot(axis, taps, o + 4, channels, pairs, weights, in));
     const __m512i b = add_halves(dot(axis, taps, o + 8, channels, pairs, weights, in),
@@ -143,12 +144,12 @@ static const short PAIRS_3[32] = {PAIR_3(0), PAIR_3(6), PAIR_3(12), PAIR_3(18)};
 static const short PAIRS_4[32] = {PAIR_4(0), PAIR_4(8), PAIR_4(16), PAIR_4(24)};
 
 static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     sums(axis, 3, load(PAIRS_3), weights, in, out, plane);
 }
 
 static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     sums(axis, 4, load(PAIRS_4), weights, in, out, plane);
 }
 

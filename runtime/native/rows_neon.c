@@ -39,7 +39,8 @@ static void columns(const uint8_t *const *rows, int taps, const int16_t *weights
 }
 
 /* All channels of one output; for 3 the fourth is of the next pixel, and not used. */
-static inline int32x4_t dot(const cgt_axis *axis, int o, int channels, const int16_t *weights, const int16_t *in) {
+static inline int32x4_t dot(const cgt_axis *axis, int o, int channels, const int16_t *weights,
+                            const int16_t *in) {
     const int taps = axis->taps;
     const int16_t *w = weights + (size_t)o * (size_t)taps;
     const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
@@ -54,12 +55,13 @@ static inline int32x4_t dot(const cgt_axis *axis, int o, int channels, const int
     return sum;
 }
 
-static inline void sums(const cgt_axis *axis, int channels, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+static inline void sums(const cgt_axis *axis, int channels, const int16_t *weights,
+                        const int16_t *in, int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 4) {
-        const int32x4x2_t ab = vtrnq_s32(dot(axis, o, channels, weights, in), dot(axis, o + 1, channels, weights, in));
-        const int32x4x2_t cd =
-            vtrnq_s32(dot(axis, o + 2, channels, weights, in), dot(axis, o + 3, channels, weights, in));
+        const int32x4x2_t ab = vtrnq_s32(dot(axis, o, channels, weights, in),
+                                         dot(axis, o + 1, channels, weights, in));
+        const int32x4x2_t cd = vtrnq_s32(dot(axis, o + 2, channels, weights, in),
+                                         dot(axis, o + 3, channels, weights, in));
         int32_t *to = out + o;
         vst1q_s32(to, vcombine_s32(vget_low_s32(ab.val[0]), vget_low_s32(cd.val[0])));
         vst1q_s32(to + plane, vcombine_s32(vget_low_s32(ab.val[1]), vget_low_s32(cd.val[1])));
@@ -71,17 +73,17 @@ static inline void sums(const cgt_axis *axis, int channels, const int16_t *weigh
 }
 
 static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     sums(axis, 3, weights, in, out, plane);
 }
 
 static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     sums(axis, 4, weights, in, out, plane);
 }
 
 static void sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     (void)plane;
     const int taps = axis->taps;
     for (int o = 0; o < axis->out; o++) {

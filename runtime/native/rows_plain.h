@@ -9,7 +9,8 @@
 static void scale(const int32_t *restrict in, size_t n, int32_t top, float scale_, float offset,
                   float *restrict out) {
     for (size_t i = 0; i < n; i++) {
-        const int32_t v = in[i] & ~(in[i] >> 31); /* max(in[i], 0), said so that GCC does not branch */
+        /* max(in[i], 0), said so that GCC does not branch */
+        const int32_t v = in[i] & ~(in[i] >> 31);
         out[i] = (float)(v < top ? v : top) * scale_ + offset;
     }
 }
@@ -50,7 +51,8 @@ static void blend(const uint8_t *const *rows, int taps, const int32_t *weights, 
 static void narrow(const int32_t *restrict high, const int32_t *restrict low, size_t n,
                    uint8_t *restrict out) {
     for (size_t i = 0; i < n; i++)
-        out[i] = rounded(high[i] * (1 << LOW_BITS) + low[i]);
+        /* Unsigned, since the parts may overshoot what the whole does not. */
+        out[i] = rounded((int32_t)(((uint32_t)high[i] << LOW_BITS) + (uint32_t)low[i]));
 }
 
 /* [-1, 1] to [0, 255]. Written so that NaN fails both comparisons and lands on 0. */
@@ -83,8 +85,8 @@ static inline uint8_t to_byte(int v) {
 
 /* Luma shifted up by 7 times 2^13, chroma by 8 times 2^12, products down by 15:
  * units of 1/32 level, at most 255 * 1.17 * 32 + 128 * 2.12 * 32 < 2^15. */
-static inline void yuv_rest(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t from,
-                     size_t n, const int16_t k[6], uint8_t *const rgb[3]) {
+static inline void yuv_rest(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step,
+                            size_t from, size_t n, const int16_t k[6], uint8_t *const rgb[3]) {
     for (size_t i = from; i < n; i++) {
         const int16_t wide_u = (int16_t)((u[i / 2 * (size_t)step] - 128) * 256);
         const int16_t wide_v = (int16_t)((v[i / 2 * (size_t)step] - 128) * 256);

@@ -6,8 +6,8 @@ static void columns(const uint8_t *const *rows, int taps, const int16_t *weights
     columns_rest(rows, taps, weights, shift, 0, n, out);
 }
 
-static inline void sums(const cgt_axis *axis, int channels, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+static inline void sums(const cgt_axis *axis, int channels, const int16_t *weights,
+                        const int16_t *in, int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o++) {
         const int16_t *w = weights + (size_t)o * (size_t)axis->taps;
         const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
@@ -21,17 +21,17 @@ static inline void sums(const cgt_axis *axis, int channels, const int16_t *weigh
 }
 
 static void sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     sums(axis, 1, weights, in, out, plane);
 }
 
 static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     sums(axis, 3, weights, in, out, plane);
 }
 
 static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
- int32_t *out, size_t plane) {
+                   int32_t *out, size_t plane) {
     sums(axis, 4, weights, in, out, plane);
 }
 

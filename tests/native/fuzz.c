@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const int in_h = length(&in);
     const int out_w = length(&in);
     const int out_h = length(&in);
-    const int small = in_w > 0 && in_w < 512 && in_h > 0 && in_h < 512 && out_w < 512 && out_h < 512;
+    const int small = in_w < 512 && in_h < 512 && out_w < 512 && out_h < 512;
     float box[4];
     for (int i = 0; i < 4; i++)
         box[i] = (float)byte(&in) / 3.0f;

@@ -150,6 +150,34 @@ static void wide(void) {
     cgt_plan_destroy(plan);
 }
 
+/* So many samples an output that sums come near to the ends of 32 bits. */
+static void tall(void) {
+    enum { LONG = 30000 };
+    for (int filter = 0; filter < 5; filter++) {
+        for (int turned = 0; turned < 2; turned++) {
+            const int in_w = turned ? 3 : LONG;
+            const int in_h = turned ? LONG : 3;
+            const int out = filter + 1;
+            picture p;
+            picture_new(&p, in_w, in_h, 1, CGT_PIXELS);
+            memset(p.planes[0].data, 255, p.planes[0].size);
+            cgt_plan *plan = NULL;
+            CHECK(cgt_plan_create(&plan, in_w, in_h, out, out, (cgt_filter)filter, NULL) == CGT_OK);
+            void *scratch = malloc(cgt_scratch_size(plan, 1, CGT_PIXELS));
+            uint8_t bytes[25];
+            float floats[25];
+            const cgt_tensor tensor = {floats, CGT_F32, CGT_CHW, out, out * out};
+            CHECK(cgt_resize(plan, &p.image, bytes, out, 0, out, scratch) == CGT_OK);
+            CHECK(cgt_pack(plan, &p.image, &tensor, NULL, 0, out, scratch) == CGT_OK);
+            for (int i = 0; i < out * out; i++)
+                CHECK(bytes[i] == 255 && floats[i] == 1.0f);
+            free(scratch);
+            picture_free(&p);
+            cgt_plan_destroy(plan);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     const int calls = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1000;
     fprintf(stderr, "%s\n", cgt_simd() ? cgt_simd() : "none");
@@ -157,5 +185,6 @@ int main(int argc, char **argv) {
     for (int i = 0; i < calls; i++)
         one(i);
     wide();
+    tall();
     return 0;
 }

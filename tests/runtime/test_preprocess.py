@@ -155,6 +155,17 @@ def test_resize_of_a_real_frame_size_gives_pillows_bytes() -> None:
         )
 
 
+def test_resize_of_long_strips_gives_pillows_bytes() -> None:
+    """Thousands of samples an output, at both ends of 32-bit sums."""
+    random = np.random.default_rng(0)
+    for filter in FILTERS:
+        for shape in ((30000, 2, 1), (2, 30000, 1), (9000, 7, 3), (7, 9000, 3)):
+            image = (random.integers(0, 2, shape) * 255).astype(np.uint8)
+            assert np.array_equal(
+                resize(image, (2, 3), filter), pillow_resized(image, (2, 3), filter, None)
+            )
+
+
 def test_resize_to_the_same_size_is_a_copy() -> None:
     image = random_image(np.random.default_rng(0), 31, 17, 3)
     for filter in FILTERS:
