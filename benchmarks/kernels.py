@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import platform
 import statistics
 import time
@@ -231,6 +232,7 @@ def report(results: list[Measured], copy: float) -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "simd": simd_path(),
+        "load": os.getloadavg()[0],  # of the last minute, this program included
         "copy_gigabytes_per_second": copy / 1e9,
         "versions": {
             "numpy": np.__version__,
