@@ -4,6 +4,7 @@
  * padding. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -23,14 +24,30 @@ static double bicubic(double x) {
     return 0.0;
 }
 
+/* Half open, so that of two samples at the edges exactly one counts. */
+static double area(double x) {
+    return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+}
+
+static double sinc(double x) {
+    const double pi = 3.14159265358979323846;
+    return x == 0.0 ? 1.0 : sin(pi * x) / (pi * x);
+}
+
+/* C. Duchon, "Lanczos filtering in one and two dimensions", 1979, three lobes. */
+static double lanczos(double x) {
+    return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
+}
+
 typedef struct {
-    double (*weight)(double);
+    double (*weight)(double); /* NULL: nearest */
     double support;
 } filter_def;
 
 static const filter_def FILTERS[] = {
-    [CGT_FILTER_BILINEAR] = {bilinear, 1.0},
-    [CGT_FILTER_BICUBIC] = {bicubic, 2.0},
+    [CGT_FILTER_BILINEAR] = {bilinear, 1.0}, [CGT_FILTER_BICUBIC] = {bicubic, 2.0},
+    [CGT_FILTER_BOX] = {area, 0.5},          [CGT_FILTER_LANCZOS] = {lanczos, 3.0},
+    [CGT_FILTER_NEAREST] = {NULL, 0.0},
 };
 enum { FILTER_COUNT = (int)(sizeof FILTERS / sizeof FILTERS[0]) };
 
@@ -38,45 +55,137 @@ static void axis_free(cgt_axis *axis) {
     free(axis->first);
     free(axis->count);
     free(axis->weights);
+    free(axis->high);
+    free(axis->low);
+    free(axis->exact);
 }
 
-static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter) {
-    const double scale = (double)in / out;
-    const double stretch = scale > 1.0 ? scale : 1.0;
+/* The samples lo..hi-1 that output o is made of. */
+static void reach(const filter_def *filter, double center, double stretch, int in, int *lo,
+                  int *hi) {
+    if (!filter->weight) {
+        *lo = (int)center < in ? (int)center : in - 1;
+        *hi = *lo + 1;
+        return;
+    }
     const double support = filter->support * stretch;
-    const size_t taps = (size_t)ceil(support) * 2 + 1;
+    const double left = center - support + 0.5;
+    *lo = left < 0.0 ? 0 : (int)left;
+    *hi = (int)(center + support + 0.5);
+    if (*hi > in)
+        *hi = in;
+}
+
+/* Normalised weights of lo..lo+count-1; returns the largest magnitude. */
+static double weigh(const filter_def *filter, double center, double stretch, int lo, int count,
+                    double *weights) {
+    const double shrink = 1.0 / stretch;
+    double sum = 0.0;
+    for (int i = 0; i < count; i++) {
+        weights[i] = filter->weight ? filter->weight((i + lo - center + 0.5) * shrink) : 1.0;
+        sum += weights[i];
+    }
+    double largest = 0.0;
+    for (int i = 0; i < count; i++) {
+        weights[i] /= sum;
+        largest = fmax(largest, fabs(weights[i]));
+    }
+    return largest;
+}
+
+/* Fixed point whose sum is exactly 2^bits, so that flat areas stay what they
+ * are: the rounding error is carried from weight to weight. */
+static void quantise(const double *weights, int count, int bits, int16_t *out) {
+    double sum = 0.0;
+    int given = 0;
+    for (int i = 0; i < count; i++) {
+        sum += ldexp(weights[i], bits);
+        const int upto = (int)lrint(sum);
+        out[i] = (int16_t)(upto - given);
+        given = upto;
+    }
+}
+
+/* Pillow's fixed point: each weight rounded for itself. */
+static void quantise_as_pillow(const double *weights, int count, int32_t *exact, int16_t *high,
+                               int16_t *low) {
+    for (int i = 0; i < count; i++) {
+        const int32_t w = (int32_t)(ldexp(weights[i], 22) + (weights[i] < 0.0 ? -0.5 : 0.5));
+        exact[i] = w;
+        /* -1024..1023, and no larger than w: however many there are, their sums fit in 32 bits. */
+        low[i] = (int16_t)(((w + 1024) & 2047) - 1024);
+        high[i] = (int16_t)((w - low[i]) / 2048);
+    }
+}
+
+/* taps is rounded up to a multiple of 4; max_bits is what sums in 32 bits allow. */
+static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, float from,
+                     float to, int max_bits) {
+    const double scale = (double)(to - from) / out; /* single precision up to here, as in Pillow */
+    const double stretch = scale > 1.0 ? scale : 1.0;
+    const size_t rows = (size_t)out + CGT_LANES;
 
     axis->in = in;
     axis->out = out;
-    axis->taps = (int)taps;
-    axis->first = malloc((size_t)out * sizeof *axis->first);
-    axis->count = malloc((size_t)out * sizeof *axis->count);
-    axis->weights = calloc((size_t)out * taps, sizeof *axis->weights);
-    if (!axis->first || !axis->count || !axis->weights)
+    axis->identity = scale == 1.0 && from == floorf(from);
+    axis->first = calloc(rows, sizeof *axis->first);
+    axis->count = calloc(rows, sizeof *axis->count);
+    if (!axis->first || !axis->count)
         return CGT_E_MEMORY;
 
-    for (int o = 0; o < out; o++) {
-        const double center = (o + 0.5) * scale;
-        int lo = (int)(center - support + 0.5);
-        int hi = (int)(center + support + 0.5);
-        if (lo < 0)
-            lo = 0;
-        if (hi > in)
-            hi = in;
-        double sum = 0.0;
-        for (int i = lo; i < hi; i++)
-            sum += filter->weight((i - center + 0.5) / stretch);
-        float *weights = axis->weights + (size_t)o * taps;
-        for (int i = lo; i < hi; i++)
-            weights[i - lo] = (float)(filter->weight((i - center + 0.5) / stretch) / sum);
+    static const filter_def NEAREST = {NULL, 0.0};
+    if (axis->identity) /* every filter's weights are 1 and 0 then */
+        filter = &NEAREST;
+    int taps = 1;
+    double walk = from + 0.5 * scale; /* Pillow adds up nearest's positions, rounding and all */
+    for (int o = 0; o < out; o++, walk += scale) {
+        int lo = 0;
+        int hi = 0;
+        reach(filter, filter->weight ? from + (o + 0.5) * scale : walk, stretch, in, &lo, &hi);
         axis->first[o] = lo;
         axis->count[o] = hi - lo;
+        taps = hi - lo > taps ? hi - lo : taps;
     }
+    axis->lo = axis->first[0];
+    axis->span = axis->first[out - 1] + axis->count[out - 1] - axis->lo;
+    axis->taps = (taps + 3) / 4 * 4;
+    const size_t cells = rows * (size_t)axis->taps;
+    axis->weights = calloc(cells, sizeof *axis->weights);
+    axis->high = calloc(cells, sizeof *axis->high);
+    axis->low = calloc(cells, sizeof *axis->low);
+    axis->exact = calloc(cells, sizeof *axis->exact);
+    double *real = calloc((size_t)taps, sizeof *real);
+    if (!axis->weights || !axis->high || !axis->low || !axis->exact || !real) {
+        free(real);
+        return CGT_E_MEMORY;
+    }
+
+    double largest = 0.0;
+    for (int o = 0; o < out; o++) {
+        const int lo = axis->first[o];
+        const double center = from + (o + 0.5) * scale;
+        largest = fmax(largest, weigh(filter, center, stretch, lo, axis->count[o], real));
+    }
+    /* A carried error can add 1 to a weight; it must stay below 2^15. */
+    axis->bits = max_bits;
+    while (ldexp(largest, axis->bits) > 32766.0)
+        axis->bits--;
+    for (int o = 0; o < out; o++) {
+        const int lo = axis->first[o];
+        const double center = from + (o + 0.5) * scale;
+        weigh(filter, center, stretch, lo, axis->count[o], real);
+        const size_t cell = (size_t)o * (size_t)axis->taps;
+        quantise(real, axis->count[o], axis->bits, axis->weights + cell);
+        quantise_as_pillow(real, axis->count[o], axis->exact + cell, axis->high + cell,
+                           axis->low + cell);
+        axis->first[o] -= axis->lo;
+    }
+    free(real);
     return CGT_OK;
 }
 
-int cgt_plan_create(cgt_plan **out_plan, int in_width, int in_height,
-                    int out_width, int out_height, cgt_filter filter) {
+int cgt_plan_create(cgt_plan **out_plan, int in_width, int in_height, int out_width,
+                    int out_height, cgt_filter filter, const float box[4]) {
     if (!out_plan)
         return CGT_E_NULL;
     *out_plan = NULL;
@@ -85,14 +194,27 @@ int cgt_plan_create(cgt_plan **out_plan, int in_width, int in_height,
         if (sides[i] < 1 || sides[i] > CGT_MAX_SIDE)
             return CGT_E_SIZE;
     if ((int)filter < 0 || (int)filter >= FILTER_COUNT)
-        return CGT_E_FILTER;
+        return CGT_E_ENUM;
+    const float whole[] = {0.0f, 0.0f, (float)in_width, (float)in_height};
+    const float *b = box ? box : whole;
+    /* Written so that NaN is refused too. A sliver of a pixel is no picture. */
+    if (!(b[0] >= 0.0f && b[1] >= 0.0f && b[2] <= (float)in_width &&
+          b[3] <= (float)in_height && b[2] - b[0] >= 1e-3f && b[3] - b[1] >= 1e-3f))
+        return CGT_E_BOX;
 
     cgt_plan *plan = calloc(1, sizeof *plan);
     if (!plan)
         return CGT_E_MEMORY;
-    int rc = axis_init(&plan->x, in_width, out_width, &FILTERS[filter]);
+    /* Down: 255 * 2^22 and what Lanczos overshoots fit in 31 bits. Across: column
+     * sums are CGT_FRACTION bits longer. */
+    int rc = axis_init(&plan->x, in_width, out_width, &FILTERS[filter], b[0], b[2],
+                       22 - CGT_FRACTION);
     if (rc == CGT_OK)
-        rc = axis_init(&plan->y, in_height, out_height, &FILTERS[filter]);
+        rc = axis_init(&plan->y, in_height, out_height, &FILTERS[filter], b[1], b[3], 22);
+    /* As Pillow chooses since version 13. The order shows: clamping in between cuts off what
+     * bicubic and Lanczos overshoot. */
+    plan->down_first =
+        out_height < in_height && in_height - out_height > 2 * (in_width - out_width);
     if (rc != CGT_OK) {
         cgt_plan_destroy(plan);
         return rc;
@@ -109,7 +231,60 @@ void cgt_plan_destroy(cgt_plan *plan) {
     free(plan);
 }
 
-size_t cgt_plan_scratch(const cgt_plan *plan, int channels) {
-    /* One source-wide row of column sums and one finished output row. */
-    return ((size_t)plan->x.in + (size_t)plan->x.out) * (size_t)channels;
+cgt_scratch cgt_scratch_carve(const cgt_plan *plan, int channels, cgt_format format,
+                              void *scratch) {
+    const size_t c = (size_t)channels;
+    const size_t plane = ((size_t)plan->x.out + CGT_LANES - 1) / CGT_LANES * CGT_LANES;
+    const size_t taps = (size_t)plan->y.taps;
+    /* What row functions may read and write past the end; see cgt_rows. */
+    const size_t in = ((size_t)plan->x.span + (size_t)plan->x.taps) * c;
+    const size_t wide = (in > c * plane ? in : c * plane) + 64;
+    const size_t sizes[] = {
+        taps * sizeof(uint8_t *),
+        wide * sizeof(int16_t),
+        c * plane * sizeof(int32_t),
+        c * plane * sizeof(int32_t),
+        c * plane * sizeof(float),
+        c * plane * sizeof(float),
+        (taps + 1) * c * plane + wide,
+        cgt_source_ring(plan, format),
+    };
+    enum { PARTS = sizeof sizes / sizeof sizes[0], ALIGN = 64 };
+    cgt_scratch s = {.plane = plane, .size = ALIGN};
+    uint8_t *part[PARTS] = {NULL};
+    /* From here on addresses are multiples of ALIGN. */
+    uint8_t *at = scratch;
+    if (at)
+        at += (ALIGN - (uintptr_t)at % ALIGN) % ALIGN;
+    for (int i = 0; i < PARTS; i++) {
+        const size_t size = (sizes[i] + ALIGN - 1) / ALIGN * ALIGN;
+        s.size += size;
+        if (at) {
+            part[i] = at;
+            at += size;
+        }
+    }
+    s.taps = (const uint8_t **)(void *)part[0];
+    s.columns = (int16_t *)(void *)part[1];
+    s.wide = wide;
+    s.sums = (int32_t *)(void *)part[2];
+    s.low = (int32_t *)(void *)part[3];
+    s.line = (float *)(void *)part[4];
+    s.mixed = (float *)(void *)part[5];
+    s.bytes = part[6];
+    s.ring = part[7];
+    return s;
+}
+
+void cgt_scratch_clear(const cgt_scratch *s, int channels) {
+    memset(s->columns, 0, s->wide * sizeof *s->columns);
+    memset(s->sums, 0, (size_t)channels * s->plane * sizeof *s->sums);
+    memset(s->low, 0, (size_t)channels * s->plane * sizeof *s->low);
+}
+
+size_t cgt_scratch_size(const cgt_plan *plan, int channels, cgt_format format) {
+    if (!plan || (channels != 1 && channels != 3 && channels != 4) || (int)format < 0 ||
+        format > CGT_I420)
+        return 0;
+    return cgt_scratch_carve(plan, channels, format, NULL).size;
 }

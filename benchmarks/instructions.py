@@ -1,0 +1,93 @@
+"""Count the instructions of the three main calls: python benchmarks/instructions.py [--record]
+
+Timings drift with the machine's mood, counts do not. Compares with `instructions.json`, which
+`--record` writes; ends with 1 when a call needs 2 % more than recorded. Works in a checkout, with
+a C compiler and valgrind. Valgrind knows no AVX-512: what is counted is AVX2, and the scalar
+reference. Another compiler gives other counts, so its version is recorded too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE.parent / "runtime" / "native"
+RECORD = HERE / "instructions.json"
+CALLS = {"pack-720p": "cgt_pack", "pack-same": "cgt_pack", "unpack-512": "cgt_unpack"}
+# As in CMakeLists.txt.
+FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-trapping-math")
+TOLERANCE = 1.02
+
+
+def count(program: Path, call: str, simd: str) -> int:
+    """Instructions inside of one call of the library."""
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    done = subprocess.run(
+        [*command, f"--toggle-collect={CALLS[call]}", str(program), call],
+        env={**os.environ, "CGT_SIMD": simd},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if found is None:
+        raise RuntimeError(f"callgrind says no count:\n{done.stderr}")
+    return int(found[1])
+
+
+def measure() -> dict[str, object]:
+    """The compiler, and the counts by instruction set and call."""
+    first_line = subprocess.check_output(["cc", "--version"], text=True).splitlines()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "instructions"
+        sources = [*sorted(LIBRARY.glob("*.c")), HERE / "instructions.c"]
+        subprocess.run(
+            ["cc", *FLAGS, f"-I{LIBRARY}", *map(str, sources), "-lm", "-o", str(program)],
+            check=True,
+        )
+        counts = {
+            simd: {call: count(program, call, simd) for call in CALLS}
+            for simd in ("avx2", "scalar")
+        }
+    return {"compiler": first_line, "instructions": counts}
+
+
+def compare(old: dict[str, object], new: dict[str, object]) -> bool:
+    """Print both; whether nothing grew beyond the tolerance."""
+    if old["compiler"] != new["compiler"]:
+        print(f"recorded with {old['compiler']}, this is {new['compiler']}")
+    good = True
+    before, after = old["instructions"], new["instructions"]
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    for simd, calls in after.items():
+        for call, instructions in calls.items():
+            ratio = instructions / before[simd][call]
+            good &= ratio <= TOLERANCE
+            print(
+                f"{simd:7} {call:11} {before[simd][call]:>12,} -> {instructions:>12,}  {ratio:.3f}"
+            )
+    return good
+
+
+def main() -> int:
+    """Measure; record or compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true", help="write instructions.json anew")
+    arguments = parser.parse_args()
+    new = measure()
+    if arguments.record:
+        RECORD.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
+        return 0
+    return 0 if compare(json.loads(RECORD.read_text(encoding="utf-8")), new) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

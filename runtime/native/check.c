@@ -1,0 +1,78 @@
+/* The checks that every public function makes once, before it touches a pixel. */
+#include "internal.h"
+
+/* What a row or channel number may be multiplied with. */
+static const ptrdiff_t MAX_STRIDE = PTRDIFF_MAX / CGT_MAX_SIDE / 8;
+
+int cgt_check_bytes(const void *data, int width, int channels, ptrdiff_t stride) {
+    if (!data)
+        return CGT_E_NULL;
+    if (channels != 1 && channels != 3 && channels != 4)
+        return CGT_E_CHANNELS;
+    if (stride < (ptrdiff_t)width * channels || stride > MAX_STRIDE)
+        return CGT_E_STRIDE;
+    return CGT_OK;
+}
+
+int cgt_check_image(const cgt_image *image, const cgt_plan *plan) {
+    if (!image || !plan)
+        return CGT_E_NULL;
+    if (image->width != plan->x.in || image->height != plan->y.in)
+        return CGT_E_SIZE;
+    if (image->format == CGT_PIXELS)
+        return cgt_check_bytes(image->plane[0], image->width, image->channels, image->stride[0]);
+    if (image->format != CGT_NV12 && image->format != CGT_I420)
+        return CGT_E_ENUM;
+    if (image->matrix != CGT_BT601 && image->matrix != CGT_BT709)
+        return CGT_E_ENUM;
+    if (image->channels != 3)
+        return CGT_E_CHANNELS;
+    const int half = (image->width + 1) / 2;
+    int rc = cgt_check_bytes(image->plane[0], image->width, 1, image->stride[0]);
+    if (image->format == CGT_NV12 && rc == CGT_OK)
+        return cgt_check_bytes(image->plane[1], half * 2, 1, image->stride[1]);
+    for (int i = 1; i < 3 && rc == CGT_OK; i++)
+        rc = cgt_check_bytes(image->plane[i], half, 1, image->stride[i]);
+    return rc;
+}
+
+int cgt_check_rows(int first_row, int last_row, int rows) {
+    return first_row < 0 || first_row > last_row || last_row > rows ? CGT_E_ROWS : CGT_OK;
+}
+
+int cgt_check_tensor(const cgt_tensor *tensor, int width, int height, int channels) {
+    if (!tensor || !tensor->data)
+        return CGT_E_NULL;
+    if (tensor->type != CGT_F32 && tensor->type != CGT_F16)
+        return CGT_E_ENUM;
+    if (tensor->layout == CGT_HWC)
+        width *= channels;
+    else if (tensor->layout != CGT_CHW)
+        return CGT_E_ENUM;
+    if (tensor->row_stride < width || tensor->row_stride > MAX_STRIDE)
+        return CGT_E_STRIDE;
+    if (tensor->layout == CGT_HWC || channels == 1)
+        return CGT_OK;
+    if (tensor->plane_stride < (height - 1) * tensor->row_stride + width ||
+        tensor->plane_stride > PTRDIFF_MAX / 64)
+        return CGT_E_STRIDE;
+    return CGT_OK;
+}
+
+const char *cgt_strerror(int code) {
+    switch (code) {
+    case CGT_OK: return "done";
+    case CGT_E_SIZE: return "a side is < 1 or > 32768, or is not the plan's";
+    case CGT_E_STRIDE: return "a stride is so short that rows or planes overlap";
+    case CGT_E_CHANNELS: return "channels must be 1, 3 or 4; 3 or 4 to swap, 3 for YUV";
+    case CGT_E_ENUM: return "no such filter, format, matrix, type, layout or rounding";
+    case CGT_E_MEMORY: return "out of memory";
+    case CGT_E_NULL: return "a pointer is NULL";
+    case CGT_E_BOX: return "the box is empty or reaches out of the picture";
+    case CGT_E_PADDING: return "the padding is larger than the picture that it reflects";
+    case CGT_E_ROWS: return "rows must be 0 <= first_row <= last_row <= height";
+    case CGT_E_SCALE: return "scale and offset must be finite";
+    case CGT_E_SIMD: return "CGT_SIMD names no instruction set of this CPU";
+    default: return "unknown error";
+    }
+}

@@ -1,0 +1,157 @@
+/* Bytes to tensors. Down first: the pass over the many source rows is then the
+ * one that runs along memory. */
+#include <math.h>
+#include <string.h>
+
+#include "internal.h"
+
+static const cgt_packing DEFAULTS = CGT_PACKING;
+
+static int check_packing(const cgt_packing *p, const cgt_plan *plan, int channels) {
+    if (p->swap_rb && channels < 3)
+        return CGT_E_CHANNELS;
+    for (int c = 0; c < channels; c++)
+        if (!isfinite(p->scale[c]) || !isfinite(p->offset[c]))
+            return CGT_E_SCALE;
+    const int sides[2][2] = {{p->padded_width, plan->x.out}, {p->padded_height, plan->y.out}};
+    for (int i = 0; i < 2; i++) {
+        if (sides[i][0] == 0)
+            continue;
+        if (sides[i][0] < sides[i][1] || sides[i][0] > CGT_MAX_SIDE)
+            return CGT_E_SIZE;
+        if (sides[i][0] - sides[i][1] >= sides[i][1])
+            return CGT_E_PADDING;
+    }
+    return CGT_OK;
+}
+
+typedef struct {
+    const cgt_rows *rows;
+    const cgt_plan *plan;
+    const cgt_packing *packing;
+    const cgt_tensor *dst;
+    int channels;
+    cgt_source source;
+    cgt_scratch s;
+    int from[4];                /* the source's channel of each of the tensor's */
+    float scale[4], offset[4];  /* by channel of the source */
+} packer;
+
+/* Row `row` of `channel`, as bytes; channel is 0 for HWC. */
+static uint8_t *address(const packer *p, int channel, int row) {
+    const cgt_tensor *t = p->dst;
+    const ptrdiff_t element = t->type == CGT_F32 ? 4 : 2;
+    return (uint8_t *)t->data + (channel * t->plane_stride + row * t->row_stride) * element;
+}
+
+/* Output row o as sums in planes s.plane apart. */
+static void gather(packer *p, int o) {
+    const cgt_axis *x = &p->plan->x;
+    const cgt_axis *y = &p->plan->y;
+    const int first = y->lo + y->first[o];
+    const int taps = (y->count[o] + 1) / 2 * 2;
+    for (int k = 0; k < y->count[o]; k++)
+        p->s.taps[k] = cgt_source_row(&p->source, first + k);
+    p->s.taps[taps - 1] = p->s.taps[y->count[o] - 1];
+    p->rows->columns(p->s.taps, taps, y->weights + (size_t)o * (size_t)y->taps,
+                     y->bits - CGT_FRACTION, (size_t)x->span * (size_t)p->channels, p->s.columns);
+    p->rows->sums[p->channels](x, x->weights, p->s.columns, p->s.sums, p->s.plane);
+}
+
+/* Row o as floats: lines[c] is the source's channel c. */
+static void convert(packer *p, int o, float *const *lines) {
+    const size_t n = (size_t)p->plan->x.out;
+    if (p->plan->x.identity && p->plan->y.identity) {
+        p->rows->split[p->channels](cgt_source_row(&p->source, p->plan->y.lo + o), n, p->scale,
+                                    p->offset, lines);
+        return;
+    }
+    gather(p, o);
+    const int bits = p->plan->x.bits + CGT_FRACTION;
+    for (int c = 0; c < p->channels; c++)
+        p->rows->scale(p->s.sums + (size_t)c * p->s.plane, n, 255 << bits,
+                       ldexpf(p->scale[c], -bits), p->offset[c], lines[c]);
+}
+
+/* Make row o, without padding. */
+static void make(packer *p, int o) {
+    const size_t n = (size_t)p->plan->x.out;
+    const size_t channels = (size_t)p->channels;
+    const int in_place = p->dst->layout == CGT_CHW && p->dst->type == CGT_F32;
+    float *lines[4] = {NULL};
+    for (int c = 0; c < p->channels; c++)
+        lines[p->from[c]] = in_place ? (float *)(void *)address(p, c, o)
+                                     : p->s.line + (size_t)c * p->s.plane;
+    convert(p, o, lines);
+    if (in_place)
+        return;
+    if (p->dst->layout == CGT_CHW) {
+        for (int c = 0; c < p->channels; c++)
+            p->rows->to_half(lines[p->from[c]], n, (uint16_t *)(void *)address(p, c, o));
+        return;
+    }
+    float *out = p->dst->type == CGT_F32 ? (float *)(void *)address(p, 0, o) : p->s.mixed;
+    for (size_t c = 0; c < channels; c++)
+        for (size_t i = 0; i < n; i++)
+            out[i * channels + c] = p->s.line[c * p->s.plane + i];
+    if (p->dst->type == CGT_F16)
+        p->rows->to_half(out, n * channels, (uint16_t *)(void *)address(p, 0, o));
+}
+
+/* Fill what row o mirrors into: its own right margin, and a row of the lower one. */
+static void reflect(const packer *p, int o) {
+    const int width = p->plan->x.out;
+    const int height = p->plan->y.out;
+    const int padded = p->packing->padded_width ? p->packing->padded_width : width;
+    const int mirror = 2 * (height - 1) - o;
+    const int chw = p->dst->layout == CGT_CHW;
+    const size_t pixel = (p->dst->type == CGT_F32 ? 4u : 2u) * (chw ? 1u : (size_t)p->channels);
+    for (int c = 0; c < (chw ? p->channels : 1); c++) {
+        uint8_t *row = address(p, c, o);
+        for (int i = width; i < padded; i++)
+            memcpy(row + (size_t)i * pixel, row + (size_t)(2 * (width - 1) - i) * pixel, pixel);
+        if (mirror >= height && mirror < p->packing->padded_height)
+            memcpy(address(p, c, mirror), row, (size_t)padded * pixel);
+    }
+}
+
+int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
+             const cgt_packing *packing, int first_row, int last_row, void *scratch) {
+    if (!packing)
+        packing = &DEFAULTS;
+    int rc = cgt_check_image(src, plan);
+    if (rc == CGT_OK)
+        rc = check_packing(packing, plan, src->channels);
+    if (rc == CGT_OK) {
+        const int width = packing->padded_width ? packing->padded_width : plan->x.out;
+        const int height = packing->padded_height ? packing->padded_height : plan->y.out;
+        rc = cgt_check_tensor(dst, width, height, src->channels);
+    }
+    if (rc == CGT_OK)
+        rc = scratch ? cgt_check_rows(first_row, last_row, plan->y.out) : CGT_E_NULL;
+    if (rc != CGT_OK)
+        return rc;
+    packer p = {.rows = cgt_rows_current(),
+                .plan = plan,
+                .packing = packing,
+                .dst = dst,
+                .channels = src->channels};
+    if (!p.rows)
+        return CGT_E_SIMD;
+    p.s = cgt_scratch_carve(plan, src->channels, src->format, scratch);
+    cgt_source_open(&p.source, p.rows, plan, src, p.s.ring);
+
+    cgt_scratch_clear(&p.s, src->channels);
+    for (int c = 0; c < src->channels; c++) {
+        p.from[c] = packing->swap_rb && c != 3 ? 2 - c : c;
+        p.scale[p.from[c]] = packing->scale[c];
+        p.offset[p.from[c]] = packing->offset[c];
+    }
+    const int padded = packing->padded_width > plan->x.out || packing->padded_height > plan->y.out;
+    for (int o = first_row; o < last_row; o++) {
+        make(&p, o);
+        if (padded)
+            reflect(&p, o);
+    }
+    return CGT_OK;
+}

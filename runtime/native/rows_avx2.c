@@ -1,0 +1,397 @@
+/* AVX2 and F16C. A register is two lanes of 16 bytes; shuffles stay in a lane. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+/* So that every file compiles with the same flags, whatever the build system. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,f16c")
+#endif
+
+#include "rows_avx2.h"
+#include "rows_plain.h"
+
+static __m256i load(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+static __m128i load_half(const void *p) {
+    return _mm_loadu_si128((const __m128i *)p);
+}
+
+static void columns_32(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+                       size_t at, int16_t *out) {
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i s0 = _mm256_set1_epi32(1 << (shift - 1));
+    __m256i s1 = s0;
+    __m256i s2 = s0;
+    __m256i s3 = s0;
+    for (int k = 0; k < taps; k += 2) {
+        int32_t pair;
+        memcpy(&pair, weights + k, sizeof pair);
+        const __m256i w = _mm256_set1_epi32(pair);
+        const __m256i a = load(rows[k] + at);
+        const __m256i b = load(rows[k + 1] + at);
+        const __m256i lo = _mm256_unpacklo_epi8(a, b);
+        const __m256i hi = _mm256_unpackhi_epi8(a, b);
+        s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(_mm256_unpacklo_epi8(lo, zero), w));
+        s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(_mm256_unpackhi_epi8(lo, zero), w));
+        s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(_mm256_unpacklo_epi8(hi, zero), w));
+        s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(_mm256_unpackhi_epi8(hi, zero), w));
+    }
+    const __m128i by = _mm_cvtsi32_si128(shift);
+    const __m256i left = _mm256_packs_epi32(_mm256_sra_epi32(s0, by), _mm256_sra_epi32(s1, by));
+    const __m256i right = _mm256_packs_epi32(_mm256_sra_epi32(s2, by), _mm256_sra_epi32(s3, by));
+    _mm256_storeu_si256((__m256i *)(out + at), _mm256_permute2x128_si256(left, right, 0x20));
+    _mm256_storeu_si256((__m256i *)(out + at + 16), _mm256_permute2x128_si256(left, right, 0x31));
+}
+
+static void columns(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+                    size_t n, int16_t *out) {
+    if (n < 32) {
+        columns_rest(rows, taps, weights, shift, 0, n, out);
+        return;
+    }
+    for (size_t i = 0; i + 32 <= n; i += 32)
+        columns_32(rows, taps, weights, shift, i, out);
+    if (n % 32)
+        columns_32(rows, taps, weights, shift, n - 32, out);
+}
+
+/* The weights w0..w3 as w0 w1 (four times), w2 w3 (four times). */
+static __m256i weights_4(const int16_t *w) {
+    return _mm256_permutevar8x32_epi32(
+        _mm256_castsi128_si256(_mm_loadl_epi64((const __m128i *)w)),
+        _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+}
+
+/* Sums of one output's channels, in 32-bit parts: those of the upper lane are
+ * still to be added to those of the lower. `pairs` moves two pixels of a lane to
+ * c0 c0 c1 c1 c2 c2 c3 c3. */
+static inline __attribute__((always_inline)) __m256i
+dot(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const int16_t *weights,
+    const int16_t *in) {
+    const int16_t *w = weights + (size_t)o * (size_t)taps;
+    const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
+    __m256i sum = _mm256_setzero_si256();
+    for (int k = 0; k < taps; k += 4, p += (ptrdiff_t)4 * channels) {
+        const __m256i pixels = _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(p)),
+                                                       load_half(p + (ptrdiff_t)2 * channels), 1);
+        sum = _mm256_add_epi32(
+            sum, _mm256_madd_epi16(_mm256_shuffle_epi8(pixels, pairs), weights_4(w + k)));
+    }
+    return sum;
+}
+
+/* Outputs o and o + 4, one a lane. */
+static inline __attribute__((always_inline)) __m256i
+dots(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const int16_t *weights,
+     const int16_t *in) {
+    const __m256i a = dot(axis, taps, o, channels, pairs, weights, in);
+    const __m256i b = dot(axis, taps, o + 4, channels, pairs, weights, in);
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                            _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+static inline __attribute__((always_inline)) void
+sums_of(const cgt_axis *axis, int taps, int channels, __m256i pairs, const int16_t *weights,
+                        const int16_t *in,
+                        int32_t *out, size_t plane) {
+    for (int o = 0; o < axis->out; o += 8) {
+        const __m256i a = dots(axis, taps, o, channels, pairs, weights, in);
+        const __m256i b = dots(axis, taps, o + 1, channels, pairs, weights, in);
+        const __m256i c = dots(axis, taps, o + 2, channels, pairs, weights, in);
+        const __m256i d = dots(axis, taps, o + 3, channels, pairs, weights, in);
+        const __m256i ab = _mm256_unpacklo_epi32(a, b);
+        const __m256i cd = _mm256_unpacklo_epi32(c, d);
+        const __m256i ab2 = _mm256_unpackhi_epi32(a, b);
+        const __m256i cd2 = _mm256_unpackhi_epi32(c, d);
+        int32_t *to = out + o;
+        _mm256_storeu_si256((__m256i *)to, _mm256_unpacklo_epi64(ab, cd));
+        _mm256_storeu_si256((__m256i *)(to + plane), _mm256_unpackhi_epi64(ab, cd));
+        _mm256_storeu_si256((__m256i *)(to + 2 * plane), _mm256_unpacklo_epi64(ab2, cd2));
+        if (channels == 4)
+            _mm256_storeu_si256((__m256i *)(to + 3 * plane), _mm256_unpackhi_epi64(ab2, cd2));
+    }
+}
+
+/* Copies for the numbers of taps that video has most, without inner loops. */
+static inline __attribute__((always_inline)) void
+sums(const cgt_axis *axis, int channels, __m256i pairs, const int16_t *weights, const int16_t *in,
+     int32_t *out, size_t plane) {
+    if (axis->taps == 4)
+        sums_of(axis, 4, channels, pairs, weights, in, out, plane);
+    else if (axis->taps == 8)
+        sums_of(axis, 8, channels, pairs, weights, in, out, plane);
+    else if (axis->taps == 12)
+        sums_of(axis, 12, channels, pairs, weights, in, out, plane);
+    else
+        sums_of(axis, axis->taps, channels, pairs, weights, in, out, plane);
+}
+
+static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+                   int32_t *out, size_t plane) {
+    const __m256i pairs = _mm256_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1, 0,
+                                           1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1);
+    sums(axis, 3, pairs, weights, in, out, plane);
+}
+
+static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+                   int32_t *out, size_t plane) {
+    const __m256i pairs = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0,
+                                           1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    sums(axis, 4, pairs, weights, in, out, plane);
+}
+
+static __m128i dot_1(const cgt_axis *axis, int o, const int16_t *weights, const int16_t *in) {
+    const int taps = axis->taps;
+    const int16_t *w = weights + (size_t)o * (size_t)taps;
+    const int16_t *p = in + axis->first[o];
+    __m128i sum = _mm_setzero_si128();
+    for (int k = 0; k < taps; k += 4)
+        sum = _mm_add_epi32(sum, _mm_madd_epi16(_mm_loadl_epi64((const __m128i *)(p + k)),
+                                                _mm_loadl_epi64((const __m128i *)(w + k))));
+    return sum;
+}
+
+void cgt_avx2_sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+                   int32_t *out, size_t plane) {
+    (void)plane;
+    for (int o = 0; o < axis->out; o += 4) {
+        /* Two parts each: the upper half of a register is 0. */
+        const __m128i a =
+            _mm_unpacklo_epi64(dot_1(axis, o, weights, in), dot_1(axis, o + 1, weights, in));
+        const __m128i b =
+            _mm_unpacklo_epi64(dot_1(axis, o + 2, weights, in), dot_1(axis, o + 3, weights, in));
+        _mm_storeu_si128((__m128i *)(out + o), _mm_hadd_epi32(a, b));
+    }
+}
+
+static void store_floats(__m256i v, float by, float plus, float *out) {
+    _mm256_storeu_ps(out, _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(by)),
+                                        _mm256_set1_ps(plus)));
+}
+
+/* Eight pixels at a time, four a lane; `channel` moves one channel's bytes to
+ * the low ends of four 32-bit integers. */
+static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    /* The upper lane is loaded 4 bytes early, so that 24 bytes are read and no more. */
+    const __m256i base =
+        _mm256_setr_epi8(0, -1, -1, -1, 3, -1, -1, -1, 6, -1, -1, -1, 9, -1, -1, -1, 4, -1, -1, -1,
+                         7, -1, -1, -1, 10, -1, -1, -1, 13, -1, -1, -1);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const uint8_t *p = in + 3 * i;
+        const __m256i pixels = _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(p)),
+                                                       load_half(p + 8), 1);
+        for (int c = 0; c < 3; c++) {
+            const __m256i channel = _mm256_add_epi8(base, _mm256_set1_epi32(c));
+            store_floats(_mm256_shuffle_epi8(pixels, channel), scale_[c], offset[c], out[c] + i);
+        }
+    }
+    split_rest(in, i, n, 3, scale_, offset, out);
+}
+
+static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    const __m256i low = _mm256_set1_epi32(255);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256i pixels = load(in + 4 * i);
+        for (int c = 0; c < 4; c++)
+            store_floats(_mm256_and_si256(_mm256_srl_epi32(pixels, _mm_cvtsi32_si128(8 * c)), low),
+                         scale_[c], offset[c], out[c] + i);
+    }
+    split_rest(in, i, n, 4, scale_, offset, out);
+}
+
+/* Sixteen pixels at a time: third t of the output takes its bytes from all planes. */
+static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
+    static const int8_t FROM[3][3][16] = {
+        {{0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1, 5},
+         {-1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1},
+         {-1, -1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1}},
+        {{-1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10, -1},
+         {5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10},
+         {-1, 5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1}},
+        {{-1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1, -1},
+         {-1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1},
+         {10, -1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15}},
+    };
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m128i a = load_half(planes[0] + i);
+        const __m128i b = load_half(planes[1] + i);
+        const __m128i c = load_half(planes[2] + i);
+        for (int t = 0; t < 3; t++)
+            _mm_storeu_si128(
+                (__m128i *)(out + 3 * i + 16 * (size_t)t),
+                _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, load_half(FROM[t][0])),
+                                          _mm_shuffle_epi8(b, load_half(FROM[t][1]))),
+                             _mm_shuffle_epi8(c, load_half(FROM[t][2]))));
+    }
+    merge_rest(planes, i, n, 3, out);
+}
+
+void cgt_avx2_merge_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m128i a = load_half(planes[0] + i);
+        const __m128i b = load_half(planes[1] + i);
+        const __m128i c = load_half(planes[2] + i);
+        const __m128i d = load_half(planes[3] + i);
+        const __m128i ab[2] = {_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)};
+        const __m128i cd[2] = {_mm_unpacklo_epi8(c, d), _mm_unpackhi_epi8(c, d)};
+        __m128i *to = (__m128i *)(out + 4 * i);
+        for (int t = 0; t < 2; t++) {
+            _mm_storeu_si128(to + 2 * t, _mm_unpacklo_epi16(ab[t], cd[t]));
+            _mm_storeu_si128(to + 2 * t + 1, _mm_unpackhi_epi16(ab[t], cd[t]));
+        }
+    }
+    merge_rest(planes, i, n, 4, out);
+}
+
+/* [-1, 1] to [0, 255]; max and min give their second operand when the first is NaN. */
+static __m256 to_range_8(const float *in) {
+    const __m256 v = _mm256_mul_ps(_mm256_add_ps(_mm256_loadu_ps(in), _mm256_set1_ps(1.0f)),
+                                   _mm256_set1_ps(127.5f));
+    return _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
+}
+
+/* 32 integers of 0..255 as bytes. Packing leaves groups of four, lane by lane. */
+static void store_32(__m256i a, __m256i b, __m256i c, __m256i d, uint8_t *out) {
+    const __m256i bytes =
+        _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    _mm256_storeu_si256(
+        (__m256i *)out,
+        _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+}
+
+static void quantise_256(const float *in, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        store_32(_mm256_cvtps_epi32(to_range_8(in + i)), _mm256_cvtps_epi32(to_range_8(in + i + 8)),
+                 _mm256_cvtps_epi32(to_range_8(in + i + 16)),
+                 _mm256_cvtps_epi32(to_range_8(in + i + 24)), out + i);
+    quantise(in + i, n - i, out + i);
+}
+
+static void truncate_256(const float *in, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        store_32(_mm256_cvttps_epi32(to_range_8(in + i)),
+                 _mm256_cvttps_epi32(to_range_8(in + i + 8)),
+                 _mm256_cvttps_epi32(to_range_8(in + i + 16)),
+                 _mm256_cvttps_epi32(to_range_8(in + i + 24)), out + i);
+    truncate_(in + i, n - i, out + i);
+}
+
+static void to_half(const float *in, size_t n, uint16_t *out) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(out + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
+    for (; i < n; i++)
+        out[i] = half_of(in[i]);
+}
+
+static void from_half(const uint16_t *in, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(load_half(in + i)));
+    for (; i < n; i++)
+        out[i] = float_of(in[i]);
+}
+
+/* Sixteen pixels as bytes << 8 in 16-bit words, minus 128 << 8. */
+static __m256i chroma(__m256i bytes, __m256i order) {
+    return _mm256_xor_si256(_mm256_shuffle_epi8(bytes, order),
+                            _mm256_set1_epi16((short)0x8000));
+}
+
+/* 32 pixels in units of 1/32 level, the lower and upper eight of each lane -> bytes. */
+static void store_levels(__m256i lower, __m256i upper, uint8_t *out) {
+    const __m256i half = _mm256_set1_epi16(16);
+    _mm256_storeu_si256((__m256i *)out,
+                        _mm256_packus_epi16(_mm256_srai_epi16(_mm256_add_epi16(lower, half), 5),
+                                            _mm256_srai_epi16(_mm256_add_epi16(upper, half), 5)));
+}
+
+void cgt_avx2_yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
+                  const int16_t k[6], uint8_t *const rgb[3]) {
+    /* Where a pixel's chroma lies: every other byte for NV12, each twice; -1 gives 0. */
+    const char s = (char)step;
+    const __m256i lower = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(-1, 0, -1, 0, -1, s, -1, s, -1, (char)(2 * s), -1, (char)(2 * s), -1,
+                      (char)(3 * s), -1, (char)(3 * s)));
+    const __m256i four = _mm256_set1_epi16((short)(4 * step * 256));
+    const __m256i upper = _mm256_add_epi16(lower, four);
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i black = _mm256_set1_epi16((short)(k[0] * 128));
+    __m256i c[6];
+    for (int i = 1; i < 6; i++)
+        c[i] = _mm256_set1_epi16(k[i]);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256i us;
+        __m256i vs;
+        if (step == 2) { /* v is u + 1 */
+            us = load(u + i);
+            vs = _mm256_srli_epi16(us, 8);
+        } else {
+            us = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load_half(u + i / 2)), 0x50);
+            vs = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load_half(v + i / 2)), 0x50);
+        }
+        const __m256i ys = load(y + i);
+        __m256i r[2];
+        __m256i g[2];
+        __m256i b[2];
+        for (int h = 0; h < 2; h++) {
+            const __m256i wide_y =
+                h ? _mm256_unpackhi_epi8(ys, zero) : _mm256_unpacklo_epi8(ys, zero);
+            const __m256i wide_u = chroma(us, h ? upper : lower);
+            const __m256i wide_v = chroma(vs, h ? upper : lower);
+            const __m256i luma = _mm256_mulhrs_epi16(
+                _mm256_sub_epi16(_mm256_slli_epi16(wide_y, 7), black), c[1]);
+            r[h] = _mm256_add_epi16(luma, _mm256_mulhrs_epi16(wide_v, c[2]));
+            g[h] = _mm256_add_epi16(
+                luma, _mm256_add_epi16(_mm256_mulhrs_epi16(wide_u, c[3]),
+                                       _mm256_mulhrs_epi16(wide_v, c[4])));
+            b[h] = _mm256_add_epi16(luma, _mm256_mulhrs_epi16(wide_u, c[5]));
+        }
+        store_levels(r[0], r[1], rgb[0] + i);
+        store_levels(g[0], g[1], rgb[1] + i);
+        store_levels(b[0], b[1], rgb[2] + i);
+    }
+    yuv_rest(y, u, v, step, i, n, k, rgb);
+}
+
+const cgt_rows cgt_rows_avx2 = {
+    .name = "avx2",
+    .columns = columns,
+    .sums = {NULL, cgt_avx2_sums_1, NULL, sums_3, sums_4},
+    .split = {NULL, split_1, NULL, split_3, split_4},
+    .merge = {NULL, merge_1, NULL, merge_3, cgt_avx2_merge_4},
+    .scale = scale,
+    .widen = widen,
+    .blend = blend,
+    .narrow = narrow,
+    .quantise = quantise_256,
+    .truncate = truncate_256,
+    .to_half = to_half,
+    .from_half = from_half,
+    .yuv = cgt_avx2_yuv,
+};
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#else
+typedef int cgt_no_avx2; /* ISO C forbids an empty file */
+#endif

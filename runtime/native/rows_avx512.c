@@ -1,0 +1,279 @@
+/* AVX-512 F, BW and VBMI: shuffles of 16-bit words and of bytes cross the whole
+ * register, and masked loads stop where a row does. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi"))), \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vbmi")
+#endif
+
+#include "rows_avx2.h"
+#include "rows_plain.h"
+
+static __m512i load(const void *p) {
+    return _mm512_loadu_si512(p);
+}
+
+/* The first n of 64 bytes. */
+static __mmask64 first_bytes(size_t n) {
+    return n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
+}
+
+static void columns(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+                    size_t n, int16_t *out) {
+    /* Lanes of `left` hold columns 0-7, 16-23, .., those of `right` 8-15, 24-31, .. */
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i half = _mm512_set1_epi32(1 << (shift - 1));
+    const __m128i by = _mm_cvtsi32_si128(shift);
+    for (size_t i = 0; i < n; i += 64) {
+        const __mmask64 inside = first_bytes(n - i);
+        __m512i s0 = half;
+        __m512i s1 = half;
+        __m512i s2 = half;
+        __m512i s3 = half;
+        for (int k = 0; k < taps; k += 2) {
+            int32_t pair;
+            memcpy(&pair, weights + k, sizeof pair);
+            const __m512i w = _mm512_set1_epi32(pair);
+            const __m512i a = _mm512_maskz_loadu_epi8(inside, rows[k] + i);
+            const __m512i b = _mm512_maskz_loadu_epi8(inside, rows[k + 1] + i);
+            const __m512i lo = _mm512_unpacklo_epi8(a, b);
+            const __m512i hi = _mm512_unpackhi_epi8(a, b);
+            s0 = _mm512_add_epi32(s0, _mm512_madd_epi16(_mm512_unpacklo_epi8(lo, zero), w));
+            s1 = _mm512_add_epi32(s1, _mm512_madd_epi16(_mm512_unpackhi_epi8(lo, zero), w));
+            s2 = _mm512_add_epi32(s2, _mm512_madd_epi16(_mm512_unpacklo_epi8(hi, zero), w));
+            s3 = _mm512_add_epi32(s3, _mm512_madd_epi16(_mm512_unpackhi_epi8(hi, zero), w));
+        }
+        const __m512i left = _mm512_packs_epi32(_mm512_sra_epi32(s0, by), _mm512_sra_epi32(s1, by));
+        const __m512i right =
+            _mm512_packs_epi32(_mm512_sra_epi32(s2, by), _mm512_sra_epi32(s3, by));
+        _mm512_storeu_si512(out + i, _mm512_permutex2var_epi64(left, first, right));
+        _mm512_storeu_si512(out + i + 32, _mm512_permutex2var_epi64(left, second, right));
+    }
+}
+
+/* Eight weights, each pair four times. */
+static __m512i weights_8(__m128i w) {
+    return _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
+        _mm512_castsi128_si512(w));
+}
+
+/* Sums of one output's channels, in four lanes that are still to be added up.
+ * `pairs` moves eight pixels to c0 c0 c1 c1 c2 c2 c3 c3, two a lane. */
+static inline __attribute__((always_inline)) __m512i
+dot(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const int16_t *weights,
+    const int16_t *in) {
+    const int16_t *w = weights + (size_t)o * (size_t)taps;
+    const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
+    __m512i sum = _mm512_setzero_si512();
+    int k = 0;
+    for (; k + 8 <= taps; k += 8, p += (ptrdiff_t)8 * channels)
+        sum = _mm512_add_epi32(
+            sum, _mm512_madd_epi16(_mm512_permutexvar_epi16(pairs, load(p)),
+                                   weights_8(_mm_loadu_si128((const __m128i *)(w + k)))));
+    if (k < taps) /* four more; the load clears the upper four weights */
+        sum = _mm512_add_epi32(
+            sum, _mm512_madd_epi16(_mm512_permutexvar_epi16(pairs, load(p)),
+                                   weights_8(_mm_loadl_epi64((const __m128i *)(w + k)))));
+    return sum;
+}
+
+static __m512i add_halves(__m512i a, __m512i b) {
+    return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x44), _mm512_shuffle_i64x2(a, b, 0xee));
+}
+
+/* Outputs o, o + 4, o + 8, o + 12, one a lane. */
+static inline __attribute__((always_inline)) __m512i
+dots(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const int16_t *weights,
+     const int16_t *in) {
+    const __m512i a = add_halves(dot(axis, taps, o, channels, pairs, weights, in),
+                                 dot(axis, taps, o + 4, channels, pairs, weights, in));
+    const __m512i b = add_halves(dot(axis, taps, o + 8, channels, pairs, weights, in),
+                                 dot(axis, taps, o + 12, channels, pairs, weights, in));
+    return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
+}
+
+static inline __attribute__((always_inline)) void
+sums_of(const cgt_axis *axis, int taps, int channels, __m512i pairs, const int16_t *weights,
+                        const int16_t *in,
+                        int32_t *out, size_t plane) {
+    for (int o = 0; o < axis->out; o += 16) {
+        const __m512i a = dots(axis, taps, o, channels, pairs, weights, in);
+        const __m512i b = dots(axis, taps, o + 1, channels, pairs, weights, in);
+        const __m512i c = dots(axis, taps, o + 2, channels, pairs, weights, in);
+        const __m512i d = dots(axis, taps, o + 3, channels, pairs, weights, in);
+        const __m512i ab = _mm512_unpacklo_epi32(a, b);
+        const __m512i cd = _mm512_unpacklo_epi32(c, d);
+        const __m512i ab2 = _mm512_unpackhi_epi32(a, b);
+        const __m512i cd2 = _mm512_unpackhi_epi32(c, d);
+        int32_t *to = out + o;
+        _mm512_storeu_si512(to, _mm512_unpacklo_epi64(ab, cd));
+        _mm512_storeu_si512(to + plane, _mm512_unpackhi_epi64(ab, cd));
+        _mm512_storeu_si512(to + 2 * plane, _mm512_unpacklo_epi64(ab2, cd2));
+        if (channels == 4)
+            _mm512_storeu_si512(to + 3 * plane, _mm512_unpackhi_epi64(ab2, cd2));
+    }
+}
+
+/* Copies for the numbers of taps that video has most, without inner loops. */
+static inline __attribute__((always_inline)) void
+sums(const cgt_axis *axis, int channels, __m512i pairs, const int16_t *weights, const int16_t *in,
+     int32_t *out, size_t plane) {
+    if (axis->taps == 4)
+        sums_of(axis, 4, channels, pairs, weights, in, out, plane);
+    else if (axis->taps == 8)
+        sums_of(axis, 8, channels, pairs, weights, in, out, plane);
+    else if (axis->taps == 12)
+        sums_of(axis, 12, channels, pairs, weights, in, out, plane);
+    else
+        sums_of(axis, axis->taps, channels, pairs, weights, in, out, plane);
+}
+
+/* Words 6 and 7 of a lane are not used for 3 channels. */
+#define PAIR_3(w) (w), (w) + 3, (w) + 1, (w) + 4, (w) + 2, (w) + 5, (w), (w)
+#define PAIR_4(w) (w), (w) + 4, (w) + 1, (w) + 5, (w) + 2, (w) + 6, (w) + 3, (w) + 7
+static const short PAIRS_3[32] = {PAIR_3(0), PAIR_3(6), PAIR_3(12), PAIR_3(18)};
+static const short PAIRS_4[32] = {PAIR_4(0), PAIR_4(8), PAIR_4(16), PAIR_4(24)};
+
+static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+                   int32_t *out, size_t plane) {
+    sums(axis, 3, load(PAIRS_3), weights, in, out, plane);
+}
+
+static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+                   int32_t *out, size_t plane) {
+    sums(axis, 4, load(PAIRS_4), weights, in, out, plane);
+}
+
+/* Sixteen pixels at a time: byte `channel` of each to the low end of an integer. */
+static inline void split(const uint8_t *in, size_t n, int channels, const float *scale_,
+                         const float *offset, float *const *out) {
+    const size_t c = (size_t)channels;
+    const __m512i first = _mm512_mullo_epi32(
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+        _mm512_set1_epi32(channels));
+    for (size_t i = 0; i < n; i += 16) {
+        const size_t left = (n - i) * c;
+        const __m512i pixels =
+            _mm512_maskz_loadu_epi8(first_bytes(left < 16 * c ? left : 16 * c), in + i * c);
+        const __mmask16 inside = (__mmask16)first_bytes(n - i);
+        for (int j = 0; j < channels; j++) {
+            const __m512i bytes = _mm512_maskz_permutexvar_epi8(
+                0x1111111111111111u, _mm512_add_epi32(first, _mm512_set1_epi32(j)), pixels);
+            _mm512_mask_storeu_ps(
+                out[j] + i, inside,
+                _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(bytes), _mm512_set1_ps(scale_[j])),
+                              _mm512_set1_ps(offset[j])));
+        }
+    }
+}
+
+static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    split(in, n, 3, scale_, offset, out);
+}
+
+static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    split(in, n, 4, scale_, offset, out);
+}
+
+/* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc..; a and b are
+ * one table of 128 bytes, c replaces what a mask names. */
+#define AT_1(i) ((i) / 3 + ((i) % 3 == 1 ? 64 : 0))
+#define AT_4(i) AT_1(i), AT_1((i) + 1), AT_1((i) + 2), AT_1((i) + 3)
+#define AT_16(i) AT_4(i), AT_4((i) + 4), AT_4((i) + 8), AT_4((i) + 12)
+#define AT_64(i) {AT_16(i), AT_16((i) + 16), AT_16((i) + 32), AT_16((i) + 48)}
+static const uint8_t FROM[3][64] = {AT_64(0), AT_64(64), AT_64(128)};
+
+static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
+    static const __mmask64 third[3] = {0x4924924924924924, 0x2492492492492492, 0x9249249249249249};
+    for (size_t i = 0; i < n; i += 64) {
+        const __mmask64 inside = first_bytes(n - i);
+        const __m512i a = _mm512_maskz_loadu_epi8(inside, planes[0] + i);
+        const __m512i b = _mm512_maskz_loadu_epi8(inside, planes[1] + i);
+        const __m512i c = _mm512_maskz_loadu_epi8(inside, planes[2] + i);
+        const size_t left = 3 * (n - i);
+        for (size_t t = 0; t < 3; t++) {
+            const __m512i index = load(FROM[t]);
+            const __m512i ab = _mm512_permutex2var_epi8(a, index, b);
+            const __m512i abc = _mm512_mask_permutexvar_epi8(ab, third[t], index, c);
+            if (left > 64 * t)
+                _mm512_mask_storeu_epi8(out + 3 * i + 64 * t, first_bytes(left - 64 * t), abc);
+        }
+    }
+}
+
+/* [-1, 1] to [0, 255]; max and min give their second operand when the first is NaN. */
+static __m512 to_range_16(const float *in) {
+    const __m512 v = _mm512_mul_ps(_mm512_add_ps(_mm512_loadu_ps(in), _mm512_set1_ps(1.0f)),
+                                   _mm512_set1_ps(127.5f));
+    return _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
+}
+
+static void quantise_512(const float *in, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm_storeu_si128((__m128i *)(out + i),
+                         _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(to_range_16(in + i))));
+    quantise(in + i, n - i, out + i);
+}
+
+static void truncate_512(const float *in, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm_storeu_si128((__m128i *)(out + i),
+                         _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(to_range_16(in + i))));
+    truncate_(in + i, n - i, out + i);
+}
+
+static void to_half(const float *in, size_t n, uint16_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm256_storeu_si256((__m256i *)(out + i),
+                            _mm512_cvtps_ph(_mm512_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
+    for (; i < n; i++)
+        out[i] = half_of(in[i]);
+}
+
+static void from_half(const uint16_t *in, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(in + i))));
+    for (; i < n; i++)
+        out[i] = float_of(in[i]);
+}
+
+const cgt_rows cgt_rows_avx512 = {
+    .name = "avx512",
+    .columns = columns,
+    .sums = {NULL, cgt_avx2_sums_1, NULL, sums_3, sums_4},
+    .split = {NULL, split_1, NULL, split_3, split_4},
+    .merge = {NULL, merge_1, NULL, merge_3, cgt_avx2_merge_4},
+    .scale = scale,
+    .widen = widen,
+    .blend = blend,
+    .narrow = narrow,
+    .quantise = quantise_512,
+    .truncate = truncate_512,
+    .to_half = to_half,
+    .from_half = from_half,
+    .yuv = cgt_avx2_yuv,
+};
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#else
+typedef int cgt_no_avx512; /* ISO C forbids an empty file */
+#endif

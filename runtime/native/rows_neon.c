@@ -1,0 +1,226 @@
+/* NEON of aarch64. */
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include "rows_plain.h"
+
+static void columns_16(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+                       size_t at, int16_t *out) {
+    int32x4_t s0 = vdupq_n_s32(1 << (shift - 1));
+    int32x4_t s1 = s0;
+    int32x4_t s2 = s0;
+    int32x4_t s3 = s0;
+    for (int k = 0; k < taps; k++) {
+        const uint8x16_t a = vld1q_u8(rows[k] + at);
+        const int16x8_t lo = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a)));
+        const int16x8_t hi = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a)));
+        const int16_t w = weights[k];
+        s0 = vmlal_n_s16(s0, vget_low_s16(lo), w);
+        s1 = vmlal_n_s16(s1, vget_high_s16(lo), w);
+        s2 = vmlal_n_s16(s2, vget_low_s16(hi), w);
+        s3 = vmlal_n_s16(s3, vget_high_s16(hi), w);
+    }
+    const int32x4_t by = vdupq_n_s32(-shift);
+    vst1q_s16(out + at, vcombine_s16(vqmovn_s32(vshlq_s32(s0, by)), vqmovn_s32(vshlq_s32(s1, by))));
+    vst1q_s16(out + at + 8,
+              vcombine_s16(vqmovn_s32(vshlq_s32(s2, by)), vqmovn_s32(vshlq_s32(s3, by))));
+}
+
+static void columns(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+                    size_t n, int16_t *out) {
+    if (n < 16) {
+        columns_rest(rows, taps, weights, shift, 0, n, out);
+        return;
+    }
+    for (size_t i = 0; i + 16 <= n; i += 16)
+        columns_16(rows, taps, weights, shift, i, out);
+    if (n % 16)
+        columns_16(rows, taps, weights, shift, n - 16, out);
+}
+
+/* All channels of one output; for 3 the fourth is of the next pixel, and not used. */
+static inline int32x4_t dot(const cgt_axis *axis, int o, int channels, const int16_t *weights,
+                            const int16_t *in) {
+    const int taps = axis->taps;
+    const int16_t *w = weights + (size_t)o * (size_t)taps;
+    const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
+    int32x4_t sum = vdupq_n_s32(0);
+    for (int k = 0; k < taps; k += 4, p += 4 * channels) {
+        const int16x4_t w4 = vld1_s16(w + k);
+        sum = vmlal_lane_s16(sum, vld1_s16(p), w4, 0);
+        sum = vmlal_lane_s16(sum, vld1_s16(p + channels), w4, 1);
+        sum = vmlal_lane_s16(sum, vld1_s16(p + 2 * channels), w4, 2);
+        sum = vmlal_lane_s16(sum, vld1_s16(p + 3 * channels), w4, 3);
+    }
+    return sum;
+}
+
+static inline void sums(const cgt_axis *axis, int channels, const int16_t *weights,
+                        const int16_t *in, int32_t *out, size_t plane) {
+    for (int o = 0; o < axis->out; o += 4) {
+        const int32x4x2_t ab = vtrnq_s32(dot(axis, o, channels, weights, in),
+                                         dot(axis, o + 1, channels, weights, in));
+        const int32x4x2_t cd = vtrnq_s32(dot(axis, o + 2, channels, weights, in),
+                                         dot(axis, o + 3, channels, weights, in));
+        int32_t *to = out + o;
+        vst1q_s32(to, vcombine_s32(vget_low_s32(ab.val[0]), vget_low_s32(cd.val[0])));
+        vst1q_s32(to + plane, vcombine_s32(vget_low_s32(ab.val[1]), vget_low_s32(cd.val[1])));
+        vst1q_s32(to + 2 * plane, vcombine_s32(vget_high_s32(ab.val[0]), vget_high_s32(cd.val[0])));
+        if (channels == 4)
+            vst1q_s32(to + 3 * plane,
+                      vcombine_s32(vget_high_s32(ab.val[1]), vget_high_s32(cd.val[1])));
+    }
+}
+
+static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+                   int32_t *out, size_t plane) {
+    sums(axis, 3, weights, in, out, plane);
+}
+
+static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+                   int32_t *out, size_t plane) {
+    sums(axis, 4, weights, in, out, plane);
+}
+
+static void sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+                   int32_t *out, size_t plane) {
+    (void)plane;
+    const int taps = axis->taps;
+    for (int o = 0; o < axis->out; o++) {
+        const int16_t *w = weights + (size_t)o * (size_t)taps;
+        const int16_t *p = in + axis->first[o];
+        int32x4_t sum = vdupq_n_s32(0);
+        for (int k = 0; k < taps; k += 4)
+            sum = vmlal_s16(sum, vld1_s16(p + k), vld1_s16(w + k));
+        out[o] = vaddvq_s32(sum);
+    }
+}
+
+static void store_four(uint16x4_t v, float by, float plus, float *out) {
+    vst1q_f32(out, vaddq_f32(vmulq_n_f32(vcvtq_f32_u32(vmovl_u16(v)), by), vdupq_n_f32(plus)));
+}
+
+static void store_floats(uint8x16_t bytes, float by, float plus, float *out) {
+    const uint16x8_t lo = vmovl_u8(vget_low_u8(bytes));
+    const uint16x8_t hi = vmovl_u8(vget_high_u8(bytes));
+    store_four(vget_low_u16(lo), by, plus, out);
+    store_four(vget_high_u16(lo), by, plus, out + 4);
+    store_four(vget_low_u16(hi), by, plus, out + 8);
+    store_four(vget_high_u16(hi), by, plus, out + 12);
+}
+
+static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const uint8x16x3_t pixels = vld3q_u8(in + 3 * i);
+        for (size_t c = 0; c < 3; c++)
+            store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
+    }
+    split_rest(in, i, n, 3, scale_, offset, out);
+}
+
+static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const uint8x16x4_t pixels = vld4q_u8(in + 4 * i);
+        for (size_t c = 0; c < 4; c++)
+            store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
+    }
+    split_rest(in, i, n, 4, scale_, offset, out);
+}
+
+static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const uint8x16x3_t pixels = {
+            {vld1q_u8(planes[0] + i), vld1q_u8(planes[1] + i), vld1q_u8(planes[2] + i)}};
+        vst3q_u8(out + 3 * i, pixels);
+    }
+    merge_rest(planes, i, n, 3, out);
+}
+
+static void merge_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const uint8x16x4_t pixels = {{vld1q_u8(planes[0] + i), vld1q_u8(planes[1] + i),
+                                      vld1q_u8(planes[2] + i), vld1q_u8(planes[3] + i)}};
+        vst4q_u8(out + 4 * i, pixels);
+    }
+    merge_rest(planes, i, n, 4, out);
+}
+
+static void to_half(const float *in, size_t n, uint16_t *out) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1_u16(out + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(in + i))));
+    for (; i < n; i++)
+        out[i] = half_of(in[i]);
+}
+
+static void from_half(const uint16_t *in, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(in + i))));
+    for (; i < n; i++)
+        out[i] = float_of(in[i]);
+}
+
+/* Eight pixels' chroma << 8, minus 128 << 8. */
+static int16x8_t chroma(uint8x8_t bytes) {
+    return vreinterpretq_s16_u16(
+        veorq_u16(vshlq_n_u16(vmovl_u8(bytes), 8), vdupq_n_u16(0x8000)));
+}
+
+static void yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
+                const int16_t k[6], uint8_t *const rgb[3]) {
+    const int16x8_t black = vdupq_n_s16((int16_t)(k[0] * 128));
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        uint8x8x2_t uv;
+        if (step == 2) { /* v is u + 1 */
+            uv = vld2_u8(u + i);
+        } else {
+            uv.val[0] = vld1_u8(u + i / 2);
+            uv.val[1] = vld1_u8(v + i / 2);
+        }
+        const uint8x8x2_t us = vzip_u8(uv.val[0], uv.val[0]);
+        const uint8x8x2_t vs = vzip_u8(uv.val[1], uv.val[1]);
+        for (int h = 0; h < 2; h++) {
+            const size_t at = i + (size_t)h * 8;
+            const int16x8_t wide_y = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(y + at), 7));
+            const int16x8_t wide_u = chroma(us.val[h]);
+            const int16x8_t wide_v = chroma(vs.val[h]);
+            const int16x8_t luma = vqrdmulhq_n_s16(vsubq_s16(wide_y, black), k[1]);
+            const int16x8_t green =
+                vaddq_s16(vqrdmulhq_n_s16(wide_u, k[3]), vqrdmulhq_n_s16(wide_v, k[4]));
+            vst1_u8(rgb[0] + at,
+                    vqrshrun_n_s16(vaddq_s16(luma, vqrdmulhq_n_s16(wide_v, k[2])), 5));
+            vst1_u8(rgb[1] + at, vqrshrun_n_s16(vaddq_s16(luma, green), 5));
+            vst1_u8(rgb[2] + at,
+                    vqrshrun_n_s16(vaddq_s16(luma, vqrdmulhq_n_s16(wide_u, k[5])), 5));
+        }
+    }
+    yuv_rest(y, u, v, step, i, n, k, rgb);
+}
+
+const cgt_rows cgt_rows_neon = {
+    .name = "neon",
+    .columns = columns,
+    .sums = {NULL, sums_1, NULL, sums_3, sums_4},
+    .split = {NULL, split_1, NULL, split_3, split_4},
+    .merge = {NULL, merge_1, NULL, merge_3, merge_4},
+    .scale = scale,
+    .widen = widen,
+    .blend = blend,
+    .narrow = narrow,
+    .quantise = quantise,
+    .truncate = truncate_,
+    .to_half = to_half,
+    .from_half = from_half,
+    .yuv = yuv,
+};
+#else
+typedef int cgt_no_neon; /* ISO C forbids an empty file */
+#endif

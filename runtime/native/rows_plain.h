@@ -1,0 +1,186 @@
+/* Row functions that compilers vectorise well as they stand. Each rows_*.c
+ * includes them once, and so gets them for its own instruction set. They use no
+ * operation whose result an instruction set could change. */
+#ifndef CGT_ROWS_PLAIN_H
+#define CGT_ROWS_PLAIN_H
+
+#include "internal.h"
+
+static void scale(const int32_t *restrict in, size_t n, int32_t top, float scale_, float offset,
+                  float *restrict out) {
+    for (size_t i = 0; i < n; i++) {
+        /* max(in[i], 0), said so that GCC does not branch */
+        const int32_t v = in[i] & ~(in[i] >> 31);
+        out[i] = (float)(v < top ? v : top) * scale_ + offset;
+    }
+}
+
+static void widen(const uint8_t *restrict in, size_t n, int16_t *restrict out) {
+    for (size_t i = 0; i < n; i++)
+        out[i] = in[i];
+}
+
+enum { BITS = 22, LOW_BITS = 11 }; /* of Pillow's weights */
+
+static inline uint8_t rounded(int32_t sum) {
+    const int32_t v = (sum + (1 << (BITS - 1))) >> BITS;
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+static void blend(const uint8_t *const *rows, int taps, const int32_t *weights, size_t n,
+                  uint8_t *restrict out) {
+    enum { BLOCK = 64 };
+    for (size_t i = 0; i < n; i += BLOCK) {
+        int32_t sums[BLOCK] = {0};
+        const size_t m = n - i < BLOCK ? n - i : BLOCK;
+        for (int k = 0; k < taps; k++) {
+            const uint8_t *row = rows[k] + i;
+            const int32_t w = weights[k];
+            if (m == BLOCK) /* a length that the compiler knows */
+                for (size_t j = 0; j < BLOCK; j++)
+                    sums[j] += w * row[j];
+            else
+                for (size_t j = 0; j < m; j++)
+                    sums[j] += w * row[j];
+        }
+        for (size_t j = 0; j < m; j++)
+            out[i + j] = rounded(sums[j]);
+    }
+}
+
+static void narrow(const int32_t *restrict high, const int32_t *restrict low, size_t n,
+                   uint8_t *restrict out) {
+    for (size_t i = 0; i < n; i++)
+        /* Unsigned, since the parts may overshoot what the whole does not. */
+        out[i] = rounded((int32_t)(((uint32_t)high[i] << LOW_BITS) + (uint32_t)low[i]));
+}
+
+/* [-1, 1] to [0, 255]. Written so that NaN fails both comparisons and lands on 0. */
+static inline float to_range(float f) {
+    const float v = (f + 1.0f) * 127.5f;
+    const float kept = v > 0.0f ? v : 0.0f;
+    return kept < 255.0f ? kept : 255.0f;
+}
+
+static void quantise(const float *restrict in, size_t n, uint8_t *restrict out) {
+    /* Adding 1.5 * 2^23 rounds to an integer, half to even. */
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)(int32_t)((to_range(in[i]) + 12582912.0f) - 12582912.0f);
+}
+
+static void truncate_(const float *restrict in, size_t n, uint8_t *restrict out) {
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)(int32_t)to_range(in[i]);
+}
+
+/* (a * b + 2^14) >> 15, what pmulhrsw and sqrdmulh compute. */
+static inline int16_t mul_round(int16_t a, int16_t b) {
+    return (int16_t)((((int32_t)a * b >> 14) + 1) >> 1);
+}
+
+static inline uint8_t to_byte(int v) {
+    v = (v + 16) >> 5;
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+/* Luma shifted up by 7 times 2^13, chroma by 8 times 2^12, products down by 15:
+ * units of 1/32 level, at most 255 * 1.17 * 32 + 128 * 2.12 * 32 < 2^15. */
+static inline void yuv_rest(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step,
+                            size_t from, size_t n, const int16_t k[6], uint8_t *const rgb[3]) {
+    for (size_t i = from; i < n; i++) {
+        const int16_t wide_u = (int16_t)((u[i / 2 * (size_t)step] - 128) * 256);
+        const int16_t wide_v = (int16_t)((v[i / 2 * (size_t)step] - 128) * 256);
+        const int16_t luma = mul_round((int16_t)((y[i] - k[0]) * 128), k[1]);
+        rgb[0][i] = to_byte(luma + mul_round(wide_v, k[2]));
+        rgb[1][i] = to_byte(luma + mul_round(wide_u, k[3]) + mul_round(wide_v, k[4]));
+        rgb[2][i] = to_byte(luma + mul_round(wide_u, k[5]));
+    }
+}
+
+/* Of one channel, split and merge are plain loops. */
+static void split_1(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+                    float *const *out) {
+    const float by = scale_[0];
+    const float plus = offset[0];
+    float *restrict to = out[0];
+    for (size_t i = 0; i < n; i++)
+        to[i] = (float)in[i] * by + plus;
+}
+
+static void merge_1(const uint8_t *const *planes, size_t n, uint8_t *restrict out) {
+    const uint8_t *in = planes[0];
+    for (size_t i = 0; i < n; i++)
+        out[i] = in[i];
+}
+
+static inline void split_rest(const uint8_t *in, size_t from, size_t n, int channels,
+                              const float *scale_, const float *offset, float *const *out) {
+    const size_t c = (size_t)channels;
+    for (size_t i = from; i < n; i++)
+        for (size_t j = 0; j < c; j++)
+            out[j][i] = (float)in[i * c + j] * scale_[j] + offset[j];
+}
+
+static inline void merge_rest(const uint8_t *const *planes, size_t from, size_t n, int channels,
+                              uint8_t *out) {
+    const size_t c = (size_t)channels;
+    for (size_t i = from; i < n; i++)
+        for (size_t j = 0; j < c; j++)
+            out[i * c + j] = planes[j][i];
+}
+
+/* One column of cgt_rows.columns, for what is left of a row. */
+static inline void columns_rest(const uint8_t *const *rows, int taps, const int16_t *weights,
+                                int shift, size_t from, size_t n, int16_t *out) {
+    for (size_t i = from; i < n; i++) {
+        int32_t sum = (int32_t)1 << (shift - 1);
+        for (int k = 0; k < taps; k++)
+            sum += weights[k] * rows[k][i];
+        out[i] = (int16_t)(sum >> shift);
+    }
+}
+
+/* IEEE binary32 to binary16, to nearest, half to even; NaN stays NaN. */
+static inline uint16_t half_of(float f) {
+    union {
+        float f;
+        uint32_t u;
+    } v = {f};
+    const uint32_t sign = v.u >> 16 & 0x8000u;
+    const uint32_t magnitude = v.u & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) /* NaN: the top of its payload, made quiet */
+        return (uint16_t)(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));
+    if (magnitude >= 0x477ff000u) /* rounds to 65536 or more: infinity */
+        return (uint16_t)(sign | 0x7c00u);
+    if (magnitude < 0x38800000u) {
+        /* Below 2^-14 halves are multiples of 2^-24: the unit in the last place of 0.5. */
+        v.u = magnitude;
+        v.f += 0.5f;
+        return (uint16_t)(sign | (v.u - 0x3f000000u));
+    }
+    const uint32_t odd = magnitude >> 13 & 1u;
+    return (uint16_t)(sign | ((magnitude - 0x38000000u + 0xfffu + odd) >> 13));
+}
+
+static inline float float_of(uint16_t half) {
+    union {
+        uint32_t u;
+        float f;
+    } v;
+    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+    const uint32_t magnitude = half & 0x7fffu;
+    if (magnitude >= 0x7c00u) { /* infinity or NaN, made quiet */
+        v.u = sign | 0x7f800000u | (magnitude & 0x3ffu) << 13 |
+              (magnitude > 0x7c00u ? 0x400000u : 0u);
+        return v.f;
+    }
+    if (magnitude < 0x400u) {
+        v.f = (float)magnitude * 0x1p-24f;
+        v.u |= sign;
+        return v.f;
+    }
+    v.u = sign | ((magnitude << 13) + 0x38000000u);
+    return v.f;
+}
+
+#endif

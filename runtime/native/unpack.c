@@ -1,0 +1,56 @@
+/* Tensors to bytes. */
+#include "internal.h"
+
+/* Floats of `n` elements at `at`; halves are converted into `room`. */
+static const float *floats(const cgt_rows *rows, cgt_type type, const void *data, ptrdiff_t at,
+                           size_t n, float *room) {
+    if (type == CGT_F32)
+        return (const float *)data + at;
+    rows->from_half((const uint16_t *)data + at, n, room);
+    return room;
+}
+
+int cgt_unpack(const cgt_tensor *src, int width, int height, int channels, int swap_rb,
+               cgt_rounding rounding, uint8_t *dst, ptrdiff_t dst_stride, int first_row,
+               int last_row) {
+    if (width < 1 || height < 1 || width > CGT_MAX_SIDE || height > CGT_MAX_SIDE)
+        return CGT_E_SIZE;
+    int rc = cgt_check_bytes(dst, width, channels, dst_stride);
+    if (rc == CGT_OK)
+        rc = cgt_check_tensor(src, width, height, channels);
+    if (rc == CGT_OK && swap_rb && channels < 3)
+        rc = CGT_E_CHANNELS;
+    if (rc == CGT_OK &&
+        (src->layout != CGT_CHW || (rounding != CGT_ROUND && rounding != CGT_TRUNCATE)))
+        rc = CGT_E_ENUM;
+    if (rc == CGT_OK)
+        rc = cgt_check_rows(first_row, last_row, height);
+    if (rc != CGT_OK)
+        return rc;
+    const cgt_rows *rows = cgt_rows_current();
+    if (!rows)
+        return CGT_E_SIMD;
+
+    uint8_t bytes[4][CGT_CHUNK];
+    float room[CGT_CHUNK];
+    const uint8_t *planes[4];
+    for (int c = 0; c < channels; c++)
+        planes[c] = bytes[swap_rb && c != 3 ? 2 - c : c];
+    for (int y = first_row; y < last_row; y++) {
+        uint8_t *out = dst + y * dst_stride;
+        for (int x = 0; x < width; x += CGT_CHUNK) {
+            const size_t n = (size_t)(width - x < CGT_CHUNK ? width - x : CGT_CHUNK);
+            for (int c = 0; c < channels; c++) {
+                const ptrdiff_t at = c * src->plane_stride + y * src->row_stride + x;
+                const float *in = floats(rows, src->type, src->data, at, n, room);
+                if (rounding == CGT_ROUND)
+                    rows->quantise(in, n, bytes[c]);
+                else
+                    rows->truncate(in, n, bytes[c]);
+            }
+            rows->merge[channels](planes, n, out);
+            out += n * (size_t)channels;
+        }
+    }
+    return CGT_OK;
+}

@@ -1,0 +1,170 @@
+/* What the public functions say to arguments that make no sense. */
+#include <math.h>
+
+#include "cgt.h"
+#include "support.h"
+
+static uint8_t pixels[16 * 16 * 4];
+static uint8_t bytes[16 * 16 * 4];
+static float floats[4 * 32 * 32];
+static char scratch[1 << 20];
+static cgt_plan *plan;
+
+static const cgt_image IMAGE = {8, 6, 3, CGT_PIXELS, {pixels}, {24}, CGT_BT601, 0};
+static const cgt_image NV12 = {8, 6, 3, CGT_NV12, {pixels, pixels}, {8, 8}, CGT_BT601, 0};
+static const cgt_image I420 = {8,         6, 3, CGT_I420, {pixels, pixels, pixels}, {8, 4, 4},
+                               CGT_BT601, 0};
+static const cgt_tensor TENSOR = {floats, CGT_F32, CGT_CHW, 4, 20};
+static const cgt_packing PACKING = CGT_PACKING;
+
+static int create(int in_w, int in_h, int out_w, int out_h, int filter, const float *box) {
+    cgt_plan *made = NULL;
+    const int rc = cgt_plan_create(&made, in_w, in_h, out_w, out_h, (cgt_filter)filter, box);
+    CHECK((rc == CGT_OK) == (made != NULL));
+    cgt_plan_destroy(made);
+    return rc;
+}
+
+static int resize(cgt_image image) {
+    return cgt_resize(plan, &image, bytes, 12, 0, 5, scratch);
+}
+
+static int pack(cgt_tensor tensor, cgt_packing packing) {
+    return cgt_pack(plan, &IMAGE, &tensor, &packing, 0, 5, scratch);
+}
+
+static int unpack(cgt_tensor tensor, int width, int height, int channels, int swap, int rounding) {
+    return cgt_unpack(&tensor, width, height, channels, swap, (cgt_rounding)rounding, bytes, 16, 0,
+                      height);
+}
+
+static void plans(void) {
+    CHECK(cgt_plan_create(NULL, 8, 6, 4, 5, CGT_FILTER_BOX, NULL) == CGT_E_NULL);
+    CHECK(create(0, 6, 4, 5, 0, NULL) == CGT_E_SIZE);
+    CHECK(create(8, 6, -4, 5, 0, NULL) == CGT_E_SIZE);
+    CHECK(create(8, 6, 4, CGT_MAX_SIDE + 1, 0, NULL) == CGT_E_SIZE);
+    CHECK(create(8, 6, 4, 5, 5, NULL) == CGT_E_ENUM);
+    CHECK(create(8, 6, 4, 5, -1, NULL) == CGT_E_ENUM);
+    const float boxes[][4] = {{-1, 0, 8, 6}, {0, 0, 8.5f, 6}, {4, 0, 4, 6},
+                              {0, 3, 8, 2},  {NAN, 0, 8, 6},  {0, 0, INFINITY, 6}};
+    for (size_t i = 0; i < sizeof boxes / sizeof boxes[0]; i++)
+        CHECK(create(8, 6, 4, 5, 0, boxes[i]) == CGT_E_BOX);
+    CHECK(create(CGT_MAX_SIDE, 1, 1, CGT_MAX_SIDE, CGT_FILTER_LANCZOS, NULL) == CGT_OK);
+    cgt_plan_destroy(NULL);
+    CHECK(cgt_scratch_size(NULL, 3, CGT_PIXELS) == 0);
+    CHECK(cgt_scratch_size(plan, 2, CGT_PIXELS) == 0);
+    CHECK(cgt_scratch_size(plan, 3, (cgt_format)3) == 0);
+    CHECK(cgt_scratch_size(plan, 3, CGT_I420) > 0);
+    CHECK(cgt_scratch_size(plan, 3, CGT_I420) <= sizeof scratch);
+}
+
+static void images(void) {
+    CHECK(resize(IMAGE) == CGT_OK);
+    CHECK(resize(NV12) == CGT_OK);
+    CHECK(resize(I420) == CGT_OK);
+    CHECK(cgt_resize(NULL, &IMAGE, bytes, 12, 0, 5, scratch) == CGT_E_NULL);
+    CHECK(cgt_resize(plan, NULL, bytes, 12, 0, 5, scratch) == CGT_E_NULL);
+    CHECK(cgt_resize(plan, &IMAGE, NULL, 12, 0, 5, scratch) == CGT_E_NULL);
+    CHECK(cgt_resize(plan, &IMAGE, bytes, 12, 0, 5, NULL) == CGT_E_NULL);
+    CHECK(cgt_resize(plan, &IMAGE, bytes, 11, 0, 5, scratch) == CGT_E_STRIDE);
+    CHECK(cgt_resize(plan, &IMAGE, bytes, -12, 0, 5, scratch) == CGT_E_STRIDE);
+    CHECK(cgt_resize(plan, &IMAGE, bytes, PTRDIFF_MAX, 0, 5, scratch) == CGT_E_STRIDE);
+    CHECK(cgt_resize(plan, &IMAGE, bytes, 12, -1, 5, scratch) == CGT_E_ROWS);
+    CHECK(cgt_resize(plan, &IMAGE, bytes, 12, 3, 2, scratch) == CGT_E_ROWS);
+    CHECK(cgt_resize(plan, &IMAGE, bytes, 12, 0, 6, scratch) == CGT_E_ROWS);
+    cgt_image image = IMAGE;
+    image.width = 7;
+    CHECK(resize(image) == CGT_E_SIZE);
+    image = IMAGE;
+    image.channels = 2;
+    CHECK(resize(image) == CGT_E_CHANNELS);
+    image = IMAGE;
+    image.plane[0] = NULL;
+    CHECK(resize(image) == CGT_E_NULL);
+    image = IMAGE;
+    image.stride[0] = 23;
+    CHECK(resize(image) == CGT_E_STRIDE);
+    image = IMAGE;
+    image.format = (cgt_format)3;
+    CHECK(resize(image) == CGT_E_ENUM);
+    image = NV12;
+    image.channels = 4;
+    CHECK(resize(image) == CGT_E_CHANNELS);
+    image = NV12;
+    image.stride[1] = 7;
+    CHECK(resize(image) == CGT_E_STRIDE);
+    image = NV12;
+    image.matrix = (cgt_matrix)2;
+    CHECK(resize(image) == CGT_E_ENUM);
+    image = I420;
+    image.plane[2] = NULL;
+    CHECK(resize(image) == CGT_E_NULL);
+}
+
+static void tensors(void) {
+    CHECK(pack(TENSOR, PACKING) == CGT_OK);
+    CHECK(cgt_pack(plan, &IMAGE, NULL, NULL, 0, 5, scratch) == CGT_E_NULL);
+    CHECK(cgt_pack(plan, &IMAGE, &TENSOR, NULL, 0, 5, NULL) == CGT_E_NULL);
+    CHECK(cgt_pack(plan, &IMAGE, &TENSOR, NULL, 0, 9, scratch) == CGT_E_ROWS);
+    cgt_tensor tensor = TENSOR;
+    tensor.data = NULL;
+    CHECK(pack(tensor, PACKING) == CGT_E_NULL);
+    tensor = TENSOR;
+    tensor.row_stride = 3;
+    CHECK(pack(tensor, PACKING) == CGT_E_STRIDE);
+    tensor = TENSOR;
+    tensor.plane_stride = 19;
+    CHECK(pack(tensor, PACKING) == CGT_E_STRIDE);
+    tensor.plane_stride = PTRDIFF_MAX;
+    CHECK(pack(tensor, PACKING) == CGT_E_STRIDE);
+    tensor = TENSOR;
+    tensor.layout = CGT_HWC;
+    CHECK(pack(tensor, PACKING) == CGT_E_STRIDE);
+    tensor.layout = (cgt_layout)2;
+    CHECK(pack(tensor, PACKING) == CGT_E_ENUM);
+    tensor = TENSOR;
+    tensor.type = (cgt_type)2;
+    CHECK(pack(tensor, PACKING) == CGT_E_ENUM);
+
+    cgt_packing packing = PACKING;
+    packing.scale[2] = INFINITY;
+    CHECK(pack(TENSOR, packing) == CGT_E_SCALE);
+    packing = PACKING;
+    packing.offset[0] = NAN;
+    CHECK(pack(TENSOR, packing) == CGT_E_SCALE);
+    packing = PACKING;
+    packing.padded_width = 3;
+    CHECK(pack(TENSOR, packing) == CGT_E_SIZE);
+    packing.padded_width = 8;
+    CHECK(pack(TENSOR, packing) == CGT_E_PADDING);
+    packing.padded_width = 7;
+    CHECK(pack(TENSOR, packing) == CGT_E_STRIDE);
+    cgt_image grey = {8, 6, 1, CGT_PIXELS, {pixels}, {8}, CGT_BT601, 0};
+    packing = PACKING;
+    packing.swap_rb = 1;
+    CHECK(cgt_pack(plan, &grey, &TENSOR, &packing, 0, 5, scratch) == CGT_E_CHANNELS);
+
+    CHECK(unpack(TENSOR, 4, 5, 3, 0, 0) == CGT_OK);
+    CHECK(unpack(TENSOR, 0, 5, 3, 0, 0) == CGT_E_SIZE);
+    CHECK(unpack(TENSOR, 4, CGT_MAX_SIDE + 1, 3, 0, 0) == CGT_E_SIZE);
+    CHECK(unpack(TENSOR, 4, 5, 2, 0, 0) == CGT_E_CHANNELS);
+    CHECK(unpack(TENSOR, 4, 5, 1, 1, 0) == CGT_E_CHANNELS);
+    CHECK(unpack(TENSOR, 4, 5, 3, 0, 2) == CGT_E_ENUM);
+    CHECK(unpack(TENSOR, 4, 6, 3, 0, 0) == CGT_E_STRIDE);
+    tensor = TENSOR;
+    tensor.layout = CGT_HWC;
+    tensor.row_stride = 12;
+    CHECK(unpack(tensor, 4, 5, 3, 0, 0) == CGT_E_ENUM);
+}
+
+int main(void) {
+    CHECK(cgt_plan_create(&plan, 8, 6, 4, 5, CGT_FILTER_BILINEAR, NULL) == CGT_OK);
+    plans();
+    images();
+    tensors();
+    for (int code = 0; code >= CGT_E_SIMD; code--)
+        CHECK(strcmp(cgt_strerror(code), "unknown error") != 0);
+    CHECK(strcmp(cgt_strerror(1), "unknown error") == 0);
+    cgt_plan_destroy(plan);
+    return 0;
+}

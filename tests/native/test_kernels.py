@@ -1,0 +1,30 @@
+"""The benchmark of the kernels runs and reports; what it measures is nobody's business here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def test_the_table_and_its_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("PIL")
+    kernels = pytest.importorskip("cgt.benchmarks.kernels")
+    monkeypatch.setattr(kernels, "ROUNDS", 1)
+    monkeypatch.setattr(kernels, "REPEATS", 2)
+    monkeypatch.setattr(kernels, "LARGE", 1 << 20)
+    monkeypatch.setattr(sys, "argv", ["kernels", "--json", str(tmp_path / "kernels.json")])
+    kernels.main()
+    report = json.loads((tmp_path / "kernels.json").read_text(encoding="utf-8"))
+    assert report["copy_gigabytes_per_second"] > 0
+    assert len(report["kernels"]) == len(kernels.contests())
+    printed = capsys.readouterr().out
+    for kernel in report["kernels"]:
+        assert kernel["milliseconds"] > 0
+        assert kernel["touched"] > 0
+        assert set(kernel["ratios"]) == set(kernel["peers"]) != set()
+        assert kernel["kernel"] in printed

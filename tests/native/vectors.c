@@ -1,0 +1,190 @@
+/* Random calls of the public functions: one line a call, with a hash of all bytes
+ * of the destination. Every instruction set and architecture must print the
+ * same; CGT_SIMD chooses. Buffers end at unmapped pages, rows lie apart and at
+ * odd addresses, scratch is not a byte larger than asked for. */
+#include "cgt.h"
+#include "support.h"
+
+static const int CHANNELS[] = {1, 3, 4};
+
+typedef struct {
+    cgt_image image;
+    guarded planes[3];
+} picture;
+
+static void picture_new(picture *p, int width, int height, int channels, cgt_format format) {
+    memset(p, 0, sizeof *p);
+    p->image.width = width;
+    p->image.height = height;
+    p->image.channels = channels;
+    p->image.format = format;
+    p->image.matrix = (cgt_matrix)between(0, 1);
+    p->image.full_range = between(0, 1);
+    const int half = (width + 1) / 2;
+    const int widths[3][3] = {{width * channels, 0, 0}, {width, half * 2, 0}, {width, half, half}};
+    for (int i = 0; i < 3; i++) {
+        const int row = widths[format][i];
+        if (row == 0)
+            continue;
+        const int rows = i == 0 ? height : (height + 1) / 2;
+        const int stride = row + between(0, 1) * between(0, 70);
+        p->planes[i] = guarded_new((size_t)stride * (size_t)(rows - 1) + (size_t)row);
+        fill(p->planes[i].data, p->planes[i].size);
+        p->image.plane[i] = p->planes[i].data;
+        p->image.stride[i] = stride;
+    }
+}
+
+static void picture_free(picture *p) {
+    for (int i = 0; i < 3; i++)
+        if (p->planes[i].data)
+            guarded_free(&p->planes[i]);
+}
+
+/* A side, more often small than not. */
+static int side(void) {
+    return between(0, 3) ? between(1, 40) : between(1, 230);
+}
+
+static void one(int number) {
+    const int in_w = side();
+    const int in_h = side();
+    const int same_size = between(0, 7) == 0;
+    const int out_w = same_size ? in_w : side();
+    const int out_h = same_size ? in_h : side();
+    const cgt_format format = (cgt_format)(between(0, 2) ? 0 : between(1, 2));
+    const int channels = format == CGT_PIXELS ? CHANNELS[between(0, 2)] : 3;
+    const cgt_filter filter = (cgt_filter)between(0, 4);
+    const float left = (float)between(0, 4 * in_w - 2) / 4.0f;
+    const float top = (float)between(0, 4 * in_h - 2) / 4.0f;
+    const float box[4] = {left, top, left + ((float)in_w - left) * (float)between(1, 4) / 4.0f,
+                          top + ((float)in_h - top) * (float)between(1, 4) / 4.0f};
+    cgt_plan *plan = NULL;
+    const int boxed = !same_size && between(0, 2) == 0;
+    CHECK(cgt_plan_create(&plan, in_w, in_h, out_w, out_h, filter, boxed ? box : NULL) == CGT_OK);
+    picture p;
+    picture_new(&p, in_w, in_h, channels, format);
+    guarded scratch = guarded_new(cgt_scratch_size(plan, channels, format));
+    fill(scratch.data, scratch.size);
+
+    /* resize */
+    const int stride = out_w * channels + between(0, 9);
+    guarded bytes = guarded_new((size_t)stride * (size_t)(out_h - 1) + (size_t)(out_w * channels));
+    memset(bytes.data, 0xa5, bytes.size);
+    const int middle = between(0, out_h); /* two bands, for which nothing may change */
+    CHECK(cgt_resize(plan, &p.image, bytes.data, stride, 0, middle, scratch.data) == CGT_OK);
+    CHECK(cgt_resize(plan, &p.image, bytes.data, stride, middle, out_h, scratch.data) == CGT_OK);
+    const uint64_t resized = hash(bytes.data, bytes.size);
+    CHECK(cgt_resize(plan, &p.image, bytes.data, stride, 0, out_h, scratch.data) == CGT_OK);
+    CHECK(hash(bytes.data, bytes.size) == resized);
+
+    /* pack */
+    cgt_packing packing = CGT_PACKING;
+    packing.swap_rb = channels > 1 && between(0, 1);
+    if (between(0, 1)) {
+        packing.padded_width = out_w + between(0, out_w - 1);
+        packing.padded_height = out_h + between(0, out_h - 1);
+        packing.scale[1] = 0.0171f;
+        packing.offset[2] = -2.1179f;
+    }
+    const int width = packing.padded_width ? packing.padded_width : out_w;
+    const int height = packing.padded_height ? packing.padded_height : out_h;
+    cgt_tensor tensor = {.type = (cgt_type)between(0, 1), .layout = (cgt_layout)between(0, 1)};
+    const int row = tensor.layout == CGT_CHW ? width : width * channels;
+    tensor.row_stride = row + between(0, 1) * between(0, 5);
+    tensor.plane_stride = tensor.row_stride * (height - 1) + row + between(0, 3);
+    const size_t elements =
+        (size_t)(tensor.layout == CGT_CHW ? tensor.plane_stride * (channels - 1) : 0) +
+        (size_t)(tensor.row_stride * (height - 1) + row);
+    guarded floats = guarded_new(elements * (tensor.type == CGT_F32 ? 4u : 2u));
+    memset(floats.data, 0xa5, floats.size);
+    tensor.data = floats.data;
+    CHECK(cgt_pack(plan, &p.image, &tensor, &packing, middle, out_h, scratch.data) == CGT_OK);
+    CHECK(cgt_pack(plan, &p.image, &tensor, &packing, 0, middle, scratch.data) == CGT_OK);
+    const uint64_t packed = hash(floats.data, floats.size);
+    CHECK(cgt_pack(plan, &p.image, &tensor, &packing, 0, out_h, scratch.data) == CGT_OK);
+    CHECK(hash(floats.data, floats.size) == packed);
+
+    /* unpack what was packed, and what was not */
+    uint64_t unpacked = 0;
+    if (tensor.layout == CGT_CHW) {
+        for (size_t i = 0; i < floats.size / 8; i++)
+            floats.data[rnd() % floats.size] = (uint8_t)rnd();
+        const cgt_rounding rounding = (cgt_rounding)between(0, 1);
+        memset(bytes.data, 0xa5, bytes.size);
+        CHECK(cgt_unpack(&tensor, out_w, out_h, channels, packing.swap_rb, rounding, bytes.data,
+                         stride, 0, out_h) == CGT_OK);
+        unpacked = hash(bytes.data, bytes.size);
+    }
+    printf("%d: %dx%d to %dx%d, %d channels, format %d, filter %d: %016llx %016llx %016llx\n",
+           number, in_w, in_h, out_w, out_h, channels, (int)format, (int)filter,
+           (unsigned long long)resized, (unsigned long long)packed, (unsigned long long)unpacked);
+    guarded_free(&floats);
+    guarded_free(&bytes);
+    guarded_free(&scratch);
+    picture_free(&p);
+    cgt_plan_destroy(plan);
+}
+
+/* Longer than the pieces that rows are converted in. */
+static void wide(void) {
+    picture p;
+    picture_new(&p, 2501, 3, 3, CGT_I420);
+    cgt_plan *plan = NULL;
+    CHECK(cgt_plan_create(&plan, 2501, 3, 2501, 3, CGT_FILTER_BILINEAR, NULL) == CGT_OK);
+    void *scratch = malloc(cgt_scratch_size(plan, 3, CGT_I420));
+    guarded floats = guarded_new(sizeof(float) * 3 * 2501 * 3);
+    guarded bytes = guarded_new(3 * 2501 * 3);
+    const cgt_tensor tensor = {floats.data, CGT_F32, CGT_CHW, 2501, 2501 * 3};
+    CHECK(cgt_pack(plan, &p.image, &tensor, NULL, 0, 3, scratch) == CGT_OK);
+    CHECK(cgt_unpack(&tensor, 2501, 3, 3, 0, CGT_ROUND, bytes.data, 2501 * 3, 0, 3) == CGT_OK);
+    printf("wide: %016llx\n", (unsigned long long)hash(bytes.data, bytes.size));
+    guarded again = guarded_new(3 * 2501 * 3);
+    CHECK(cgt_resize(plan, &p.image, again.data, 2501 * 3, 0, 3, scratch) == CGT_OK);
+    CHECK(memcmp(again.data, bytes.data, bytes.size) == 0); /* there and back loses nothing */
+    guarded_free(&again);
+    guarded_free(&bytes);
+    guarded_free(&floats);
+    free(scratch);
+    picture_free(&p);
+    cgt_plan_destroy(plan);
+}
+
+/* So many samples an output that sums come near to the ends of 32 bits. */
+static void tall(void) {
+    enum { LONG = 30000 };
+    for (int filter = 0; filter < 5; filter++) {
+        for (int turned = 0; turned < 2; turned++) {
+            const int in_w = turned ? 3 : LONG;
+            const int in_h = turned ? LONG : 3;
+            const int out = filter + 1;
+            picture p;
+            picture_new(&p, in_w, in_h, 1, CGT_PIXELS);
+            memset(p.planes[0].data, 255, p.planes[0].size);
+            cgt_plan *plan = NULL;
+            CHECK(cgt_plan_create(&plan, in_w, in_h, out, out, (cgt_filter)filter, NULL) == CGT_OK);
+            void *scratch = malloc(cgt_scratch_size(plan, 1, CGT_PIXELS));
+            uint8_t bytes[25];
+            float floats[25];
+            const cgt_tensor tensor = {floats, CGT_F32, CGT_CHW, out, out * out};
+            CHECK(cgt_resize(plan, &p.image, bytes, out, 0, out, scratch) == CGT_OK);
+            CHECK(cgt_pack(plan, &p.image, &tensor, NULL, 0, out, scratch) == CGT_OK);
+            for (int i = 0; i < out * out; i++)
+                CHECK(bytes[i] == 255 && floats[i] == 1.0f);
+            free(scratch);
+            picture_free(&p);
+            cgt_plan_destroy(plan);
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    const int calls = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1000;
+    fprintf(stderr, "%s\n", cgt_simd() ? cgt_simd() : "none");
+    CHECK(cgt_simd());
+    for (int i = 0; i < calls; i++)
+        one(i);
+    wide();
+    tall();
+    return 0;
+}
