@@ -21,11 +21,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from cgt.runtime.errors import MissingDependency
-from cgt.runtime.preprocess import F32, U8, YUV, Packer, resize, simd_path, unpack
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+
+from cgt.runtime.errors import MissingDependency
+from cgt.runtime.preprocess import F32, U8, YUV, Packer, resize, simd_path, unpack
 
 ROUNDS, REPEATS = 15, 12  # turns, and runs in a row in each of them
 LARGE = 256 << 20  # bytes: more than any cache

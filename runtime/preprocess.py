@@ -609,18 +609,3 @@ def padded(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     """(height, width) rounded up to what the network takes."""
     height, width = (-(-side // multiple) * multiple for side in size)
     return height, width
-
-
-def pad_reflect(tensor: NDArray[Any], size: tuple[int, int]) -> None:
-    """Fill in place what lies right of and below the (height, width) corner of a ...HW tensor,
-    by reflection about the last row and column (which are not repeated)."""
-    height, width = size
-    columns, rows = tensor.shape[-1] - width, tensor.shape[-2] - height
-    if columns >= width or rows >= height:
-        raise UsageError(f"a picture of {height}x{width} is too small to be padded by reflection")
-    if columns:
-        tensor[..., :height, width:] = tensor[..., :height, width - 1 - columns : width - 1][
-            ..., ::-1
-        ]
-    if rows:
-        tensor[..., height:, :] = tensor[..., height - 1 - rows : height - 1, :][..., ::-1, :]

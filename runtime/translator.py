@@ -15,7 +15,7 @@ from .closing import Closing
 from .engines import BatchShape, Engine, Goal, open_engine
 from .errors import EngineError, ModelError, UsageError
 from .geometry import Geometry, Size, plan
-from .preprocess import F32, U8, pack, pad_reflect, unpack
+from .preprocess import F32, U8, Packer, unpack
 
 BUNDLED_MODEL = Path(__file__).parent / "models" / "monet.onnx"
 
@@ -91,10 +91,8 @@ class Translator(Closing):
             raise UsageError("the image must be a uint8 array of shape (height, width, 3)")
         geometry = self.geometry or plan(image.shape[:2], self.artifact, self._size)
         height, width = geometry.picture
-        batch, out = self._buffers(geometry.tensor)
-        pack(image, geometry.picture, self.artifact.filter, out=batch[0, :, :height, :width])
-        if geometry.picture != geometry.tensor:
-            pad_reflect(batch, geometry.picture)
+        packer, batch, out = self._workspace(image.shape[:2], geometry)
+        packer(image, batch[0])
         packed = time.perf_counter()
         self.engine.infer(batch, out)
         inferred = time.perf_counter()
@@ -102,14 +100,18 @@ class Translator(Closing):
         done = time.perf_counter()
         return translated, Timing(packed - started, inferred - packed, done - inferred)
 
-    def _buffers(self, tensor: tuple[int, int]) -> tuple[F32, F32]:
-        """This thread's tensors; made anew only when the size changes."""
+    def _workspace(self, frame: tuple[int, int], geometry: Geometry) -> tuple[Packer, F32, F32]:
+        """This thread's packer and tensors in and out; made anew only when a size changes."""
         local = self._local
-        if getattr(local, "size", None) != tensor:
-            local.size = tensor
-            local.batch = np.empty((1, 3, *tensor), np.float32)
-            local.out = np.empty((1, 3, *tensor), np.float32)
-        return local.batch, local.out
+        if getattr(local, "sizes", None) != (frame, geometry):
+            local.sizes = (frame, geometry)
+            artifact = self.artifact
+            local.packer = Packer(
+                frame, geometry.picture, artifact.filter, multiple=artifact.multiple
+            )
+            local.batch = np.empty((1, *local.packer.shape), np.float32)
+            local.out = np.empty_like(local.batch)
+        return local.packer, local.batch, local.out
 
     def close(self) -> None:
         """Free the engine; twice is fine."""

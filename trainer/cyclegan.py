@@ -84,7 +84,7 @@ class CycleGAN:
         }
         # What is shown and exported where there is one: it does not swing with the last batches.
         self.averages = {
-            name: AveragedModel(self.networks[name], multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+            name: AveragedModel(self.networks[name], multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
             for name in ("G_A", "G_B")
             if config.ema
         }

@@ -9,7 +9,7 @@ else
         --generator resnet6 --ngf 16 --norm none --learn-residual --upsampling resize \
         --discriminator projected --ndf 64 \
         --lambda-cycle 0.7 --lambda-identity 0 \
-        --load-size 256 --crop-size 128 --epochs 4 --decay-epochs 6 --ema 0.999
+        --load-size 256 --crop-size 128 --epochs 4 --decay-epochs 4 --ema 0.999
 fi
 # A is Monet, B are photographs.
 cgt export --ckpt "$run/latest.pth" --direction BtoA -o runtime/models/monet.onnx

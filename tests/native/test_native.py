@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cgt.runtime.preprocess import pack, unpack
 
 HERE = Path(__file__).parent
