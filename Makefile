@@ -24,7 +24,7 @@ check: $(VENV)/dev  ## formatting, lint, types, C
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p cgt.runtime -p cgt.trainer -p cgt.export -p cgt.benchmarks -p cgt.cli
-	$(BIN)/clang-tidy --quiet runtime/native/*.c -- -std=c11 -Iruntime/native
+	$(BIN)/clang-tidy --quiet runtime/native/*.c benchmarks/*.c -- -std=c11 -Iruntime/native
 
 format: $(VENV)/dev  ## format Python and sort imports
 	$(BIN)/ruff format .
@@ -34,8 +34,9 @@ model: $(VENV)/dev  ## train the bundled model from CGT_DATA (an hour on two cor
 	@test -d "$(CGT_DATA)/monet2photo" || { echo "set CGT_DATA to a folder that has monet2photo/"; exit 2; }
 	PATH="$(abspath $(BIN)):$$PATH" bash runtime/models/train.sh
 
-bench: $(VENV)/dev  ## against the loop that one would write by hand (VIDEO=file)
+bench: $(VENV)/dev  ## against the loop that one would write by hand (VIDEO=file); the kernels
 	$(BIN)/python -m cgt.benchmarks.peers $(VIDEO)
+	$(BIN)/python -m cgt.benchmarks.kernels
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache

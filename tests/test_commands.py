@@ -17,6 +17,7 @@ FLAGS = {
     "translate": "-o --output --model --engine --size --frames --duration --no-audio",
     "bench": "--model --engine --size --seconds",
     "demo": "--out",
+    "doctor": "",
 }
 
 

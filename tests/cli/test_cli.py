@@ -42,7 +42,7 @@ def test_a_whole_translation_needs_no_torch(clip: Path, tiny_model: Path) -> Non
 def test_help_names_every_verb() -> None:
     done = run_cgt("--help")
     assert done.returncode == 0
-    for verb in ("train", "export", "translate", "bench", "demo"):
+    for verb in ("train", "export", "translate", "bench", "doctor", "demo"):
         assert re.search(rf"^  {verb} ", done.stdout, re.MULTILINE)
         assert run_cgt(verb, "--help").returncode == 0
 
@@ -56,6 +56,23 @@ def test_the_table_says_what_was_done(clip: Path, tiny_model: Path) -> None:
         assert fact in done.stderr
     for stage in ("decode", "preprocess", "inference", "postprocess", "encode", "latency"):
         assert stage in done.stderr
+
+
+def test_the_doctor_says_what_is_here() -> None:
+    from importlib.metadata import version
+
+    from cgt.runtime.preprocess import simd_path
+
+    done = run_cgt("doctor", env={"COLUMNS": "200", "PATH": "/usr/bin"})
+    assert done.returncode == 0, done.stderr
+    for fact in (simd_path(), version("openvino"), version("av"), version("torch"), "libx264"):
+        assert fact in done.stdout
+    assert "[gpu]" in done.stdout
+    forced = run_cgt("doctor", env={"COLUMNS": "200", "PATH": "/usr/bin", "CGT_SIMD": "scalar"})
+    assert "scalar" in forced.stdout
+    wrong = run_cgt("doctor", env={"PATH": "/usr/bin", "CGT_SIMD": "mmx"})
+    assert wrong.returncode == 2
+    assert "CGT_SIMD" in wrong.stderr
 
 
 def test_bench_measures(tiny_model: Path) -> None:
