@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.geometry import parse_size
+
+if TYPE_CHECKING:
+    from cgt.benchmarks.latency import Latency
 
 
 @click.command("bench")
@@ -33,21 +38,26 @@ def command(model: Path | None, engines: tuple[str, ...], size: str | None, seco
     if wanted == "source":
         raise UsageError("--size source needs a source; write 256 or 256x512")
     tensor = plan(wanted, artifact, wanted).tensor
+    results = [measure(path, tensor, engine, seconds) for engine in engines]
+    # A column per engine: a row each would not fit a terminal of 80 columns.
     title = f"{path.name} at {tensor[0]}x{tensor[1]}, batch 1, {seconds:g} s each"
-    table = Table(title=title, title_justify="left")
-    columns = "p50 ms", "p90", "p99", "max", "runs", "variation", "frames/s", "cold start s"
-    for column in ("engine", "precision", *columns):
-        table.add_column(column, justify="left" if column in ("engine", "precision") else "right")
-    for engine in engines:
-        result = measure(path, tensor, engine, seconds)
-        percentiles = (f"{result.percentile(q):.2f}" for q in (50, 90, 99, 100))
-        table.add_row(
-            result.engine,
-            result.precision,
-            *percentiles,
-            str(len(result.samples)),
-            f"{result.variation:.0%}",
-            f"{result.frames_per_second:.1f} ({result.workers} at once)",
-            f"{result.cold_start:.2f}",
-        )
+    table = Table("", *(result.engine for result in results), title=title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, fact in _FACTS.items():
+        table.add_row(name, *(fact(result) for result in results))
     Console().print(table)
+
+
+_FACTS: dict[str, Callable[[Latency], str]] = {
+    "precision": lambda r: r.precision,
+    "latency p50, ms": lambda r: f"{r.percentile(50):.2f}",
+    "p90": lambda r: f"{r.percentile(90):.2f}",
+    "p99": lambda r: f"{r.percentile(99):.2f}",
+    "max": lambda r: f"{r.percentile(100):.2f}",
+    "runs": lambda r: str(len(r.samples)),
+    "variation": lambda r: f"{r.variation:.0%}",
+    "throughput, frames/s": lambda r: f"{r.frames_per_second:.1f}",
+    "frames in flight": lambda r: str(r.workers),
+    "cold start, s": lambda r: f"{r.cold_start:.2f}",
+}
