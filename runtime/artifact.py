@@ -2,9 +2,24 @@
 
 {"version": 1, "direction": "AtoB", "domains": ["horse", "zebra"], "size": [256, 256],
  "dynamic": true, "multiple": 4, "color": "RGB", "layout": "NCHW", "range": [-1, 1],
- "filter": "bilinear", "precision": "fp16", "norm": "instance",
+ "filter": "bilinear", "precision": "fp16", "norm": "instance", "io": "float", "statistics": 0,
  "architecture": {"kind": "resnet9", "ngf": 64, ...}, "parameters": 11378179,
  "checkpoint_sha256": "...", "parity": {"psnr_db": 61.2, "psnr_worst_db": 58.0, ...}}
+
+io says what the tensors are, by position (names are for people):
+
+    float    image N,3,H,W float32 RGB in [-1, 1]  ->  translated, the same
+    uint8    image N,H,W,3 uint8 RGB               ->  translated, the same
+
+norm "stream" adds a second tensor to both ends, N,S float32 with S = `statistics`:
+
+    given    [0] is the weight w in [0, 1] of the rest, which holds, norm after norm, C means and
+             C variances
+    used     [0] = w, then the statistics that the network normalised with:
+             w * given + (1 - w) * the picture's own
+
+so w = 0 is instance normalisation, w = 1 with the statistics of the whole picture makes its tiles
+agree, and feeding `used` back with 0 < w < 1 smooths over frames.
 """
 
 from __future__ import annotations
@@ -16,7 +31,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .errors import ModelError
-from .onnxfile import FLOAT, read_onnx
+from .onnxfile import FLOAT, UINT8, read_onnx
 from .preprocess import FILTERS, Filter
 
 KEY = "cgt"
@@ -25,10 +40,13 @@ VERSION = 1
 Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
+IO = Literal["float", "uint8"]
+IOS: tuple[IO, ...] = get_args(IO)
+
 
 @dataclass(frozen=True)
 class Artifact:
-    """An image translator as a file. Images are RGB; tensors NCHW float32 in [-1, 1]."""
+    """An image translator as a file."""
 
     direction: Direction = "AtoB"
     domains: tuple[str, str] = ("A", "B")
@@ -37,7 +55,9 @@ class Artifact:
     multiple: int = 1  # of which both sides must be
     filter: Filter = "bilinear"
     precision: str = "fp32"
-    norm: str = "instance"
+    norm: str = "instance"  # instance, frozen, stream, batch, none or unknown
+    io: IO = "float"
+    statistics: int = 0  # length of the statistics tensors; 0 where there are none
     architecture: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     checkpoint_sha256: str = ""
@@ -53,7 +73,9 @@ class Artifact:
 
     def to_json(self) -> str:
         """The text of the metadata entry; the same artifact always gives the same text."""
-        fixed = {"version": VERSION, "color": "RGB", "layout": "NCHW", "range": [-1, 1]}
+        float_io = {"layout": "NCHW", "range": [-1, 1]}
+        tensors = float_io if self.io == "float" else {"layout": "NHWC", "range": [0, 255]}
+        fixed = {"version": VERSION, "color": "RGB"} | tensors
         return json.dumps(fixed | dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
@@ -73,8 +95,12 @@ class Artifact:
             if isinstance(error, ModelError):
                 raise
             raise ModelError(f"the model's cgt metadata is damaged ({error})") from None
-        if artifact.filter not in FILTERS or artifact.direction not in DIRECTIONS:
-            raise ModelError("the model's cgt metadata is damaged (unknown filter or direction)")
+        if (
+            artifact.filter not in FILTERS
+            or artifact.direction not in DIRECTIONS
+            or artifact.io not in IOS
+        ):
+            raise ModelError("the model's cgt metadata is damaged (unknown filter, direction, io)")
         return artifact
 
 
@@ -85,18 +111,21 @@ def read_artifact(path: Path) -> Artifact:
     Raises ModelError when the file is missing, not ONNX, or does not translate images.
     """
     file = read_onnx(path)
-    dims = file.inputs[0].dims
-    if len(dims) != 4 or file.inputs[0].element != FLOAT or dims[1] not in (3, None):
+    image = file.inputs[0]
+    kinds: dict[int, tuple[IO, int]] = {FLOAT: ("float", 1), UINT8: ("uint8", 3)}
+    io, channel = kinds.get(image.element, ("float", -1))
+    if len(image.dims) != 4 or channel < 0 or image.dims[channel] not in (3, None):
         raise ModelError(
-            f"{path} does not take an image batch of N,3,H,W float32; "
+            f"{path} does not take an image batch of N,3,H,W float32 or N,H,W,3 uint8; "
             "only such models can be translated with"
         )
     if KEY in file.metadata:
         return Artifact.from_json(file.metadata[KEY])
-    height, width = dims[2:]
+    height, width = image.dims[2:] if io == "float" else image.dims[1:3]
     return Artifact(
         size=(height or 256, width or 256),
         dynamic=height is None and width is None,
         multiple=1 if height and width else 4,
         norm="unknown",
+        io=io,
     )

@@ -24,7 +24,7 @@ _SHAPE_DIM = 1
 _DIM_VALUE = 1
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 
-FLOAT = 1  # TensorProto.DataType
+FLOAT, UINT8 = 1, 2  # TensorProto.DataType
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import importlib
 from pathlib import Path
 
 from ..errors import MissingDependency, UsageError
-from .base import BatchShape, Engine, Goal, cores
+from .base import Array, BatchShape, Engine, Goal, cores
 
-__all__ = ["ENGINES", "BatchShape", "Engine", "Goal", "cores", "open_engine"]
+__all__ = ["ENGINES", "Array", "BatchShape", "Engine", "Goal", "cores", "open_engine"]
 
 # In order of preference on a CPU.
 ENGINES = {

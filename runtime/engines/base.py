@@ -7,33 +7,51 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+from ..artifact import IO, Artifact
 from ..closing import Closing
-from ..preprocess import F32
+from ..preprocess import F32, U8
 
 Goal = Literal["throughput", "latency"]
 """throughput: several frames at once, as files want; latency: all cores on one frame, as live
 pictures want."""
 
 
+Array = F32 | U8
+
+
 @dataclass(frozen=True)
 class BatchShape:
-    """N,C,H,W of the tensors in and out. height and width are 0 where they vary from call to call,
-    which some engines pay for in speed."""
+    """The tensors in and out of a network. height and width are 0 where they vary from call to
+    call, which some engines pay for in speed. io and statistics as in `artifact`."""
 
     count: int
     channels: int
     height: int
     width: int
+    io: IO = "float"
+    statistics: int = 0
+
+    @classmethod
+    def of(cls, artifact: Artifact, height: int = 0, width: int = 0, count: int = 1) -> BatchShape:
+        """What a model takes."""
+        return cls(count, 3, height, width, artifact.io, artifact.statistics)
 
     @property
     def fixed(self) -> bool:
         return self.height > 0 and self.width > 0
 
+    @property
+    def image(self) -> tuple[int, int, int, int]:
+        """Shape of the image tensors, with 0 for what varies."""
+        if self.io == "uint8":
+            return self.count, self.height, self.width, self.channels
+        return self.count, self.channels, self.height, self.width
+
 
 class Engine(Closing):
     """A network, ready to run. Made by `open_engine`; a context manager.
 
-    `infer` may be called by up to `workers` threads at once. Both arrays belong to the caller and
+    `infer` may be called by up to `workers` threads at once. The arrays belong to the caller and
     are used only during the call; passing the same arrays again is the fast way. It raises
     EngineError.
     """
@@ -44,8 +62,12 @@ class Engine(Closing):
     workers: int
 
     @abstractmethod
-    def infer(self, batch: F32, out: F32) -> None:
-        """batch: float32 NCHW, C-contiguous, [-1, 1]. out: the same shape, written."""
+    def infer(
+        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+    ) -> None:
+        """batch: C-contiguous images as `BatchShape.image` and `.io` say. out: the same, written.
+        given, used: N,S float32 statistics in and out (see `artifact`), for networks that have
+        them, and only for these."""
 
 
 def cores() -> int:

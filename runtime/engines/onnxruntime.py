@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import EngineError, MissingDependency, ModelError
 from ..preprocess import F32
-from .base import BatchShape, Engine, Goal, cores, one_line
+from .base import Array, BatchShape, Engine, Goal, cores, one_line
 
 try:
     import onnxruntime as ort
@@ -39,14 +37,19 @@ class OnnxRuntimeEngine(Engine):
             raise ModelError(f"ONNX Runtime cannot read {path}: {one_line(error)}") from None
         self.device = "CPU"
         self.precision = "fp32"
-        self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
+        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        self._outputs = [tensor.name for tensor in self._session.get_outputs()]
 
-    def infer(self, batch: F32, out: F32) -> None:
-        binding = self._session.io_binding()
-        binding.bind_input(self._input, "cpu", 0, np.float32, batch.shape, batch.ctypes.data)
-        binding.bind_output(self._output, "cpu", 0, np.float32, out.shape, out.ctypes.data)
+    def infer(
+        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+    ) -> None:
+        arrays = (batch, out) if given is None or used is None else (batch, out, given, used)
         try:
+            binding = self._session.io_binding()
+            for name, array in zip(self._inputs, arrays[::2], strict=True):
+                binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            for name, array in zip(self._outputs, arrays[1::2], strict=True):
+                binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
             self._session.run_with_iobinding(binding)
         except Exception as error:
             raise EngineError(f"ONNX Runtime failed: {one_line(error)}") from None

@@ -9,7 +9,7 @@ import openvino as ov
 
 from ..errors import EngineError, ModelError
 from ..preprocess import F32
-from .base import BatchShape, Engine, Goal, one_line
+from .base import Array, BatchShape, Engine, Goal, one_line
 
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTIONS = ("Convolution", "Deconvolution")
@@ -26,9 +26,7 @@ class OpenVINOEngine(Engine):
         core = ov.Core()
         try:
             model = core.read_model(path)
-            free = ov.Dimension(-1)
-            height, width = (shape.height, shape.width) if shape.fixed else (free, free)
-            model.reshape(ov.PartialShape([shape.count, shape.channels, height, width]))
+            model.reshape(_shapes(shape))
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path}: {one_line(error)}") from None
         config = {"PERFORMANCE_HINT": goal.upper()}
@@ -43,16 +41,18 @@ class OpenVINOEngine(Engine):
         self.precision = _convolution_precision(self._compiled)
         self._local = threading.local()
 
-    def infer(self, batch: F32, out: F32) -> None:
+    def infer(
+        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+    ) -> None:
         local = self._local
+        arrays = (batch, out, given, used)
         try:
             if not hasattr(local, "request"):
                 local.request = self._compiled.create_infer_request()
-                local.arrays = None
-            if local.arrays is None or local.arrays[0] is not batch or local.arrays[1] is not out:
-                local.request.set_input_tensor(ov.Tensor(batch, shared_memory=True))
-                local.request.set_output_tensor(ov.Tensor(out, shared_memory=True))
-                local.arrays = (batch, out)
+                local.arrays = (None,) * 4
+            if any(new is not old for new, old in zip(arrays, local.arrays, strict=True)):
+                _bind(local.request, *arrays)
+                local.arrays = arrays
             local.request.start_async()
             local.request.wait()
         except RuntimeError as error:
@@ -60,6 +60,25 @@ class OpenVINOEngine(Engine):
 
     def close(self) -> None:
         self._local = threading.local()
+
+
+def _shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:
+    """By input's index."""
+    dims = [size or ov.Dimension(-1) for size in shape.image]
+    shapes = {0: ov.PartialShape(dims)}
+    if shape.statistics:
+        shapes[1] = ov.PartialShape([shape.count, shape.statistics])
+    return shapes
+
+
+def _bind(
+    request: ov.InferRequest, batch: Array, out: Array, given: F32 | None, used: F32 | None
+) -> None:
+    request.set_input_tensor(0, ov.Tensor(batch, shared_memory=True))
+    request.set_output_tensor(0, ov.Tensor(out, shared_memory=True))
+    if given is not None and used is not None:
+        request.set_input_tensor(1, ov.Tensor(given, shared_memory=True))
+        request.set_output_tensor(1, ov.Tensor(used, shared_memory=True))
 
 
 def _convolution_precision(compiled: ov.CompiledModel) -> str:
