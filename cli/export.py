@@ -13,15 +13,17 @@ from .extras import need
 
 
 @click.command("export")
-@click.option("--ckpt", required=True, type=click.Path(path_type=Path), help="latest.pth of a run.")
-@click.option("--direction", type=click.Choice(DIRECTIONS), default="AtoB", show_default=True)
+@click.option("--ckpt", required=True, type=click.Path(path_type=Path), help="Trained weights.")
+@click.option("--direction", type=click.Choice(DIRECTIONS), help="AtoB where it holds both.")
+@click.option("--network", metavar="NAME", help="One of several generators in the file.")
 @click.option("--fp32", is_flag=True, help="FP32 throughout (the default).")
 @click.option("--fp16", is_flag=True, help="FP16 convolutions, FP32 normalisation.")
 @click.option("--min-psnr", type=float, help="Fail below this PSNR in dB against PyTorch.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx")
 def command(
     ckpt: Path,
-    direction: Direction,
+    direction: Direction | None,
+    network: str | None,
     fp32: bool,
     fp16: bool,
     min_psnr: float | None,
@@ -37,6 +39,7 @@ def command(
         ckpt,
         output,
         direction=direction,
+        network=network,
         precision="fp16" if fp16 else "fp32",
         min_psnr=min_psnr,
         say=click.echo,

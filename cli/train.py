@@ -17,7 +17,7 @@ from .extras import need
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with trainA/ and trainB/.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the new run.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
-@click.option("--generator", default="resnet9", show_default=True, help="resnet6, resnet9, ...")
+@click.option("--generator", default="resnet9", show_default=True, help="resnet6, unet256, ...")
 @click.option("--ngf", default=64, show_default=True, help="Width of the generators.")
 @click.option("--ndf", default=64, show_default=True, help="Width of the discriminators.")
 @click.option("--norm", default="instance", help="Of the generators: instance or none.")

@@ -13,7 +13,7 @@ import onnx
 from cgt.runtime.artifact import KEY, Artifact, Direction
 from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.files import whole_file
-from cgt.trainer.checkpoint import load_checkpoint
+from cgt.trainer.generator import open_generator
 
 from .frames import sample_frames
 from .graph import HalfPrecision, trace
@@ -21,40 +21,41 @@ from .parity import FLOORS, Parity, compare
 from .precision import verify_precision
 
 Precision = Literal["fp32", "fp16"]
-MULTIPLE = 4  # two halvings in the generator
 
 
 def export(
     checkpoint: str | Path,
     output: str | Path | None = None,
     *,
-    direction: Direction = "AtoB",
+    direction: Direction | None = None,
+    network: str | None = None,
     precision: Precision = "fp32",
     min_psnr: float | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Artifact]:
     """Write an ONNX model of one generator of a checkpoint.
 
-    output: by default beside the checkpoint, SOURCE2TARGET_PRECISION.onnx. precision: "fp16" has
+    output: by default beside the checkpoint, SOURCE2TARGET_PRECISION.onnx. direction, network:
+    see open_generator. precision: "fp16" has
     FP16 convolutions, FP32 norms, float32 tensors in and out. min_psnr: dB against PyTorch, by
     default parity.FLOORS. say: is given a line for each thing found out.
     Returns the path and what the file says of itself.
     Raises CheckpointError, UsageError for an unusable output name, SinkError where it cannot be
     written, and QualityError below the floor; then no file is left.
     """
-    source = load_checkpoint(Path(checkpoint))
-    network = source.generator(direction)
+    source = open_generator(Path(checkpoint), direction, network)
     artifact = Artifact(
-        direction=direction,
+        direction=source.direction,
         domains=source.domains,
-        size=(source.config.serving_size, source.config.serving_size),
+        size=source.size,
         dynamic=True,
-        multiple=MULTIPLE,
+        multiple=source.multiple,
+        filter=source.filter,
         precision=precision,
-        norm=source.config.norm,
-        architecture=source.config.architecture(),
-        parameters=sum(p.numel() for p in network.parameters()),
-        checkpoint_sha256=source.sha256(),
+        norm=source.norm,
+        architecture=source.architecture,
+        parameters=source.parameters,
+        checkpoint_sha256=source.sha256,
     )
     if output is None:
         output = source.path.with_name(f"{artifact.source}2{artifact.target}_{precision}.onnx")
@@ -64,21 +65,19 @@ def export(
     if not path.parent.is_dir():
         raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
 
-    channels = source.config.generator_config.in_channels
-    graph = HalfPrecision(copy.deepcopy(network)) if precision == "fp16" else network
-    model = trace(graph, channels, MULTIPLE)
+    graph = HalfPrecision(copy.deepcopy(source.network)) if precision == "fp16" else source.network
+    model = trace(graph, source.in_channels, source.multiple)
     counts = verify_precision(model, precision)
     say(
         f"graph: {sum(counts['convolutions'].values())} convolutions in {precision}, "
         f"{sum(counts['norms'].values())} norms in fp32"
     )
-    tests = Path(source.config.data) / ("testA" if direction == "AtoB" else "testB")
-    frames, frames_from = sample_frames(tests, artifact.size, artifact.filter)
+    frames, frames_from = sample_frames(source.test_images, artifact.size, artifact.filter)
     try:
         with whole_file(path) as temporary:
             onnx.save(model, temporary)
             onnx.checker.check_model(temporary, full_check=True)
-            parity = compare(temporary, network, frames, frames_from)
+            parity = compare(temporary, source.network, frames, frames_from)
             say(describe(parity))
             _enforce(parity, FLOORS[precision] if min_psnr is None else min_psnr)
             artifact = dataclasses.replace(artifact, parity=parity.to_json())

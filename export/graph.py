@@ -51,9 +51,12 @@ class HalfPrecision(nn.Module):
 def trace(network: nn.Module, channels: int, multiple: int = 4) -> onnx.ModelProto:
     """An ONNX model of the network: "image" N,C,H,W float32 -> "translated", for any batch and any
     H and W that are multiples of `multiple`."""
-    example = torch.zeros(2, channels, 16 * multiple, 20 * multiple)
+    units = max(2, 64 // multiple)
+    example = torch.zeros(2, channels, units * multiple, (units + 1) * multiple)
     batch = torch.export.Dim("batch", min=1, max=4096)
-    h, w = (torch.export.Dim(f"{side}_units", min=4, max=2048) for side in ("height", "width"))
+    # A padding by reflection needs a few pixels in the smallest layer; a U-Net has none.
+    least, most = max(1, 16 // multiple), 8192 // multiple
+    h, w = (torch.export.Dim(f"{side}_units", min=least, max=most) for side in ("height", "width"))
     with _quiet():
         program = torch.onnx.export(
             network.eval(),

@@ -13,7 +13,7 @@ FLAGS = {
     "train": "--data --out --resume --generator --ngf --ndf --norm --learn-residual --upsampling "
     "--discriminator --lambda-cycle --lambda-identity --pool-size --epochs --decay-epochs "
     "--batch-size --lr --ema --load-size --crop-size --precision --seed --threads --device",
-    "export": "--ckpt --direction --fp32 --fp16 --min-psnr -o --output",
+    "export": "--ckpt --direction --network --fp32 --fp16 --min-psnr -o --output",
     "translate": "-o --output --model --engine --size --frames --duration --no-audio",
     "bench": "--model --engine --size --seconds",
     "demo": "--out",

@@ -28,7 +28,7 @@ from cgt.runtime.errors import CheckpointError
 from cgt.runtime.files import whole_file
 
 from .config import TrainConfig
-from .networks import ResnetGenerator
+from .networks import Generator, build_generator
 
 FORMAT, VERSION = "cgt-checkpoint", 1
 
@@ -43,23 +43,28 @@ class Checkpoint:
     step: int
     state: dict[str, Any]
 
-    def generator(self, direction: Direction) -> ResnetGenerator:
+    def generator(self, direction: Direction) -> Generator:
         """The generator of one direction, in eval mode; its moving average where there is one."""
         name = "G_A" if direction == "AtoB" else "G_B"
         weights = self.state["networks"][name]
         if name in self.state["averages"]:
             average = self.state["averages"][name]
             weights = {key: average[f"module.{key}"] for key in weights}
-        network = ResnetGenerator(self.config.generator_config)
+        network = build_generator(self.config.generator_config)
         network.load_state_dict(weights)
         return network.eval()
 
     def sha256(self) -> str:
-        digest = hashlib.sha256()
-        with open(self.path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        return file_sha256(self.path)
+
+
+def file_sha256(path: Path) -> str:
+    """Of the bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def save_checkpoint(

@@ -11,31 +11,135 @@ from cgt.runtime.errors import CheckpointError, UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16")
 DISCRIMINATORS = ("patch", "projected")
-NORMS = ("instance", "none")
-UPSAMPLINGS = ("transposed", "resize")
+NORMS = ("instance", "instance_affine", "batch", "none")
+UPSAMPLINGS = ("transposed", "resize", "antialias")
+DOWNSAMPLINGS = ("strided", "antialias")
+BLOCKS = ("plain", "mobile")
+PADDINGS = ("reflect", "replicate", "zero")
+OUTPUTS = ("tanh", "sigmoid", "none")
+
+# What `cgt train` trains from scratch; checkpoints of others have more.
+TRAINED_NORMS = ("instance", "none")
+TRAINED_UPSAMPLINGS = ("transposed", "resize")
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """A generator: "resnetN" (N residual blocks at a quarter of the resolution), its width and
-    channels. learn_residual: it answers with a change to its input (Kupyn et al. 2018).
-    upsampling: "resize" repeats pixels and convolves, so there is no checkerboard (Odena 2016)."""
+    """A generator, described so that its weights alone are missing.
 
-    kind: str = "resnet9"
-    ngf: int = 64
+    Beyond width and channels, the defaults are those of the paper; the rest is what published
+    checkpoints differ in. Fields that a kind does not have are ignored.
+    """
+
+    kind: str = "resnet9"  # resnetN: N residual blocks; unetS: as deep as SxS allows, 2^k
+    ngf: int = 64  # width of the first layer
     in_channels: int = 3
     out_channels: int = 3
     norm: str = "instance"
-    learn_residual: bool = False
-    upsampling: str = "transposed"
+    learn_residual: bool = False  # answers with a change to its input (Kupyn et al. 2018)
+    upsampling: str = "transposed"  # "resize" repeats pixels: no checkerboard (Odena 2016)
+    downsampling: str = "strided"  # "antialias": blurred before every second pixel is dropped
+    block: str = "plain"  # "mobile": separable convolutions
+    dropout: bool = False  # has the slot; acts in training only, with probability 1/2
+    bias: bool = True  # of the convolutions that a norm follows
+    halvings: int = 2  # of a ResNet
+    widths: tuple[int, ...] = ()  # see stage_widths; empty: multiples of ngf
+    kernel: int = 3  # of the convolutions that halve and double; 3 or 4
+    ends_kernel: int = 7  # of the first and the last convolution
+    bare_first: bool = False  # neither norm nor ReLU after the first convolution
+    padding: str = "reflect"  # of blocks, first and last
+    down_padding: str = "zero"
+    up_padding: str = "reflect"  # of "resize" and "antialias"
+    output: str = "tanh"  # "sigmoid" is brought from [0, 1] to [-1, 1]
+
+    def __post_init__(self) -> None:
+        self.levels  # noqa: B018  (raises for an unknown kind)
+        for name, allowed in (
+            ("norm", NORMS),
+            ("upsampling", UPSAMPLINGS),
+            ("downsampling", DOWNSAMPLINGS),
+            ("block", BLOCKS),
+            ("padding", PADDINGS),
+            ("down_padding", PADDINGS),
+            ("up_padding", PADDINGS),
+            ("output", OUTPUTS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"a generator's {name} must be one of {', '.join(allowed)}")
+        if min(self.ngf, self.in_channels, self.out_channels, self.halvings) < 1:
+            raise UsageError("a generator's width, channels and halvings must be at least 1")
+        if self.learn_residual and self.in_channels != self.out_channels:
+            raise UsageError("--learn-residual needs as many channels out as in")
+        stages = len(self._usual_widths())
+        if self.widths and (len(self.widths) != stages or min(self.widths) < 1):
+            raise UsageError(f"a {self.kind} generator has {stages} widths of at least 1")
+
+    @property
+    def family(self) -> str:
+        """ "resnet" or "unet". Raises UsageError for a kind that is neither."""
+        return self._parsed[0]
+
+    @property
+    def _parsed(self) -> tuple[str, int]:
+        match = re.fullmatch(r"(resnet|unet)([1-9]\d{0,3})", self.kind)
+        if match:
+            family, number = match[1], int(match[2])
+            power_of_two = number & (number - 1) == 0
+            if number < 100 if family == "resnet" else number >= 8 and power_of_two:
+                return family, number
+        raise UsageError(
+            f"generator {self.kind!r} is unknown; use resnetN (resnet6, resnet9) or unetS "
+            "(unet128, unet256)"
+        )
 
     @property
     def blocks(self) -> int:
-        """Residual blocks. Raises UsageError for a kind that is not resnetN."""
-        match = re.fullmatch(r"resnet([1-9]\d?)", self.kind)
-        if not match:
-            raise UsageError(f"generator {self.kind!r} is unknown; use resnet6 or resnet9")
-        return int(match[1])
+        """Residual blocks; 0 in a U-Net."""
+        family, number = self._parsed
+        return number if family == "resnet" else 0
+
+    @property
+    def levels(self) -> int:
+        """How often it halves the resolution."""
+        family, number = self._parsed
+        return self.halvings if family == "resnet" else number.bit_length() - 1
+
+    @property
+    def multiple(self) -> int:
+        """Both sides of its images must be multiples of this."""
+        return 1 << self.levels
+
+    def _usual_widths(self) -> tuple[int, ...]:
+        ngf, levels = self.ngf, self.levels
+        if self.family == "unet":
+            return tuple(ngf * min(1 << level, 8) for level in range(levels))
+        down = [ngf << level for level in range(levels + 1)]
+        return (*down, *[down[-1]] * self.blocks, *reversed(down[:-1]))
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Channels after each stage. ResNet: the first convolution, each halving, between the two
+        convolutions of each block, each doubling. U-Net: each halving."""
+        return self.widths or self._usual_widths()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return dataclasses.asdict(self) | {"widths": list(self.widths)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> GeneratorConfig:
+        """The inverse of `to_json`. Raises CheckpointError on what this version does not know."""
+        _refuse_unknown(cls, values, "the description of a generator")
+        return cls(**(values | {"widths": tuple(values.get("widths", ()))}))
+
+
+def _refuse_unknown(cls: Any, values: dict[str, Any], what: str) -> None:
+    unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
+    if unknown:
+        raise CheckpointError(
+            f"{what} has unknown settings ({', '.join(sorted(unknown))}); "
+            "it was written by a newer version of cgt"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,15 +188,17 @@ class TrainConfig:
             raise UsageError(f"--load-size must be at least --crop-size ({self.crop_size})")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}")
-        if self.norm not in NORMS:
-            raise UsageError(f"--norm must be one of {', '.join(NORMS)}")
-        if self.upsampling not in UPSAMPLINGS:
-            raise UsageError(f"--upsampling must be one of {', '.join(UPSAMPLINGS)}")
+        if self.norm not in TRAINED_NORMS:
+            raise UsageError(f"--norm must be one of {', '.join(TRAINED_NORMS)}")
+        if self.upsampling not in TRAINED_UPSAMPLINGS:
+            raise UsageError(f"--upsampling must be one of {', '.join(TRAINED_UPSAMPLINGS)}")
         if self.discriminator not in DISCRIMINATORS:
             raise UsageError(f"--discriminator must be one of {', '.join(DISCRIMINATORS)}")
         if self.discriminator == "projected" and self.crop_size % 16:
             raise UsageError("--crop-size must be a multiple of 16 for --discriminator projected")
-        self.generator_config.blocks  # noqa: B018  (raises for an unknown generator)
+        multiple = self.generator_config.multiple  # raises for an unknown generator
+        if self.crop_size % multiple:
+            raise UsageError(f"--crop-size must be a multiple of {multiple} for {self.generator}")
 
     @property
     def generator_config(self) -> GeneratorConfig:
@@ -107,12 +213,13 @@ class TrainConfig:
     @property
     def serving_size(self) -> int:
         """The side at which things are as large as in training: --load-size, rounded down to a
-        multiple of 32 (286 is 256, as the paper tests)."""
-        return max(32, self.load_size // 32 * 32)
+        multiple of 32 (286 is 256, as the paper tests), or of what a U-Net needs."""
+        step = max(32, self.generator_config.multiple)
+        return max(step, self.load_size // step * step)
 
     def architecture(self) -> dict[str, Any]:
         """The generator as plain JSON types."""
-        return dataclasses.asdict(self.generator_config)
+        return self.generator_config.to_json()
 
     @property
     def total_epochs(self) -> int:
@@ -125,10 +232,5 @@ class TrainConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
         """The inverse of `to_json`. Raises CheckpointError on fields this version does not know."""
-        unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
-        if unknown:
-            raise CheckpointError(
-                f"the checkpoint has unknown settings ({', '.join(sorted(unknown))}); "
-                "it was written by a newer version of cgt"
-            )
+        _refuse_unknown(cls, values, "the checkpoint")
         return cls(**values)

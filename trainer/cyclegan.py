@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .config import TrainConfig
 from .losses import gan_loss, l1_loss
-from .networks import PatchDiscriminator, ResnetGenerator, init_generator, init_weights
+from .networks import PatchDiscriminator, build_generator, init_generator, init_weights
 from .pool import ImagePool
 from .projected import ProjectedDiscriminator
 
@@ -47,7 +47,7 @@ class Views:
 
 
 def _generator(config: TrainConfig) -> nn.Module:
-    network = ResnetGenerator(config.generator_config)
+    network = build_generator(config.generator_config)
     init_generator(network)
     return network
 

@@ -73,7 +73,7 @@ def test_initial_weights_are_normal_with_the_papers_deviation() -> None:
     assert all((p == 0).all() for p in network.parameters() if p.dim() == 1)
 
 
-@pytest.mark.parametrize("kind", ["resnet", "resnet0", "unet256", "resnet999", ""])
+@pytest.mark.parametrize("kind", ["resnet", "resnet0", "unet200", "unet4", "resnet999", ""])
 def test_unknown_generators_are_refused(kind: str) -> None:
     with pytest.raises(UsageError, match="generator"):
         ResnetGenerator(GeneratorConfig(kind))

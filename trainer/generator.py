@@ -1,0 +1,95 @@
+"""A generator that has been trained, whoever trained it: all that the rest of `cgt` asks of a
+checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cgt.runtime.artifact import Direction
+from cgt.runtime.errors import UsageError
+from cgt.runtime.preprocess import Filter
+
+from .checkpoint import Checkpoint, load_checkpoint
+
+_NETWORKS: dict[str, Direction] = {"G_A": "AtoB", "G_B": "BtoA"}
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A generator with its weights. Images are RGB; tensors NCHW float32 in [-1, 1]."""
+
+    network: nn.Module  # in eval mode, on the CPU
+    path: Path
+    domains: tuple[str, str]
+    direction: Direction
+    size: tuple[int, int]  # height, width at which things are as large as in training
+    multiple: int  # of which both sides must be
+    norm: str  # config.NORMS
+    in_channels: int
+    out_channels: int
+    architecture: dict[str, Any]  # GeneratorConfig as plain JSON types
+    test_images: Path | None  # a folder with images of the source domain, where it is known
+    sha256: str  # of the file
+    evidence: tuple[str, ...]  # what was inferred, and from what
+    filter: Filter  # with which the training resized
+
+    @property
+    def source(self) -> str:
+        return self.domains[0 if self.direction == "AtoB" else 1]
+
+    @property
+    def target(self) -> str:
+        return self.domains[1 if self.direction == "AtoB" else 0]
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+
+def open_generator(
+    path: Path, direction: Direction | None = None, network: str | None = None
+) -> TrainedGenerator:
+    """The generator of one direction in a checkpoint.
+
+    direction: by default what the file holds, A to B where it holds both. network: the name of
+    one network in the file, where it holds several.
+    Raises CheckpointError when the file is missing, damaged or holds no generator, UsageError
+    when the direction or the network is not in it.
+    """
+    return _own(load_checkpoint(path), direction, network)
+
+
+def _own(
+    checkpoint: Checkpoint, direction: Direction | None, network: str | None
+) -> TrainedGenerator:
+    """From a run of `cgt train`, which has recorded everything."""
+    if network is not None:
+        if network not in _NETWORKS:
+            raise UsageError(f"--network {network} is not a generator; take G_A or G_B")
+        if direction not in (None, _NETWORKS[network]):
+            raise UsageError(f"--network {network} translates {_NETWORKS[network]}")
+        direction = _NETWORKS[network]
+    direction = direction or "AtoB"
+    config = checkpoint.config
+    generator = config.generator_config
+    side = config.serving_size
+    return TrainedGenerator(
+        network=checkpoint.generator(direction),
+        path=checkpoint.path,
+        domains=checkpoint.domains,
+        direction=direction,
+        size=(side, side),
+        multiple=generator.multiple,
+        norm=generator.norm,
+        in_channels=generator.in_channels,
+        out_channels=generator.out_channels,
+        architecture=config.architecture(),
+        test_images=Path(config.data) / ("testA" if direction == "AtoB" else "testB"),
+        sha256=checkpoint.sha256(),
+        evidence=("cgt train recorded its settings in the file",),
+        filter="bilinear",
+    )

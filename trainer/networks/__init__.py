@@ -1,0 +1,40 @@
+"""Generators and discriminators. State-dict keys are those of pytorch-CycleGAN-and-pix2pix
+(anti-aliased sampling: contrastive-unpaired-translation; mobile blocks: gan-compression), so
+weights move both ways.
+
+Legend: N batch, C channels, H and W sides, ngf and ndf the width of the first layer.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..config import GeneratorConfig
+from .init import init_generator, init_weights
+from .patchgan import PatchDiscriminator
+from .resnet import ResnetBlock, ResnetGenerator
+from .unet import UnetGenerator
+
+Generator = ResnetGenerator | UnetGenerator
+
+__all__ = [
+    "Generator",
+    "PatchDiscriminator",
+    "ResnetBlock",
+    "ResnetGenerator",
+    "UnetGenerator",
+    "build_generator",
+    "init_generator",
+    "init_weights",
+]
+
+
+def build_generator(config: GeneratorConfig) -> Generator:
+    """The generator of a description, with PyTorch's default weights, in train mode."""
+    network: type[Generator] = UnetGenerator if config.family == "unet" else ResnetGenerator
+    return network(config)
+
+
+def is_norm(module: nn.Module) -> bool:
+    """A layer that subtracts a mean and divides by a deviation."""
+    return isinstance(module, nn.modules.batchnorm._NormBase)

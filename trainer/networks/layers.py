@@ -1,0 +1,131 @@
+"""What the generators are made of."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import GeneratorConfig
+
+_PADS: dict[str, type[nn.Module]] = {
+    "reflect": nn.ReflectionPad2d,
+    "replicate": nn.ReplicationPad2d,
+    "zero": nn.ZeroPad2d,
+}
+_MODES = {"reflect": "reflect", "replicate": "replicate", "zero": "zeros"}
+
+
+def norm(channels: int, kind: str) -> nn.Module:
+    """One of config.NORMS."""
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    if kind == "none":
+        return nn.Identity()
+    return nn.InstanceNorm2d(channels, affine=kind == "instance_affine")
+
+
+def pad(kind: str, by: int) -> nn.Module:
+    """One of config.PADDINGS, on all four sides."""
+    return _PADS[kind](by)
+
+
+def end(activation: str) -> nn.Module:
+    """What brings the output into its range: one of config.OUTPUTS."""
+    return {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "none": nn.Identity}[activation]()
+
+
+def answer(config: GeneratorConfig, x: Tensor, out: Tensor) -> Tensor:
+    """A generator's output in [-1, 1] from its input and what its last layer gave."""
+    if config.output == "sigmoid":
+        out = 2 * out - 1
+    if config.learn_residual:
+        # A narrow network cannot carry a picture through 16 InstanceNorms, each of which
+        # forgets its brightness; with the input at hand it need not (DeblurGAN, section 3.2).
+        out = (x + out).clamp(-1, 1)
+    return out
+
+
+class SeparableConv(nn.Module):
+    """NCHW -> N,out,H-2,W-2: a 3x3 convolution of each channel, then a 1x1 convolution of all
+    (MobileNet; between them an InstanceNorm as in GAN Compression, Li et al. 2020)."""
+
+    def __init__(self, channels: int, out: int, kind: str) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, groups=channels),
+            norm(channels, "none" if kind == "none" else "instance"),
+            nn.Conv2d(channels, out, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        return y
+
+
+class _Blur(nn.Module):
+    """A fixed binomial filter per channel, kept in the buffer "filt" (C,1,K,K)."""
+
+    filt: Tensor
+
+    def __init__(self, channels: int, taps: tuple[float, ...], gain: float) -> None:
+        super().__init__()
+        row = torch.tensor(taps) / sum(taps)
+        self.register_buffer("filt", (gain * torch.outer(row, row)).repeat(channels, 1, 1, 1))
+
+
+class BlurDown(_Blur):
+    """N,C,H,W -> N,C,ceil(H/2),ceil(W/2) without aliases (Zhang 2019, 3 taps, reflected)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, (1, 2, 1), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(padded, self.filt, stride=2, groups=len(self.filt))
+
+
+class BlurUp(_Blur):
+    """N,C,H,W -> N,C,2H,2W, smooth (4 taps, borders repeated)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, (1, 3, 3, 1), 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        return F.conv_transpose2d(padded, self.filt, stride=2, padding=3, groups=len(self.filt))
+
+
+def downsample(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
+    """N,C,H,W -> N,out,H/2,W/2: convolution, norm, ReLU."""
+    blurred = config.downsampling == "antialias"
+    conv = nn.Conv2d(
+        channels,
+        out,
+        config.kernel,
+        1 if blurred else 2,
+        1,
+        bias=config.bias,
+        padding_mode=_MODES[config.down_padding],
+    )
+    rest = [norm(out, config.norm), nn.ReLU(True)]
+    return [conv, *rest, BlurDown(out)] if blurred else [conv, *rest]
+
+
+def upsample(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
+    """N,C,H,W -> N,out,2H,2W: convolution, norm, ReLU."""
+    rest = [norm(out, config.norm), nn.ReLU(True)]
+    if config.upsampling == "transposed":
+        more = 4 - config.kernel  # rows and columns that a 3x3 kernel leaves to add
+        conv = nn.ConvTranspose2d(channels, out, config.kernel, 2, 1, more, bias=config.bias)
+        return [conv, *rest]
+    if config.upsampling == "antialias":
+        mode = _MODES[config.up_padding]
+        flat = nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)
+        return [BlurUp(channels), flat, *rest]
+    repeat = nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        pad(config.up_padding, 1),
+        nn.Conv2d(channels, out, 3, bias=config.bias),
+    )
+    return [repeat, *rest]
