@@ -33,7 +33,7 @@ def command(video: str | None, out: Path) -> None:
     preview = Preview()
     job = Job(
         source=source,
-        sink=str(out / "out.mp4"),
+        sinks=(str(out / "out.mp4"),),
         duration=CAMERA_SECONDS if source.isdecimal() else None,
     )
     made = not out.exists()

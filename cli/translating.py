@@ -13,11 +13,12 @@ from cgt.runtime.errors import Interrupted
 from cgt.runtime.geometry import Size
 from cgt.runtime.pipeline import limited, run
 from cgt.runtime.progress import progress_bar
-from cgt.runtime.sinks import Result, StreamFormat, open_sink
+from cgt.runtime.sinks import Result, StreamFormat, open_sinks
 from cgt.runtime.sources import Source, open_source
 from cgt.runtime.stats import STAGES, Stats
 from cgt.runtime.stopping import stop_on_signal
 from cgt.runtime.translator import Translator
+from cgt.runtime.views import View
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,18 @@ class Job:
     """One `cgt translate`, as its flags say it."""
 
     source: str
-    sink: str
+    sinks: tuple[str, ...]
     model: str | None = None
     engine: str = "auto"
     size: Size = None
     frames: int | None = None
     duration: float | None = None
     audio: bool = True
+    start: float = 0.0
+    stream: int | None = None
+    reconnect: bool = False
+    codec: str | None = None
+    view: View = "translated"
 
 
 def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: None) -> Stats:
@@ -43,7 +49,9 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
     stats = Stats()
     began = time.perf_counter()
     with (
-        open_source(job.source, job.audio) as source,
+        open_source(
+            job.source, job.audio, stream=job.stream, start=job.start, reconnect=job.reconnect
+        ) as source,
         Translator(
             job.model,
             engine=job.engine,
@@ -52,11 +60,11 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
             aspect=source.aspect,
             goal="latency" if source.live else "throughput",
         ) as translator,
-        open_sink(job.sink, StreamFormat.of(source, translator.geometry)) as sink,
+        open_sinks(
+            job.sinks, StreamFormat.of(source, translator.geometry), job.codec, job.view
+        ) as sink,
     ):
         start_up = time.perf_counter() - began
-        for note in sink.notes:
-            console.print(f"note: {note}", style="yellow")
         with stop_on_signal() as stop, progress_bar("translating", _expected(source, job)) as bar:
             items = limited(source, job.frames, job.duration)
             for result in run(items, translator, sink, stats, stop, source.live):
@@ -64,7 +72,7 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
                 watch(result)
         print_table(console, job, source, translator, stats, start_up)
     if stop.is_set():
-        kept = f"{job.sink} holds the {stats.frames} frames done by then"
+        kept = f"{sink.name} holds the {stats.frames} frames done by then"
         raise Interrupted(f"stopped; {kept if stats.frames else 'no frame was done yet'}")
     return stats
 
@@ -98,7 +106,7 @@ def print_table(
         ("engine", f"{engine.name} on {engine.device}, {engine.precision}"),
         ("frames", f"{stats.frames}{dropped} in {stats.seconds:.1f} s (start-up {start_up:.1f} s)"),
         ("speed", speed),
-        ("output", job.sink),
+        ("output", ", ".join(job.sinks)),
     ):
         facts.add_row(name, value)
     console.print(facts)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 
-from .errors import SourceError
+from .errors import CgtError, SinkError, SourceError
 from .sinks import Result, Sink
 from .sources import Frame, Packet, Source
 from .stats import Stats
@@ -116,17 +116,30 @@ def run(
     stop: threading.Event,
     live: bool = False,
 ) -> Iterator[Result]:
-    """Translate everything into the sink and finish it, also when `stop` ends it early. Yields
-    each result once it is written. Raises SourceError where no frame came."""
-    for item in stream(items, translator, stats, stop, live):
-        if isinstance(item, Packet):
-            sink.pass_through(item)
-            continue
-        started = time.perf_counter()
-        sink.write(item)
-        stats.add("encode", time.perf_counter() - started)
-        stats.written(item.frame.captured)
-        yield item
+    """Translate everything into the sink and finish it, also when `stop` or an error ends it early.
+    Yields each result once it is written. Raises SourceError where no frame came, and what ended
+    the stream too early."""
+    try:
+        for item in stream(items, translator, stats, stop, live):
+            if isinstance(item, Packet):
+                sink.pass_through(item)
+                continue
+            started = time.perf_counter()
+            sink.write(item)
+            stats.add("encode", time.perf_counter() - started)
+            stats.written(item.frame.captured)
+            yield item
+            if sink.ended:
+                break
+    except CgtError as error:
+        if stats.frames == 0:
+            raise
+        sink.finish()  # nothing is lost that could be kept
+        if not isinstance(error, SinkError):
+            raise type(error)(
+                f"{error}; {sink.name} holds the {stats.frames} frames before"
+            ) from None
+        raise
     if stats.frames > 0:
         sink.finish()
     elif not stop.is_set():

@@ -8,6 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_asked = threading.Event()  # signals are the process's own: so is this
+
+
+def asked_to_stop() -> bool:
+    """Whether a signal has asked. For what waits and would otherwise not hear of it: a pause, a
+    silent pipe, a camera that is away."""
+    return _asked.is_set()
+
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
@@ -27,6 +35,7 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         stop.set()
+        _asked.set()
         restore()
 
     for number in before:
@@ -35,3 +44,4 @@ def stop_on_signal() -> Iterator[threading.Event]:
         yield stop
     finally:
         restore()
+        _asked.clear()

@@ -14,7 +14,8 @@ FLAGS = {
     "--discriminator --lambda-cycle --lambda-identity --pool-size --epochs --decay-epochs "
     "--batch-size --lr --ema --load-size --crop-size --precision --seed --threads --device",
     "export": "--ckpt --direction --network --fp32 --fp16 --min-psnr -o --output",
-    "translate": "-o --output --model --engine --size --frames --duration --no-audio",
+    "translate": "-o --output --model --engine --size --frames --duration --no-audio --start "
+    "--stream --reconnect --codec --side-by-side --split",
     "bench": "--model --engine --size --seconds",
     "demo": "--out",
     "doctor": "",

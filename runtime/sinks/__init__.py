@@ -1,18 +1,25 @@
-"""Sinks, chosen by what the argument names."""
+"""Sinks, chosen by what the argument names; docs/streams.md is the manual."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
 from ..images import SUFFIXES as IMAGE_SUFFIXES
+from ..uri import parse_uri
+from ..views import View, view_size
 from .base import Result, Sink, StreamFormat
 
-__all__ = ["Result", "Sink", "StreamFormat", "open_sink"]
+__all__ = ["NullSink", "Result", "Sink", "StreamFormat", "open_sink", "open_sinks"]
 
 
 class NullSink(Sink):
     """Takes everything, keeps nothing."""
+
+    name = "null:"
 
     def write(self, result: Result) -> None:
         pass
@@ -24,30 +31,91 @@ class NullSink(Sink):
         pass
 
 
-def open_sink(uri: str, stream: StreamFormat) -> Sink:
-    """`null:` drops the frames, a video suffix makes a video, an image suffix one image, and no
-    suffix (or a folder that is there) a folder of PNGs.
+def open_sinks(
+    uris: Sequence[str],
+    stream: StreamFormat,
+    codec: str | None = None,
+    view: View = "translated",
+) -> Sink:
+    """One sink that feeds all of them; see `open_sink` and `Tee`."""
+    if len(set(uris)) < len(uris):
+        raise UsageError(f"an output is named twice: {', '.join(uris)}")
+    if len(uris) == 1:
+        return open_sink(uris[0], stream, codec, view)
+    from .tee import Tee
 
+    opened: list[Sink] = []
+    try:
+        for uri in uris:
+            opened.append(open_sink(uri, stream, codec, view))
+    except BaseException:
+        for sink in opened:
+            sink.close()
+        raise
+    return Tee(opened)
+
+
+def open_sink(
+    uri: str,
+    stream: StreamFormat,
+    codec: str | None = None,
+    view: View = "translated",
+) -> Sink:
+    """`null:` drops the frames, a video suffix makes a video, an image suffix one image, no suffix
+    (or a folder that is there) a folder of PNGs, `%05d.png` numbered ones; `window` shows them, `-`
+    and URLs pass them on.
+
+    codec: see encoding.choose. view: what of each result is written; a window can change it.
     Raises UsageError for any other name, SinkError where it cannot be written.
     """
-    if uri == "null:":
+    if uri == "window":
+        from .window import WindowSink
+
+        return WindowSink(stream, view)
+    if view != "translated":
+        from .tee import Viewed
+
+        size = view_size(stream.size, view) if stream.size else None
+        return Viewed(_open(uri, replace(stream, size=size), codec), view)
+    return _open(uri, stream, codec)
+
+
+def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:
+    if text == "null:":
         return NullSink()
-    path = Path(uri)
-    from .video import SUFFIXES as VIDEO_SUFFIXES
-    from .video import VideoSink
+    uri = parse_uri(text)
+    if uri.rest == "-":
+        from .stdout import StdoutSink
+
+        return StdoutSink(uri, stream)
+    if uri.scheme or re.match(r"/dev/video\d+$", text):
+        from .push import SCHEMES, PushSink
+
+        if uri.scheme and uri.scheme not in SCHEMES:
+            known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+            raise UsageError(f"cannot send to {text}; known: {known}")
+        return PushSink(text, stream, codec)
+    return _open_path(text, stream, codec)
+
+
+def _open_path(text: str, stream: StreamFormat, codec: str | None) -> Sink:
+    path = Path(text)
+    from .encoding import CONTAINERS
 
     suffix = path.suffix.lower()
-    if path.is_dir() or uri.endswith("/") or not suffix:
+    if path.is_dir() or text.endswith("/") or not suffix:
         from .images import FolderSink
 
         return FolderSink(path)
-    if suffix in VIDEO_SUFFIXES:
-        return VideoSink(path, stream)
-    if suffix in IMAGE_SUFFIXES:
-        from .images import ImageSink
+    if suffix in CONTAINERS:
+        from .video import VideoSink
 
-        return ImageSink(path)
+        return VideoSink(path, stream, codec)
+    if suffix in IMAGE_SUFFIXES:
+        from .images import ImageSink, NumberedSink
+
+        return NumberedSink(text) if re.search(r"%\d*d", path.name) else ImageSink(path)
     raise UsageError(
-        f"cannot tell what to write to {uri}; use {', '.join(VIDEO_SUFFIXES)}, an image suffix, "
-        "a folder or null:"
+        f"cannot tell what to write to {text}; use {', '.join(CONTAINERS)}, an image suffix, "
+        "a folder, window, - or null:"
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from ..closing import Closing
 from ..geometry import Geometry
 from ..preprocess import U8
-from ..sources import Frame, Packet, Source
+from ..sources import Color, Frame, Packet, Source
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,11 @@ class StreamFormat:
     rate: Fraction | None
     time_base: Fraction | None
     aspect: Fraction = Fraction(1)
+    live: bool = False
+    color: Color | None = None
     others: tuple[Any, ...] = ()  # av streams, the indices of Packet.stream
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    chapters: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, source: Source, geometry: Geometry | None) -> StreamFormat:
@@ -39,15 +44,25 @@ class StreamFormat:
             rate=source.rate,
             time_base=source.time_base,
             aspect=geometry.aspect if geometry else Fraction(1),
+            live=source.live,
+            color=source.color,
             others=source.others,
+            metadata=source.metadata,
+            chapters=source.chapters,
         )
 
 
 class Sink(Closing):
-    """A context manager. What was written counts only after `finish`; leaving without it, as an
-    error does, leaves nothing behind. Methods raise SinkError."""
+    """A context manager. What was written counts only after `finish`; leaving without it drops what
+    is not finished. Methods raise SinkError; a sink that raised it has already kept what it could,
+    and takes `finish` and `close` in silence."""
 
-    notes: tuple[str, ...] = ()  # what the user should know of how it is written
+    name: str
+
+    @property
+    def ended(self) -> bool:
+        """Whoever watches wants no more: the run is done."""
+        return False
 
     @abstractmethod
     def write(self, result: Result) -> None: ...

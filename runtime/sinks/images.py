@@ -1,10 +1,10 @@
-"""Folders of images, and single ones."""
+"""Image files: a folder of them, numbered ones, or a single one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import SinkError
+from ..errors import SinkError, UsageError
 from ..files import whole_file
 from ..images import encode_image
 from .base import Result, Sink
@@ -14,6 +14,7 @@ class FolderSink(Sink):
     """One PNG per frame, named after the image it came from or by its number."""
 
     def __init__(self, folder: Path) -> None:
+        self.name = str(folder)
         self._folder = folder
         self._written: set[Path] = set()
         self._made = not folder.exists()
@@ -40,10 +41,36 @@ class FolderSink(Sink):
         self._made = False
 
 
+class NumberedSink(Sink):
+    """`frames/%05d.png`: one file per frame, numbered from 0."""
+
+    def __init__(self, pattern: str) -> None:
+        self.name = self._pattern = pattern
+        self._count = 0
+        folder = Path(pattern).parent
+        if "%" in str(folder):
+            raise UsageError(f"{pattern}: the number belongs into the file's name")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot make folder {folder}: {error.strerror}") from None
+
+    def write(self, result: Result) -> None:
+        write_image(Path(self._pattern % self._count), result)
+        self._count += 1
+
+    def finish(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class ImageSink(Sink):
     """One image file, for one picture."""
 
     def __init__(self, path: Path) -> None:
+        self.name = str(path)
         self._path = path
         self._result: Result | None = None
         if not path.parent.is_dir():

@@ -1,137 +1,174 @@
-"""Video files: H.264 with the source's sound, by PyAV."""
+"""Video files, by PyAV: playable up to the last second at any time of their writing."""
 
 from __future__ import annotations
 
 import os
-from fractions import Fraction
+from contextlib import suppress
 from pathlib import Path
 
 import av
-import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from ..errors import SinkError, UsageError
 from ..files import temporary_beside
-from ..preprocess import U8
+from ..notes import note
 from ..sources import Packet
 from .base import Result, Sink, StreamFormat
+from .encoding import CONTAINERS, choose
+from .mp4 import cut_to_whole_fragments, move_index_to_front
+from .muxer import Muxer
 
-SUFFIXES = (".mp4", ".mkv", ".mov")
-_CODEC = "libx264"
-# Visually clean, and fast enough to share two cores with a network.
-_OPTIONS = {"preset": "veryfast", "crf": "20"}
+SUFFIXES = tuple(CONTAINERS)
+# A fragment a second while writing; the end makes one plain file of them, with an index.
+_FRAGMENTED = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
 
 
 class VideoSink(Sink):
-    """Writes beside the name it will have, and takes the name when finished."""
+    """Writes beside the name it will have, and takes the name when finished.
 
-    def __init__(self, path: Path, stream: StreamFormat) -> None:
+    What a kill or a power cut leaves there (hidden, with the same suffix) plays up to its last
+    second. After a write that failed, the frames before it take the name.
+    """
+
+    def __init__(self, path: Path, stream: StreamFormat, codec: str | None = None) -> None:
         if stream.size is None:
             raise UsageError(f"{path} needs pictures of one size; give it with --size 256x256")
+        self.name = str(path)
         self._path = path
-        self._height, self._width = stream.size
+        self._indexed = path.suffix.lower() in (".mp4", ".mov")
+        height, width = (side + side % 2 for side in stream.size)
+        encoding = choose(codec, CONTAINERS[path.suffix.lower()], str(path), (height, width))
         try:
             self._temporary: Path | None = temporary_beside(path)
         except OSError as error:
             raise SinkError(f"cannot write {path}: {error.strerror}") from None
         try:
-            options = {} if path.suffix == ".mkv" else {"movflags": "+faststart"}
-            self._container = av.open(str(self._temporary), "w", options=options)
-            self._add_video(stream)
-            self._add_others(stream)
-        except av.FFmpegError as error:
+            self._file = _File(self._temporary)
+            self._container = av.open(
+                self._file,
+                "w",
+                format=_FORMATS[path.suffix.lower()],
+                options=dict(_FRAGMENTED) if self._indexed else {},
+            )
+            self._muxer = Muxer(self._container, stream, encoding)
+        except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
-            raise SinkError(f"cannot write {path}: {error.strerror}") from None
-
-    def _add_video(self, stream: StreamFormat) -> None:
-        rate = stream.rate or Fraction(25)
-        video = self._container.add_stream(_CODEC, rate=rate, options=dict(_OPTIONS))
-        assert isinstance(video, av.VideoStream)
-        self._video = video
-        self._time_base = stream.time_base or 1 / rate
-        self._frame_ticks = max(1, round(1 / rate / self._time_base))
-        self._last_pts: int | None = None
-        context = video.codec_context
-        context.pix_fmt = "yuv420p"
-        # 4:2:0 stores colour for 2x2 pixels: odd sides repeat their last row or column.
-        context.width, context.height = (
-            self._width + self._width % 2,
-            self._height + self._height % 2,
-        )
-        context.time_base = self._time_base
-        context.sample_aspect_ratio = stream.aspect.limit_denominator(32767)
-        context.color_range = ColorRange.MPEG
-        context.colorspace = Colorspace.ITU709
-        context.color_primaries = ColorPrimaries.BT709
-        context.color_trc = ColorTrc.BT709
-
-    def _add_others(self, stream: StreamFormat) -> None:
-        self._others: list[av.stream.Stream | None] = []
-        notes = []
-        for other in stream.others:
-            codec = other.codec_context.name if other.codec_context else "unknown"
-            if codec in self._container.supported_codecs:
-                self._others.append(self._container.add_stream_from_template(other))
-            else:
-                self._others.append(None)
-                notes.append(f"{self._path.suffix} cannot hold {codec} sound: left out")
-        self.notes = tuple(notes)
+            raise SinkError(f"cannot write {path}: {_reason(error)}") from None
 
     def write(self, result: Result) -> None:
-        frame = av.VideoFrame.from_ndarray(self._even(result.image), format="rgb24")
-        frame = frame.reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
-        pts = round(result.frame.time / self._time_base)
-        if self._last_pts is not None and pts <= self._last_pts:
-            pts = self._last_pts + 1  # players and encoders want time to move on
-        frame.pts, frame.time_base, frame.duration = pts, self._time_base, self._frame_ticks
-        self._last_pts = pts
-        self._mux(frame)
-
-    def _even(self, image: U8) -> U8:
-        height, width, _ = image.shape
-        if height % 2 == 0 and width % 2 == 0:
-            return image
-        return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-
-    def _mux(self, frame: av.VideoFrame | None) -> None:
+        if self._temporary is None:
+            return
         try:
-            self._container.mux(self._video.encode(frame))
+            self._muxer.write(result)
         except (av.FFmpegError, OSError) as error:
-            raise SinkError(f"cannot write {self._path}: {error.strerror}") from None
+            raise self._failed(error) from None
 
     def pass_through(self, packet: Packet) -> None:
-        stream = self._others[packet.stream]
-        if stream is None:
+        if self._temporary is None:
             return
-        packet.packet.stream = stream
         try:
-            self._container.mux(packet.packet)
+            self._muxer.pass_through(packet)
         except (av.FFmpegError, OSError) as error:
-            raise SinkError(f"cannot write {self._path}: {error.strerror}") from None
+            raise self._failed(error) from None
 
     def finish(self) -> None:
-        assert self._temporary is not None
-        if self._last_pts is None:
+        if self._temporary is None:
+            return
+        if self._muxer.pictures == 0:
             raise SinkError(f"nothing to write to {self._path}: no frame came")
-        self._mux(None)
         try:
-            self._container.close()
-            with open(self._temporary, "rb") as written:
-                os.fsync(written.fileno())
-            self._temporary.replace(self._path)
+            self._muxer.finish()
+            self._file.sync()
+            self._file.seal()
         except (av.FFmpegError, OSError) as error:
-            raise SinkError(f"cannot write {self._path}: {error.strerror}") from None
+            raise self._failed(error) from None
+        if self._indexed:
+            self._play_while_loading()
+        self._temporary.replace(self._path)
         self._temporary = None
+
+    def _play_while_loading(self) -> None:
+        """Best effort: the file is complete, and stays as it is where the disk has no room."""
+        assert self._temporary is not None
+        moved = self._temporary.with_name(f"{self._temporary.stem}.moved")
+        try:
+            if move_index_to_front(self._temporary, moved):
+                with open(moved, "rb") as written:
+                    os.fsync(written.fileno())
+                moved.replace(self._temporary)
+        except OSError as error:
+            note(f"{self._path} is complete, its index stays at its end: {error.strerror}")
+        moved.unlink(missing_ok=True)
+
+    def _failed(self, error: Exception) -> SinkError:
+        """Keeps what was written before, under the name."""
+        assert self._temporary is not None
+        self._file.seal()
+        with suppress(av.FFmpegError, OSError):
+            self._container.close()
+        frames = 0
+        with suppress(av.FFmpegError, OSError):
+            if self._indexed:
+                cut_to_whole_fragments(self._temporary)
+            frames = _frames_in(self._temporary)
+        kept = "nothing of it could be kept"
+        if frames:
+            with suppress(OSError):
+                self._temporary.replace(self._path)
+                kept = f"it holds the {frames} frames before that"
+        self._temporary.unlink(missing_ok=True)
+        self._temporary = None
+        return SinkError(f"cannot write {self._path} to its end: {_reason(error)}; {kept}")
 
     def close(self) -> None:
         if self._temporary is None:
             return
-        try:
-            if hasattr(self, "_container"):
+        if hasattr(self, "_file"):
+            self._file.seal()  # it is thrown away in any case
+        if hasattr(self, "_container"):
+            with suppress(av.FFmpegError, OSError):
                 self._container.close()
-        except (av.FFmpegError, OSError):
-            pass  # it is thrown away in any case
         self._temporary.unlink(missing_ok=True)
         self._temporary = None
+
+
+_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
+
+
+class _File:
+    """What FFmpeg writes into. Sealed, it takes no more: the end that FFmpeg insists on writing
+    would ruin a file that has no room for it."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._file = open(path, "r+b", buffering=0)  # noqa: SIM115
+
+    def write(self, data: bytes) -> int:
+        view = memoryview(data)
+        while view and not self._file.closed:
+            view = view[self._file.write(view) :]
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return 0 if self._file.closed else self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return 0 if self._file.closed else self._file.tell()
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def seal(self) -> None:
+        self._file.close()
+
+
+def _frames_in(path: Path) -> int:
+    """How many pictures a file really has; 0 where it is none that plays."""
+    frames = 0
+    with suppress(av.FFmpegError, OSError), av.open(str(path)) as container:
+        for packet in container.demux(container.streams.video[0]):
+            frames += packet.size > 0
+    return frames
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,34 +1,107 @@
-"""Sources, chosen by what the argument names."""
+"""Sources, chosen by what the argument names; docs/streams.md is the manual."""
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 
-from ..errors import SourceError
-from ..images import SUFFIXES
-from .base import Frame, Packet, Source
+from ..errors import SourceError, UsageError
+from ..images import SUFFIXES, list_images
+from ..uri import Uri, parse_uri
+from .base import Color, Frame, Packet, Source
 
-__all__ = ["Frame", "Packet", "Source", "open_source"]
+__all__ = ["Color", "Frame", "Packet", "Source", "open_source"]
 
 
-def open_source(uri: str, audio: bool = True) -> Source:
-    """A number is a camera, a folder its images, a file a video or an image.
+def open_source(
+    uri: str,
+    audio: bool = True,
+    *,
+    stream: int | None = None,
+    start: float = 0.0,
+    reconnect: bool = False,
+) -> Source:
+    """A file, folder, wildcard, camera, network stream, `-` or `test://`.
 
-    audio: also pass the sound through. Raises SourceError where nothing can be read.
+    audio: also pass the sound through. stream: which of several video streams. start: seconds to
+    leave out.
+    reconnect: open a live source again when it is lost.
+    Raises SourceError where nothing can be read, UsageError for what makes no sense.
     """
-    if uri.isdecimal():
-        from .camera import CameraSource
+    opening = partial(_open, uri, audio, stream)
+    source = opening()
+    try:
+        if reconnect:
+            from .reconnect import Reconnecting
 
-        return CameraSource(int(uri))
-    path = Path(uri)
-    if not path.exists():
-        raise SourceError(
-            f"{uri} is missing; give a video, a folder of images or a camera's number"
-        )
+            source = Reconnecting(source, opening)
+        if start:
+            from .wrapped import Starting
+
+            if source.live:
+                raise UsageError(f"{source.name} is live: --start has nothing to count from")
+            source = Starting(source, start)
+        return source
+    except BaseException:
+        source.close()
+        raise
+
+
+def _open(text: str, audio: bool, stream: int | None) -> Source:
+    path = Path(text.removeprefix("file://"))
+    if path.exists() and not path.is_char_device():
+        return _open_path(text, path, audio, stream)
+    uri = parse_uri(text)
+    if uri.rest == "-":
+        from .stdin import stdin_input
+        from .video import VideoSource
+
+        return VideoSource(stdin_input(uri), audio, stream)
+    if uri.scheme == "v4l2" or uri.rest.isdecimal() or re.match("/dev/video", uri.rest):
+        from .capture import open_camera
+
+        return open_camera(uri)
+    if uri.scheme not in ("", "file"):
+        return _open_scheme(uri, audio, stream)
+    if re.search(r"[*?\[]|%\d*d", text):
+        from .images import ImageSource
+
+        pattern = re.sub(r"%\d*d", "[0-9]*", text)
+        root = Path(*Path(pattern).parts[:-1])
+        found = sorted(p for p in root.glob(Path(pattern).name) if p.suffix.lower() in SUFFIXES)
+        return ImageSource(text, root, found)
+    raise SourceError(f"{text} is missing; give a video, a folder of images or a camera's number")
+
+
+def _open_path(text: str, path: Path, audio: bool, stream: int | None) -> Source:
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
         from .images import ImageSource
 
-        return ImageSource(path)
+        root, files = (path, list_images(path)) if path.is_dir() else (path.parent, [path])
+        return ImageSource(text, root, files)
+    from .video import Input, VideoSource
+
+    return VideoSource(Input(str(path), text), audio, stream)
+
+
+def _open_scheme(uri: Uri, audio: bool, stream: int | None) -> Source:
+    from .network import SCHEMES, network_input, screen_input
     from .video import VideoSource
 
-    return VideoSource(path, audio)
+    if uri.scheme == "test":
+        from .pattern import PatternSource
+        from .wrapped import Paced
+
+        pattern = PatternSource(uri)
+        return Paced(pattern) if uri.flag("live", True) else pattern
+    if uri.scheme in ("csi", "gst"):
+        from .capture import open_gstreamer
+
+        return open_gstreamer(uri)
+    if uri.scheme == "screen":
+        return VideoSource(screen_input(uri), audio, stream)
+    if uri.scheme in SCHEMES:
+        return VideoSource(network_input(uri), audio, stream)
+    known = ", ".join(f"{s}://" for s in (*SCHEMES, "v4l2", "csi", "gst", "screen", "test"))
+    raise UsageError(f"{uri.text} has an unknown scheme; known: {known}")

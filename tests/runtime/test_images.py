@@ -66,7 +66,7 @@ def test_channels_are_red_green_blue(tmp_path: Path) -> None:
 def test_a_broken_image_is_named(images: Path) -> None:
     (images / "b2.png").write_bytes(b"no image")
     with pytest.raises(SourceError, match=r"b2\.png is not a readable image"):
-        list(open_source(str(images)))
+        _ = [frame.image for frame in open_source(str(images))]
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

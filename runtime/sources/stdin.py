@@ -1,0 +1,40 @@
+"""Video through a pipe."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from ..errors import UsageError
+from ..stopping import asked_to_stop
+from ..uri import Uri
+from .video import Input
+
+
+class _Pipe:
+    """Standard input as PyAV reads it; a signal that asks to stop ends it."""
+
+    name = "standard input"
+
+    def read(self, size: int) -> bytes:
+        while not asked_to_stop():
+            if select.select([0], [], [], 0.2)[0]:
+                return os.read(0, size)
+        return b""
+
+
+def stdin_input(uri: Uri) -> Input:
+    """`-` is what FFmpeg recognises (Matroska, MPEG-TS, y4m, motion JPEG ...);
+    `-?size=640x480&fps=30&format=rgb24` are bare frames, format being FFmpeg's name of their
+    pixels, and `-?format=mjpeg` any stream by FFmpeg's name of its format."""
+    uri.only(("size", "fps", "format", "live"))
+    options = {}
+    rate, size, format = uri.rate(), uri.size(), uri.query.get("format")
+    if os.isatty(0):
+        raise UsageError("- reads video from a pipe: ffmpeg ... -f matroska - | cgt translate -")
+    if rate is not None:
+        options["framerate"] = str(rate)
+    if size is not None:
+        options |= {"video_size": f"{size[1]}x{size[0]}", "pixel_format": format or "rgb24"}
+        format = "rawvideo"
+    return Input(_Pipe(), _Pipe.name, format, options, live=uri.flag("live", False))
