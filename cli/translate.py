@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from cgt.runtime.errors import UsageError
@@ -21,11 +23,29 @@ from .translating import Job, translate_job
     help="Video, folder, image, window, URL, - or null:; may be given several times.",
 )
 @click.option("--model", help="ONNX model; the bundled one by default.")
-@click.option("--engine", default="auto", help="auto, openvino or onnxruntime.")
-@click.option("--size", help="256 (square), 256x512 (HEIGHTxWIDTH) or source.")
+@click.option(
+    "--engine",
+    default="auto",
+    help="auto (the fastest), openvino, onnxruntime, tensorrt or torch; with a device as in "
+    "onnxruntime:cuda.",
+)
+@click.option("--size", help="What the network sees: 256, 256x512 (HEIGHTxWIDTH) or source.")
+@click.option("--output-size", help="What is written, the same; the network's by default.")
+@click.option("--tile", type=click.IntRange(32), help="Cut the picture into tiles of that side.")
+@click.option("--overlap", type=click.IntRange(0), help="Of tiles; a quarter by default.")
+@click.option("--batch", type=click.IntRange(1, 64), default=1, help="Frames at once, of files.")
+@click.option(
+    "--calm", type=click.FloatRange(0, 1), default=0.0, help="Less flicker: weight of the past."
+)
 @click.option("--frames", type=click.IntRange(1), help="Stop after this many frames.")
 @click.option(
     "--duration", type=click.FloatRange(0, min_open=True), help="Stop after this many seconds."
+)
+@click.option("--max-fps", type=click.FloatRange(0, min_open=True), help="Leave out frames above.")
+@click.option(
+    "--live/--no-live",
+    default=None,
+    help="Drop frames to stay in time; by default for cameras and streams.",
 )
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 @click.option("--start", type=click.FloatRange(0), default=0.0, help="Leave out these seconds.")
@@ -34,14 +54,25 @@ from .translating import Job, translate_job
 @click.option("--codec", help="h264, hevc, av1, vp9, prores, or an encoder such as h264_nvenc.")
 @click.option("--side-by-side", is_flag=True, help="The original beside its translation.")
 @click.option("--split", is_flag=True, help="Half the original, half its translation.")
+@click.option(
+    "--stats", type=click.Path(dir_okay=False, path_type=Path), help="Write figures as JSON."
+)
+@click.option("--verbose", is_flag=True, help="Say what was found out on the way.")
 def command(
     source: str,
     sinks: tuple[str, ...],
     model: str | None,
     engine: str,
     size: str | None,
+    output_size: str | None,
+    tile: int | None,
+    overlap: int | None,
+    batch: int,
+    calm: float,
     frames: int | None,
     duration: float | None,
+    max_fps: float | None,
+    live: bool | None,
     no_audio: bool,
     start: float,
     stream: int | None,
@@ -49,11 +80,15 @@ def command(
     codec: str | None,
     side_by_side: bool,
     split: bool,
+    stats: Path | None,
+    verbose: bool,
 ) -> None:
     """Translate SOURCE: a video, a folder of images, an image, a camera, a stream, - or test://.
 
     Without --size the picture keeps its shape and its short side gets the model's size.
     """
+    if overlap is not None and tile is None:
+        raise UsageError("--overlap is of tiles; give --tile too")
     if side_by_side and split:
         raise UsageError("--side-by-side and --split exclude each other")
     translate_job(
@@ -63,13 +98,22 @@ def command(
             model=model,
             engine=engine,
             size=parse_size(size) if size else None,
+            output_size=parse_size(output_size, "--output-size") if output_size else None,
+            tile=tile,
+            overlap=overlap,
+            batch=batch,
+            calm=calm,
             frames=frames,
             duration=duration,
+            max_fps=max_fps,
+            live=live,
             audio=not no_audio,
             start=start,
             stream=stream,
             reconnect=reconnect,
             codec=codec,
             view="side-by-side" if side_by_side else "split" if split else "translated",
+            stats=stats,
+            verbose=verbose,
         )
     )

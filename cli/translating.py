@@ -1,24 +1,30 @@
-"""What `translate` and `demo` share: one run with its bar, and the table at its end."""
+"""What `translate` and `demo` share: one run with its bar and what is said at its end."""
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from cgt.runtime.errors import Interrupted
+from cgt.runtime.errors import Interrupted, UsageError
 from cgt.runtime.geometry import Size
-from cgt.runtime.pipeline import limited, run
+from cgt.runtime.pacing import Items, in_real_time, limited, thinned
+from cgt.runtime.pipeline import run
 from cgt.runtime.progress import progress_bar
 from cgt.runtime.sinks import Result, StreamFormat, open_sinks
 from cgt.runtime.sources import Source, open_source
-from cgt.runtime.stats import STAGES, Stats
+from cgt.runtime.stats import Stats
 from cgt.runtime.stopping import stop_on_signal
 from cgt.runtime.translator import Translator
 from cgt.runtime.views import View
+
+from .figures import Facts, Status
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,23 @@ class Job:
     model: str | None = None
     engine: str = "auto"
     size: Size = None
+    output_size: Size = None
+    tile: int | None = None
+    overlap: int | None = None
+    batch: int = 1
+    calm: float = 0.0
     frames: int | None = None
     duration: float | None = None
+    max_fps: float | None = None
+    live: bool | None = None  # None: as the source is
     audio: bool = True
     start: float = 0.0
     stream: int | None = None
     reconnect: bool = False
     codec: str | None = None
     view: View = "translated"
+    stats: Path | None = None
+    verbose: bool = False
 
 
 def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: None) -> Stats:
@@ -49,32 +64,71 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
     stats = Stats()
     began = time.perf_counter()
     with (
+        stop_on_signal() as stop,
         open_source(
             job.source, job.audio, stream=job.stream, start=job.start, reconnect=job.reconnect
         ) as source,
-        Translator(
-            job.model,
-            engine=job.engine,
-            size=job.size,
-            frame=source.size,
-            aspect=source.aspect,
-            goal="latency" if source.live else "throughput",
-        ) as translator,
-        open_sinks(
-            job.sinks, StreamFormat.of(source, translator.geometry), job.codec, job.view
-        ) as sink,
+        open_translator(job, source) as translator,
+        open_sinks(job.sinks, _format(job, source, translator), job.codec, job.view) as sink,
     ):
-        start_up = time.perf_counter() - began
-        with stop_on_signal() as stop, progress_bar("translating", _expected(source, job)) as bar:
-            items = limited(source, job.frames, job.duration)
-            for result in run(items, translator, sink, stats, stop, source.live):
-                bar.advance()
-                watch(result)
-        print_table(console, job, source, translator, stats, start_up)
+        facts = Facts(job.sinks, source, translator, stats, time.perf_counter() - began)
+        if job.verbose:
+            facts.print_details(console)
+        live = source.live if job.live is None else job.live
+        try:
+            with progress_bar("translating", _expected(source, job)) as bar:
+                status = Status(bar, stats, live)
+                items = _items(job, source, stats, stop)
+                for result in run(items, translator, sink, stats, stop, live):
+                    status.advance()
+                    watch(result)
+            facts.print_table(console)
+        finally:
+            if job.stats is not None and stats.frames > 0:
+                facts.write(job.stats)
     if stop.is_set():
         kept = f"{sink.name} holds the {stats.frames} frames done by then"
         raise Interrupted(f"stopped; {kept if stats.frames else 'no frame was done yet'}")
     return stats
+
+
+def open_translator(job: Job, source: Source) -> Translator:
+    """Ready for the frames of that source."""
+    live = source.live if job.live is None else job.live
+    if live and job.batch > 1:
+        raise UsageError("--batch waits for several frames; leave it out, or add --no-live")
+    return Translator(
+        job.model,
+        engine=job.engine,
+        size=job.size,
+        output=job.output_size,
+        frame=source.size,
+        aspect=source.aspect,
+        goal="latency" if live else "throughput",
+        batch=job.batch,
+        tile=job.tile,
+        overlap=job.overlap,
+        calm=job.calm,
+    )
+
+
+def _format(job: Job, source: Source, translator: Translator) -> StreamFormat:
+    """What the sink has to expect."""
+    stream = StreamFormat.of(source, translator.geometry)
+    if job.max_fps is None:
+        return stream
+    most = Fraction(job.max_fps).limit_denominator(1000)
+    return dataclasses.replace(stream, rate=min(stream.rate, most) if stream.rate else most)
+
+
+def _items(job: Job, source: Source, stats: Stats, stop: threading.Event) -> Items:
+    """The frames that are wanted."""
+    items: Items = limited(source, job.frames, job.duration)
+    if job.max_fps is not None:
+        items = thinned(items, job.max_fps, stats)
+    if job.live and not source.live:
+        items = in_real_time(items, stop)
+    return items
 
 
 def _expected(source: Source, job: Job) -> int | None:
@@ -83,43 +137,3 @@ def _expected(source: Source, job: Job) -> int | None:
     if job.duration is not None and source.rate is not None:
         counts.append(round(job.duration * source.rate))
     return min(counts) if counts else None
-
-
-def print_table(
-    console: Console,
-    job: Job,
-    source: Source,
-    translator: Translator,
-    stats: Stats,
-    start_up: float,
-) -> None:
-    """What was translated, how fast, by what, and where the time went."""
-    artifact, engine, geometry = translator.artifact, translator.engine, translator.geometry
-    size = f" at {geometry.picture[0]}x{geometry.picture[1]}" if geometry else ""
-    speed = f"{stats.fps:.1f} frames/s"
-    if source.rate is not None and not source.live and source.size is not None:
-        speed += f", {stats.fps / float(source.rate):.2f} times real time"
-    dropped = f", {stats.dropped} dropped" if source.live else ""
-    facts = Table.grid(padding=(0, 2))
-    for name, value in (
-        ("model", f"{translator.path.name}, {artifact.source} to {artifact.target}{size}"),
-        ("engine", f"{engine.name} on {engine.device}, {engine.precision}"),
-        ("frames", f"{stats.frames}{dropped} in {stats.seconds:.1f} s (start-up {start_up:.1f} s)"),
-        ("speed", speed),
-        ("output", ", ".join(job.sinks)),
-    ):
-        facts.add_row(name, value)
-    console.print(facts)
-    times = Table("stage", "p50 ms", "p99 ms", title="per frame", title_justify="left")
-    for column in times.columns[1:]:
-        column.justify = "right"
-    for stage in STAGES:
-        histogram = stats.stages[stage]
-        times.add_row(
-            stage, *(f"{histogram.percentile(q) * 1e3:.2f}" for q in (50, 99)), style=_style(stage)
-        )
-    console.print(times)
-
-
-def _style(stage: str) -> str:
-    return "bold" if stage == "latency" else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .geometry import Size
+from .pacing import Items, in_real_time, limited, thinned
 from .pipeline import stream
 from .preprocess import U8
 from .sinks import Result
@@ -16,25 +17,51 @@ from .translator import Translator
 
 
 def translate(
-    source: str | Path, *, model: str | Path | None = None, engine: str = "auto", size: Size = None
+    source: str | Path,
+    *,
+    model: str | Path | None = None,
+    engine: str = "auto",
+    size: Size = None,
+    output: Size = None,
+    calm: float = 0.0,
+    tile: int | None = None,
+    batch: int = 1,
+    frames: int | None = None,
+    max_fps: float | None = None,
+    live: bool | None = None,
+    stats: Stats | None = None,
 ) -> Iterator[U8]:
     """Translate a video, a folder of images or a camera; yields each frame as uint8 HWC RGB.
 
-    model: an ONNX file, the bundled one by default. size: (height, width), "source" for the
-    frame's own, or None for the model's size with the picture's aspect kept.
+    model: an ONNX file, the bundled one by default. size: (height, width) that the network sees,
+    "source" for the frame's own, or None for the model's size with the picture's aspect kept;
+    output: the same for what is yielded. calm, tile, batch: see Translator. frames: stop after so
+    many. max_fps: leave frames out above that rate. live: drop frames to stay in time; as the
+    source is by default. A file then plays at its own pace. stats: is filled while the frames come.
     Raises SourceError, ModelError, EngineError and UsageError; see cgt.runtime.errors.
     """
-    with (
-        open_source(str(source), audio=False) as frames,
-        Translator(
+    stats = stats if stats is not None else Stats()
+    with open_source(str(source), audio=False) as opened:
+        live = opened.live if live is None else live
+        items: Items = limited(opened, frames)
+        if max_fps is not None:
+            items = thinned(items, max_fps, stats)
+        stop = threading.Event()
+        if live and not opened.live:
+            items = in_real_time(items, stop)
+        with Translator(
             model,
             engine=engine,
             size=size,
-            frame=frames.size,
-            aspect=frames.aspect,
-            goal="latency" if frames.live else "throughput",
-        ) as translator,
-    ):
-        for item in stream(iter(frames), translator, Stats(), threading.Event(), frames.live):
-            if isinstance(item, Result):
-                yield item.image
+            output=output,
+            frame=opened.size,
+            aspect=opened.aspect,
+            goal="latency" if live else "throughput",
+            batch=batch,
+            tile=tile,
+            calm=calm,
+        ) as translator:
+            for item in stream(items, translator, stats, stop, live):
+                if isinstance(item, Result):
+                    stats.written(item.frame.captured)
+                    yield item.image

@@ -1,51 +1,149 @@
 """Source to sink: threads that decode, translate and encode at the same time.
 
-    source thread --> worker threads (pack, infer, unpack) --> the caller's thread (encode)
+    source thread --> inbox --> worker threads (pack, infer, unpack) --> the caller's thread
+                                                                          (calm, encode)
 
-Results leave in the order in which frames came. Between the stages lie at most a few frames, so
-memory does not grow with the length. The C library, the engines and FFmpeg let go of the
+Results leave in the order in which frames were taken. Between the stages lie at most a few frames,
+so memory does not grow with the length. The C library, the engines and FFmpeg let go of the
 interpreter while they work, so threads are enough to use all cores.
+
+Of a live source the newest frame wins: one waits at most, and a newer one takes its place. From
+capture to output a frame thus takes at most one frame's time of waiting, one engine time, and the
+writing of the frame before it.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import queue
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from fractions import Fraction
+from concurrent.futures import Future
 
 from .errors import CgtError, SinkError, SourceError
+from .inbox import Ended, Inbox
+from .pacing import Items, limited
 from .sinks import Result, Sink
-from .sources import Frame, Packet, Source
+from .sources import Frame, Packet
 from .stats import Stats
 from .translator import Translator
 
-_Item = Future[Result] | Packet | BaseException | None
+__all__ = ["limited", "run", "stream"]
+
+_POLL = 0.2  # seconds between looks at `stop` while nothing comes
+_PATIENCE = 3.0  # seconds for a source to give up reading
+
+_Item = Future[list[Result]] | Packet | Ended
 
 
-def limited(
-    source: Source, frames: int | None = None, duration: float | None = None
-) -> Iterator[Frame | Packet]:
-    """The first `frames` frames, or `duration` seconds, of a source, whichever ends first."""
-    start: Fraction | None = None
-    count = 0
-    if frames == 0:
-        return
-    for item in source:
-        if isinstance(item, Frame):
-            start = item.time if start is None else start
-            if duration is not None and item.time - start >= duration:
+class _Crew:
+    """The threads of one stream."""
+
+    def __init__(
+        self, items: Items, translator: Translator, stats: Stats, stop: threading.Event, live: bool
+    ) -> None:
+        self._items, self._translator, self._stats = items, translator, stats
+        self._stop, self._live = stop, live
+        self._inbox = Inbox(live)
+        self.pending: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        # Groups of frames from their taking to their writing, one more than are translated.
+        self._slots = threading.Semaphore(translator.workers + 1)
+        self._order = threading.Lock()
+        self._reader = threading.Thread(target=self._read, name="cgt-decode", daemon=True)
+        self._workers = [
+            threading.Thread(target=self._work, name=f"cgt-translate-{i}", daemon=True)
+            for i in range(translator.workers)
+        ]
+
+    def start(self) -> None:
+        for thread in (self._reader, *self._workers):
+            thread.start()
+
+    def _read(self) -> None:
+        try:
+            asked = time.perf_counter()
+            for item in self._items:
+                if isinstance(item, Frame):
+                    if not self._live:  # of a live one most is waiting
+                        self._stats.add("decode", time.perf_counter() - asked)
+                self._stats.dropped += self._inbox.put(item)
+                if self._stop.is_set() or self._inbox.ended:
+                    break
+                asked = time.perf_counter()
+            self._inbox.end()
+        except BaseException as error:  # raised again in the consumer's thread
+            self._inbox.end(error)
+
+    def _work(self) -> None:
+        while True:
+            self._slots.acquire()
+            with self._order:  # who takes a frame takes its place in the output
+                frames, ended = self._take()
+                place: Future[list[Result]] = Future()
+                if frames:
+                    self.pending.put(place)
+                if ended is not None:
+                    self.pending.put(ended)
+            if frames:
+                try:
+                    place.set_result(self._translate(frames))
+                except BaseException as error:
+                    place.set_exception(error)
+            if ended is not None:
                 return
-            count += 1
-        yield item
-        if frames is not None and count >= frames:
-            return
+
+    def _take(self) -> tuple[list[Frame], Ended | None]:
+        """A batch of frames, fewer at the end. Packets go past."""
+        frames: list[Frame] = []
+        while len(frames) < self._translator.batch:
+            item = self._inbox.take()
+            if isinstance(item, Ended):
+                return frames, item
+            if isinstance(item, Packet):
+                self.pending.put(item)
+            else:
+                frames.append(item)
+        return frames, None
+
+    def _translate(self, frames: list[Frame]) -> list[Result]:
+        results = []
+        began = time.perf_counter()
+        for _, group in itertools.groupby(frames, lambda frame: frame.image.shape):
+            same = list(group)
+            converted = time.perf_counter() - began  # a frame becomes RGB when it is asked for
+            images, timing = self._translator.timed([frame.image for frame in same])
+            timing = dataclasses.replace(timing, preprocess=timing.preprocess + converted)
+            self._stats.translated(timing)
+            results += [Result(frame, image) for frame, image in zip(same, images, strict=True)]
+            began = time.perf_counter()
+        return results
+
+    def next(self) -> _Item:
+        """What comes next; notices `stop` also while the source is silent."""
+        while True:
+            try:
+                return self.pending.get(timeout=_POLL)
+            except queue.Empty:
+                if self._stop.is_set():
+                    self._inbox.end()
+
+    def written(self) -> None:
+        """One group less on its way."""
+        self._slots.release()
+
+    def dismiss(self) -> None:
+        """End all threads. One that its source holds up is left behind: it ends with it."""
+        self._inbox.abandon()
+        self._slots.release(len(self._workers))
+        for worker in self._workers:
+            worker.join()
+        self._reader.join(_PATIENCE)
 
 
 def stream(
-    items: Iterator[Frame | Packet],
+    items: Items,
     translator: Translator,
     stats: Stats,
     stop: threading.Event,
@@ -53,63 +151,29 @@ def stream(
 ) -> Iterator[Result | Packet]:
     """Translate what comes, in order, until it ends or `stop` is set.
 
-    live: the newest frame wins; one that finds all workers busy is dropped and counted.
-    An error of any stage ends the stream and is raised here.
+    live: the newest frame wins; one that another took the place of is counted as dropped.
+    An error of any stage ends the stream and is raised here, after what came before it.
     """
-    workers = translator.workers
-    pending: queue.SimpleQueue[_Item] = queue.SimpleQueue()
-    # Frames in flight. Packets lie between them and are few and small, so they are not counted.
-    slots = threading.Semaphore(workers + (0 if live else 2))
-    abandoned = threading.Event()  # the consumer is gone
-
-    def translate(frame: Frame) -> Result:
-        image, timing = translator.timed(frame.image)
-        stats.add("preprocess", timing.preprocess)
-        stats.add("inference", timing.inference)
-        stats.add("postprocess", timing.postprocess)
-        return Result(frame, image)
-
-    def read(pool: ThreadPoolExecutor) -> None:
-        try:
-            asked = time.perf_counter()
-            for item in items:
-                if isinstance(item, Packet):
-                    pending.put(item)
-                else:
-                    stats.add("decode", time.perf_counter() - asked)
-                    if slots.acquire(blocking=not live):
-                        pending.put(pool.submit(translate, item))
-                    else:
-                        stats.dropped += 1
-                if stop.is_set() or abandoned.is_set():
-                    break
-                asked = time.perf_counter()
-            pending.put(None)
-        except BaseException as error:  # raised again in the consumer's thread
-            pending.put(error)
-
     stats.start()
-    with ThreadPoolExecutor(workers, thread_name_prefix="cgt-translate") as pool:
-        reader = threading.Thread(target=read, args=(pool,), name="cgt-decode")
-        reader.start()
-        try:
-            while (item := pending.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                if isinstance(item, Packet):
-                    yield item
-                else:
-                    yield item.result()
-                    slots.release()
-        finally:
-            abandoned.set()
-            slots.release()  # wakes a reader that waits for one
-            pool.shutdown(wait=False, cancel_futures=True)
-            reader.join()
+    crew = _Crew(items, translator, stats, stop, live)
+    crew.start()
+    try:
+        while not isinstance(item := crew.next(), Ended):
+            if isinstance(item, Packet):
+                yield item
+                continue
+            for result in item.result():
+                image = translator.calmed(result.frame.image, result.image)
+                yield Result(result.frame, image)
+            crew.written()
+        if item.error is not None:
+            raise item.error
+    finally:
+        crew.dismiss()
 
 
 def run(
-    items: Iterator[Frame | Packet],
+    items: Items,
     translator: Translator,
     sink: Sink,
     stats: Stats,
@@ -135,11 +199,10 @@ def run(
         if stats.frames == 0:
             raise
         sink.finish()  # nothing is lost that could be kept
-        if not isinstance(error, SinkError):
-            raise type(error)(
-                f"{error}; {sink.name} holds the {stats.frames} frames before"
-            ) from None
-        raise
+        if isinstance(error, SinkError):
+            raise
+        kept = f"{sink.name} holds the {stats.frames} frames before"
+        raise type(error)(f"{error}; {kept}") from None
     if stats.frames > 0:
         sink.finish()
     elif not stop.is_set():

@@ -6,8 +6,12 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .translator import Timing
 
 STAGES = ("decode", "preprocess", "inference", "postprocess", "encode", "latency")
 """latency: from a frame's arrival to its translation being written."""
@@ -20,10 +24,12 @@ class Histogram:
 
     def __init__(self) -> None:
         self.counts = np.zeros(self._BUCKETS, np.int64)
+        self.longest = 0.0
 
     def add(self, seconds: float) -> None:
         bucket = int(math.log(max(seconds / self._FLOOR, 1.0)) / math.log(self._GROWTH))
         self.counts[min(bucket, self._BUCKETS - 1)] += 1
+        self.longest = max(self.longest, seconds)
 
     def percentile(self, q: float) -> float:
         """Seconds below which q percent lie, within 1 %; 0 when nothing was added."""
@@ -43,7 +49,8 @@ class Stats:
         default_factory=lambda: {stage: Histogram() for stage in STAGES}
     )
     frames: int = 0
-    dropped: int = 0
+    dropped: int = 0  # live frames that a newer one took the place of
+    thinned: int = 0  # left out for --max-fps
     first: float = 0.0  # when the first frame was asked for
     last: float = 0.0  # when the last was written
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -54,6 +61,12 @@ class Stats:
     def add(self, stage: str, seconds: float) -> None:
         with self._lock:
             self.stages[stage].add(seconds)
+
+    def translated(self, timing: Timing) -> None:
+        """What a batch took, as so many frames of equal shares."""
+        for stage in ("preprocess", "inference", "postprocess"):
+            for _ in range(timing.count):
+                self.add(stage, getattr(timing, stage) / timing.count)
 
     def written(self, captured: float) -> None:
         """One more frame has left; `captured` is when it came."""
@@ -68,3 +81,19 @@ class Stats:
     @property
     def fps(self) -> float:
         return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts, seconds, and percentiles of each stage in milliseconds."""
+        return {
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "thinned": self.thinned,
+            "seconds": round(self.seconds, 3),
+            "frames_per_second": round(self.fps, 3),
+            "milliseconds": {name: _figures(stage) for name, stage in self.stages.items()},
+        }
+
+
+def _figures(stage: Histogram) -> dict[str, float]:
+    figures = {f"p{q}": round(stage.percentile(q) * 1e3, 3) for q in (50, 90, 95, 99)}
+    return figures | {"max": round(stage.longest * 1e3, 3), "count": int(stage.counts.sum())}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +16,10 @@ import numpy as np
 import pytest
 
 FRAMES = 20
+
+# What this machine remembers from other runs must not decide a test, nor a test what it remembers.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cgt-tests-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 def run_cgt(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -30,6 +36,40 @@ def picture(index: int, height: int, width: int) -> np.ndarray:
     top, left = (7 * index) % (height - 16), (11 * index) % (width - 16)
     image[top : top + 16, left : left + 16] = 250
     return image.astype(np.uint8)
+
+
+def inverse_graph(
+    path: Path, height: int | str = "h", width: int | str = "w", statistics: int = 0
+) -> Path:
+    """255 - image for uint8 N,H,W,3; and used = given + 1."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    image = [
+        helper.make_tensor_value_info(name, TensorProto.UINT8, ["n", height, width, 3])
+        for name in ("image", "translated")
+    ]
+    numbers = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", statistics])
+        for name in ("given", "used")
+    ][: 2 if statistics else 0]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["white", "float"], ["inverse"]),
+        helper.make_node("Cast", ["inverse"], ["translated"], to=TensorProto.UINT8),
+        helper.make_node("Add", ["given", "one"], ["used"]),
+    ][: 4 if statistics else 3]
+    graph = helper.make_graph(
+        nodes,
+        "inverse",
+        [image[0], *numbers[:1]],
+        [image[1], *numbers[1:]],
+        [helper.make_tensor("white", TensorProto.FLOAT, [], [255.0])]
+        + [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])] * bool(statistics),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +145,56 @@ def tiny_model(run_folder: Path) -> Path:
     path = run_folder / "tiny.onnx"
     done = run_cgt("export", "--ckpt", run_folder / "latest.pth", "-o", path)
     assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def stream_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of one norm, with its statistics as tensors (see cgt.runtime.artifact): each
+    channel becomes (x - mean) / deviation / 4."""
+    import onnx
+    from onnx.parser import parse_model
+
+    from cgt.runtime.artifact import KEY, Artifact
+
+    model = parse_model(
+        """<ir_version: 9, opset_import: ["" : 18]>
+        norm (float[n,3,h,w] image, float[n,7] given)
+         => (float[n,3,h,w] translated, float[n,7] used)
+        <int64[1] zero = {0}, int64[1] one = {1}, int64[1] four = {4}, int64[1] seven = {7},
+         int64[2] sides = {2, 3}, int64[4] split = {0, 3, 1, 1}, int64[1] second = {1},
+         float unit = {1.0}, float quarter = {0.25}, float least = {0.00001}>
+        {
+            w = Slice (given, zero, one, second)
+            past = Slice (given, one, seven, second)
+            mean4 = ReduceMean (image, sides)
+            from_mean = Sub (image, mean4)
+            square = Mul (from_mean, from_mean)
+            variance4 = ReduceMean (square, sides)
+            mean = Squeeze (mean4, sides)
+            variance = Squeeze (variance4, sides)
+            own = Concat <axis = 1> (mean, variance)
+            rest = Sub (unit, w)
+            of_past = Mul (w, past)
+            of_own = Mul (rest, own)
+            mixed = Add (of_past, of_own)
+            used = Concat <axis = 1> (w, mixed)
+            means = Slice (used, one, four, second)
+            variances = Slice (used, four, seven, second)
+            means4 = Reshape <allowzero = 0> (means, split)
+            variances4 = Reshape <allowzero = 0> (variances, split)
+            centred = Sub (image, means4)
+            safe = Add (variances4, least)
+            deviation = Sqrt (safe)
+            normal = Div (centred, deviation)
+            translated = Mul (normal, quarter)
+        }"""
+    )
+    entry = model.metadata_props.add()
+    entry.key = KEY
+    entry.value = Artifact(size=(32, 32), dynamic=True, norm="stream", statistics=7).to_json()
+    path = tmp_path_factory.mktemp("stream") / "stream.onnx"
+    onnx.save(model, path)
     return path
 
 

@@ -1,19 +1,38 @@
-"""Engines, one file each, imported when asked for. "auto" is the first that is installed."""
+"""Engines, one file each, imported when asked for. "auto" is the fastest that is installed."""
 
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MissingDependency, UsageError
+from ..artifact import Artifact
+from ..errors import UsageError
 from .base import Array, BatchShape, Engine, Goal, cores
 
-__all__ = ["ENGINES", "Array", "BatchShape", "Engine", "Goal", "cores", "open_engine"]
+__all__ = ["ENGINES", "Array", "BatchShape", "Engine", "Goal", "cores", "open_engine", "read_model"]
 
-# In order of preference on a CPU.
+
+@dataclass(frozen=True)
+class Kind:
+    """Where an engine lives, and the files it runs."""
+
+    module: str
+    name: str
+    suffixes: tuple[str, ...] = (".onnx",)
+
+    def load(self) -> type[Engine]:
+        """Raises MissingDependency where its library is not installed."""
+        kind: type[Engine] = getattr(importlib.import_module(self.module, __package__), self.name)
+        return kind
+
+
+# In order of preference where nothing was measured.
 ENGINES = {
-    "openvino": ("openvino", "OpenVINOEngine"),
-    "onnxruntime": ("onnxruntime", "OnnxRuntimeEngine"),
+    "openvino": Kind(".openvino", "OpenVINOEngine"),
+    "onnxruntime": Kind(".onnxruntime", "OnnxRuntimeEngine"),
+    "tensorrt": Kind(".tensorrt", "TensorRTEngine", (".engine", ".plan")),
+    "torch": Kind("cgt.trainer.engine", "TorchEngine", (".pth", ".pt")),
 }
 
 
@@ -26,21 +45,51 @@ def open_engine(
 ) -> Engine:
     """Load a model for tensors of one shape.
 
+    name: of ENGINES, with a device where it has several ("onnxruntime:cuda"), or "auto".
     precision: "fp32" to keep an engine from computing in less than the file says; by default it
     takes what is fastest. Raises UsageError for an unknown engine, MissingDependency for one that
     is not installed, ModelError for a file it cannot read, EngineError where it cannot run it.
     """
-    if name != "auto" and name not in ENGINES:
+    if name == "auto":
+        from .fastest import open_fastest
+
+        return open_fastest(path, shape, candidates(path), goal, precision)
+    name, _, device = name.partition(":")
+    check_name(name)
+    kind = ENGINES[name]
+    if path.suffix in _SUFFIXES and path.suffix not in kind.suffixes:
+        takes = " or ".join(kind.suffixes)
+        raise UsageError(f"--engine {name} takes {takes} files, not {path.name}")
+    made = kind.load()
+    if not device:
+        return made(path, shape, goal, precision)  # type: ignore[call-arg]
+    if device not in made.devices:
+        raise UsageError(f"--engine {name} has no device {device}; use {', '.join(made.devices)}")
+    return made(path, shape, goal, precision, device)  # type: ignore[call-arg]
+
+
+_SUFFIXES = {suffix for kind in ENGINES.values() for suffix in kind.suffixes}
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError for an engine that there is none of."""
+    if name not in ENGINES:
         raise UsageError(f"--engine {name} is unknown; use auto, {', '.join(ENGINES)}")
-    missing: MissingDependency | None = None
-    for candidate in ENGINES if name == "auto" else (name,):
-        module, kind = ENGINES[candidate]
-        try:
-            made = getattr(importlib.import_module(f".{module}", __package__), kind)
-        except MissingDependency as error:
-            missing = error
-            continue
-        engine: Engine = made(path, shape, goal, precision)
-        return engine
-    assert missing is not None
-    raise missing
+
+
+def candidates(path: Path) -> tuple[str, ...]:
+    """The engines for a file of that suffix; for any other suffix those for ONNX."""
+    suffix = path.suffix if path.suffix in _SUFFIXES else ".onnx"
+    return tuple(name for name, kind in ENGINES.items() if suffix in kind.suffixes)
+
+
+def read_model(path: Path) -> Artifact:
+    """What a model file of any kind says of itself.
+
+    Raises ModelError or CheckpointError for a file that is none, MissingDependency for one whose
+    library is not installed.
+    """
+    name = candidates(path)[0]
+    if name == "openvino":  # reading ONNX needs no engine
+        return Engine.artifact(path)
+    return ENGINES[name].load().artifact(path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from ..artifact import IO, Artifact
+from ..artifact import IO, Artifact, read_artifact
 from ..closing import Closing
 from ..preprocess import F32, U8
 
@@ -36,6 +37,10 @@ class BatchShape:
         """What a model takes."""
         return cls(count, 3, height, width, artifact.io, artifact.statistics)
 
+    def sized(self, height: int, width: int) -> BatchShape:
+        """The same for pictures of another size."""
+        return replace(self, height=height, width=width)
+
     @property
     def fixed(self) -> bool:
         return self.height > 0 and self.width > 0
@@ -60,6 +65,12 @@ class Engine(Closing):
     device: str  # "CPU"
     precision: str  # in which the convolutions are really computed, as the engine reports it
     workers: int
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)  # what may follow the name: `openvino:gpu`
+
+    @classmethod
+    def artifact(cls, path: Path) -> Artifact:
+        """What a model file of this engine says of itself. Raises ModelError."""
+        return read_artifact(path)
 
     @abstractmethod
     def infer(

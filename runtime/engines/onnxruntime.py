@@ -1,10 +1,13 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime: on the CPU, and on NVIDIA GPUs where `onnxruntime-gpu` is what is installed."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from ..cache import cache_folder, digest, file_digest
 from ..errors import EngineError, MissingDependency, ModelError
+from ..notes import note
 from ..preprocess import F32
 from .base import Array, BatchShape, Engine, Goal, cores, one_line
 
@@ -16,29 +19,69 @@ except ImportError:
         "(or [gpu], the one that also has CUDA)"
     ) from None
 
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
 
 class OnnxRuntimeEngine(Engine):
-    """Computes in fp32: its CPU kernels widen FP16 weights."""
+    """On a CPU it computes in fp32: its kernels there widen FP16 weights. By default CUDA where
+    this build of ONNX Runtime has it; TensorRT, which builds for minutes, when asked for.
+
+    Provider: ONNX Runtime drops a provider that does not load and goes on without it. Asked for by
+    name that is an error here, else a note.
+    """
 
     name = "onnxruntime"
+    devices = tuple(_PROVIDERS)
 
     def __init__(
-        self, path: Path, shape: BatchShape, goal: Goal, precision: str | None = None
+        self,
+        path: Path,
+        shape: BatchShape,
+        goal: Goal,
+        precision: str | None = None,
+        device: str | None = None,
     ) -> None:
+        here = ort.get_available_providers()
+        wanted = device or ("cuda" if _PROVIDERS["cuda"] in here else "cpu")
+        if _PROVIDERS[wanted] not in here:
+            raise MissingDependency(
+                f"this ONNX Runtime has no {_PROVIDERS[wanted]}; install the extra that has: "
+                "pip uninstall onnxruntime, then pip install 'cyclegan-toolkit[gpu]'"
+            )
+        on_cpu = wanted == "cpu"
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        self.workers = cores() if goal == "throughput" else 1
-        options.intra_op_num_threads = 1 if goal == "throughput" else cores()
+        together = goal == "throughput" and on_cpu
+        self.workers = cores() if together else 2 if goal == "throughput" else 1
+        options.intra_op_num_threads = 1 if together else cores()
         # Spinning between layers would take the cores from decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                path, options, providers=_providers(wanted, path, shape)
+            )
         except Exception as error:  # its classes derive from Exception alone
             raise ModelError(f"ONNX Runtime cannot read {path}: {one_line(error)}") from None
-        self.device = "CPU"
-        self.precision = "fp32"
+        self._check_provider(wanted, asked=device is not None)
+        self.precision = "fp32" if self.device == "CPU" else "as in the file"
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
+
+    def _check_provider(self, wanted: str, asked: bool) -> None:
+        """What really loaded, which need not be what was given."""
+        names = {provider: name for name, provider in _PROVIDERS.items()}
+        got = names.get(self._session.get_providers()[0], "cpu")
+        self.device = got.upper()
+        if got == wanted:
+            return
+        said = f"ONNX Runtime's {_PROVIDERS[wanted]} does not load here (libraries, driver?)"
+        if asked:
+            raise EngineError(f"{said}; see `cgt doctor`, or use --engine onnxruntime:{got}")
+        note(f"{said}: it computes on the {self.device} instead")
 
     def infer(
         self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
@@ -56,3 +99,22 @@ class OnnxRuntimeEngine(Engine):
 
     def close(self) -> None:
         pass
+
+
+def _providers(wanted: str, path: Path, shape: BatchShape) -> list[Any]:
+    """In order; the later ones take the layers that the first cannot."""
+    if wanted == "cpu":
+        return [_PROVIDERS["cpu"]]
+    cuda = (_PROVIDERS["cuda"], {"cudnn_conv_algo_search": "EXHAUSTIVE"})
+    if wanted == "cuda":
+        return [cuda, _PROVIDERS["cpu"]]
+    settings: dict[str, Any] = {}
+    name = digest(file_digest(path), ort.__version__, shape)
+    if folder := cache_folder("tensorrt", name):
+        settings = {
+            "trt_engine_cache_enable": True,
+            "trt_engine_cache_path": str(folder),
+            "trt_timing_cache_enable": True,
+            "trt_timing_cache_path": str(folder),
+        }
+    return [(_PROVIDERS["tensorrt"], settings), cuda, _PROVIDERS["cpu"]]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import openvino as ov
 
+from ..cache import cache_folder, cpu_name, digest, file_digest
 from ..errors import EngineError, ModelError
 from ..preprocess import F32
 from .base import Array, BatchShape, Engine, Goal, one_line
@@ -16,12 +17,19 @@ _CONVOLUTIONS = ("Convolution", "Deconvolution")
 
 
 class OpenVINOEngine(Engine):
-    """Computes in bf16 where the CPU does natively, unless `precision` is "fp32"."""
+    """Computes in bf16 where the CPU does natively, unless `precision` is "fp32". What was
+    compiled is kept in the cache folder."""
 
     name = "openvino"
+    devices = ("cpu", "gpu", "npu")
 
     def __init__(
-        self, path: Path, shape: BatchShape, goal: Goal, precision: str | None = None
+        self,
+        path: Path,
+        shape: BatchShape,
+        goal: Goal,
+        precision: str | None = None,
+        device: str = "cpu",
     ) -> None:
         core = ov.Core()
         try:
@@ -32,11 +40,15 @@ class OpenVINOEngine(Engine):
         config = {"PERFORMANCE_HINT": goal.upper()}
         if precision == "fp32":
             config["INFERENCE_PRECISION_HINT"] = "f32"
+        name = digest(file_digest(path), ov.__version__, cpu_name(), shape, goal, precision)
+        if folder := cache_folder("openvino", name):
+            config["CACHE_DIR"] = str(folder)
         try:
-            self._compiled = core.compile_model(model, "CPU", config)
+            self._compiled = core.compile_model(model, device.upper(), config)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot run {path}: {one_line(error)}") from None
-        self.device = "CPU"
+        self.device = device.upper()
+        self.from_cache = bool(self._compiled.get_property("LOADED_FROM_CACHE"))
         self.workers = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.precision = _convolution_precision(self._compiled)
         self._local = threading.local()

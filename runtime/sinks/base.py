@@ -40,7 +40,7 @@ class StreamFormat:
     def of(cls, source: Source, geometry: Geometry | None) -> StreamFormat:
         """The translation of a source; geometry: None where pictures differ in size."""
         return cls(
-            size=geometry.picture if geometry else None,
+            size=geometry.output if geometry else None,
             rate=source.rate,
             time_base=source.time_base,
             aspect=geometry.aspect if geometry else Fraction(1),

@@ -37,9 +37,9 @@ def test_order_is_kept_when_workers_finish_out_of_order(
 ) -> None:
     real = translator.timed
 
-    def uneven(image: np.ndarray) -> object:
-        time.sleep(float(image[0, 0, 2]) % 3 / 200)
-        return real(image)
+    def uneven(images: list[np.ndarray]) -> object:
+        time.sleep(float(images[0][0, 0, 2]) % 3 / 200)
+        return real(images)
 
     monkeypatch.setattr(translator, "timed", uneven)
     monkeypatch.setattr(translator, "workers", 4)
@@ -70,9 +70,9 @@ def test_a_live_source_drops_what_comes_too_fast(
     """A simulated camera of 200 frames/s before an engine of 50."""
     real = translator.timed
 
-    def slow(image: np.ndarray) -> object:
+    def slow(images: list[np.ndarray]) -> object:
         time.sleep(0.02)
-        return real(image)
+        return real(images)
 
     def camera() -> Iterator[Frame | Packet]:
         for item in frames(100):
@@ -89,6 +89,71 @@ def test_a_live_source_drops_what_comes_too_fast(
     numbers = [int(item.frame.name) for item in results]
     assert numbers == sorted(numbers)
     assert numbers[-1] > 75
+
+
+def test_a_live_stream_is_never_more_than_one_frame_behind(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a clock: while the engine works on one frame, nine others come; the last is next."""
+    real, begun, go = translator.timed, threading.Event(), threading.Event()
+
+    def held(images: list[np.ndarray]) -> object:
+        begun.set()
+        assert go.wait(30)
+        return real(images)
+
+    def camera() -> Iterator[Frame | Packet]:
+        for index, item in enumerate(frames(10)):
+            yield item
+            if index == 0:
+                assert begun.wait(30)
+        go.set()
+
+    monkeypatch.setattr(translator, "timed", held)
+    monkeypatch.setattr(translator, "workers", 1)
+    stats = Stats()
+    results = list(stream(camera(), translator, stats, threading.Event(), live=True))
+    assert [item.frame.name for item in results] == ["0", "9"]
+    assert stats.dropped == 8
+
+
+def test_a_silent_source_does_not_hold_up_the_stop(translator: Translator) -> None:
+    stop, silence = threading.Event(), threading.Event()
+
+    def camera() -> Iterator[Frame | Packet]:
+        yield from frames(3)
+        silence.wait(60)
+
+    results = stream(camera(), translator, Stats(), stop, live=True)
+    next(results)
+    stop.set()
+    began = time.monotonic()
+    assert len(list(results)) <= 2
+    assert time.monotonic() - began < 30
+    silence.set()
+    assert_no_threads_left()
+
+
+def test_batches_are_the_same_pictures_in_order(tiny_model: Path) -> None:
+    expected = []
+    with Translator(tiny_model, frame=(32, 32), engine="onnxruntime") as one:
+        expected = [one(item.image) for item in frames(10)]
+    with Translator(tiny_model, frame=(32, 32), engine="onnxruntime", batch=4) as four:
+        got = list(stream(frames(10), four, Stats(), threading.Event()))
+    assert [item.frame.name for item in got] == [str(index) for index in range(10)]
+    for item, image in zip(got, expected, strict=True):
+        assert np.abs(item.image.astype(int) - image).max() <= 1
+
+
+def test_a_source_that_changes_its_size_is_written_as_it_began(translator: Translator) -> None:
+    def changing() -> Iterator[Frame | Packet]:
+        yield from frames(5)
+        for index in range(5, 10):
+            yield Frame(picture(index, 48, 64), Fraction(index, 25), name=str(index))
+
+    results = list(stream(changing(), translator, Stats(), threading.Event()))
+    assert [item.frame.name for item in results] == [str(index) for index in range(10)]
+    assert {item.image.shape for item in results} == {(32, 32, 3)}
 
 
 def test_an_error_of_the_source_arrives_after_its_frames(translator: Translator) -> None:
@@ -115,6 +180,58 @@ def test_an_error_of_the_engine_ends_the_run(
         list(run(frames(50), translator, sink, Stats(), threading.Event()))
     assert not list(tmp_path.iterdir())
     assert_no_threads_left()
+
+
+@pytest.mark.parametrize("error", [EngineError("out of memory"), SourceError("the cable is out")])
+def test_what_came_before_an_error_is_kept(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    real, count = translator.timed, 0
+
+    def fails_late(images: list[np.ndarray]) -> object:
+        nonlocal count
+        count += 1
+        if count > 8 and isinstance(error, EngineError):
+            raise error
+        return real(images)
+
+    def source() -> Iterator[Frame | Packet]:
+        yield from frames(8)
+        if isinstance(error, SourceError):
+            raise error
+        yield from frames(100)
+
+    monkeypatch.setattr(translator, "workers", 1)
+    monkeypatch.setattr(translator, "timed", fails_late)
+    out = tmp_path / "o.mp4"
+    with (
+        pytest.raises(type(error), match=f"{error}; .*o.mp4 holds the 8 frames before"),
+        open_sink(str(out), StreamFormat((32, 32), Fraction(25), Fraction(1, 25))) as sink,
+    ):
+        list(run(source(), translator, sink, Stats(), threading.Event()))
+    with open_source(str(out)) as made:
+        assert sum(1 for _ in made) == 8
+    assert_no_threads_left()
+
+
+def test_a_network_that_stops_giving_numbers(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = translator.engine.infer, 0
+
+    def overflows(batch: np.ndarray, out: np.ndarray) -> None:
+        nonlocal count
+        count += 1
+        real(batch, out)
+        if count == 3:
+            out[0, 1, 7, 9] = np.nan
+
+    monkeypatch.setattr(translator.engine, "infer", overflows)
+    monkeypatch.setattr(translator, "workers", 1)
+    seen = []
+    with pytest.raises(EngineError, match="no numbers"):
+        seen.extend(stream(frames(9), translator, Stats(), threading.Event()))
+    assert len(seen) == 2
 
 
 def test_an_error_of_the_sink_ends_the_run(translator: Translator) -> None:
@@ -171,13 +288,6 @@ def test_a_camera_that_is_a_file(
     assert [item.time for item in got] == sorted(item.time for item in got)
     expected = picture(1, 90, 160).astype(int)  # the first was looked at to learn the size
     assert np.abs(got[0].image - expected).mean() < 6
-
-
-def test_limits() -> None:
-    assert len(list(limited(frames(9), frames=4))) == 4
-    assert len(list(limited(frames(9), frames=0))) == 0
-    assert len(list(limited(frames(9), duration=0.12))) == 3
-    assert len(list(limited(frames(9)))) == 9
 
 
 def test_percentiles_are_within_a_percent() -> None:

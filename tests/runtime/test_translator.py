@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from cgt.runtime import Translator, pack, unpack
+from cgt.runtime import Translator, pack, resize, unpack
 from cgt.runtime.errors import ModelError, UsageError
-from conftest import picture
+from conftest import inverse_graph, picture
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
@@ -94,3 +94,45 @@ def test_a_network_that_gives_no_numbers_is_refused(tiny_model: Path, tmp_path: 
     onnx.save(model, path)
     with pytest.raises(ModelError, match="no numbers"):
         Translator(path, engine="onnxruntime")
+
+
+@pytest.mark.parametrize("size", [(32, 48), (30, 45)])
+def test_a_network_of_bytes(tmp_path: Path, size: tuple[int, int]) -> None:
+    """uint8 tensors: resized, padded by reflection, never packed."""
+    path = inverse_graph(tmp_path / "m.onnx")
+    image = picture(0, 64, 96)
+    with Translator(path, size=size) as translator:
+        np.testing.assert_array_equal(translator(image), 255 - resize(image, size))
+        tensors = translator._tensors((64, 96))
+    padded = np.pad(resize(image, size), ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), "reflect")
+    np.testing.assert_array_equal(tensors.batch[0], padded)
+
+
+def test_what_was_given_back_stays_as_it_is(tmp_path: Path) -> None:
+    """Arrays inside are used again; those handed out are not."""
+    path = inverse_graph(tmp_path / "m.onnx")
+    with Translator(path, size="source", frame=(32, 32)) as translator:
+        first = translator(picture(0, 32, 32))
+        kept = first.copy()
+        translator(picture(5, 32, 32))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_the_output_may_have_another_size(tiny_model: Path) -> None:
+    image = picture(0, 48, 96)
+    with Translator(tiny_model, output="source", frame=(48, 96)) as translator:
+        assert translator(image).shape == (48, 96, 3)
+        assert translator.geometry.picture == (32, 64)
+        assert translator.geometry.aspect == 1
+    with Translator(tiny_model, output=(60, 60), frame=(48, 96)) as translator:
+        assert translator(image).shape == (60, 60, 3)
+        assert translator.geometry.aspect == 2  # a pixel is twice as wide as high
+
+
+def test_batches_are_checked(tiny_model: Path) -> None:
+    with Translator(tiny_model, frame=(32, 32), batch=2) as translator:
+        image = picture(0, 32, 32)
+        assert len(translator.timed([image, image])[0]) == 2
+        for bad in ([], [image] * 3, [image, picture(0, 32, 48)]):
+            with pytest.raises(UsageError):
+                translator.timed(bad)

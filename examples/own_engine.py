@@ -1,0 +1,38 @@
+"""A network of your own behind the pipeline: an engine is one method.
+
+own_engine.py IN OUT.mp4: inverts a video, with decoding and encoding beside it."""
+
+import sys
+import threading
+
+import numpy as np
+
+from cgt.runtime.engines import Engine
+from cgt.runtime.pipeline import run
+from cgt.runtime.sinks import StreamFormat, open_sink
+from cgt.runtime.sources import open_source
+from cgt.runtime.stats import Stats
+from cgt.runtime.translator import Translator
+
+
+class Inverse(Engine):
+    """float32 N,3,H,W RGB in [-1, 1] in and out."""
+
+    name, device, precision, workers = "inverse", "CPU", "fp32", 2
+
+    def infer(self, batch, out, given=None, used=None):
+        np.negative(batch, out=out)
+
+    def close(self):
+        pass
+
+
+with (
+    open_source(sys.argv[1]) as source,
+    Translator(engine=Inverse(), frame=source.size, aspect=source.aspect) as translator,
+    open_sink(sys.argv[2], StreamFormat.of(source, translator.geometry)) as sink,
+):
+    stats = Stats()
+    for _ in run(source, translator, sink, stats, threading.Event()):
+        pass
+print(f"{stats.frames} frames")

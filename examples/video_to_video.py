@@ -1,0 +1,21 @@
+"""What `cgt translate IN -o OUT` does, in Python: video_to_video.py IN OUT.mp4 [MODEL.onnx]"""
+
+import sys
+import threading
+
+from cgt.runtime.pipeline import run
+from cgt.runtime.sinks import StreamFormat, open_sink
+from cgt.runtime.sources import open_source
+from cgt.runtime.stats import Stats
+from cgt.runtime.translator import Translator
+
+source_uri, sink_uri, *model = sys.argv[1:]
+stats, stop = Stats(), threading.Event()  # stop.set() from anywhere ends it properly
+with (
+    open_source(source_uri) as source,
+    Translator(*model, frame=source.size, aspect=source.aspect, goal="throughput") as translator,
+    open_sink(sink_uri, StreamFormat.of(source, translator.geometry)) as sink,
+):
+    for result in run(source, translator, sink, stats, stop):
+        del result  # result.frame.image was translated to result.image, and is written
+print(f"{stats.frames} frames, {stats.fps:.1f} a second on {translator.engine.name}")

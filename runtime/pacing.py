@@ -1,0 +1,61 @@
+"""Which frames of a source come, and when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+from .sources import Frame, Packet, Source
+from .stats import Stats
+
+Items = Iterable[Frame | Packet]
+
+
+def limited(
+    source: Source | Items, frames: int | None = None, duration: float | None = None
+) -> Iterator[Frame | Packet]:
+    """The first `frames` frames, or `duration` seconds, of a source, whichever ends first."""
+    start: Fraction | None = None
+    count = 0
+    if frames == 0:
+        return
+    for item in source:
+        if isinstance(item, Frame):
+            start = item.time if start is None else start
+            if duration is not None and item.time - start >= duration:
+                return
+            count += 1
+        yield item
+        if frames is not None and count >= frames:
+            return
+
+
+def thinned(items: Items, rate: float, stats: Stats) -> Iterator[Frame | Packet]:
+    """At most `rate` frames for each second of the stream's own clock, evenly; the others are
+    counted in `stats.thinned`."""
+    period = Fraction(1) / Fraction(rate).limit_denominator(1000)
+    due: Fraction | None = None
+    for item in items:
+        if isinstance(item, Frame):
+            if due is not None and item.time < due:
+                stats.thinned += 1
+                continue
+            # On the grid, so that 30 to 20 frames/s takes two of three, not every other.
+            due = item.time + period if due is None or item.time >= due + period else due + period
+        yield item
+
+
+def in_real_time(items: Items, stop: threading.Event) -> Iterator[Frame | Packet]:
+    """Frames when their time has come, as a camera would give them."""
+    began: float | None = None
+    start = Fraction(0)
+    for item in items:
+        if isinstance(item, Frame):
+            now = time.perf_counter()
+            if began is None:
+                began, start = now, item.time
+            stop.wait(max(0.0, began + float(item.time - start) - now))
+            item.captured = time.perf_counter()
+        yield item

@@ -1,0 +1,70 @@
+"""Every example runs as its first line says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from cgt.runtime.images import read_image
+from cgt.runtime.sources import open_source
+from conftest import FRAMES
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run_example(name: str, *args: object) -> str:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def count_frames(path: Path) -> int:
+    with open_source(str(path)) as source:
+        return sum(1 for item in source if hasattr(item, "image"))
+
+
+def test_all_are_run_and_short() -> None:
+    tested = {line for line in Path(__file__).read_text().split('"') if line.endswith(".py")}
+    for path in EXAMPLES.glob("*.py"):
+        assert path.name in tested
+        assert 10 <= len(path.read_text().splitlines()) <= 40
+
+
+def test_one_image(images: Path, tmp_path: Path, tiny_model: Path) -> None:
+    run_example("one_image.py", images / "a.png", tmp_path / "o.png", tiny_model)
+    before, after = read_image(images / "a.png"), read_image(tmp_path / "o.png")
+    assert after.shape == before.shape
+    assert (after != before).any()
+
+
+def test_count_colors(clip: Path, tiny_model: Path) -> None:
+    said = run_example("count_colors.py", clip, tiny_model)
+    assert len(said.splitlines()) == FRAMES
+
+
+def test_live(clip: Path) -> None:
+    said = run_example("live.py", clip, 1)
+    assert "frames of 456x256" in said
+    assert "p99" in said
+
+
+def test_video_to_video(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+    said = run_example("video_to_video.py", clip, tmp_path / "o.mp4", tiny_model)
+    assert said.startswith(f"{FRAMES} frames")
+    assert count_frames(tmp_path / "o.mp4") == FRAMES
+
+
+def test_own_engine(clip: Path, tmp_path: Path) -> None:
+    run_example("own_engine.py", clip, tmp_path / "o.mp4")
+    pictures = []
+    for path in (clip, tmp_path / "o.mp4"):
+        with open_source(str(path), audio=False) as source:
+            pictures.append(next(iter(source)).image.astype(float))
+    from cgt.runtime.preprocess import resize
+
+    before = resize(pictures[0].astype(np.uint8), pictures[1].shape[:2])
+    assert np.abs(255 - before.astype(float) - pictures[1]).mean() < 8

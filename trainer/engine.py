@@ -1,0 +1,69 @@
+"""The reference engine: a checkpoint's generator in PyTorch, `--engine torch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cgt.runtime.artifact import Artifact
+from cgt.runtime.engines.base import Array, BatchShape, Engine, Goal, cores, one_line
+from cgt.runtime.errors import EngineError
+from cgt.runtime.preprocess import F32
+
+from .checkpoint import load_checkpoint
+
+
+class TorchEngine(Engine):
+    """The generator from A to B, in fp32. What every export is compared with; not the fast way.
+
+    On CUDA where PyTorch finds it, unless `device` says otherwise.
+    """
+
+    name = "torch"
+    devices = ("cpu", "cuda")
+
+    def __init__(
+        self,
+        path: Path,
+        shape: BatchShape,
+        goal: Goal,
+        precision: str | None = None,
+        device: str | None = None,
+    ) -> None:
+        wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise EngineError("PyTorch finds no CUDA here; use --engine torch:cpu")
+        self._device = torch.device(wanted)
+        self._network = load_checkpoint(path).generator("AtoB").to(self._device)
+        self.device = wanted.upper()
+        self.precision = "fp32"
+        self.workers = 1
+        torch.set_num_threads(cores())
+
+    @classmethod
+    def artifact(cls, path: Path) -> Artifact:
+        source = load_checkpoint(path)
+        side = source.config.serving_size
+        return Artifact(
+            domains=source.domains,
+            size=(side, side),
+            dynamic=True,
+            multiple=4,
+            norm=source.config.norm,
+            architecture=source.config.architecture(),
+        )
+
+    def infer(
+        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+    ) -> None:
+        try:
+            with torch.inference_mode():
+                made = self._network(torch.from_numpy(batch).to(self._device))
+            np.copyto(out, made.cpu().numpy())
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"PyTorch failed: {one_line(error)}") from None
+
+    def close(self) -> None:
+        pass
