@@ -16,7 +16,6 @@ Nothing else is random after the start: data order and augmentation follow from 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,11 @@ from typing import Any
 import torch
 
 from cgt.runtime.artifact import Direction
-from cgt.runtime.errors import CheckpointError
+from cgt.runtime.errors import CgtError, CheckpointError
 from cgt.runtime.files import whole_file
 
 from .config import TrainConfig
+from .foreign.reading import read_payload
 from .networks import Generator, build_generator
 
 FORMAT, VERSION = "cgt-checkpoint", 1
@@ -85,26 +85,33 @@ def save_checkpoint(
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Raises CheckpointError when the file is missing, damaged, or not one of `cgt train`'s."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; give the latest.pth of a run of `cgt train`")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle protocol of files that then fail
-            payload = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged file can fail anywhere in the unpickler
+    payload = read_payload(path)
+    if not is_own(payload):
         raise CheckpointError(
-            f"{path} does not load as a PyTorch checkpoint; it is damaged or of another kind"
-        ) from None
-    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} was not written by `cgt train`; importing other trainers' checkpoints "
-            "is not supported yet"
+            f"{path} was not written by `cgt train`; `cgt train --init-from` begins with the "
+            "weights of other trainers"
         )
-    if payload["version"] > VERSION:
-        raise CheckpointError(f"{path} was written by a newer version of cgt; upgrade to read it")
-    a, b = payload["domains"]
-    state = {
-        name: payload[name] for name in ("networks", "optimizers", "averages", "pools", "unlogged")
-    }
-    config = TrainConfig.from_json(payload["config"])
-    return Checkpoint(path, config, (a, b), payload["step"], state)
+    return from_payload(path, payload)
+
+
+def is_own(payload: Any) -> bool:
+    """Whether `cgt train` wrote what a file holds."""
+    return isinstance(payload, dict) and payload.get("format") == FORMAT
+
+
+def from_payload(path: Path, payload: dict[str, Any]) -> Checkpoint:
+    """Raises CheckpointError for a newer version's, and for one with parts missing."""
+    try:
+        if payload["version"] > VERSION:
+            raise CheckpointError(
+                f"{path} was written by a newer version of cgt; upgrade to read it"
+            )
+        a, b = payload["domains"]
+        names = ("networks", "optimizers", "averages", "pools", "unlogged")
+        state = {name: payload[name] for name in names}
+        config = TrainConfig.from_json(payload["config"])
+        return Checkpoint(path, config, (a, b), payload["step"], state)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, CgtError):
+            raise
+        raise CheckpointError(f"{path} is damaged: {error} is missing or wrong in it") from None

@@ -13,7 +13,10 @@ from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import UsageError
 from cgt.runtime.preprocess import Filter
 
-from .checkpoint import Checkpoint, load_checkpoint
+from .checkpoint import Checkpoint, file_sha256, from_payload, is_own
+from .foreign.importing import Imported, import_generator
+from .foreign.names import domains_of
+from .foreign.reading import read_payload
 
 _NETWORKS: dict[str, Direction] = {"G_A": "AtoB", "G_B": "BtoA"}
 
@@ -36,6 +39,8 @@ class TrainedGenerator:
     sha256: str  # of the file
     evidence: tuple[str, ...]  # what was inferred, and from what
     filter: Filter  # with which the training resized
+    ambiguous: tuple[str, ...] = ()  # what the file leaves open, and which reading was taken
+    doubts: tuple[str, ...] = ()  # why its output on a test picture is no translation
 
     @property
     def source(self) -> str:
@@ -60,7 +65,10 @@ def open_generator(
     Raises CheckpointError when the file is missing, damaged or holds no generator, UsageError
     when the direction or the network is not in it.
     """
-    return _own(load_checkpoint(path), direction, network)
+    payload = read_payload(path)
+    if is_own(payload):
+        return _own(from_payload(path, payload), direction, network)
+    return _foreign(import_generator(path, payload, direction, network), direction)
 
 
 def _own(
@@ -92,4 +100,36 @@ def _own(
         sha256=checkpoint.sha256(),
         evidence=("cgt train recorded its settings in the file",),
         filter="bilinear",
+    )
+
+
+def _foreign(found: Imported, direction: Direction | None) -> TrainedGenerator:
+    """From another trainer's file, which has recorded little."""
+    config, options = found.network.config, found.options
+    evidence = list(found.evidence)
+    direction = direction or found.direction or "AtoB"
+    if found.direction is None:
+        evidence.append(f"no name tells the direction; taken as {direction}")
+    # A deep U-Net is made for the size that it brings down to a point.
+    usual = config.multiple if config.levels >= 7 else 256
+    side = -(-(options.number("crop_size") or usual) // config.multiple) * config.multiple
+    root = options.get("dataroot")
+    tests = Path(root) / ("testA" if direction == "AtoB" else "testB") if root else None
+    return TrainedGenerator(
+        network=found.network,
+        path=found.path,
+        domains=domains_of(found.path, Path(root or "").name, options.get("name")),
+        direction=direction,
+        size=(side, side),
+        multiple=config.multiple,
+        norm=config.norm,
+        in_channels=config.in_channels,
+        out_channels=config.out_channels,
+        architecture=config.to_json(),
+        test_images=tests,
+        sha256=file_sha256(found.path),
+        evidence=tuple(evidence),
+        filter="bicubic",  # what nearly all of them resize with
+        ambiguous=found.ambiguous,
+        doubts=found.doubts,
     )

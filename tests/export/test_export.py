@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cgt.export import export
-from cgt.export.frames import dead_leaves, sample_frames
+from cgt.export.frames import sample_frames
 from cgt.export.graph import HalfPrecision, trace
 from cgt.export.parity import compare, psnr
 from cgt.export.precision import layer_precisions, verify_precision
@@ -17,6 +17,7 @@ from cgt.runtime.artifact import read_artifact
 from cgt.runtime.errors import CheckpointError, QualityError, SinkError, UsageError
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.leaves import dead_leaves
 from cgt.trainer.networks import ResnetGenerator, init_weights
 from conftest import run_cgt
 

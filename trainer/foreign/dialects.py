@@ -1,0 +1,69 @@
+"""What keys and shapes cannot say: the habits of public code, known by its names.
+
+Each was read in the project's source. Numbered layers need no entry: pytorch-CycleGAN-and-pix2pix,
+CUT, gan-compression, PyTorch-GAN (eriklindernoren), PyTorch-CycleGAN (aitorzip) and their
+descendants leave the places of padding, dropout and resizing in their numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .recognised import Notes
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a project writes a generator."""
+
+    name: str = ""
+    signature: tuple[str, ...] = ()  # patterns, each of which some key matches
+    padding: str = "reflect"
+    down_padding: str = "zero"
+    up_padding: str = "zero"
+    bare_first: bool = False
+    output: str = "tanh"
+    unbiased_norm: str = ""  # the norm where neither biases nor norm weights tell
+
+    @property
+    def because(self) -> str:
+        return f"as {self.name} does" if self.name else "as the paper does"
+
+    def settle_norm(self, norm: str, bias: bool, notes: Notes) -> str:
+        """The norm, where the project is known to have one that leaves no trace."""
+        if norm == "none" and self.unbiased_norm:
+            notes.evidence.append(f"{self.unbiased_norm} norm, {self.because}")
+            return self.unbiased_norm
+        return norm
+
+
+KNOWN = (
+    Dialect(
+        "LynnHo's port",
+        (r"^ls\.1\.0\.weight", r"^ls\.4\.ls\.1\.0\.weight"),
+        unbiased_norm="instance",
+    ),
+    Dialect(
+        "aladdinpersson's Machine-Learning-Collection",
+        (r"^initial\.0\.", r"^down_blocks\.0\.conv\.0\.", r"^res_blocks\.0\.block\.0\.conv\.0\."),
+        down_padding="reflect",
+    ),
+    Dialect(
+        "the GANs specialization (Coursera)",
+        (r"^upfeature\.conv\.", r"^contract1\.conv1\.", r"^res0\.conv1\.", r"^downfeature\."),
+        down_padding="reflect",
+        bare_first=True,
+    ),
+)
+USUAL = Dialect()
+
+
+def find_dialect(keys: Iterable[str]) -> Dialect:
+    """The project that writes such keys; USUAL where none is known."""
+    keys = list(keys)
+    for dialect in KNOWN:
+        if all(any(re.match(pattern, key) for key in keys) for pattern in dialect.signature):
+            return dialect
+    return USUAL

@@ -1,0 +1,197 @@
+"""A file of another trainer -> the generator that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cgt.runtime.artifact import Direction
+from cgt.runtime.errors import CheckpointError, UsageError
+
+from ..networks import Generator
+from . import discriminator, resnet, unet
+from .dialects import find_dialect
+from .layers import read_layers
+from .mapping import build
+from .names import direction_of, generator_beside, other_way
+from .nearest import nearest
+from .networks import Network, find_networks, split
+from .options import Options
+from .proof import doubts
+from .reading import read_payload
+from .recognised import Disagreement, Recognised
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A state dict in a file and what it is: a generator, a discriminator, or neither, and why."""
+
+    network: Network
+    generator: Recognised | None = None
+    discriminator: str | None = None
+    strangers: tuple[str, ...] = ()  # keys that are no part of a generator's layers
+    reason: str = ""  # why it is neither
+
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A generator of another trainer. direction: None where no name tells it."""
+
+    network: Generator
+    path: Path
+    name: str  # in the file; "" where the file is one network
+    direction: Direction | None
+    options: Options
+    evidence: tuple[str, ...]
+    ambiguous: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+def identify(payload: Any, options: Options) -> list[Identified]:
+    """All networks in what a file holds."""
+    found: list[Identified] = []
+    for network in find_networks(payload):
+        found += _identify(network, options, depth=0)
+    return found
+
+
+def _identify(network: Network, options: Options, depth: int) -> list[Identified]:
+    layers = read_layers(network.tensors)
+    reasons = []
+    dialect = find_dialect(network.tensors)
+    try:
+        recognised = resnet.recognise(layers, options, dialect)
+        return [Identified(network, recognised, strangers=tuple(layers.strangers))]
+    except Disagreement as no:
+        reasons.append(f"as a ResNet: {no}")
+    try:
+        recognised = unet.recognise(layers, options)
+        return [Identified(network, recognised, strangers=tuple(layers.strangers))]
+    except Disagreement as no:
+        reasons.append(f"as a U-Net: {no}")
+    if judge := discriminator.describe(layers):
+        return [Identified(network, discriminator=judge)]
+    if depth < 3:
+        parts = [one for part in split(network) for one in _identify(part, options, depth + 1)]
+        if any(part.generator or part.discriminator for part in parts):
+            return parts
+    return [Identified(network, reason=f"{nearest(layers)} ({'; '.join(reasons)})")]
+
+
+def import_generator(
+    path: Path, payload: Any, direction: Direction | None, network: str | None
+) -> Imported:
+    """The generator of `direction` in a file, or in the one beside it that leads back.
+
+    Raises CheckpointError when there is none, UsageError when the request does not fit the file.
+    """
+    options = Options.beside(path)
+    found = identify(payload, options)
+    chosen = _choose(path, found, direction, network)
+    known = direction_of(chosen.name) or direction_of(path.stem) or _said_direction(options)
+    if direction and known and direction != known:
+        return _from_beside(path, direction, known)
+    assert chosen.generator is not None
+    try:
+        built, changes = build(chosen.network, chosen.generator, list(chosen.strangers))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    recognised = chosen.generator
+    dialect = find_dialect(chosen.network.tensors)
+    evidence = (
+        *chosen.network.notes,
+        *([f"named as in {dialect.name}"] if dialect.name else []),
+        *recognised.evidence,
+        *changes,
+    )
+    config = recognised.config
+    return Imported(
+        built,
+        path,
+        chosen.name,
+        known,
+        options,
+        evidence,
+        recognised.ambiguous,
+        tuple(doubts(built, config.in_channels, config.multiple)),
+    )
+
+
+def _choose(
+    path: Path, found: list[Identified], direction: Direction | None, name: str | None
+) -> Identified:
+    """The generator that was asked for."""
+    generators = [one for one in found if one.generator]
+    if name is not None:
+        return _by_name(path, found, name)
+    if not generators:
+        raise CheckpointError(f"{path} {_no_generator(path, found)}")
+    if len(generators) == 1:
+        return generators[0]
+    wanted = [one for one in generators if direction_of(one.name) == (direction or "AtoB")]
+    if len(wanted) == 1:
+        return wanted[0]
+    names = ", ".join(one.name for one in generators)
+    raise UsageError(f"{path} holds several generators; pick one with --network: {names}")
+
+
+def _by_name(path: Path, found: list[Identified], name: str) -> Identified:
+    matching = [one for one in found if name in (one.name, one.name.rpartition("/")[2])]
+    if len(matching) != 1:
+        names = ", ".join(one.name or "(a single one without a name)" for one in found)
+        raise UsageError(f"{path} has no network {name!r}; it holds {names or 'none'}")
+    (one,) = matching
+    if one.discriminator:
+        raise UsageError(f"{path}: {name} is a {one.discriminator}; a generator is needed")
+    if not one.generator:
+        raise CheckpointError(f"{path}: {name} is not a generator that is known: {one.reason}")
+    return one
+
+
+def _no_generator(path: Path, found: list[Identified]) -> str:
+    """The end of a sentence that begins with the file's name."""
+    judges = [one for one in found if one.discriminator]
+    if judges:
+        beside = generator_beside(path)
+        where = f"; {beside.name} beside it is one" if beside else ""
+        named = f"{judges[0].name}: " if judges[0].name else ""
+        return f"holds a {named}{judges[0].discriminator}, but a generator is needed{where}"
+    if found:
+        one = max(found, key=lambda each: len(each.network.tensors))
+        named = f" (of {one.name})" if one.name else ""
+        judged = " and is named as a discriminator" if discriminator.named_so(path.stem) else ""
+        return f"holds no generator that is known{named}{judged}: {one.reason}"
+    return "holds no image network: nothing in it has convolutions"
+
+
+def _said_direction(options: Options) -> Direction | None:
+    """pix2pix and CUT have one generator, of the direction that their options say."""
+    said = options.get("direction")
+    if options.get("model") == "cycle_gan" or said not in ("AtoB", "BtoA"):
+        return None
+    return "AtoB" if said == "AtoB" else "BtoA"
+
+
+def _from_beside(path: Path, wanted: Direction, known: Direction) -> Imported:
+    name = other_way(path.name)
+    beside = path.with_name(name) if name else None
+    if beside is None or not beside.is_file():
+        missing = f"; {name}, which would lead back, is not beside it" if name else ""
+        raise UsageError(f"{path} translates {known}, not {wanted}{missing}")
+    other = import_generator(beside, read_payload(beside), None, None)
+    note = f"taken from {beside.name}, which leads back from what {path.name} leads to"
+    return Imported(
+        other.network,
+        other.path,
+        other.name,
+        wanted,
+        other.options,
+        (note, *other.evidence),
+        other.ambiguous,
+        other.doubts,
+    )

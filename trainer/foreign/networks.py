@@ -1,0 +1,88 @@
+"""The state dicts in a file, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+
+# Put around a network by DataParallel, torch.compile, averaging, Lightning.
+_WRAPPERS = re.compile(r"^(module|_orig_mod|_fsdp_wrapped_module|ema_model|averaged_model)\.")
+_DEPTH = 6
+_ENOUGH = 3  # convolutions that make a network
+
+
+@dataclass(frozen=True)
+class Network:
+    """One state dict. name: where it was, such as "G_AB" or "state_dict/netG_A"; "" for a file
+    that is one. tensors: in the file's order, without what wrappers prefix. notes: what was
+    unwrapped."""
+
+    name: str
+    tensors: Tensors
+    notes: tuple[str, ...] = ()
+
+
+def find_networks(payload: Any) -> list[Network]:
+    """Every state dict in what a file holds, nested in dicts and lists at any key. Names are
+    still to be split: see `split`."""
+    return list(_walk(payload, "", 0))
+
+
+def _walk(value: Any, name: str, depth: int) -> Iterator[Network]:
+    if isinstance(value, list | tuple):
+        value = {str(index): item for index, item in enumerate(value)}
+    if not isinstance(value, Mapping) or depth > _DEPTH or "param_groups" in value:
+        return
+    tensors = {
+        str(key): item for key, item in value.items() if isinstance(item, Tensor) and str(key)
+    }
+    if convolutions(tensors) >= _ENOUGH:
+        notes = (f"found under {name!r} in the file",) if name else ()
+        yield unwrapped(Network(name, tensors, notes))
+    for key, item in value.items():
+        if not isinstance(item, Tensor):
+            yield from _walk(item, f"{name}/{key}" if name else str(key), depth + 1)
+
+
+def convolutions(tensors: Tensors) -> int:
+    """How many weights are four-dimensional, the fixed blur filters left out."""
+    return sum(1 for key, t in tensors.items() if t.dim() == 4 and not key.endswith("filt"))
+
+
+def unwrapped(network: Network) -> Network:
+    """Without the prefixes of wrappers, where all tensors have them."""
+    tensors, notes = network.tensors, list(network.notes)
+    counters = {"n_averaged"}
+    while True:
+        named = [key for key in tensors if key not in counters]
+        found = _WRAPPERS.match(named[0]) if named else None
+        if not found or not all(key.startswith(found[0]) for key in named):
+            return Network(network.name, tensors, tuple(notes))
+        notes.append(f"prefix {found[0]!r} removed")
+        tensors = {key.removeprefix(found[0]): tensors[key] for key in named}
+
+
+def split(network: Network) -> list[Network]:
+    """One network per first component of the keys: "netG_A.model.1.weight" is in "netG_A"."""
+    groups: dict[str, Tensors] = {}
+    for key, tensor in network.tensors.items():
+        first, _, rest = key.partition(".")
+        if rest:
+            groups.setdefault(first, {})[rest] = tensor
+    return [
+        unwrapped(
+            Network(
+                f"{network.name}/{first}" if network.name else first,
+                tensors,
+                (*network.notes, f"prefix '{first}.' names the network"),
+            )
+        )
+        for first, tensors in groups.items()
+        if convolutions(tensors) >= _ENOUGH
+    ]

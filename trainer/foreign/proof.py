@@ -1,0 +1,64 @@
+"""Does it translate? A generator's answer to a picture that looks real."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cgt.runtime.preprocess import pack
+
+from ..leaves import dead_leaves
+
+SIDE = 128
+
+
+def doubts(network: nn.Module, channels: int, multiple: int) -> list[str]:
+    """Reasons to believe that the network was put together wrongly, or learnt nothing; none for
+    a translation: neither constant nor saturated, and its structure is that of its input.
+
+    One pass over a synthetic picture of SIDE or `multiple` squared.
+    """
+    side = -(-SIDE // multiple) * multiple
+    picture = torch.from_numpy(pack(dead_leaves((side, side), np.random.default_rng(0))))[None]
+    x = _channels(picture, channels)
+    with torch.no_grad():
+        y = network(x)
+    if y.shape[2:] != x.shape[2:]:
+        return [f"a picture of {tuple(x.shape[2:])} comes back as {tuple(y.shape[2:])}"]
+    found = []
+    if not bool(torch.isfinite(y).all()):
+        return ["its output is not finite"]
+    if float(y.abs().max()) > 1.5:
+        found.append(f"its output leaves [-1, 1] (up to {float(y.abs().max()):.1f})")
+    if float(y.std(dim=(2, 3)).max()) < 0.02:
+        found.append("its output is constant")
+    saturated = float((y.abs() > 0.999).float().mean())
+    if saturated > 0.5:
+        found.append(f"{saturated:.0%} of its output is pure black or white")
+    kept = _structure(x, y)
+    if kept < 0.2:
+        found.append(f"its output has little of its input's structure (correlation {kept:.2f})")
+    return found
+
+
+def _channels(x: Tensor, channels: int) -> Tensor:
+    """1,3,H,W as grayscale, the first two, or with opaque alpha."""
+    if channels == 1:
+        return x.mean(1, keepdim=True)
+    return torch.cat([x, torch.ones_like(x[:, :1])], 1)[:, :channels]
+
+
+def _structure(x: Tensor, y: Tensor) -> float:
+    """The correlation of edge strength, at a quarter of the resolution; the largest over the
+    output's channels."""
+    wanted = _edges(x.mean(1, keepdim=True)).flatten()
+    given = [_edges(y[:, c : c + 1]).flatten() for c in range(y.shape[1])]
+    pairs = [torch.corrcoef(torch.stack([wanted, edges]))[0, 1] for edges in given]
+    return max(float(torch.nan_to_num(r)) for r in pairs)
+
+
+def _edges(x: Tensor) -> Tensor:
+    x = F.avg_pool2d(x, 4)
+    return (x[..., 1:, :-1] - x[..., :-1, :-1]).abs() + (x[..., :-1, 1:] - x[..., :-1, :-1]).abs()
