@@ -15,6 +15,7 @@ _VERBS = {
     "export": "Turn a checkpoint into a self-describing ONNX model.",
     "translate": "Translate a video, a folder of images or a camera.",
     "bench": "Measure latency and throughput of a model here.",
+    "inspect": "Say what a checkpoint, a model or an engine is.",
     "doctor": "Say what this machine can do.",
     "demo": "Translate a clip with the bundled model and look at it.",
 }

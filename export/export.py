@@ -14,6 +14,7 @@ from cgt.runtime.artifact import KEY, Artifact, Direction
 from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.files import whole_file
 from cgt.trainer.generator import open_generator
+from cgt.trainer.pictures import as_channels
 
 from .frames import sample_frames
 from .graph import HalfPrecision, trace
@@ -44,6 +45,10 @@ def export(
     written, and QualityError below the floor; then no file is left.
     """
     source = open_generator(Path(checkpoint), direction, network)
+    for reading in source.ambiguous:
+        say(f"note: {reading}")
+    for doubt in source.doubts:
+        say(f"warning: on a test picture {doubt}; is it trained, and `cgt inspect` right?")
     artifact = Artifact(
         direction=source.direction,
         domains=source.domains,
@@ -73,6 +78,7 @@ def export(
         f"{sum(counts['norms'].values())} norms in fp32"
     )
     frames, frames_from = sample_frames(source.test_images, artifact.size, artifact.filter)
+    frames = [as_channels(frame, source.in_channels) for frame in frames]
     try:
         with whole_file(path) as temporary:
             onnx.save(model, temporary)

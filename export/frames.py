@@ -8,7 +8,7 @@ import numpy as np
 
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.preprocess import F32, Filter, pack
-from cgt.trainer.leaves import dead_leaves
+from cgt.trainer.pictures import dead_leaves
 
 COUNT = 8
 

@@ -53,10 +53,10 @@ def compare(model: Path, network: nn.Module, frames: list[F32], frames_from: str
     with open_engine(model, shape, judge, precision="fp32") as engine:
         for frame in frames:
             batch = np.ascontiguousarray(frame[None])
-            out = np.empty_like(batch)
-            engine.infer(batch, out)
             with torch.no_grad():
                 reference = network(torch.from_numpy(batch)).numpy()
+            out = np.empty_like(reference)
+            engine.infer(batch, out)
             difference = out.astype(np.float64) - reference
             errors.append(float(np.mean(difference**2)))
             worst = max(worst, float(np.abs(difference).max()))

@@ -15,7 +15,6 @@ Nothing else is random after the start: data order and augmentation follow from 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import torch
 
 from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import CgtError, CheckpointError
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import file_sha256, whole_file
 
 from .config import TrainConfig
 from .foreign.reading import read_payload
@@ -56,15 +55,6 @@ class Checkpoint:
 
     def sha256(self) -> str:
         return file_sha256(self.path)
-
-
-def file_sha256(path: Path) -> str:
-    """Of the bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def save_checkpoint(

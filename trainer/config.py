@@ -153,6 +153,7 @@ class TrainConfig:
     norm: str = "instance"
     learn_residual: bool = False
     upsampling: str = "transposed"
+    described: dict[str, Any] | None = None  # a GeneratorConfig instead of the four above
     discriminator: str = "patch"
     lambda_cycle: float = 10.0
     lambda_identity: float = 0.5  # multiplies lambda_cycle
@@ -202,6 +203,9 @@ class TrainConfig:
 
     @property
     def generator_config(self) -> GeneratorConfig:
+        """Of both generators."""
+        if self.described is not None:
+            return GeneratorConfig.from_json(self.described)
         return GeneratorConfig(
             self.generator,
             self.ngf,

@@ -11,9 +11,10 @@ from torch import nn
 
 from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import UsageError
+from cgt.runtime.files import file_sha256
 from cgt.runtime.preprocess import Filter
 
-from .checkpoint import Checkpoint, file_sha256, from_payload, is_own
+from .checkpoint import Checkpoint, from_payload, is_own
 from .foreign.importing import Imported, import_generator
 from .foreign.names import domains_of
 from .foreign.reading import read_payload
@@ -67,12 +68,12 @@ def open_generator(
     """
     payload = read_payload(path)
     if is_own(payload):
-        return _own(from_payload(path, payload), direction, network)
-    return _foreign(import_generator(path, payload, direction, network), direction)
+        return own_generator(from_payload(path, payload), direction, network)
+    return foreign_generator(import_generator(path, payload, direction, network), direction)
 
 
-def _own(
-    checkpoint: Checkpoint, direction: Direction | None, network: str | None
+def own_generator(
+    checkpoint: Checkpoint, direction: Direction | None = None, network: str | None = None
 ) -> TrainedGenerator:
     """From a run of `cgt train`, which has recorded everything."""
     if network is not None:
@@ -103,7 +104,7 @@ def _own(
     )
 
 
-def _foreign(found: Imported, direction: Direction | None) -> TrainedGenerator:
+def foreign_generator(found: Imported, direction: Direction | None = None) -> TrainedGenerator:
     """From another trainer's file, which has recorded little."""
     config, options = found.network.config, found.options
     evidence = list(found.evidence)

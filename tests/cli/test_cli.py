@@ -119,7 +119,7 @@ MISTAKES = [
     (("train", "--resume", "empty"), 1, "latest.pth is missing"),
     (("train", "--resume", "empty", "--lr", "1"), 2, "leave out --lr"),
     (("train", "--data", "empty", "--out", "run", "--device", "abacus"), 1, "is missing"),
-    (("export", "--ckpt", "text.txt"), 1, "does not load"),
+    (("export", "--ckpt", "text.txt"), 1, "is a text file"),
     (("export", "--ckpt", "none.pth"), 1, "missing"),
     (("export", "--ckpt", "text.txt", "--fp16", "--fp32"), 2, "exclude each other"),
     (("bench", "--model", "text.txt"), 1, "not an ONNX model"),

@@ -17,8 +17,8 @@ from cgt.runtime.artifact import read_artifact
 from cgt.runtime.errors import CheckpointError, QualityError, SinkError, UsageError
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.config import GeneratorConfig
-from cgt.trainer.leaves import dead_leaves
 from cgt.trainer.networks import ResnetGenerator, init_weights
+from cgt.trainer.pictures import dead_leaves
 from conftest import run_cgt
 
 

@@ -124,9 +124,15 @@ def test_losses_that_are_no_numbers_stop_the_run(dataset: Path, tmp_path: Path) 
 
 def test_checkpoints_that_are_none(tmp_path: Path) -> None:
     bad = tmp_path / "bad.pth"
-    for content in (b"", b"text", b"PK\x03\x04 not really", b"<html>"):
+    for content, words in (
+        (b"", "is empty"),
+        (b"text", "is a text file"),
+        (b"PK\x03\x04 not really", "cut off or damaged"),
+        (b"<html>", "is a web page"),
+        (b"\x00\x01\x02", "does not load"),
+    ):
         bad.write_bytes(content)
-        with pytest.raises(CheckpointError, match="does not load"):
+        with pytest.raises(CheckpointError, match=words):
             load_checkpoint(bad)
     torch.save({"model.1.weight": torch.zeros(1)}, bad)
     with pytest.raises(CheckpointError, match="not written by `cgt train`"):

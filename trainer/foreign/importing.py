@@ -91,33 +91,41 @@ def import_generator(
     Raises CheckpointError when there is none, UsageError when the request does not fit the file.
     """
     options = Options.beside(path)
-    found = identify(payload, options)
-    chosen = _choose(path, found, direction, network)
-    known = direction_of(chosen.name) or direction_of(path.stem) or _said_direction(options)
+    chosen = _choose(path, identify(payload, options), direction, network)
+    known = known_direction(path, chosen, options)
     if direction and known and direction != known:
         return _from_beside(path, direction, known)
-    assert chosen.generator is not None
+    return import_identified(path, chosen, options)
+
+
+def known_direction(path: Path, one: Identified, options: Options) -> Direction | None:
+    """Which way a generator leads, by its name, its file's, or the options; None: not known."""
+    return direction_of(one.name) or direction_of(path.stem) or _said_direction(options)
+
+
+def import_identified(path: Path, one: Identified, options: Options) -> Imported:
+    """Build a network that was identified as a generator, and try it on a picture."""
+    assert one.generator is not None
     try:
-        built, changes = build(chosen.network, chosen.generator, list(chosen.strangers))
+        built, changes = build(one.network, one.generator, list(one.strangers))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    recognised = chosen.generator
-    dialect = find_dialect(chosen.network.tensors)
+    dialect = find_dialect(one.network.tensors)
     evidence = (
-        *chosen.network.notes,
+        *one.network.notes,
         *([f"named as in {dialect.name}"] if dialect.name else []),
-        *recognised.evidence,
+        *one.generator.evidence,
         *changes,
     )
-    config = recognised.config
+    config = one.generator.config
     return Imported(
         built,
         path,
-        chosen.name,
-        known,
+        one.name,
+        known_direction(path, one, options),
         options,
         evidence,
-        recognised.ambiguous,
+        one.generator.ambiguous,
         tuple(doubts(built, config.in_channels, config.multiple)),
     )
 

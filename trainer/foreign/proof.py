@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cgt.runtime.preprocess import pack
 
-from ..leaves import dead_leaves
+from ..pictures import as_channels, dead_leaves
 
 SIDE = 128
 
@@ -21,8 +21,8 @@ def doubts(network: nn.Module, channels: int, multiple: int) -> list[str]:
     One pass over a synthetic picture of SIDE or `multiple` squared.
     """
     side = -(-SIDE // multiple) * multiple
-    picture = torch.from_numpy(pack(dead_leaves((side, side), np.random.default_rng(0))))[None]
-    x = _channels(picture, channels)
+    picture = pack(dead_leaves((side, side), np.random.default_rng(0)))
+    x = torch.from_numpy(as_channels(picture, channels))[None]
     with torch.no_grad():
         y = network(x)
     if y.shape[2:] != x.shape[2:]:
@@ -41,13 +41,6 @@ def doubts(network: nn.Module, channels: int, multiple: int) -> list[str]:
     if kept < 0.2:
         found.append(f"its output has little of its input's structure (correlation {kept:.2f})")
     return found
-
-
-def _channels(x: Tensor, channels: int) -> Tensor:
-    """1,3,H,W as grayscale, the first two, or with opaque alpha."""
-    if channels == 1:
-        return x.mean(1, keepdim=True)
-    return torch.cat([x, torch.ones_like(x[:, :1])], 1)[:, :channels]
 
 
 def _structure(x: Tensor, y: Tensor) -> float:

@@ -35,6 +35,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 )
 # What PyTorch's safe loading makes by itself.
 _HARMLESS = re.compile(r"(collections\.OrderedDict|torch\._utils\.|torch\.\w+$|torch\.storage\.)")
+_TEXT = re.compile(rb"[\t\n\r\x20-\x7e\xa0-\xff]+")
 _PAGE = re.compile(rb"\s*<(!doctype|html|head|\?xml|script)", re.IGNORECASE)
 
 
@@ -99,6 +100,8 @@ def _something_else(path: Path, head: bytes) -> str | None:
         return "is a TensorFlow model; only PyTorch is read"
     if not head.strip(b"\0"):
         return "begins with zeros; the copy or download was cut off"
+    if _TEXT.fullmatch(head):
+        return "is a text file, not weights"
     return None
 
 

@@ -1,10 +1,10 @@
-"""A picture that looks real, for when there is none."""
+"""Pictures to try a generator on: one that looks real where there is none, of any channels."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cgt.runtime.preprocess import U8
+from cgt.runtime.preprocess import F32, U8
 
 
 def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
@@ -23,3 +23,10 @@ def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
     noisy = image + random.normal(0, 3, image.shape)
     rounded: U8 = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     return rounded
+
+
+def as_channels(picture: F32, channels: int) -> F32:
+    """float32 3,H,W in [-1, 1] -> channels,H,W: gray, the first two, all, or with opaque alpha."""
+    if channels == 1:
+        return picture.mean(0, keepdims=True, dtype=np.float32)
+    return np.concatenate([picture, np.ones_like(picture[:1])])[:channels]
