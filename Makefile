@@ -62,4 +62,5 @@ $(VENV)/demo: $(VENV)/python constraints.txt $(SOURCES)  # the runtime, without 
 
 $(VENV)/dev: $(VENV)/python constraints.txt $(SOURCES)
 	$(call install,demo$(comma)train$(comma)projected$(comma)ort$(comma)dev)
+	$(PIP) --no-deps vintagify  # a trained generator for the tests; it asks for torchvision in vain
 	@touch $@ $(VENV)/demo

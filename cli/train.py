@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,16 @@ from cgt.runtime.errors import UsageError
 
 from .extras import need
 
+_ARCHITECTURE = ("generator", "ngf", "norm", "learn_residual", "upsampling")
+
 
 @click.command("train")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with trainA/ and trainB/.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the new run.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
+@click.option(
+    "--init-from", type=click.Path(path_type=Path), help="Begin with a checkpoint's generators."
+)
 @click.option("--generator", default="resnet9", show_default=True, help="resnet6, unet256, ...")
 @click.option("--ngf", default=64, show_default=True, help="Width of the generators.")
 @click.option("--ndf", default=64, show_default=True, help="Width of the discriminators.")
@@ -42,24 +48,26 @@ from .extras import need
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
 @click.pass_context
 def command(
-    ctx: click.Context, /, data: Path | None, out: Path | None, resume: Path | None, **settings: Any
+    ctx: click.Context,
+    /,
+    data: Path | None,
+    out: Path | None,
+    resume: Path | None,
+    init_from: Path | None,
+    **settings: Any,
 ) -> None:
     """Train a CycleGAN: --data DIR --out RUN, or --resume RUN.
 
     RUN gets latest.pth (everything, resumable), losses.csv and samples/*.png.
     """
     if resume is not None:
-        given = [
-            name
-            for name in (*settings, "data", "out")
-            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        ]
-        if given:
-            raise UsageError(
-                f"--resume goes on with the run's own settings; leave out --{given[0]}".replace(
-                    "_", "-"
-                )
-            )
+        _leave_out(
+            ctx,
+            (*settings, "data", "out", "init_from"),
+            "--resume goes on with the run's own settings",
+        )
+    if init_from is not None:
+        _leave_out(ctx, _ARCHITECTURE, "--init-from brings the architecture")
     need("train", "torch")
     from cgt.trainer.config import TrainConfig
     from cgt.trainer.train import Run
@@ -67,9 +75,16 @@ def command(
     if resume is not None:
         run = Run.resume(resume)
     elif data is not None and out is not None:
-        run = Run.create(out, TrainConfig(data=str(data.resolve()), **settings))
+        run = Run.create(out, TrainConfig(data=str(data.resolve()), **settings), init_from)
     else:
         raise UsageError("give --data DIR --out RUN to start a run, or --resume RUN to go on")
     click.echo(run.describe())
     run.train()
     click.echo(f"{run.folder / 'latest.pth'}: done")
+
+
+def _leave_out(ctx: click.Context, names: Iterable[str], because: str) -> None:
+    """Raises UsageError where one of these was given."""
+    for name in names:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{because}; leave out --{name.replace('_', '-')}")

@@ -47,7 +47,8 @@ class GeneratorConfig:
     kernel: int = 3  # of the convolutions that halve and double; 3 or 4
     ends_kernel: int = 7  # of the first and the last convolution
     bare_first: bool = False  # neither norm nor ReLU after the first convolution
-    padding: str = "reflect"  # of blocks, first and last
+    ends_padding: str = "reflect"
+    padding: str = "reflect"  # of the blocks
     down_padding: str = "zero"
     up_padding: str = "reflect"  # of "resize" and "antialias"
     output: str = "tanh"  # "sigmoid" is brought from [0, 1] to [-1, 1]
@@ -59,6 +60,7 @@ class GeneratorConfig:
             ("upsampling", UPSAMPLINGS),
             ("downsampling", DOWNSAMPLINGS),
             ("block", BLOCKS),
+            ("ends_padding", PADDINGS),
             ("padding", PADDINGS),
             ("down_padding", PADDINGS),
             ("up_padding", PADDINGS),
@@ -91,6 +93,11 @@ class GeneratorConfig:
             f"generator {self.kind!r} is unknown; use resnetN (resnet6, resnet9) or unetS "
             "(unet128, unet256)"
         )
+
+    @property
+    def norm_kind(self) -> str:
+        """ "instance", affine or not, "batch" or "none"."""
+        return self.norm.removesuffix("_affine")
 
     @property
     def blocks(self) -> int:
@@ -153,7 +160,7 @@ class TrainConfig:
     norm: str = "instance"
     learn_residual: bool = False
     upsampling: str = "transposed"
-    described: dict[str, Any] | None = None  # a GeneratorConfig instead of the four above
+    described: dict[str, Any] | None = None  # a GeneratorConfig in place of the flags; --init-from
     discriminator: str = "patch"
     lambda_cycle: float = 10.0
     lambda_identity: float = 0.5  # multiplies lambda_cycle

@@ -116,9 +116,12 @@ class CycleGAN:
         """Both translations, both cycles and, where they have a weight, both identities.
 
         A generator's translation and identity share one pass: InstanceNorm looks at each image
-        alone, so a batch of two is the same as two batches of one."""
+        alone, so a batch of two is the same as two batches of one. A batch norm does not."""
+        batch_norm = self.config.generator_config.norm == "batch"
         with self._precision():
-            if self.config.lambda_identity > 0:
+            if self.config.lambda_identity > 0 and batch_norm:
+                fake_b, same_b, fake_a, same_a = self.G(a), self.G(b), self.F(b), self.F(a)
+            elif self.config.lambda_identity > 0:
                 fake_b, same_b = self.G(torch.cat([a, b])).chunk(2)
                 fake_a, same_a = self.F(torch.cat([b, a])).chunk(2)
             else:

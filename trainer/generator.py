@@ -3,6 +3,7 @@ checkpoint."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class TrainedGenerator:
     direction: Direction
     size: tuple[int, int]  # height, width at which things are as large as in training
     multiple: int  # of which both sides must be
-    norm: str  # config.NORMS
+    norm: str  # instance, batch or none
     in_channels: int
     out_channels: int
     architecture: dict[str, Any]  # GeneratorConfig as plain JSON types
@@ -72,6 +73,23 @@ def open_generator(
     return foreign_generator(import_generator(path, payload, direction, network), direction)
 
 
+def open_both(path: Path) -> dict[str, TrainedGenerator]:
+    """The generators of both directions, "G_A" and "G_B", as far as the file, or the one beside it
+    that leads back, has them. Raises what open_generator raises."""
+    payload = read_payload(path)
+    if is_own(payload):
+        checkpoint = from_payload(path, payload)
+        return {name: own_generator(checkpoint, network=name) for name in _NETWORKS}
+    first = import_generator(path, payload, None, None)
+    known = first.direction or "AtoB"
+    found = {known: foreign_generator(first)}
+    if first.direction is not None:
+        back: Direction = "BtoA" if known == "AtoB" else "AtoB"
+        with contextlib.suppress(UsageError):  # there is none
+            found[back] = foreign_generator(import_generator(path, payload, back, None), back)
+    return {name: found[way] for name, way in _NETWORKS.items() if way in found}
+
+
 def own_generator(
     checkpoint: Checkpoint, direction: Direction | None = None, network: str | None = None
 ) -> TrainedGenerator:
@@ -93,7 +111,7 @@ def own_generator(
         direction=direction,
         size=(side, side),
         multiple=generator.multiple,
-        norm=generator.norm,
+        norm=generator.norm_kind,
         in_channels=generator.in_channels,
         out_channels=generator.out_channels,
         architecture=config.architecture(),
@@ -123,7 +141,7 @@ def foreign_generator(found: Imported, direction: Direction | None = None) -> Tr
         direction=direction,
         size=(side, side),
         multiple=config.multiple,
-        norm=config.norm,
+        norm=config.norm_kind,
         in_channels=config.in_channels,
         out_channels=config.out_channels,
         architecture=config.to_json(),

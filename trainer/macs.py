@@ -20,4 +20,4 @@ def count_macs(config: GeneratorConfig, size: tuple[int, int]) -> int:
         image = torch.empty(1, config.in_channels, *size)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(image)
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2

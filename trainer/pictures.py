@@ -27,6 +27,5 @@ def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
 
 def as_channels(picture: F32, channels: int) -> F32:
     """float32 3,H,W in [-1, 1] -> channels,H,W: gray, the first two, all, or with opaque alpha."""
-    if channels == 1:
-        return picture.mean(0, keepdims=True, dtype=np.float32)
-    return np.concatenate([picture, np.ones_like(picture[:1])])[:channels]
+    gray: F32 = picture.mean(0, keepdims=True, dtype=np.float32)
+    return gray if channels == 1 else np.concatenate([picture, np.ones_like(gray)])[:channels]

@@ -7,6 +7,7 @@ RUN/samples/       epoch_NNN.png (samples.py)
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import time
@@ -23,6 +24,7 @@ from .config import TrainConfig
 from .csvlog import LossLog
 from .cyclegan import CycleGAN
 from .data import UnpairedData
+from .generator import TrainedGenerator, open_both
 from .samples import Samples
 
 LOG_EVERY = 50  # steps
@@ -56,6 +58,22 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if name == "bf16" or (name == "auto" and native) else None
 
 
+def start_from(path: Path) -> dict[str, TrainedGenerator]:
+    """The generators of a checkpoint to begin with, "G_A", "G_B" or both.
+
+    Raises UsageError when they are not both of one architecture, or do not take RGB images.
+    """
+    given = open_both(path)
+    one, *others = given.values()
+    if (one.in_channels, one.out_channels) != (3, 3):
+        raise UsageError(
+            f"{path} translates {one.in_channels} to {one.out_channels} channels; only RGB trains"
+        )
+    if any(other.architecture != one.architecture for other in others):
+        raise UsageError(f"the two generators of {path} differ in architecture; they must not")
+    return given
+
+
 class Run:
     """A training run in a folder. `Run.create` starts one, `Run.resume` goes on with one."""
 
@@ -77,14 +95,28 @@ class Run:
         self.model = CycleGAN(config, device, pick_precision(config.precision, device))
         self.step = 0
         self.unlogged: list[torch.Tensor] = []
+        self.given: dict[str, TrainedGenerator] = {}  # what --init-from brought
         self.total_steps = self.data.steps_per_epoch * config.total_epochs
 
     @classmethod
-    def create(cls, folder: Path, config: TrainConfig) -> Run:
-        """Raises UsageError when the folder already holds a run, DataError for unusable data."""
+    def create(cls, folder: Path, config: TrainConfig, init_from: Path | None = None) -> Run:
+        """init_from: a checkpoint of any trainer, whose generators are the first weights and whose
+        architecture is taken. Raises UsageError when the folder already holds a run or the
+        checkpoint does not fit, DataError for unusable data, CheckpointError."""
         if (folder / "latest.pth").exists():
             raise UsageError(f"{folder} holds a run already; resume it with --resume {folder}")
+        given = start_from(init_from) if init_from else {}
+        for one in given.values():
+            config = dataclasses.replace(
+                config,
+                generator=one.architecture["kind"],
+                ngf=one.architecture["ngf"],
+                described=one.architecture,
+            )
         run = cls(folder, config)
+        for name, one in given.items():
+            run.model.networks[name].load_state_dict(one.network.state_dict())
+        run.given = given
         try:
             (folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -108,10 +140,16 @@ class Run:
         a, b = (len(domain.files) for domain in self.data.domains)
         precision = "bf16" if self.model.autocast is torch.bfloat16 else "fp32"
         return (
-            f"{self.config.generator} ngf {self.config.ngf}: {self.domains[0]} ({a} images) and "
-            f"{self.domains[1]} ({b}), steps {self.step} to {self.total_steps}, "
-            f"{self.model.device.type}, {precision}"
+            f"{self._beginning()}{self.config.generator} ngf {self.config.ngf}: "
+            f"{self.domains[0]} ({a} images) and {self.domains[1]} ({b}), "
+            f"steps {self.step} to {self.total_steps}, {self.model.device.type}, {precision}"
         )
+
+    def _beginning(self) -> str:
+        """What --init-from brought."""
+        parts = [f"{name} begins with {one.path.name}, " for name, one in self.given.items()]
+        alone = "the other from scratch, " if len(parts) == 1 else ""
+        return "".join(parts) + alone
 
     def train(self) -> None:
         """Train to the end. Raises Interrupted after a signal, with everything saved."""

@@ -21,6 +21,7 @@ class Dialect:
     name: str = ""
     signature: tuple[str, ...] = ()  # patterns, each of which some key matches
     padding: str = "reflect"
+    ends_padding: str = "reflect"
     down_padding: str = "zero"
     up_padding: str = "zero"
     bare_first: bool = False

@@ -66,7 +66,7 @@ def _fill(
     theirs: Layer, place: Layer, tensors: dict[str, Tensor], dropped: set[str]
 ) -> dict[str, Tensor]:
     """The tensors of one layer under our keys, in float32."""
-    pairs = [
+    pairs: list[tuple[str | None, str | None]] = [
         (place.weight, theirs.weight),
         (place.bias, theirs.bias),
         (place.blur_before, theirs.blur_before),
@@ -80,10 +80,10 @@ def _fill(
                 raise CheckpointError(f"{key} has no place behind {place.path}")
             pairs.append((wanted[leaf], key))
     filled = {}
-    for ours, key in pairs:
+    for target, key in pairs:
         if key is not None:
-            if ours is None:
+            if target is None:
                 raise CheckpointError(f"{key} has no place at {place.path}")
             tensor = tensors[key]
-            filled[ours] = tensor.float() if tensor.dim() else tensor.long()
+            filled[target] = tensor.float() if tensor.dim() else tensor.long()
     return filled

@@ -217,7 +217,9 @@ def _paddings(
         start, gap = indices
         if start == 0:
             padding = "zero"
-            notes.evidence.append("blocks begin with a convolution: it pads with zeros itself")
+            notes.ambiguous.append(
+                "blocks begin with a convolution, which pads its borders itself; taken as zero"
+            )
         slots = gap - (4 if start else 3)
         if slots not in (0, 1):
             raise Disagreement(f"{stages.blocks[0][0].path}: {gap} layers to the next convolution")
@@ -232,7 +234,19 @@ def _paddings(
         notes.ambiguous.append(
             f"the names do not tell how borders are padded; taken as {padding}, {dialect.because}"
         )
-    config = replace(config, padding=padding, down_padding=down_padding, dropout=dropout)
+    ends_padding = dialect.ends_padding
+    if not dialect.name and _index(stages.first.path, -1) == 0:
+        ends_padding = "zero"
+        notes.ambiguous.append(
+            f"{stages.first.path} has no layer before it and pads its borders itself; taken as zero"
+        )
+    config = replace(
+        config,
+        padding=padding,
+        ends_padding=ends_padding,
+        down_padding=down_padding,
+        dropout=dropout,
+    )
     if config.upsampling == "transposed":
         return config
     if config.upsampling == "resize":

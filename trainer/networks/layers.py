@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +15,11 @@ _PADS: dict[str, type[nn.Module]] = {
     "replicate": nn.ReplicationPad2d,
     "zero": nn.ZeroPad2d,
 }
-_MODES = {"reflect": "reflect", "replicate": "replicate", "zero": "zeros"}
+_MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "zero": "zeros",
+}
 
 
 def norm(channels: int, kind: str) -> nn.Module:

@@ -47,7 +47,7 @@ class ResnetGenerator(nn.Module):
         down, inner, up = widths[1 : levels + 1], widths[levels + 1 : -levels], widths[-levels:]
         c = widths[0]
         layers: list[nn.Module] = [
-            pad(config.padding, around),
+            pad(config.ends_padding, around),
             nn.Conv2d(config.in_channels, c, config.ends_kernel, bias=config.bias),
         ]
         if not config.bare_first:
@@ -60,7 +60,7 @@ class ResnetGenerator(nn.Module):
             layers += upsample(config, c, out)
             c = out
         layers += [
-            pad(config.padding, around),
+            pad(config.ends_padding, around),
             nn.Conv2d(c, config.out_channels, config.ends_kernel),
             end(config.output),
         ]

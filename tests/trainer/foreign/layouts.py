@@ -1,0 +1,380 @@
+"""Generators as public projects write them, as rows of steps: from the same row come the keys and
+shapes of a checkpoint and, with torch.nn.functional alone, what that project's code computes.
+
+A step is a tuple: ("conv", path, in, out, kernel, stride, padding, mode, bias, groups), ("up", ...)
+for a transposed convolution, ("norm", path, kind, channels), ("blur", path, channels, taps),
+("repeat",), ("relu",), ("leaky",), ("tanh",), ("residual", [steps]) and ("skip", [steps]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+Step = tuple[Any, ...]
+Weights = dict[str, torch.Tensor]
+
+
+def conv(path: str, i: int, o: int, k: int, s: int = 1, p: int = 0, mode: str = "zero",
+         bias: bool = True, groups: int = 1) -> Step:  # fmt: skip
+    return ("conv", path, i, o, k, s, p, mode, bias, groups)
+
+
+def up(path: str, i: int, o: int, k: int = 3, bias: bool = True) -> Step:
+    return ("up", path, i, o, k, bias)
+
+
+def weights(steps: list[Step], random: torch.Generator) -> Weights:
+    """A state dict with weights that keep activations in a useful range."""
+    found: Weights = {}
+
+    def normal(*shape: int, std: float = 1.0, mean: float = 0.0) -> torch.Tensor:
+        return torch.randn(*shape, generator=random) * std + mean
+
+    for step in steps:
+        kind = step[0]
+        if kind == "conv":
+            _, path, i, o, k, _, _, _, bias, groups = step
+            fan = i // groups * k * k
+            found[f"{path}.weight"] = normal(o, i // groups, k, k, std=(1.5 / fan) ** 0.5)
+            if bias:
+                found[f"{path}.bias"] = normal(o, std=0.2)
+        elif kind == "up":
+            _, path, i, o, k, bias = step
+            found[f"{path}.weight"] = normal(i, o, k, k, std=(4 / (i * k * k)) ** 0.5)
+            if bias:
+                found[f"{path}.bias"] = normal(o, std=0.2)
+        elif kind == "norm":
+            _, path, norm, c = step
+            if norm in ("affine", "batch"):
+                found[f"{path}.weight"] = normal(c, std=0.2, mean=1)
+                found[f"{path}.bias"] = normal(c, std=0.2)
+            if norm in ("batch", "old"):
+                found[f"{path}.running_mean"] = normal(c, std=0.3)
+                found[f"{path}.running_var"] = normal(c).abs() + 0.5
+            if norm == "batch":
+                found[f"{path}.num_batches_tracked"] = torch.tensor(7)
+        elif kind == "blur":
+            _, path, c, taps = step
+            row = torch.tensor(taps, dtype=torch.float32)
+            kernel = torch.outer(row, row) / row.sum() ** 2 * (4 if len(taps) == 4 else 1)
+            found[f"{path}.filt"] = kernel.repeat(c, 1, 1, 1)
+        elif kind in ("residual", "skip"):
+            found |= weights(step[1], random)
+    return found
+
+
+_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "replicate"}
+
+
+def forward(steps: list[Step], w: Weights, x: torch.Tensor) -> torch.Tensor:
+    for step in steps:
+        kind = step[0]
+        if kind == "conv":
+            _, path, _, _, _, s, p, mode, _, groups = step
+            x = F.pad(x, (p, p, p, p), _MODES[mode]) if p else x
+            bias = w.get(f"{path}.bias")
+            x = F.conv2d(x, w[f"{path}.weight"], bias, stride=s, groups=groups)
+        elif kind == "up":
+            _, path, _, _, k, _ = step
+            bias = w.get(f"{path}.bias")
+            x = F.conv_transpose2d(x, w[f"{path}.weight"], bias, 2, 1, 1 if k == 3 else 0)
+        elif kind == "norm":
+            _, path, norm, _ = step
+            if norm == "batch":
+                parts = [
+                    w[f"{path}.{n}"] for n in ("running_mean", "running_var", "weight", "bias")
+                ]
+                x = F.batch_norm(x, *parts)
+            elif norm != "none":
+                x = F.instance_norm(x, None, None, w.get(f"{path}.weight"), w.get(f"{path}.bias"))
+        elif kind == "blur":
+            filt = w[f"{step[1]}.filt"]
+            if filt.shape[-1] == 3:
+                x = F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), filt, stride=2, groups=len(filt))
+            else:  # CUT: transposed, one more row and column cut off on each side
+                x = F.pad(x, (1, 1, 1, 1), "replicate")
+                x = F.conv_transpose2d(x, filt, stride=2, padding=2, groups=len(filt))
+                x = x[:, :, 1:-1, 1:-1]
+        elif kind == "repeat":
+            x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        elif kind == "relu":
+            x = x.clamp(min=0)
+        elif kind == "leaky":
+            x = torch.where(x > 0, x, 0.2 * x)
+        elif kind == "tanh":
+            x = x.tanh()
+        elif kind == "residual":
+            x = x + forward(step[1], w, x)
+        elif kind == "skip":  # the down-going activation in front, as pix2pix concatenates
+            x = torch.cat([x, forward(step[1], w, x)], 1)
+    return x
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a project's checkpoint looks like and computes, and what must be said of it."""
+
+    name: str
+    steps: list[Step]
+    expect: dict[str, Any] = field(default_factory=dict)  # fields of GeneratorConfig
+    options: str = ""  # train_opt.txt
+
+    @property
+    def channels(self) -> int:
+        return next(step[2] for step in self.steps if step[0] == "conv")
+
+
+def junyanz(blocks: int = 3, norm: str = "instance", *, ngf: int = 4, i: int = 3, o: int = 3,
+            slot: bool = False, top: str = "model", block: str = "conv_block", zero: bool = False,
+            ends: str = "reflect", blurred: str = "", halvings: int = 2, ups: str = "transposed",
+            mobile: bool = False, biased: bool | None = None) -> list[Step]:  # fmt: skip
+    """pytorch-CycleGAN-and-pix2pix's ResnetGenerator and what others have made of it: one
+    Sequential, numbered."""
+    bias = norm not in ("batch", "none") if biased is None else biased
+    steps = [conv(f"{top}.{int(ends != 'zero')}", i, ngf, 7, 1, 3, ends, bias)]
+    steps += [("norm", f"{top}.2", norm, ngf), ("relu",)]
+    n, c = 4, ngf
+    for _ in range(halvings):
+        stride = 1 if "down" in blurred else 2
+        steps += [conv(f"{top}.{n}", c, 2 * c, 3, stride, 1, "zero", bias)]
+        steps += [("norm", f"{top}.{n + 1}", norm, 2 * c), ("relu",)]
+        n, c = n + 3, 2 * c
+        if "down" in blurred:
+            steps.append(("blur", f"{top}.{n}", c, (1, 2, 1)))
+            n += 1
+    for _ in range(blocks):
+        steps.append(
+            ("residual", list(_block(f"{top}.{n}.{block}", c, norm, bias, slot, zero, mobile)))
+        )
+        n += 1
+    for _ in range(halvings):
+        if "up" in blurred:
+            steps.append(("blur", f"{top}.{n}", c, (1, 3, 3, 1)))
+            steps.append(conv(f"{top}.{n + 1}", c, c // 2, 3, 1, 1, "zero", bias))
+            n += 1
+        elif ups == "transposed":
+            steps.append(up(f"{top}.{n}", c, c // 2, 3, bias))
+        else:
+            steps.append(("repeat",))
+            room = {"zero": 1, "reflect": 2, "nested": 0}[ups]
+            mode = "zero" if ups == "zero" else "reflect"
+            path = f"{top}.{n}.2" if ups == "nested" else f"{top}.{n + room}"
+            steps.append(conv(path, c, c // 2, 3, 1, 1, mode, bias))
+            n += room
+        steps += [("norm", f"{top}.{n + 1}", norm, c // 2), ("relu",)]
+        n, c = n + 3, c // 2
+    return [*steps, conv(f"{top}.{n + 1}", c, o, 7, 1, 3, ends), ("tanh",)]
+
+
+def _block(path: str, c: int, norm: str, bias: bool, slot: bool, zero: bool,
+           mobile: bool = False, inner: int = 0) -> Iterator[Step]:  # fmt: skip
+    inner = inner or c
+    first = 0 if zero else 1
+    second = first + (3 if zero else 4) + slot
+    mode = "zero" if zero else "reflect"
+    yield from _conv3(f"{path}.{first}", c, inner, mode, bias, mobile)
+    yield from (("norm", f"{path}.{first + 1}", norm, inner), ("relu",))
+    yield from _conv3(f"{path}.{second}", inner, c, mode, bias, mobile)
+    yield ("norm", f"{path}.{second + 1}", norm, c)
+
+
+def _conv3(path: str, i: int, o: int, mode: str, bias: bool, mobile: bool) -> Iterator[Step]:
+    if not mobile:
+        yield conv(path, i, o, 3, 1, 1, mode, bias)
+        return
+    yield conv(f"{path}.conv.0", i, i, 3, 1, 1, mode, True, i)
+    yield ("norm", f"{path}.conv.1", "instance", i)
+    yield conv(f"{path}.conv.2", i, o, 1)
+
+
+def compressed(widths: tuple[int, ...]) -> list[Step]:
+    """gan-compression's SubMobileResnetGenerator: widths of its own at every stage."""
+    first, *downs, b0, b1, b2, u0, u1 = widths
+    steps = [conv("model.1", 3, first, 7, 1, 3, "reflect"), ("norm", "model.2", "instance", first)]
+    steps.append(("relu",))
+    c, n = first, 4
+    for o in downs:
+        steps += [conv(f"model.{n}", c, o, 3, 2, 1), ("norm", f"model.{n + 1}", "instance", o)]
+        steps.append(("relu",))
+        c, n = o, n + 3
+    for inner in (b0, b1, b2):
+        path = f"model.{n}.conv_block"
+        steps.append(
+            ("residual", list(_block(path, c, "instance", True, True, False, True, inner)))
+        )
+        n += 1
+    for o in (u0, u1):
+        steps += [up(f"model.{n}", c, o), ("norm", f"model.{n + 1}", "instance", o), ("relu",)]
+        c, n = o, n + 3
+    return [*steps, conv(f"model.{n + 1}", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
+
+
+def lynnho(norm: str, blocks: int = 2, ngf: int = 4) -> list[Step]:
+    """LynnHo's port and its copies: Sequentials inside a Sequential, convolutions without biases
+    but for the second of each block."""
+
+    def unit(path: str, step: Step, c: int) -> list[Step]:
+        return [step, ("norm", f"{path}.1", norm, c), ("relu",)]
+
+    c = ngf
+    steps = unit("ls.1", conv("ls.1.0", 3, c, 7, 1, 3, "reflect", False), c)
+    for n in (2, 3):
+        steps += unit(f"ls.{n}", conv(f"ls.{n}.0", c, 2 * c, 3, 2, 1, "zero", False), 2 * c)
+        c *= 2
+    for n in range(4, 4 + blocks):
+        path = f"ls.{n}.ls"
+        inner = unit(f"{path}.1", conv(f"{path}.1.0", c, c, 3, 1, 1, "reflect", False), c)
+        inner += [conv(f"{path}.3", c, c, 3, 1, 1, "reflect"), ("norm", f"{path}.4", norm, c)]
+        steps.append(("residual", inner))
+    for n in (4 + blocks, 5 + blocks):
+        steps += unit(f"ls.{n}", up(f"ls.{n}.0", c, c // 2, 3, False), c // 2)
+        c //= 2
+    return [*steps, conv(f"ls.{7 + blocks}", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
+
+
+def aladdin(blocks: int = 11, ngf: int = 4) -> list[Step]:
+    """Machine-Learning-Collection: named stages, everything padded by reflection."""
+    c = ngf
+    steps = [conv("initial.0", 3, c, 7, 1, 3, "reflect"), ("norm", "initial.1", "instance", c)]
+    steps.append(("relu",))
+    for n in (0, 1):
+        steps.append(conv(f"down_blocks.{n}.conv.0", c, 2 * c, 3, 2, 1, "reflect"))
+        steps += [("norm", "", "instance", 2 * c), ("relu",)]
+        c *= 2
+    for n in range(blocks):
+        path = f"res_blocks.{n}.block"
+        inner = [conv(f"{path}.0.conv.0", c, c, 3, 1, 1, "reflect"), ("norm", "", "instance", c)]
+        inner += [("relu",), conv(f"{path}.1.conv.0", c, c, 3, 1, 1, "reflect")]
+        steps.append(("residual", [*inner, ("norm", "", "instance", c)]))
+    for n in (0, 1):
+        steps += [up(f"up_blocks.{n}.conv.0", c, c // 2), ("norm", "", "instance", c), ("relu",)]
+        c //= 2
+    return [*steps, conv("last", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
+
+
+def coursera(blocks: int = 3, ngf: int = 4) -> list[Step]:
+    """The GANs specialization: neither norm nor activation behind the first convolution."""
+    c = ngf
+    steps = [conv("upfeature.conv", 3, c, 7, 1, 3, "reflect")]
+    for n in (1, 2):
+        steps.append(conv(f"contract{n}.conv1", c, 2 * c, 3, 2, 1, "reflect"))
+        steps += [("norm", "", "instance", 2 * c), ("relu",)]
+        c *= 2
+    for n in range(blocks):
+        inner = [conv(f"res{n}.conv1", c, c, 3, 1, 1, "reflect"), ("norm", "", "instance", c)]
+        inner += [("relu",), conv(f"res{n}.conv2", c, c, 3, 1, 1, "reflect")]
+        steps.append(("residual", [*inner, ("norm", "", "instance", c)]))
+    for n in (2, 3):
+        steps += [up(f"expand{n}.conv1", c, c // 2), ("norm", "", "instance", c), ("relu",)]
+        c //= 2
+    return [*steps, conv("downfeature.conv", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
+
+
+def unet(depth: int, norm: str, *, ngf: int = 4, i: int = 3, o: int = 3) -> list[Step]:
+    """pix2pix's U-Net: levels inside levels."""
+    bias = norm != "batch" and norm != "none"
+    widths = [ngf * min(2**level, 8) for level in range(depth)]
+
+    def level(n: int) -> list[Step]:
+        path = "model.model.1" + ".model.3" * (n - 1) + ".model"
+        outer, inner = widths[n - 1], widths[n]
+        steps: list[Step] = [("leaky",), conv(f"{path}.1", outer, inner, 4, 2, 1, "zero", bias)]
+        if n == depth - 1:
+            return [*steps, ("relu",), up(f"{path}.3", inner, outer, 4, bias),
+                    ("norm", f"{path}.4", norm, outer)]  # fmt: skip
+        steps += [("norm", f"{path}.2", norm, inner), ("skip", level(n + 1)), ("relu",)]
+        return [*steps, up(f"{path}.5", 2 * inner, outer, 4, bias),
+                ("norm", f"{path}.6", norm, outer)]  # fmt: skip
+
+    first = conv("model.model.0", i, ngf, 4, 2, 1, "zero", bias)
+    return [first, ("skip", level(1)), ("relu",), up("model.model.3", 2 * ngf, o, 4), ("tanh",)]
+
+
+LAYOUTS = [
+    Layout("junyanz resnet9", junyanz(9), {"kind": "resnet9", "norm": "instance", "ngf": 4}),
+    Layout("junyanz resnet6, dropout slot", junyanz(6, slot=True), {"dropout": True}),
+    Layout("junyanz batch", junyanz(norm="batch"), {"norm": "batch", "bias": False}),
+    Layout("junyanz batch, dropout slot", junyanz(norm="batch", slot=True), {"dropout": True}),
+    Layout("junyanz without norms", junyanz(norm="none"), {"norm": "none", "bias": False}),
+    Layout("junyanz, old statistics", junyanz(norm="old"), {"norm": "instance"}),
+    Layout("junyanz, padding_type zero", junyanz(zero=True), {"padding": "zero"}),
+    Layout(
+        "junyanz, padding_type zero, dropout slot",
+        junyanz(zero=True, slot=True),
+        {"padding": "zero", "dropout": True},
+    ),
+    Layout(
+        "zeros around everything",
+        junyanz(zero=True, ends="zero"),
+        {"padding": "zero", "ends_padding": "zero"},
+    ),
+    Layout("junyanz, gray to colour", junyanz(i=1), {"in_channels": 1, "out_channels": 3}),
+    Layout("junyanz, 4 channels", junyanz(i=4, o=4), {"in_channels": 4, "out_channels": 4}),
+    Layout("junyanz, 2 to 1", junyanz(i=2, o=1), {"in_channels": 2, "out_channels": 1}),
+    Layout("junyanz, ngf 6", junyanz(1, ngf=6), {"ngf": 6, "kind": "resnet1"}),
+    Layout("pix2pixHD, 4 halvings", junyanz(2, halvings=4, ngf=2), {"halvings": 4}),
+    Layout("one halving", junyanz(2, halvings=1), {"halvings": 1}),
+    Layout("vintagify", junyanz(norm="affine", block="block"), {"norm": "instance_affine"}),
+    Layout("aitorzip", junyanz(9, o=1), {"kind": "resnet9"}),
+    Layout("Lornatang", junyanz(4, top="main", block="res"), {"kind": "resnet4"}),
+    Layout("res_model, res_block", junyanz(top="res_model", block="res_block")),
+    Layout(
+        "eriklindernoren",
+        junyanz(4, block="block", ups="zero"),
+        {"upsampling": "resize", "up_padding": "zero"},
+    ),
+    Layout(
+        "resize, reflected",
+        junyanz(4, ups="reflect"),
+        {"upsampling": "resize", "up_padding": "reflect"},
+    ),
+    Layout("resize in a Sequential", junyanz(ups="nested"), {"up_padding": "reflect"}),
+    Layout("LynnHo, batch", lynnho("batch"), {"norm": "batch"}),
+    Layout("LynnHo, instance", lynnho("instance"), {"norm": "instance"}),
+    Layout("aladdinpersson", aladdin(), {"down_padding": "reflect", "kind": "resnet11"}),
+    Layout("Coursera", coursera(), {"bare_first": True}),
+    Layout(
+        "CUT",
+        junyanz(blurred="down up"),
+        {"upsampling": "antialias", "downsampling": "antialias"},
+    ),
+    Layout("CUT --no_antialias_up", junyanz(blurred="down"), {"upsampling": "transposed"}),
+    Layout("CUT --no_antialias", junyanz(blurred="up"), {"downsampling": "strided"}),
+    Layout("CUT, batch", junyanz(blurred="down up", norm="batch"), {"norm": "batch"}),
+    Layout("gan-compression", junyanz(mobile=True, slot=True), {"block": "mobile"}),
+    Layout(
+        "gan-compression, batch", junyanz(mobile=True, slot=True, norm="batch"), {"norm": "batch"}
+    ),
+    Layout(
+        "gan-compression, compressed",
+        compressed((6, 10, 20, 8, 12, 4, 14, 6)),
+        {"block": "mobile", "widths": (6, 10, 20, 8, 12, 4, 14, 6)},
+    ),
+    Layout("unet32", unet(5, "instance"), {"kind": "unet32", "norm": "instance"}),
+    Layout("unet64, batch", unet(6, "batch"), {"kind": "unet64", "norm": "batch"}),
+    Layout("unet16, affine", unet(4, "affine"), {"norm": "instance_affine"}),
+    Layout("unet8, gray", unet(3, "none", i=1, o=1), {"kind": "unet8", "norm": "none"}),
+    Layout(
+        "unet128 with dropout",
+        unet(7, "batch", ngf=2),
+        {"kind": "unet128", "dropout": True},
+        options="no_dropout: False\nnorm: batch [default: instance]\n",
+    ),
+    Layout(
+        "instance norms without biases, as train_opt.txt says",
+        junyanz(biased=False),
+        {"norm": "instance", "bias": False},
+        options="norm: instance\n",
+    ),
+    Layout(
+        "no norms, as train_opt.txt says",
+        junyanz(norm="none", biased=True),
+        {"norm": "none", "bias": True},
+        options="norm: none\n",
+    ),
+]
