@@ -41,6 +41,8 @@ def describe_onnx(path: Path, size: Size = None) -> dict[str, Any]:
         facts.setdefault("note", "not exported by cgt: it says nothing of itself but its shapes")
     if importlib.util.find_spec("onnx"):
         facts |= _graph(path, size or (artifact.size if artifact else (256, 256)))
+    if artifact and artifact.parameters:  # a graph has scales of ones where a network has none
+        facts["parameters"] = artifact.parameters
     return facts
 
 

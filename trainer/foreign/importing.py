@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,25 +63,25 @@ def identify(payload: Any, options: Options) -> list[Identified]:
 
 def _identify(network: Network, options: Options, depth: int) -> list[Identified]:
     layers = read_layers(network.tensors)
-    reasons = []
+    reasons = {}
     dialect = find_dialect(network.tensors)
     try:
         recognised = resnet.recognise(layers, options, dialect)
         return [Identified(network, recognised, strangers=tuple(layers.strangers))]
     except Disagreement as no:
-        reasons.append(f"as a ResNet: {no}")
+        reasons["resnet"] = str(no)
     try:
         recognised = unet.recognise(layers, options)
         return [Identified(network, recognised, strangers=tuple(layers.strangers))]
     except Disagreement as no:
-        reasons.append(f"as a U-Net: {no}")
+        reasons["unet"] = str(no)
     if judge := discriminator.describe(layers):
         return [Identified(network, discriminator=judge)]
     if depth < 3:
         parts = [one for part in split(network) for one in _identify(part, options, depth + 1)]
         if any(part.generator or part.discriminator for part in parts):
             return parts
-    return [Identified(network, reason=f"{nearest(layers)} ({'; '.join(reasons)})")]
+    return [Identified(network, reason=nearest(layers, reasons))]
 
 
 def import_generator(
@@ -108,6 +109,9 @@ def import_identified(path: Path, one: Identified, options: Options) -> Imported
     assert one.generator is not None
     try:
         built, changes = build(one.network, one.generator, list(one.strangers))
+        tried = _try(built)
+        if tried and (other := _with_norms(one, options)):
+            return import_identified(path, other, options)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     dialect = find_dialect(one.network.tensors)
@@ -117,7 +121,6 @@ def import_identified(path: Path, one: Identified, options: Options) -> Imported
         *one.generator.evidence,
         *changes,
     )
-    config = one.generator.config
     return Imported(
         built,
         path,
@@ -126,8 +129,30 @@ def import_identified(path: Path, one: Identified, options: Options) -> Imported
         options,
         evidence,
         one.generator.ambiguous,
-        tuple(doubts(built, config.in_channels, config.multiple)),
+        tuple(tried),
     )
+
+
+def _try(network: Generator) -> list[str]:
+    return doubts(network, network.config.in_channels, network.config.multiple)
+
+
+def _with_norms(one: Identified, options: Options) -> Identified | None:
+    """The other reading of weights that tell nothing of norms, if it is the one that translates."""
+    assert one.generator is not None
+    config = one.generator.config
+    if config.norm != "none" or config.bias or options.norm:
+        return None
+    other = dataclasses.replace(
+        one.generator,
+        config=dataclasses.replace(config, norm="instance"),
+        ambiguous=(
+            "without biases and norm weights, no norm and an instance norm look the same; taken as "
+            "instance norm, because only with it a test picture is translated",
+        ),
+    )
+    built, _ = build(one.network, other, list(one.strangers))
+    return None if _try(built) else dataclasses.replace(one, generator=other)
 
 
 def _choose(

@@ -15,7 +15,7 @@ _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _NORM_NAME = re.compile(r"norm|bn|^in\d", re.IGNORECASE)
 # Where safetensors has put the keys into alphabetical order, stages are known by their names.
 _STAGES = (
-    r"^(initial|init|head|first|stem|input|in_?conv|upfeature|conv_?1$)",
+    r"^(initial|init|head|first|stem|input|in_?conv|upfeature)",
     r"^(enc|down(?!feature)|contract|conv)",
     r"^(res|trans|bottle|mid|block)",
     r"^(up|dec|expand|deconv)",

@@ -26,7 +26,8 @@ def build(network: Network, found: Recognised, strangers: list[str]) -> tuple[Ge
             f"{listed}"
         )
     ours = build_generator(found.config)
-    places = read_layers(ours.state_dict()).convolutions
+    empty = ours.state_dict()
+    places = read_layers(empty).convolutions
     state: dict[str, Tensor] = {}
     notes: list[str] = []
     for theirs, place in zip(found.layers, places, strict=True):
@@ -34,12 +35,12 @@ def build(network: Network, found: Recognised, strangers: list[str]) -> tuple[Ge
     kinds = {str(t.dtype).removeprefix("torch.") for t in network.tensors.values() if t.dim() == 4}
     if kinds != {"float32"}:
         notes.append(f"weights stored as {', '.join(sorted(kinds))}, computed in float32")
-    missing = sorted(set(ours.state_dict()) - set(state))
+    missing = sorted(set(empty) - set(state))
     zeroed = [key for key in missing if key.endswith(".bias")]
     for key in missing:  # a bias that is not there adds nothing; counters do not act in eval mode
         if not key.endswith((".bias", "num_batches_tracked")):
             raise CheckpointError(f"the file lacks what {key} of {found.config.kind} needs")
-        state[key] = torch.zeros_like(ours.state_dict()[key])
+        state[key] = torch.zeros_like(empty[key])
     if zeroed:
         notes.append(f"{len(zeroed)} biases that the file lacks are zero")
     if found.dropped:
@@ -49,16 +50,17 @@ def build(network: Network, found: Recognised, strangers: list[str]) -> tuple[Ge
     if unused:
         raise CheckpointError(f"{unused[0]} has no place in {found.config.kind}")
     for key, value in state.items():
+        if value.shape != empty[key].shape:
+            raise CheckpointError(
+                f"what becomes {key} of {found.config.kind} is {tuple(value.shape)}, where "
+                f"{tuple(empty[key].shape)} should be"
+            )
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(
                 f"a weight that becomes {key} is not finite; the training diverged or the file is "
                 "damaged"
             )
-    try:
-        ours.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split()[-30:])
-        raise CheckpointError(f"the weights do not fit {found.config.kind}: {reason}") from None
+    ours.load_state_dict(state, strict=True)
     return ours.eval(), notes
 
 
@@ -80,10 +82,10 @@ def _fill(
                 raise CheckpointError(f"{key} has no place behind {place.path}")
             pairs.append((wanted[leaf], key))
     filled = {}
-    for target, key in pairs:
-        if key is not None:
+    for target, source in pairs:
+        if source is not None:
             if target is None:
-                raise CheckpointError(f"{key} has no place at {place.path}")
-            tensor = tensors[key]
+                raise CheckpointError(f"{source} has no place at {place.path}")
+            tensor = tensors[source]
             filled[target] = tensor.float() if tensor.dim() else tensor.long()
     return filled

@@ -10,25 +10,31 @@ from ..config import GeneratorConfig
 from ..networks import build_generator
 from .layers import Layers, read_layers
 
-_KINDS = ("resnet6", "resnet9", "unet128", "unet256")
+_UNLIKE = 0.3  # below this share of equal shapes nothing is close
 
 
-def nearest(layers: Layers) -> str:
-    """One clause: the closest of the usual generators, and the first three shapes that differ."""
+def nearest(layers: Layers, reasons: dict[str, str]) -> str:
+    """One clause: the closest of the usual generators, and the first three shapes that differ.
+
+    reasons: by family, at which layer recognising it stopped.
+    """
     theirs = [(layer.weight, layer.shape) for layer in layers.convolutions]
     if not theirs:
         return "it has no convolution"
-    first, last = theirs[0][1], theirs[-1][1]
     candidates = []
-    for kind in _KINDS:
-        inputs = first[1] if first[1] <= 4 else 3
-        outputs = min(last[:2]) if min(last[:2]) <= 4 else 3
+    for config in _candidates([shape for _, shape in theirs]):
         with torch.device("meta"):
-            network = build_generator(GeneratorConfig(kind, min(first[0], 512), inputs, outputs))
+            network = build_generator(config)
         ours = [(x.weight, x.shape) for x in read_layers(network.state_dict()).convolutions]
         match = SequenceMatcher(None, [s for _, s in ours], [s for _, s in theirs], autojunk=False)
-        candidates.append((match.ratio(), kind, ours, match.get_opcodes()))
-    _, kind, ours, steps = max(candidates, key=lambda c: c[0])
+        candidates.append((match.ratio(), config, ours, match.get_opcodes()))
+    likeness, config, ours, steps = max(candidates, key=lambda c: c[0])
+    if likeness < _UNLIKE:
+        return (
+            f"{len(theirs)} convolutions, the first {_text(theirs[0][1])}, the last "
+            f"{_text(theirs[-1][1])}, are like none"
+        )
+    kind = config.kind
     agreeing = sum(b - a for tag, a, b, _, _ in steps if tag == "equal")
     differences = []
     for tag, a, b, c, d in steps:
@@ -38,9 +44,28 @@ def nearest(layers: Layers) -> str:
         wants = ", ".join(_text(shape) for _, shape in ours[a : min(b, a + 2)])
         differences.append(f"{has or 'nothing'} where {wants or 'nothing more'} should be")
     return (
-        f"closest is {kind} with ngf {first[0]}: {agreeing} of {len(theirs)} convolutions agree; "
+        f"closest is {kind} with ngf {config.ngf}: {agreeing} of {len(theirs)} convolutions agree; "
         + "; ".join(differences[:3])
+        + f" ({reasons[config.family]})"
     )
+
+
+def _candidates(shapes: list[tuple[int, ...]]) -> list[GeneratorConfig]:
+    """The usual generators of that width and those channels, among them the ResNet of as many
+    blocks as there are square 3x3 convolutions for."""
+    first, last = shapes[0], shapes[-1]
+    channels = (
+        min(first[0], 512),
+        first[1] if first[1] <= 4 else 3,
+        min(last[:2]) if min(last[:2]) <= 4 else 3,
+    )
+    square = sum(1 for shape in shapes if shape[0] == shape[1] and shape[2:] == (3, 3))
+    blocks = min(99, max(1, -(-square // 2)))
+    return [
+        GeneratorConfig(kind, *channels, upsampling=upsampling)
+        for kind in (f"resnet{blocks}", "resnet6", "resnet9", "unet128", "unet256")
+        for upsampling in ("transposed", "resize")
+    ]
 
 
 def _text(shape: tuple[int, ...]) -> str:

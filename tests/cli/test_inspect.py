@@ -1,0 +1,143 @@
+"""cgt inspect, on everything that it takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cgt.export.describe import describe_engine, describe_onnx
+from cgt.runtime.artifact import read_artifact
+from cgt.runtime.errors import ModelError
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.describe import describe_checkpoint
+from cgt.trainer.macs import count_macs
+from cgt.trainer.networks import PatchDiscriminator, build_generator
+from conftest import run_cgt
+
+
+def test_true_operation_counts() -> None:
+    """By hand: kernel size times input pixels for transposed convolutions, output pixels else."""
+    side, total = 256, 0
+    for channels, out, kernel, pixels in (
+        (3, 64, 7, side**2),
+        (64, 128, 3, (side // 2) ** 2),
+        (128, 256, 3, (side // 4) ** 2),
+        *[(256, 256, 3, (side // 4) ** 2)] * 18,
+        (256, 128, 3, (side // 4) ** 2),
+        (128, 64, 3, (side // 2) ** 2),
+        (64, 3, 7, side**2),
+    ):
+        total += channels * out * kernel**2 * pixels
+    assert count_macs(GeneratorConfig("resnet9"), (256, 256)) == total
+    assert round(total / 1e9, 2) == 49.55
+    mobile = GeneratorConfig("resnet9", block="mobile")
+    assert count_macs(mobile, (256, 256)) < total / 3
+
+
+def test_a_run_of_our_own(run_folder: Path) -> None:
+    done = run_cgt("inspect", run_folder / "latest.pth", "--json", "--size", "34x64")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["kind"] == "checkpoint"
+    assert facts["written_by"].startswith("cgt train")
+    assert [n["what"] for n in facts["networks"]] == ["generator"] * 2 + ["discriminator"] * 2
+    first = facts["networks"][0]
+    assert first["architecture"]["kind"] == "resnet1"
+    assert first["domains"] == ["ramp", "noise"]
+    assert first["macs"] == {"size": [36, 64], "count": first["macs"]["count"]}
+    assert facts["networks"][1]["direction"] == "BtoA"
+
+
+def test_another_trainers_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = GeneratorConfig("resnet2", 4, norm="none", bias=False)
+    path = tmp_path / "all.pth"
+    torch.save(
+        {
+            "G_AB": build_generator(config).state_dict(),
+            "D_B": PatchDiscriminator(4).state_dict(),
+            "odd": {f"{n}.weight": torch.zeros(4, 4, 3, 3) for n in range(4)},
+        },
+        path,
+    )
+    done = run_cgt("inspect", path, env={"COLUMNS": "150", "PATH": "/usr/bin"})
+    assert done.returncode == 0, done.stderr
+    for fact in (
+        "generator",
+        "G_AB",
+        "resnet2, ngf 4",
+        "3 in, 3 out",
+        "evidence",
+        "ambiguous",
+        "taken as no norm",
+        "warning",
+        "PatchGAN discriminator (3 channels in, then 4 8 16 32 1)",
+        "unknown",
+        "GMAC at 256x256",
+    ):
+        assert fact in done.stdout, fact
+    facts = describe_checkpoint(path)
+    assert [n["what"] for n in facts["networks"]] == ["generator", "discriminator", "unknown"]
+    assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_model_counts_as_its_checkpoint(tiny_model: Path, run_folder: Path) -> None:
+    facts = describe_onnx(tiny_model, (64, 96))
+    network = describe_checkpoint(run_folder / "latest.pth", (64, 96))["networks"][0]
+    assert facts["macs"] == network["macs"]
+    assert facts["parameters"] == network["parameters"]
+    assert facts["artifact"]["domains"] == ["ramp", "noise"]
+    done = run_cgt("inspect", tiny_model)
+    assert done.returncode == 0, done.stderr
+    for fact in ("onnx", "image (any, 3, any, any)", "Conv", "instance", "GMAC"):
+        assert fact in done.stdout
+
+
+def test_an_engine_and_what_stands_beside_it(tiny_model: Path, tmp_path: Path) -> None:
+    engine = tmp_path / "model.engine"
+    engine.write_bytes(b"ptrt plan")
+    with pytest.raises(ModelError, match="is missing"):
+        describe_engine(engine)
+    said = json.loads(read_artifact(tiny_model).to_json()) | {
+        "engine": {
+            "format": "tensorrt",
+            "version": "10.3.0",
+            "gpu": "Orin",
+            "files": {".engine": hashlib.sha256(b"ptrt plan").hexdigest()},
+        }
+    }
+    (tmp_path / "model.engine.json").write_text(json.dumps(said))
+    done = run_cgt("inspect", engine)
+    assert done.returncode == 0, done.stderr
+    for fact in ("engine", "tensorrt", "10.3.0", "Orin", "ramp, noise"):
+        assert fact in done.stdout
+    assert describe_engine(engine)["note"] == ""
+    engine.write_bytes(b"another plan")
+    assert "another file" in describe_engine(engine)["note"]
+    (tmp_path / "model.engine.json").write_text("{}")
+    with pytest.raises(ModelError, match="damaged"):
+        describe_engine(engine)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.pth", None, "is missing"),
+        ("text.pth", b"hello", "is a text file"),
+        ("text.onnx", b"hello", "not an ONNX model"),
+        ("x.engine", None, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_inspected(
+    name: str, content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    done = run_cgt("inspect", name, cwd=tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
