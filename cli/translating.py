@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +77,7 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
         try:
             with progress_bar("translating", _expected(source, job)) as bar:
                 status = Status(bar, stats, live)
-                items = _items(job, source, stats, stop)
+                items = _items(job, source, stats)
                 for result in run(items, translator, sink, stats, stop, live):
                     status.advance()
                     watch(result)
@@ -121,13 +120,13 @@ def _format(job: Job, source: Source, translator: Translator) -> StreamFormat:
     return dataclasses.replace(stream, rate=min(stream.rate, most) if stream.rate else most)
 
 
-def _items(job: Job, source: Source, stats: Stats, stop: threading.Event) -> Items:
+def _items(job: Job, source: Source, stats: Stats) -> Items:
     """The frames that are wanted."""
     items: Items = limited(source, job.frames, job.duration)
     if job.max_fps is not None:
         items = thinned(items, job.max_fps, stats)
     if job.live and not source.live:
-        items = in_real_time(items, stop)
+        items = in_real_time(items)
     return items
 
 

@@ -46,9 +46,8 @@ def translate(
         items: Items = limited(opened, frames)
         if max_fps is not None:
             items = thinned(items, max_fps, stats)
-        stop = threading.Event()
         if live and not opened.live:
-            items = in_real_time(items, stop)
+            items = in_real_time(items)
         with Translator(
             model,
             engine=engine,
@@ -61,7 +60,7 @@ def translate(
             tile=tile,
             calm=calm,
         ) as translator:
-            for item in stream(items, translator, stats, stop, live):
+            for item in stream(items, translator, stats, threading.Event(), live):
                 if isinstance(item, Result):
                     stats.written(item.frame.captured)
                     yield item.image

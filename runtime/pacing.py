@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
+from .pace import Pace
 from .sources import Frame, Packet, Source
 from .stats import Stats
 
@@ -47,15 +46,10 @@ def thinned(items: Items, rate: float, stats: Stats) -> Iterator[Frame | Packet]
         yield item
 
 
-def in_real_time(items: Items, stop: threading.Event) -> Iterator[Frame | Packet]:
+def in_real_time(items: Items) -> Iterator[Frame | Packet]:
     """Frames when their time has come, as a camera would give them."""
-    began: float | None = None
-    start = Fraction(0)
+    pace = Pace()
     for item in items:
         if isinstance(item, Frame):
-            now = time.perf_counter()
-            if began is None:
-                began, start = now, item.time
-            stop.wait(max(0.0, began + float(item.time - start) - now))
-            item.captured = time.perf_counter()
+            item.captured = pace.wait(item.time)
         yield item

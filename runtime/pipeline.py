@@ -65,9 +65,8 @@ class _Crew:
         try:
             asked = time.perf_counter()
             for item in self._items:
-                if isinstance(item, Frame):
-                    if not self._live:  # of a live one most is waiting
-                        self._stats.add("decode", time.perf_counter() - asked)
+                if isinstance(item, Frame) and not self._live:  # whose time is mostly waiting
+                    self._stats.add("decode", time.perf_counter() - asked)
                 self._stats.dropped += self._inbox.put(item)
                 if self._stop.is_set() or self._inbox.ended:
                     break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -51,15 +50,7 @@ def test_packets_are_not_thinned() -> None:
 
 def test_real_time_is_no_faster_than_the_clock() -> None:
     began = time.perf_counter()
-    got = list(in_real_time(frames(6), threading.Event()))
+    got = list(in_real_time(frames(6)))
     assert time.perf_counter() - began >= 5 / 25
     gaps = np.diff([frame.captured for frame in got])
     assert (gaps > 0).all()
-
-
-def test_stop_ends_the_waiting() -> None:
-    stop = threading.Event()
-    stop.set()
-    began = time.perf_counter()
-    assert len(list(in_real_time(frames(3, rate=1), stop))) == 3
-    assert time.perf_counter() - began < 1.5
