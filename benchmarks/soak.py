@@ -1,0 +1,133 @@
+"""A long stream: does anything grow?
+
+    python -m cgt.benchmarks.soak [VIDEO] [--minutes 30] [--sink null:] [--live] [--json FILE]
+
+The video is played over and over, as one stream, through the bundled model. Memory, threads and
+open files are looked at twice a second; the first tenth is warm-up. Fails where resident memory
+leaves 5 % around its median after that, or where there are more threads or files at the end than
+at its beginning.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import click
+
+from cgt.runtime.clip import sample_clip
+from cgt.runtime.pacing import Items, in_real_time
+from cgt.runtime.pipeline import run
+from cgt.runtime.sinks import StreamFormat, open_sink
+from cgt.runtime.sources import Frame, Packet, open_source
+from cgt.runtime.stats import Stats
+from cgt.runtime.translator import BUNDLED_MODEL, Translator
+
+
+def looped(video: Path, end: float) -> Iterator[Frame | Packet]:
+    """The pictures of a video, again and again until `end`, on a clock that goes on."""
+    offset, last, step = Fraction(0), Fraction(0), Fraction(1, 25)
+    while True:
+        with open_source(str(video), audio=False) as source:
+            for item in source:
+                if time.monotonic() > end:
+                    return
+                if isinstance(item, Frame):
+                    item.time += offset
+                    step, last = item.time - last or step, item.time
+                    yield item
+        offset = last + step
+
+
+def look() -> tuple[int, int, int]:
+    """Resident bytes, threads, open files."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    files = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    return pages * os.sysconf("SC_PAGE_SIZE"), threading.active_count(), files
+
+
+@click.command()
+@click.argument(
+    "video", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False
+)
+@click.option("--minutes", default=30.0, show_default=True)
+@click.option("--model", type=click.Path(path_type=Path), default=BUNDLED_MODEL)
+@click.option("--size", default=256, show_default=True)
+@click.option("--sink", default="null:", show_default=True)
+@click.option("--live", is_flag=True, help="At its own pace, dropping frames.")
+@click.option("--calm", default=0.0, show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path))
+def main(
+    video: Path | None,
+    minutes: float,
+    model: Path,
+    size: int,
+    sink: str,
+    live: bool,
+    calm: float,
+    json_path: Path | None,
+) -> None:
+    """Exit code 1 where something grows."""
+    video = video or sample_clip()
+    end, stats = time.monotonic() + 60 * minutes, Stats()
+    samples: list[tuple[int, int, int]] = []
+    with (
+        open_source(str(video), audio=False) as source,
+        Translator(
+            model,
+            size=(size, size),
+            frame=source.size,
+            goal="latency" if live else "throughput",
+            calm=calm,
+        ) as translator,
+        open_sink(sink, StreamFormat.of(source, translator.geometry)) as target,
+    ):
+        items: Items = looped(video, end)
+        due = time.monotonic()
+        items = in_real_time(items) if live else items
+        for _ in run(items, translator, target, stats, threading.Event(), live):
+            if time.monotonic() > due:
+                samples.append(look())
+                due = time.monotonic() + 0.5
+    steady = samples[len(samples) // 10 :]
+    memory = [sample[0] for sample in steady]
+    middle = statistics.median(memory)
+    tail = steady[len(steady) // 2 :]
+    threads = steady[0][1], max(sample[1] for sample in tail)
+    files = steady[0][2], max(sample[2] for sample in tail)
+    facts = {
+        "frames": stats.frames,
+        "dropped": stats.dropped,
+        "minutes": round(stats.seconds / 60, 2),
+        "memory_mib": [round(value / 2**20, 1) for value in (min(memory), middle, max(memory))],
+        "threads": threads,
+        "files": files,
+    }
+    click.echo(json.dumps(facts, indent=1))
+    if json_path:
+        json_path.write_text(json.dumps(facts | {"samples": samples}, indent=1))
+    failed = [
+        text
+        for text, wrong in (
+            (
+                "memory is not within 5 %",
+                max(memory) > 1.05 * middle or min(memory) < 0.95 * middle,
+            ),
+            ("more threads", threads[1] > threads[0]),
+            ("more open files", files[1] > files[0]),
+        )
+        if wrong
+    ]
+    if failed:
+        sys.exit(", ".join(failed))
+
+
+if __name__ == "__main__":
+    main()
