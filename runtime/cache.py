@@ -11,19 +11,27 @@ A folder that cannot be written means no cache, never an error.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
+import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .files import whole_file
+from .files import file_sha256, whole_file
+
+
+KEPT = 12  # compiled models of each kind; those not used for longest go
 
 
 def cache_folder(*parts: str) -> Path | None:
-    """A folder of ours, made if need be and readable by its owner alone; None where it cannot."""
+    """A folder of ours, made if need be and readable by its owner alone; None where it cannot.
+
+    parts: of its path, a kind and a KEY.
+    """
     home = os.environ.get("XDG_CACHE_HOME")
     try:
         root = (Path(home) if home else Path.home() / ".cache") / "cgt"
@@ -34,7 +42,21 @@ def cache_folder(*parts: str) -> Path | None:
         return None
     # What others can write to, others can put a model into.
     mine = not hasattr(os, "getuid") or root.stat().st_uid == os.getuid()
-    return folder if mine and os.access(folder, os.W_OK) else None
+    if not mine or not os.access(folder, os.W_OK):
+        return None
+    if len(parts) > 1:
+        _forget_all_but(folder)
+    return folder
+
+
+def _forget_all_but(used: Path) -> None:
+    """Keep `used` and the latest of its neighbours."""
+    with contextlib.suppress(OSError):  # another process may be at it, too
+        os.utime(used)
+        others = [path for path in used.parent.iterdir() if path != used]
+        others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in others[KEPT - 1 :]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def digest(*parts: object) -> str:
@@ -50,11 +72,7 @@ def file_digest(path: Path) -> str:
 
 @lru_cache(maxsize=16)
 def _file_digest(path: Path, _size: int, _changed: int) -> str:
-    made = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            made.update(block)
-    return made.hexdigest()
+    return file_sha256(path)
 
 
 @lru_cache(maxsize=1)

@@ -12,11 +12,12 @@ from cgt.runtime.engines.base import Array, BatchShape, Engine, Goal, cores, one
 from cgt.runtime.errors import EngineError
 from cgt.runtime.preprocess import F32
 
-from .checkpoint import load_checkpoint
+from .generator import open_generator
 
 
 class TorchEngine(Engine):
-    """The generator from A to B, in fp32. What every export is compared with; not the fast way.
+    """Any checkpoint's generator, from A to B where it holds both, in fp32. What every export is
+    compared with; not the fast way.
 
     On CUDA where PyTorch finds it, unless `device` says otherwise.
     """
@@ -36,7 +37,7 @@ class TorchEngine(Engine):
         if wanted == "cuda" and not torch.cuda.is_available():
             raise EngineError("PyTorch finds no CUDA here; use --engine torch:cpu")
         self._device = torch.device(wanted)
-        self._network = load_checkpoint(path).generator("AtoB").to(self._device)
+        self._network = open_generator(path).network.to(self._device)
         self.device = wanted.upper()
         self.precision = "fp32"
         self.workers = 1
@@ -44,15 +45,18 @@ class TorchEngine(Engine):
 
     @classmethod
     def artifact(cls, path: Path) -> Artifact:
-        source = load_checkpoint(path)
-        side = source.config.serving_size
+        source = open_generator(path)
         return Artifact(
+            direction=source.direction,
             domains=source.domains,
-            size=(side, side),
+            size=source.size,
             dynamic=True,
-            multiple=4,
-            norm=source.config.norm,
-            architecture=source.config.architecture(),
+            multiple=source.multiple,
+            filter=source.filter,
+            norm=source.norm,
+            architecture=source.architecture,
+            parameters=source.parameters,
+            checkpoint_sha256=source.sha256,
         )
 
     def infer(
