@@ -1,0 +1,109 @@
+"""The options of `cgt export` that are about formats and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from cgt.export.formats import FORMATS, BuildOptions, check_options
+from cgt.runtime.errors import UsageError
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def _numbers(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part.replace(".", "")) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise click.BadParameter(f"{text} is not like 86 or 75,86,89,120") from None
+
+
+_OPTIONS = (
+    click.option(
+        "--format",
+        "formats",
+        type=click.Choice(list(FORMATS)),
+        multiple=True,
+        help="May be given again. By default ONNX, and a TensorRT engine where one can be built.",
+    ),
+    click.option(
+        "--compute-capability",
+        "compute_capabilities",
+        callback=_numbers,
+        metavar="75,86,...",
+        help="GPUs that a TensorRT-RTX engine is for; this machine's by default.",
+    ),
+    click.option(
+        "--workspace", type=click.IntRange(1), metavar="MIB", help="Scratch memory of an engine."
+    ),
+    click.option(
+        "--timing-cache",
+        type=click.Path(path_type=Path),
+        help="File that remembers which kernels were fastest, for quicker builds.",
+    ),
+    click.option(
+        "--dla", type=click.IntRange(0), metavar="CORE", help="Use this accelerator of a Jetson."
+    ),
+    click.option(
+        "--hardware-compatible", is_flag=True, help="An engine for every GPU from Ampere on."
+    ),
+    click.option(
+        "--version-compatible", is_flag=True, help="An engine for later TensorRT, same major."
+    ),
+)
+
+
+def engine_options(command: _Command) -> _Command:
+    """Adds --format and the fields of BuildOptions, by their names."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def build_options(values: dict[str, object]) -> BuildOptions:
+    """Takes the options of `engine_options` but --format out of a command's values."""
+    names = list(BuildOptions.__dataclass_fields__)
+    return BuildOptions(**{name: values.pop(name) for name in names})  # type: ignore[arg-type]
+
+
+def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
+    """What is wrong with the request is said before a minute is spent on the ONNX file."""
+    from cgt.export.engine import check_format
+
+    check_options(formats or ("tensorrt",), options)
+    for name in formats:
+        check_format(name)
+
+
+def onnx_name(output: Path | None, formats: tuple[str, ...]) -> Path | None:
+    """Where the ONNX file goes: `-o` says it for all formats, by the name of any of them."""
+    if output is None or output.suffix == ".onnx":
+        return output
+    suffixes = {FORMATS[name].suffix for name in formats} | {".onnx"}
+    if output.suffix not in suffixes:
+        raise UsageError(f"the output {output} must end in {' or '.join(sorted(suffixes))}")
+    return output.with_suffix(".onnx")
+
+
+def make_engines(
+    model: Path, formats: tuple[str, ...], output: Path | None, options: BuildOptions
+) -> None:
+    """Build what was asked for, or what can be where nothing was."""
+    from cgt.export.engine import build, why_no_engine
+
+    if not formats:
+        missing = why_no_engine("tensorrt")
+        if missing:
+            click.echo(
+                f"no TensorRT engine: {missing}; on the machine it is for, run: "
+                f"cgt export {model.name} --format tensorrt"
+            )
+            return
+        formats = ("tensorrt",)
+    for name in formats:
+        made = FORMATS[name]
+        if made.builder:
+            build(model, name, (output or model).with_suffix(made.suffix), options, say=click.echo)

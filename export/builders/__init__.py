@@ -1,0 +1,1 @@
+"""One file per kind of engine, imported when asked for."""

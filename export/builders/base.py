@@ -1,0 +1,39 @@
+"""The contract of a builder: `build(onnx, artifact, format, options, say) -> Built`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from cgt.runtime.errors import MissingDependency
+
+from ..formats import Format
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine, still in memory. files: content by suffix. facts: fields of sidecar.Build."""
+
+    version: str
+    files: dict[str, bytes]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def load_package(kind: Format) -> ModuleType:
+    """The package that builds a format. Raises MissingDependency."""
+    try:
+        module = importlib.import_module(kind.package)
+    except (ImportError, OSError):
+        module = None
+    # Type stubs and leftovers of a removed package can be imported, too, and are empty.
+    if module is None or not hasattr(module, "__version__"):
+        raise MissingDependency(
+            f"{kind.package} is not installed here, and --format {kind.name} needs it: "
+            f"{kind.install}"
+        )
+    return module

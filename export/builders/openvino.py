@@ -1,0 +1,28 @@
+"""ONNX -> OpenVINO's intermediate representation: NAME.xml and NAME.bin."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from cgt.runtime.artifact import Artifact
+from cgt.runtime.errors import ModelError
+
+from ..formats import BuildOptions, Format
+from .base import Built, Say, load_package
+
+
+def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, say: Say) -> Built:
+    """The same graph with the same weights in OpenVINO's own file, which loads without the ONNX
+    importer. Raises ModelError where OpenVINO cannot read it."""
+    ov = load_package(kind)
+    try:
+        model = ov.Core().read_model(onnx)
+    except RuntimeError as error:
+        text = str(error).strip().splitlines()[-1]
+        raise ModelError(f"OpenVINO cannot read {onnx}: {text}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        ov.save_model(model, path, compress_to_fp16=False)  # the precision is the graph's
+        files = {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
+    return Built(version=ov.__version__.split("-")[0], files=files)

@@ -1,0 +1,122 @@
+"""What `cgt export` makes: one table for the command, its help, its checks and the manual.
+
+An engine is always built from an ONNX file, which stays beside it: it is what another machine
+builds its own engine from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgt.runtime.artifact import IO
+from cgt.runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build; which of them a format takes says the table.
+
+    compute_capabilities: of the GPUs to build for, 86 for 8.6. workspace: MiB of GPU memory that
+    layers may use as scratch. timing_cache: a file that is read, and written anew, so that the
+    next build takes seconds. dla: the core of a deep learning accelerator. hardware_compatible:
+    runs on every GPU from Ampere on. version_compatible: runs with later TensorRT of the same
+    major version. Both cost speed.
+    """
+
+    compute_capabilities: tuple[int, ...] = ()
+    workspace: int | None = None
+    timing_cache: Path | None = None
+    dla: int | None = None
+    hardware_compatible: bool = False
+    version_compatible: bool = False
+
+    def given(self) -> tuple[str, ...]:
+        """Names of those that are not as by default."""
+        return tuple(f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file, and what it takes to make it."""
+
+    name: str
+    suffix: str
+    use: str  # where it runs
+    builder: str  # module of cgt.export.builders; "" for ONNX itself
+    package: str  # that the builder imports
+    install: str  # what brings the package
+    io: IO  # tensors it is fastest with
+    precision: str  # that one exports for it when nothing is said
+    options: tuple[str, ...] = ()  # of BuildOptions
+    on_gpu: bool = False  # built on the very GPU that it is for
+
+
+_ONNX = Format("onnx", ".onnx", "everything", "", "", "", "float", "fp32")
+_TENSORRT = Format(
+    "tensorrt",
+    ".engine",
+    "the NVIDIA GPU that it is built on",
+    "tensorrt",
+    "tensorrt",
+    "pip install 'cyclegan-toolkit[tensorrt]', or JetPack's own on a Jetson",
+    "uint8",
+    "fp16",
+    ("workspace", "timing_cache", "dla", "hardware_compatible", "version_compatible"),
+    on_gpu=True,
+)
+_RTX = dataclasses.replace(
+    _TENSORRT,
+    name="tensorrt-rtx",
+    use="GeForce and RTX cards, named by compute capability; built without a GPU",
+    package="tensorrt_rtx",
+    install="pip install 'cyclegan-toolkit[tensorrt-rtx]'",
+    options=("compute_capabilities", "workspace"),
+    on_gpu=False,
+)
+_OPENVINO = Format(
+    "openvino",
+    ".xml",
+    "Intel and AMD CPUs, Intel GPUs and NPUs",
+    "openvino",
+    "openvino",
+    "pip install openvino",
+    "float",
+    "fp32",
+)
+
+FORMATS = {made.name: made for made in (_ONNX, _TENSORRT, _RTX, _OPENVINO)}
+
+
+def find_format(name: str) -> Format:
+    """Raises UsageError for a name that is not in the table."""
+    if name not in FORMATS:
+        raise UsageError(f"format {name} is unknown; use one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def check_options(formats: tuple[str, ...], options: BuildOptions) -> None:
+    """Raises UsageError for an option that none of the formats takes."""
+    taken = {option for name in formats for option in find_format(name).options}
+    for option in options.given():
+        if option not in taken:
+            takers = [made.name for made in FORMATS.values() if option in made.options]
+            raise UsageError(
+                f"{option.replace('_', ' ')} is for --format {' or '.join(takers)} only"
+            )
+
+
+def table() -> str:
+    """The formats as a Markdown table."""
+    rows = [
+        "| `--format` | file | runs on | needs | tensors | precision |",
+        "|---|---|---|---|---|---|",
+    ]
+    for made in FORMATS.values():
+        needs = made.install or "-"
+        rows.append(
+            f"| `{made.name}` | `{made.suffix}` | {made.use} | {needs} | {made.io} "
+            f"| {made.precision} |"
+        )
+    return "\n".join(rows)
