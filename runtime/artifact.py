@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from . import sidecar
 from .errors import ModelError
 from .onnxfile import FLOAT, UINT8, read_onnx
 from .preprocess import FILTERS, Filter
@@ -105,11 +106,13 @@ class Artifact:
 
 
 def read_artifact(path: Path) -> Artifact:
-    """What an ONNX file says of itself. A file of another tool says it by its shapes alone: a
-    free side means any size, a fixed one the only size.
+    """What an ONNX file says of itself, or an engine's sidecar of it. A file of another tool says
+    it by its shapes alone: a free side means any size, a fixed one the only size.
 
     Raises ModelError when the file is missing, not ONNX, or does not translate images.
     """
+    if path.suffix in sidecar.SUFFIXES:
+        return sidecar.read_sidecar(path).artifact
     file = read_onnx(path)
     image = file.inputs[0]
     kinds: dict[int, tuple[IO, int]] = {FLOAT: ("float", 1), UINT8: ("uint8", 3)}

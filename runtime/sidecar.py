@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .artifact import Artifact
+from . import artifact as artifacts
 from .errors import ModelError
 
-SUFFIXES = (".engine", ".xml")  # files that have a sidecar
+SUFFIXES = (".engine", ".plan", ".xml")  # files that have a sidecar
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Build:
 class Sidecar:
     """An engine's artifact and build."""
 
-    artifact: Artifact
+    artifact: artifacts.Artifact
     build: Build
 
     def to_json(self) -> str:
@@ -90,7 +90,7 @@ def read_sidecar(path: Path) -> Sidecar:
         build = Build(**values)
         if not (isinstance(build.files, dict) and isinstance(build.convolutions, dict)):
             raise TypeError("files or convolutions is no table")
-        return Sidecar(Artifact.from_json(text), build)
+        return Sidecar(artifacts.Artifact.from_json(text), build)
     except FileNotFoundError:
         raise ModelError(
             f"{path} has no {beside.name} beside it; only engines built by `cgt export` are run, "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgt.runtime.artifact import Artifact
 from cgt.runtime.cuda import GPU, gpus
+from cgt.runtime.engines.tensorrt_log import make_log
 from cgt.runtime.errors import (
     EngineError,
     Interrupted,
@@ -26,7 +27,6 @@ from ..formats import BuildOptions, Format
 from .base import Built, Say, load_package
 from .configure import configure, known_compute_capabilities
 from .layers import Convolution, Layer, layers_of_inspector, layers_of_log, verify
-from .log import builder_log
 from .profiles import profiles_of, set_shapes
 from .progress import progress_monitor
 
@@ -45,7 +45,7 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
     api = load_package(kind)
     here = gpus()
     targets = _targets(api, kind, options, here)
-    log = builder_log(api)
+    log = make_log(api)
     builder: trt.Builder = api.Builder(log)
     network, parser = _parse(api, builder, log, onnx)
     wanted = _convolutions(api, network)

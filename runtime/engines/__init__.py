@@ -29,7 +29,7 @@ class Kind:
 
 # In order of preference where nothing was measured.
 ENGINES = {
-    "openvino": Kind(".openvino", "OpenVINOEngine"),
+    "openvino": Kind(".openvino", "OpenVINOEngine", (".onnx", ".xml")),
     "onnxruntime": Kind(".onnxruntime", "OnnxRuntimeEngine"),
     "tensorrt": Kind(".tensorrt", "TensorRTEngine", (".engine", ".plan")),
     "torch": Kind("cgt.trainer.engine", "TorchEngine", (".pth", ".pt")),
@@ -90,6 +90,6 @@ def read_model(path: Path) -> Artifact:
     library is not installed.
     """
     name = candidates(path)[0]
-    if name == "openvino":  # reading ONNX needs no engine
+    if name in ("openvino", "tensorrt"):  # reading ONNX or a sidecar needs no engine
         return Engine.artifact(path)
     return ENGINES[name].load().artifact(path)

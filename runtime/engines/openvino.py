@@ -10,6 +10,7 @@ import openvino as ov
 from ..cache import cache_folder, cpu_name, digest, file_digest
 from ..errors import EngineError, ModelError
 from ..preprocess import F32
+from ..sidecar import read_sidecar, read_verified
 from .base import Array, BatchShape, Engine, Goal, one_line
 
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
@@ -33,7 +34,7 @@ class OpenVINOEngine(Engine):
     ) -> None:
         core = ov.Core()
         try:
-            model = core.read_model(path)
+            model = _read(core, path)
             model.reshape(_shapes(shape))
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path}: {one_line(error)}") from None
@@ -72,6 +73,15 @@ class OpenVINOEngine(Engine):
 
     def close(self) -> None:
         self._local = threading.local()
+
+
+def _read(core: ov.Core, path: Path) -> ov.Model:
+    """An ONNX file, or OpenVINO's own pair of files where they are what their sidecar says."""
+    if path.suffix != ".xml":
+        return core.read_model(path)
+    build = read_sidecar(path).build
+    graph, weights = (read_verified(path, build, suffix) for suffix in (".xml", ".bin"))
+    return core.read_model(graph, weights)
 
 
 def _shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:

@@ -1,4 +1,4 @@
-"""What a builder says."""
+"""What TensorRT says, to the builder and at run time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from types import ModuleType
 from typing import Any
 
 
-def builder_log(api: ModuleType) -> Any:
-    """An ILogger of `api` (tensorrt or tensorrt_rtx) that keeps the errors and the layer tables."""
+def make_log(api: ModuleType) -> Any:
+    """An ILogger of `api` (tensorrt or tensorrt_rtx) that keeps the last errors and the builder's
+    layer tables."""
 
     class Log(api.ILogger):  # type: ignore[misc, name-defined]
         """Must outlive all that was made with it."""
@@ -19,7 +20,7 @@ def builder_log(api: ModuleType) -> Any:
 
         def log(self, severity: Any, msg: str) -> None:
             if severity.name in ("ERROR", "INTERNAL_ERROR"):
-                self.errors.append(" ".join(msg.split()))
+                self.errors = [*self.errors[-9:], " ".join(msg.split())]
             elif msg.startswith("Layers:"):
                 self.tables.append(msg)
 
