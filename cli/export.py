@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from cgt.runtime.artifact import DIRECTIONS, Direction
+from cgt.runtime.artifact import DIRECTIONS, IOS, Direction
 from cgt.runtime.errors import UsageError
 
 from .extras import need
 from .formats import build_options, check_formats, engine_options, make_engines, onnx_name
+
+_METHODS = ("percentile", "minmax", "entropy")
 
 
 @click.command("export")
@@ -20,7 +22,18 @@ from .formats import build_options, check_formats, engine_options, make_engines,
 @click.option("--direction", type=click.Choice(DIRECTIONS), help="AtoB where it holds both.")
 @click.option("--network", metavar="NAME", help="One of several generators in the file.")
 @click.option("--fp32", is_flag=True, help="FP32 throughout (the default).")
-@click.option("--fp16", is_flag=True, help="FP16 convolutions, FP32 normalisation.")
+@click.option("--fp16", is_flag=True, help="FP16, with FP32 norms; with --int8 for what is left.")
+@click.option("--fp16-norm", is_flag=True, help="Norms in FP16 too.")
+@click.option("--bf16", is_flag=True, help="BF16 convolutions (opset 22).")
+@click.option("--int8", is_flag=True, help="INT8 convolutions (Q/DQ), calibrated.")
+@click.option("--calib", metavar="DIR|VIDEO", help="To calibrate on; else the training images.")
+@click.option("--calib-frames", default=32, show_default=True, help="How many of them.")
+@click.option("--calib-method", type=click.Choice(_METHODS), default="percentile")
+@click.option("--seed", default=0, help="Of the choice of frames.")
+@click.option("--io", type=click.Choice(IOS), default="float", help="Tensors in and out.")
+@click.option("--size", metavar="SIZE", help="256, 256x512 (HxW), 128..1024; any by default.")
+@click.option("--batch", metavar="N", help="1 or 1..8, with --size.")
+@click.option("--opset", type=int, help="Of ONNX, 18 to 23; the lowest that serves by default.")
 @click.option("--min-psnr", type=float, help="Fail below this PSNR in dB against PyTorch.")
 @engine_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx, NAME.engine")
@@ -48,27 +61,26 @@ def _export(
     output: Path | None,
     direction: Direction | None,
     network: str | None,
-    fp32: bool,
-    fp16: bool,
-    min_psnr: float | None,
+    **wishes: Any,
 ) -> Path:
-    if fp32 and fp16:
-        raise UsageError("--fp32 and --fp16 exclude each other")
+    wishes |= _precision(**{name: wishes.pop(name) for name in ("fp32", "fp16", "bf16", "int8")})
     need("train", "torch", "onnx", "onnxscript")
     from cgt.export import export
 
     assert ckpt is not None
     path, artifact = export(
-        ckpt,
-        output,
-        direction=direction,
-        network=network,
-        precision="fp16" if fp16 else "fp32",
-        min_psnr=min_psnr,
-        say=click.echo,
+        ckpt, output, direction=direction, network=network, say=click.echo, **wishes
     )
     click.echo(
         f"{path}: {artifact.source} to {artifact.target}, {artifact.precision}, "
         f"{artifact.parameters / 1e6:.3f} M parameters, {path.stat().st_size / 1e6:.2f} MB"
     )
     return path
+
+
+def _precision(fp32: bool, fp16: bool, bf16: bool, int8: bool) -> dict[str, str]:
+    """The fields of `Recipe` that the flags mean."""
+    if fp32 + fp16 + bf16 > 1 or (int8 and bf16):
+        raise UsageError("--fp32, --fp16 and --bf16 exclude each other, and --int8 excludes --bf16")
+    width = "fp16" if fp16 else "bf16" if bf16 else "fp32"
+    return {"precision": "int8", "remainder": width} if int8 else {"precision": width}

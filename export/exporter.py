@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import onnx
 
 from cgt.runtime.artifact import KEY, Artifact, Direction
 from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.files import whole_file
-from cgt.trainer.generator import open_generator
-from cgt.trainer.pictures import as_channels
+from cgt.trainer.generator import TrainedGenerator, open_generator
 
-from .frames import sample_frames
-from .graph import HalfPrecision, trace
-from .parity import FLOORS, Parity, compare
-from .precision import verify_precision
+from .build import build
+from .frames import Frames, calibration_frames, fit_to, sample_frames
+from .parity import Parity, compare
+from .precision import describe, verify_precision
+from .recipe import Recipe
+from .shapes import Shapes, parse_shapes
 
-Precision = Literal["fp32", "fp16"]
+Say = Callable[[str], None]
 
 
 def export(
@@ -30,84 +30,116 @@ def export(
     *,
     direction: Direction | None = None,
     network: str | None = None,
-    precision: Precision = "fp32",
-    min_psnr: float | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
+    **wishes: Any,
 ) -> tuple[Path, Artifact]:
     """Write an ONNX model of one generator of a checkpoint.
 
-    output: by default beside the checkpoint, SOURCE2TARGET_PRECISION.onnx. direction, network:
-    see open_generator. precision: "fp16" has
-    FP16 convolutions, FP32 norms, float32 tensors in and out. min_psnr: dB against PyTorch, by
-    default parity.FLOORS. say: is given a line for each thing found out.
+    output: by default beside the checkpoint, SOURCE2TARGET_PRECISION.onnx. direction, network: see
+    open_generator. wishes: the fields of `Recipe`, by name, as in precision="int8", calib="photos".
+    say: is given a line for each thing found out.
     Returns the path and what the file says of itself.
-    Raises CheckpointError, UsageError for an unusable output name, SinkError where it cannot be
-    written, and QualityError below the floor; then no file is left.
+    Raises CheckpointError; UsageError for wishes that make no sense; SourceError where there is
+    nothing to calibrate on; SinkError where the file cannot be written; and QualityError below the
+    floor and where FP16 would overflow. Then no file is left.
     """
+    recipe = Recipe(**wishes)
     source = open_generator(Path(checkpoint), direction, network)
     for reading in source.ambiguous:
         say(f"note: {reading}")
     for doubt in source.doubts:
         say(f"warning: on a test picture {doubt}; is it trained, and `cgt inspect` right?")
-    artifact = Artifact(
+    shapes = parse_shapes(recipe.size, recipe.batch, source.multiple, source.size)
+    artifact = _artifact(source, recipe, shapes)
+    path = _output(output, source, recipe)
+    calibration, tests = _frames(source, recipe, artifact)
+    if calibration is not None:
+        say(f"calibrating on {len(calibration.images)} {calibration.origin}")
+    model = build(source, recipe, shapes, calibration, tests)
+    say(f"graph: {describe(verify_precision(model, recipe))}")
+    try:
+        with whole_file(path) as temporary:
+            onnx.save(model, temporary)
+            onnx.checker.check_model(temporary, full_check=True)
+            parity = compare(temporary, source.network, tests, artifact)
+            say(str(parity))
+            _enforce(parity, recipe)
+            artifact = dataclasses.replace(artifact, parity=parity.to_json())
+            _sign(model, artifact)
+            onnx.save(model, temporary)
+    except OSError as error:
+        if isinstance(error, SinkError):
+            raise
+        raise SinkError(f"cannot write {path}: {error.strerror or error}") from None
+    return path, artifact
+
+
+def _artifact(source: TrainedGenerator, recipe: Recipe, shapes: Shapes) -> Artifact:
+    fixed = shapes.fixed(1), shapes.fixed(2)
+    if fixed[0] is not None and fixed[1] is not None:
+        size = fixed[0], fixed[1]
+    else:
+        size = shapes.profiles[0].opt[1:] if shapes.profiles else source.size
+    return Artifact(
         direction=source.direction,
         domains=source.domains,
-        size=source.size,
-        dynamic=True,
+        size=size,
+        dynamic=None in fixed,
         multiple=source.multiple,
         filter=source.filter,
-        precision=precision,
-        norm=source.norm,
+        precision=recipe.label,
+        norm=source.norm if recipe.norm == "instance" else recipe.norm,
+        io=recipe.io,
+        profiles=tuple(profile.to_json() for profile in shapes.profiles),
         architecture=source.architecture,
         parameters=source.parameters,
         checkpoint_sha256=source.sha256,
     )
+
+
+def _output(output: str | Path | None, source: TrainedGenerator, recipe: Recipe) -> Path:
     if output is None:
-        output = source.path.with_name(f"{artifact.source}2{artifact.target}_{precision}.onnx")
+        output = source.path.with_name(f"{source.source}2{source.target}_{recipe.suffix}.onnx")
     path = Path(output)
     if path.suffix != ".onnx":
         raise UsageError(f"the output {path} must end in .onnx")
     if not path.parent.is_dir():
         raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
-
-    graph = HalfPrecision(copy.deepcopy(source.network)) if precision == "fp16" else source.network
-    model = trace(graph, source.in_channels, source.multiple)
-    counts = verify_precision(model, precision)
-    say(
-        f"graph: {sum(counts['convolutions'].values())} convolutions in {precision}, "
-        f"{sum(counts['norms'].values())} norms in fp32"
-    )
-    frames, frames_from = sample_frames(source.test_images, artifact.size, artifact.filter)
-    frames = [as_channels(frame, source.in_channels) for frame in frames]
-    try:
-        with whole_file(path) as temporary:
-            onnx.save(model, temporary)
-            onnx.checker.check_model(temporary, full_check=True)
-            parity = compare(temporary, source.network, frames, frames_from)
-            say(describe(parity))
-            _enforce(parity, FLOORS[precision] if min_psnr is None else min_psnr)
-            artifact = dataclasses.replace(artifact, parity=parity.to_json())
-            _sign(model, artifact)
-            onnx.save(model, temporary)
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}") from None
-    return path, artifact
+    return path
 
 
-def describe(parity: Parity) -> str:
-    """The comparison in one line."""
-    return (
-        f"against PyTorch fp32 on {parity.frames} {parity.frames_from}, by {parity.engine}: "
-        f"PSNR {parity.psnr_db:.1f} dB (worst {parity.psnr_worst_db:.1f}), "
-        f"max error {parity.max_error:.1e} of [-1, 1]"
-    )
+def _frames(
+    source: TrainedGenerator, recipe: Recipe, artifact: Artifact
+) -> tuple[Frames | None, Frames]:
+    """What to calibrate on, if anything, and what to compare on."""
+    fit = fit_to(artifact)
+    if recipe.calib is not None:
+        return calibration_frames(recipe.calib, recipe.calib_frames, recipe.seed, fit)
+    tests = sample_frames(source.test_images, fit, artifact.size)
+    if not recipe.calibrates:
+        return None, tests
+    train = _training_images(source)
+    if train is None:
+        raise UsageError(
+            f"--{recipe.precision if recipe.quantizes else 'norm frozen'} has to be calibrated; "
+            "give --calib, a folder of images or a video like those it shall translate"
+        )
+    calibration, _ = calibration_frames(str(train), recipe.calib_frames, recipe.seed, fit)
+    return calibration, tests
 
 
-def _enforce(parity: Parity, floor: float) -> None:
-    if parity.psnr_worst_db < floor:
+def _training_images(source: TrainedGenerator) -> Path | None:
+    """The images of the source domain that the network was trained on, where they still are."""
+    tests = source.test_images
+    train = tests.with_name(tests.name.replace("test", "train")) if tests is not None else None
+    return train if train is not None and train.is_dir() else None
+
+
+def _enforce(parity: Parity, recipe: Recipe) -> None:
+    if parity.psnr_worst_db < recipe.floor:
         raise QualityError(
             f"the worst frame is {parity.psnr_worst_db:.1f} dB from PyTorch, below the floor of "
-            f"{floor:.1f}; nothing was written (--min-psnr sets the floor)"
+            f"{recipe.floor:.1f}; nothing was written (--min-psnr sets the floor)"
         )
 
 

@@ -1,76 +1,100 @@
-"""A generator as an ONNX graph."""
+"""A network as an ONNX graph."""
 
 from __future__ import annotations
 
-import io
+import io as iolib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
+from cgt.runtime.artifact import IO
+
+from .shapes import Shapes
+
 OPSET = 18
-INPUT, OUTPUT = "image", "translated"
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+_AXES: dict[IO, dict[int, str]] = {
+    "float": {0: "batch", 2: "height", 3: "width"},
+    "uint8": {0: "batch", 1: "height", 2: "width"},
+}
 
 
-class _FP32Norm(nn.Module):
-    """A normalisation computed in FP32 inside an FP16 network: the sum of squares over a whole
-    picture leaves FP16's range (TensorRT #2691, ONNX Runtime #10079)."""
+@dataclass(frozen=True)
+class Interface:
+    """The tensors in and out of a graph: "image" -> "translated", and with `statistics` "given" ->
+    "used" (see `cgt.runtime.artifact`). Sides are multiples of `multiple`."""
 
-    def __init__(self, norm: nn.Module) -> None:
-        super().__init__()
-        self.norm = norm.float()
+    channels: int = 3
+    multiple: int = 4
+    io: IO = "float"
+    statistics: int = 0
+    shapes: Shapes = field(default_factory=Shapes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(x.float()).half()
-        return out
+    @property
+    def inputs(self) -> list[str]:
+        return ["image", "given"] if self.statistics else ["image"]
+
+    @property
+    def outputs(self) -> list[str]:
+        return ["translated", "used"] if self.statistics else ["translated"]
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Tensors to trace with. Sides that vary are no special case of one another."""
+        units = max(2, 64 // self.multiple)
+        batch, height, width = (
+            self.shapes.fixed(axis) or other
+            for axis, other in enumerate((2, units * self.multiple, (units + 1) * self.multiple))
+        )
+        if self.io == "uint8":
+            image = torch.zeros(batch, height, width, self.channels, dtype=torch.uint8)
+        else:
+            image = torch.zeros(batch, self.channels, height, width)
+        return (image, torch.zeros(batch, self.statistics)) if self.statistics else (image,)
+
+    def free_axes(self) -> tuple[dict[int, Any], ...]:
+        """What torch.export shall leave open, for each input."""
+        axes = list(_AXES[self.io])
+        image: dict[int, Any] = {}
+        if self.shapes.fixed(0) is None:
+            image[axes[0]] = torch.export.Dim("batch", min=1, max=4096)
+        for index, name in ((1, "height"), (2, "width")):
+            if self.shapes.fixed(index) is None:
+                # A padding by reflection needs a few pixels in the smallest layer.
+                least, most = max(1, 16 // self.multiple), 8192 // self.multiple
+                units = torch.export.Dim(f"{name}_units", min=least, max=most)
+                image[axes[index]] = self.multiple * units
+        given = {0: image[axes[0]]} if axes[0] in image else {}
+        return (image, given) if self.statistics else (image,)
 
 
-class HalfPrecision(nn.Module):
-    """A network whose convolutions compute in FP16, its norms in FP32; float32 in and out.
-
-    The given network is converted in place: pass a copy.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.half()
-        for module in list(network.modules()):
-            for name, child in list(module.named_children()):
-                if isinstance(child, nn.modules.instancenorm._InstanceNorm):
-                    setattr(module, name, _FP32Norm(child))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.network(x.half()).float()
-        return out
-
-
-def trace(network: nn.Module, channels: int, multiple: int = 4) -> onnx.ModelProto:
-    """An ONNX model of the network: "image" N,C,H,W float32 -> "translated", for any batch and any
-    H and W that are multiples of `multiple`."""
-    units = max(2, 64 // multiple)
-    example = torch.zeros(2, channels, units * multiple, (units + 1) * multiple)
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    # A padding by reflection needs a few pixels in the smallest layer; a U-Net has none.
-    least, most = max(1, 16 // multiple), 8192 // multiple
-    h, w = (torch.export.Dim(f"{side}_units", min=least, max=most) for side in ("height", "width"))
+def trace(
+    network: nn.Module, interface: Interface | None = None, opset: int = OPSET
+) -> onnx.ModelProto:
+    """An ONNX model of the network. Convolutions are named like the modules they were."""
+    interface = interface or Interface()
     with _quiet():
         program = torch.onnx.export(
             network.eval(),
-            (example,),
+            interface.example(),
             dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: batch, 2: multiple * h, 3: multiple * w},),
+            opset_version=opset,
+            input_names=interface.inputs,
+            output_names=interface.outputs,
+            dynamic_shapes=interface.free_axes(),
             verbose=False,
         )
         assert program is not None
         model = program.model_proto
-    _name_sides(model)
+    _name_axes(model, interface)
+    _name_layers(model)
     _strip_notes(model)
     return model
 
@@ -84,8 +108,8 @@ def _quiet() -> Iterator[None]:
     try:
         with (
             warnings.catch_warnings(),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
+            redirect_stdout(iolib.StringIO()),
+            redirect_stderr(iolib.StringIO()),
         ):
             warnings.simplefilter("ignore")
             yield
@@ -93,15 +117,29 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _name_sides(model: onnx.ModelProto) -> None:
-    """Call the free dimensions batch, height and width instead of expressions of units."""
-    for value in (model.graph.input[0], model.graph.output[0]):
-        dims = value.type.tensor_type.shape.dim
-        for index, name in ((0, "batch"), (2, "height"), (3, "width")):
-            dims[index].Clear()
-            dims[index].dim_param = name
+def _name_axes(model: onnx.ModelProto, interface: Interface) -> None:
+    """Call free dimensions batch, height and width instead of expressions of units."""
+    names = _AXES[interface.io]
+    for values in (model.graph.input, model.graph.output):
+        for value, axes in zip(values, (names, {0: "batch"}), strict=False):
+            dims = value.type.tensor_type.shape.dim
+            for index, name in axes.items():
+                fixed = interface.shapes.fixed(("batch", "height", "width").index(name))
+                dims[index].Clear()
+                if fixed is None:
+                    dims[index].dim_param = name
+                else:
+                    dims[index].dim_value = fixed
     # Shapes between are spelled in the old names, and every engine infers them again.
     del model.graph.value_info[:]
+
+
+def _name_layers(model: onnx.ModelProto) -> None:
+    """The exporter keeps the names of parameters: network.model.4.weight, where "network" is one of
+    our own wrappers."""
+    for node in model.graph.node:
+        if node.op_type in CONVOLUTIONS:
+            node.name = re.sub(r"^(network\.)+", "", node.input[1]).removesuffix(".weight")
 
 
 def _strip_notes(model: onnx.ModelProto) -> None:

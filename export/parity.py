@@ -9,65 +9,121 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from cgt.runtime.engines import BatchShape, open_engine
-from cgt.runtime.preprocess import F32
+from cgt.runtime.artifact import Artifact
+from cgt.runtime.engines import BatchShape, Engine, open_engine
+from cgt.runtime.preprocess import U8, pack, unpack
 
-# dB. fp32 differs by the order of summation alone; fp16's floor allows for its 11 bits.
-FLOORS = {"fp32": 80.0, "fp16": 50.0}
+from .frames import Frames
 
 
 @dataclass(frozen=True)
 class Parity:
-    """PSNR over the range [-1, 1] and the largest difference in that unit."""
+    """Over the range [-1, 1]. PSNR is of the mean squared error."""
 
-    psnr_db: float  # of the mean squared error over all frames
-    psnr_worst_db: float  # of the worst frame
-    max_error: float
+    psnr_db: float  # of all frames
+    psnr_worst_db: float  # of the worst
+    max_error: float  # of any value
+    ssim: float  # mean over frames
     frames: int
     frames_from: str
     engine: str
+    statistics_db: float | None  # PSNR where "stream" gets a frame's own statistics back
 
     def to_json(self) -> dict[str, Any]:
         """Rounded to what is meaningful, so that equal exports are equal bytes."""
-        return {
+        values = {
             "psnr_db": round(self.psnr_db, 1),
             "psnr_worst_db": round(self.psnr_worst_db, 1),
             "max_error": float(f"{self.max_error:.1e}"),
+            "ssim": round(self.ssim, 4),
             "frames": self.frames,
             "reference": "PyTorch fp32",
             "engine": self.engine,
         }
+        if self.statistics_db is not None:
+            values["statistics_db"] = round(self.statistics_db, 1)
+        return values
+
+    def __str__(self) -> str:
+        line = (
+            f"against PyTorch fp32 on {self.frames} {self.frames_from}, by {self.engine}: "
+            f"PSNR {self.psnr_db:.1f} dB (worst {self.psnr_worst_db:.1f}), "
+            f"max error {self.max_error:.1e} of [-1, 1], SSIM {self.ssim:.4f}"
+        )
+        if self.statistics_db is not None:
+            line += f"; {self.statistics_db:.1f} dB with a frame's own statistics fed back"
+        return line
 
 
-def compare(model: Path, network: nn.Module, frames: list[F32], frames_from: str) -> Parity:
-    """Run both on the same frames, in float32 or as near to it as the model's graph says.
+def judge_for(precision: str) -> str:
+    """ONNX Runtime where it is installed, for it rounds where the graph says; else OpenVINO, told
+    not to go below fp32. ONNX Runtime has no bf16 convolutions on a CPU, OpenVINO has."""
+    installed = importlib.util.find_spec("onnxruntime") is not None
+    return "onnxruntime" if installed and precision != "bf16" else "openvino"
 
-    ONNX Runtime is the judge where it is installed, for it computes what the graph says; else
-    OpenVINO, told not to go below fp32.
-    """
-    judge = "onnxruntime" if importlib.util.find_spec("onnxruntime") else "openvino"
-    shape = BatchShape(1, *frames[0].shape)
-    errors, worst = [], 0.0
-    with open_engine(model, shape, judge, precision="fp32") as engine:
-        for frame in frames:
-            batch = np.ascontiguousarray(frame[None])
-            with torch.no_grad():
-                reference = network(torch.from_numpy(batch)).numpy()
-            out = np.empty_like(reference)
-            engine.infer(batch, out)
-            difference = out.astype(np.float64) - reference
-            errors.append(float(np.mean(difference**2)))
-            worst = max(worst, float(np.abs(difference).max()))
+
+def compare(model: Path, network: nn.Module, frames: Frames, artifact: Artifact) -> Parity:
+    """Run both on the same frames. What a uint8 model gives is compared with what the C library
+    makes of PyTorch's answer."""
+    judge = judge_for(artifact.precision)
+    same = len({image.shape for image in frames.images}) == 1
+    size = frames.images[0].shape[:2] if same else (0, 0)
+    errors, largest, similar, back = [], 0.0, [], []
+    with open_engine(model, BatchShape.of(artifact, *size), judge, precision="fp32") as engine:
+        for image in frames.images:
+            expected = _expected(network, image, artifact)
+            given, used = (np.zeros((1, artifact.statistics), np.float32) for _ in range(2))
+            out = _run(engine, image, artifact, given, used)
+            errors.append(_squared_error(out, expected))
+            largest = max(largest, float(np.abs(out - expected).max()))
+            similar.append(ssim(out, expected))
+            if artifact.statistics:
+                used[0, 0] = 1
+                again = _run(engine, image, artifact, used.copy(), given)
+                back.append(_squared_error(again, expected))
     return Parity(
         psnr_db=psnr(float(np.mean(errors))),
         psnr_worst_db=psnr(max(errors)),
-        max_error=worst,
-        frames=len(frames),
-        frames_from=frames_from,
+        max_error=largest,
+        ssim=float(np.mean(similar)),
+        frames=len(frames.images),
+        frames_from=frames.origin,
         engine=judge,
+        statistics_db=psnr(max(back)) if back else None,
     )
+
+
+def _expected(network: nn.Module, image: U8, artifact: Artifact) -> NDArray[np.float64]:
+    """PyTorch's answer, 3,H,W in [-1, 1]."""
+    with torch.no_grad():
+        out = network(torch.from_numpy(pack(image)[None]))[0].numpy()
+    if artifact.io == "uint8":
+        return _in_range(unpack(np.ascontiguousarray(out)))
+    exact: NDArray[np.float64] = out.astype(np.float64)
+    return exact
+
+
+def _run(
+    engine: Engine, image: U8, artifact: Artifact, given: Any, used: Any
+) -> NDArray[np.float64]:
+    """The model's answer, 3,H,W in [-1, 1]."""
+    batch = image[None] if artifact.io == "uint8" else pack(image)[None]
+    out = np.zeros_like(batch)
+    statistics = (given, used) if artifact.statistics else ()
+    engine.infer(batch, out, *statistics)
+    return _in_range(out[0]) if artifact.io == "uint8" else out[0].astype(np.float64)
+
+
+def _in_range(image: U8) -> NDArray[np.float64]:
+    return image.transpose(2, 0, 1) / 127.5 - 1
+
+
+def _squared_error(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float(np.mean((a - b) ** 2))
 
 
 def psnr(mean_squared_error: float) -> float:
@@ -75,3 +131,20 @@ def psnr(mean_squared_error: float) -> float:
     if not np.isfinite(mean_squared_error):
         return 0.0
     return float(10 * np.log10(4 / max(mean_squared_error, 4e-20)))
+
+
+def ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Structural similarity of C,H,W in [-1, 1], mean over channels, with the 11x11 Gaussian window
+    of 1.5 and the constants of Wang et al. 2004."""
+    x, y = (torch.from_numpy(v)[:, None] for v in (a, b))
+    line = torch.exp(-((torch.arange(11.0, dtype=x.dtype) - 5) ** 2) / (2 * 1.5**2))
+    line = line / line.sum()
+
+    def blur(v: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(v, line[None, None, None, :]), line[None, None, :, None])
+
+    mx, my = blur(x), blur(y)
+    vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
+    c1, c2 = (2 * 0.01) ** 2, (2 * 0.03) ** 2
+    map_ = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    return float(map_.mean())

@@ -1,45 +1,76 @@
-"""Precision is a property of the graph: put there by `graph.HalfPrecision`, proved here."""
+"""Precision is a property of the graph: put there by `halve` and `quantize`, proved here."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import onnx
 from onnx import TensorProto
 
 from cgt.runtime.errors import QualityError
 
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
-_NORMS = ("InstanceNormalization",)
+from .graph import CONVOLUTIONS
+from .recipe import Recipe
+
+_NORMS = ("InstanceNormalization", "BatchNormalization")
 _TYPES = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
 
 
 def layer_precisions(model: onnx.ModelProto) -> dict[str, Counter[str]]:
-    """How many "convolutions" and "norms" compute in which type, by the type of their weights."""
+    """By kind of node ("Conv", "ConvTranspose", ...) how many compute in which type."""
+    counts: dict[str, Counter[str]] = {}
+    for node, precision in _layers(model):
+        counts.setdefault(node.op_type, Counter())[precision] += 1
+    return counts
+
+
+def verify_precision(model: onnx.ModelProto, recipe: Recipe) -> dict[str, Counter[str]]:
+    """Returns what `layer_precisions` counts. Raises QualityError, naming the layer, where one
+    computes in another type than asked for, and where a tensor in or out has the wrong one."""
+    for node, precision in _layers(model):
+        if precision not in _allowed(node, recipe):
+            wanted = " or ".join(sorted(_allowed(node, recipe)))
+            raise QualityError(f"{node.name} ({node.op_type}) is {precision} instead of {wanted}")
+    counts = layer_precisions(model)
+    if "Conv" not in counts:
+        raise QualityError("the exported graph has no convolution")
+    pixels = TensorProto.UINT8 if recipe.io == "uint8" else TensorProto.FLOAT
+    for values in (model.graph.input, model.graph.output):
+        for value, wanted_type in zip(values, (pixels, TensorProto.FLOAT), strict=False):
+            if value.type.tensor_type.elem_type != wanted_type:
+                raise QualityError(f"the graph's {value.name} has the wrong type")
+    return counts
+
+
+def describe(counts: dict[str, Counter[str]]) -> str:
+    """ "22 Conv int8, 2 ConvTranspose fp16, ..." """
+    return ", ".join(
+        f"{count} {kind} {precision}"
+        for kind, precisions in counts.items()
+        for precision, count in sorted(precisions.items())
+    )
+
+
+def _allowed(node: onnx.NodeProto, recipe: Recipe) -> set[str]:
+    if node.op_type in _NORMS:
+        return {"fp16" if recipe.fp16_norm else "fp32"}
+    if node.op_type == "ConvTranspose":
+        return {"fp32" if recipe.width == "bf16" else recipe.width}
+    if recipe.precision == "mixed":
+        return {"int8", recipe.width}
+    return {"int8" if recipe.quantizes else recipe.width}
+
+
+def _layers(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, str]]:
+    """Convolutions and norms with the type they compute in: that of their second input, and int8
+    where Q/DQ stands before both."""
     types = {w.name: _TYPES.get(w.data_type, "other") for w in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
             types[node.output[0]] = _TYPES.get(node.attribute[0].t.data_type, "other")
-    counts: dict[str, Counter[str]] = {"convolutions": Counter(), "norms": Counter()}
+    rounded = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
     for node in model.graph.node:
-        if node.op_type in _CONVOLUTIONS:
-            counts["convolutions"][types.get(node.input[1], "other")] += 1
-        elif node.op_type in _NORMS:
-            counts["norms"][types.get(node.input[1], "other")] += 1
-    return counts
-
-
-def verify_precision(model: onnx.ModelProto, precision: str) -> dict[str, Counter[str]]:
-    """Raises QualityError unless every convolution computes in `precision`, every norm in fp32,
-    and the tensors in and out are float32. Returns what was counted."""
-    counts = layer_precisions(model)
-    if not counts["convolutions"]:
-        raise QualityError("the exported graph has no convolution")
-    for kind, wanted in (("convolutions", precision), ("norms", "fp32")):
-        wrong = {have: n for have, n in counts[kind].items() if have != wanted}
-        if wrong:
-            raise QualityError(f"the graph has {kind} in {wrong} instead of {wanted}")
-    for value in (model.graph.input[0], model.graph.output[0]):
-        if value.type.tensor_type.elem_type != TensorProto.FLOAT:
-            raise QualityError(f"the graph's {value.name} is not float32")
-    return counts
+        if node.op_type in (*CONVOLUTIONS, *_NORMS):
+            int8 = rounded.issuperset(node.input[:2])
+            yield node, "int8" if int8 else types.get(node.input[1], "other")

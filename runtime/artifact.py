@@ -3,6 +3,7 @@
 {"version": 1, "direction": "AtoB", "domains": ["horse", "zebra"], "size": [256, 256],
  "dynamic": true, "multiple": 4, "color": "RGB", "layout": "NCHW", "range": [-1, 1],
  "filter": "bilinear", "precision": "fp16", "norm": "instance", "io": "float", "statistics": 0,
+ "profiles": [{"min": [1, 128, 128], "opt": [1, 256, 256], "max": [8, 1024, 1024]}],
  "architecture": {"kind": "resnet9", "ngf": 64, ...}, "parameters": 11378179,
  "checkpoint_sha256": "...", "parity": {"psnr_db": 61.2, "psnr_worst_db": 58.0, ...}}
 
@@ -59,6 +60,9 @@ class Artifact:
     norm: str = "instance"  # instance, frozen, stream, batch, none or unknown
     io: IO = "float"
     statistics: int = 0  # length of the statistics tensors; 0 where there are none
+    # Ranges that engines are built for: "min", "opt" and "max", each batch, height, width. None:
+    # whatever goes. All fixed: one with equal ends.
+    profiles: tuple[dict[str, list[int]], ...] = ()
     architecture: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     checkpoint_sha256: str = ""
@@ -91,6 +95,7 @@ class Artifact:
             kept = {name: value for name, value in values.items() if name in known}
             kept["domains"] = tuple(kept["domains"])
             kept["size"] = tuple(kept["size"])
+            kept["profiles"] = tuple(kept.get("profiles", ()))
             artifact = cls(**kept)
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, ModelError):

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from cgt.export import export
-from cgt.export.frames import sample_frames
-from cgt.export.graph import HalfPrecision, trace
+from cgt.export.frames import Frames, fit_to, sample_frames
+from cgt.export.graph import trace
+from cgt.export.halve import Narrow
 from cgt.export.parity import compare, psnr
 from cgt.export.precision import layer_precisions, verify_precision
-from cgt.runtime.artifact import read_artifact
+from cgt.export.recipe import Recipe
+from cgt.runtime.artifact import Artifact, read_artifact
 from cgt.runtime.errors import CheckpointError, QualityError, SinkError, UsageError
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.config import GeneratorConfig
@@ -47,8 +49,8 @@ def test_export_describes_and_compares(run_folder: Path, tmp_path: Path, directi
     assert artifact.checkpoint_sha256 == checkpoint.sha256()
     assert artifact.parity["psnr_worst_db"] > 80
     generator = checkpoint.generator(direction)  # the right one of the two
-    frames = [np.float32(np.random.default_rng(5).uniform(-1, 1, (3, 36, 44)))]
-    assert compare(out, generator, frames, "noise").psnr_db > 100
+    noise = np.random.default_rng(5).integers(0, 256, (36, 44, 3)).astype(np.uint8)
+    assert compare(out, generator, Frames((noise,), "noise"), artifact).psnr_db > 100
 
 
 def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
@@ -57,8 +59,11 @@ def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     model = onnx.load(out)
     counts = layer_precisions(model)
-    assert counts["convolutions"] == {"fp16": 8}
-    assert counts["norms"] == {"fp32": 7}
+    assert counts == {
+        "Conv": {"fp16": 6},
+        "ConvTranspose": {"fp16": 2},
+        "InstanceNormalization": {"fp32": 7},
+    }
     halves = [w for w in model.graph.initializer if w.data_type == onnx.TensorProto.FLOAT16]
     assert (
         sum(onnx.numpy_helper.to_array(w).size for w in halves)
@@ -69,16 +74,18 @@ def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_convolution_in_another_precision_is_found() -> None:
-    half = trace(HalfPrecision(network()), 3)
-    assert verify_precision(half, "fp16")["convolutions"] == {"fp16": 10}
-    with pytest.raises(QualityError, match="convolutions"):
-        verify_precision(half, "fp32")
+    half = trace(Narrow(network()))
+    assert verify_precision(half, Recipe("fp16"))["Conv"] == {"fp16": 8}
+    with pytest.raises(QualityError, match=r"model\.1 \(Conv\) is fp16 instead of fp32"):
+        verify_precision(half, Recipe())
+    with pytest.raises(QualityError, match="instead of int8"):
+        verify_precision(half, Recipe("int8", "fp16"))
     name = next(node for node in half.graph.node if node.op_type == "Conv").input[1]
     weights = next(w for w in half.graph.initializer if w.name == name)
     wide = onnx.numpy_helper.to_array(weights).astype(np.float32)
     weights.CopyFrom(onnx.numpy_helper.from_array(wide, name))
-    with pytest.raises(QualityError, match="'fp32': 1"):
-        verify_precision(half, "fp16")
+    with pytest.raises(QualityError, match=r"model\.1 \(Conv\) is fp32"):
+        verify_precision(half, Recipe("fp16"))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,7 @@ def test_graphs_agree_with_pytorch_at_any_size(
 
     original = network(**changes)
     path = tmp_path / "g.onnx"
-    onnx.save(trace(HalfPrecision(copy.deepcopy(original)) if half else original, 3), path)
+    onnx.save(trace(Narrow(copy.deepcopy(original)) if half else original), path)
     for shape in ((1, 3, 32, 32), (1, 3, 64, 100), (2, 3, 40, 20)):
         batch = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
         out = np.zeros_like(batch)
@@ -152,13 +159,14 @@ def test_dead_leaves_look_like_photographs(cgt_data: Path) -> None:
 
 
 def test_frames_come_from_the_data_where_it_is(dataset: Path, tmp_path: Path) -> None:
-    frames, where = sample_frames(dataset / "testA", (32, 32), "bilinear")
-    assert len(frames) == 2
-    assert "testA" in where
-    frames, where = sample_frames(tmp_path, (32, 40), "bilinear")
-    assert "synthetic" in where
-    assert {frame.shape for frame in frames} == {(3, 32, 40)}
-    assert max(np.abs(frame).max() for frame in frames) <= 1
+    fit = fit_to(Artifact(size=(32, 32), dynamic=True, multiple=4))
+    frames = sample_frames(dataset / "testA", fit, (32, 32))
+    assert len(frames.images) == 2
+    assert "testA" in frames.origin
+    frames = sample_frames(tmp_path, fit, (32, 40))
+    assert "synthetic" in frames.origin
+    assert {frame.shape for frame in frames.images} == {(32, 40, 3)}
+    assert all(frame.dtype == np.uint8 for frame in frames.images)
 
 
 def test_psnr() -> None:

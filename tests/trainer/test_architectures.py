@@ -10,7 +10,8 @@ import onnx
 import pytest
 import torch
 
-from cgt.export.graph import HalfPrecision, trace
+from cgt.export.graph import Interface, trace
+from cgt.export.halve import Narrow
 from cgt.export.parity import psnr
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import CheckpointError, UsageError
@@ -68,8 +69,8 @@ def test_families_export(config: GeneratorConfig, tmp_path: Path) -> None:
         expected = network(torch.from_numpy(x)).numpy()
     half = config.norm == "batch"
     path = tmp_path / "g.onnx"
-    graph = HalfPrecision(network) if half else network
-    onnx.save(trace(graph, config.in_channels, config.multiple), path)
+    graph = Narrow(network) if half else network
+    onnx.save(trace(graph, Interface(config.in_channels, config.multiple)), path)
     out = np.zeros_like(expected)
     with open_engine(path, BatchShape(*x.shape), "onnxruntime", precision="fp32") as engine:
         engine.infer(x, out)

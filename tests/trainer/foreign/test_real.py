@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from cgt.export.graph import trace
+from cgt.export.graph import Interface, trace
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.preprocess import pack
@@ -52,7 +52,7 @@ def test_public_projects_checkpoints(name: str, cgt_data: Path, tmp_path: Path) 
     assert opened.direction == "AtoB"
     if name in ("cut_resnet9_antialias", "gc_mobile_resnet9", "jz_unet128_instance"):
         path = tmp_path / "g.onnx"
-        onnx.save(trace(opened.network, opened.in_channels, opened.multiple), path)
+        onnx.save(trace(opened.network, Interface(opened.in_channels, opened.multiple)), path)
         out = np.empty_like(stored["y"])
         shape = BatchShape(*stored["x"].shape)
         with open_engine(path, shape, "onnxruntime", precision="fp32") as engine:

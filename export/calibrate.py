@@ -1,0 +1,104 @@
+"""Which values the inputs of convolutions take, and where INT8's range should end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cgt.runtime.preprocess import F32
+from cgt.runtime.progress import progress_bar
+
+Method = Literal["percentile", "minmax", "entropy"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+PERCENTILE = 99.999  # of the magnitudes; a generator's rare large values matter to its pictures
+LEVELS = 128  # magnitudes of symmetric INT8
+BINS = 2048
+
+
+class Histogram:
+    """Magnitudes in BINS equal bins over [0, limit); the limit doubles when a value exceeds it, so
+    that one pass over the frames is enough and memory stays constant."""
+
+    def __init__(self) -> None:
+        self.counts: NDArray[np.float64] = np.zeros(BINS)
+        self.limit = 0.0
+        self.largest = 0.0
+
+    def add(self, x: Tensor) -> None:
+        magnitudes = x.detach().float().abs()
+        largest = float(magnitudes.max())
+        self.largest = max(self.largest, largest)
+        self.limit = self.limit or largest * 1.01
+        while self.limit and largest >= self.limit:
+            pairs = self.counts.reshape(-1, 2).sum(1)
+            self.counts = np.concatenate([pairs, np.zeros_like(pairs)])
+            self.limit *= 2
+        if self.limit:
+            self.counts += torch.histc(magnitudes, BINS, 0, self.limit).numpy()
+
+    def threshold(self, method: Method) -> float:
+        """The magnitude that INT8's 127 stands for; larger ones are clipped to it."""
+        if method == "minmax" or not self.limit:
+            return self.largest
+        edge = _percentile(self.counts) if method == "percentile" else _entropy(self.counts)
+        return min(self.largest, self.limit * edge / BINS)
+
+
+def calibrate(network: nn.Module, frames: Iterable[F32], method: Method) -> dict[str, float]:
+    """Run the network over float32 3,H,W frames. The threshold of the input of each Conv2d, by the
+    module's name."""
+    histograms: dict[str, Histogram] = {}
+    hooks = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            histogram = histograms[name] = Histogram()
+            hooks.append(
+                module.register_forward_pre_hook(
+                    lambda _, given, into=histogram: into.add(given[0])
+                )
+            )
+    frames = list(frames)
+    try:
+        with torch.no_grad(), progress_bar("calibrating", len(frames)) as bar:
+            for frame in frames:
+                network(torch.from_numpy(frame[None]))
+                bar.advance()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: histogram.threshold(method) for name, histogram in histograms.items()}
+
+
+def _percentile(counts: NDArray[np.float64]) -> int:
+    """How many bins hold PERCENTILE of the values."""
+    share = np.cumsum(counts) / counts.sum()
+    return int(np.searchsorted(share, PERCENTILE / 100) + 1)
+
+
+def _entropy(counts: NDArray[np.float64]) -> int:
+    """How many bins to keep so that LEVELS levels tell the least different story, by the
+    Kullback-Leibler divergence (Migacz 2017, "8-bit inference with TensorRT")."""
+    counts = counts.copy()
+    counts[0] = counts[1]  # exact zeros, of ReLU and padding, are represented at any threshold
+    best, best_divergence = BINS, np.inf
+    for kept in range(LEVELS, BINS + 1, 8):
+        p = counts[:kept].copy()
+        level = np.arange(kept) * LEVELS // kept
+        filled = p > 0
+        mass = np.bincount(level, p, LEVELS)
+        share = np.bincount(level, filled, LEVELS)
+        q = np.where(filled, mass[level] / np.maximum(share[level], 1), 0)
+        p[-1] += counts[kept:].sum()  # what is clipped
+        if not q.sum() or (p[-1] and not q[-1]):
+            continue
+        p, q = p / p.sum(), q / q.sum()
+        divergence = float(np.sum(p[p > 0] * np.log(p[p > 0] / q[p > 0])))
+        if divergence < best_divergence:
+            best, best_divergence = kept, divergence
+    return best

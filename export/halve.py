@@ -1,0 +1,48 @@
+"""Networks that compute in 16 bits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_NORMS = (nn.modules.instancenorm._InstanceNorm, nn.modules.batchnorm._BatchNorm)
+
+
+class _Wide(nn.Module):
+    """A layer that computes in FP32 inside a network of another type."""
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = layer.float()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(x.float()).to(self.dtype)
+        return out
+
+
+class Narrow(nn.Module):
+    """A network whose convolutions compute in FP16 or BF16; float32 in and out.
+
+    Norms stay FP32 unless narrow_norms: the sum of squares over a whole picture leaves FP16's range
+    (TensorRT #2691, ONNX Runtime #10079). So do transposed convolutions in BF16, which TensorRT-RTX
+    1.7 does not build. The given network is converted in place: pass a copy.
+    """
+
+    def __init__(
+        self, network: nn.Module, dtype: torch.dtype = torch.float16, narrow_norms: bool = False
+    ) -> None:
+        super().__init__()
+        self.dtype = dtype
+        wide: tuple[type[nn.Module], ...] = () if narrow_norms else _NORMS
+        if dtype == torch.bfloat16:
+            wide = (*wide, nn.ConvTranspose2d)
+        self.network = network.to(dtype)
+        for module in list(network.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, wide):
+                    setattr(module, name, _Wide(child, dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(x.to(self.dtype)).float()
+        return out

@@ -1,0 +1,29 @@
+"""Pixels in, pixels out: the conversions inside the graph, for engines on the far side of a bus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Pixels(nn.Module):
+    """A network that takes and gives uint8 N,H,W,3 instead of float32 N,3,H,W in [-1, 1].
+
+    The casts are the first and the last node, as TensorRT wants it. Values are rounded to nearest,
+    half to even, and clamped, like the C library's `unpack`. What the network takes and gives
+    besides passes through.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, *given: Tensor) -> Any:
+        x = image.float().permute(0, 3, 1, 2) / 127.5 - 1
+        out = self.network(x, *given)
+        y, *used = out if given else (out,)
+        levels = torch.round((y + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1)
+        pixels = levels.to(torch.uint8)
+        return (pixels, *used) if given else pixels

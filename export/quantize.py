@@ -1,0 +1,69 @@
+"""INT8 as Q/DQ nodes around convolutions, in the one form that OpenVINO, ONNX Runtime and every
+TensorRT take: symmetric QInt8, activations per tensor, weights per output channel, biases as they
+were. ConvTranspose stays as it is: engines run it in float whatever stands around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+HALF_SCALES = 19
+"""The opset from which on Q/DQ nodes may have FP16 scales and outputs."""
+_TOP = 127
+
+
+def quantize(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
+    """Quantize, in place, the Conv nodes that `thresholds` names: with the magnitude of their input
+    that 127 stands for. All else keeps its type, and the scales have the type of the weights."""
+    graph = model.graph
+    weights = {weight.name: weight for weight in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "Conv" and node.name in thresholds:
+            x, kernel = node.input[:2]
+            weight = numpy_helper.to_array(weights[kernel])
+            scales = _scale(np.abs(weight).max(axis=(1, 2, 3)), weight.dtype)
+            levels = np.rint(
+                weight.astype(np.float32) / scales.astype(np.float32)[:, None, None, None]
+            )
+            graph.initializer.remove(weights[kernel])
+            at, by = f"{node.name}.input", f"{node.name}.weight"
+            graph.initializer.extend(
+                [
+                    _tensor(f"{at}_scale", _scale(np.float32(thresholds[node.name]), weight.dtype)),
+                    _tensor(f"{at}_zero", np.int8(0)),
+                    _tensor(f"{by}_int8", np.clip(levels, -_TOP, _TOP).astype(np.int8)),
+                    _tensor(f"{by}_scale", scales),
+                    _tensor(f"{by}_zero", np.zeros(scales.shape, np.int8)),
+                ]
+            )
+            nodes += [
+                _linear("QuantizeLinear", x, at, f"{at}_int8"),
+                _linear("DequantizeLinear", f"{at}_int8", at, f"{at}_rounded"),
+                _linear("DequantizeLinear", f"{by}_int8", by, f"{by}_rounded", axis=0),
+            ]
+            node.input[0], node.input[1] = f"{at}_rounded", f"{by}_rounded"
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _scale(largest: NDArray[Any] | np.float32, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Of which 127 make `largest`. A scale is never so small that `dtype` has few bits for it: that
+    of a dead channel is as good as any."""
+    least = np.finfo(dtype).smallest_normal
+    return np.maximum(np.asarray(largest, np.float32) / _TOP, least).astype(dtype)
+
+
+def _tensor(name: str, values: NDArray[Any] | np.int8) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(values), name)
+
+
+def _linear(op: str, x: str, prefix: str, out: str, **attributes: Any) -> onnx.NodeProto:
+    inputs = [x, f"{prefix}_scale", f"{prefix}_zero"]
+    return helper.make_node(op, inputs, [out], f"{out}.{op}", **attributes)

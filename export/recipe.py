@@ -1,0 +1,137 @@
+"""What is asked of an export. The names are those of `cgt export`'s flags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from cgt.runtime.artifact import IO, IOS
+from cgt.runtime.errors import UsageError
+
+from .calibrate import METHODS, Method
+
+Precision = Literal["fp32", "fp16", "bf16", "int8", "mixed"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Remainder = Literal["fp32", "fp16"]
+Norm = Literal["instance", "frozen", "stream"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
+
+OPSETS = range(18, 24)
+"""What the exporter writes and the engines read. TensorRT 10.3 (JetPack 6) ends at 20."""
+
+# dB of the worst frame against PyTorch fp32. fp32 differs by the order of summation alone; fp16's
+# floor allows for its 11 bits, bf16's for 8. Frozen statistics are another picture, if a close one.
+FLOORS: dict[str, float] = {
+    "fp32": 80.0,
+    "fp16": 50.0,
+    "bf16": 40.0,
+    "int8": 28.0,
+    "mixed": 40.0,
+    "frozen": 28.0,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a generator becomes a graph.
+
+    precision: of the convolutions. "int8" is Q/DQ on Conv, with all else in `remainder`; "mixed" is
+    the same with the most sensitive convolutions left in `remainder` until `min_psnr` holds.
+    fp16_norm: with FP16, norms too; otherwise they stay FP32, for their sums leave FP16's range.
+    norm: "instance" as trained; "frozen" statistics, calibrated and folded into the convolutions;
+    "stream", statistics from outside (see `cgt.runtime.artifact`).
+    io: the tensors in and out, see there too.
+    size, batch: see `shapes.parse_shapes`. opset: one of OPSETS, by default the lowest that serves.
+    calib: a folder of images or a video for int8, mixed and frozen; by default the checkpoint's own
+    training images. calib_frames: how many of them. calib_method: where INT8's range ends. seed: of
+    the choice of frames.
+    min_psnr: dB that the worst frame must reach; by default FLOORS.
+    Raises UsageError where the wishes exclude each other.
+    """
+
+    precision: Precision = "fp32"
+    remainder: Remainder = "fp32"
+    fp16_norm: bool = False
+    norm: Norm = "instance"
+    io: IO = "float"
+    size: str | None = None
+    batch: str | None = None
+    opset: int | None = None
+    calib: str | None = None
+    calib_frames: int = 32
+    calib_method: Method = "percentile"
+    seed: int = 0
+    min_psnr: float | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("remainder", self.remainder, get_args(Remainder))
+        _one_of("norm", self.norm, NORMS)
+        _one_of("io", self.io, IOS)
+        _one_of("calib-method", self.calib_method, METHODS)
+        if self.calib_frames < 1:
+            raise UsageError("--calib-frames must be at least 1")
+        if self.fp16_norm and not self.has_fp16:
+            raise UsageError("--fp16-norm goes with --fp16")
+        if self.calib is not None and not self.calibrates:
+            raise UsageError("--calib goes with --int8, --mixed or --norm frozen")
+        if self.opset is not None:
+            if self.opset not in OPSETS:
+                raise UsageError(
+                    f"--opset {self.opset} is none of {OPSETS[0]} to {OPSETS[-1]}; leave it out"
+                )
+            if self.opset < self.least_opset:
+                raise UsageError(
+                    f"--opset {self.opset} has no {self.label}; {self.least_opset} is the least"
+                )
+
+    @property
+    def quantizes(self) -> bool:
+        return self.precision in ("int8", "mixed")
+
+    @property
+    def calibrates(self) -> bool:
+        return self.quantizes or self.norm == "frozen"
+
+    @property
+    def width(self) -> Literal["fp32", "fp16", "bf16"]:
+        """The type of what is not quantized."""
+        if self.precision == "int8" or self.precision == "mixed":
+            return self.remainder
+        return self.precision
+
+    @property
+    def has_fp16(self) -> bool:
+        return self.width == "fp16"
+
+    @property
+    def label(self) -> str:
+        """The precision as artifacts and file names have it: "fp16", "int8", "int8-fp16"."""
+        mixture = self.quantizes and self.remainder != "fp32"
+        return f"{self.precision}-{self.remainder}" if mixture else self.precision
+
+    @property
+    def suffix(self) -> str:
+        """What file names add for it: the precision, and what else is not as usual."""
+        parts = [self.label, self.norm if self.norm != "instance" else ""]
+        parts += [self.io if self.io != "float" else "", self.size or ""]
+        return "_".join(filter(None, parts)).replace(",", "_")
+
+    @property
+    def least_opset(self) -> int:
+        """ONNX gained FP16 scales in 19, BF16 convolutions in 22."""
+        if self.precision == "bf16":
+            return 22
+        return 19 if self.quantizes and self.has_fp16 else 18
+
+    @property
+    def floor(self) -> float:
+        """dB of the worst frame."""
+        if self.min_psnr is not None:
+            return self.min_psnr
+        return min(FLOORS[self.precision], FLOORS.get(self.norm, FLOORS["fp32"]))
+
+
+def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"--{flag} {value} is none of {', '.join(allowed)}")

@@ -1,0 +1,105 @@
+"""Which sizes a graph takes: fixed ones, or ranges with a best point."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from cgt.runtime.errors import UsageError
+
+LEAST = 16  # pixels of a side
+
+Shape = tuple[int, int, int]
+"""Batch, height, width."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """From min to max, with opt where an engine shall be best."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+    def to_json(self) -> dict[str, Any]:
+        return {"min": list(self.min), "opt": list(self.opt), "max": list(self.max)}
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """No profile: any batch and any size."""
+
+    profiles: tuple[Profile, ...] = ()
+
+    def fixed(self, axis: int) -> int | None:
+        """The one value of batch (0), height (1) or width (2), or None where it varies."""
+        values = {shape[axis] for p in self.profiles for shape in (p.min, p.max)}
+        return values.pop() if len(values) == 1 else None
+
+
+def parse_shapes(
+    size: str | None, batch: str | None, multiple: int, trained: tuple[int, int]
+) -> Shapes:
+    """size: "256", "256x512" (height x width), "128..1024", "128x256..512x1024",
+    "128..256..1024" with the best in the middle; several with commas, each a profile. batch: "1",
+    "1..8", "1..4..8". The best size is by default the trained one, or what is nearest to it, the
+    best batch the least. batch is 1 where only a size is given; without a size any goes.
+
+    Raises UsageError for what cannot be read, sides that are no multiple of what the network
+    needs, and sides below LEAST.
+    """
+    if size is None:
+        if batch is not None:
+            raise UsageError("--batch goes with --size; without it any batch and size can be had")
+        return Shapes()
+    counts = _batches(batch or "1")
+    profiles = []
+    for text in size.split(","):
+        points = [_sides(text, part, multiple) for part in _range(f"--size {text}", text)]
+        low, high = points[0], points[-1]
+        nearest = tuple(min(max(side, a), b) for side, a, b in zip(trained, low, high, strict=True))
+        best = points[1] if len(points) == 3 else nearest
+        if any(a > b for pair in pairwise((low, best, high)) for a, b in zip(*pair, strict=True)):
+            raise UsageError(f"--size {text} must go from small to large")
+        least, usual, most = counts
+        profiles.append(Profile((least, *low), (usual, *best), (most, *high)))
+    return Shapes(tuple(profiles))
+
+
+def _range(flag: str, text: str) -> list[str]:
+    parts = text.lower().split("..")
+    if len(parts) > 3:
+        raise UsageError(f"{flag} is not a range; write 128..1024, or 128..256..1024")
+    return parts
+
+
+def _sides(text: str, part: str, multiple: int) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", part.strip())
+    if not match:
+        raise UsageError(
+            f"--size {text} is not a size; write 256, 256x512 (height x width) or 128..1024"
+        )
+    sides = int(match[1]), int(match[2] or match[1])
+    for side in sides:
+        if side < LEAST:
+            raise UsageError(f"--size {text} is too small; {max(LEAST, multiple)} is the least")
+        if side % multiple:
+            below = max(side // multiple, 1) * multiple
+            near = f"{below}" if below > side else f"{below} or {below + multiple}"
+            raise UsageError(
+                f"--size {text}: this network needs multiples of {multiple}; take {near}"
+            )
+    return sides
+
+
+def _batches(text: str) -> Shape:
+    parts = _range(f"--batch {text}", text)
+    if not all(re.fullmatch(r"[1-9]\d{0,3}", part.strip()) for part in parts):
+        raise UsageError(f"--batch {text} is not a batch; write 1 or 1..8")
+    counts = [int(part) for part in parts]
+    least, usual, most = counts[0], counts[1] if len(counts) == 3 else counts[0], counts[-1]
+    if not least <= usual <= most:
+        raise UsageError(f"--batch {text} must go from small to large")
+    return least, usual, most
