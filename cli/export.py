@@ -13,6 +13,7 @@ from cgt.runtime.errors import UsageError
 from .extras import need
 from .formats import build_options, check_formats, engine_options, make_engines, onnx_name
 
+_NORMS = ("instance", "frozen", "stream")
 _METHODS = ("percentile", "minmax", "entropy")
 
 
@@ -30,6 +31,7 @@ _METHODS = ("percentile", "minmax", "entropy")
 @click.option("--calib-frames", default=32, show_default=True, help="How many of them.")
 @click.option("--calib-method", type=click.Choice(_METHODS), default="percentile")
 @click.option("--seed", default=0, help="Of the choice of frames.")
+@click.option("--norm", type=click.Choice(_NORMS), default="instance", help="Its statistics.")
 @click.option("--io", type=click.Choice(IOS), default="float", help="Tensors in and out.")
 @click.option("--size", metavar="SIZE", help="256, 256x512 (HxW), 128..1024; any by default.")
 @click.option("--batch", metavar="N", help="1 or 1..8, with --size.")

@@ -14,9 +14,10 @@ from cgt.trainer.generator import TrainedGenerator
 
 from .calibrate import calibrate
 from .frames import Frames
-from .graph import Interface, trace
+from .graph import OPSET, Interface, trace
 from .halve import Narrow
 from .magnitudes import measure_magnitudes
+from .norms import Streamed, fold, freeze
 from .pixels import Pixels
 from .quantize import quantize
 from .recipe import Recipe
@@ -35,22 +36,35 @@ def build(
     Raises QualityError where FP16 would overflow.
     """
     network = copy.deepcopy(source.network)
+    if recipe.norm == "frozen":
+        assert calibration is not None
+        freeze(network, map(pack, calibration.images))
+    fold(network)
     if recipe.has_fp16:
         measure_magnitudes(network, map(pack, tests.images)).require_fp16(recipe.fp16_norm)
     thresholds: dict[str, float] = {}
     if recipe.quantizes:
         assert calibration is not None
         thresholds = calibrate(network, map(pack, calibration.images), recipe.calib_method)
-    interface = Interface(source.in_channels, source.multiple, recipe.io, 0, shapes)
-    model = trace(_wrapped(network, recipe), interface, max(18, recipe.opset or 18))
-    if recipe.least_opset > 18 and recipe.opset is None:
-        model = version_converter.convert_version(model, recipe.least_opset)
+    model = _traced(network, source, recipe, shapes)
     quantize(model, thresholds)
     return model
 
 
-def _wrapped(network: nn.Module, recipe: Recipe) -> nn.Module:
+def _traced(
+    network: nn.Module, source: TrainedGenerator, recipe: Recipe, shapes: Shapes
+) -> onnx.ModelProto:
+    statistics = 0
     if recipe.width != "fp32":
         dtype = torch.float16 if recipe.has_fp16 else torch.bfloat16
         network = Narrow(network, dtype, recipe.fp16_norm)
-    return Pixels(network) if recipe.io == "uint8" else network
+    if recipe.norm == "stream":
+        network = Streamed(network)
+        statistics = network.statistics
+    if recipe.io == "uint8":
+        network = Pixels(network)
+    interface = Interface(source.in_channels, source.multiple, recipe.io, statistics, shapes)
+    model = trace(network, interface, recipe.opset or OPSET)
+    if recipe.opset is None and recipe.least_opset > OPSET:
+        model = version_converter.convert_version(model, recipe.least_opset)
+    return model

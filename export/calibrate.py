@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from cgt.runtime.preprocess import F32
 from cgt.runtime.progress import progress_bar
 
+from .hooks import looking
+
 Method = Literal["percentile", "minmax", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -54,24 +56,19 @@ def calibrate(network: nn.Module, frames: Iterable[F32], method: Method) -> dict
     """Run the network over float32 3,H,W frames. The threshold of the input of each Conv2d, by the
     module's name."""
     histograms: dict[str, Histogram] = {}
-    hooks = []
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            histogram = histograms[name] = Histogram()
-            hooks.append(
-                module.register_forward_pre_hook(
-                    lambda _, given, into=histogram: into.add(given[0])
-                )
-            )
+
+    def look(name: str, _: nn.Module, x: Tensor, __: Tensor) -> None:
+        histograms.setdefault(name, Histogram()).add(x)
+
     frames = list(frames)
-    try:
-        with torch.no_grad(), progress_bar("calibrating", len(frames)) as bar:
-            for frame in frames:
-                network(torch.from_numpy(frame[None]))
-                bar.advance()
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with (
+        looking(network, nn.Conv2d, look),
+        torch.no_grad(),
+        progress_bar("calibrating", len(frames)) as bar,
+    ):
+        for frame in frames:
+            network(torch.from_numpy(frame[None]))
+            bar.advance()
     return {name: histogram.threshold(method) for name, histogram in histograms.items()}
 
 

@@ -16,6 +16,7 @@ from cgt.trainer.generator import TrainedGenerator, open_generator
 
 from .build import build
 from .frames import Frames, calibration_frames, fit_to, sample_frames
+from .norms import statistics_of
 from .parity import Parity, compare
 from .precision import describe, verify_precision
 from .recipe import Recipe
@@ -90,6 +91,7 @@ def _artifact(source: TrainedGenerator, recipe: Recipe, shapes: Shapes) -> Artif
         precision=recipe.label,
         norm=source.norm if recipe.norm == "instance" else recipe.norm,
         io=recipe.io,
+        statistics=statistics_of(source.network) if recipe.norm == "stream" else 0,
         profiles=tuple(profile.to_json() for profile in shapes.profiles),
         architecture=source.architecture,
         parameters=source.parameters,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ class _Wide(nn.Module):
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.network = layer.float()
+        self.network = layer
         self.dtype = dtype
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,11 +39,15 @@ class Narrow(nn.Module):
         wide: tuple[type[nn.Module], ...] = () if narrow_norms else _NORMS
         if dtype == torch.bfloat16:
             wide = (*wide, nn.ConvTranspose2d)
+        kept = [
+            (module, name, copy.deepcopy(child))  # before its parameters lose bits
+            for module in network.modules()
+            for name, child in module.named_children()
+            if isinstance(child, wide)
+        ]
         self.network = network.to(dtype)
-        for module in list(network.modules()):
-            for name, child in list(module.named_children()):
-                if isinstance(child, wide):
-                    setattr(module, name, _Wide(child, dtype))
+        for module, name, child in kept:
+            setattr(module, name, _Wide(child, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(x.to(self.dtype)).float()

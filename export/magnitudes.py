@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from cgt.runtime.errors import QualityError
 from cgt.runtime.preprocess import F32
 
+from .hooks import looking
+
 LARGEST = 65504.0  # of FP16
 _NORMS = (nn.modules.instancenorm._InstanceNorm,)
 
@@ -55,16 +57,7 @@ def measure_magnitudes(network: nn.Module, frames: Iterable[F32]) -> Magnitudes:
             if not square <= found.square:
                 found.square, found.square_at = square, name
 
-    hooks = [
-        module.register_forward_hook(lambda m, given, out, name=name: look(name, m, given[0], out))
-        for name, module in network.named_modules()
-        if not list(module.children())
-    ]
-    try:
-        with torch.no_grad():
-            for frame in frames:
-                network(torch.from_numpy(frame[None]))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with looking(network, nn.Module, look), torch.no_grad():
+        for frame in frames:
+            network(torch.from_numpy(frame[None]))
     return found

@@ -12,18 +12,21 @@ class Pixels(nn.Module):
     """A network that takes and gives uint8 N,H,W,3 instead of float32 N,3,H,W in [-1, 1].
 
     The casts are the first and the last node, as TensorRT wants it. Values are rounded to nearest,
-    half to even, and clamped, like the C library's `unpack`. What the network takes and gives
-    besides passes through.
+    half to even, and clamped, like the C library's `unpack`. Statistics pass through.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor, *given: Tensor) -> Any:
+    def forward(self, image: Tensor, given: Tensor | None = None) -> Any:
         x = image.float().permute(0, 3, 1, 2) / 127.5 - 1
-        out = self.network(x, *given)
-        y, *used = out if given else (out,)
-        levels = torch.round((y + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1)
-        pixels = levels.to(torch.uint8)
-        return (pixels, *used) if given else pixels
+        if given is None:
+            return _levels(self.network(x))
+        out, used = self.network(x, given)
+        return _levels(out), used
+
+
+def _levels(x: Tensor) -> Tensor:
+    """float32 N,3,H,W in [-1, 1] -> uint8 N,H,W,3."""
+    return torch.round((x + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)

@@ -73,6 +73,8 @@ class Recipe:
             raise UsageError("--calib-frames must be at least 1")
         if self.fp16_norm and not self.has_fp16:
             raise UsageError("--fp16-norm goes with --fp16")
+        if self.fp16_norm and self.norm != "instance":
+            raise UsageError(f"--fp16-norm leaves nothing to choose with --norm {self.norm}")
         if self.calib is not None and not self.calibrates:
             raise UsageError("--calib goes with --int8, --mixed or --norm frozen")
         if self.opset is not None:

@@ -64,7 +64,7 @@ def parse_shapes(
         if any(a > b for pair in pairwise((low, best, high)) for a, b in zip(*pair, strict=True)):
             raise UsageError(f"--size {text} must go from small to large")
         least, usual, most = counts
-        profiles.append(Profile((least, *low), (usual, *best), (most, *high)))
+        profiles.append(Profile((least, *low), (usual, best[0], best[1]), (most, *high)))
     return Shapes(tuple(profiles))
 
 
