@@ -9,7 +9,6 @@ import torch
 from onnx import version_converter
 from torch import nn
 
-from cgt.runtime.preprocess import pack
 from cgt.trainer.generator import TrainedGenerator
 
 from .calibrate import calibrate
@@ -35,17 +34,17 @@ def build(
 
     Raises QualityError where FP16 would overflow.
     """
-    network = copy.deepcopy(source.network)
+    network, channels = copy.deepcopy(source.network), source.in_channels
     if recipe.norm == "frozen":
         assert calibration is not None
-        freeze(network, map(pack, calibration.images))
+        freeze(network, calibration.tensors(channels))
     fold(network)
     if recipe.has_fp16:
-        measure_magnitudes(network, map(pack, tests.images)).require_fp16(recipe.fp16_norm)
+        measure_magnitudes(network, tests.tensors(channels)).require_fp16(recipe.fp16_norm)
     thresholds: dict[str, float] = {}
     if recipe.quantizes:
         assert calibration is not None
-        thresholds = calibrate(network, map(pack, calibration.images), recipe.calib_method)
+        thresholds = calibrate(network, calibration.tensors(channels), recipe.calib_method)
     model = _traced(network, source, recipe, shapes)
     quantize(model, thresholds)
     return model

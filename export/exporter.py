@@ -50,6 +50,8 @@ def export(
         say(f"note: {reading}")
     for doubt in source.doubts:
         say(f"warning: on a test picture {doubt}; is it trained, and `cgt inspect` right?")
+    if recipe.io == "uint8" and (source.in_channels, source.out_channels) != (3, 3):
+        raise UsageError("--io uint8 is for networks from RGB to RGB; leave it out")
     shapes = parse_shapes(recipe.size, recipe.batch, source.multiple, source.size)
     artifact = _artifact(source, recipe, shapes)
     path = _output(output, source, recipe)
@@ -62,7 +64,7 @@ def export(
         with whole_file(path) as temporary:
             onnx.save(model, temporary)
             onnx.checker.check_model(temporary, full_check=True)
-            parity = compare(temporary, source.network, tests, artifact)
+            parity = compare(temporary, source.network, tests, artifact, source.in_channels)
             say(str(parity))
             _enforce(parity, recipe)
             artifact = dataclasses.replace(artifact, parity=parity.to_json())

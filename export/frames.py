@@ -15,7 +15,7 @@ from cgt.runtime.artifact import Artifact
 from cgt.runtime.errors import SourceError, UsageError
 from cgt.runtime.geometry import plan
 from cgt.runtime.images import list_images, read_image
-from cgt.runtime.preprocess import U8, resize
+from cgt.runtime.preprocess import F32, U8, pack, resize
 from cgt.runtime.sources import Frame, open_source
 from cgt.trainer.pictures import as_channels, dead_leaves
 
@@ -32,6 +32,10 @@ class Frames:
 
     images: tuple[U8, ...]
     origin: str  # "images of horse2zebra/testA"
+
+    def tensors(self, channels: int) -> list[F32]:
+        """float32 channels,H,W in [-1, 1]."""
+        return [as_channels(pack(image), channels) for image in self.images]
 
 
 def fit_to(artifact: Artifact) -> Fit:
@@ -97,4 +101,3 @@ def _reservoir(items: Iterable[T], count: int, chosen: random.Random) -> list[T]
         elif (place := chosen.randrange(index + 1)) < count:
             kept[place] = (index, item)
     return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
-

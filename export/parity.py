@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cgt.runtime.artifact import Artifact
-from cgt.runtime.engines import BatchShape, Engine, open_engine
-from cgt.runtime.preprocess import U8, pack, unpack
+from cgt.runtime.engines import Array, BatchShape, Engine, open_engine
+from cgt.runtime.preprocess import F32, U8, unpack
 
 from .frames import Frames
 
@@ -66,24 +67,28 @@ def judge_for(precision: str) -> str:
     return "onnxruntime" if installed and precision != "bf16" else "openvino"
 
 
-def compare(model: Path, network: nn.Module, frames: Frames, artifact: Artifact) -> Parity:
-    """Run both on the same frames. What a uint8 model gives is compared with what the C library
-    makes of PyTorch's answer."""
+def compare(
+    model: Path, network: nn.Module, frames: Frames, artifact: Artifact, channels: int = 3
+) -> Parity:
+    """Run both on the same frames; channels: of the network's input. What a uint8 model gives is
+    compared with what the C library makes of PyTorch's answer."""
     judge = judge_for(artifact.precision)
     same = len({image.shape for image in frames.images}) == 1
     size = frames.images[0].shape[:2] if same else (0, 0)
+    shape = dataclasses.replace(BatchShape.of(artifact, *size), channels=channels)
     errors, largest, similar, back = [], 0.0, [], []
-    with open_engine(model, BatchShape.of(artifact, *size), judge, precision="fp32") as engine:
-        for image in frames.images:
-            expected = _expected(network, image, artifact)
+    with open_engine(model, shape, judge, precision="fp32") as engine:
+        for image, tensor in zip(frames.images, frames.tensors(channels), strict=True):
+            expected = _expected(network, tensor, artifact)
+            batch = image[None] if artifact.io == "uint8" else tensor[None]
             given, used = (np.zeros((1, artifact.statistics), np.float32) for _ in range(2))
-            out = _run(engine, image, artifact, given, used)
+            out = _run(engine, batch, expected, given, used)
             errors.append(_squared_error(out, expected))
             largest = max(largest, float(np.abs(out - expected).max()))
             similar.append(ssim(out, expected))
             if artifact.statistics:
                 used[0, 0] = 1
-                again = _run(engine, image, artifact, used.copy(), given)
+                again = _run(engine, batch, expected, used, given)
                 back.append(_squared_error(again, expected))
     return Parity(
         psnr_db=psnr(float(np.mean(errors))),
@@ -97,10 +102,10 @@ def compare(model: Path, network: nn.Module, frames: Frames, artifact: Artifact)
     )
 
 
-def _expected(network: nn.Module, image: U8, artifact: Artifact) -> NDArray[np.float64]:
-    """PyTorch's answer, 3,H,W in [-1, 1]."""
+def _expected(network: nn.Module, tensor: F32, artifact: Artifact) -> NDArray[np.float64]:
+    """PyTorch's answer, C,H,W in [-1, 1]."""
     with torch.no_grad():
-        out = network(torch.from_numpy(pack(image)[None]))[0].numpy()
+        out = network(torch.from_numpy(tensor[None]))[0].numpy()
     if artifact.io == "uint8":
         return _in_range(unpack(np.ascontiguousarray(out)))
     exact: NDArray[np.float64] = out.astype(np.float64)
@@ -108,14 +113,16 @@ def _expected(network: nn.Module, image: U8, artifact: Artifact) -> NDArray[np.f
 
 
 def _run(
-    engine: Engine, image: U8, artifact: Artifact, given: Any, used: Any
+    engine: Engine, batch: Array, like: NDArray[np.float64], given: F32, used: F32
 ) -> NDArray[np.float64]:
-    """The model's answer, 3,H,W in [-1, 1]."""
-    batch = image[None] if artifact.io == "uint8" else pack(image)[None]
-    out = np.zeros_like(batch)
-    statistics = (given, used) if artifact.statistics else ()
+    """The model's answer, of the shape and range of `like`."""
+    if batch.dtype == np.uint8:
+        out = np.zeros((1, *like.shape[1:], like.shape[0]), np.uint8)
+    else:
+        out = np.zeros((1, *like.shape), np.float32)
+    statistics = (given, used) if given.size else ()
     engine.infer(batch, out, *statistics)
-    return _in_range(out[0]) if artifact.io == "uint8" else out[0].astype(np.float64)
+    return _in_range(out[0]) if out.dtype == np.uint8 else out[0].astype(np.float64)
 
 
 def _in_range(image: U8) -> NDArray[np.float64]:

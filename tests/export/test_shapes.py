@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from cgt.export.shapes import Profile, Shapes, parse_shapes
+from cgt.runtime.errors import UsageError
+
+READ = [
+    ("256", None, [((1, 256, 256),) * 3]),
+    ("256x512", "4", [((4, 256, 512),) * 3]),
+    ("128..1024", "1..8", [((1, 128, 128), (1, 200, 240), (8, 1024, 1024))]),
+    ("512x256..1024", None, [((1, 512, 256), (1, 512, 256), (1, 1024, 1024))]),
+    ("64..96..128", "1..4..8", [((1, 64, 64), (4, 96, 96), (8, 128, 128))]),
+    ("64,128..256", None, [((1, 64, 64),) * 3, ((1, 128, 128), (1, 200, 240), (1, 256, 256))]),
+]
+
+
+@pytest.mark.parametrize(("size", "batch", "profiles"), READ)
+def test_what_can_be_read(size: str, batch: str | None, profiles: list) -> None:
+    shapes = parse_shapes(size, batch, 4, (200, 240))
+    assert shapes.profiles == tuple(Profile(*points) for points in profiles)
+
+
+def test_what_is_fixed() -> None:
+    assert [Shapes().fixed(axis) for axis in range(3)] == [None, None, None]
+    some = parse_shapes("256x128..256x512", "2", 4, (256, 256))
+    assert [some.fixed(axis) for axis in range(3)] == [2, 256, None]
+    two = parse_shapes("256,512", None, 4, (256, 256))
+    assert two.fixed(1) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "words"),
+    [
+        ("7", None, "too small; 16 is the least"),
+        ("250", None, "multiples of 4; take 248 or 252"),
+        ("big", None, "not a size"),
+        ("256x", None, "not a size"),
+        ("-256", None, "not a size"),
+        ("512..256", None, "small to large"),
+        ("128..64..256", None, "small to large"),
+        ("1..2..3..4", None, "not a range"),
+        ("256", "0", "not a batch"),
+        ("256", "8..1", "small to large"),
+        (None, "2", "--batch goes with --size"),
+    ],
+)
+def test_what_cannot(size: str | None, batch: str | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_shapes(size, batch, 4, (256, 256))
+
+
+def test_a_unet_needs_more() -> None:
+    with pytest.raises(UsageError, match="multiples of 256; take 256"):
+        parse_shapes("128", None, 256, (256, 256))
