@@ -23,10 +23,10 @@ from rich.table import Table
 
 from cgt.runtime.calm import Scenes
 from cgt.runtime.clip import sample_clip
-from cgt.runtime.pacing import limited
 from cgt.runtime.preprocess import U8, resize
 from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.translator import BUNDLED_MODEL, Translator
+from cgt.runtime.wanted import limited
 from cgt.runtime.warping import WarpingError
 
 

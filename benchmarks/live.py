@@ -20,13 +20,13 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cgt.runtime.pacing import in_real_time, limited
 from cgt.runtime.pipeline import run
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import open_source
 from cgt.runtime.sources.pattern import read_counter
 from cgt.runtime.stats import Stats
 from cgt.runtime.translator import Translator
+from cgt.runtime.wanted import limited
 
 from .simulated import Identity
 
@@ -46,7 +46,7 @@ def main(seconds: float, fps: int, engine_fps: float, json_path: Path | None) ->
         ) as translator,
         open_sink("null:", StreamFormat.of(source, translator.geometry)) as sink,
     ):
-        items = in_real_time(limited(source, round(seconds * fps)))
+        items = limited(source, round(seconds * fps))
         for result in run(items, translator, sink, stats, threading.Event(), live=True):
             latencies.append(time.perf_counter() - result.frame.captured)
             numbers.append(read_counter(result.image))

@@ -13,15 +13,16 @@ from rich.console import Console
 
 from cgt.runtime.errors import Interrupted, UsageError
 from cgt.runtime.geometry import Size
-from cgt.runtime.pacing import Items, in_real_time, limited, thinned
 from cgt.runtime.pipeline import run
 from cgt.runtime.progress import progress_bar
 from cgt.runtime.sinks import Result, StreamFormat, open_sinks
 from cgt.runtime.sources import Source, open_source
+from cgt.runtime.sources.wrapped import Paced
 from cgt.runtime.stats import Stats
 from cgt.runtime.stopping import stop_on_signal
 from cgt.runtime.translator import Translator
 from cgt.runtime.views import View
+from cgt.runtime.wanted import Items, limited, thinned
 
 from .figures import Facts, Status
 
@@ -122,11 +123,10 @@ def _format(job: Job, source: Source, translator: Translator) -> StreamFormat:
 
 def _items(job: Job, source: Source, stats: Stats) -> Items:
     """The frames that are wanted."""
-    items: Items = limited(source, job.frames, job.duration)
+    played = Paced(source) if job.live and not source.live else source
+    items: Items = limited(played, job.frames, job.duration)
     if job.max_fps is not None:
         items = thinned(items, job.max_fps, stats)
-    if job.live and not source.live:
-        items = in_real_time(items)
     return items
 
 

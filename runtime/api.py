@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .geometry import Size
-from .pacing import Items, in_real_time, limited, thinned
 from .pipeline import stream
 from .preprocess import U8
 from .sinks import Result
 from .sources import open_source
+from .sources.wrapped import Paced
 from .stats import Stats
 from .translator import Translator
+from .wanted import Items, limited, thinned
 
 
 def translate(
@@ -43,11 +44,9 @@ def translate(
     stats = stats if stats is not None else Stats()
     with open_source(str(source), audio=False) as opened:
         live = opened.live if live is None else live
-        items: Items = limited(opened, frames)
+        items: Items = limited(Paced(opened) if live and not opened.live else opened, frames)
         if max_fps is not None:
             items = thinned(items, max_fps, stats)
-        if live and not opened.live:
-            items = in_real_time(items)
         with Translator(
             model,
             engine=engine,

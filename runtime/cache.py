@@ -23,7 +23,6 @@ from typing import Any
 
 from .files import file_sha256, whole_file
 
-
 KEPT = 12  # compiled models of each kind; those not used for longest go
 
 

@@ -24,11 +24,11 @@ from concurrent.futures import Future
 
 from .errors import CgtError, SinkError, SourceError
 from .inbox import Ended, Inbox
-from .pacing import Items, limited
 from .sinks import Result, Sink
 from .sources import Frame, Packet
 from .stats import Stats
 from .translator import Translator
+from .wanted import Items, limited
 
 __all__ = ["limited", "run", "stream"]
 

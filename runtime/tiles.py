@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -71,7 +72,8 @@ def reduced_shape(tensor: tuple[int, int], side: int, multiple: int) -> tuple[in
 class TiledEngine(Engine):
     """An engine for whole pictures around one for tiles; it owns both.
 
-    whole: for a network with statistics, the same network at `reduced_shape`.
+    grid: the spans of rows and of columns. whole: for a network with statistics, the same one at
+    `reduced_shape`.
     """
 
     def __init__(
@@ -79,8 +81,7 @@ class TiledEngine(Engine):
         tiles: Engine,
         shape: BatchShape,
         tile: tuple[int, int],
-        overlap: int,
-        multiple: int,
+        grid: Sequence[list[Span]],
         whole: Engine | None = None,
         reduced: tuple[int, int] = (0, 0),
     ) -> None:
@@ -88,8 +89,7 @@ class TiledEngine(Engine):
         self.workers = tiles.workers
         self._tiles, self._whole, self._reduced = tiles, whole, reduced
         self._shape, self._tile = shape, tile
-        rows = spans(shape.height, tile[0], overlap, multiple)
-        columns = spans(shape.width, tile[1], overlap, multiple)
+        rows, columns = grid
         self._grid = [(row, column) for row in rows for column in columns]
         self.count = len(self._grid)
         self._local = threading.local()

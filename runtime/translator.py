@@ -20,7 +20,7 @@ from .geometry import Geometry, Size, plan
 from .notes import note
 from .preprocess import U8
 from .tensors import Tensors
-from .tiles import TiledEngine, reduced_shape, tile_shape
+from .tiles import TiledEngine, reduced_shape, spans, tile_shape
 
 BUNDLED_MODEL = Path(__file__).parent / "models" / "monet.onnx"
 
@@ -111,13 +111,14 @@ class Translator(Closing):
                 f"{artifact.norm} normalisation: each tile is normalised by itself, so seams may "
                 "show; export with --norm stream or --norm frozen"
             )
+        overlap = self._tile // 4 if self._overlap is None else self._overlap
+        grid = tuple(spans(*sides, overlap, multiple) for sides in zip(tensor, tile, strict=True))
         tiles = open_engine(self.path, one.sized(*tile), name, goal)
         whole, reduced = None, (0, 0)
         if artifact.statistics:
             reduced = reduced_shape(tensor, self._tile, multiple)
             whole = open_engine(self.path, one.sized(*reduced), tiles.name, goal)
-        overlap = self._tile // 4 if self._overlap is None else self._overlap
-        return TiledEngine(tiles, shape, tile, overlap, multiple, whole, reduced)
+        return TiledEngine(tiles, shape, tile, grid, whole, reduced)
 
     def _warm_up(self) -> None:
         """One run of noise, so that a network of another kind fails here and not in mid-stream."""

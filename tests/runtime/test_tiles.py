@@ -99,7 +99,8 @@ def test_uint8_tiles(tmp_path: Path) -> None:
     out = np.zeros_like(image)
     shape = BatchShape(1, 3, 96, 160, "uint8")
     inner: Engine = open_engine(path, shape.sized(64, 64), "onnxruntime")
-    with TiledEngine(inner, shape, (64, 64), 16, 4) as engine:
+    grid = spans(96, 64, 16, 4), spans(160, 64, 16, 4)
+    with TiledEngine(inner, shape, (64, 64), grid) as engine:
         engine.infer(image, out)
     np.testing.assert_array_equal(out, 255 - image)
 

@@ -1,11 +1,10 @@
-"""Which frames of a source come, and when."""
+"""Which frames of a source are wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
-from .pace import Pace
 from .sources import Frame, Packet, Source
 from .stats import Stats
 
@@ -43,13 +42,4 @@ def thinned(items: Items, rate: float, stats: Stats) -> Iterator[Frame | Packet]
                 continue
             # On the grid, so that 30 to 20 frames/s takes two of three, not every other.
             due = item.time + period if due is None or item.time >= due + period else due + period
-        yield item
-
-
-def in_real_time(items: Items) -> Iterator[Frame | Packet]:
-    """Frames when their time has come, as a camera would give them."""
-    pace = Pace()
-    for item in items:
-        if isinstance(item, Frame):
-            item.captured = pace.wait(item.time)
         yield item

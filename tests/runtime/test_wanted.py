@@ -1,17 +1,16 @@
-"""Which frames come, and when."""
+"""Which frames are wanted."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from cgt.runtime.pacing import in_real_time, limited, thinned
 from cgt.runtime.sources import Frame, Packet
 from cgt.runtime.stats import Stats
+from cgt.runtime.wanted import limited, thinned
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
 
@@ -46,11 +45,3 @@ def test_max_fps_after_a_pause_does_not_catch_up() -> None:
 def test_packets_are_not_thinned() -> None:
     items = [Packet(0, None), *frames(3), Packet(0, None)]
     assert sum(isinstance(item, Packet) for item in thinned(items, 1, Stats())) == 2
-
-
-def test_real_time_is_no_faster_than_the_clock() -> None:
-    began = time.perf_counter()
-    got = list(in_real_time(frames(6)))
-    assert time.perf_counter() - began >= 5 / 25
-    gaps = np.diff([frame.captured for frame in got])
-    assert (gaps > 0).all()
