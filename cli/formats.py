@@ -92,7 +92,7 @@ def make_engines(
     model: Path, formats: tuple[str, ...], output: Path | None, options: BuildOptions
 ) -> None:
     """Build what was asked for, or what can be where nothing was."""
-    from cgt.export.engine import build, why_no_engine
+    from cgt.export.engine import build_engine, why_no_engine
 
     if not formats:
         missing = why_no_engine("tensorrt")
@@ -106,4 +106,6 @@ def make_engines(
     for name in formats:
         made = FORMATS[name]
         if made.builder:
-            build(model, name, (output or model).with_suffix(made.suffix), options, say=click.echo)
+            build_engine(
+                model, name, (output or model).with_suffix(made.suffix), options, say=click.echo
+            )

@@ -1,5 +1,5 @@
-"""Checkpoint -> ONNX -> engine. `export` and `build` are the calls behind `cgt export`; `build`
-needs neither torch nor onnx, for it also runs on the machine that the engine is for."""
+"""Checkpoint -> ONNX -> engine. `export` and `build_engine` are the calls behind `cgt export`; the
+second needs neither torch nor onnx, for it also runs on the machine that the engine is for."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engine import build as build
+    from .engine import build_engine as build_engine
     from .exporter import export as export
 
-__all__ = ["build", "export"]
+__all__ = ["build_engine", "export"]
 
-_HOME = {"build": "engine", "export": "exporter"}
+_HOME = {"build_engine": "engine", "export": "exporter"}
 
 
 def __getattr__(name: str) -> Any:

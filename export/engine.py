@@ -15,7 +15,7 @@ from .builders.base import Built, Say, load_package
 from .formats import FORMATS, BuildOptions, check_options, find_format
 
 
-def build(
+def build_engine(
     onnx: str | Path,
     format: str,
     output: str | Path | None = None,

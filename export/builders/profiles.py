@@ -10,6 +10,8 @@ from cgt.runtime.artifact import Artifact
 if TYPE_CHECKING:
     import tensorrt as trt
 
+_ENDS = ("min", "opt", "max")
+
 Shape = tuple[int, int, int]  # batch, height, width
 
 
@@ -28,6 +30,8 @@ class Profile:
 
 def profiles_of(artifact: Artifact) -> list[Profile]:
     """Those that the artifact names; else half to twice the sides of its size, one at a time."""
+    if artifact.profiles:
+        return [Profile(*map(tuple, map(named.get, _ENDS))) for named in artifact.profiles]
     height, width = artifact.size
     if not artifact.dynamic:
         return [Profile(*(((1, height, width),) * 3))]
