@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from cgt.runtime.artifact import Artifact
-from cgt.runtime.errors import ModelError
+from cgt.runtime.errors import ModelError, SinkError
 
 from ..formats import BuildOptions, Format
 from .base import Built, Say, load_package
@@ -23,6 +23,9 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
         raise ModelError(f"OpenVINO cannot read {onnx}: {text}") from None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        ov.save_model(model, path, compress_to_fp16=False)  # the precision is the graph's
+        try:
+            ov.save_model(model, path, compress_to_fp16=False)  # the precision is the graph's
+        except RuntimeError:  # an "iostream error", whatever the system said
+            raise SinkError(f"cannot write in {folder}: is the disk full?") from None
         files = {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
     return Built(version=ov.__version__.split("-")[0], files=files)

@@ -10,8 +10,6 @@ from cgt.runtime.artifact import Artifact
 if TYPE_CHECKING:
     import tensorrt as trt
 
-_ENDS = ("min", "opt", "max")
-
 Shape = tuple[int, int, int]  # batch, height, width
 
 
@@ -31,15 +29,24 @@ class Profile:
 def profiles_of(artifact: Artifact) -> list[Profile]:
     """Those that the artifact names; else half to twice the sides of its size, one at a time."""
     if artifact.profiles:
-        return [Profile(*map(tuple, map(named.get, _ENDS))) for named in artifact.profiles]
+        return [
+            Profile(_shape(named["min"]), _shape(named["opt"]), _shape(named["max"]))
+            for named in artifact.profiles
+        ]
     height, width = artifact.size
     if not artifact.dynamic:
         return [Profile(*(((1, height, width),) * 3))]
-    least = tuple(_multiple(side / 2, artifact.multiple) for side in artifact.size)
-    usual = tuple(_multiple(side, artifact.multiple) for side in artifact.size)
-    return [
-        Profile((1, *least), (1, *usual), (1, *(2 * side for side in usual)))  # type: ignore[arg-type]
-    ]
+
+    def shape(scale: float) -> Shape:
+        of = artifact.multiple
+        return 1, _multiple(scale * height, of), _multiple(scale * width, of)
+
+    return [Profile(shape(0.5), shape(1), shape(2))]
+
+
+def _shape(sides: list[int]) -> Shape:
+    count, height, width = sides
+    return count, height, width
 
 
 def _multiple(side: float, of: int) -> int:

@@ -139,7 +139,8 @@ def _convolutions(api: ModuleType, network: trt.INetworkDefinition) -> list[Conv
         kind = layer.get_input(0).dtype.name
         precision = "int8" if integers else _TYPES.get(kind, kind.lower())
         layer.__class__ = getattr(api, made)  # the bindings do not downcast
-        kernel = tuple(layer.kernel_size_nd)
+        convolution: trt.IConvolutionLayer = layer
+        kernel = tuple(convolution.kernel_size_nd)
         found.append(Convolution(layer.name, kernel, precision))
     return found
 

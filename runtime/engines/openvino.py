@@ -10,7 +10,7 @@ import openvino as ov
 from ..cache import cache_folder, cpu_name, digest, file_digest
 from ..errors import EngineError, ModelError
 from ..preprocess import F32
-from ..sidecar import read_sidecar, read_verified
+from ..sidecar import read_sidecar, read_verified, sidecar_path
 from .base import Array, BatchShape, Engine, Goal, one_line
 
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
@@ -41,7 +41,7 @@ class OpenVINOEngine(Engine):
         config = {"PERFORMANCE_HINT": goal.upper()}
         if precision == "fp32":
             config["INFERENCE_PRECISION_HINT"] = "f32"
-        name = digest(file_digest(path), ov.__version__, cpu_name(), shape, goal, precision)
+        name = digest(_digest(path), ov.__version__, cpu_name(), shape, goal, precision)
         if folder := cache_folder("openvino", name):
             config["CACHE_DIR"] = str(folder)
         try:
@@ -82,6 +82,11 @@ def _read(core: ov.Core, path: Path) -> ov.Model:
     build = read_sidecar(path).build
     graph, weights = (read_verified(path, build, suffix) for suffix in (".xml", ".bin"))
     return core.read_model(graph, weights)
+
+
+def _digest(path: Path) -> str:
+    """Of the weights too, which OpenVINO's own pair of files has in the second."""
+    return file_digest(sidecar_path(path) if path.suffix == ".xml" else path)
 
 
 def _shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:

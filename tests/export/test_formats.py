@@ -1,0 +1,218 @@
+"""The table of formats, what is built from an ONNX file, and what goes wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgt.export import build_engine
+from cgt.export.formats import FORMATS, BuildOptions, table
+from cgt.runtime import Translator, sidecar
+from cgt.runtime.artifact import read_artifact
+from cgt.runtime.engines import BatchShape, open_engine
+from cgt.runtime.errors import MissingDependency, ModelError, SinkError, UsageError
+from conftest import run_cgt
+from graphs import write_translator
+
+MANUAL = Path(__file__).parents[2] / "docs" / "tensorrt.md"
+
+
+def test_the_table_is_consistent() -> None:
+    fields = {field.name for field in dataclasses.fields(BuildOptions)}
+    assert {option for made in FORMATS.values() for option in made.options} == fields
+    for name, made in FORMATS.items():
+        assert made.name == name
+        assert (made.suffix in sidecar.SUFFIXES) == bool(made.builder)
+    help_text = run_cgt("export", "--help").stdout
+    for name in FORMATS:
+        assert name in help_text
+
+
+def test_the_manual_has_the_table() -> None:
+    assert table() in MANUAL.read_text()
+
+
+def test_building_needs_no_torch(tmp_path: Path) -> None:
+    """The machine that an engine is for has none."""
+    onnx = write_translator(tmp_path / "m.onnx")
+    code = (
+        "import sys; from cgt.cli.main import cgt\n"
+        f"cgt(['export', {str(onnx)!r}, '--format', 'openvino'], standalone_mode=False)\n"
+        "assert not {'torch', 'onnx', 'tensorrt_rtx'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("io", ["float", "uint8"])
+def test_openvino_files_give_what_the_onnx_gives(tmp_path: Path, io: str) -> None:
+    onnx = write_translator(tmp_path / "m.onnx", io=io, domains=("horse", "zebra"))
+    done = run_cgt("export", onnx, "--format", "openvino")
+    assert done.returncode == 0, done.stderr
+    path = onnx.with_suffix(".xml")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        *("m.bin", "m.onnx", "m.xml", "m.xml.json")
+    ]
+    assert read_artifact(path) == read_artifact(onnx)
+    shape = BatchShape(1, 3, 32, 48, io)
+    random = np.random.default_rng(0)
+    batch = random.integers(0, 256, shape.image, np.uint8)
+    if io == "float":
+        batch = (batch / 127.5 - 1).astype(np.float32)
+    outs = []
+    for model in (onnx, path):
+        outs.append(np.zeros_like(batch))
+        with open_engine(model, shape, "openvino", precision="fp32") as engine:
+            engine.infer(batch, outs[-1])
+    assert (outs[0] == outs[1]).all()
+    assert outs[0].std() > 0.1
+
+
+def test_the_runtime_takes_what_was_built(tmp_path: Path, clip: Path) -> None:
+    path = build_engine(write_translator(tmp_path / "m.onnx"), "openvino")
+    done = run_cgt("translate", clip, "-o", tmp_path / "out.mp4", "--model", path)
+    assert done.returncode == 0, done.stderr
+    with Translator(path) as translator:
+        assert translator(np.zeros((32, 32, 3), np.uint8)).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".bin"])
+def test_changed_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = build_engine(write_translator(tmp_path / "m.onnx"), "openvino")
+    changed = path.with_suffix(suffix)
+    changed.write_bytes(changed.read_bytes()[:-1] + b" ")
+    with pytest.raises(ModelError, match=rf"m\{suffix} is not the file .*cgt export m\.onnx"):
+        open_engine(path, BatchShape(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "has no m.xml.json beside it"),
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"engine": {}}', "is damaged"),
+    ],
+)
+def test_a_missing_or_tampered_sidecar(tmp_path: Path, text: str | None, message: str) -> None:
+    path = build_engine(write_translator(tmp_path / "m.onnx"), "openvino")
+    beside = sidecar.sidecar_path(path)
+    if text is None:
+        beside.unlink()
+    else:
+        beside.write_text(text)
+    with pytest.raises(ModelError, match=message):
+        read_artifact(path)
+    done = run_cgt("bench", "--model", path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_sidecar_says_what_is_beside_it(tmp_path: Path) -> None:
+    onnx = write_translator(tmp_path / "m.onnx", domains=("horse", "zebra"))
+    path = build_engine(onnx, "openvino")
+    values = json.loads(sidecar.sidecar_path(path).read_text())
+    engine = values.pop("engine")
+    assert values == json.loads(read_artifact(onnx).to_json())
+    assert engine["onnx_sha256"] == sidecar.sha256(onnx.read_bytes())
+    for suffix in (".xml", ".bin"):
+        assert engine["files"][suffix] == sidecar.sha256(path.with_suffix(suffix).read_bytes())
+
+
+def test_by_default_it_says_why_there_is_no_engine(tmp_path: Path) -> None:
+    onnx = write_translator(tmp_path / "m.onnx")
+    done = run_cgt("export", onnx)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("no TensorRT engine: ")
+    assert line.endswith("run: cgt export m.onnx --format tensorrt")
+
+
+def test_one_checkpoint_to_two_formats(run_folder: Path, tmp_path: Path) -> None:
+    done = run_cgt(
+        *("export", "--ckpt", run_folder / "latest.pth", "--format", "openvino"),
+        *("--format", "onnx", "-o", tmp_path / "m.xml"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [
+        *(".bin", ".json", ".onnx", ".xml")
+    ]
+    assert read_artifact(tmp_path / "m.xml") == read_artifact(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "give either --ckpt FILE or a MODEL.onnx"),
+        (["m.onnx", "--ckpt", "latest.pth"], 2, "give either --ckpt FILE or a MODEL.onnx"),
+        (["m.onnx", "--format", "tensorrt"], 3, "tensorrt"),
+        (["m.onnx", "--format", "abacus"], 2, "'abacus' is not one of"),
+        (["m.onnx", "--format", "openvino", "--dla", "0"], 2, "dla is for --format tensorrt only"),
+        (["m.onnx", "--format", "openvino", "-o", "m.engine"], 2, "must end in .onnx or .xml"),
+        (["m.onnx", "--format", "openvino", "-o", "no/m.xml"], 1, "the folder no is missing"),
+        (["none.onnx", "--format", "openvino"], 1, "model none.onnx is missing"),
+        (["text.onnx", "--format", "openvino"], 1, "is not an ONNX model"),
+        (
+            ["m.onnx", "--format", "tensorrt-rtx", "--compute-capability", "87"],
+            2,
+            "does not build for compute capability 87; it does for 75",
+        ),
+        (
+            ["m.onnx", "--format", "tensorrt-rtx", "--compute-capability", "new"],
+            2,
+            "new is not like 86",
+        ),
+        (["m.onnx", "--format", "tensorrt-rtx"], 2, "say which cards it is for"),
+        (
+            ["m.onnx", "--format", "tensorrt-rtx", "--timing-cache", "t"],
+            2,
+            "timing cache is for --format tensorrt only",
+        ),
+    ],
+)
+def test_bad_requests(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    write_translator(tmp_path / "m.onnx")
+    (tmp_path / "text.onnx").write_text("hello")
+    before = sorted(tmp_path.iterdir())
+    done = run_cgt("export", *arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_python_call_refuses_the_same(tmp_path: Path) -> None:
+    onnx = write_translator(tmp_path / "m.onnx")
+    for name in ("abacus", "onnx"):
+        with pytest.raises(UsageError):
+            build_engine(onnx, name)
+    with pytest.raises(UsageError, match=r"must end in \.xml"):
+        build_engine(onnx, "openvino", tmp_path / "m.engine")
+    with pytest.raises(SinkError, match="is missing"):
+        build_engine(onnx, "openvino", tmp_path / "none" / "m.xml")
+    with pytest.raises(MissingDependency):
+        build_engine(onnx, "tensorrt")
+
+
+@pytest.mark.parametrize("kind", ["openvino", "tensorrt-rtx"])
+def test_a_full_disk(tmp_path: Path, kind: str) -> None:
+    """Files may not grow beyond 2 kB: the system says so as it does of a full disk."""
+    onnx = write_translator(tmp_path / "m.onnx")
+    limit = (2000, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    capability = ["--compute-capability", "86"] if kind == "tensorrt-rtx" else []
+    done = run_cgt(
+        *("export", onnx, "--format", kind, *capability),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [onnx]
