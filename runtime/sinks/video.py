@@ -18,7 +18,8 @@ from .mp4 import cut_to_whole_fragments, move_index_to_front
 from .muxer import Muxer
 
 SUFFIXES = tuple(CONTAINERS)
-# A fragment a second while writing; the end makes one plain file of them, with an index.
+# A fragment a second while writing; the end makes one plain file of them, with an index. Not with
+# subtitles: FFmpeg ends their track with a sample as long as the one before, past the pictures.
 _FRAGMENTED = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
 
 
@@ -26,7 +27,8 @@ class VideoSink(Sink):
     """Writes beside the name it will have, and takes the name when finished.
 
     What a kill or a power cut leaves there (hidden, with the same suffix) plays up to its last
-    second. After a write that failed, the frames before it take the name.
+    second, except an MP4 with subtitles. After a write that failed, the frames before it take the
+    name.
     """
 
     def __init__(self, path: Path, stream: StreamFormat, codec: str | None = None) -> None:
@@ -47,7 +49,7 @@ class VideoSink(Sink):
                 self._file,
                 "w",
                 format=_FORMATS[path.suffix.lower()],
-                options=dict(_FRAGMENTED) if self._indexed else {},
+                options=dict(_FRAGMENTED) if self._indexed and not _subtitled(stream) else {},
             )
             self._muxer = Muxer(self._container, stream, encoding)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -132,6 +134,10 @@ class VideoSink(Sink):
 
 
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
+
+
+def _subtitled(stream: StreamFormat) -> bool:
+    return any(other.type == "subtitle" for other in stream.others)
 
 
 class _File:

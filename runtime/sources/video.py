@@ -19,6 +19,7 @@ from ..preprocess import U8
 from .base import Frame, Packet, Source
 from .demux import Reader
 from .picture import color_of, fitted, orientation, rgb, turns, upright
+from .wrapped import moved
 
 _CLOCK = Fraction(1, 90000)
 
@@ -114,6 +115,10 @@ class VideoSource(Source):
         self._by_arrival = self.live and "jpeg" in self._container.format.name
         if self._by_arrival:
             self.time_base = _CLOCK
+        # Recordings that begin at some hour of a broadcast begin at zero, as with ffmpeg.
+        tick = self.time_base or _CLOCK
+        begins = Fraction(max(0, self._container.start_time or 0), av.time_base)
+        self._zero = Fraction(0) if self._by_arrival else round(begins / tick) * tick
         self._opened = perf_counter()
         self.begin = self._time(frame, 0)
         self.count = stream.frames or self._estimated_count()
@@ -129,7 +134,8 @@ class VideoSource(Source):
         pictures = 0
         for item in self._all():
             if isinstance(item, Packet):
-                yield item
+                if moved(item, -self._zero):
+                    yield item
                 continue
             self._watch_size(item)
             time = self._time(item, pictures)
@@ -158,12 +164,12 @@ class VideoSource(Source):
         if self._by_arrival:
             return round((perf_counter() - self._opened) / float(_CLOCK)) * _CLOCK
         if frame.pts is not None and frame.time_base is not None:
-            return frame.pts * frame.time_base
+            return frame.pts * frame.time_base - self._zero
         return index / (self.rate or Fraction(25))
 
     def seek(self, seconds: Fraction) -> None:
         try:
-            self._container.seek(int((self.begin + seconds) * av.time_base))
+            self._container.seek(int((self._zero + self.begin + seconds) * av.time_base))
         except (av.FFmpegError, OSError):
             return  # a stream that only goes forward
         self._items = iter(self._reader)

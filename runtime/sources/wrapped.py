@@ -67,13 +67,13 @@ class Paced(Wrapper):
             yield item
 
 
-def moved(packet: Packet, by: Fraction, earliest: Fraction = Fraction(-1)) -> bool:
+def moved(packet: Packet, by: Fraction, earliest: Fraction | None = None) -> bool:
     """Moves a packet in time; False where it then lies before `earliest`."""
     inside = packet.packet
     if inside.pts is None:
-        return False
+        return by == 0
     ticks = round(by / inside.time_base)
     inside.pts += ticks
     if inside.dts is not None:
         inside.dts += ticks
-    return bool(inside.pts * inside.time_base >= earliest)
+    return earliest is None or bool(inside.pts * inside.time_base >= earliest)
