@@ -84,7 +84,7 @@ def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:
     if text == "null:":
         return NullSink()
     uri = parse_uri(text)
-    if uri.rest == "-":
+    if uri.rest == "-" or uri.scheme == "pipe":
         from .stdout import StdoutSink
 
         return StdoutSink(uri, stream)

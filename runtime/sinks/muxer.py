@@ -16,6 +16,11 @@ from ..sources import Color, Packet
 from .base import Result, StreamFormat
 from .encoding import Encoding
 
+# What FFmpeg does not list of them.
+_HOLDS = {
+    "mpegts": {"aac", "mp2", "mp3", "ac3", "eac3", "opus"},
+    "rtsp": {"aac", "mp2", "mp3", "ac3", "opus", "pcm_alaw", "pcm_mulaw"},
+}
 # FFmpeg converts to these matrices; what comes with another is written as BT.709.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 to swscale's numbers
 
@@ -73,7 +78,8 @@ class Muxer:
         codec = other.codec_context.name if other.codec_context else other.type
         name = self._container.format.name
         try:
-            if other.type != "attachment" and codec not in self._container.supported_codecs:
+            holds = self._container.supported_codecs | _HOLDS.get(name, set())
+            if other.type != "attachment" and codec not in holds:
                 raise ValueError
             added = self._container.add_stream_from_template(other)
         except (ValueError, av.FFmpegError):

@@ -15,9 +15,9 @@ from .muxer import even
 
 
 class StdoutSink(Sink):
-    """`-` writes y4m, which says what it is: `cgt translate ... -o - | ffplay -`. `-?format=rgb24`
-    (or bgr24) writes bare pixels. Whatever else prints to standard output goes to standard error.
-    """
+    """`-` writes y4m, which says what it is: `cgt translate ... -o - | ffplay -`.
+    `pipe://?format=rgb24` (or bgr24) writes bare pixels. Whatever else prints to standard output
+    goes to standard error."""
 
     name = "standard output"
 

@@ -21,6 +21,7 @@ SUFFIXES = tuple(CONTAINERS)
 # A fragment a second while writing; the end makes one plain file of them, with an index. Not with
 # subtitles: FFmpeg ends their track with a sample as long as the one before, past the pictures.
 _FRAGMENTED = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
+_CLUSTERED = {"cluster_time_limit": "1000"}  # Matroska's, in milliseconds
 
 
 class VideoSink(Sink):
@@ -36,9 +37,10 @@ class VideoSink(Sink):
             raise UsageError(f"{path} needs pictures of one size; give it with --size 256x256")
         self.name = str(path)
         self._path = path
-        self._indexed = path.suffix.lower() in (".mp4", ".mov")
+        suffix = path.suffix.lower()
+        self._indexed = suffix in (".mp4", ".mov")
         height, width = (side + side % 2 for side in stream.size)
-        encoding = choose(codec, CONTAINERS[path.suffix.lower()], str(path), (height, width))
+        encoding = choose(codec, CONTAINERS[suffix], str(path), (height, width))
         try:
             self._temporary: Path | None = temporary_beside(path)
         except OSError as error:
@@ -48,8 +50,8 @@ class VideoSink(Sink):
             self._container = av.open(
                 self._file,
                 "w",
-                format=_FORMATS[path.suffix.lower()],
-                options=dict(_FRAGMENTED) if self._indexed and not _subtitled(stream) else {},
+                format=_FORMATS[suffix],
+                options=_options(suffix, stream),
             )
             self._muxer = Muxer(self._container, stream, encoding)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -136,8 +138,11 @@ class VideoSink(Sink):
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
 
 
-def _subtitled(stream: StreamFormat) -> bool:
-    return any(other.type == "subtitle" for other in stream.others)
+def _options(suffix: str, stream: StreamFormat) -> dict[str, str]:
+    if suffix in (".mkv", ".webm"):
+        return dict(_CLUSTERED)
+    subtitled = any(other.type == "subtitle" for other in stream.others)
+    return {} if subtitled or suffix == ".ts" else dict(_FRAGMENTED)
 
 
 class _File:

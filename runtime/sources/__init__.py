@@ -53,7 +53,7 @@ def _open(text: str, audio: bool, stream: int | None) -> Source:
     if path.exists() and not path.is_char_device():
         return _open_path(text, path, audio, stream)
     uri = parse_uri(text)
-    if uri.rest == "-":
+    if uri.rest == "-" or uri.scheme == "pipe":
         from .stdin import stdin_input
         from .video import VideoSource
 

@@ -25,13 +25,13 @@ class Reader:
     def __init__(
         self, container: Any, video: av.VideoStream, others: tuple[Any, ...], name: str
     ) -> None:
-        self._container, self._video, self._others, self._name = container, video, others, name
+        self._container, self._video, self._name = container, video, name
         self._index = {stream.index: i for i, stream in enumerate(others)}
-        self._deinterlacer: Deinterlacer | None = None
 
     def __iter__(self) -> Iterator[av.VideoFrame | Packet]:
-        self._frames = self._bad = self._damaged = 0
-        self._deinterlacer = None
+        self._frames = self._bad = self._damaged = self._marked = 0
+        self._first = self._last = self._reached = 0.0  # seconds: of the frames, of all packets
+        self._deinterlacer: Deinterlacer | None = None
         try:
             lost = yield from self._demux()
             if lost is not None:
@@ -48,12 +48,12 @@ class Reader:
         failures = 0
         while True:
             try:
-                for packet in self._container.demux([self._video, *self._others]):
+                for packet in self._container.demux():
                     if packet.size:
                         self._bad += failures
                         failures = 0
                     yield from self._items(packet)
-                return "it is cut short" if failures else None
+                return "it is cut short" if failures or self._is_short() else None
             except av.InvalidDataError:
                 failures += 1
                 if failures == _PATIENCE:
@@ -63,12 +63,22 @@ class Reader:
             except (av.FFmpegError, OSError) as error:
                 return error.strerror or str(error)
 
+    def _is_short(self) -> bool:
+        """Whether all streams end long before the length that the file's header promises."""
+        kind, length = self._container.format.name, self._container.duration
+        if length is None or not ("matroska" in kind or "mp4" in kind):
+            return False  # elsewhere FFmpeg only estimates it
+        return self._reached < 0.95 * length / av.time_base - 0.5
+
     def _items(self, packet: Any) -> Iterator[av.VideoFrame | Packet]:
+        if packet.dts is not None:
+            self._reached = max(self._reached, float(packet.dts * packet.time_base))
         if packet.stream.index in self._index:
             if packet.dts is not None:  # the flush at the end has none
                 yield Packet(self._index[packet.stream.index], packet)
-            return
-        yield from self._progressive(self._decode(packet))
+        elif packet.stream.index == self._video.index:
+            self._marked += bool(packet.is_corrupt)
+            yield from self._progressive(self._decode(packet))
 
     def _decode(self, packet: Any) -> list[av.VideoFrame]:
         try:
@@ -87,12 +97,19 @@ class Reader:
 
     def _count(self, frames: list[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         for frame in frames:
+            self._last = frame.time or 0.0
+            self._first = self._first if self._frames else self._last
             self._frames += 1
             yield frame
 
     def _report(self) -> None:
-        if self._bad or self._damaged:
-            note(
-                f"{self._name} is damaged: {self._bad} packets do not decode, {self._damaged} "
-                f"frames are incomplete; {self._frames - self._damaged} good ones were read"
-            )
+        damaged = max(self._damaged, self._marked)
+        if not self._bad and not damaged:
+            return
+        rate = float(self._video.average_rate or 0)
+        missing = max(0, round((self._last - self._first) * rate) + 1 - self._frames)
+        note(
+            f"{self._name} is damaged: {self._bad} packets do not decode, {damaged} frames "
+            f"are incomplete, about {missing} are missing; "
+            f"{self._frames - damaged} good ones were read"
+        )

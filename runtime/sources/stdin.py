@@ -25,8 +25,8 @@ class _Pipe:
 
 def stdin_input(uri: Uri) -> Input:
     """`-` is what FFmpeg recognises (Matroska, MPEG-TS, y4m, motion JPEG ...);
-    `-?size=640x480&fps=30&format=rgb24` are bare frames, format being FFmpeg's name of their
-    pixels, and `-?format=mjpeg` any stream by FFmpeg's name of its format."""
+    `pipe://?size=640x480&fps=30&format=rgb24` are bare frames, format being FFmpeg's name of their
+    pixels, and `pipe://?format=mjpeg` any stream by FFmpeg's name of its format."""
     uri.only(("size", "fps", "format", "live"))
     options = {}
     rate, size, format = uri.rate(), uri.size(), uri.query.get("format")
