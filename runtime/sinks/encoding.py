@@ -33,8 +33,10 @@ CODECS = {
     "av1": Encoding("libsvtav1", {"preset": "10", "crf": "30"}),
     "vp9": Encoding(
         "libvpx-vp9",
-        {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "30", "b": "0"}
-        | {"lag-in-frames": "0"},
+        {
+            **{"deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
+            **{"crf": "30", "b": "0", "lag-in-frames": "0"},
+        },
     ),
     "prores": Encoding("prores_ks", {"profile": "standard"}, "yuv422p10le"),
 }

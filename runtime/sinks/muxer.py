@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import VideoReformatter
 
 from ..notes import note
@@ -38,6 +39,7 @@ class Muxer:
         self.pictures = 0
         self._lost = 0
         self._add_video(stream, live)
+        self._filters: dict[int, BitStreamFilterContext] = {}  # of sound framed for broadcasting
         self._others = [self._add(other) for other in stream.others]
         container.metadata.update(
             {k: v for k, v in stream.metadata.items() if k not in _OWN_METADATA}
@@ -87,6 +89,8 @@ class Muxer:
             return None
         added.metadata.update(other.metadata)
         added.disposition = other.disposition
+        if codec == "aac" and not other.codec_context.extradata and name != "mpegts":
+            self._filters[added.index] = BitStreamFilterContext("aac_adtstoasc", other)
         return added
 
     def write(self, result: Result) -> None:
@@ -112,9 +116,11 @@ class Muxer:
         stream = self._others[packet.stream]
         if stream is None:
             return
-        packet.packet.stream = stream
+        convert = self._filters.get(stream.index)
         try:
-            self._container.mux(packet.packet)
+            for piece in convert.filter(packet.packet) if convert else [packet.packet]:
+                piece.stream = stream
+                self._container.mux(piece)
         except (av.ArgumentError, av.InvalidDataError):
             self._lost += 1  # times that go backwards, in a damaged file
 

@@ -58,7 +58,7 @@ def _open(text: str, audio: bool, stream: int | None) -> Source:
         from .video import VideoSource
 
         return VideoSource(stdin_input(uri), audio, stream)
-    if uri.scheme == "v4l2" or uri.rest.isdecimal() or re.match("/dev/video", uri.rest):
+    if uri.scheme == "v4l2" or (not uri.scheme and re.match(r"\d+$|/dev/video", uri.rest)):
         from .capture import open_camera
 
         return open_camera(uri)

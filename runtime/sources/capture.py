@@ -67,7 +67,11 @@ def open_camera(uri: Uri) -> CaptureSource:
         raise UsageError(f"{uri.text}: format={format} is not four letters, such as MJPG or YUYV")
     device = uri.rest or "0"
     name = f"camera {device}"
-    capture = cv2.VideoCapture(int(device) if device.isdecimal() else device)
+    number = device.removeprefix("/dev/video")
+    if number.isdecimal():
+        capture = cv2.VideoCapture(int(number))
+    else:
+        capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
     if format:
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*format))
     if size:

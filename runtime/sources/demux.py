@@ -19,13 +19,20 @@ class Reader:
     """Decoded frames and the packets of other streams, in the order of the file.
 
     Damaged packets are skipped and counted; what was lost is said at the end. Raises SourceError
-    where the stream breaks off, after the frames before it.
+    where the stream breaks off, after the frames before it. endless: a stream that has no end of
+    its own, and may be joined in its middle.
     """
 
     def __init__(
-        self, container: Any, video: av.VideoStream, others: tuple[Any, ...], name: str
+        self,
+        container: Any,
+        video: av.VideoStream,
+        others: tuple[Any, ...],
+        name: str,
+        endless: bool,
     ) -> None:
         self._container, self._video, self._name = container, video, name
+        self._endless = endless
         self._index = {stream.index: i for i, stream in enumerate(others)}
 
     def __iter__(self) -> Iterator[av.VideoFrame | Packet]:
@@ -53,6 +60,8 @@ class Reader:
                         self._bad += failures
                         failures = 0
                     yield from self._items(packet)
+                if self._endless:
+                    return "the other end closed it"
                 return "it is cut short" if failures or self._is_short() else None
             except av.InvalidDataError:
                 failures += 1
@@ -68,11 +77,12 @@ class Reader:
         kind, length = self._container.format.name, self._container.duration
         if length is None or not ("matroska" in kind or "mp4" in kind):
             return False  # elsewhere FFmpeg only estimates it
-        return self._reached < 0.95 * length / av.time_base - 0.5
+        return bool(self._reached < 0.95 * length / av.time_base - 0.5)
 
     def _items(self, packet: Any) -> Iterator[av.VideoFrame | Packet]:
-        if packet.dts is not None:
-            self._reached = max(self._reached, float(packet.dts * packet.time_base))
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is not None:
+            self._reached = max(self._reached, float(stamp * packet.time_base))
         if packet.stream.index in self._index:
             if packet.dts is not None:  # the flush at the end has none
                 yield Packet(self._index[packet.stream.index], packet)
@@ -84,7 +94,8 @@ class Reader:
         try:
             return self._video.decode(packet)
         except av.FFmpegError:
-            self._bad += 1
+            # Who joins a stream cannot decode what refers to pictures before.
+            self._bad += packet is not None and (self._frames > 0 or not self._endless)
             return []
 
     def _progressive(self, frames: list[av.VideoFrame]) -> Iterator[av.VideoFrame]:

@@ -20,7 +20,7 @@ from .base import Frame, Packet, Source
 from .picture import fitted
 from .wrapped import Wrapper, moved
 
-_FIRST, _LONGEST = 0.5, 8.0  # seconds between attempts, doubling
+_FIRST, _LONGEST = 0.5, 4.0  # seconds between attempts, doubling
 _SLATES = 5  # a second, while there is nothing to see
 
 

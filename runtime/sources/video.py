@@ -60,7 +60,8 @@ class VideoSource(Source):
         try:
             self.live = self._container.duration is None if given.live is None else given.live
             self._choose(stream, audio)
-            self._reader = Reader(self._container, self._stream, self.others, self.name)
+            endless = self.live and given.timeout is not None
+            self._reader = Reader(self._container, self._stream, self.others, self.name, endless)
             self._items = iter(self._reader)
             self._ahead = self._peek()
         except BaseException:

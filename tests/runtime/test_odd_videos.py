@@ -74,6 +74,7 @@ ODD = [
     Odd("full.avi", "-c:v mjpeg -q:v 2 -pix_fmt yuvj420p"),
     Odd("old.avi", "-c:v mpeg4 -bf 2 -q:v 2"),
     Odd("mpeg2.ts", "-c:v mpeg2video -q:v 2"),
+    Odd("broadcast.ts", f"{SOUND} {X264} -c:a aac"),
     Odd("moving.gif", "-filter_complex [0:v]split[a][b];[a]palettegen[p];[b][p]paletteuse"),
     Odd("late.mkv", f"{X264} -output_ts_offset 5", out=".mkv"),
     Odd("cover.mp4", f"-i COVER -map 0:v -map 1:v {X264} -c:v:1 png -disposition:v:1 attached_pic"),
@@ -221,7 +222,9 @@ def test_odd_videos_come_out_as_they_went_in(
     assert after.aspect == pytest.approx(before.aspect, rel=0.02)
     for kind in ("audio", "subtitle"):
         then, now = before.packets.get(kind, []), after.packets.get(kind, [])
-        assert [p[1] for p in then] == [p[1] for p in now]
+        assert len(then) == len(now)
+        if odd.name != "broadcast.ts":  # its packets lose a header each that MP4 has once
+            assert [p[1] for p in then] == [p[1] for p in now]
         assert [p[0] for p in now] == pytest.approx([p[0] - begin for p in then], abs=0.03)
     difference = pixels(path, before.size).astype(int) - pixels(out, after.size)
     assert np.abs(difference).mean() < (6 if odd.name == "tiny.mp4" else 3)
