@@ -70,7 +70,7 @@ def test_what_is_not_onnx_is_refused(tiny_model: Path, tmp_path: Path) -> None:
 
 def test_a_model_that_takes_no_image_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
-    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
     path = tmp_path / "bytes.onnx"
     onnx.save(model, path)
     with pytest.raises(ModelError, match="float32"):
