@@ -13,6 +13,7 @@ from cgt.runtime.errors import UsageError
 from .extras import need
 from .formats import build_options, check_formats, engine_options, make_engines, onnx_name
 
+_PRECISIONS = ("fp32", "fp16", "bf16", "int8", "mixed")
 _NORMS = ("instance", "frozen", "stream")
 _METHODS = ("percentile", "minmax", "entropy")
 
@@ -27,6 +28,7 @@ _METHODS = ("percentile", "minmax", "entropy")
 @click.option("--fp16-norm", is_flag=True, help="Norms in FP16 too.")
 @click.option("--bf16", is_flag=True, help="BF16 convolutions (opset 22).")
 @click.option("--int8", is_flag=True, help="INT8 convolutions (Q/DQ), calibrated.")
+@click.option("--mixed", is_flag=True, help="INT8 where --min-psnr allows; a table says where.")
 @click.option("--calib", metavar="DIR|VIDEO", help="To calibrate on; else the training images.")
 @click.option("--calib-frames", default=32, show_default=True, help="How many of them.")
 @click.option("--calib-method", type=click.Choice(_METHODS), default="percentile")
@@ -37,6 +39,7 @@ _METHODS = ("percentile", "minmax", "entropy")
 @click.option("--batch", metavar="N", help="1 or 1..8, with --size.")
 @click.option("--opset", type=int, help="Of ONNX, 18 to 23; the lowest that serves by default.")
 @click.option("--min-psnr", type=float, help="Fail below this PSNR in dB against PyTorch.")
+@click.option("--drift", is_flag=True, help="Show the drift of every layer; also as a picture.")
 @engine_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx, NAME.engine")
 def command(
@@ -65,7 +68,7 @@ def _export(
     network: str | None,
     **wishes: Any,
 ) -> Path:
-    wishes |= _precision(**{name: wishes.pop(name) for name in ("fp32", "fp16", "bf16", "int8")})
+    wishes |= _precision(**{name: wishes.pop(name) for name in _PRECISIONS})
     need("train", "torch", "onnx", "onnxscript")
     from cgt.export import export
 
@@ -80,9 +83,12 @@ def _export(
     return path
 
 
-def _precision(fp32: bool, fp16: bool, bf16: bool, int8: bool) -> dict[str, str]:
+def _precision(fp32: bool, fp16: bool, bf16: bool, int8: bool, mixed: bool) -> dict[str, str]:
     """The fields of `Recipe` that the flags mean."""
-    if fp32 + fp16 + bf16 > 1 or (int8 and bf16):
+    quantized = int8 or mixed
+    if fp32 + fp16 + bf16 > 1 or (quantized and bf16):
         raise UsageError("--fp32, --fp16 and --bf16 exclude each other, and --int8 excludes --bf16")
     width = "fp16" if fp16 else "bf16" if bf16 else "fp32"
-    return {"precision": "int8", "remainder": width} if int8 else {"precision": width}
+    if not quantized:
+        return {"precision": width}
+    return {"precision": "mixed" if mixed else "int8", "remainder": width}

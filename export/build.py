@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import onnx
 import torch
@@ -16,6 +17,7 @@ from .frames import Frames
 from .graph import OPSET, Interface, trace
 from .halve import Narrow
 from .magnitudes import measure_magnitudes
+from .mixed import choose
 from .norms import Streamed, fold, freeze
 from .pixels import Pixels
 from .quantize import quantize
@@ -29,10 +31,12 @@ def build(
     shapes: Shapes,
     calibration: Frames | None,
     tests: Frames,
+    say: Callable[[str], None],
 ) -> onnx.ModelProto:
-    """calibration: for a recipe that calibrates. tests: on which FP16's range is proved.
+    """calibration: for a recipe that calibrates. tests: on which FP16's range is proved, and for
+    which a mixture is chosen. say: is given the lines of that choice.
 
-    Raises QualityError where FP16 would overflow.
+    Raises QualityError where FP16 would overflow, and where no mixture will do.
     """
     network, channels = copy.deepcopy(source.network), source.in_channels
     if recipe.norm == "frozen":
@@ -45,6 +49,10 @@ def build(
     if recipe.quantizes:
         assert calibration is not None
         thresholds = calibrate(network, calibration.tensors(channels), recipe.calib_method)
+    if recipe.precision == "mixed":
+        assert calibration is not None
+        some, all_ = calibration.tensors(channels), tests.tensors(channels)
+        thresholds = choose(network, thresholds, some, all_, recipe.floor, say)
     model = _traced(network, source, recipe, shapes)
     quantize(model, thresholds)
     return model

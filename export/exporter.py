@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from cgt.runtime.artifact import KEY, Artifact, Direction
 from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.files import whole_file
+from cgt.runtime.images import encode_image
 from cgt.trainer.generator import TrainedGenerator, open_generator
 
 from .build import build
+from .drift import Drift, measure_drift, most, plot, table
 from .frames import Frames, calibration_frames, fit_to, sample_frames
 from .norms import statistics_of
-from .parity import Parity, compare
+from .parity import Parity, compare, judge_for, least_batch
 from .precision import describe, verify_precision
 from .recipe import Recipe
 from .shapes import Shapes, parse_shapes
@@ -58,7 +61,7 @@ def export(
     calibration, tests = _frames(source, recipe, artifact)
     if calibration is not None:
         say(f"calibrating on {len(calibration.images)} {calibration.origin}")
-    model = build(source, recipe, shapes, calibration, tests)
+    model = build(source, recipe, shapes, calibration, tests, say)
     say(f"graph: {describe(verify_precision(model, recipe))}")
     try:
         with whole_file(path) as temporary:
@@ -66,10 +69,13 @@ def export(
             onnx.checker.check_model(temporary, full_check=True)
             parity = compare(temporary, source.network, tests, artifact, source.in_channels)
             say(str(parity))
-            _enforce(parity, recipe)
+            if parity.psnr_worst_db < recipe.floor:
+                raise _below(parity, recipe, most(_drifts(model, source, tests, artifact)))
             artifact = dataclasses.replace(artifact, parity=parity.to_json())
             _sign(model, artifact)
             onnx.save(model, temporary)
+        if recipe.drift:
+            _show(_drifts(model, source, tests, artifact), path, say)
     except OSError as error:
         if isinstance(error, SinkError):
             raise
@@ -139,12 +145,36 @@ def _training_images(source: TrainedGenerator) -> Path | None:
     return train if train is not None and train.is_dir() else None
 
 
-def _enforce(parity: Parity, recipe: Recipe) -> None:
-    if parity.psnr_worst_db < recipe.floor:
-        raise QualityError(
-            f"the worst frame is {parity.psnr_worst_db:.1f} dB from PyTorch, below the floor of "
-            f"{recipe.floor:.1f}; nothing was written (--min-psnr sets the floor)"
-        )
+def _show(drifts: list[Drift], path: Path, say: Say) -> None:
+    """As a table, and as a picture beside the model."""
+    for line in table(drifts):
+        say(line)
+    picture = path.with_suffix(".drift.png")
+    encoded = encode_image(plot(drifts, path.name), ".png")
+    assert encoded is not None
+    with whole_file(picture) as temporary:
+        temporary.write_bytes(encoded)
+    say(f"{picture}: the same as a picture")
+
+
+def _below(parity: Parity, recipe: Recipe, layers: str) -> QualityError:
+    return QualityError(
+        f"the worst frame is {parity.psnr_worst_db:.1f} dB from PyTorch, below the floor of "
+        f"{recipe.floor:.1f}; nothing was written (--min-psnr sets the floor). "
+        f"Most drift: {layers}"
+    )
+
+
+def _drifts(
+    model: onnx.ModelProto, source: TrainedGenerator, tests: Frames, artifact: Artifact
+) -> list[Drift]:
+    """On the first test frame."""
+    tensor = tests.tensors(source.in_channels)[0]
+    count = least_batch(artifact)
+    batch = np.stack([tests.images[0] if artifact.io == "uint8" else tensor] * count)
+    given = (np.zeros((count, artifact.statistics), np.float32),) if artifact.statistics else ()
+    judge = judge_for(artifact.precision)
+    return measure_drift(model, source.network, tensor, (batch, *given), judge)
 
 
 def _sign(model: onnx.ModelProto, artifact: Artifact) -> None:

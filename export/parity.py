@@ -75,19 +75,21 @@ def compare(
     judge = judge_for(artifact.precision)
     same = len({image.shape for image in frames.images}) == 1
     size = frames.images[0].shape[:2] if same else (0, 0)
-    shape = dataclasses.replace(BatchShape.of(artifact, *size), channels=channels)
+    count = least_batch(artifact)
+    shape = dataclasses.replace(BatchShape.of(artifact, *size, count), channels=channels)
     errors, largest, similar, back = [], 0.0, [], []
     with open_engine(model, shape, judge, precision="fp32") as engine:
         for image, tensor in zip(frames.images, frames.tensors(channels), strict=True):
             expected = _expected(network, tensor, artifact)
-            batch = image[None] if artifact.io == "uint8" else tensor[None]
-            given, used = (np.zeros((1, artifact.statistics), np.float32) for _ in range(2))
+            picture = image if artifact.io == "uint8" else tensor
+            batch = np.stack([picture] * count)
+            given, used = (np.zeros((count, artifact.statistics), np.float32) for _ in range(2))
             out = _run(engine, batch, expected, given, used)
             errors.append(_squared_error(out, expected))
             largest = max(largest, float(np.abs(out - expected).max()))
             similar.append(ssim(out, expected))
             if artifact.statistics:
-                used[0, 0] = 1
+                used[:, 0] = 1
                 again = _run(engine, batch, expected, used, given)
                 back.append(_squared_error(again, expected))
     return Parity(
@@ -100,6 +102,11 @@ def compare(
         engine=judge,
         statistics_db=psnr(max(back)) if back else None,
     )
+
+
+def least_batch(artifact: Artifact) -> int:
+    """Pictures at once that the model takes in any case."""
+    return artifact.profiles[0]["min"][0] if artifact.profiles else 1
 
 
 def _expected(network: nn.Module, tensor: F32, artifact: Artifact) -> NDArray[np.float64]:
@@ -117,12 +124,13 @@ def _run(
 ) -> NDArray[np.float64]:
     """The model's answer, of the shape and range of `like`."""
     if batch.dtype == np.uint8:
-        out = np.zeros((1, *like.shape[1:], like.shape[0]), np.uint8)
+        out = np.zeros((len(batch), *like.shape[1:], like.shape[0]), np.uint8)
     else:
-        out = np.zeros((1, *like.shape), np.float32)
+        out = np.zeros((len(batch), *like.shape), np.float32)
     statistics = (given, used) if given.size else ()
     engine.infer(batch, out, *statistics)
-    return _in_range(out[0]) if out.dtype == np.uint8 else out[0].astype(np.float64)
+    # The last of a batch: all are the same picture.
+    return _in_range(out[-1]) if out.dtype == np.uint8 else out[-1].astype(np.float64)
 
 
 def _in_range(image: U8) -> NDArray[np.float64]:

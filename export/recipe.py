@@ -45,7 +45,8 @@ class Recipe:
     calib: a folder of images or a video for int8, mixed and frozen; by default the checkpoint's own
     training images. calib_frames: how many of them. calib_method: where INT8's range ends. seed: of
     the choice of frames.
-    min_psnr: dB that the worst frame must reach; by default FLOORS.
+    min_psnr: dB that the worst frame must reach; by default FLOORS. drift: show where, layer by
+    layer, the graph leaves its original, as a table and as NAME.drift.png.
     Raises UsageError where the wishes exclude each other.
     """
 
@@ -62,6 +63,7 @@ class Recipe:
     calib_method: Method = "percentile"
     seed: int = 0
     min_psnr: float | None = None
+    drift: bool = False
 
     def __post_init__(self) -> None:
         _one_of("precision", self.precision, PRECISIONS)

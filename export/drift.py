@@ -1,0 +1,131 @@
+"""Where in a network an exported model leaves its original: layer by layer, on real frames."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cgt.runtime.opencv import cv2
+from cgt.runtime.preprocess import F32
+
+from .graph import CONVOLUTIONS
+from .hooks import looking
+
+_Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Of one convolution's output, with the norm that was folded into it."""
+
+    layer: str
+    snr_db: float  # energy of the original's values to that of the difference
+
+
+def measure_drift(
+    model: onnx.ModelProto, network: nn.Module, frame: F32, inputs: tuple[_Array, ...], judge: str
+) -> list[Drift]:
+    """network: the original, in FP32. frame: float32 C,H,W. inputs: the same as the model takes it,
+    as often as its batch is large. In the order of the graph."""
+    layers = {n.name: n.output[0] for n in model.graph.node if n.op_type in CONVOLUTIONS}
+    found = _intermediate(model, list(layers.values()), inputs, judge)
+    originals = _originals(network, frame)
+    drifts = []
+    for (name, _), values in zip(layers.items(), found, strict=True):
+        candidates = [v for v in originals[name] if v.shape[1:] == values.shape[1:]]
+        # What the exported layer gives is the convolution, or the norm behind it: the nearer one.
+        drifts.append(Drift(name, max(_snr(original, values) for original in candidates)))
+    return drifts
+
+
+def _originals(network: nn.Module, frame: F32) -> dict[str, list[_Array]]:
+    """For each convolution its output, and that of the module that ran next."""
+    outputs: dict[str, list[_Array]] = {}
+    last: list[str] = []
+
+    def look(name: str, module: nn.Module, _: Tensor, out: Tensor) -> None:
+        if last:
+            outputs[last.pop()].append(out.numpy().copy())
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            outputs[name] = [out.numpy().copy()]
+            last.append(name)
+
+    with looking(network, nn.Module, look), torch.no_grad():
+        network(torch.from_numpy(frame[None]))
+    return outputs
+
+
+def _snr(original: _Array, values: _Array) -> float:
+    difference = values.astype(np.float64) - original
+    energy, noise = float(np.mean(original.astype(np.float64) ** 2)), float(np.mean(difference**2))
+    if not np.isfinite(noise):
+        return -200.0
+    return float(np.clip(10 * np.log10(max(energy, 1e-20) / max(noise, 1e-20)), -200, 200))
+
+
+def _intermediate(
+    model: onnx.ModelProto, names: list[str], inputs: tuple[_Array, ...], judge: str
+) -> list[_Array]:
+    """Tensors inside of a model, as an engine computes them."""
+    opened = copy.deepcopy(model)
+    opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    data, feed = opened.SerializeToString(), dict(zip(_inputs(model), inputs, strict=True))
+    if judge == "onnxruntime":
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return list(session.run(names, feed))
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(data, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    results = compiled(feed)
+    return [
+        np.asarray(results[compiled.output(len(model.graph.output) + i)]) for i in range(len(names))
+    ]
+
+
+def _inputs(model: onnx.ModelProto) -> list[str]:
+    return [value.name for value in model.graph.input]
+
+
+def table(drifts: list[Drift]) -> list[str]:
+    """Lines of text."""
+    width = max(len(drift.layer) for drift in drifts)
+    return [f"{'layer':{width}}  signal to drift, dB"] + [
+        f"{drift.layer:{width}}  {drift.snr_db:6.1f}" for drift in drifts
+    ]
+
+
+def most(drifts: list[Drift], count: int = 3) -> str:
+    """The layers that drift most, in words."""
+    worst = sorted(drifts, key=lambda drift: drift.snr_db)[:count]
+    return ", ".join(f"{drift.layer} ({drift.snr_db:.1f} dB)" for drift in worst)
+
+
+def plot(drifts: list[Drift], title: str) -> NDArray[np.uint8]:
+    """A picture, uint8 HWC RGB: a bar for each layer."""
+    row, left, scale = 22, 260, 5  # pixels: of a layer, of the names, of a decibel
+    height, width = row * (len(drifts) + 2), left + 120 * scale + 60
+    image = np.full((height, width, 3), 255, np.uint8)
+
+    def write(text: str, x: int, y: int) -> None:
+        cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+
+    write(title, 8, row - 6)
+    for index, drift in enumerate(drifts, 1):
+        y = row * index
+        shown = int(np.clip(drift.snr_db, 0, 120) * scale)
+        cv2.rectangle(image, (left, y + 4), (left + shown, y + row - 4), (70, 120, 180), -1)
+        write(drift.layer[-30:], 8, y + row - 7)
+        write(f"{drift.snr_db:.1f}", left + shown + 6, y + row - 7)
+    write("dB, signal to drift", left, row * (len(drifts) + 1) + row - 8)
+    return image

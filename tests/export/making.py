@@ -1,0 +1,48 @@
+"""Generators for tests of the export that need no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import cgt.export.exporter
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.generator import TrainedGenerator
+from cgt.trainer.networks import ResnetGenerator, init_weights
+
+
+def resnet(kind: str = "resnet1", ngf: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    made = ResnetGenerator(GeneratorConfig(kind, ngf))
+    init_weights(made)
+    return made.eval()
+
+
+def trained(
+    network: nn.Module, data: Path | None, size: int = 32, multiple: int = 4
+) -> TrainedGenerator:
+    """A stand-in for a checkpoint: data has testA and trainA."""
+    return TrainedGenerator(
+        network=network,
+        path=Path("made.pth"),
+        domains=("ramp", "noise"),
+        direction="AtoB",
+        size=(size, size),
+        multiple=multiple,
+        norm="instance",
+        in_channels=3,
+        out_channels=3,
+        architecture={},
+        test_images=None if data is None else data / "testA",
+        sha256="0" * 64,
+        evidence=(),
+        filter="bilinear",
+    )
+
+
+def opens(monkeypatch: pytest.MonkeyPatch, generator: TrainedGenerator) -> None:
+    """`export` finds this generator in whatever file."""
+    monkeypatch.setattr(cgt.export.exporter, "open_generator", lambda *_: generator)

@@ -1,0 +1,178 @@
+"""What export promises about precision, on networks made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from cgt.export import export
+from cgt.export.drift import most
+from cgt.export.graph import Interface, trace
+from cgt.export.magnitudes import measure_magnitudes
+from cgt.export.pixels import Pixels
+from cgt.export.recipe import OPSETS, Recipe
+from cgt.runtime.artifact import read_artifact
+from cgt.runtime.engines import BatchShape, open_engine
+from cgt.runtime.errors import QualityError, UsageError
+from cgt.runtime.preprocess import pack, unpack
+
+from .making import opens, resnet, trained
+
+
+def scaled(by: float) -> nn.Module:
+    """The same function, for norms undo it, on values `by` times as large."""
+    made = resnet()
+    with torch.no_grad():
+        for module in made.modules():
+            if isinstance(module, nn.Conv2d) and module.out_channels > 3:
+                module.weight.mul_(by)
+    return made
+
+
+def test_a_norm_that_overflows_is_computed_in_fp32(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its squares pass 65504, the values themselves do not."""
+    network = scaled(1e4)
+    frames = [np.random.default_rng(0).uniform(-1, 1, (3, 32, 32)).astype(np.float32)]
+    found = measure_magnitudes(network, frames)
+    assert found.value < 65504 < found.square
+    opens(monkeypatch, trained(network, dataset))
+    _, artifact = export("made.pth", tmp_path / "m.onnx", precision="fp16")
+    assert artifact.parity["psnr_worst_db"] > 50
+    with pytest.raises(QualityError, match="leave out --fp16-norm"):
+        export("made.pth", tmp_path / "n.onnx", precision="fp16", fp16_norm=True)
+    assert not (tmp_path / "n.onnx").exists()
+
+
+def test_convolutions_that_overflow_are_caught(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens(monkeypatch, trained(scaled(1e7), dataset))
+    with pytest.raises(QualityError, match=r"values of model\.\d.* reach .*--bf16 or --fp32"):
+        export("made.pth", tmp_path / "m.onnx", precision="fp16")
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_bf16_is_bf16(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opens(monkeypatch, trained(resnet(), dataset))
+    said: list[str] = []
+    export("made.pth", tmp_path / "m.onnx", precision="bf16", say=said.append)
+    assert said[0] == "graph: 6 Conv bf16, 7 InstanceNormalization fp32, 2 ConvTranspose fp32"
+    model = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == 22
+    halves = {w.data_type for w in model.graph.initializer}
+    assert onnx.TensorProto.BFLOAT16 in halves
+    assert onnx.TensorProto.FLOAT16 not in halves
+
+
+def test_a_mixture_keeps_what_is_asked_for(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its floor lies between all in INT8 and none."""
+    opens(monkeypatch, trained(resnet(), dataset))
+    monkeypatch.setattr("cgt.export.frames.COUNT", 4)
+    calib, wishes = str(dataset / "trainA"), {"calib_frames": 4}
+    _, whole = export("made.pth", tmp_path / "i.onnx", precision="int8", calib=calib, **wishes)
+    floor = whole.parity["psnr_worst_db"] + 3
+    said: list[str] = []
+    _, mixed = export(
+        *("made.pth", tmp_path / "m.onnx"),
+        precision="mixed",
+        calib=calib,
+        min_psnr=floor,
+        drift=True,
+        say=said.append,
+        **wishes,
+    )
+    assert mixed.parity["psnr_worst_db"] >= floor
+    text = "\n".join(said)
+    for fact in ("kept", "INT8", "Conv int8", "Conv fp32", "signal to drift", "drift.png"):
+        assert fact in text
+    assert (tmp_path / "m.drift.png").stat().st_size > 1000
+    with pytest.raises(QualityError, match="no convolution can be INT8"):
+        export(
+            *("made.pth", tmp_path / "n.onnx"),
+            precision="mixed",
+            calib=calib,
+            min_psnr=150,
+            **wishes,
+        )
+
+
+def test_below_the_floor_the_layers_are_named(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens(monkeypatch, trained(resnet(), dataset))
+    with pytest.raises(QualityError, match=r"Most drift: model\.\d+.* dB"):
+        export("made.pth", tmp_path / "m.onnx", precision="fp16", min_psnr=150)
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_most_names_the_lowest() -> None:
+    from cgt.export.drift import Drift
+
+    drifts = [Drift(name, snr) for name, snr in (("a", 40.0), ("b", 20.0), ("c", 30.0))]
+    assert most(drifts, 2) == "b (20.0 dB), c (30.0 dB)"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_pixels_are_those_of_the_c_library(engine: str, tmp_path: Path) -> None:
+    """Also where values leave [-1, 1]: within a level everywhere, and mostly equal."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 3, 1)).eval()
+    with torch.no_grad():
+        network[0].weight.mul_(3)
+    model = trace(Pixels(network), Interface(io="uint8"))
+    assert [model.graph.node[i].op_type for i in (0, -1)] == ["Cast", "Cast"]
+    onnx.save(model, tmp_path / "m.onnx")
+    image = np.random.default_rng(0).integers(0, 256, (16, 20, 3)).astype(np.uint8)
+    with torch.no_grad():
+        answer = network(torch.from_numpy(pack(image)[None]))[0].numpy()
+    assert np.abs(answer).max() > 1.5
+    expected = unpack(answer)
+    out = np.zeros((1, 16, 20, 3), np.uint8)
+    shape = BatchShape(1, 3, 16, 20, io="uint8")
+    with open_engine(tmp_path / "m.onnx", shape, engine, precision="fp32") as runner:
+        runner.infer(image[None], out)
+    difference = np.abs(out[0].astype(int) - expected)
+    assert difference.max() <= 1
+    assert (difference == 0).mean() > 0.99
+
+
+@pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
+def test_opsets_run(opset: int, dataset: Path, tmp_path: Path, monkeypatch: object) -> None:
+    opens(monkeypatch, trained(resnet(), dataset))  # type: ignore[arg-type]
+    path, _ = export(
+        "made.pth", tmp_path / "m.onnx", opset=opset, size="32x48", batch="2", drift=True
+    )
+    model = onnx.load(path)
+    assert model.opset_import[0].version == opset
+    dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert dims == [2, 3, 32, 48]
+    artifact = read_artifact(path)
+    assert (artifact.size, artifact.dynamic) == ((32, 48), False)
+    assert artifact.profiles == ({"min": [2, 32, 48], "opt": [2, 32, 48], "max": [2, 32, 48]},)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"opset": 99}, "none of 18 to 23"),
+        ({"opset": 18, "precision": "bf16"}, "no bf16; 22 is the least"),
+        ({"opset": 18, "precision": "int8", "remainder": "fp16"}, "19 is the least"),
+        ({"precision": "fp8"}, "none of fp32"),
+        ({"fp16_norm": True}, "--fp16-norm goes with --fp16"),
+        ({"calib": "photos"}, "--calib goes with"),
+        ({"calib_frames": 0}, "at least 1"),
+    ],
+)
+def test_wishes_that_make_no_sense(wishes: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Recipe(**wishes)
