@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 SOURCES := $(shell find runtime trainer export benchmarks cli -name '*.py' -o -name '*.[ch]' -o -name '*.onnx') \
            pyproject.toml CMakeLists.txt README.md LICENSE
 
-.PHONY: help demo test check format model bench clean
+.PHONY: help demo test check format model bench gpu-check simulated clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
 
 demo: $(VENV)/demo  ## translate a real clip with the bundled model (VIDEO=file or camera number)
 	$(BIN)/cgt demo $(VIDEO)
@@ -37,6 +37,12 @@ model: $(VENV)/dev  ## train the bundled model from CGT_DATA (an hour on two cor
 bench: $(VENV)/dev  ## against the loop that one would write by hand (VIDEO=file); the kernels
 	$(BIN)/python -m cgt.benchmarks.peers $(VIDEO)
 	$(BIN)/python -m cgt.benchmarks.kernels
+
+gpu-check: $(VENV)/dev  ## on a machine with a GPU: build, verify and time engines (MODELS=files)
+	$(BIN)/python -m cgt.benchmarks.gpu_check $(or $(MODELS),$(wildcard $(VENV)/lib/python3*/site-packages/vintagify/resources/G_A2B_epoch33.pth))
+
+simulated: $(VENV)/dev  ## pycuda on a simulated GPU, for the tests of the TensorRT engine
+	bash tests/simulated/install.sh $(VENV)
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache

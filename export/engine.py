@@ -88,20 +88,22 @@ def check_format(format: str) -> None:
     """Raises UsageError for an unknown format, MissingDependency where this machine cannot build
     it."""
     kind = find_format(format)
-    if kind.builder:
-        load_package(kind)
     if kind.on_gpu and not gpus():
         raise MissingDependency(
             f"there is no NVIDIA GPU here, and --format {format} builds on the one it is for; "
             "--format tensorrt-rtx --compute-capability 86 builds for RTX cards without one"
         )
+    if kind.builder:
+        load_package(kind)
 
 
 def why_no_engine(format: str) -> str:
     """Why this machine cannot build engines of a format; "" where it can."""
     kind = FORMATS[format]
+    if kind.on_gpu and not gpus():
+        return "there is no NVIDIA GPU here"
     try:
         load_package(kind)
     except MissingDependency:
         return f"{kind.package} is not installed here"
-    return "there is no NVIDIA GPU here" if kind.on_gpu and not gpus() else ""
+    return ""

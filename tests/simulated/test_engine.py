@@ -285,3 +285,38 @@ def test_the_timing_cache_is_kept(tmp_path: Path) -> None:
     build_engine(onnx, "tensorrt", options=options)
     with pytest.raises(SourceError, match="cannot be read: Is a directory"):
         build_engine(onnx, "tensorrt", options=BuildOptions(timing_cache=tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated")  # of TensorRT-RTX's timing cache
+def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from cgt.benchmarks import gpu_check
+
+    models = [
+        write_translator(tmp_path / "a.onnx", "fp16"),
+        write_translator(tmp_path / "b.onnx", "int8", "uint8", sides=(64, 64)),
+        write_translator(tmp_path / "c.onnx", statistics=5),
+    ]
+    bad = tmp_path / "d.onnx"
+    bad.write_text("no model")
+    report = tmp_path / "report.md"
+    arguments = [*map(str, models), str(bad), "--report", str(report), "--seconds", "0.05"]
+    assert gpu_check.main(arguments) == 1
+    text = report.read_text()
+    for part in (NAME, "a.onnx 32x32 float", "3 fp16", "b.onnx 64x64 uint8", "3 int8", "c.onnx"):
+        assert part in text
+    assert "d.onnx failed: " in text
+    figures = json.loads(text.partition("```json")[2].rpartition("```")[0])
+    assert all(one["psnr_worst"] > one["floor"] for one in figures["checks"])
+    assert all(one["frames_per_second"] > 0 for one in figures["checks"])
+    assert gpu_check.main([str(models[0]), "--report", str(report), "--seconds", "0.05"]) == 0
+
+
+def test_gpu_check_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cgt.benchmarks import gpu_check
+
+    monkeypatch.delenv("CGT_SIMULATED_GPU")
+    assert gpu_check.main([]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nothing was checked: there is no NVIDIA GPU here" in line

@@ -1,0 +1,217 @@
+"""`make gpu-check`: on a machine with a GPU, TensorRT's engines built, verified and timed.
+
+For each model: an engine is built; its layers are read back with EngineInspector; it is compared
+with ONNX Runtime on the CPU; single frames are timed with and without a CUDA graph, its three
+steps apart, and several frames in flight. One report is written. Nobody has run it on a GPU until
+a report says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cgt.export.builders.layers import layers_of_inspector
+from cgt.export.engine import build_engine, check_format
+from cgt.export.formats import BuildOptions
+from cgt.runtime.artifact import read_artifact
+from cgt.runtime.cuda import gpus
+from cgt.runtime.engines import Array, BatchShape, Engine, open_engine
+from cgt.runtime.errors import CgtError
+from cgt.runtime.images import list_images, read_image
+from cgt.runtime.preprocess import F32, U8, Filter, pack, resize
+from cgt.runtime.sidecar import read_sidecar
+from cgt.runtime.translator import BUNDLED_MODEL
+
+from .gpu_report import write_report
+from .gpu_variants import export_variants
+
+# dB against ONNX Runtime on the same graph. Where a GPU rounds a value to the other side of a step
+# of INT8, the next layers differ.
+FLOORS = {"fp32": 60.0, "fp16": 45.0, "bf16": 30.0, "int8": 30.0}
+FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found of one model. Milliseconds, dB, frames/s."""
+
+    model: str
+    size: tuple[int, int]
+    io: str
+    convolutions: dict[str, int]
+    layers: int
+    build_seconds: float
+    psnr_worst: float
+    max_error: float
+    floor: float
+    graph_ms: tuple[float, float]  # p50, p99
+    plain_ms: tuple[float, float]
+    to_device_ms: float
+    compute_ms: float
+    to_host_ms: float
+    frames_per_second: float
+    plan: str
+
+    @property
+    def passed(self) -> bool:
+        return self.psnr_worst >= self.floor
+
+
+def check(onnx: Path, pictures: list[U8], seconds: float, options: BuildOptions) -> Check:
+    """Build the model's engine beside it, and measure. Raises the errors of `build_engine` and of
+    the engine."""
+    # Only a machine with a GPU has what this imports.
+    from cgt.runtime.engines.tensorrt import TensorRTEngine
+
+    artifact = read_artifact(onnx)
+    began = time.perf_counter()
+    plan = build_engine(onnx, "tensorrt", options=options, say=print)
+    build_seconds = time.perf_counter() - began
+    shape = BatchShape.of(artifact, *artifact.size)
+    frames = [_tensor(picture, shape, artifact.filter) for picture in pictures]
+    given = np.zeros((1, shape.statistics), np.float32)
+    statistics: tuple[()] | tuple[F32, F32] = (given, given.copy()) if shape.statistics else ()
+    out: Array = np.empty_like(frames[0])
+    with open_engine(onnx, shape, "onnxruntime", precision="fp32") as reference:
+        wanted = []
+        for frame in frames:
+            reference.infer(frame, out, *statistics)
+            wanted.append(out.copy())
+    with TensorRTEngine(plan, shape, "latency", cuda_graph=True) as engine:
+        errors = []
+        for frame, right in zip(frames, wanted, strict=True):
+            engine.infer(frame, out, *statistics)
+            errors.append(np.abs(out.astype(np.float64) - right))
+        spans = [engine.spans(frames[0], out, *statistics) for _ in range(20)]
+        layers = layers_of_inspector(engine.layers())
+        graph = _time(lambda: engine.infer(frames[0], out, *statistics), seconds)
+    with TensorRTEngine(plan, shape, "latency", cuda_graph=False) as engine:
+        plain = _time(lambda: engine.infer(frames[0], out, *statistics), seconds)
+    with TensorRTEngine(plan, shape, "throughput") as engine:
+        rate = _rate(engine, frames[0], statistics, seconds)
+    peak = 255.0 if shape.io == "uint8" else 2.0
+    worst = max(float(np.mean(error**2)) for error in errors)
+    return Check(
+        model=onnx.name,
+        size=artifact.size,
+        io=shape.io,
+        convolutions=read_sidecar(plan).build.convolutions,
+        layers=len(layers),
+        build_seconds=build_seconds,
+        psnr_worst=float(10 * np.log10(peak**2 / max(worst, 1e-20))) if np.isfinite(worst) else 0,
+        max_error=float(max(error.max() for error in errors)),
+        floor=FLOORS.get(artifact.precision, 30.0),
+        graph_ms=(float(np.percentile(graph, 50)), float(np.percentile(graph, 99))),
+        plain_ms=(float(np.percentile(plain, 50)), float(np.percentile(plain, 99))),
+        to_device_ms=float(np.median([span.to_device for span in spans])),
+        compute_ms=float(np.median([span.compute for span in spans])),
+        to_host_ms=float(np.median([span.to_host for span in spans])),
+        frames_per_second=rate,
+        plan=str(plan),
+    )
+
+
+def _tensor(picture: U8, shape: BatchShape, filter: Filter) -> Array:
+    size = (shape.height, shape.width)
+    return (resize if shape.io == "uint8" else pack)(picture, size, filter)[None]
+
+
+def _time(work: Callable[[], None], seconds: float) -> list[float]:
+    for _ in range(5):
+        work()
+    samples: list[float] = []
+    end = time.perf_counter() + seconds
+    while (started := time.perf_counter()) < end or len(samples) < 10:
+        work()
+        samples.append((time.perf_counter() - started) * 1e3)
+    return samples
+
+
+def _rate(
+    engine: Engine, frame: Array, statistics: tuple[()] | tuple[F32, F32], seconds: float
+) -> float:
+    """Frames/s with all of the engine's workers busy."""
+    end = time.perf_counter() + seconds
+
+    def work(_: int) -> int:
+        out, count = np.empty_like(frame), 0
+        while time.perf_counter() < end or not count:
+            engine.infer(frame, out, *statistics)
+            count += 1
+        return count
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(engine.workers) as pool:
+        frames = sum(pool.map(work, range(engine.workers)))
+    return frames / (time.perf_counter() - began)
+
+
+def pictures() -> list[U8]:
+    """Real ones of the folder in CGT_DATA, else noise that is smooth."""
+    folder = os.environ.get("CGT_DATA")
+    files = list_images(Path(folder)) if folder else []
+    images = [read_image(path) for path in files[:: max(1, len(files) // FRAMES)][:FRAMES]]
+    found = [image for image in images if image is not None]
+    if found:
+        return found
+    random = np.random.default_rng(0)
+    return [resize(random.integers(0, 256, (16, 16, 3), np.uint8), (512, 512)) for _ in range(4)]
+
+
+def check_all(models: list[Path], work: Path, seconds: float) -> tuple[list[Check], dict[str, str]]:
+    """What was found of each ONNX file and each variant of a checkpoint, and what failed."""
+    checks: list[Check] = []
+    failures: dict[str, str] = {}
+    for model in models:
+        onnxes = [work / model.name]
+        if model.suffix == ".onnx":
+            onnxes[0].write_bytes(model.read_bytes())  # engines are built beside the model
+        else:
+            onnxes, failed = export_variants(model, work)
+            failures |= failed
+        for onnx in onnxes:
+            print(f"== {onnx.name}")
+            try:
+                options = BuildOptions(timing_cache=work / "timing")
+                checks.append(check(onnx, pictures(), seconds, options))
+            except CgtError as error:
+                failures[onnx.name] = str(error)
+                print(f"failed: {error}")
+    return checks, failures
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0 where all passed, 1 where something did not, 3 without a GPU."""
+    parser = argparse.ArgumentParser(prog="make gpu-check", description=__doc__)
+    parser.add_argument("models", nargs="*", type=Path, help="ONNX files, or one checkpoint")
+    parser.add_argument("--report", type=Path, default=Path("gpu-check.md"))
+    parser.add_argument("--seconds", type=float, default=3.0)
+    given = parser.parse_args(arguments)
+    try:
+        check_format("tensorrt")
+    except CgtError as error:
+        print(f"gpu-check: nothing was checked: {error}", file=sys.stderr)
+        return error.exit_code
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        checks, failures = check_all(given.models or [BUNDLED_MODEL], work, given.seconds)
+        text = write_report(given.report, gpus()[0], [asdict(one) for one in checks], failures)
+    print(text)
+    bad = [one.model for one in checks if not one.passed]
+    if bad:
+        print(f"gpu-check: below the floor: {', '.join(bad)}", file=sys.stderr)
+    return 1 if bad or failures or not checks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
