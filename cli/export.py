@@ -11,7 +11,7 @@ from cgt.runtime.artifact import DIRECTIONS, IOS, Direction
 from cgt.runtime.errors import UsageError
 
 from .extras import need
-from .formats import build_options, check_formats, engine_options, make_engines, onnx_name
+from .formats import build_options, check_formats, engine_options, fill_in, make_engines, onnx_name
 
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8", "mixed")
 _NORMS = ("instance", "frozen", "stream")
@@ -23,7 +23,7 @@ _METHODS = ("percentile", "minmax", "entropy")
 @click.option("--ckpt", type=click.Path(path_type=Path), help="Trained weights.")
 @click.option("--direction", type=click.Choice(DIRECTIONS), help="AtoB where it holds both.")
 @click.option("--network", metavar="NAME", help="One of several generators in the file.")
-@click.option("--fp32", is_flag=True, help="FP32 throughout (the default).")
+@click.option("--fp32", is_flag=True, help="FP32 throughout; the default of ONNX.")
 @click.option("--fp16", is_flag=True, help="FP16, with FP32 norms; with --int8 for what is left.")
 @click.option("--fp16-norm", is_flag=True, help="Norms in FP16 too.")
 @click.option("--bf16", is_flag=True, help="BF16 convolutions (opset 22).")
@@ -34,7 +34,7 @@ _METHODS = ("percentile", "minmax", "entropy")
 @click.option("--calib-method", type=click.Choice(_METHODS), default="percentile")
 @click.option("--seed", default=0, help="Of the choice of frames.")
 @click.option("--norm", type=click.Choice(_NORMS), default="instance", help="Its statistics.")
-@click.option("--io", type=click.Choice(IOS), default="float", help="Tensors in and out.")
+@click.option("--io", type=click.Choice(IOS), help="Tensors in and out; as the format likes it.")
 @click.option("--size", metavar="SIZE", help="256, 256x512 (HxW), 128..1024; any by default.")
 @click.option("--batch", metavar="N", help="1 or 1..8, with --size.")
 @click.option("--opset", type=int, help="Of ONNX, 18 to 23; the lowest that serves by default.")
@@ -57,6 +57,7 @@ def command(
     check_formats(formats, options)
     onnx = onnx_name(output, formats)
     if model is None:
+        fill_in(wishes, formats)
         model = _export(ckpt, onnx, **wishes)
     make_engines(model, formats, output, options)
 

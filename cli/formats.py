@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -67,6 +67,20 @@ def build_options(values: dict[str, object]) -> BuildOptions:
     """Takes the options of `engine_options` but --format out of a command's values."""
     names = list(BuildOptions.__dataclass_fields__)
     return BuildOptions(**{name: values.pop(name) for name in names})  # type: ignore[arg-type]
+
+
+def fill_in(wishes: dict[str, Any], formats: tuple[str, ...]) -> None:
+    """What the first format is fastest with, where nothing is said of tensors and precision."""
+    made = FORMATS[formats[0] if formats else "onnx"]
+    filled = []
+    if not any(wishes[name] for name in ("fp32", "fp16", "bf16", "int8")):
+        wishes[made.precision] = True
+        filled.append(f"--{made.precision}")
+    if wishes["io"] is None:
+        wishes["io"] = made.io
+        filled.append(f"--io {made.io}")
+    if filled and formats:
+        click.echo(f"for {made.name}: {' '.join(filled)}")
 
 
 def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:

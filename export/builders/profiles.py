@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgt.runtime.artifact import Artifact
 
+from ..shapes import Profile, Shape
+
 if TYPE_CHECKING:
     import tensorrt as trt
-
-Shape = tuple[int, int, int]  # batch, height, width
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The least, the usual and the largest shape; the engine is fastest at the usual one."""
-
-    min: Shape
-    opt: Shape
-    max: Shape
-
-    def __str__(self) -> str:
-        low, high = (f"{n}x{h}x{w}" for n, h, w in (self.min, self.max))
-        return low if low == high else f"{low} to {high}"
 
 
 def profiles_of(artifact: Artifact) -> list[Profile]:
@@ -42,6 +28,12 @@ def profiles_of(artifact: Artifact) -> list[Profile]:
         return 1, _multiple(scale * height, of), _multiple(scale * width, of)
 
     return [Profile(shape(0.5), shape(1), shape(2))]
+
+
+def describe(profile: Profile) -> str:
+    """Such as 1x128x128 to 8x512x512: batch, height, width."""
+    low, high = ("x".join(map(str, shape)) for shape in (profile.min, profile.max))
+    return low if low == high else f"{low} to {high}"
 
 
 def _shape(sides: list[int]) -> Shape:

@@ -27,7 +27,7 @@ from ..formats import BuildOptions, Format
 from .base import Built, Say, load_package
 from .configure import configure, known_compute_capabilities
 from .layers import Convolution, Layer, layers_of_inspector, layers_of_log, verify
-from .profiles import profiles_of, set_shapes
+from .profiles import describe, profiles_of, set_shapes
 from .progress import progress_monitor
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
         shapes: trt.IOptimizationProfile = builder.create_optimization_profile()
         set_shapes(profile, shapes, network, artifact.io)
         config.add_optimization_profile(shapes)
-    say(f"{kind.name} {api.__version__}: building for {', '.join(map(str, profiles))}")
+    say(f"{kind.name} {api.__version__}: building for {', '.join(map(describe, profiles))}")
     with stop_on_signal() as stop, progress_monitor(api, stop) as monitor:
         config.progress_monitor = monitor
         plan = builder.build_serialized_network(network, config)

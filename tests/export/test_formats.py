@@ -148,6 +148,18 @@ def test_one_checkpoint_to_two_formats(run_folder: Path, tmp_path: Path) -> None
     assert read_artifact(tmp_path / "m.xml") == read_artifact(tmp_path / "m.onnx")
 
 
+def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
+    onnx = tmp_path / "m.onnx"
+    done = run_cgt(
+        *("export", "--ckpt", run_folder / "latest.pth", "-o", tmp_path / "m.engine"),
+        *("--format", "tensorrt-rtx", "--compute-capability", "86"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "for tensorrt-rtx: --fp16 --io uint8" in done.stdout
+    for path in (onnx, tmp_path / "m.engine"):
+        assert (read_artifact(path).precision, read_artifact(path).io) == ("fp16", "uint8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

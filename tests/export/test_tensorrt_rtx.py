@@ -21,11 +21,12 @@ from cgt.export.builders.layers import (
 from cgt.export.formats import BuildOptions
 from cgt.runtime.artifact import read_artifact
 from cgt.runtime.errors import ModelError, QualityError
+from cgt.runtime.images import encode_image
 from cgt.runtime.sidecar import read_sidecar
 from cgt.runtime.translator import BUNDLED_MODEL
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.networks import ResnetGenerator, init_weights
-from conftest import run_cgt
+from conftest import picture, run_cgt
 from graphs import write_translator
 
 CARDS = (75, 86, 89, 120)
@@ -64,12 +65,26 @@ def test_the_bundled_model(tmp_path: Path) -> None:
 
 
 def test_a_resnet9_of_full_width(tmp_path: Path) -> None:
+    """11 M parameters, as `cgt export` writes it in three precisions."""
     torch.manual_seed(0)
     network = ResnetGenerator(GeneratorConfig("resnet9", 64))
     init_weights(network)
-    torch.save(network.state_dict(), tmp_path / "latest_net_G_A.pth")
-    onnx, _ = export(tmp_path / "latest_net_G_A.pth", tmp_path / "m.onnx", precision="fp16")
-    assert convolutions(onnx, onnx, *CARDS) == {"fp16": 24}
+    checkpoint = tmp_path / "latest_net_G_A.pth"
+    torch.save(network.state_dict(), checkpoint)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(8):
+        (photos / f"{index}.png").write_bytes(encode_image(picture(index, 64, 64), ".png"))
+    calibrated = {"calib": str(photos), "calib_frames": 8, "min_psnr": 10}
+    for wishes, wanted in (
+        ({"precision": "fp16", "io": "uint8"}, {"fp16": 24}),
+        (
+            {"precision": "int8", "remainder": "fp16", "io": "uint8", **calibrated},
+            {"int8": 22, "fp16": 2},
+        ),
+    ):
+        onnx, _ = export(checkpoint, tmp_path / "m.onnx", size="64..64..256", **wishes)
+        assert convolutions(onnx, onnx, *CARDS[1:]) == wanted
 
 
 def test_profiles_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
