@@ -73,9 +73,9 @@ def test_a_resnet9_of_full_width(tmp_path: Path) -> None:
     torch.save(network.state_dict(), checkpoint)
     photos = tmp_path / "photos"
     photos.mkdir()
-    for index in range(8):
+    for index in range(10):
         (photos / f"{index}.png").write_bytes(encode_image(picture(index, 64, 64), ".png"))
-    calibrated = {"calib": str(photos), "calib_frames": 8, "min_psnr": 10}
+    calibrated = {"calib": str(photos), "calib_frames": 10, "min_psnr": 10}
     for wishes, wanted in (
         ({"precision": "fp16", "io": "uint8"}, {"fp16": 24}),
         (
