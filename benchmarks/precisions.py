@@ -4,6 +4,7 @@ them: `python -m cgt.benchmarks.precisions MODEL.onnx ...`. Needs no GPU and run
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -25,8 +26,8 @@ def convolutions(onnx: Path, card: int, folder: Path) -> str:
     try:
         plan = build_engine(onnx, "tensorrt-rtx", folder / "model.engine", options)
     except QualityError as error:
-        refused = str(error).partition(": ")[2].split(";")[0]
-        return f"refused: {refused}"
+        found = re.search(r" is (\S+) and not (\S+?);? ", f"{error} ")
+        return f"refused: {found[1]}, not {found[2]}" if found else f"refused: {error}"
     counts = read_sidecar(plan).build.convolutions
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
