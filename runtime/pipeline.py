@@ -48,8 +48,9 @@ class _Crew:
         self._stop, self._live = stop, live
         self._inbox = Inbox(live)
         self.pending: queue.SimpleQueue[_Item] = queue.SimpleQueue()
-        # Groups of frames from their taking to their writing, one more than are translated.
-        self._slots = threading.Semaphore(translator.workers + 1)
+        # Groups of frames from their taking to their writing. Live: one is written while the next
+        # are translated. Files: enough that a worker who is done early does not wait for the other.
+        self._slots = threading.Semaphore(translator.workers * (1 if live else 2) + 1)
         self._order = threading.Lock()
         self._reader = threading.Thread(target=self._read, name="cgt-decode", daemon=True)
         self._workers = [

@@ -117,7 +117,7 @@ class Translator(Closing):
         whole, reduced = None, (0, 0)
         if artifact.statistics:
             reduced = reduced_shape(tensor, self._tile, multiple)
-            whole = open_engine(self.path, one.sized(*reduced), tiles.name, goal)
+            whole = open_engine(self.path, one.sized(*reduced), name, goal)
         return TiledEngine(tiles, shape, tile, grid, whole, reduced)
 
     def _warm_up(self) -> None:

@@ -41,7 +41,7 @@ class OpenVINOEngine(Engine):
         config = {"PERFORMANCE_HINT": goal.upper()}
         if precision == "fp32":
             config["INFERENCE_PRECISION_HINT"] = "f32"
-        name = digest(_digest(path), ov.__version__, cpu_name(), shape, goal, precision)
+        name = digest(_digest(path), ov.__version__, cpu_name(), shape, goal, precision, device)
         if folder := cache_folder("openvino", name):
             config["CACHE_DIR"] = str(folder)
         try:
