@@ -128,7 +128,13 @@ def read_artifact(path: Path) -> Artifact:
             "only such models can be translated with"
         )
     if KEY in file.metadata:
-        return Artifact.from_json(file.metadata[KEY])
+        artifact = Artifact.from_json(file.metadata[KEY])
+        if artifact.io != io or len(file.inputs) != 1 + bool(artifact.statistics):
+            raise ModelError(
+                f"{path} does not take what its metadata says: {artifact.io} tensors, float32 or "
+                f"uint8, and {artifact.statistics} statistics; export it anew"
+            )
+        return artifact
     height, width = image.dims[2:] if io == "float" else image.dims[1:3]
     return Artifact(
         size=(height or 256, width or 256),
