@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from cgt.cli.inspect import command as inspect
 from cgt.export.describe import describe_engine, describe_onnx
 from cgt.runtime.artifact import read_artifact
-from cgt.runtime.errors import ModelError
+from cgt.runtime.errors import CgtError, ModelError
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.describe import describe_checkpoint
 from cgt.trainer.macs import count_macs
@@ -85,19 +86,23 @@ def test_another_trainers_file(tmp_path: Path) -> None:
     assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_model_counts_as_its_checkpoint(tiny_model: Path, run_folder: Path) -> None:
+def test_a_model_counts_as_its_checkpoint(
+    tiny_model: Path, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     facts = describe_onnx(tiny_model, (64, 96))
     network = describe_checkpoint(run_folder / "latest.pth", (64, 96))["networks"][0]
     assert facts["macs"] == network["macs"]
     assert facts["parameters"] == network["parameters"]
     assert facts["artifact"]["domains"] == ["ramp", "noise"]
-    done = run_cgt("inspect", tiny_model)
-    assert done.returncode == 0, done.stderr
+    inspect.main([str(tiny_model)], standalone_mode=False)
+    said = capsys.readouterr().out
     for fact in ("onnx", "image (any, 3, any, any)", "Conv", "instance", "GMAC"):
-        assert fact in done.stdout
+        assert fact in said
 
 
-def test_an_engine_and_what_stands_beside_it(tiny_model: Path, tmp_path: Path) -> None:
+def test_an_engine_and_what_stands_beside_it(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine = tmp_path / "model.engine"
     engine.write_bytes(b"ptrt plan")
     with pytest.raises(ModelError, match="is missing"):
@@ -111,10 +116,10 @@ def test_an_engine_and_what_stands_beside_it(tiny_model: Path, tmp_path: Path) -
         }
     }
     (tmp_path / "model.engine.json").write_text(json.dumps(said))
-    done = run_cgt("inspect", engine)
-    assert done.returncode == 0, done.stderr
+    inspect.main([str(engine)], standalone_mode=False)
+    shown = capsys.readouterr().out
     for fact in ("engine", "tensorrt", "10.3.0", "Orin", "ramp, noise"):
-        assert fact in done.stdout
+        assert fact in shown
     assert describe_engine(engine)["note"] == ""
     engine.write_bytes(b"another plan")
     assert "another file" in describe_engine(engine)["note"]
@@ -137,7 +142,7 @@ def test_what_cannot_be_inspected(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    done = run_cgt("inspect", name, cwd=tmp_path)
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
+    with pytest.raises(CgtError, match=words) as caught:
+        inspect.main([str(tmp_path / name)], standalone_mode=False)
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
