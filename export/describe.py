@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -13,6 +14,7 @@ from cgt.runtime.artifact import Artifact, read_artifact
 from cgt.runtime.errors import ModelError
 from cgt.runtime.files import file_sha256
 from cgt.runtime.onnxfile import read_onnx
+from cgt.runtime.sidecar import read_sidecar, sidecar_path
 
 Size = tuple[int, int] | None
 
@@ -54,18 +56,22 @@ def _graph(path: Path, size: tuple[int, int]) -> dict[str, Any]:
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
             weights[node.output[0]] = tuple(node.attribute[0].t.dims)
-    free = iter((1, 3, *size))
-    for dim in model.graph.input[0].type.tensor_type.shape.dim:
-        usual = next(free, 1)
-        if not dim.dim_value:
-            dim.dim_value = usual
+    image, *others = (value.type.tensor_type for value in model.graph.input)
+    pixels = image.elem_type == onnx.TensorProto.UINT8  # NHWC
+    for dim, usual in zip(
+        image.shape.dim, (1, *size, 3) if pixels else (1, 3, *size), strict=False
+    ):
+        dim.dim_value = dim.dim_value or usual
+    for other in others:
+        for dim in other.shape.dim[:1]:  # the batch
+            dim.dim_value = dim.dim_value or 1
     shapes = {}
     for value in onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info:
         shapes[value.name] = [d.dim_value for d in value.type.tensor_type.shape.dim]
     for value in (*model.graph.input, *model.graph.output):
         dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
         shapes.setdefault(value.name, dims)
-    height, width = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][2:4]
+    height, width = [dim.dim_value for dim in image.shape.dim][1 if pixels else 2 :][:2]
     return {
         "opset": max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         "nodes": dict(Counter(node.op_type for node in model.graph.node).most_common()),
@@ -101,31 +107,23 @@ def _shape(name: str, weights: dict[str, Any], behind: dict[str, Any]) -> Any:
 
 
 def describe_engine(path: Path) -> dict[str, Any]:
-    """Plain JSON types: what NAME.engine.json beside an engine says, and whether it speaks of this
-    very file. Raises ModelError where the engine or what stands beside it is missing or damaged."""
-    sidecar = path.with_name(path.name + ".json")
+    """Plain JSON types: what is written beside an engine (see runtime.sidecar), and whether it
+    speaks of this very file. Raises ModelError where either is missing or damaged."""
+    sidecar = read_sidecar(path)
     try:
         digest = file_sha256(path)
     except OSError as error:
         raise ModelError(f"engine {path} cannot be read: {error.strerror}") from None
-    try:
-        text = sidecar.read_text()
-        build = json.loads(text)["engine"]
-        known = build["files"].get(path.suffix)
-        artifact = Artifact.from_json(text)
-    except FileNotFoundError:
-        raise ModelError(
-            f"{sidecar} is missing, and an engine says nothing of itself; `cgt export --format "
-            "tensorrt` writes both"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ModelError(f"{sidecar} is damaged; export the engine again") from None
+    same = digest == sidecar.build.files.get(path.suffix)
     return {
         "file": str(path),
         "kind": "engine",
         "bytes": path.stat().st_size,
         "sha256": digest,
-        "artifact": json.loads(artifact.to_json()),
-        "engine": build,
-        "note": "" if digest == known else f"{sidecar.name} speaks of another file; export again",
+        "artifact": json.loads(sidecar.artifact.to_json()),
+        "engine": dataclasses.asdict(sidecar.build),
+        "note": ""
+        if same
+        else f"not the file that its {sidecar_path(path).name} describes; build it again: "
+        f"{sidecar.build.again}",
     }

@@ -49,10 +49,11 @@ def export(
     """
     recipe = Recipe(**wishes)
     source = open_generator(Path(checkpoint), direction, network)
+    say(f"generator: {source.summary}; every tensor of the file has its place")
     for reading in source.ambiguous:
         say(f"note: {reading}")
     for doubt in source.doubts:
-        say(f"warning: on a test picture {doubt}; is it trained, and `cgt inspect` right?")
+        say(f"warning: on a test picture {doubt}; untrained, or read wrongly: see `cgt inspect`")
     if recipe.io == "uint8" and (source.in_channels, source.out_channels) != (3, 3):
         raise UsageError("--io uint8 is for networks from RGB to RGB; leave it out")
     shapes = parse_shapes(recipe.size, recipe.batch, source.multiple, source.size)

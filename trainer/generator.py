@@ -53,6 +53,16 @@ class TrainedGenerator:
         return self.domains[1 if self.direction == "AtoB" else 0]
 
     @property
+    def summary(self) -> str:
+        """What it is, in a few words."""
+        about = self.architecture
+        norm = str(about["norm"]).replace("instance_affine", "affine instance")
+        return (
+            f"{about['kind']}, ngf {about['ngf']}, {'no' if norm == 'none' else norm} norm, "
+            f"{self.in_channels} to {self.out_channels} channels"
+        )
+
+    @property
     def parameters(self) -> int:
         return sum(p.numel() for p in self.network.parameters())
 

@@ -105,13 +105,16 @@ def test_an_engine_and_what_stands_beside_it(
 ) -> None:
     engine = tmp_path / "model.engine"
     engine.write_bytes(b"ptrt plan")
-    with pytest.raises(ModelError, match="is missing"):
+    with pytest.raises(ModelError, match="beside it"):
         describe_engine(engine)
     said = json.loads(read_artifact(tiny_model).to_json()) | {
         "engine": {
             "format": "tensorrt",
             "version": "10.3.0",
             "gpu": "Orin",
+            "compute_capabilities": [87],
+            "onnx": "model.onnx",
+            "onnx_sha256": "",
             "files": {".engine": hashlib.sha256(b"ptrt plan").hexdigest()},
         }
     }
@@ -122,7 +125,7 @@ def test_an_engine_and_what_stands_beside_it(
         assert fact in shown
     assert describe_engine(engine)["note"] == ""
     engine.write_bytes(b"another plan")
-    assert "another file" in describe_engine(engine)["note"]
+    assert "build it again" in describe_engine(engine)["note"]
     (tmp_path / "model.engine.json").write_text("{}")
     with pytest.raises(ModelError, match="damaged"):
         describe_engine(engine)
@@ -134,7 +137,7 @@ def test_an_engine_and_what_stands_beside_it(
         ("none.pth", None, "is missing"),
         ("text.pth", b"hello", "is a text file"),
         ("text.onnx", b"hello", "not an ONNX model"),
-        ("x.engine", None, "cannot be read"),
+        ("x.engine", None, "is missing"),
     ],
 )
 def test_what_cannot_be_inspected(
