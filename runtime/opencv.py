@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 
-# Both bring libraries of X11. With OpenCV's loaded first, PyAV's screen grabbing crashes.
-import av  # noqa: F401
-
 from .errors import MissingDependency
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

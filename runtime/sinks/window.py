@@ -20,6 +20,7 @@ from ..views import VIEWS, View, compose
 from .base import Result, Sink, StreamFormat
 
 TITLE = "cgt"
+_PLAIN = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL  # no tool bar
 _POLL = 0.02  # seconds between looks at the keyboard
 _QUIET = {"QT_LOGGING_RULES": "*.warning=false"}  # Qt's words on fonts
 
@@ -65,7 +66,7 @@ class WindowSink(Sink):
         image = self._picture()
         if not self._open:
             self._open = True
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(TITLE, _PLAIN)
             self._resize(image)
         cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
-from ..images import SUFFIXES, list_images
+from ..images import SUFFIXES, list_images  # loads OpenCV before PyAV: see tests of the window
 from ..uri import Uri, parse_uri
 from .base import Color, Frame, Packet, Source
 
@@ -86,7 +86,7 @@ def _open_path(text: str, path: Path, audio: bool, stream: int | None) -> Source
 
 
 def _open_scheme(uri: Uri, audio: bool, stream: int | None) -> Source:
-    from .network import SCHEMES, network_input, screen_input
+    from .network import SCHEMES, network_input
     from .video import VideoSource
 
     if uri.scheme == "test":
@@ -99,9 +99,7 @@ def _open_scheme(uri: Uri, audio: bool, stream: int | None) -> Source:
         from .capture import open_gstreamer
 
         return open_gstreamer(uri)
-    if uri.scheme == "screen":
-        return VideoSource(screen_input(uri), audio, stream)
     if uri.scheme in SCHEMES:
         return VideoSource(network_input(uri), audio, stream)
-    known = ", ".join(f"{s}://" for s in (*SCHEMES, "v4l2", "csi", "gst", "screen", "test"))
+    known = ", ".join(f"{s}://" for s in (*SCHEMES, "v4l2", "csi", "gst", "test"))
     raise UsageError(f"{uri.text} has an unknown scheme; known: {known}")

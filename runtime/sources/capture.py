@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -97,7 +98,7 @@ _SINK = "videoconvert ! video/x-raw,format=BGR ! appsink max-buffers=1 drop=true
 def open_gstreamer(uri: Uri) -> CaptureSource:
     """`gst://PIPELINE` (an appsink is added where it has none), or `csi://0?size=1280x720&fps=30`,
     a Jetson's camera. Raises MissingDependency where OpenCV has no GStreamer."""
-    if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getBackends():
+    if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
         raise MissingDependency(
             f"{uri.scheme}:// needs an OpenCV with GStreamer, which PyPI's has not; take JetPack's "
             "or your distribution's (python3-opencv) with python3 -m venv --system-site-packages"
