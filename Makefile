@@ -6,7 +6,7 @@ VENV := .venv
 comma := ,
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := $(shell find runtime trainer export benchmarks cli -name '*.py' -o -name '*.[ch]' -o -name '*.onnx') \
+SOURCES := $(shell find runtime trainer export benchmarks cli -name '*.py' -o -name '*.[ch]' -o -name '*.onnx' -o -name '*.html') \
            pyproject.toml CMakeLists.txt README.md LICENSE
 
 .PHONY: help demo test check format model bench gpu-check simulated clean
@@ -34,8 +34,9 @@ model: $(VENV)/dev  ## train the bundled model from CGT_DATA (an hour on two cor
 	@test -d "$(CGT_DATA)/monet2photo" || { echo "set CGT_DATA to a folder that has monet2photo/"; exit 2; }
 	PATH="$(abspath $(BIN)):$$PATH" bash runtime/models/train.sh
 
-bench: $(VENV)/dev  ## against the loop that one would write by hand (VIDEO=file); the kernels
-	$(BIN)/python -m cgt.benchmarks.peers $(VIDEO)
+bench: $(VENV)/dev  ## against what one would pick instead (VIDEO=file), written to benchmarks/RESULTS.md
+	$(BIN)/python -m cgt.benchmarks.peers $(VIDEO) --results benchmarks/RESULTS.md
+	$(BIN)/python -m cgt.benchmarks.agreement --results benchmarks/RESULTS.md
 	$(BIN)/python -m cgt.benchmarks.kernels
 
 gpu-check: $(VENV)/dev  ## on a machine with a GPU: build, verify and time engines (MODELS=files)

@@ -11,7 +11,6 @@ import argparse
 import importlib
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -27,6 +26,8 @@ from rich.table import Table
 
 from cgt.runtime.errors import MissingDependency
 from cgt.runtime.preprocess import F32, U8, YUV, Packer, resize, simd_path, unpack
+
+from .machine import describe_machine
 
 ROUNDS, REPEATS = 15, 12  # turns, and runs in a row in each of them
 LARGE = 256 << 20  # bytes: more than any cache
@@ -219,19 +220,10 @@ def bandwidth() -> float:
     return 2 * source.nbytes / statistics.median(times[1:])
 
 
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def report(results: list[Measured], copy: float) -> dict[str, Any]:
     """What is printed, as JSON types."""
     return {
-        "cpu": _cpu(),
+        "cpu": describe_machine()["cpu"],
         "simd": simd_path(),
         "load": os.getloadavg()[0],  # of the last minute, this program included
         "copy_gigabytes_per_second": copy / 1e9,
@@ -246,9 +238,9 @@ def report(results: list[Measured], copy: float) -> dict[str, Any]:
 
 def show(results: list[Measured], copy: float) -> None:
     """Print the table."""
+    cpu = describe_machine()["cpu"]
     table = Table(
-        title=f"{_cpu()}, {simd_path()}, one thread; copying a large array moves "
-        f"{copy / 1e9:.1f} GB/s"
+        title=f"{cpu}, {simd_path()}, one thread; copying a large array moves {copy / 1e9:.1f} GB/s"
     )
     for name in ("kernel and its peers", "ms", "ratio", "touched", "GB/s", "of copy"):
         table.add_column(name, justify="left" if name.startswith("kernel") else "right")

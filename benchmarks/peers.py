@@ -1,131 +1,169 @@
-"""`cgt translate` against the loop that one would write by hand, in one run.
+"""`cgt` beside what one would pick instead, in one run: same frames, same weights, same size.
 
-    python -m cgt.benchmarks.peers [VIDEO] [--model FILE] [--size 256] [--rounds 3] [--json FILE]
+    python -m cgt.benchmarks.peers [VIDEO] [--model FILE | --ckpt FILE] [--size 256] [--rounds 3]
 
-The loop is what tutorials show: OpenCV reads, resizes (bilinear, aliased) and writes (mp4v), ONNX
-Runtime computes in fp32 with its defaults, one frame after the other. Both translate the same
-frames with the same network at the same size. Rounds are interleaved, and the ratio is the median
-of the rounds' ratios, so that a noisy machine disturbs both alike.
+Each peer is paired with ours and both take turns, so that a noisy machine disturbs both alike; the
+ratio is the median of the rounds' ratios. Whole videos first (start-up, reading, translating and
+writing all counted, on both sides), then the network alone, one frame after the other.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
-import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.clip import sample_clip
-from cgt.runtime.geometry import Size, parse_size
-from cgt.runtime.opencv import cv2
-from cgt.runtime.pipeline import limited, run
-from cgt.runtime.sinks import StreamFormat, open_sink
-from cgt.runtime.sources import open_source
-from cgt.runtime.stats import Stats
-from cgt.runtime.stopping import stop_on_signal
-from cgt.runtime.translator import BUNDLED_MODEL, Translator
+from cgt.runtime.errors import CgtError, MissingDependency
+from cgt.runtime.geometry import parse_size
+from cgt.runtime.progress import progress_bar
+from cgt.runtime.translator import BUNDLED_MODEL
+
+from .command import results_option, run_command
+from .machine import conditions, describe_machine
+from .peer_networks import network_peers, our_network
+from .peer_videos import Film, our_video, video_peers
+from .sections import write_section
+
+Seconds = Callable[[], float]
+"""Of one frame, by running some."""
 
 
-def by_hand(video: Path, model: Path, size: tuple[int, int], out: Path, frames: int | None) -> int:
-    """The hand-written loop. Returns the number of frames."""
-    import onnxruntime as ort
+@dataclass(frozen=True)
+class Peer:
+    """One contestant."""
 
-    height, width = size
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    capture = cv2.VideoCapture(str(video))
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
-    count = 0
-    while frames is None or count < frames:
-        got, frame = capture.read()
-        if not got:
-            break
-        rgb = cv2.cvtColor(cv2.resize(frame, (width, height)), cv2.COLOR_BGR2RGB)
-        batch = (rgb.astype(np.float32) / 127.5 - 1.0).transpose(2, 0, 1)[None]
-        fake = session.run(None, {name: np.ascontiguousarray(batch)})[0][0]
-        image = ((fake.transpose(1, 2, 0) + 1.0) * 127.5).clip(0, 255).astype(np.uint8)
-        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        count += 1
-    capture.release()
-    writer.release()
-    return count
+    name: str
+    run: Seconds
 
 
-def by_cgt(
-    video: Path, model: Path, size: Size, out: Path, frames: int | None, engine: str
-) -> tuple[int, str]:
-    """What `cgt translate` does. Returns the number of frames and what computed them."""
-    with (
-        open_source(str(video)) as source,
-        Translator(
-            model, engine=engine, size=size, frame=source.size, goal="throughput"
-        ) as translator,
-    ):
-        stream = StreamFormat.of(source, translator.geometry)
-        stats = Stats()
-        with open_sink(str(out), stream) as sink, stop_on_signal() as stop:
-            for _ in run(limited(source, frames), translator, sink, stats, stop):
-                pass
-        return stats.frames, f"{translator.engine.name} {translator.engine.precision}"
+@dataclass(frozen=True)
+class Duel:
+    """Seconds per frame of a peer and of ours, turn by turn."""
+
+    peer: str
+    theirs: list[float]
+    ours: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast ours is: the median of the turns' ratios."""
+        turns = zip(self.theirs, self.ours, strict=True)
+        return statistics.median(theirs / ours for theirs, ours in turns)
+
+
+def duel(peer: Peer, ours: Seconds, rounds: int, tick: Callable[[], None]) -> Duel:
+    """Turns of both; who begins alternates."""
+    found = Duel(peer.name, [], [])
+    for turn in range(rounds):
+        sides = [(found.theirs, peer.run), (found.ours, ours)]
+        for times, run in sides if turn % 2 == 0 else sides[::-1]:
+            times.append(run())
+        tick()
+    return found
+
+
+def table(duels: Sequence[Duel], ours: str, unit: str) -> list[str]:
+    """Lines of Markdown. unit: "frames/s" or "ms"."""
+    lines = [f"| | {unit} | {ours}, {unit} | ratio |", "|---|---|---|---|"]
+    for found in duels:
+        theirs, own = (statistics.median(times) for times in (found.theirs, found.ours))
+        figures = [1 / s if unit == "frames/s" else s * 1e3 for s in (theirs, own)]
+        cells = " | ".join(f"{figure:.2f}" for figure in figures)
+        lines.append(f"| {found.peer} | {cells} | {found.ratio:.2f} |")
+    return lines
 
 
 @click.command()
 @click.argument(
     "video", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False
 )
-@click.option("--model", type=click.Path(path_type=Path), default=BUNDLED_MODEL)
+@click.option("--model", type=click.Path(path_type=Path), help="ONNX; the bundled one by default.")
+@click.option(
+    "--ckpt", type=click.Path(path_type=Path), help="A checkpoint instead, exported here."
+)
+@click.option("--direction", type=click.Choice(DIRECTIONS), help="Of --ckpt.")
 @click.option("--size", default="256", show_default=True)
-@click.option("--engine", default="auto", show_default=True)
-@click.option("--frames", type=click.IntRange(1), help="Only the first frames.")
+@click.option("--engine", default="auto", show_default=True, help="Ours.")
+@click.option("--frames", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path))
+@click.option("--seconds", default=2.0, show_default=True, help="Of each network in each round.")
+@results_option
 def main(
     video: Path | None,
-    model: Path,
+    model: Path | None,
+    ckpt: Path | None,
+    direction: Direction | None,
     size: str,
     engine: str,
-    frames: int | None,
+    frames: int,
     rounds: int,
-    json_path: Path | None,
+    seconds: float,
+    results: Path | None,
 ) -> None:
-    """Start-up, reading, translating and writing are all counted, on both sides."""
-    video = video or sample_clip()
+    """Ours against each peer; what is not installed is left out and said."""
     sides = parse_size(size)
     if sides == "source":
         raise click.UsageError("give a size in pixels")
-    rates: dict[str, list[float]] = {"by hand": [], "cgt translate": []}
-    used = ""
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(rounds):
-            began = time.perf_counter()
-            count = by_hand(video, model, sides, Path(folder) / "hand.mp4", frames)
-            rates["by hand"].append(count / (time.perf_counter() - began))
-            began = time.perf_counter()
-            again, used = by_cgt(video, model, sides, Path(folder) / "cgt.mp4", frames, engine)
-            rates["cgt translate"].append(again / (time.perf_counter() - began))
-            if count != again:
-                raise click.ClickException(f"frames differ: {count} by hand, {again} by cgt")
-    ratios = [ours / hand for hand, ours in zip(*rates.values(), strict=True)]
-    ratio = statistics.median(ratios)
-    table = Table(title=f"{video.name}, {model.name} at {sides[0]}x{sides[1]}, {rounds} rounds")
-    table.add_column("")
-    table.add_column("frames/s", justify="right")
-    table.add_column("ratio", justify="right")
-    table.add_row("by hand (ONNX Runtime fp32)", f"{statistics.median(rates['by hand']):.1f}", "1")
-    ours = f"{statistics.median(rates['cgt translate']):.1f}"
-    table.add_row(f"cgt translate ({used})", ours, f"{ratio:.2f}")
-    Console().print(table)
-    if json_path:
-        facts = {"rates": rates, "ratios": ratios, "ratio": ratio, "engine": used}
-        json_path.write_text(json.dumps(facts, indent=1))
+    before = conditions()
+    with tempfile.TemporaryDirectory(prefix="cgt-peers-") as name:
+        folder = Path(name)
+        path = _exported(ckpt, direction, folder) if ckpt else model or BUNDLED_MODEL
+        film = Film(video or sample_clip(), path, sides, frames, folder, engine)
+        missing: list[str] = []
+        makers = {**video_peers(film, ckpt, direction)}
+        networks = network_peers(path, sides, ckpt, direction, seconds)
+        total = rounds * (len(makers) + len(networks))
+        with progress_bar("measuring", total, unit="round") as bar:
+            videos = _duels(makers, our_video(film), rounds, bar.advance, missing)
+            ours = our_network(path, sides, engine, seconds)
+            alone = _duels(networks, ours, rounds, bar.advance, missing)
+    lines = [
+        f"{film.video.name}, {frames} frames to {sides[0]}x{sides[1]} and back into a video, "
+        f"{ckpt.name if ckpt else path.name}; {rounds} rounds, medians.",
+        "",
+        *table(videos, f"`cgt translate` ({engine})", "frames/s"),
+        "",
+        "The network alone, one frame after the other:",
+        "",
+        *table(alone, f"`cgt` ({engine})", "ms"),
+        *([""] + [f"Left out: {line}." for line in dict.fromkeys(missing)] if missing else []),
+    ]
+    Console().print("\n".join(lines), highlight=False, markup=False)
+    if results:
+        title = f"Peers, {ckpt.name if ckpt else path.name}"
+        name = f"peers {ckpt.stem if ckpt else path.stem}"
+        write_section(results, name, lines, describe_machine(), before, conditions(), title)
+
+
+def _duels(
+    makers: dict[str, Callable[[], Seconds]],
+    ours: Seconds,
+    rounds: int,
+    tick: Callable[[], None],
+    missing: list[str],
+) -> list[Duel]:
+    found = []
+    for name, make in makers.items():
+        try:
+            found.append(duel(Peer(name, make()), ours, rounds, tick))
+        except (CgtError, MissingDependency) as error:
+            missing.append(f"{name} ({error})")
+    return found
+
+
+def _exported(ckpt: Path, direction: Direction | None, folder: Path) -> Path:
+    from cgt.export import export
+
+    path, _ = export(ckpt, folder / f"{ckpt.stem}.onnx", direction=direction, precision="fp32")
+    return path
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

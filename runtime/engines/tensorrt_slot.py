@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,13 @@ Form = tuple[tuple[int, ...], "np.dtype[Any]"]  # shape and type of an array
 
 @dataclass(frozen=True)
 class Spans:
-    """Milliseconds on the GPU: image to the device, network, translation to the host."""
+    """Milliseconds on the GPU: image to the device, network, translation to the host. enqueue: the
+    host's, to ask for all that."""
 
     to_device: float
     compute: float
     to_host: float
+    enqueue: float = 0.0
 
 
 class _Buffer:
@@ -119,12 +122,14 @@ class Slot(Closing):
         """`run`, step by step, with an event between."""
         self._enter(arrays, out)
         marks = [cuda.Event() for _ in range(4)]
+        began = time.perf_counter()
         for mark, step in zip(marks, (self._upload, self._compute, self._download), strict=False):
             mark.record(self._stream)
             step()
         marks[-1].record(self._stream)
+        enqueue = (time.perf_counter() - began) * 1e3
         self._leave(out)
-        return Spans(*(marks[n + 1].time_since(marks[n]) for n in range(3)))
+        return Spans(*(marks[n + 1].time_since(marks[n]) for n in range(3)), enqueue)
 
     def _enter(self, arrays: list[Array], out: list[Array]) -> None:
         pairs = zip(arrays, out, strict=True)

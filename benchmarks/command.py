@@ -1,0 +1,34 @@
+"""What `python -m cgt.benchmarks.NAME` have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cgt.runtime.errors import CgtError, Interrupted
+
+results_option: Callable[..., Any] = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write this benchmark's section of FILE (RESULTS.md).",
+)
+
+
+def run_command(command: click.Command) -> None:
+    """Run it; a failure that is expected is one line on stderr and its exit code."""
+    try:
+        command.main(standalone_mode=False)
+    except click.ClickException as error:
+        print(f"cgt: {' '.join(error.format_message().split())}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except CgtError as error:
+        print(f"cgt: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("cgt: stopped", file=sys.stderr)
+        sys.exit(Interrupted.exit_code)

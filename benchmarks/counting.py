@@ -1,0 +1,184 @@
+"""What a network has to do at a size, counted from its ONNX graph: multiply-adds and bytes.
+
+Multiply-adds are the true ones: a transposed convolution multiplies each *input* pixel by the
+kernel (published figures often count its output pixels, four times too many). Bytes are what
+cannot be avoided: each convolution, norm, product or resize reads its inputs and weights and
+writes its result once. Element-wise operations, padding and (de)quantisation are fused into their
+neighbours by every engine and move nothing, but the second operand of a sum is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cgt.runtime.engines import BatchShape, read_model
+from cgt.runtime.errors import MissingDependency, ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+_PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_MOVERS = (
+    *("InstanceNormalization", "BatchNormalization", "Resize", "ReduceMean", "ReduceSum"),
+    *("Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Softmax"),
+)
+_SUMS = ("Add", "Sub", "Mul", "Div")
+_PASSED = (  # what a tensor is looked for through: its bytes are those of what comes before
+    *("Pad", "Cast", "Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid", "Identity", "Dropout"),
+    *("DequantizeLinear", "Transpose", "Reshape", "Flatten", "Unsqueeze", "Squeeze"),
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operation that moves or multiplies."""
+
+    name: str
+    op: str
+    macs: int  # multiply-adds
+    quantised: bool  # multiplies int8
+    floats: int  # elements read and written, weights included, of the engine's float type
+    bytes8: int  # the same of int8 ones
+
+    def bytes(self, float_size: int) -> int:
+        return self.floats * float_size + self.bytes8
+
+
+def count(path: Path, size: tuple[int, int], batch: int = 1) -> list[Layer]:
+    """The layers of a model for tensors of (height, width) = size.
+
+    Raises MissingDependency without the onnx package, ModelError for what it cannot infer.
+    """
+    onnx = need_onnx()
+    from onnx import shape_inference
+
+    shape = BatchShape.of(read_model(path), *size, batch)
+    model = onnx.load(path)
+    wanted: list[tuple[int, ...]] = [shape.image, (batch, shape.statistics)]
+    for value, dims in zip(model.graph.input, wanted, strict=False):
+        _set_dims(value, dims)
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]
+    try:
+        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        return list(_Graph(model).layers())
+    except (shape_inference.InferenceError, KeyError) as error:
+        raise ModelError(f"the operations of {path} cannot be counted: {error}") from None
+
+
+def macs(layers: list[Layer]) -> int:
+    """Multiply-adds of all."""
+    return sum(layer.macs for layer in layers)
+
+
+def need_onnx() -> Any:
+    """The onnx package. Raises MissingDependency."""
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependency(
+            "onnx is not installed, so the limit is not computed; install the extra: "
+            "pip install 'cyclegan-toolkit[bench]'"
+        ) from None
+    return onnx
+
+
+def _set_dims(value: onnx.ValueInfoProto, dims: tuple[int, ...]) -> None:
+    for dim, size in zip(value.type.tensor_type.shape.dim, dims, strict=True):
+        dim.Clear()
+        dim.dim_value = size
+
+
+class _Graph:
+    """Shapes, types and neighbours of a model whose shapes have been inferred."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self.nodes = list(graph.node)
+        self.maker = {name: node for node in self.nodes for name in node.output}
+        self.takers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                self.takers.setdefault(name, []).append(node)
+        self.weights = {w.name: tuple(w.dims) for w in graph.initializer}
+        for node in self.nodes:
+            if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+                self.weights[node.output[0]] = tuple(node.attribute[0].t.dims)
+        self.dims: dict[str, tuple[int, ...]] = dict(self.weights)
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            shape = value.type.tensor_type.shape
+            self.dims[value.name] = tuple(dim.dim_value for dim in shape.dim)
+
+    def layers(self) -> Iterator[Layer]:
+        """Layer after layer."""
+        for node in self.nodes:
+            if node.op_type not in (*_PRODUCTS, *_MOVERS, *_SUMS):
+                continue
+            floats, bytes8 = 0, 0
+            # Of a sum one operand is at hand already: its maker has just computed it.
+            inputs = node.input[1:] if node.op_type in _SUMS else node.input
+            for name in filter(None, inputs):
+                source = self.origin(name)
+                if self.is_int8(source):
+                    bytes8 += self.elements(source)
+                else:
+                    floats += self.elements(source)
+            if node.op_type not in _SUMS:
+                if self.becomes_int8(node.output[0]):
+                    bytes8 += self.elements(node.output[0])
+                else:
+                    floats += self.elements(node.output[0])
+            quantised = self.is_int8(self.origin(node.input[0])) and self.is_int8(
+                self.origin(node.input[min(1, len(node.input) - 1)])
+            )
+            yield Layer(
+                node.name or node.output[0],
+                node.op_type,
+                self.multiply_adds(node),
+                quantised,
+                floats,
+                bytes8,
+            )
+
+    def elements(self, name: str) -> int:
+        return math.prod(self.dims[name])
+
+    def origin(self, name: str) -> str:
+        """The tensor in memory that `name` is a view or a cheap function of."""
+        while name in self.maker and self.maker[name].op_type in _PASSED:
+            name = self.maker[name].input[0]
+        return name
+
+    def is_int8(self, name: str) -> bool:
+        """Whether it lies in memory as 8-bit integers."""
+        if name in self.maker:
+            return str(self.maker[name].op_type) == "QuantizeLinear"
+        return any(node.op_type == "DequantizeLinear" for node in self.takers.get(name, []))
+
+    def becomes_int8(self, name: str) -> bool:
+        """Whether everything that is made of it is quantised first, so that it is written so."""
+        takers = self.takers.get(name, [])
+        return bool(takers) and all(
+            node.op_type == "QuantizeLinear"
+            or (node.op_type in _PASSED and self.becomes_int8(node.output[0]))
+            for node in takers
+        )
+
+    def multiply_adds(self, node: onnx.NodeProto) -> int:
+        if node.op_type not in _PRODUCTS:
+            return 0
+        first, second = (self.dims[name] for name in node.input[:2])
+        out = self.dims[node.output[0]]
+        if node.op_type == "Conv":  # weight O,I/groups,kh,kw at each output pixel
+            return out[0] * math.prod(out[2:]) * math.prod(second)
+        if node.op_type == "ConvTranspose":  # weight I,O/groups,kh,kw at each input pixel
+            return first[0] * math.prod(first[2:]) * math.prod(second)
+        if node.op_type == "Gemm":
+            transposed = any(a.name == "transA" and a.i for a in node.attribute)
+            return math.prod(out) * first[0 if transposed else 1]
+        return math.prod(out) * first[-1]

@@ -1,0 +1,225 @@
+"""A report as one HTML page that needs nothing else: no script, no font, no request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from .machine import one_line
+from .plots import histogram, quality_speed, roofline, stage_bars, timeline
+from .results import Report, Result
+from .svg import Plot, legend
+from .tables import FACTS, decibels, limit_of
+
+MOST = 4  # configurations that get plots of their own: the fastest
+
+
+def render(report: Report) -> str:
+    """The page's text."""
+    names = sorted({result.model for result in report.results})
+    title = f"cgt bench: {', '.join(names)}"
+    subtitle = f"{one_line(report.machine)} · {report.date.replace('T', ' ')}"
+    parts = [
+        _figures(report),
+        _warnings(report.warnings),
+        _matrix(report),
+        _results(report.results),
+        _pipeline(report.pipeline),
+        _latency(report.results),
+        _roofline(report),
+        _projections(report.projections),
+        _conditions(report),
+    ]
+    return page(title, subtitle, parts)
+
+
+def page(title: str, subtitle: str, parts: Iterable[str]) -> str:
+    """parts: HTML."""
+    template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    body = "\n".join(part for part in parts if part)
+    return template.substitute(title=escape(title), subtitle=escape(subtitle), body=body)
+
+
+def figure(caption: str, plot: Plot, below: str = "") -> str:
+    """A plot in a card."""
+    return f"<figure><h3>{escape(caption)}</h3>{plot.to_svg()}{below}</figure>"
+
+
+def section(heading: str, inner: str, about: str = "") -> str:
+    """inner: HTML; about: text."""
+    note = f'<p class="soft">{escape(about)}</p>' if about else ""
+    return f"<section><h2>{escape(heading)}</h2>{note}{inner}</section>"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], best: Iterable[int] = ()) -> str:
+    """Cells are text; best: rows to mark."""
+    marked = set(best)
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    for index, row in enumerate(rows):
+        kind = ' class="best"' if index in marked else ""
+        lines.append(f"<tr{kind}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
+    return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+
+
+def _figures(report: Report) -> str:
+    if not report.results:
+        return ""
+    best = min(report.results, key=lambda result: result.percentile(50))
+    figures = [
+        (f"{best.percentile(50):.2f} ms", f"latency, p50, {best.label}"),
+        (f"{best.percentile(99):.2f} ms", f"p99 of {len(best.samples)} runs"),
+        (f"{best.fps:.1f}", "frames/s, engine alone"),
+        (f"{best.sessions[0].cold_start:.2f} s", "cold start"),
+        (f"{best.rss / 2**20:.0f} MiB", "memory, peak"),
+    ]
+    if best.limit:
+        figures.append(
+            (limit_of(best).split(",")[0], f"of the attainable, {best.limit['bound']} bound")
+        )
+    if report.pipeline:
+        figures.insert(0, (f"{report.pipeline['fps']:.1f}", "frames/s, source to sink"))
+    cards = "".join(f"<div><b>{escape(b)}</b><span>{escape(s)}</span></div>" for b, s in figures)
+    return f'<section class="figures">{cards}</section>'
+
+
+def _warnings(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<section class="warnings"><ul>{items}</ul></section>'
+
+
+def _results(results: Sequence[Result]) -> str:
+    if not results:
+        return ""
+    head = ["", *(result.label for result in results)]
+    rows = [[name, *(fact(result) for result in results)] for name, fact in FACTS.items()]
+    for streams in sorted({s for result in results for s in result.throughput()}):
+        rates = [result.throughput().get(streams) for result in results]
+        cells = ("-" if rate is None else f"{rate:.1f}" for rate in rates)
+        rows.append([f"frames/s, {streams} in flight", *cells])
+    return section("Engines", table(head, rows))
+
+
+def _latency(results: Sequence[Result]) -> str:
+    shown = sorted(results, key=lambda result: result.percentile(50))[:MOST]
+    plots = "".join(
+        figure(f"{r.label}: histogram", histogram(r)) + figure(f"{r.label}: timeline", timeline(r))
+        for r in shown
+    )
+    return section("Latency", f'<div class="plots">{plots}</div>') if shown else ""
+
+
+def _pipeline(run: dict[str, Any] | None) -> str:
+    if not run:
+        return ""
+    share = f", {run['efficiency']:.0%} of the engine alone" if run["efficiency"] else ""
+    about = (
+        f"{run['frames']} frames in {run['seconds']:.1f} s, {run['fps']:.1f} frames/s{share}, "
+        f"{run['dropped']} dropped; bound by {run['bound']}."
+    )
+    plot = figure(f"{Path(run['source']).name} to {run['sink']}", stage_bars(run["stages"]))
+    return section("Source to sink", f'<div class="plots">{plot}</div>', about)
+
+
+def _roofline(report: Report) -> str:
+    shown = [result for result in report.results if result.limit]
+    if not shown or not report.peaks:
+        return ""
+    rows = []
+    for r in shown:
+        assert r.limit
+        rows.append(
+            [
+                r.label,
+                f"{r.limit['macs'] / 1e9:.2f}",
+                f"{r.limit['bytes'] / 1e6:.1f}",
+                f"{r.limit['seconds'] * 1e3:.2f}",
+                f"{r.percentile(50):.2f}",
+                limit_of(r),
+            ]
+        )
+    head = ["", "G multiply-adds", "MB", "limit, ms", "p50, ms", "of the attainable"]
+    names = legend([r.label for r in shown])
+    plot = figure("Roofline", roofline(shown), names)
+    about = (
+        "No run can be faster than each layer's multiply-adds at the peak measured on this machine "
+        "(large convolutions through the same engine) or its bytes at the rate of a copy."
+    )
+    return section(
+        "How far from the limit",
+        f'<div class="plots">{plot}</div><p></p>{table(head, rows)}',
+        about,
+    )
+
+
+def _matrix(report: Report) -> str:
+    if not report.matrix:
+        return ""
+    head = ["", "size", "verified", "p50, ms", "p99, ms", "frames/s", "PSNR, dB", "status"]
+    rows = []
+    for row in report.matrix["rows"]:
+        ran = row["status"] == "ok"
+        figures = [f"{row[key]:.2f}" for key in ("p50", "p99")] + [
+            f"{row['fps']:.1f}",
+            decibels(row["psnr"]),
+        ]
+        size = "{}x{}".format(*row["size"])
+        first = f"{row['engine']}, {row['graph']} file"
+        rows.append([first, size, row["precision"], *(figures if ran else [""] * 4), row["status"]])
+    best = [index for index, row in enumerate(report.matrix["rows"]) if row["best"]]
+    about = (
+        f"PSNR against {report.matrix['reference']}; marked: the fastest with at least "
+        f"{report.matrix['min_psnr']:g} dB."
+    )
+    inner = table(head, rows, best)
+    if any(row["status"] == "ok" and row["psnr"] is not None for row in report.matrix["rows"]):
+        shown = [r for r in report.matrix["rows"] if r["status"] == "ok" and r["psnr"] is not None]
+        plot = quality_speed(shown, report.matrix["min_psnr"])
+        names = legend([row["label"] for row in shown])
+        inner += f'<p></p><div class="plots">{figure("Quality against speed", plot, names)}</div>'
+    return section("Every engine and precision that runs here", inner, about)
+
+
+def _projections(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    cells = [
+        [
+            row["device"],
+            row["precision"],
+            f"{row['seconds'] * 1e3:.3f}",
+            f"{row['batch'] / row['seconds']:.0f}",
+            row["bound"],
+        ]
+        for row in rows
+    ]
+    head = ["device", "precision", "not below, ms", "not above, frames/s", "bound by"]
+    sources = "; ".join(sorted({row["source"] for row in rows}))
+    about = f"Projection from datasheet peaks, not measured. {sources}."
+    return section("Projection", table(head, cells), about)
+
+
+def _conditions(report: Report) -> str:
+    facts = {"command": " ".join(report.command), **report.machine}
+    states = {"before": report.before, "after": report.after}
+    facts |= {
+        f"{name}, {when}": value for when, state in states.items() for name, value in state.items()
+    }
+    named = {name.replace("_", " "): _plain(value) for name, value in facts.items()}
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td><code>{escape(value)}</code></td></tr>"
+        for name, value in named.items()
+    )
+    return f"<details><summary>Conditions</summary><table>{rows}</table></details>"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    return value if isinstance(value, str) else json.dumps(value)

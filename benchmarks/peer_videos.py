@@ -1,0 +1,152 @@
+"""Other ways to translate a video. Each gives seconds per frame, start-up and all."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cgt.runtime.artifact import Direction
+from cgt.runtime.errors import EngineError, MissingDependency
+from cgt.runtime.opencv import cv2
+from cgt.runtime.pipeline import limited, run
+from cgt.runtime.sinks import StreamFormat, open_sink
+from cgt.runtime.sources import open_source
+from cgt.runtime.stats import Stats
+from cgt.runtime.stopping import stop_on_signal
+from cgt.runtime.translator import Translator
+
+from .torch_network import load_network, need_torch
+
+Seconds = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Film:
+    """What all of them translate. folder: for what they write."""
+
+    video: Path
+    model: Path
+    size: tuple[int, int]
+    frames: int
+    folder: Path
+    engine: str = "auto"
+
+
+def per_frame(count: Callable[[], int], film: Film) -> Seconds:
+    """Times a function that returns how many frames it wrote, of which there must be enough."""
+
+    def measure() -> float:
+        started = time.perf_counter()
+        written = count()
+        seconds = time.perf_counter() - started
+        if not 0 < written <= film.frames:
+            raise EngineError(f"{written} frames were written instead of {film.frames}")
+        return seconds / written
+
+    return measure
+
+
+def our_video(film: Film) -> Seconds:
+    """`cgt translate`."""
+    return per_frame(lambda: by_cgt(film), film)
+
+
+def video_peers(
+    film: Film, ckpt: Path | None, direction: Direction | None
+) -> dict[str, Callable[[], Seconds]]:
+    """By name. Making one raises MissingDependency and ModelError."""
+
+    def extraction() -> Seconds:
+        if shutil.which("ffmpeg") is None:
+            raise MissingDependency("apt-get install ffmpeg")
+        network = load_network(film.model, ckpt, direction)
+        return per_frame(lambda: by_extraction(film, network), film)
+
+    return {
+        "by hand: OpenCV + ONNX Runtime + mp4v": lambda: per_frame(lambda: by_hand(film), film),
+        "ffmpeg to PNGs, PyTorch image by image, ffmpeg": extraction,
+    }
+
+
+def by_cgt(film: Film) -> int:
+    """What `cgt translate` does. Returns the number of frames."""
+    with (
+        open_source(str(film.video)) as source,
+        Translator(
+            film.model, engine=film.engine, size=film.size, frame=source.size, goal="throughput"
+        ) as translator,
+    ):
+        stream = StreamFormat.of(source, translator.geometry)
+        stats = Stats()
+        out = str(film.folder / "cgt.mp4")
+        with open_sink(out, stream) as sink, stop_on_signal() as stop:
+            for _ in run(limited(source, film.frames), translator, sink, stats, stop):
+                pass
+        return stats.frames
+
+
+def by_hand(film: Film) -> int:
+    """The loop that tutorials show: OpenCV reads, resizes (aliased) and writes, ONNX Runtime
+    computes with its defaults, one frame after the other. Returns the number of frames."""
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        raise MissingDependency("pip install 'cyclegan-toolkit[ort]'") from None
+    height, width = film.size
+    session = ort.InferenceSession(film.model, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    capture = cv2.VideoCapture(str(film.video))
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    out = str(film.folder / "hand.mp4")
+    writer = cv2.VideoWriter(out, cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
+    count = 0
+    while count < film.frames:
+        got, frame = capture.read()
+        if not got:
+            break
+        rgb = cv2.cvtColor(cv2.resize(frame, (width, height)), cv2.COLOR_BGR2RGB)
+        batch = (rgb.astype(np.float32) / 127.5 - 1.0).transpose(2, 0, 1)[None]
+        fake = session.run(None, {name: np.ascontiguousarray(batch)})[0][0]
+        image = ((fake.transpose(1, 2, 0) + 1.0) * 127.5).clip(0, 255).astype(np.uint8)
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        count += 1
+    capture.release()
+    writer.release()
+    return count
+
+
+def by_extraction(film: Film, network: Callable[..., object]) -> int:
+    """The usual way with pytorch-CycleGAN: ffmpeg makes PNGs, PyTorch translates image by image in
+    fp32, ffmpeg makes a video of what it wrote. Returns the number of frames."""
+    torch = need_torch()
+    from PIL import Image
+
+    before, after = film.folder / "before", film.folder / "after"
+    for folder in (before, after):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    _ffmpeg("-i", film.video, "-frames:v", film.frames, "-vsync", "0", before / "%05d.png")
+    names = sorted(path.name for path in before.iterdir())
+    height, width = film.size
+    for name in names:
+        image = Image.open(before / name).convert("RGB").resize((width, height), 3)  # bicubic
+        batch = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
+        with torch.inference_mode():
+            fake = network(torch.from_numpy(batch))
+        levels = (np.asarray(fake)[0].transpose(1, 2, 0) + 1.0) * 127.5
+        Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(after / name)
+    _ffmpeg("-i", after / "%05d.png", "-pix_fmt", "yuv420p", film.folder / "extracted.mp4")
+    return len(names)
+
+
+def _ffmpeg(*arguments: object) -> None:
+    command = ["ffmpeg", "-y", "-loglevel", "error", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise EngineError(f"ffmpeg failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")

@@ -1,0 +1,202 @@
+"""What a benchmark found, as data: dataclasses that are written to JSON and read back.
+
+A configuration is measured in several *sessions*, each in a fresh process, because processes of
+the same program differ (where memory lies, how threads were placed) more than runs within one do;
+a session's runs are kept in *rounds*, because noise comes in bursts. `compare` resamples both.
+Georges, Buytaert, Eeckhout, "Statistically rigorous Java performance evaluation" (2007);
+Kalibera, Jones, "Rigorous benchmarking in reasonable time" (2013).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgt.runtime.errors import UsageError
+from cgt.runtime.files import whole_file
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Round:
+    """Runs in a row. Shares are of all cores, 0 to 1; None where the system does not say."""
+
+    at: float  # seconds since the session began
+    ms: tuple[float, ...]  # each run, milliseconds
+    yardstick_ms: float  # a fixed piece of work, just before: how fast the machine is now
+    others: float | None = None  # cores that other programs used meanwhile
+    stolen: float | None = None  # cores that the hypervisor gave to other machines
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Throughput with several frames in flight: measured, never computed from a latency."""
+
+    streams: int  # calls in flight
+    fps: float  # frames per second, batches counted as their frames
+    ms: tuple[float, ...]  # each call, milliseconds
+    others: float | None = None
+
+
+@dataclass(frozen=True)
+class DeviceTimes:
+    """Milliseconds of each run on a device with a memory of its own."""
+
+    h2d: tuple[float, ...]  # copy to the device
+    compute: tuple[float, ...]
+    d2h: tuple[float, ...]  # copy back
+    enqueue: tuple[float, ...]  # the host's time to ask for it
+    cuda_graph: bool = False
+    spin_wait: str = "off"  # or "on", or who decides
+
+
+@dataclass(frozen=True)
+class Session:
+    """One fresh process."""
+
+    cold_start: float  # seconds from importing the engine to the first result
+    rss: int  # bytes, the process's peak
+    rss_before: int  # bytes, before the engine was imported
+    rounds: tuple[Round, ...]
+    overlaps: tuple[Overlap, ...] = ()
+    device_times: DeviceTimes | None = None
+
+
+@dataclass
+class Result:
+    """One configuration."""
+
+    model: str
+    engine: str
+    device: str
+    precision: str  # as the engine reports it
+    graph: str  # precision of the file
+    size: tuple[int, int]
+    batch: int
+    sessions: list[Session]
+    asked: str = "auto"  # precision
+    workers: int = 1  # calls in flight that the engine recommends
+    psnr: float | None = None  # dB against fp32
+    limit: dict[str, Any] | None = None  # roofline.Limit
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """By which runs of the same thing are recognised in two reports."""
+        return self.model, self.engine, self.asked, self.graph, *self.size, self.batch
+
+    @property
+    def label(self) -> str:
+        """Short, for tables and plots."""
+        many = f" x{self.batch}" if self.batch > 1 else ""
+        kind = (
+            self.precision
+            if self.precision == self.graph
+            else f"{self.precision} ({self.graph} file)"
+        )
+        return f"{self.engine} {kind} {self.size[0]}x{self.size[1]}{many}"
+
+    @property
+    def samples(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """All runs, milliseconds."""
+        return np.concatenate([r.ms for s in self.sessions for r in s.rounds])
+
+    def percentile(self, q: float) -> float:
+        """Milliseconds."""
+        return float(np.percentile(self.samples, q))
+
+    @property
+    def variation(self) -> float:
+        """Coefficient of variation: standard deviation by mean."""
+        return float(self.samples.std() / self.samples.mean())
+
+    @property
+    def cold_start(self) -> float:
+        """Seconds, median of the sessions."""
+        return float(np.median([session.cold_start for session in self.sessions]))
+
+    @property
+    def rss(self) -> int:
+        """Bytes, median of the sessions' peaks."""
+        return int(np.median([session.rss for session in self.sessions]))
+
+    @property
+    def others(self) -> float | None:
+        """Share of the cores that other programs used."""
+        shares = [r.others for s in self.sessions for r in s.rounds if r.others is not None]
+        return float(np.mean(shares)) if shares else None
+
+    def throughput(self) -> dict[int, float]:
+        """Frames per second by calls in flight, median of the sessions."""
+        rates: dict[int, list[float]] = {}
+        for session in self.sessions:
+            for overlap in session.overlaps:
+                rates.setdefault(overlap.streams, []).append(overlap.fps)
+        return {streams: float(np.median(fps)) for streams, fps in sorted(rates.items())}
+
+    @property
+    def fps(self) -> float:
+        """The best throughput measured; without any, that of one frame after the other."""
+        one_by_one = 1e3 * self.batch / float(self.samples.mean())
+        return max(self.throughput().values(), default=one_by_one)
+
+
+@dataclass
+class Report:
+    """One `cgt bench`."""
+
+    command: list[str]
+    date: str
+    machine: dict[str, Any]
+    before: dict[str, Any]
+    after: dict[str, Any] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    pipeline: dict[str, Any] | None = None
+    peaks: dict[str, Any] | None = None
+    projections: list[dict[str, Any]] = field(default_factory=list)
+    matrix: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """As JSON, whole or not at all. Raises OSError."""
+        with whole_file(path) as temporary:
+            text = json.dumps({"cgt_bench": VERSION, **asdict(self)}, default=float)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def load_report(path: Path) -> Report:
+    """The inverse of `Report.save`. Raises UsageError for a file that is no report."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values.pop("cgt_bench")
+        if version != VERSION:
+            raise UsageError(f"{path} was written by another version of cgt bench; measure again")
+        values["results"] = [_result(entry) for entry in values["results"]]
+        return Report(**values)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is not a report of `cgt bench --json`") from None
+
+
+def read_session(entry: Mapping[str, Any]) -> Session:
+    """From JSON types. Raises KeyError and TypeError on other ones."""
+    device = entry.get("device_times")
+    return Session(
+        **{name: entry[name] for name in ("cold_start", "rss", "rss_before")},
+        rounds=tuple(Round(**{**r, "ms": tuple(r["ms"])}) for r in entry["rounds"]),
+        overlaps=tuple(Overlap(**{**o, "ms": tuple(o["ms"])}) for o in entry["overlaps"]),
+        device_times=DeviceTimes(**device) if device else None,
+    )
+
+
+def _result(entry: dict[str, Any]) -> Result:
+    sessions = [read_session(session) for session in entry["sessions"]]
+    return Result(**{**entry, "size": tuple(entry["size"]), "sessions": sessions})

@@ -1,0 +1,88 @@
+"""How far from the limit: the roofline of Williams, Waterman and Patterson (2009), layer by layer.
+
+A layer cannot take less than its multiply-adds at the machine's peak, nor less than its bytes at
+the memory's; the network not less than the sum. What was measured, by that, is the share of the
+attainable. It errs to the strict side: engines may keep what one layer writes in a cache for the
+next, which no limit can count, and no network is made of the one convolution that the peak is.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .counting import Layer, macs
+
+FLOAT_SIZE = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}  # bytes of what is not int8
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Of one network on one machine, at one size and batch. Times in seconds of one run."""
+
+    macs: int
+    bytes: int
+    compute: float  # all multiply-adds at the peak
+    memory: float  # all bytes at the peak
+    seconds: float  # the larger of both, layer by layer: no run is faster
+    macs_per_second: float  # the peak of most of the multiply-adds
+    bytes_per_second: float  # the average over the layers
+    precision: str  # of the peak
+
+    @property
+    def bound(self) -> str:
+        """What limits: "compute" or "memory"."""
+        return "compute" if self.compute >= self.memory else "memory"
+
+    @property
+    def intensity(self) -> float:
+        """Multiply-adds per byte."""
+        return self.macs / max(self.bytes, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "bound": self.bound, "intensity": self.intensity}
+
+
+def limit(
+    layers: Sequence[Layer],
+    precision: str,
+    macs_per_second: Mapping[str, float],
+    copies: Mapping[int, float],
+) -> Limit:
+    """precision: of the engine. macs_per_second: peaks by precision, with at least that one.
+    copies: bytes per second by bytes moved, at least one entry.
+
+    In an int8 network, what is not quantised runs at the best of the other peaks.
+    """
+    floats = {kind: rate for kind, rate in macs_per_second.items() if kind != "int8"}
+    remainder = max(floats, key=lambda kind: floats[kind]) if floats else precision
+    float_kind = remainder if precision == "int8" else precision
+    float_size = FLOAT_SIZE.get(float_kind, 4)
+    compute = memory = seconds = 0.0
+    moved_in_all = 0
+    for layer in layers:
+        int8 = precision == "int8" and layer.quantised
+        rate = macs_per_second["int8" if int8 else float_kind]
+        moved = layer.bytes(float_size)
+        times = layer.macs / rate, moved / bandwidth(copies, moved)
+        compute, memory = compute + times[0], memory + times[1]
+        seconds += max(times)
+        moved_in_all += moved
+    return Limit(
+        macs(list(layers)),
+        moved_in_all,
+        compute,
+        memory,
+        seconds,
+        macs_per_second[precision],
+        moved_in_all / memory if memory else 0.0,
+        precision,
+    )
+
+
+def bandwidth(copies: Mapping[int, float], moved: int) -> float:
+    """Of the smallest copy that is at least as large; of the largest beyond all."""
+    sizes = sorted(copies)
+    return copies[sizes[min(bisect.bisect_left(sizes, moved), len(sizes) - 1)]]

@@ -1,0 +1,73 @@
+"""A model's network in PyTorch, with the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgt.runtime.artifact import Direction
+from cgt.runtime.engines import open_engine, read_model
+from cgt.runtime.errors import MissingDependency, ModelError
+
+from .feed import Feed
+
+SAME = 1e-3  # of [-1, 1]
+
+
+def need_torch() -> Any:
+    """The module. Raises MissingDependency."""
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependency("pip install 'cyclegan-toolkit[train]'") from None
+    return torch
+
+
+def load_network(model: Path, ckpt: Path | None, direction: Direction | None) -> Any:
+    """An nn.Module in eval mode: the checkpoint's generator, or without one the network that the
+    ONNX file describes, with the weights of the ONNX file. Raises ModelError where it computes
+    something else than the file, CheckpointError, and MissingDependency without torch."""
+    need_torch()
+    if ckpt is not None:
+        from cgt.trainer.generator import open_generator
+
+        network: Any = open_generator(ckpt, direction).network.eval()
+    else:
+        network = _from_onnx(model)
+    _check(network, model)
+    return network
+
+
+def _from_onnx(model: Path) -> Any:
+    torch = need_torch()
+    import onnx
+    from onnx import numpy_helper
+
+    from cgt.trainer.config import GeneratorConfig
+    from cgt.trainer.networks import build_generator
+
+    weights = {
+        value.name: torch.from_numpy(numpy_helper.to_array(value).copy())
+        for value in onnx.load(model).graph.initializer
+    }
+    try:
+        network = build_generator(GeneratorConfig(**read_model(model).architecture))
+        network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"PyTorch has no network for {model.name}; give --ckpt ({error})"
+        ) from None
+    return network.eval()
+
+
+def _check(network: Any, model: Path) -> None:
+    torch = need_torch()
+    feed = Feed(model, (64, 64))
+    with open_engine(model, feed.shape, "auto", "latency", "fp32") as engine:
+        feed.run(engine)
+    with torch.inference_mode():
+        error = np.abs(network(torch.from_numpy(feed.batch)).numpy() - feed.out).max()
+    if not error < SAME:
+        raise ModelError(f"PyTorch's network differs from {model.name} by {error:.1e}")

@@ -1,0 +1,73 @@
+"""How fast is the machine just now? A fixed piece of work, and who else uses the cores.
+
+Two runs of the same program on a shared or throttled machine differ because the machine does. The
+yardstick is the same work in every run, so its drift says how much of a difference is the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from cgt.runtime.engines import cores
+
+REPEATS = 5
+_TICKS = 100  # per second, of /proc/stat on every Linux that runs this
+_USED = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal
+_STEAL = 7
+
+
+class Yardstick:
+    """Integer work in the first cache and float32 work in the second, on every core at once."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(cores())
+        self._bytes = bytes(256 << 10)
+        self._arrays = [np.ones(256 << 10, np.float32) for _ in range(cores())]
+
+    def __call__(self) -> float:
+        """Milliseconds, median of a few."""
+        times = []
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            list(self._pool.map(self._work, self._arrays))
+            times.append((time.perf_counter() - started) * 1e3)
+        return statistics.median(times)
+
+    def _work(self, array: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+        hashlib.sha256(self._bytes).digest()
+        for _ in range(4):
+            np.multiply(array, np.float32(1), out=array)
+
+
+class Cores:
+    """Who used the cores since the last question: this process, others, other machines."""
+
+    def __init__(self, stat: Path = Path("/proc/stat")) -> None:
+        self._stat = stat
+        self._last = self._read()
+
+    def _read(self) -> tuple[float, float, list[int]] | None:
+        try:
+            line = self._stat.read_text(encoding="ascii").split("\n", 1)[0]
+        except OSError:
+            return None
+        return time.perf_counter(), time.process_time(), [int(n) for n in line.split()[1:9]]
+
+    def shares(self) -> tuple[float | None, float | None]:
+        """(other programs, stolen), 0 to 1 of all the machine's cores; None where unknown."""
+        before, now = self._last, self._read()
+        self._last = now
+        if before is None or now is None or now[0] <= before[0]:
+            return None, None
+        ticks = [new - old for new, old in zip(now[2], before[2], strict=True)]
+        # Of this machine's cores: the counters hold all of them, whatever we may use ourselves.
+        all_ticks = max(sum(ticks), 1)
+        own = (now[1] - before[1]) * _TICKS
+        others = (sum(ticks[i] for i in _USED) - own) / all_ticks
+        return min(max(others, 0.0), 1.0), ticks[_STEAL] / all_ticks

@@ -1,0 +1,183 @@
+"""The page of a real, short benchmark: whole, well-formed, asking nothing of anybody."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cgt.benchmarks import bench, measure, peaks
+from cgt.benchmarks.page import render
+from cgt.benchmarks.plots import growth, histogram, timeline
+from cgt.benchmarks.results import Report, load_report
+from cgt.benchmarks.svg import Scale
+from cgt.cli.bench import command
+from conftest import run_cgt
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, clip: Path) -> Path:
+    """A folder with bench.json, bench.html and what was printed, of a run with everything."""
+    folder = tmp_path_factory.mktemp("reports")
+    arguments = [
+        *("--model", tiny_model, "--engine", "openvino,onnxruntime", "--size", "32x64"),
+        *("--seconds", 0.2, "--batch", "1,2", "--streams", "1,2", "--pipeline", clip),
+        *("--device", "orin-nano,h100"),
+        *("--json", folder / "bench.json", "--html", folder / "bench.html"),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        # What takes long is repeating; twice is enough to see that it is done.
+        for module in (bench, measure):
+            patch.setattr(module, "SESSIONS", 2)
+        patch.setattr(peaks, "SECONDS", 0.0)
+        done = CliRunner(env={"COLUMNS": "80"}).invoke(command, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    (folder / "printed.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(reports: Path) -> Report:
+    return load_report(reports / "bench.json")
+
+
+def test_the_terminal_says_it_all(reports: Path) -> None:
+    printed = (reports / "printed.txt").read_text()
+    for fact in (
+        *("openvino", "onnxruntime", "32x64", "x2", "precision", "p99", "variation", "frames/s"),
+        *("cold start", "memory", "of the attainable", "clip.mp4 to H.264", "decode", "encode"),
+        *("projection from datasheets", "Orin Nano", "H100", "source: NVIDIA"),
+    ):
+        assert fact in printed
+    assert "\u2026" not in printed, "a figure was cut off"
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_raw_samples_and_conditions_are_kept(reports: Path, report: Report) -> None:
+    document = json.loads((reports / "bench.json").read_text())
+    assert document["command"][0] == "cgt"
+    assert document["machine"]["cpu"]
+    assert document["machine"]["versions"]["openvino"]
+    for state in ("before", "after"):
+        assert len(document[state]["load_average"]) == 3
+    assert len(report.results) == 4
+    for result in report.results:
+        assert len(result.samples) == sum(len(r.ms) for s in result.sessions for r in s.rounds)
+        assert result.percentile(50) <= result.percentile(99) <= result.samples.max()
+        assert sorted(result.throughput()) == [1, 2]
+        assert result.limit is not None
+        assert result.limit["macs"] > 0
+    one, two = report.results[0].limit, report.results[1].limit
+    assert one is not None
+    assert two is not None
+    assert two["macs"] == 2 * one["macs"], "a batch of two is twice the work"
+
+
+def test_the_pipeline_is_measured(report: Report) -> None:
+    run = report.pipeline
+    assert run is not None
+    assert run["frames"] == 20 or run["seconds"] >= 0.2
+    assert run["stages"]["latency"]["count"] == run["frames"]
+    assert run["efficiency"] == pytest.approx(run["fps"] / run["alone"])
+    assert run["bound"]
+
+
+class Page(HTMLParser):
+    """Tags and their attributes; notices what is not closed."""
+
+    VOID = ("meta", "line", "rect", "circle", "polyline", "path")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID or (tag != "meta" and not self.get_starttag_text().endswith("/>")):
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+def test_the_page_asks_nothing_of_anybody(reports: Path) -> None:
+    text = (reports / "bench.html").read_text()
+    page = Page(text)
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "img", "iframe", "object", "embed", "base")
+        assert not {"src", "href", "xlink:href", "srcset", "data"} & set(attributes)
+        assert not any(name.startswith("on") for name in attributes)
+    assert not re.search(r"url\(|@import|https?://", text)
+    policies = [a["content"] for _, a in page.tags if "content" in a and "http-equiv" in a]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_the_page_shows_it_all(reports: Path, report: Report) -> None:
+    text = (reports / "bench.html").read_text()
+    for result in report.results:
+        assert result.label in text
+    for heading in ("Engines", "Source to sink", "Latency", "How far", "Projection", "Conditions"):
+        assert heading in text
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) == 2 * 4 + 1 + 1  # histogram and timeline each, stages, roofline
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        width, height = map(float, root.attrib["viewBox"].split()[2:])
+        for mark in root.iter("text"):
+            assert -2 <= float(mark.attrib["x"]) <= width + 2
+            assert 0 <= float(mark.attrib["y"]) <= height
+        assert root.attrib["aria-label"]
+    assert "prefers-color-scheme: dark" in text
+    assert "width=device-width" in text
+
+
+def test_names_cannot_break_the_page(report: Report) -> None:
+    report.results[0].model = "<script>alert(1)</script>.onnx"
+    text = render(report)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_plots_hold_what_they_show(report: Report) -> None:
+    result = report.results[0]
+    bars = ElementTree.fromstring(histogram(result).to_svg()).iter("rect")
+    shown = sum(int(bar[0].text.rsplit(": ", 1)[1]) for bar in bars)
+    assert len(result.samples) * 0.98 <= shown <= len(result.samples)
+    dust = ElementTree.fromstring(timeline(result).to_svg()).iter("path")
+    dots = sum(path.attrib["d"].count("M") for path in dust)
+    assert dots == len(result.samples) or len(result.samples) > 900
+    law = ElementTree.fromstring(growth([(1, 2), (10, 20), (100, 200)], (2, 1), "x", "y").to_svg())
+    assert len(list(law.iter("circle"))) == 3
+
+
+def test_scales() -> None:
+    up, down = Scale(0, 10, 0, 100), Scale(0, 10, 100, 0)
+    assert [up(0), up(5), up(10)] == [0, 50, 100]
+    assert [down(0), down(10)] == [100, 0]
+    assert Scale(1, 100, 0, 100, log=True)(10) == pytest.approx(50)
+    assert up.ticks() == [0, 2, 4, 6, 8, 10]
+    for low, high in ((0.013, 0.019), (3, 3000), (1e-4, 5e6)):
+        ticks = Scale(low, high, 0, 1, log=True).ticks()
+        assert 1 <= len(ticks) <= 12
+        assert all(low * 0.99 <= tick <= high * 1.01 for tick in ticks)
+    assert np.all(np.diff(Scale(3.2, 87, 0, 1).ticks()) > 0)
+
+
+def test_a_report_compared_with_itself(reports: Path) -> None:
+    done = run_cgt("bench", "compare", reports / "bench.json", reports / "bench.json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("no difference") >= 4
+    assert "slower" not in done.stdout
+    assert "faster" not in done.stdout

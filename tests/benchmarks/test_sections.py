@@ -1,0 +1,115 @@
+"""RESULTS.md, power laws, and peers: what the commands write and how they count."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+
+from cgt.benchmarks import sections
+from cgt.benchmarks.peers import Duel, Peer, duel, table
+from cgt.benchmarks.scaling import _powers_of_two, fit
+from cgt.runtime.errors import SinkError
+
+MACHINE = {"cpu": "Some CPU", "cores_usable": 2, "versions": {"openvino": "1"}, "commit": "abc"}
+LOAD = {"load_average": [0.5, 0, 0]}
+
+
+def write(path: Path, name: str, line: str) -> None:
+    sections.write_section(path, name, [line], MACHINE, LOAD, LOAD)
+
+
+def test_a_section_replaces_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "RESULTS.md"
+    for name, line in (("one", "old one"), ("two", "two"), ("one", "new one")):
+        write(path, name, line)
+    text = path.read_text()
+    assert "old one" not in text
+    assert text.index("new one") < text.index("two\n")
+    assert text.count("## One") == text.count("## Two") == 1
+    assert text.startswith("# Results")
+    for fact in ("Some CPU", "2 cores", "UTC", "load 0.5 before", "openvino 1", "commit abc"):
+        assert fact in text
+
+
+def test_folders_of_this_machine_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/x/peers.py", "/home/me/clip.mp4", "--rounds", "3"])
+    write(tmp_path / "R.md", "one", "line")
+    text = (tmp_path / "R.md").read_text()
+    assert "`python -m cgt.benchmarks.peers clip.mp4 --rounds 3`" in text
+    assert "/home" not in text
+
+
+def test_a_section_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"none"):
+        write(tmp_path / "none" / "R.md", "one", "line")
+
+
+def test_a_power_law_is_found() -> None:
+    law = fit("x", "y", [(x, 3 * x**1.5) for x in (1, 4, 16, 100)])
+    assert law.exponent == pytest.approx(1.5)
+    assert law.factor == pytest.approx(3)
+    assert law.error == pytest.approx(0, abs=1e-9)
+    noisy = fit("x", "y", [(1, 1.0), (10, 12.0), (100, 90.0)])
+    assert noisy.error is not None
+    assert abs(noisy.exponent - 1) < 3 * noisy.error
+    assert fit("x", "y", [(1, 1.0), (2, 4.0)]).power == "2.00"
+    assert [_powers_of_two(n) for n in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
+
+
+def test_a_duel_takes_turns_and_begins_alternately() -> None:
+    order: list[str] = []
+
+    def runs(name: str, *times: float):  # type: ignore[no-untyped-def]
+        left = list(times)
+
+        def run() -> float:
+            order.append(name)
+            return left.pop(0)
+
+        return run
+
+    found = duel(Peer("them", runs("them", 2, 8, 6)), runs("us", 1, 2, 1), 3, lambda: None)
+    assert order == ["them", "us", "us", "them", "them", "us"]
+    assert found.ratio == statistics.median([2, 4, 6]) == 4
+    (row,) = table([Duel("them", [0.5], [0.25])], "us", "frames/s")[2:]
+    assert row == "| them | 2.00 | 4.00 | 2.00 |"
+    (row,) = table([Duel("them", [0.5], [0.25])], "us", "ms")[2:]
+    assert row == "| them | 500.00 | 250.00 | 2.00 |"
+
+
+def test_all_videos_have_all_frames(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from cgt.benchmarks.peer_videos import Film, by_cgt, by_extraction, by_hand
+    from cgt.benchmarks.torch_network import load_network
+    from cgt.runtime.sources import open_source
+
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed (apt-get install ffmpeg)")
+    film = Film(clip, tiny_model, (32, 32), 7, tmp_path)
+    network = load_network(tiny_model, None, "AtoB")
+    counts = (by_hand(film), by_cgt(film), by_extraction(film, network))
+    assert counts == (7, 7, 7)
+    for name in ("hand", "cgt", "extracted"):
+        with open_source(str(tmp_path / f"{name}.mp4"), audio=False) as source:
+            assert source.size == (32, 32)
+            assert sum(1 for _ in source) == 7
+
+
+def test_another_network_is_not_taken_for_the_same(tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    onnx = pytest.importorskip("onnx")
+    from cgt.benchmarks.torch_network import load_network
+    from cgt.runtime.errors import ModelError
+
+    model = onnx.load(tiny_model)
+    for node in model.graph.node:
+        if node.op_type == "Relu":
+            node.op_type = "Abs"
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(ModelError, match="differs"):
+        load_network(tmp_path / "other.onnx", None, "AtoB")
