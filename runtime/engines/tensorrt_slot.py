@@ -129,7 +129,8 @@ class Slot(Closing):
         marks[-1].record(self._stream)
         enqueue = (time.perf_counter() - began) * 1e3
         self._leave(out)
-        return Spans(*(marks[n + 1].time_since(marks[n]) for n in range(3)), enqueue)
+        to_device, compute, to_host = (marks[n + 1].time_since(marks[n]) for n in range(3))
+        return Spans(to_device, compute, to_host, enqueue)
 
     def _enter(self, arrays: list[Array], out: list[Array]) -> None:
         pairs = zip(arrays, out, strict=True)
