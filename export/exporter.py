@@ -49,7 +49,7 @@ def export(
     """
     recipe = Recipe(**wishes)
     source = open_generator(Path(checkpoint), direction, network)
-    say(f"generator: {source.summary}; every tensor of the file has its place")
+    say(f"generator: {source.summary}; loaded strictly")
     for reading in source.ambiguous:
         say(f"note: {reading}")
     for doubt in source.doubts:

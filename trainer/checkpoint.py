@@ -45,12 +45,17 @@ class Checkpoint:
     def generator(self, direction: Direction) -> Generator:
         """The generator of one direction, in eval mode; its moving average where there is one."""
         name = "G_A" if direction == "AtoB" else "G_B"
-        weights = self.state["networks"][name]
-        if name in self.state["averages"]:
-            average = self.state["averages"][name]
-            weights = {key: average[f"module.{key}"] for key in weights}
         network = build_generator(self.config.generator_config)
-        network.load_state_dict(weights)
+        try:
+            weights = self.state["networks"][name]
+            if name in self.state["averages"]:
+                average = self.state["averages"][name]
+                weights = {key: average[f"module.{key}"] for key in weights}
+            network.load_state_dict(weights)
+        except (KeyError, TypeError, AttributeError, RuntimeError):
+            raise CheckpointError(
+                f"{self.path} is damaged: {name} does not fit its settings"
+            ) from None
         return network.eval()
 
     def sha256(self) -> str:

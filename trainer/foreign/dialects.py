@@ -19,7 +19,7 @@ class Dialect:
     """How a project writes a generator."""
 
     name: str = ""
-    signature: tuple[str, ...] = ()  # patterns, each of which some key matches
+    signature: tuple[str, ...] = ()  # patterns, each of which some key has in it
     padding: str = "reflect"
     ends_padding: str = "reflect"
     down_padding: str = "zero"
@@ -43,17 +43,17 @@ class Dialect:
 KNOWN = (
     Dialect(
         "LynnHo's port",
-        (r"^ls\.1\.0\.weight", r"^ls\.4\.ls\.1\.0\.weight"),
+        (r"ls\.1\.0\.weight", r"ls\.4\.ls\.1\.0\.weight"),
         unbiased_norm="instance",
     ),
     Dialect(
         "aladdinpersson's Machine-Learning-Collection",
-        (r"^initial\.0\.", r"^down_blocks\.0\.conv\.0\.", r"^res_blocks\.0\.block\.0\.conv\.0\."),
+        (r"initial\.0\.", r"down_blocks\.0\.conv\.0\.", r"res_blocks\.0\.block\.0\.conv\.0\."),
         down_padding="reflect",
     ),
     Dialect(
         "the GANs specialization (Coursera)",
-        (r"^upfeature\.conv\.", r"^contract1\.conv1\.", r"^res0\.conv1\.", r"^downfeature\."),
+        (r"upfeature\.conv\.", r"contract1\.conv1\.", r"res0\.conv1\.", r"downfeature\."),
         down_padding="reflect",
         bare_first=True,
     ),
@@ -65,6 +65,7 @@ def find_dialect(keys: Iterable[str]) -> Dialect:
     """The project that writes such keys; USUAL where none is known."""
     keys = list(keys)
     for dialect in KNOWN:
-        if all(any(re.match(pattern, key) for key in keys) for pattern in dialect.signature):
+        patterns = [re.compile(rf"(^|\.){pattern}") for pattern in dialect.signature]
+        if all(any(pattern.search(key) for key in keys) for pattern in patterns):
             return dialect
     return USUAL

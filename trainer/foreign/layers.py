@@ -113,6 +113,11 @@ def _in_order(paths: list[str]) -> list[str]:
         for depth in range(len(parts)):
             first_seen.setdefault(".".join(parts[: depth + 1]), index)
 
+    parents = [path.split(".")[:-1] for path in paths]
+    levels = enumerate(zip(*parents, strict=False))
+    shortest = min(map(len, parents), default=0)
+    common = next((depth for depth, names in levels if len(set(names)) > 1), shortest)
+
     def rank(path: str) -> list[tuple[int, int, bool]]:
         parts = path.split(".")
         ranks = []
@@ -121,7 +126,7 @@ def _in_order(paths: list[str]) -> list[str]:
                 ranks.append((0, int(part), False))
             elif alphabetical:
                 number = int((re.findall(r"\d+", part) or ["0"])[0])
-                stage = _stage(part) if depth == 0 else 0
+                stage = _stage(part) if depth == common else 0
                 ranks.append((stage, number, bool(_NORM_NAME.search(part))))
             else:
                 ranks.append((0, first_seen[".".join(parts[: depth + 1])], False))

@@ -9,10 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
+from .names import direction_of
+
 Tensors = dict[str, Tensor]
 
 # Put around a network by DataParallel, torch.compile, averaging, Lightning.
-_WRAPPERS = re.compile(r"^(module|_orig_mod|_fsdp_wrapped_module|ema_model|averaged_model)\.")
+_WRAPPERS = re.compile(r"module|_orig_mod|_fsdp_wrapped_module|ema_model|averaged_model")
+_COUNTERS = {"n_averaged"}  # beside the tensors of an averaged model
 _DEPTH = 6
 _ENOUGH = 3  # convolutions that make a network
 
@@ -56,16 +59,19 @@ def convolutions(tensors: Tensors) -> int:
 
 
 def unwrapped(network: Network) -> Network:
-    """Without the prefixes of wrappers, where all tensors have them."""
-    tensors, notes = network.tensors, list(network.notes)
-    counters = {"n_averaged"}
+    """Without the prefixes that all tensors have: those of wrappers, and a name such as "G_A2B."
+    that tells a direction, which becomes the network's."""
+    name, tensors, notes = network.name, network.tensors, list(network.notes)
     while True:
-        named = [key for key in tensors if key not in counters]
-        found = _WRAPPERS.match(named[0]) if named else None
-        if not found or not all(key.startswith(found[0]) for key in named):
-            return Network(network.name, tensors, tuple(notes))
-        notes.append(f"prefix {found[0]!r} removed")
-        tensors = {key.removeprefix(found[0]): tensors[key] for key in named}
+        named = [key for key in tensors if key not in _COUNTERS]
+        first = named[0].partition(".")[0] if named else ""
+        wrapper, naming = _WRAPPERS.fullmatch(first), direction_of(first)
+        if not (wrapper or naming) or not all(key.startswith(f"{first}.") for key in named):
+            return Network(name, tensors, tuple(notes))
+        notes.append(f"prefix '{first}.' {'removed' if wrapper else 'names the network'}")
+        if not wrapper:
+            name = f"{name}/{first}" if name else first
+        tensors = {key.removeprefix(f"{first}."): tensors[key] for key in named}
 
 
 def split(network: Network) -> list[Network]:

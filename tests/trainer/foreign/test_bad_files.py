@@ -185,6 +185,14 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: saved({"format": "cgt-checkpoint", "version": 1, "domains": ["a", "b"]}),
         "is damaged",
     ),
+    "a run of ours without weights": (
+        lambda: saved(
+            {"format": "cgt-checkpoint", "version": 1, "domains": ["a", "b"], "step": 1}
+            | {"config": {"data": "", "generator": "resnet1"}, "networks": {"G_A": {}}}
+            | {name: {} for name in ("optimizers", "averages", "pools", "unlogged")}
+        ),
+        "G_A does not fit",
+    ),
     "a run of the future": (
         lambda: saved({"format": "cgt-checkpoint", "version": 99}),
         "newer version",

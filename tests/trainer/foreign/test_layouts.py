@@ -103,6 +103,19 @@ def test_what_is_around_a_network_is_taken_off(name: str, tmp_path: Path) -> Non
         agree(both["G_B"], OTHER, V)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "G_B2A.", "gen.net."])
+def test_a_prefix_hides_neither_project_nor_direction(prefix: str, tmp_path: Path) -> None:
+    for name in ("aladdinpersson", "Coursera"):
+        layout = next(layout for layout in LAYOUTS if layout.name == name)
+        weights = layouts.weights(layout.steps, seeded())
+        torch.save(prefixed(prefix, weights), tmp_path / "g.pth")
+        opened = open_generator(tmp_path / "g.pth")
+        agree(opened, layout, weights)
+        assert opened.direction == ("BtoA" if prefix == "G_B2A." else "AtoB")
+        save_file(prefixed(prefix, weights), tmp_path / "g.safetensors")
+        agree(open_generator(tmp_path / "g.safetensors"), layout, weights)
+
+
 def test_old_files_load_too(tmp_path: Path) -> None:
     torch.save(W, tmp_path / "g.pth", _use_new_zipfile_serialization=False)
     agree(open_generator(tmp_path / "g.pth"), PLAIN, W)
