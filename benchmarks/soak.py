@@ -24,6 +24,7 @@ from pathlib import Path
 import click
 
 from cgt.runtime.clip import sample_clip
+from cgt.runtime.heap import share_one_heap
 from cgt.runtime.pipeline import run
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
@@ -80,6 +81,7 @@ def main(
     json_path: Path | None,
 ) -> None:
     """Exit code 1 where something grows."""
+    share_one_heap()  # as cgt translate does
     video = video or sample_clip()
     end, stats = time.monotonic() + 60 * minutes, Stats()
     samples: list[tuple[int, int, int]] = []

@@ -14,6 +14,7 @@ from rich.console import Console
 from cgt.runtime.errors import Interrupted, UsageError
 from cgt.runtime.geometry import Size
 from cgt.runtime.pipeline import run
+from cgt.runtime.heap import share_one_heap
 from cgt.runtime.progress import progress_bar
 from cgt.runtime.sinks import Result, StreamFormat, open_sinks
 from cgt.runtime.sources import Source, open_source
@@ -60,6 +61,7 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
 
     Raises Interrupted after a signal, with what was translated until then saved.
     """
+    share_one_heap()
     console = Console(stderr=True)
     stats = Stats()
     began = time.perf_counter()
