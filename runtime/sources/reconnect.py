@@ -39,6 +39,8 @@ class Reconnecting(Wrapper):
         self._tick = inner.time_base or Fraction(1, 90000)
         self._shift = Fraction(0)
         self._last: Frame | None = None
+        self._at = self.begin  # the latest time given out
+        self._origin = 0.0  # when the stream's clock was at 0, on time.perf_counter
 
     def __iter__(self) -> Iterator[Frame | Packet]:
         while not asked_to_stop():
@@ -68,7 +70,9 @@ class Reconnecting(Wrapper):
                 duration=item.duration,
             )
         item.time += self._shift
-        self._last = item
+        if self._last is None:
+            self._origin = item.captured - float(item.time)
+        self._last, self._at = item, item.time
         return item
 
     def _wait_for_it(self) -> Iterator[Frame]:
@@ -85,19 +89,20 @@ class Reconnecting(Wrapper):
                 except queue.Empty:
                     if last is not None:
                         slate = _slate(last.image) if slate is None else slate
-                        yield Frame(slate, self._now(last))
+                        yield Frame(slate, self._now())
                     continue
-                self._shift = self._now(last) - self.inner.begin if last else Fraction(0)
+                self._shift = self._now() - self.inner.begin if last else Fraction(0)
                 return
         finally:
             given_up.set()
             if not opened.empty():
                 opened.get().close()
 
-    def _now(self, last: Frame) -> Fraction:
-        """The present on the stream's clock, carried on from its last frame."""
-        passed = Fraction(time.perf_counter() - last.captured)
-        return last.time + max(1, round(passed / self._tick)) * self._tick
+    def _now(self) -> Fraction:
+        """The present on the stream's clock, as its first frame set it; later than all before."""
+        world = Fraction(time.perf_counter() - self._origin)
+        self._at = max(self._at + self._tick, round(world / self._tick) * self._tick)
+        return self._at
 
     def _try(self, opened: queue.SimpleQueue[Source], given_up: threading.Event) -> None:
         pause = _FIRST

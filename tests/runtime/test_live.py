@@ -108,9 +108,9 @@ def test_an_rtsp_server_that_comes_back(
     times = [frame.time for frame in (*before, *slates[1:], *after)]
     assert all(a <= b for a, b in itertools.pairwise(times)), list(map(float, times))
     assert after[-1].image is not slates[-1].image
-    # The clock went on: the gap in the times is the gap in the world.
+    # The clock went on: the gap in the times is the gap in the world (servers send some at once).
     world = after[-1].captured - before[-1].captured
-    assert float(after[-1].time - before[-1].time) == pytest.approx(world, abs=1.0)
+    assert float(after[-1].time - before[-1].time) == pytest.approx(world, abs=2.0)
 
 
 def test_a_push_over_rtsp_arrives(rtsp: Rtsp, ffprobe: str) -> None:

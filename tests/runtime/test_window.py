@@ -58,8 +58,12 @@ class Viewer:
         return done.stdout
 
     def find_window(self) -> None:
-        self.until(lambda: self._x("xdotool", "search", "--name", "^cgt$").split())
-        self._window = self._x("xdotool", "search", "--name", "^cgt$").split()[-1].decode()
+        def found() -> bool:
+            self._window = self._x("xdotool", "search", "--name", "^cgt$").decode().strip()
+            return self._window != ""
+
+        self.until(found)
+        self._window = self._window.split()[-1]
 
     def until(self, true: Callable[[], object]) -> None:
         deadline = time.monotonic() + 60
@@ -72,8 +76,10 @@ class Viewer:
         self._x("xdotool", "key", "--window", self._window, key)
 
     def picture(self) -> np.ndarray:
-        """What the screen shows in the window: uint8 HWC RGB."""
+        """What the screen shows in the window: uint8 HWC RGB; black before there is one."""
         dump = self._x("xwd", "-silent", "-id", self._window)
+        if not dump:
+            return np.zeros((180, 320, 3), np.uint8)
         head = np.frombuffer(dump[:100], ">u4")
         size, width, height, stride, colors = (int(head[i]) for i in (0, 4, 5, 12, 19))
         pixels = np.frombuffer(dump[size + 12 * colors :], np.uint8)
@@ -96,6 +102,8 @@ def viewer(screen: str, tmp_path: Path, tiny_model: Path) -> Iterator[Viewer]:
 
 def test_keys(viewer: Viewer, tmp_path: Path, ffprobe: str) -> None:
     viewer.find_window()
+    viewer.until(lambda: viewer.picture().max() > 0)
+    time.sleep(0.5)
     viewer.press("o")  # the original, whose counter can be read
     viewer.until(lambda: viewer.counter() is not None)
     first = viewer.counter()
