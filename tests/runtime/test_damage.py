@@ -1,0 +1,101 @@
+"""Files with a damaged middle or without an end: what is good is kept, what is bad is said."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import av
+import pytest
+
+from cgt.runtime.errors import SourceError
+from cgt.runtime.sources import Frame, open_source
+from conftest import picture, run_cgt
+
+FRAMES = 200
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """200 frames with a key frame every 10, as bytes by suffix."""
+    folder, made = tmp_path_factory.mktemp("whole"), {}
+    for suffix in (".mp4", ".mkv", ".ts"):
+        path = folder / f"whole{suffix}"
+        options = {"movflags": "faststart"} if suffix == ".mp4" else {}
+        with av.open(str(path), "w", options=options) as out:
+            video = out.add_stream("libx264", rate=25, options={"g": "10", "preset": "ultrafast"})
+            video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+            for index in range(FRAMES):
+                frame = av.VideoFrame.from_ndarray(picture(index, 96, 160), format="rgb24")
+                out.mux(video.encode(frame))
+            out.mux(video.encode(None))
+        made[suffix] = path.read_bytes()
+    return made
+
+
+def decoded(path: Path) -> int:
+    """How many frames PyAV itself gets out of it."""
+    count = 0
+    with av.open(str(path)) as container:
+        while True:
+            try:
+                for packet in container.demux(video=0):
+                    try:
+                        count += len(packet.decode())
+                    except av.InvalidDataError:
+                        continue
+                return count
+            except av.InvalidDataError:
+                continue
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_a_damaged_middle(
+    suffix: str, whole: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"bad{suffix}"
+    data = bytearray(whole[suffix])
+    noise = random.Random(0)
+    middle = len(data) // 2
+    data[middle : middle + len(data) // 20] = noise.randbytes(len(data) // 20)
+    path.write_bytes(data)
+    with open_source(str(path)) as source:
+        frames = [item for item in source if isinstance(item, Frame)]
+    assert 0.7 * FRAMES < len(frames) == decoded(path)
+    assert frames[-1].time > FRAMES / 25 - 0.5  # goes on behind the damage
+    assert f"bad{suffix} is damaged" in caplog.text
+    assert "good ones were read" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_file_that_is_cut_short(
+    suffix: str, whole: dict[str, bytes], tmp_path: Path, tiny_model: Path
+) -> None:
+    path, out = tmp_path / f"cut{suffix}", tmp_path / "out.mp4"
+    path.write_bytes(whole[suffix][: len(whole[suffix]) // 2])
+    done = run_cgt("translate", path, "-o", out, "--model", tiny_model, "--size", "32x64")
+    assert done.returncode == 1
+    assert "breaks off after" in done.stderr
+    assert "Traceback" not in done.stderr
+    with open_source(str(out)) as source:
+        frames = sum(isinstance(item, Frame) for item in source)
+    assert 0.4 * FRAMES < frames < 0.6 * FRAMES
+    assert f"holds the {frames} frames before" in done.stderr
+
+
+def test_nothing_but_noise(tmp_path: Path) -> None:
+    path = tmp_path / "noise.mp4"
+    path.write_bytes(random.Random(0).randbytes(50_000))
+    with pytest.raises(SourceError, match=r"noise\.mp4"):
+        open_source(str(path))
+
+
+def test_a_whole_file_is_not_called_damaged(
+    whole: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for suffix, data in whole.items():
+        path = tmp_path / f"whole{suffix}"
+        path.write_bytes(data)
+        with open_source(str(path)) as source:
+            assert sum(isinstance(item, Frame) for item in source) == FRAMES
+    assert caplog.text == ""
