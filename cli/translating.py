@@ -13,8 +13,8 @@ from rich.console import Console
 
 from cgt.runtime.errors import Interrupted, UsageError
 from cgt.runtime.geometry import Size
-from cgt.runtime.pipeline import run
 from cgt.runtime.heap import share_one_heap
+from cgt.runtime.pipeline import run
 from cgt.runtime.progress import progress_bar
 from cgt.runtime.sinks import Result, StreamFormat, open_sinks
 from cgt.runtime.sources import Source, open_source
