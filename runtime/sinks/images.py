@@ -73,15 +73,19 @@ class ImageSink(Sink):
         self.name = str(path)
         self._path = path
         self._result: Result | None = None
+        self._refused = False  # a second picture: then it was meant otherwise, and none is written
         if not path.parent.is_dir():
             raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
 
     def write(self, result: Result) -> None:
         if self._result is not None:
+            self._refused = True
             raise SinkError(f"{self._path} holds one picture; name a folder for several")
         self._result = result
 
     def finish(self) -> None:
+        if self._refused:
+            return
         if self._result is None:
             raise SinkError(f"nothing to write to {self._path}: no frame came")
         write_image(self._path, self._result)
