@@ -37,7 +37,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", type=Path)
     models = parser.parse_args().models
-    table = Table("model", *(f"{card / 10:.1f}" for card in CARDS))
+    table = Table()
+    table.add_column("model", no_wrap=True)
+    for card in CARDS:
+        table.add_column(f"{card / 10:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         for model in models:
             try:
@@ -45,7 +48,7 @@ def main() -> int:
             except CgtError as error:
                 print(f"{model.name}: {error}", file=sys.stderr)
                 return error.exit_code
-            table.add_row(model.name, *cells)
+            table.add_row(model.stem, *cells)
     Console().print(table)
     return 0
 
