@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 def export(
-    checkpoint: str | Path,
+    checkpoint: str | Path | TrainedGenerator,
     output: str | Path | None = None,
     *,
     direction: Direction | None = None,
@@ -37,7 +37,7 @@ def export(
     say: Say = lambda line: None,
     **wishes: Any,
 ) -> tuple[Path, Artifact]:
-    """Write an ONNX model of one generator of a checkpoint.
+    """Write an ONNX model of one generator of a checkpoint, or of one that is open already.
 
     output: by default beside the checkpoint, SOURCE2TARGET_PRECISION.onnx. direction, network: see
     open_generator. wishes: the fields of `Recipe`, by name, as in precision="int8", calib="photos".
@@ -48,8 +48,11 @@ def export(
     floor and where FP16 would overflow. Then no file is left.
     """
     recipe = Recipe(**wishes)
-    source = open_generator(Path(checkpoint), direction, network)
-    say(f"generator: {source.summary}; loaded strictly")
+    if isinstance(checkpoint, TrainedGenerator):
+        source = checkpoint
+    else:
+        source = open_generator(Path(checkpoint), direction, network)
+        say(f"generator: {source.summary}; loaded strictly")
     for reading in source.ambiguous:
         say(f"note: {reading}")
     for doubt in source.doubts:

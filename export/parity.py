@@ -81,8 +81,7 @@ def compare(
     with open_engine(model, shape, judge, precision="fp32") as engine:
         for image, tensor in zip(frames.images, frames.tensors(channels), strict=True):
             expected = _expected(network, tensor, artifact)
-            picture = image if artifact.io == "uint8" else tensor
-            batch: F32 | U8 = np.stack([picture] * count)  # type: ignore[assignment]
+            batch: Array = np.stack([image if artifact.io == "uint8" else tensor] * count)
             given, used = (np.zeros((count, artifact.statistics), np.float32) for _ in range(2))
             out = _run(engine, batch, expected, given, used)
             errors.append(_squared_error(out, expected))

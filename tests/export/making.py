@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 
-import cgt.export.exporter
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.generator import TrainedGenerator
 from cgt.trainer.networks import ResnetGenerator, init_weights
@@ -41,8 +39,3 @@ def trained(
         evidence=(),
         filter="bilinear",
     )
-
-
-def opens(monkeypatch: pytest.MonkeyPatch, generator: TrainedGenerator) -> None:
-    """`export` finds this generator in whatever file."""
-    monkeypatch.setattr(cgt.export.exporter, "open_generator", lambda *_: generator)

@@ -21,7 +21,7 @@ from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import QualityError, UsageError
 from cgt.runtime.preprocess import pack, unpack
 
-from .making import opens, resnet, trained
+from .making import resnet, trained
 
 
 def scaled(by: float) -> nn.Module:
@@ -34,35 +34,31 @@ def scaled(by: float) -> nn.Module:
     return made
 
 
-def test_a_norm_that_overflows_is_computed_in_fp32(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_norm_that_overflows_is_computed_in_fp32(dataset: Path, tmp_path: Path) -> None:
     """Its squares pass 65504, the values themselves do not."""
     network = scaled(1e4)
     frames = [np.random.default_rng(0).uniform(-1, 1, (3, 32, 32)).astype(np.float32)]
     found = measure_magnitudes(network, frames)
     assert found.value < 65504 < found.square
-    opens(monkeypatch, trained(network, dataset))
-    _, artifact = export("made.pth", tmp_path / "m.onnx", precision="fp16")
+    made = trained(network, dataset)
+    _, artifact = export(made, tmp_path / "m.onnx", precision="fp16")
     assert artifact.parity["psnr_worst_db"] > 50
     with pytest.raises(QualityError, match="leave out --fp16-norm"):
-        export("made.pth", tmp_path / "n.onnx", precision="fp16", fp16_norm=True)
+        export(made, tmp_path / "n.onnx", precision="fp16", fp16_norm=True)
     assert not (tmp_path / "n.onnx").exists()
 
 
-def test_convolutions_that_overflow_are_caught(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opens(monkeypatch, trained(scaled(1e7), dataset))
+def test_convolutions_that_overflow_are_caught(dataset: Path, tmp_path: Path) -> None:
+    made = trained(scaled(1e7), dataset)
     with pytest.raises(QualityError, match=r"values of model\.\d.* reach .*--bf16 or --fp32"):
-        export("made.pth", tmp_path / "m.onnx", precision="fp16")
+        export(made, tmp_path / "m.onnx", precision="fp16")
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_bf16_is_bf16(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opens(monkeypatch, trained(resnet(), dataset))
+def test_bf16_is_bf16(dataset: Path, tmp_path: Path) -> None:
+    made = trained(resnet(), dataset)
     said: list[str] = []
-    export("made.pth", tmp_path / "m.onnx", precision="bf16", say=said.append)
+    export(made, tmp_path / "m.onnx", precision="bf16", say=said.append)
     assert said[0] == "graph: 6 Conv bf16, 7 InstanceNormalization fp32, 2 ConvTranspose fp32"
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
@@ -76,14 +72,14 @@ def test_a_mixture_keeps_what_is_asked_for(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its floor lies between all in INT8 and none."""
-    opens(monkeypatch, trained(resnet(), dataset))
+    made = trained(resnet(), dataset)
     monkeypatch.setattr("cgt.export.frames.COUNT", 4)
     calib, wishes = str(dataset / "trainA"), {"calib_frames": 4}
-    _, whole = export("made.pth", tmp_path / "i.onnx", precision="int8", calib=calib, **wishes)
+    _, whole = export(made, tmp_path / "i.onnx", precision="int8", calib=calib, **wishes)
     floor = whole.parity["psnr_worst_db"] + 3
     said: list[str] = []
     _, mixed = export(
-        *("made.pth", tmp_path / "m.onnx"),
+        *(made, tmp_path / "m.onnx"),
         precision="mixed",
         calib=calib,
         min_psnr=floor,
@@ -98,7 +94,7 @@ def test_a_mixture_keeps_what_is_asked_for(
     assert (tmp_path / "m.drift.png").stat().st_size > 1000
     with pytest.raises(QualityError, match="no convolution can be INT8"):
         export(
-            *("made.pth", tmp_path / "n.onnx"),
+            *(made, tmp_path / "n.onnx"),
             precision="mixed",
             calib=calib,
             min_psnr=150,
@@ -106,12 +102,10 @@ def test_a_mixture_keeps_what_is_asked_for(
         )
 
 
-def test_below_the_floor_the_layers_are_named(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opens(monkeypatch, trained(resnet(), dataset))
+def test_below_the_floor_the_layers_are_named(dataset: Path, tmp_path: Path) -> None:
+    made = trained(resnet(), dataset)
     with pytest.raises(QualityError, match=r"Most drift: model\.\d+.* dB"):
-        export("made.pth", tmp_path / "m.onnx", precision="fp16", min_psnr=150)
+        export(made, tmp_path / "m.onnx", precision="fp16", min_psnr=150)
     assert not list(tmp_path.glob("*.onnx"))
 
 
@@ -147,11 +141,9 @@ def test_pixels_are_those_of_the_c_library(engine: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
-def test_opsets_run(opset: int, dataset: Path, tmp_path: Path, monkeypatch: object) -> None:
-    opens(monkeypatch, trained(resnet(), dataset))  # type: ignore[arg-type]
-    path, _ = export(
-        "made.pth", tmp_path / "m.onnx", opset=opset, size="32x48", batch="2", drift=True
-    )
+def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
+    made = trained(resnet(), dataset)
+    path, _ = export(made, tmp_path / "m.onnx", opset=opset, size="32x48", batch="2", drift=True)
     model = onnx.load(path)
     assert model.opset_import[0].version == opset
     dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]

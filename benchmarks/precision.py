@@ -1,0 +1,174 @@
+"""Every combination of network, precision, norm and tensors: does it load, do the engines agree,
+and how far is it from PyTorch?
+
+    python -m cgt.benchmarks.precision [--ckpt FILE] [--calib DIR|VIDEO] [-o TABLE.md]
+
+Without a checkpoint the networks are small ones of random weights: their decibels show that nothing
+breaks, not how good a trained network comes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cgt.export import build_engine, export
+from cgt.export.formats import BuildOptions
+from cgt.export.parity import psnr
+from cgt.export.recipe import Recipe
+from cgt.runtime.artifact import Artifact
+from cgt.runtime.engines import BatchShape, open_engine
+from cgt.runtime.images import encode_image
+from cgt.runtime.progress import progress_bar
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.generator import TrainedGenerator, open_generator
+from cgt.trainer.networks import build_generator, init_generator
+from cgt.trainer.pictures import dead_leaves
+
+NETWORKS = {
+    "ResNet-9": GeneratorConfig("resnet9", 4),
+    "ResNet-6 affine": GeneratorConfig("resnet6", 4, norm="instance_affine"),
+    "U-Net 256": GeneratorConfig("unet256", 4),
+    "student": GeneratorConfig("resnet2", 8, learn_residual=True, upsampling="resize"),
+}
+PRECISIONS = ("fp32", "fp16", "int8")
+NORMS = ("instance", "frozen")
+IOS = ("float", "uint8")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One combination. Decibels of the worst frame against PyTorch fp32, and of OpenVINO against
+    ONNX Runtime; kilobytes of the TensorRT-RTX engine, 0 where that builder is not installed."""
+
+    network: str
+    precision: str
+    norm: str
+    io: str
+    psnr: float
+    agreement: float
+    engine_kb: int
+
+    def cells(self) -> tuple[str, ...]:
+        built = f"{self.engine_kb} kB" if self.engine_kb else "not installed"
+        figures = f"{self.psnr:.1f}", f"{self.agreement:.1f}", built
+        return self.network, self.precision, self.norm, self.io, *figures
+
+
+HEADER = ("network", "precision", "norm", "tensors", "PSNR, dB", "engines agree, dB", "RTX engine")
+
+
+def made(name: str) -> TrainedGenerator:
+    """A network of NETWORKS with random weights."""
+    config = NETWORKS[name]
+    torch.manual_seed(0)
+    network = build_generator(config)
+    init_generator(network)
+    side = max(64, config.multiple)
+    return TrainedGenerator(
+        network=network.eval(),
+        path=Path(f"{name}.pth"),
+        domains=("A", "B"),
+        direction="AtoB",
+        size=(side, side),
+        multiple=config.multiple,
+        norm="instance",
+        in_channels=3,
+        out_channels=3,
+        architecture={},
+        test_images=None,
+        sha256="",
+        evidence=(),
+        filter="bilinear",
+    )
+
+
+def measure(
+    name: str, source: TrainedGenerator, wishes: dict[str, Any], calib: str, folder: Path
+) -> Row:
+    """Export it without a floor, and ask every engine."""
+    path = folder / "model.onnx"
+    if Recipe(**wishes, calib=None).calibrates:
+        wishes = wishes | {"calib": calib}
+    _, artifact = export(source, path, min_psnr=0.0, calib_frames=8, **wishes)
+    engine_kb = 0
+    if importlib.util.find_spec("tensorrt_rtx"):
+        options = BuildOptions(compute_capabilities=(86,))
+        built = build_engine(path, "tensorrt-rtx", folder / "model.engine", options)
+        engine_kb = built.stat().st_size // 1000
+    return Row(
+        *(name, artifact.precision, wishes["norm"], wishes["io"]),
+        psnr=artifact.parity["psnr_worst_db"],
+        agreement=agreement(path, artifact),
+        engine_kb=engine_kb,
+    )
+
+
+def agreement(path: Path, artifact: Artifact) -> float:
+    """dB between two engines on one picture."""
+    image = dead_leaves(artifact.size, np.random.default_rng(99))
+    batch = image[None]
+    if artifact.io == "float":
+        batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2) / np.float32(127.5) - 1)
+    outs = []
+    for name in ("onnxruntime", "openvino"):
+        out = np.zeros_like(batch)
+        shape = BatchShape.of(artifact, *artifact.size)
+        with open_engine(path, shape, name, precision="fp32") as engine:
+            engine.infer(batch, out)
+        outs.append(out.astype(np.float64))
+    scale = 127.5 if artifact.io == "uint8" else 1.0
+    return psnr(float(np.mean(((outs[0] - outs[1]) / scale) ** 2)))
+
+
+def combinations() -> Iterator[dict[str, Any]]:
+    """Fields of `Recipe`."""
+    for precision, norm, io in itertools.product(PRECISIONS, NORMS, IOS):
+        yield {"precision": precision, "norm": norm, "io": io}
+
+
+def leaves(folder: Path, count: int = 12, side: int = 64) -> str:
+    """A folder of pictures to calibrate on, where there are no real ones."""
+    for index in range(count):
+        image = dead_leaves((side, side), np.random.default_rng(1000 + index))
+        (folder / f"{index}.png").write_bytes(encode_image(image, ".png") or b"")
+    return str(folder)
+
+
+def main() -> None:
+    """Print the table, and write it where -o says."""
+    parser = argparse.ArgumentParser(prog="python -m cgt.benchmarks.precision")
+    parser.add_argument("--ckpt", type=Path)
+    parser.add_argument("--calib")
+    parser.add_argument("-o", "--output", type=Path)
+    asked = parser.parse_args()
+    if asked.ckpt:
+        sources = {asked.ckpt.parent.name: open_generator(asked.ckpt)}
+    else:
+        sources = {name: made(name) for name in NETWORKS}
+    rows = []
+    with tempfile.TemporaryDirectory() as work, tempfile.TemporaryDirectory() as pictures:
+        calib = asked.calib or leaves(Path(pictures))
+        total = len(sources) * len(list(combinations()))
+        with progress_bar("combinations", total, unit="export") as bar:
+            for (name, source), wishes in itertools.product(sources.items(), combinations()):
+                rows.append(measure(name, source, wishes, calib, Path(work)))
+                bar.advance()
+    lines = [HEADER, ("---",) * len(HEADER), *(row.cells() for row in rows)]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    print(text)
+    if asked.output:
+        asked.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
