@@ -74,14 +74,15 @@ def compare(
     compared with what the C library makes of PyTorch's answer."""
     judge = judge_for(artifact.precision)
     same = len({image.shape for image in frames.images}) == 1
-    height, width = frames.images[0].shape[:2] if same else (0, 0)
+    size = frames.images[0].shape[:2] if same else (0, 0)
     count = least_batch(artifact)
-    shape = dataclasses.replace(BatchShape.of(artifact, height, width, count), channels=channels)
+    shape = dataclasses.replace(BatchShape.of(artifact, *size), count=count, channels=channels)
     errors, largest, similar, back = [], 0.0, [], []
     with open_engine(model, shape, judge, precision="fp32") as engine:
         for image, tensor in zip(frames.images, frames.tensors(channels), strict=True):
             expected = _expected(network, tensor, artifact)
-            batch: Array = np.stack([image if artifact.io == "uint8" else tensor] * count)
+            one: Array = image if artifact.io == "uint8" else tensor
+            batch: Array = one[None].repeat(count, 0)
             given, used = (np.zeros((count, artifact.statistics), np.float32) for _ in range(2))
             out = _run(engine, batch, expected, given, used)
             errors.append(_squared_error(out, expected))
