@@ -19,11 +19,13 @@ from cgt.runtime.errors import UsageError
 ROUNDS, RUNS = 4, 12
 
 
-def noisy(random: np.random.Generator, factor: float = 1.0, machine: float = 1.0) -> Result:
-    """10 ms on average, 1.5 % from process to process, bursts of 20 % that last many runs."""
+def noisy(
+    random: np.random.Generator, factor: float = 1.0, machine: float = 1.0, spread: float = 0.015
+) -> Result:
+    """10 ms on average, `spread` from process to process, bursts of 20 % that last many runs."""
     sessions = []
     for _ in range(SESSIONS):
-        level = 10 * factor * machine * random.lognormal(0, 0.015)
+        level = 10 * factor * machine * random.lognormal(0, spread)
         burst = False
         rounds = []
         for index in range(ROUNDS):
@@ -42,17 +44,21 @@ def report(result: Result) -> Report:
     return Report(["cgt"], "today", {"cpu": "a"}, {}, results=[result])
 
 
-def verdicts(factor: float, machine: float = 1.0, count: int = 20) -> list[str]:
+def verdicts(factor: float, machine: float = 1.0, spread: float = 0.015) -> list[str]:
     random = np.random.default_rng(7)
     found = []
-    for _ in range(count):
-        a, b = noisy(random), noisy(random, factor, machine)
+    for _ in range(20):
+        a, b = noisy(random, spread=spread), noisy(random, factor, machine, spread)
         found.append(compare(report(a), report(b))[0].verdict)
     return found
 
 
 def test_the_same_thing_shows_no_difference() -> None:
     assert verdicts(1.0).count("no difference shown") >= 19
+
+
+def test_processes_that_differ_are_no_difference() -> None:
+    assert verdicts(1.0, spread=0.06).count("no difference shown") >= 19
 
 
 def test_ten_percent_are_found() -> None:

@@ -75,10 +75,10 @@ def test_a_floor_that_nothing_reaches_fails(tiny_model: Path, clip: Path, tmp_pa
 
 
 def test_a_checkpoint_is_exported_once(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variants, "PRECISIONS", ("fp32", "int8", "made up"))
+    monkeypatch.setattr(variants, "PRECISIONS", ("fp32", "fp16", "made up"))
     told: list[str] = []
     first = exports(run_folder / "latest.pth", tell=told.append)
-    assert [path.stem.split("_")[-1] for path in first] == ["fp32", "int8"]
+    assert [path.stem.split("_")[-1] for path in first] == ["fp32", "fp16"]
     assert [line.split(":")[0] for line in told] == ["no made up"]
     times = [path.stat().st_mtime_ns for path in first]
     again = exports(run_folder / "latest.pth", tell=told.append)
