@@ -68,7 +68,7 @@ $(VENV)/demo: $(VENV)/python constraints.txt $(SOURCES)  # the runtime, without 
 	@touch $@
 
 $(VENV)/dev: $(VENV)/python constraints.txt $(SOURCES)
-	$(call install,demo$(comma)train$(comma)projected$(comma)ort$(comma)tensorrt-rtx$(comma)dev)
+	$(call install,demo$(comma)train$(comma)plot$(comma)distributed$(comma)projected$(comma)ort$(comma)tensorrt-rtx$(comma)dev)
 	$(PIP) --no-deps vintagify  # a trained generator for the tests; it asks for torchvision in vain
 	@$(PIP) --no-deps --upgrade --target $(VENV)/stubs tensorrt-stubs  # text that a test reads
 	@touch $@ $(VENV)/demo

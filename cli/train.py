@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,69 @@ from cgt.runtime.errors import UsageError
 
 from .extras import need
 
-_ARCHITECTURE = ("generator", "ngf", "norm", "learn_residual", "upsampling")
+_ARCHITECTURE = {"generator", "ngf", "norm", "dropout", "block", "learn_residual", "upsampling"}
+
+
+def _setting(name: str, kind: Any, help: str = "") -> Any:
+    """A setting of the run; what is not given is as TrainConfig has it for the method."""
+    return click.option(name, type=kind, help=help or None)
+
+
+_SETTINGS = [
+    _setting("--method", str, "cyclegan, or pix2pix: from pairs.  [cyclegan]"),
+    _setting("--direction", str, "Of pix2pix: AtoB or BtoA.  [AtoB]"),
+    _setting("--generator", str, "resnet9, resnet6, unet256, unet128, ...  [resnet9]"),
+    _setting("--ngf", int, "Width of the generators.  [64]"),
+    _setting("--norm", str, "instance, instance_affine, batch or none.  [instance]"),
+    click.option("--dropout/--no-dropout", help="In the generators."),
+    _setting("--block", str, "plain, or mobile: depth-wise.  [plain]"),
+    click.option("--learn-residual", is_flag=True, help="The answer is a change to the input."),
+    _setting("--upsampling", str, "transposed, or resize: no checkerboard.  [transposed]"),
+    _setting("--channels-a", int, "1 is grayscale.  [3]"),
+    _setting("--channels-b", int, "[3]"),
+    _setting("--discriminator", str, "patch, pixel, or projected: pretrained.  [patch]"),
+    _setting("--ndf", int, "Width of the discriminators.  [64]"),
+    _setting("--d-layers", int, "Of patch; 3 sees 70x70 pixels.  [3]"),
+    _setting("--init", str, "auto, normal, xavier, kaiming or orthogonal.  [auto]"),
+    _setting("--init-gain", float, "[0.02]"),
+    _setting("--gan-loss", str, "lsgan, vanilla or hinge.  [lsgan]"),
+    _setting("--cycle-loss", str, "l1 or l2.  [l1]"),
+    _setting("--lambda-cycle", float, "[10]"),
+    _setting("--lambda-a", float, "For A to B to A.  [--lambda-cycle]"),
+    _setting("--lambda-b", float, "For B to A to B.  [--lambda-cycle]"),
+    _setting("--lambda-identity", float, "Times the weight of the cycle.  [0.5]"),
+    _setting("--lambda-l1", float, "Of pix2pix.  [100]"),
+    _setting("--pool-size", int, "Images; 0 for none.  [50, pix2pix 0]"),
+    _setting("--epochs", int, "At the full learning rate.  [100]"),
+    _setting("--decay-epochs", int, "Of decay after that.  [100]"),
+    _setting("--steps", int, "Instead of --epochs."),
+    _setting("--decay-steps", int, "Instead of --decay-epochs."),
+    _setting("--schedule", str, "linear, cosine, or step: a tenth after every ...  [linear]"),
+    _setting("--step-every", int, "... so many epochs (steps, with --steps).  [50]"),
+    _setting("--batch-size", int, "[1]"),
+    _setting("--accumulate", int, "Batches per optimisation step.  [1]"),
+    _setting("--lr", float, "[2e-4]"),
+    _setting("--beta1", float, "Of Adam.  [0.5]"),
+    _setting("--clip-grad", float, "Largest norm of a network's gradient; 0 for any.  [0]"),
+    _setting("--ema", float, "Moving average of the generators, such as 0.999.  [0]"),
+    _setting("--preprocess", str, "resize-and-crop, crop, scale-width, scale-short or none."),
+    _setting("--load-size", int, "Images are resized to this,  [286]"),
+    _setting("--crop-size", int, "then cropped to this.  [256]"),
+    click.option("--flip/--no-flip", help="Mirror half of the images.  [flip]"),
+    _setting("--broken", str, "What an unreadable file does: fail or skip.  [fail]"),
+    _setting("--workers", int, "Threads that prepare images.  [1]"),
+    _setting("--cache-mb", int, "Of decoded images in memory.  [1024]"),
+    _setting("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [auto]"),
+    click.option("--channels-last", is_flag=True, help="Memory layout, for some GPUs."),
+    click.option("--compile", is_flag=True, help="Compile the networks (torch.compile)."),
+    click.option("--deterministic", is_flag=True, help="No algorithm whose result varies."),
+    _setting("--seed", int, "[0]"),
+    _setting("--threads", int, "CPU threads of PyTorch; its own choice by default."),
+    _setting("--device", str, "auto, cpu, cuda, cuda:1, ...  [auto]"),
+    _setting("--save-every", int, "Epochs between checkpoints that stay; 0 for none.  [0]"),
+    _setting("--best", str, "Choose best.pth by frechet, kernel, cycle_psnr, psnr, ssim, l1."),
+    _setting("--eval-every", int, "Epochs between measurements of it.  [5]"),
+]
 
 
 @click.command("train")
@@ -23,29 +84,6 @@ _ARCHITECTURE = ("generator", "ngf", "norm", "learn_residual", "upsampling")
 @click.option(
     "--init-from", type=click.Path(path_type=Path), help="Begin with a checkpoint's generators."
 )
-@click.option("--generator", default="resnet9", show_default=True, help="resnet6, unet256, ...")
-@click.option("--ngf", default=64, show_default=True, help="Width of the generators.")
-@click.option("--ndf", default=64, show_default=True, help="Width of the discriminators.")
-@click.option("--norm", default="instance", help="Of the generators: instance or none.")
-@click.option(
-    "--learn-residual", is_flag=True, help="Generators answer with a change to the input."
-)
-@click.option("--upsampling", default="transposed", help="transposed, or resize: no checkerboard.")
-@click.option("--discriminator", default="patch", help="patch (70x70), or projected: pretrained.")
-@click.option("--lambda-cycle", default=10.0, show_default=True)
-@click.option("--lambda-identity", default=0.5, show_default=True, help="Times --lambda-cycle.")
-@click.option("--pool-size", default=50, show_default=True)
-@click.option("--epochs", default=100, show_default=True, help="At the full learning rate.")
-@click.option("--decay-epochs", default=100, show_default=True, help="Of linear decay after that.")
-@click.option("--batch-size", default=1, show_default=True)
-@click.option("--lr", default=2e-4, show_default=True)
-@click.option("--load-size", default=286, show_default=True, help="Images are resized to this,")
-@click.option("--crop-size", default=256, show_default=True, help="then cropped to this.")
-@click.option("--ema", default=0.0, help="Moving average of the generators, such as 0.999.")
-@click.option("--precision", default="auto", show_default=True, help="auto, fp32 or bf16.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--threads", default=0, help="CPU threads of PyTorch; its own choice by default.")
-@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -56,35 +94,41 @@ def command(
     init_from: Path | None,
     **settings: Any,
 ) -> None:
-    """Train a CycleGAN: --data DIR --out RUN, or --resume RUN.
+    """Train a CycleGAN or pix2pix: --data DIR --out RUN, or --resume RUN.
 
-    RUN gets latest.pth (everything, resumable), losses.csv and samples/*.png.
+    RUN gets latest.pth (everything, resumable), metrics.csv (`cgt plot RUN`) and samples/*.png.
     """
-    if resume is not None:
-        _leave_out(
-            ctx,
-            (*settings, "data", "out", "init_from"),
-            "--resume goes on with the run's own settings",
+    given = {
+        name: value
+        for name, value in settings.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if data is not None:
+        given["data"] = str(data.resolve())
+    if resume is not None and (out or init_from):
+        raise UsageError(
+            f"--resume goes on with the run as it is; leave out {'--out' if out else '--init-from'}"
         )
-    if init_from is not None:
-        _leave_out(ctx, _ARCHITECTURE, "--init-from brings the architecture")
+    if init_from is not None and (own := _ARCHITECTURE & set(given)):
+        raise UsageError(
+            f"--init-from brings the architecture; leave out --{min(own).replace('_', '-')}"
+        )
     need("train", "torch")
-    from cgt.trainer.config import TrainConfig
     from cgt.trainer.train import Run
+    from cgt.trainer.trainconfig import TrainConfig
 
     if resume is not None:
-        run = Run.resume(resume)
+        run = Run.resume(resume, given, say=click.echo)
     elif data is not None and out is not None:
-        run = Run.create(out, TrainConfig(data=str(data.resolve()), **settings), init_from)
+        run = Run.create(out, TrainConfig.of(**given), init_from, say=click.echo)
     else:
         raise UsageError("give --data DIR --out RUN to start a run, or --resume RUN to go on")
-    click.echo(run.describe())
+    if run.leads:
+        click.echo(run.describe())
     run.train()
-    click.echo(f"{run.folder / 'latest.pth'}: done")
+    if run.leads:
+        click.echo(f"{run.folder / 'latest.pth'}: done")
 
 
-def _leave_out(ctx: click.Context, names: Iterable[str], because: str) -> None:
-    """Raises UsageError where one of these was given."""
-    for name in names:
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{because}; leave out --{name.replace('_', '-')}")
+for _option in reversed(_SETTINGS):
+    command = _option(command)

@@ -4,13 +4,16 @@
     config            TrainConfig as plain JSON types
     domains           names of A and B
     step              training steps done
-    networks          G_A, G_B, D_A, D_B: state dicts
+    networks          G_A, G_B, D_A, D_B: state dicts; pix2pix has one of either
     optimizers        G, D
     averages          G_A, G_B: their moving averages; empty without --ema
     pools             A, B: images and random state
-    unlogged          losses since the last line of losses.csv
+    scaler            of fp16's gradients; empty in other precisions
+    best              metric, value and epoch of best.pth
+    unlogged          losses since the last line of metrics.csv
 
-Nothing else is random after the start: data order and augmentation follow from seed and step.
+Nothing else is random after the start: data order, augmentation and dropout follow from seed and
+step, and so does the learning rate.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import CgtError, CheckpointError
 from cgt.runtime.files import file_sha256, whole_file
 
-from .config import TrainConfig
 from .foreign.reading import read_payload
 from .networks import Generator, build_generator
+from .trainconfig import TrainConfig
 
 FORMAT, VERSION = "cgt-checkpoint", 1
+_STATE = ("networks", "optimizers", "averages", "pools", "unlogged")
+_LATER = ("scaler", "best")  # what the first checkpoints lack
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,11 @@ class Checkpoint:
     def generator(self, direction: Direction) -> Generator:
         """The generator of one direction, in eval mode; its moving average where there is one."""
         name = "G_A" if direction == "AtoB" else "G_B"
-        network = build_generator(self.config.generator_config)
+        if direction not in self.config.directions:
+            raise CheckpointError(
+                f"{self.path} has no generator {direction}; it learned {self.config.direction}"
+            )
+        network = build_generator(self.config.generator_of(direction))
         try:
             weights = self.state["networks"][name]
             if name in self.state["averages"]:
@@ -102,8 +111,8 @@ def from_payload(path: Path, payload: dict[str, Any]) -> Checkpoint:
                 f"{path} was written by a newer version of cgt; upgrade to read it"
             )
         a, b = payload["domains"]
-        names = ("networks", "optimizers", "averages", "pools", "unlogged")
-        state = {name: payload[name] for name in names}
+        state = {name: payload[name] for name in _STATE}
+        state |= {name: payload.get(name, {}) for name in _LATER}
         config = TrainConfig.from_json(payload["config"])
         return Checkpoint(path, config, (a, b), payload["step"], state)
     except (KeyError, TypeError, ValueError) as error:

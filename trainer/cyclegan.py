@@ -1,4 +1,4 @@
-"""CycleGAN: the networks and one training step (Zhu et al. 2017).
+"""CycleGAN (Zhu et al. 2017): two generators that undo each other, learned from unpaired images.
 
 The paper's symbols, and the names in checkpoints (those of pytorch-CycleGAN-and-pix2pix):
 
@@ -6,32 +6,18 @@ The paper's symbols, and the names in checkpoints (those of pytorch-CycleGAN-and
     F : Y -> X   "G_B"   translates domain B into domain A
     D_Y          "D_A"   tells real B from G(A)
     D_X          "D_B"   tells real A from F(B)
-
-Batches are N,3,S,S float32 in [-1, 1].
 """
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .config import TrainConfig
-from .losses import gan_loss, l1_loss
-from .networks import PatchDiscriminator, build_generator, init_generator, init_weights
-from .pool import ImagePool
-from .projected import ProjectedDiscriminator
-
-Losses = dict[str, Tensor]
-
-
-def learning_rate_factor(epoch: int, epochs: int, decay_epochs: int) -> float:
-    """1 for `epochs` epochs, then linearly towards 0 over `decay_epochs` more. Counts from 0."""
-    return 1.0 - max(0, epoch + 1 - epochs) / (decay_epochs + 1)
+from .losses import DISTANCES
+from .method import Losses, Method
 
 
 @dataclass(frozen=True)
@@ -46,161 +32,75 @@ class Views:
     same_a: Tensor | None  # F(a)
 
 
-def _generator(config: TrainConfig) -> nn.Module:
-    network = build_generator(config.generator_config)
-    init_generator(network)
-    return network
+class CycleGAN(Method):
+    """Both generators and both discriminators."""
 
+    paired = False
+    columns = ("a", "G(a)", "F(G(a))", "F(a)", "b", "F(b)", "G(F(b))", "G(b)")
 
-def _discriminator(config: TrainConfig) -> nn.Module:
-    if config.discriminator == "projected":
-        return ProjectedDiscriminator(config.ndf)
-    network = PatchDiscriminator(config.ndf)
-    init_weights(network)
-    return network
-
-
-class CycleGAN:
-    """Both generators, both discriminators, their optimizers and image pools."""
-
-    def __init__(self, config: TrainConfig, device: torch.device, autocast: torch.dtype | None):
-        self.config, self.device, self.autocast = config, device, autocast
-        torch.manual_seed(config.seed)
-        self.networks: dict[str, nn.Module] = {
-            "G_A": _generator(config),
-            "G_B": _generator(config),
-            "D_A": _discriminator(config),
-            "D_B": _discriminator(config),
-        }
-        for network in self.networks.values():
-            # NCHW on purpose: with a batch of one and a channels-last gradient, InstanceNorm2d's
-            # backward is wrong on the CPU (PyTorch 2.13: 140 % error), and nothing learns.
-            network.to(device)
-        self.G, self.F = self.networks["G_A"], self.networks["G_B"]
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.G, self.F = self.synced["G_A"], self.synced["G_B"]
         self.D_Y, self.D_X = self.networks["D_A"], self.networks["D_B"]
-        self.optimizers = {
-            "G": self._adam(self.G, self.F),
-            "D": self._adam(self.D_Y, self.D_X),
+
+    def _build(self) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+        config = self.config
+        generators = {"G_A": self.new_generator("AtoB"), "G_B": self.new_generator("BtoA")}
+        judges = {
+            "D_A": self.new_judge(config.channels_b),
+            "D_B": self.new_judge(config.channels_a),
         }
-        # What is shown and exported where there is one: it does not swing with the last batches.
-        self.averages = {
-            name: AveragedModel(self.networks[name], multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
-            for name in ("G_A", "G_B")
-            if config.ema
-        }
-        self.pools = {
-            "A": ImagePool(config.pool_size, config.seed),
-            "B": ImagePool(config.pool_size, config.seed + 1),
-        }
-
-    def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
-        parameters = [p for network in networks for p in network.parameters()]
-        return torch.optim.Adam(parameters, lr=self.config.lr, betas=(0.5, 0.999), fused=True)
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self.autocast is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.autocast)
-
-    def to_device(self, batch: Tensor) -> Tensor:
-        return batch.to(self.device)
-
-    def best_views(self, a: Tensor, b: Tensor) -> Views:
-        """`views` by the averaged generators where there are some; no gradients."""
-        G, F = self.averages.get("G_A", self.G), self.averages.get("G_B", self.F)
-        with torch.no_grad(), self._precision():
-            fake_b, fake_a = G(a), F(b)
-            return Views(fake_b, fake_a, F(fake_b), G(fake_a), None, None)
+        return generators, judges
 
     def views(self, a: Tensor, b: Tensor) -> Views:
-        """Both translations, both cycles and, where they have a weight, both identities.
+        """Both translations, both cycles and, where they have a weight, both identities."""
+        if self.config.lambda_identity > 0:
+            fake_b, same_b = self._both(self.G, a, b)
+            fake_a, same_a = self._both(self.F, b, a)
+        else:
+            fake_b, fake_a, same_b, same_a = self.G(a), self.F(b), None, None
+        return Views(fake_b, fake_a, self.F(fake_b), self.G(fake_a), same_b, same_a)
 
-        A generator's translation and identity share one pass: InstanceNorm looks at each image
-        alone, so a batch of two is the same as two batches of one. A batch norm does not."""
-        batch_norm = self.config.generator_config.norm == "batch"
-        with self._precision():
-            if self.config.lambda_identity > 0 and batch_norm:
-                fake_b, same_b, fake_a, same_a = self.G(a), self.G(b), self.F(b), self.F(a)
-            elif self.config.lambda_identity > 0:
-                fake_b, same_b = self.G(torch.cat([a, b])).chunk(2)
-                fake_a, same_a = self.F(torch.cat([b, a])).chunk(2)
-            else:
-                fake_b, fake_a, same_b, same_a = self.G(a), self.F(b), None, None
-            return Views(fake_b, fake_a, self.F(fake_b), self.G(fake_a), same_b, same_a)
+    def _both(self, generator: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """A translation and an identity in one pass: but for BatchNorm each image is looked at
+        alone, so a batch of two is the same as two batches of one."""
+        if x.shape == y.shape and self.config.generator_config.norm != "batch":
+            one, two = generator(torch.cat([x, y])).chunk(2)
+            return one, two
+        return generator(x), generator(y)
 
     def generator_losses(self, a: Tensor, b: Tensor, views: Views) -> Losses:
         """Equation 3 plus the identity term of section 5.2, split by name, weights applied."""
-        config = self.config
-        with self._precision():
-            judged_b, judged_a = self.D_Y(views.fake_b), self.D_X(views.fake_a)
+        lambda_a, lambda_b = self.config.cycle_weights
+        distance = DISTANCES[self.config.cycle_loss]
         losses = {
-            "G_A": gan_loss(judged_b, real=True),
-            "G_B": gan_loss(judged_a, real=True),
-            "cycle_A": config.lambda_cycle * l1_loss(views.cycle_a, a),
-            "cycle_B": config.lambda_cycle * l1_loss(views.cycle_b, b),
+            "G_A": self.gan.fool(self.D_Y(views.fake_b)),
+            "G_B": self.gan.fool(self.D_X(views.fake_a)),
+            "cycle_A": lambda_a * distance(views.cycle_a, a),
+            "cycle_B": lambda_b * distance(views.cycle_b, b),
         }
         if views.same_a is not None and views.same_b is not None:
-            weight = config.lambda_cycle * config.lambda_identity
-            losses["identity_A"] = weight * l1_loss(views.same_a, a)
-            losses["identity_B"] = weight * l1_loss(views.same_b, b)
+            same = self.config.lambda_identity
+            losses["identity_A"] = lambda_a * same * DISTANCES["l1"](views.same_a, a)
+            losses["identity_B"] = lambda_b * same * DISTANCES["l1"](views.same_b, b)
         return losses
 
-    def discriminator_loss(self, judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        """Half the sum over real and fake, which slows D down relative to G (section 7.1)."""
-        with self._precision():
-            verdict_real, verdict_fake = judge(torch.cat([real, fake])).chunk(2)
-        return 0.5 * (gan_loss(verdict_real, real=True) + gan_loss(verdict_fake, real=False))
-
-    def step(self, a: Tensor, b: Tensor, epoch: int) -> Losses:
-        """One optimisation step. Returns the losses, detached."""
-        config = self.config
-        rate = config.lr * learning_rate_factor(epoch, config.epochs, config.decay_epochs)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        a, b = self.to_device(a), self.to_device(b)
-
-        # Generators. The discriminators only pass the gradient on.
-        self._judges_learn(False)
+    def learn_generators(self, a: Tensor, b: Tensor) -> tuple[Losses, tuple[Tensor, ...]]:
         views = self.views(a, b)
-        losses = self.generator_losses(a, b, views)
-        self._descend("G", torch.stack(list(losses.values())).sum())
+        return self.generator_losses(a, b, views), (views.fake_a, views.fake_b)
 
-        # Discriminators, on a history of fakes.
-        self._judges_learn(True)
-        fake_b = self.pools["B"].query(views.fake_b.float())
-        fake_a = self.pools["A"].query(views.fake_a.float())
-        losses["D_A"] = self.discriminator_loss(self.D_Y, b, fake_b)
-        losses["D_B"] = self.discriminator_loss(self.D_X, a, fake_a)
-        self._descend("D", losses["D_A"] + losses["D_B"])
-        for name, average in self.averages.items():
-            average.update_parameters(self.networks[name])
-        return {name: loss.detach() for name, loss in losses.items()}
-
-    def _judges_learn(self, learn: bool) -> None:
-        for judge in (self.D_Y, self.D_X):
-            judge.requires_grad_(learn)
-
-    def _descend(self, which: str, loss: Tensor) -> None:
-        self.optimizers[which].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizers[which].step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a later step depends on."""
+    def learn_judges(self, a: Tensor, b: Tensor, made: tuple[Tensor, ...]) -> Losses:
+        fake_a, fake_b = made
         return {
-            "networks": {name: net.state_dict() for name, net in self.networks.items()},
-            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
-            "pools": {name: pool.state_dict() for name, pool in self.pools.items()},
-            "averages": {name: avg.state_dict() for name, avg in self.averages.items()},
+            "D_A": self.discriminator_loss(self.synced["D_A"], b, self.from_pool("B", fake_b)),
+            "D_B": self.discriminator_loss(self.synced["D_B"], a, self.from_pool("A", fake_a)),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, network in self.networks.items():
-            network.load_state_dict(state["networks"][name])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        for name, average in self.averages.items():
-            average.load_state_dict(state["averages"][name])
-        for name, pool in self.pools.items():
-            pool.load_state_dict(state["pools"][name], self.device)
+    def sample(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        a, b = self.to_device(a), self.to_device(b)
+        with self.at_rest() as shown:
+            G, F = shown["G_A"], shown["G_B"]
+            fake_b, fake_a = G(a), F(b)
+            same = a.shape[1] == b.shape[1]  # the identity exists
+            row_a = [a, fake_b, F(fake_b), F(a) if same else a]
+            return [*row_a, b, fake_a, G(fake_a), G(b) if same else b]

@@ -1,4 +1,4 @@
-"""Unpaired images: `trainA/ trainB/ testA/ testB` under one folder.
+"""The batches of a run.
 
 What a step sees depends on (seed, step) alone, never on what was drawn before it: a run that
 stops and resumes reads the same pixels as one that did not.
@@ -6,111 +6,155 @@ stops and resumes reads the same pixels as one that did not.
 
 from __future__ import annotations
 
+import functools
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cgt.runtime.errors import DataError
-from cgt.runtime.images import list_images, read_image
-from cgt.runtime.preprocess import F32, pack, resize
+from cgt.runtime.preprocess import F32, U8
+
+from .domain import Domain
+from .store import ImageStore
+from .views import Draw, Preprocess
 
 
 @dataclass(frozen=True)
-class Domain:
-    """The image files of one side of a data set, sorted by name."""
+class Share:
+    """A process's part of each batch: `rank` of `world` equal ones."""
 
-    name: str
-    files: tuple[Path, ...]
-
-    @classmethod
-    def open(cls, folder: Path) -> Domain:
-        """Raises DataError when the folder is missing or has no image."""
-        if not folder.is_dir():
-            raise DataError(
-                f"{folder} is missing; a data set has trainA/ and trainB/ (and testA/, testB/)"
-            )
-        files = tuple(list_images(folder))
-        if not files:
-            raise DataError(f"{folder} has no image (looked for PNG, JPEG, WebP, BMP, TIFF)")
-        return cls(folder.name, files)
+    rank: int = 0
+    world: int = 1
 
 
-def augment(path: Path, load_size: int, crop_size: int, random: np.random.Generator) -> F32:
-    """One training view: load_size squared, a random crop_size crop of it, flipped half the time.
+class TrainingData(ABC):
+    """The training batches of a run: step -> (N,C,H,W from A, N,C,H,W from B).
 
-    Returns float32 CHW RGB in [-1, 1]. Raises DataError when the file does not decode.
+    batch_size: images of a step and domain over all processes, in `accumulate` batches one after
+    the other; this process gets its share of each.
     """
-    image = resize(_read(path), (load_size, load_size))
-    y, x = random.integers(0, load_size - crop_size, size=2, endpoint=True)
-    crop = image[y : y + crop_size, x : x + crop_size]
-    tensor = pack(crop)
-    return tensor[:, :, ::-1] if random.random() < 0.5 else tensor
 
-
-def load_image(path: Path, size: int) -> Tensor:
-    """1,3,size,size float32 RGB in [-1, 1]: a test image as the runtime would prepare it."""
-    return torch.from_numpy(pack(_read(path), (size, size)))[None]
-
-
-def _read(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    image = read_image(path)
-    if image is None:
-        raise DataError(f"{path} is not a readable image; remove or replace it")
-    return image
-
-
-class UnpairedData:
-    """The training pairs of a run: step -> (N,3,S,S from A, N,3,S,S from B).
-
-    An epoch passes once over the larger domain; the smaller one repeats, each pass of either
-    in an order of its own, so pairs are always new.
-    """
+    steps_per_epoch: int
 
     def __init__(
         self,
-        root: Path,
+        domains: tuple[Domain, Domain],
+        preprocess: Preprocess,
+        store: ImageStore,
         *,
-        load_size: int,
-        crop_size: int,
-        batch_size: int,
-        seed: int,
+        batch_size: int = 1,
+        accumulate: int = 1,
+        seed: int = 0,
+        share: Share | None = None,
     ) -> None:
-        self.domains = (Domain.open(root / "trainA"), Domain.open(root / "trainB"))
-        self.load_size, self.crop_size = load_size, crop_size
-        self.batch_size, self.seed = batch_size, seed
-        largest = max(len(domain.files) for domain in self.domains)
-        self.steps_per_epoch = -(-largest // batch_size)
+        self.domains, self.preprocess, self.store = domains, preprocess, store
+        self.batch_size, self.accumulate, self.seed = batch_size, accumulate, seed
+        self.share = share or Share()
+        self.images_per_step = batch_size * accumulate
+        self.steps_per_epoch = math.ceil(self.images_per_epoch / self.images_per_step)
+
+    @property
+    @abstractmethod
+    def images_per_epoch(self) -> int:
+        """Of one domain."""
+
+    @abstractmethod
+    def view(self, side: int, draw: int) -> F32:
+        """The draw-th image of domain 0 or 1, counted over the whole run."""
+
+    def image(self, side: int, index: int) -> U8:
+        """As it is in the file."""
+        domain = self.domains[side]
+        return domain.finish(self.store.get(domain.files[index]))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """The images of one step, counted from 0 over the whole run."""
-        a, b = (
-            torch.from_numpy(np.stack([self._view(side, step, i) for i in range(self.batch_size)]))
-            for side in (0, 1)
-        )
+        """The images of one step, counted from 0 over the whole run.
+        Raises DataError for a file that does not decode, or images of several sizes in a batch."""
+        part = self.batch_size // self.share.world
+        draws = [
+            step * self.images_per_step + batch * self.batch_size + self.share.rank * part + slot
+            for batch in range(self.accumulate)
+            for slot in range(part)
+        ]
+        a, b = (self._stack([self.view(side, draw) for draw in draws]) for side in (0, 1))
         return a, b
 
-    def _view(self, side: int, step: int, slot: int) -> F32:
-        files = self.domains[side].files
-        draw = step * self.batch_size + slot
-        epoch, position = divmod(draw, len(files))
-        order = np.random.default_rng((self.seed, side, epoch)).permutation(len(files))
-        random = np.random.default_rng((self.seed, side, 1, draw))
-        return augment(files[order[position]], self.load_size, self.crop_size, random)
+    def _stack(self, views: list[F32]) -> Tensor:
+        if len({view.shape for view in views}) > 1:
+            raise DataError(
+                "images of different sizes do not make a batch; use --batch-size 1, or "
+                "--preprocess resize-and-crop"
+            )
+        return torch.from_numpy(np.stack(views))
 
-    def batches(self, first_step: int, last_step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches first_step..last_step-1; the next ones are read while a step computes."""
-        with ThreadPoolExecutor(1, thread_name_prefix="cgt-data") as reader:
-            ahead = [
-                reader.submit(self.batch, step)
-                for step in range(first_step, min(first_step + 2, last_step))
+    def batches(
+        self, first_step: int, last_step: int, workers: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches first_step..last_step-1, in order; `workers` threads read ahead."""
+        if workers == 0:
+            yield from (self.batch(step) for step in range(first_step, last_step))
+            return
+        ahead = workers + 1
+        with ThreadPoolExecutor(workers, thread_name_prefix="cgt-data") as readers:
+            waiting = [
+                readers.submit(self.batch, step)
+                for step in range(first_step, min(first_step + ahead, last_step))
             ]
             for step in range(first_step, last_step):
-                ready = ahead.pop(0)
-                if step + 2 < last_step:
-                    ahead.append(reader.submit(self.batch, step + 2))
+                ready = waiting.pop(0)
+                if step + ahead < last_step:
+                    waiting.append(readers.submit(self.batch, step + ahead))
                 yield ready.result()
+
+    def _place(self, side: int, draw: int, count: int) -> int:
+        """Which of `count` images the draw is: each pass over them has an order of its own."""
+        epoch, position = divmod(draw, count)
+        return int(_order(self.seed, side, epoch, count)[position])
+
+
+@functools.lru_cache(maxsize=8)
+def _order(seed: int, side: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, side, epoch)).permutation(count)
+
+
+class UnpairedData(TrainingData):
+    """An epoch passes once over the larger domain; the smaller one repeats, each pass of either
+    in an order of its own, so pairs are always new."""
+
+    @property
+    def images_per_epoch(self) -> int:
+        return max(len(domain.files) for domain in self.domains)
+
+    def view(self, side: int, draw: int) -> F32:
+        random = np.random.default_rng((self.seed, side, 1, draw))
+        index = self._place(side, draw, len(self.domains[side].files))
+        return self.preprocess.view(self.image(side, index), Draw.of(random))
+
+
+class PairedData(TrainingData):
+    """Both sides of a pair are cut and mirrored alike."""
+
+    @property
+    def images_per_epoch(self) -> int:
+        return len(self.domains[0].files)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        a, b = super().batch(step)
+        if a.shape[2:] != b.shape[2:]:
+            raise DataError(
+                "the two pictures of a pair have different sizes; make them equal, or use "
+                "--preprocess resize-and-crop"
+            )
+        return a, b
+
+    def view(self, side: int, draw: int) -> F32:
+        random = np.random.default_rng((self.seed, 0, 1, draw))
+        index = self._place(0, draw, len(self.domains[0].files))
+        return self.preprocess.view(self.image(side, index), Draw.of(random))

@@ -89,7 +89,12 @@ def open_both(path: Path) -> dict[str, TrainedGenerator]:
     payload = read_payload(path)
     if is_own(payload):
         checkpoint = from_payload(path, payload)
-        return {name: own_generator(checkpoint, network=name) for name in _NETWORKS}
+        held = checkpoint.config.directions
+        return {
+            name: own_generator(checkpoint, network=name)
+            for name, way in _NETWORKS.items()
+            if way in held
+        }
     first = import_generator(path, payload, None, None)
     known = first.direction or "AtoB"
     found = {known: foreign_generator(first)}
@@ -110,9 +115,9 @@ def own_generator(
         if direction not in (None, _NETWORKS[network]):
             raise UsageError(f"--network {network} translates {_NETWORKS[network]}")
         direction = _NETWORKS[network]
-    direction = direction or "AtoB"
+    direction = direction or checkpoint.config.directions[0]
     config = checkpoint.config
-    generator = config.generator_config
+    generator = config.generator_of(direction)
     side = config.serving_size
     return TrainedGenerator(
         network=checkpoint.generator(direction),
@@ -124,7 +129,7 @@ def own_generator(
         norm=generator.norm_kind,
         in_channels=generator.in_channels,
         out_channels=generator.out_channels,
-        architecture=config.architecture(),
+        architecture=config.architecture(direction),
         test_images=Path(config.data) / ("testA" if direction == "AtoB" else "testB"),
         sha256=checkpoint.sha256(),
         evidence=("cgt train recorded its settings in the file",),

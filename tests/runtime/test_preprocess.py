@@ -617,13 +617,14 @@ def test_a_single_row_or_column_may_have_any_stride() -> None:
 
 def test_the_trainer_sees_what_the_runtime_sees(tmp_path: Path) -> None:
     """The data set's tensor of an image file, and the runtime's of the same frame."""
-    data = pytest.importorskip("cgt.trainer.data")
+    views = pytest.importorskip("cgt.trainer.views")
+    domain = pytest.importorskip("cgt.trainer.domain")
     cv2 = pytest.importorskip("cv2")
     image = random_image(np.random.default_rng(0), 331, 499, 3)
     path = tmp_path / "image.png"
     assert cv2.imwrite(str(path), image[:, :, ::-1])
     wanted = pack(image, (256, 256))
-    assert np.array_equal(data.load_image(path, 256).numpy()[0], wanted)
+    assert np.array_equal(views.whole(domain.read(path), 256)[0], wanted)
     # From a camera in BGR, into the slot of a batch, as it streams.
     bgr = np.ascontiguousarray(image[:, :, ::-1])
     batch = np.empty((2, 3, 256, 256), np.float32)
@@ -633,12 +634,14 @@ def test_the_trainer_sees_what_the_runtime_sees(tmp_path: Path) -> None:
 
 def test_the_trainers_view_is_the_runtimes_pixels(tmp_path: Path) -> None:
     """A training view is a crop of the resized picture, converted by the same kernel."""
-    data = pytest.importorskip("cgt.trainer.data")
+    views = pytest.importorskip("cgt.trainer.views")
+    domain = pytest.importorskip("cgt.trainer.domain")
     cv2 = pytest.importorskip("cv2")
     image = random_image(np.random.default_rng(1), 200, 310, 3)
     path = tmp_path / "image.png"
     assert cv2.imwrite(str(path), image[:, :, ::-1])
-    view = data.augment(path, 64, 64, np.random.default_rng(0))
+    draw = views.Draw.of(np.random.default_rng(0))
+    view = views.Preprocess("resize-and-crop", 64, 64).view(domain.read(path), draw)
     wanted = pack(resize(image, (64, 64)))
     assert any(np.array_equal(view, side) for side in (wanted, wanted[:, :, ::-1]))
 

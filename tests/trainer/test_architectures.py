@@ -15,8 +15,9 @@ from cgt.export.halve import Narrow
 from cgt.export.parity import psnr
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import CheckpointError, UsageError
-from cgt.trainer.config import GeneratorConfig, TrainConfig
+from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.networks import build_generator
+from cgt.trainer.trainconfig import TrainConfig
 
 FAMILIES = [
     GeneratorConfig("resnet2", 4),

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from cgt.runtime.errors import UsageError
-from cgt.trainer.config import GeneratorConfig, TrainConfig
+from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.cyclegan import CycleGAN
 from cgt.trainer.networks import PatchDiscriminator, ResnetGenerator, init_generator, init_weights
+from cgt.trainer.trainconfig import TrainConfig
 
 
 def parameters(network: nn.Module) -> int:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 import torch
 
-from cgt.runtime.errors import CheckpointError
+from cgt.runtime.errors import CgtError, CheckpointError
 from cgt.trainer.checkpoint import load_checkpoint
+from cgt.trainer.csvlog import read_log
+from cgt.trainer.runlog import RunLog
+from cgt.trainer.train import Run
+from cgt.trainer.trainconfig import TrainConfig
 from conftest import TINY, run_cgt
 
 LONG = [
@@ -29,6 +36,13 @@ LONG = [
     "--decay-epochs",
     "4",
 ]  # 60 steps
+
+
+KILLED = {
+    **{"generator": "resnet1", "ngf": 4, "ndf": 4, "load_size": 36, "crop_size": 32},
+    **{"epochs": 10, "decay_epochs": 6, "pool_size": 3, "ema": 0.9, "threads": 1},
+    **{"precision": "fp32", "best": "none"},
+}
 
 
 def start(*args: object) -> subprocess.Popen[str]:
@@ -57,35 +71,41 @@ def test_a_run_leaves_a_checkpoint_samples_and_losses(run_folder: Path) -> None:
     assert checkpoint.state["networks"].keys() == {"G_A", "G_B", "D_A", "D_B"}
     grids = sorted(path.name for path in (run_folder / "samples").iterdir())
     assert grids == ["epoch_001.png", "epoch_002.png"]
-    assert cv2.imread(str(run_folder / "samples" / "epoch_002.png")).shape == (68, 212, 3)
+    assert cv2.imread(str(run_folder / "samples" / "epoch_002.png")).shape == (68, 284, 3)
 
 
 def test_losses_are_logged(dataset: Path, tmp_path: Path) -> None:
     done = run_cgt("train", "--data", dataset, "--out", tmp_path / "run", *LONG)
     assert done.returncode == 0, done.stderr
-    with open(tmp_path / "run" / "losses.csv") as file:
+    with open(tmp_path / "run" / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["50"]
+    assert [row["step"] for row in rows] == ["50", "60"]
     assert all(0 < float(row["cycle_A"]) < 20 for row in rows)
 
 
-def test_a_killed_run_resumes_bit_for_bit(dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["cyclegan", "pix2pix"])
+def test_ten_kills_change_nothing(dataset: Path, tmp_path: Path, method: str) -> None:
+    """Killed at ten random steps and resumed each time, a run ends bit for bit as one that was
+    left alone: networks, averages, optimizers, pools, losses. pix2pix: with dropout."""
+    root, settings = dataset, KILLED
+    if method == "pix2pix":
+        root = tmp_path / "pairs"
+        for side in "AB":
+            shutil.copytree(dataset / "trainA", root / f"train{side}")
+        settings = KILLED | {"method": "pix2pix", "dropout": True, "norm": "batch"}
+    config = TrainConfig(data=str(root), **settings)
     straight, cut = tmp_path / "straight", tmp_path / "cut"
-    done = run_cgt("train", "--data", dataset, "--out", straight, *LONG)
-    assert done.returncode == 0, done.stderr
-    process = start("train", "--data", dataset, "--out", cut, *LONG)
-    while not (cut / "latest.pth").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert 0 < load_checkpoint(cut / "latest.pth").step < 60
-    done = run_cgt("train", "--resume", cut)
+    Run.create(straight, config).train()
+    (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
+    script = Path(__file__).with_name("lives.py")
+    command = [sys.executable, script, "7", tmp_path / "config.json", cut]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     one, two = (load_checkpoint(folder / "latest.pth") for folder in (straight, cut))
-    assert one.step == two.step == 60
+    assert one.step == two.step == 96
     assert_equal(one.state, two.state)
-    assert (straight / "losses.csv").read_text() == (cut / "losses.csv").read_text()
+    assert (straight / "metrics.csv").read_text() == (cut / "metrics.csv").read_text()
+    assert (straight / "samples").stat().st_size == (cut / "samples").stat().st_size
 
 
 def test_a_signal_saves_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
@@ -156,3 +176,75 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         load_checkpoint(bad)
     assert not (tmp_path / "ran").exists()
+
+
+def test_checkpoints_that_stay(dataset: Path, tmp_path: Path) -> None:
+    config = TrainConfig(
+        data=str(dataset),
+        **(KILLED | {"epochs": 4, "decay_epochs": 0, "best": "cycle_psnr", "save_every": 2}),
+        eval_every=1,
+    )
+    run = Run.create(tmp_path / "run", config)
+    run.train()
+    rows = [row for row in read_log(tmp_path / "run" / "metrics.csv") if "cycle_psnr" in row]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    best = max(rows, key=lambda row: row["cycle_psnr"])
+    kept = {path.stem: load_checkpoint(path).step for path in (tmp_path / "run").glob("*.pth")}
+    assert kept == {"latest": 24, "epoch_2": 12, "epoch_4": 24, "best": best["step"]}
+    state = load_checkpoint(tmp_path / "run" / "latest.pth").state["best"]
+    assert (state["metric"], state["epoch"]) == ("cycle_psnr", best["epoch"])
+
+
+def test_the_step_that_went_wrong_is_named(dataset: Path, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", TrainConfig(data=str(dataset), **KILLED))
+    step = run.model.step
+
+    def poisoned(*args: Any) -> dict[str, torch.Tensor]:
+        losses = step(*args)
+        if run.step == 16:  # the 17th
+            losses["cycle_B"] = torch.tensor(float("nan"))
+        return losses
+
+    run.model.step = poisoned  # type: ignore[method-assign]
+    with pytest.raises(CgtError, match=r"the loss cycle_B is not finite at step 17; go on from"):
+        run.train()
+    assert load_checkpoint(tmp_path / "run" / "latest.pth").step == 12, "the last good one"
+    run.model.networks["D_A"].model[0].weight.data[0, 0, 0, 0] = float("inf")
+    with pytest.raises(CgtError, match=r"D_A.model.0.weight is not finite"):
+        run.save(RunLog(tmp_path, 0, []))
+
+
+def test_safe_changes_are_shown_and_others_refused(run_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    done = run_cgt("train", "--resume", run, "--lr", "0.1", "--ngf", "9")
+    assert done.returncode == 2
+    assert "--ngf (4 to 9), --lr (0.0002 to 0.1)" in done.stderr.replace(
+        "--lr (0.0002 to 0.1), --ngf (4 to 9)", "--ngf (4 to 9), --lr (0.0002 to 0.1)"
+    )
+    done = run_cgt("train", "--resume", run, "--decay-epochs", "2", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "--decay-epochs: 1 before, 2 from here on" in done.stdout
+    assert load_checkpoint(run / "latest.pth").step == 18
+
+
+def test_the_log_survives_half_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,epoch,G\n50,1,0.5\n100,2,0.25\n150,3")
+    log = RunLog(tmp_path, 100, [])
+    assert [row["step"] for row in read_log(path)] == [50, 100]
+    log.write(150, 3.0, {"G": 0.125, "frechet": 10.0})
+    log.close()
+    assert read_log(path)[-1] == {"step": 150, "epoch": 3, "G": 0.125, "frechet": 10}
+    assert "frechet" not in read_log(path)[0]
+
+
+def test_tensorboard_gets_the_same(dataset: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    few = KILLED | {"epochs": 1, "decay_epochs": 0}
+    Run.create(tmp_path / "run", TrainConfig(data=str(dataset), **few)).train()
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    rows = read_log(tmp_path / "run" / "metrics.csv")
+    assert events.Scalars("G_A")[0].value == pytest.approx(rows[0]["G_A"], rel=1e-5)
+    assert events.Scalars("G_A")[0].step == rows[0]["step"] == 6

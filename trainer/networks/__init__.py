@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import nn
 
 from ..config import GeneratorConfig
+from .discriminators import PatchDiscriminator, PixelDiscriminator
 from .init import init_generator, init_weights
-from .patchgan import PatchDiscriminator
 from .resnet import ResnetBlock, ResnetGenerator
 from .unet import UnetGenerator
 
@@ -20,6 +20,7 @@ Generator = ResnetGenerator | UnetGenerator
 __all__ = [
     "Generator",
     "PatchDiscriminator",
+    "PixelDiscriminator",
     "ResnetBlock",
     "ResnetGenerator",
     "UnetGenerator",

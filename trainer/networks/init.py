@@ -9,24 +9,39 @@ from .resnet import ResnetBlock, ResnetGenerator
 from .unet import UnetGenerator
 
 
-def init_weights(network: nn.Module, std: float = 0.02) -> None:
-    """Normal(0, std) weights, zero biases, as the paper trains from scratch."""
+def init_weights(network: nn.Module, kind: str = "normal", gain: float = 0.02) -> None:
+    """Weights of convolutions drawn from a distribution, zero biases; norms scale by about 1.
+
+    normal: deviation `gain`, as the papers train from scratch. xavier: Glorot and Bengio 2010,
+    orthogonal: Saxe et al. 2013, both times `gain`. kaiming: He et al. 2015, for ReLU.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, std)
+            if kind == "normal":
+                nn.init.normal_(module.weight, 0.0, gain)
+            elif kind == "xavier":
+                nn.init.xavier_normal_(module.weight, gain)
+            elif kind == "kaiming":
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            else:
+                nn.init.orthogonal_(module.weight, gain)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, gain)
+            nn.init.zeros_(module.bias)
 
 
-def init_generator(network: ResnetGenerator | UnetGenerator) -> None:
-    """As the paper does; without norms, which would undo any scale, so that activations keep
-    theirs (He et al. 2015) and every residual branch begins small (Zhang et al. 2019, "Fixup")."""
-    init_weights(network)
-    if network.config.norm != "none":
+def init_generator(
+    network: ResnetGenerator | UnetGenerator, kind: str = "auto", gain: float = 0.02
+) -> None:
+    """ "auto" is normal, as the paper does; without norms, which would undo any scale, He's, so
+    that activations keep theirs, with every residual branch small at first (Zhang et al. 2019,
+    "Fixup")."""
+    if kind != "auto" or network.config.norm != "none":
+        init_weights(network, "normal" if kind == "auto" else kind, gain)
         return
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    init_weights(network, "kaiming")
     branches = [module for module in network.modules() if isinstance(module, ResnetBlock)]
     for branch in (*branches, network):
         last = [m for m in branch.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)][-1]

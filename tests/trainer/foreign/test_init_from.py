@@ -9,8 +9,8 @@ import torch
 
 from cgt.runtime.errors import UsageError
 from cgt.trainer.checkpoint import load_checkpoint
-from cgt.trainer.config import TrainConfig
 from cgt.trainer.train import Run
+from cgt.trainer.trainconfig import TrainConfig
 from conftest import run_cgt
 from trainer.foreign import layouts
 

@@ -1,0 +1,66 @@
+"""Train on a well-known data set, as large as two CPU cores finish within two hours, and measure.
+
+    python -m cgt.benchmarks.learning horse2zebra DATA --out FOLDER [--steps N]
+
+DATA holds horse2zebra/, monet2photo/ or facades/. FOLDER/NAME gets the run, and, when it is done,
+eval.json, montage.png and metrics.png. The same command goes on with a run that was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cgt.runtime.files import whole_file
+from cgt.trainer.evaluation.evaluate import evaluate, save_montage
+from cgt.trainer.evaluation.subject import open_subject
+from cgt.trainer.plot import plot
+from cgt.trainer.train import Run
+from cgt.trainer.trainconfig import TrainConfig
+
+_CYCLEGAN = {
+    **{"method": "cyclegan", "generator": "resnet6", "ngf": 32, "ndf": 32, "ema": 0.999},
+    **{"load_size": 144, "crop_size": 128, "steps": 9000, "decay_steps": 6000},
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "horse2zebra": _CYCLEGAN,
+    "monet2photo": _CYCLEGAN,
+    "facades": {
+        **{"method": "pix2pix", "direction": "BtoA", "generator": "unet128", "ngf": 32},
+        **{"ndf": 32, "load_size": 144, "crop_size": 128, "steps": 9000, "decay_steps": 6000},
+    },
+}
+ZEBRA = 340  # of ImageNet's classes
+
+
+@click.command()
+@click.argument("name", type=click.Choice(tuple(RECIPES)))
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--steps", type=click.IntRange(2), help="In all, three fifths at the full rate.")
+def main(name: str, data: Path, out: Path, steps: int | None) -> None:
+    """Begin or go on; then measure."""
+    folder, recipe = out / name, RECIPES[name]
+    if steps:
+        recipe = recipe | {"steps": steps * 3 // 5, "decay_steps": steps - steps * 3 // 5}
+    if (folder / "latest.pth").exists():
+        run = Run.resume(folder, {k: recipe[k] for k in ("steps", "decay_steps")}, click.echo)
+    else:
+        run = Run.create(folder, TrainConfig.of(data=str(data / name), **recipe), say=click.echo)
+    click.echo(run.describe())
+    run.train()
+    subject = open_subject(folder / "latest.pth", None, None, None)
+    counted = ZEBRA if name == "horse2zebra" else None
+    report, rows = evaluate(subject, imagenet_class=counted, say=click.echo)
+    with whole_file(folder / "eval.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    save_montage(rows, folder / "montage.png")
+    plot([folder], folder / "metrics.png")
+    click.echo(json.dumps(report["directions"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""`cgt eval`, as a user calls it and in its parts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgt.runtime.images import list_images, read_image
+from cgt.runtime.opencv import cv2
+from cgt.trainer.evaluation.features import Backbone, efficientnet_features, share_of_class
+from cgt.trainer.evaluation.report import Pictures, measure
+from conftest import picture, run_cgt
+
+MEAN = Backbone("mean", lambda images: np.stack([i.reshape(-1, 3).mean(0) for i in images]) * 1.0)
+
+
+def test_a_perfect_translation_and_none() -> None:
+    """B is the negative of A: inverting is perfect, doing nothing is not."""
+    source = [picture(i, 32, 32) for i in range(6)]
+    target = [255 - image for image in source]
+    report, rows = measure(
+        Pictures(source, target, target), lambda x: 255 - x, lambda x: 255 - x, [MEAN], paired=True
+    )
+    distances = report["distances"]["mean"]
+    assert distances["translated"]["frechet"] == pytest.approx(0, abs=1e-6)
+    assert distances["real"]["frechet"] == pytest.approx(0, abs=1e-6)
+    assert distances["no_translation"]["frechet"] > 100
+    assert report["cycle"]["psnr"] == report["paired"]["psnr"] == 100
+    assert [len(row) for row in rows] == [4] * 6
+
+
+def test_of_a_run(run_folder: Path, clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    done = run_cgt(
+        *("eval", "--ckpt", run_folder / "latest.pth", "--json", tmp_path / "e.json"),
+        *("--montage", tmp_path / "e.png", "--video", clip, "--frames", 3, "--class", 340),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no distances with Inception" in done.stdout
+    report = json.loads((tmp_path / "e.json").read_text())
+    assert report["directions"].keys() == {"AtoB", "BtoA"}
+    for values in report["directions"].values():
+        found = values["distances"]["efficientnet-lite0"]
+        assert found.keys() == {"translated", "no_translation", "real"}
+        assert values["cycle"].keys() == {"psnr", "ssim", "l1"}
+        assert values["imagenet_class"]["class"] == 340
+    assert report["video"]["frames"] == 3
+    assert report["video"]["error"] > 0
+    assert cv2.imread(str(tmp_path / "e.png")).shape == (4 * 36 - 4, 3 * 36 - 4, 3)
+
+
+def test_of_a_model(tiny_model: Path, dataset: Path, tmp_path: Path) -> None:
+    """Nearly the checkpoint's own figures, for one direction and without a cycle."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    files = [tmp_path / name for name in ("model.json", "ckpt.json")]
+    whole = tiny_model.parent / "latest.pth"
+    for flag, file, out in zip(("--model", "--ckpt"), (tiny_model, whole), files, strict=True):
+        done = run_cgt("eval", flag, file, "--data", dataset, "--json", out, "--direction", "AtoB")
+        assert done.returncode == 0, done.stderr
+    one, two = (json.loads(file.read_text())["directions"]["AtoB"] for file in files)
+    assert "cycle" not in one
+    ours, theirs = (values["distances"]["efficientnet-lite0"] for values in (one, two))
+    assert ours["translated"]["frechet"] == pytest.approx(theirs["translated"]["frechet"], rel=0.05)
+    assert ours["no_translation"] == theirs["no_translation"]
+
+
+def test_zebras_are_called_zebras(cgt_data: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    files = list_images(cgt_data / "horse2zebra" / "testB")[:20]
+    assert share_of_class([read_image(path) for path in files], 340) >= 0.9
+    horses = list_images(cgt_data / "horse2zebra" / "testA")[:10]
+    assert share_of_class([read_image(path) for path in horses], 340) <= 0.1
+
+
+def test_gray_pictures_have_features() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    gray = [picture(i, 48, 48)[..., :1] for i in range(2)]
+    assert efficientnet_features().extract(gray).shape == (2, 1280)
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        ((), 2, "either --ckpt FILE or --model FILE"),
+        (("--ckpt", "none.pth"), 1, "missing"),
+        (("--ckpt", "RUN", "--data", "none"), 1, "missing"),
+        (("--ckpt", "RUN", "--inception", "none.pth"), 2, "none.pth is missing"),
+    ],
+)
+def test_mistakes(run_folder: Path, flags: tuple[str, ...], code: int, words: str) -> None:
+    given = [run_folder / "latest.pth" if flag == "RUN" else flag for flag in flags]
+    done = run_cgt("eval", *given)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

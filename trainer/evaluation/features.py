@@ -1,0 +1,83 @@
+"""What a picture is like, as networks trained on photographs see it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cgt.runtime.preprocess import U8, pack
+
+from ..backbone import as_trained, efficientnet
+
+BATCH = 16
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+Features = NDArray[np.float64]  # a row per picture
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A named extractor: uint8 HWC RGB pictures -> their features."""
+
+    name: str
+    extract: Callable[[Sequence[U8]], Features]
+
+
+def _batches(images: Sequence[U8], prepare: Callable[[U8], Any]) -> list[torch.Tensor]:
+    colour = [np.repeat(image, 3, 2) if image.shape[2] == 1 else image for image in images]
+    return [
+        torch.from_numpy(np.stack([prepare(image) for image in colour[i : i + BATCH]]))
+        for i in range(0, len(images), BATCH)
+    ]
+
+
+def _efficientnet_outputs(images: Sequence[U8], head: Callable[[Any, Any], Any]) -> Features:
+    network = efficientnet(torch.device("cpu"))
+    outputs = []
+    with torch.no_grad():
+        for batch in _batches(images, lambda image: pack(image, (224, 224))):
+            pooled = network.extract_features(as_trained(batch)).mean((2, 3))
+            outputs.append(head(network, pooled).double().numpy())
+    return np.concatenate(outputs)
+
+
+def efficientnet_features() -> Backbone:
+    """1,280 numbers of EfficientNet-Lite0 at 224x224. Raises MissingDependency when it is used."""
+    extract = functools.partial(_efficientnet_outputs, head=lambda network, pooled: pooled)
+    return Backbone("efficientnet-lite0", extract)
+
+
+def share_of_class(images: Sequence[U8], index: int) -> float:
+    """The share of pictures that EfficientNet-Lite0 calls class `index` of ImageNet (340 is a
+    zebra)."""
+    logits = _efficientnet_outputs(images, head=lambda network, pooled: network._fc(pooled))
+    return float((logits.argmax(1) == index).mean())
+
+
+def inception_features(weights: Path | None = None) -> Backbone | None:
+    """2,048 numbers of the Inception that FID is defined by, as clean-fid and torchmetrics take
+    them; None where torch-fidelity or its weights are not here.
+
+    weights: by default where torch-fidelity keeps what it has downloaded.
+    """
+    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if importlib.util.find_spec("torch_fidelity") is None or not path.is_file():
+        return None
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path)).eval()
+
+    def extract(images: Sequence[U8]) -> Features:
+        with torch.no_grad():
+            batches = _batches(images, lambda image: image.transpose(2, 0, 1))
+            return np.concatenate([network(batch)[0].double().numpy() for batch in batches])
+
+    return Backbone("inception-v3-compat", extract)

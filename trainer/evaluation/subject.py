@@ -1,0 +1,92 @@
+"""What is evaluated: the generators of a checkpoint, or a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from cgt.runtime.artifact import Direction, read_artifact
+from cgt.runtime.errors import CheckpointError, UsageError
+from cgt.runtime.translator import Translator
+
+from ..checkpoint import load_checkpoint
+from ..generator import TrainedGenerator, open_generator
+from ..selection import network_translate
+from .report import Translate
+
+ForSize = Callable[[tuple[int, int]], Translate]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Translations by direction, and how they were trained."""
+
+    name: str
+    translators: dict[Direction, ForSize]  # given (height, width) of the pictures to come
+    measured: tuple[Direction, ...]
+    domains: tuple[str, str]
+    size: int  # side of the pictures
+    channels: tuple[int, int] = (3, 3)  # of A and B
+    square: bool = True  # pictures were squeezed into squares
+    paired: bool = False
+    data: Path | None = None
+
+
+def open_subject(
+    ckpt: Path | None, model: Path | None, direction: Direction | None, size: int | None
+) -> Subject:
+    """Raises CheckpointError or ModelError for a file that is none, UsageError for a direction
+    that it does not have or a size that it does not take."""
+    if model is not None:
+        subject = _of_model(model, direction)
+    else:
+        assert ckpt is not None
+        subject = _of_checkpoint(ckpt, direction)
+    return replace(subject, size=size) if size else subject
+
+
+def _of_model(path: Path, direction: Direction | None) -> Subject:
+    artifact = read_artifact(path)
+    if direction not in (None, artifact.direction):
+        raise UsageError(f"{path} translates {artifact.direction}; leave out --direction")
+
+    def for_size(size: tuple[int, int]) -> Translate:
+        return Translator(path, size=size, frame=size)
+
+    own = artifact.direction
+    return Subject(str(path), {own: for_size}, (own,), artifact.domains, min(artifact.size))
+
+
+def _of_checkpoint(path: Path, direction: Direction | None) -> Subject:
+    first = open_generator(path, direction)
+    generators: dict[Direction, TrainedGenerator] = {first.direction: first}
+    other: Direction = "BtoA" if first.direction == "AtoB" else "AtoB"
+    with suppress(CheckpointError, UsageError):  # it may have one; then there is no cycle
+        generators[other] = open_generator(path, other)
+    channels = (first.in_channels, first.out_channels)
+    subject = Subject(
+        str(path),
+        {name: _for_any_size(generator) for name, generator in generators.items()},
+        (direction,) if direction else tuple(sorted(generators)),
+        first.domains,
+        first.size[0],
+        channels if first.direction == "AtoB" else channels[::-1],
+    )
+    with suppress(CheckpointError):  # of another trainer, which has not recorded it
+        config = load_checkpoint(path).config
+        return replace(
+            subject,
+            square=config.preprocess == "resize-and-crop",
+            paired=config.method == "pix2pix",
+            data=Path(config.data),
+        )
+    return subject
+
+
+def _for_any_size(generator: TrainedGenerator) -> ForSize:
+    translate = network_translate(generator.network, torch.device("cpu"), generator.multiple)
+    return lambda size: translate

@@ -1,0 +1,255 @@
+"""What CycleGAN and pix2pix share: networks that learn from batches, a step at a time.
+
+A step descends once with the generators, then once with the discriminators. With `accumulate` it
+takes several batches for either. Batches are N,C,S,S float32 in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from cgt.runtime.artifact import Direction
+
+from .fast import speed_up
+from .losses import GAN_LOSSES
+from .networks import (
+    PatchDiscriminator,
+    PixelDiscriminator,
+    build_generator,
+    init_generator,
+    init_weights,
+)
+from .pool import ImagePool
+from .precision import Precision
+from .processes import OneProcess, Processes
+from .projected import ProjectedDiscriminator
+from .trainconfig import TrainConfig
+
+Losses = dict[str, Tensor]
+Batch = tuple[Tensor, Tensor]  # from A and from B
+
+
+class Method(ABC):
+    """Generators, discriminators, their optimizers and image pools.
+
+    Subclasses fill `generators` and `judges`, and say what either learns from a batch.
+    """
+
+    paired: ClassVar[bool]
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: torch.device,
+        autocast: torch.dtype | None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.config, self.device = config, device
+        self.precision = Precision(device, autocast)
+        self.processes = processes or OneProcess(device)
+        self.gan = GAN_LOSSES[config.gan_loss]
+        torch.manual_seed(config.seed)
+        self.generators, self.judges = self._build()
+        self.networks = self.generators | self.judges
+        for network in self.networks.values():
+            self._place(network)
+        self.synced = {n: self.processes.synced(net) for n, net in self.networks.items()}
+        self.optimizers = {"G": self._adam(self.generators), "D": self._adam(self.judges)}
+        self.scaler = self.precision.scaler()
+        # What is shown and exported where there is one: it does not swing with the last batches.
+        self.averages = {
+            name: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
+            for name, network in self.generators.items()
+            if config.ema
+        }
+        self.pools = {
+            "A": ImagePool(config.pool_size, config.seed),
+            "B": ImagePool(config.pool_size, config.seed + 1),
+        }
+
+    # ---- What a method is ------------------------------------------------------------------------
+
+    @abstractmethod
+    def _build(self) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+        """Generators and discriminators, by their names in checkpoints."""
+
+    @abstractmethod
+    def learn_generators(self, a: Tensor, b: Tensor) -> tuple[Losses, tuple[Tensor, ...]]:
+        """The generators' losses, weighted, and what the discriminators shall look at."""
+
+    @abstractmethod
+    def learn_judges(self, a: Tensor, b: Tensor, made: tuple[Tensor, ...]) -> Losses:
+        """The discriminators' losses, on detached fakes."""
+
+    @abstractmethod
+    def sample(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        """A row of pictures, as `columns` names them."""
+
+    columns: tuple[str, ...]
+
+    # ---- Building --------------------------------------------------------------------------------
+
+    def new_generator(self, direction: Direction) -> nn.Module:
+        """With its first weights."""
+        network = build_generator(self.config.generator_of(direction))
+        init_generator(network, self.config.init, self.config.init_gain)
+        return network
+
+    def new_judge(self, channels: int) -> nn.Module:
+        """With its first weights."""
+        config = self.config
+        if config.discriminator == "projected":
+            return ProjectedDiscriminator(config.ndf)
+        norm = config.discriminator_norm
+        network: nn.Module
+        if config.discriminator == "pixel":
+            network = PixelDiscriminator(config.ndf, channels, norm)
+        else:
+            network = PatchDiscriminator(config.ndf, channels, config.d_layers, norm)
+        init_weights(network, "normal" if config.init == "auto" else config.init, config.init_gain)
+        return network
+
+    def _place(self, network: nn.Module) -> None:
+        network.to(self.device)
+        if self.device.type == "cpu":
+            speed_up(network)
+        if self.config.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.config.compile:
+            network.compile()
+
+    def _adam(self, networks: dict[str, nn.Module]) -> torch.optim.Adam:
+        parameters = [p for network in networks.values() for p in network.parameters()]
+        betas = (self.config.beta1, 0.999)
+        return torch.optim.Adam(parameters, lr=self.config.lr, betas=betas, fused=True)
+
+    def to_device(self, batch: Tensor) -> Tensor:
+        """A batch where and as the networks want it."""
+        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        return batch.to(self.device, memory_format=layout, non_blocking=True)
+
+    # ---- A step ----------------------------------------------------------------------------------
+
+    def step(self, a: Tensor, b: Tensor, position: int) -> Losses:
+        """One optimisation step on `accumulate` batches at once, at a position of the schedule.
+
+        Returns the losses, detached: means over the batches.
+        """
+        self._set_rate(position)
+        count = self.config.accumulate
+        batches = list(
+            zip(self.to_device(a).chunk(count), self.to_device(b).chunk(count), strict=True)
+        )
+        # Generators. The discriminators only pass the gradient on.
+        self._judges_learn(False)
+        made, seen = [], []
+        self.optimizers["G"].zero_grad(set_to_none=True)
+        for batch in batches:
+            with self.precision.context():
+                losses, fakes = self.learn_generators(*batch)
+            self._backward(losses)
+            made.append(tuple(fake.detach().float() for fake in fakes))
+            seen.append(_detached(losses))
+        self._descend("G", self.generators)
+
+        # Discriminators, on a history of fakes.
+        self._judges_learn(True)
+        self.optimizers["D"].zero_grad(set_to_none=True)
+        for batch, fakes, losses in zip(batches, made, seen, strict=True):
+            with self.precision.context():
+                judged = self.learn_judges(*batch, fakes)
+            self._backward(judged)
+            losses.update(_detached(judged))
+        self._descend("D", self.judges)
+        self.scaler.update()
+        for name, average in self.averages.items():
+            average.update_parameters(self.networks[name])
+        return {name: torch.stack([each[name] for each in seen]).mean() for name in seen[0]}
+
+    def _set_rate(self, position: int) -> None:
+        rate = self.config.lr * self.config.lr_schedule.factor(position)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def _judges_learn(self, learn: bool) -> None:
+        for judge in self.judges.values():
+            judge.requires_grad_(learn)
+
+    def _backward(self, losses: Losses) -> None:
+        total = torch.stack(list(losses.values())).sum() / self.config.accumulate
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+
+    def _descend(self, which: str, networks: dict[str, nn.Module]) -> None:
+        optimizer = self.optimizers[which]
+        if self.config.clip_grad:
+            self.scaler.unscale_(optimizer)
+            for network in networks.values():
+                nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_grad)
+        self.scaler.step(optimizer)
+
+    # ---- Judging ---------------------------------------------------------------------------------
+
+    def from_pool(self, side: str, fakes: Tensor) -> Tensor:
+        """A history of fakes instead of the newest. All processes keep the same pool, and each
+        gets its own share of what comes out: together they see what one would."""
+        given = self.pools[side].query(self.processes.gather(fakes))
+        return given.chunk(self.processes.world)[self.processes.rank]
+
+    def discriminator_loss(self, judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """Half the sum over real and fake, which slows D down relative to G (section 7.1)."""
+        # One pass, unless a BatchNorm would mix the statistics of both.
+        if real.shape == fake.shape and self.config.discriminator_norm != "batch":
+            verdict_real, verdict_fake = judge(torch.cat([real, fake])).chunk(2)
+        else:
+            verdict_real, verdict_fake = judge(real), judge(fake)
+        return 0.5 * (self.gan.real(verdict_real) + self.gan.fake(verdict_fake))
+
+    # ---- Using what was learned ------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[dict[str, nn.Module]]:
+        """The generators as they would be exported: averaged where they are, in eval mode,
+        without gradients."""
+        shown: dict[str, nn.Module] = {
+            name: self.averages.get(name, network) for name, network in self.generators.items()
+        }
+        for network in shown.values():
+            network.eval()
+        with torch.no_grad(), self.precision.context():
+            yield shown
+        for network in shown.values():
+            network.train()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later step depends on."""
+        return {
+            "networks": {name: net.state_dict() for name, net in self.networks.items()},
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "pools": {name: pool.state_dict() for name, pool in self.pools.items()},
+            "averages": {name: avg.state_dict() for name, avg in self.averages.items()},
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, average in self.averages.items():
+            average.load_state_dict(state["averages"][name])
+        for name, pool in self.pools.items():
+            pool.load_state_dict(state["pools"][name], self.device)
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+
+
+def _detached(losses: Losses) -> Losses:
+    return {name: loss.detach() for name, loss in losses.items()}

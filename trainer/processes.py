@@ -1,0 +1,113 @@
+"""One process or several that train together, as torchrun starts them.
+
+Every process holds all networks and pools and computes its share of each batch; Lightning Fabric
+averages the gradients. With one process nothing of it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from cgt.runtime.errors import MissingDependency, UsageError
+
+from .precision import pick_device
+
+
+class Processes(Protocol):
+    """What training asks of the processes."""
+
+    rank: int  # of this process; 0 writes the files
+    world: int  # how many there are
+    device: torch.device
+
+    def synced(self, network: nn.Module) -> nn.Module:
+        """The network, whose gradients become the mean of all processes' as they are made."""
+
+    def gather(self, batch: Tensor) -> Tensor:
+        """Every process's N,... in the order of ranks: world*N,... ; no gradients."""
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Over all processes; no gradients."""
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is set in any process."""
+
+
+class OneProcess:
+    """The usual case."""
+
+    rank, world = 0, 1
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def synced(self, network: nn.Module) -> nn.Module:
+        return network
+
+    def gather(self, batch: Tensor) -> Tensor:
+        return batch
+
+    def mean(self, value: Tensor) -> Tensor:
+        return value
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+
+class FabricProcesses:
+    """Those that torchrun started."""
+
+    def __init__(self, device: str) -> None:
+        try:
+            from lightning_fabric import Fabric
+            from lightning_fabric.strategies.ddp import DDPStrategy
+        except ImportError:
+            raise MissingDependency(
+                "several processes need Lightning Fabric; install the extra: "
+                "pip install 'cyclegan-toolkit[distributed]'"
+            ) from None
+        kind = pick_device(device).type
+        self._fabric: Any = Fabric(
+            accelerator="cuda" if kind == "cuda" else "cpu",
+            devices=int(os.environ["LOCAL_WORLD_SIZE"]),
+            num_nodes=int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]),
+            # Generators run several times before one backward; their buffers must not be
+            # overwritten in between.
+            strategy=DDPStrategy(
+                broadcast_buffers=False,
+                process_group_backend="nccl" if kind == "cuda" else "gloo",
+            ),
+        )
+        self._fabric.launch()
+        self.rank = int(self._fabric.global_rank)
+        self.world = int(self._fabric.world_size)
+        self.device: torch.device = self._fabric.device
+
+    def synced(self, network: nn.Module) -> nn.Module:
+        wrapped: nn.Module = self._fabric.setup_module(network)
+        return wrapped
+
+    def gather(self, batch: Tensor) -> Tensor:
+        every: Tensor = self._fabric.all_gather(batch.detach().contiguous())
+        return every.flatten(0, 1)
+
+    def mean(self, value: Tensor) -> Tensor:
+        mean: Tensor = self._fabric.all_reduce(value.detach().clone(), reduce_op="mean")
+        return mean
+
+    def any(self, flag: bool) -> bool:
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+
+
+def open_processes(device: str, batch_size: int) -> Processes:
+    """As torchrun's environment says. Raises UsageError for a batch that cannot be shared out."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return OneProcess(pick_device(device))
+    if batch_size % world:
+        raise UsageError(f"--batch-size {batch_size} cannot be shared by {world} processes")
+    return FabricProcesses(device)

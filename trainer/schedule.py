@@ -1,0 +1,31 @@
+"""The learning rate over a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+SCHEDULES = ("linear", "step", "cosine")
+STEP_FACTOR = 0.1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The factor of the learning rate at a position, counted from 0 in epochs or in steps.
+
+    linear   1 for `hold`, then a straight line towards 0 over `decay` (Zhu et al. 2017)
+    cosine   1 for `hold`, then half a cosine to 0 over `decay` (Loshchilov and Hutter 2017)
+    step     a tenth after each `every`
+    """
+
+    kind: str
+    hold: int
+    decay: int
+    every: int = 50
+
+    def factor(self, position: int) -> float:
+        """In (0, 1]; the last position is one short of 0."""
+        if self.kind == "step":
+            return float(STEP_FACTOR ** (position // self.every))
+        done = max(0, position + 1 - self.hold) / (self.decay + 1)
+        return (1 + math.cos(math.pi * done)) / 2 if self.kind == "cosine" else 1.0 - done

@@ -1,0 +1,87 @@
+"""From an image to what a training step sees of it. The C kernels make the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cgt.runtime.errors import DataError
+from cgt.runtime.preprocess import F32, U8, pack, resize
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is random about a view: where it is cut out, in [0, 1), and whether it is mirrored."""
+
+    down: float
+    right: float
+    mirror: bool
+
+    @classmethod
+    def of(cls, random: np.random.Generator) -> Draw:
+        down, right, side = random.random(3)
+        return cls(float(down), float(right), bool(side < 0.5))
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """First the size, then a crop, then a mirror image half of the time.
+
+    resize-and-crop   load_size squared, whatever the aspect; as the papers do
+    crop              as it is
+    scale-width       load_size wide, aspect kept
+    scale-short       load_size on the short side, aspect kept
+    none              as it is, and not cropped but for `multiple`
+
+    A crop has crop_size a side, or what the image has where that is less; never enlarged; always
+    a multiple of `multiple`, which the networks need.
+    """
+
+    mode: str
+    load_size: int
+    crop_size: int
+    flip: bool = True
+    multiple: int = 4
+
+    def view(self, image: U8, draw: Draw) -> F32:
+        """uint8 HWC -> float32 CHW in [-1, 1]."""
+        size = self.scaled(image.shape[0], image.shape[1])
+        if size != image.shape[:2]:
+            image = resize(image, size)
+        height, width = (self._cut(side) for side in size)
+        top = int(draw.down * (size[0] - height + 1))
+        left = int(draw.right * (size[1] - width + 1))
+        tensor = pack(image[top : top + height, left : left + width])
+        return tensor[:, :, ::-1] if self.flip and draw.mirror else tensor
+
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """What an image of (height, width) is resized to."""
+        load = self.load_size
+        if self.mode == "resize-and-crop":
+            return load, load
+        if self.mode in ("crop", "none"):
+            return height, width
+        by = load / (width if self.mode == "scale-width" else min(height, width))
+        return max(1, round(height * by)), max(1, round(width * by))
+
+    def _cut(self, side: int) -> int:
+        wanted = side if self.mode == "none" else min(side, self.crop_size)
+        if wanted < self.multiple:
+            raise DataError(
+                f"an image has a side of {wanted} pixels; the networks need {self.multiple}: "
+                "use --preprocess resize-and-crop"
+            )
+        return wanted // self.multiple * self.multiple
+
+
+def whole(image: U8, size: int) -> F32:
+    """1,C,size,size float32 in [-1, 1]: a test image as the runtime would prepare it."""
+    return pack(image, (size, size))[None]
+
+
+def middle(image: U8, size: int) -> F32:
+    """1,C,size,size: the square in the middle of an image, for what keeps its aspect."""
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return whole(image[top : top + side, left : left + side], size)
