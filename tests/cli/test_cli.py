@@ -98,7 +98,7 @@ MISTAKES = [
     (("train", "--data", "empty", "--out", "run", "--crop-size", "50"), 2, "--crop-size"),
     (("train", "--resume", "empty"), 1, "latest.pth is missing"),
     (("train", "--resume", "empty", "--out", "o"), 2, "leave out --out"),
-    (("train", "--data", "empty", "--out", "run", "--device", "abacus"), 1, "is missing"),
+    (("train", "--data", "empty", "--out", "run", "--device", "abacus"), 2, "--device abacus"),
     (("export", "--ckpt", "text.txt"), 1, "is a text file"),
     (("export", "--ckpt", "none.pth"), 1, "missing"),
     (("export", "--ckpt", "text.txt", "--fp16", "--fp32"), 2, "exclude each other"),
