@@ -37,7 +37,7 @@ from .translating import Job, translate_job
 @click.option(
     "--calm", type=click.FloatRange(0, 1), default=0.0, help="Less flicker: weight of the past."
 )
-@click.option("--frames", type=click.IntRange(1), help="Stop after this many frames.")
+@click.option("--frames", type=click.IntRange(1), help="Stop after this many frames of the source.")
 @click.option(
     "--duration", type=click.FloatRange(0, min_open=True), help="Stop after this many seconds."
 )

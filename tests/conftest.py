@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,9 @@ FRAMES = 20
 # What this machine remembers from other runs must not decide a test, nor a test what it remembers.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cgt-tests-cache-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+# A shell that starts us in the background has us ignore SIGINT, and what we start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_cgt(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
