@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cgt.export.formats import BuildOptions
 from cgt.runtime.artifact import DIRECTIONS, IOS, Direction
 from cgt.runtime.errors import UsageError
 
@@ -58,30 +60,37 @@ def command(
     onnx = onnx_name(output, formats)
     if model is None:
         fill_in(wishes, formats)
-        model = _export(ckpt, onnx, **wishes)
+        model, options = _export(ckpt, onnx, options, **wishes)
     make_engines(model, formats, output, options)
 
 
 def _export(
     ckpt: Path | None,
     output: Path | None,
+    options: BuildOptions,
     direction: Direction | None,
     network: str | None,
     **wishes: Any,
-) -> Path:
+) -> tuple[Path, BuildOptions]:
+    """The ONNX file, and on which pictures engines of it are proved."""
     wishes |= _precision(**{name: wishes.pop(name) for name in _PRECISIONS})
     need("train", "torch", "onnx", "onnxscript")
     from cgt.export import export
+    from cgt.runtime.images import list_images
+    from cgt.trainer.generator import open_generator
 
     assert ckpt is not None
-    path, artifact = export(
-        ckpt, output, direction=direction, network=network, say=click.echo, **wishes
-    )
+    source = open_generator(ckpt, direction, network)
+    click.echo(f"generator: {source.summary}; loaded strictly")
+    path, artifact = export(source, output, say=click.echo, **wishes)
     click.echo(
         f"{path}: {artifact.source} to {artifact.target}, {artifact.precision}, "
         f"{artifact.parameters / 1e6:.3f} M parameters, {path.stat().st_size / 1e6:.2f} MB"
     )
-    return path
+    pictures = source.test_images
+    if options.pictures is None and pictures is not None and pictures.is_dir():
+        options = dataclasses.replace(options, pictures=pictures if list_images(pictures) else None)
+    return path, options
 
 
 def _precision(fp32: bool, fp16: bool, bf16: bool, int8: bool, mixed: bool) -> dict[str, str]:

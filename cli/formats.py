@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cgt.export.formats import FORMATS, BuildOptions, check_options
+from cgt.export.formats import FORMATS, BuildOptions, check_graph, check_options
 from cgt.runtime.errors import UsageError
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -53,6 +53,12 @@ _OPTIONS = (
     click.option(
         "--version-compatible", is_flag=True, help="An engine for later TensorRT, same major."
     ),
+    click.option(
+        "--pictures",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="To prove a LiteRT file on; by default the checkpoint's test images.",
+    ),
 )
 
 
@@ -81,6 +87,9 @@ def fill_in(wishes: dict[str, Any], formats: tuple[str, ...]) -> None:
         filled.append(f"--io {made.io}")
     if filled and formats:
         click.echo(f"for {made.name}: {' '.join(filled)}")
+    chosen = [name for name in ("int8", "mixed", "fp16", "bf16") if wishes[name]]
+    for name in formats:
+        check_graph(FORMATS[name], chosen[0] if chosen else "fp32", wishes["norm"])
 
 
 def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
@@ -120,6 +129,5 @@ def make_engines(
     for name in formats:
         made = FORMATS[name]
         if made.builder:
-            build_engine(
-                model, name, (output or model).with_suffix(made.suffix), options, say=click.echo
-            )
+            path = (output or model).with_suffix(made.suffix)
+            build_engine(model, name, path, options.only(made.options), say=click.echo)

@@ -29,8 +29,8 @@ def build_engine(
     for each thing found out, among them in which precision how many convolutions really compute.
     Returns the path. Raises UsageError, ModelError for a file that is no such model or a node that
     the builder refuses, MissingDependency naming what to install, EngineError where the build
-    fails, QualityError for an engine that computes in another precision than the graph says,
-    SinkError where it cannot be written; then nothing is left.
+    fails, QualityError for an engine that computes in another precision than the graph says or
+    other pictures, SinkError where it cannot be written; then nothing is left.
     """
     kind = find_format(format)
     if not kind.builder:
@@ -55,7 +55,7 @@ def build_engine(
         files={suffix: sha256(content) for suffix, content in built.files.items()},
         **built.facts,
     )
-    sidecar = Sidecar(artifact, made).to_json()
+    sidecar = Sidecar(built.artifact or artifact, made).to_json()
     _write(path, built.files | {kind.suffix + ".json": sidecar.encode()})
     size = sum(len(content) for content in built.files.values()) / 1e6
     say(f"{path}: {format} {built.version}, {size:.2f} MB, and {sidecar_path(path).name}")

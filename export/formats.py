@@ -22,7 +22,7 @@ class BuildOptions:
     layers may use as scratch. timing_cache: a file that is read, and written anew, so that the
     next build takes seconds. dla: the core of a deep learning accelerator. hardware_compatible:
     runs on every GPU from Ampere on. version_compatible: runs with later TensorRT of the same
-    major version. Both cost speed.
+    major version. Both cost speed. pictures: a folder of real ones to prove the engine on.
     """
 
     compute_capabilities: tuple[int, ...] = ()
@@ -31,10 +31,15 @@ class BuildOptions:
     dla: int | None = None
     hardware_compatible: bool = False
     version_compatible: bool = False
+    pictures: Path | None = None
 
     def given(self) -> tuple[str, ...]:
         """Names of those that are not as by default."""
         return tuple(f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
+
+    def only(self, names: tuple[str, ...]) -> BuildOptions:
+        """Those that one of several formats takes."""
+        return BuildOptions(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Format:
     precision: str  # that one exports for it when nothing is said
     options: tuple[str, ...] = ()  # of BuildOptions
     on_gpu: bool = False  # built on the very GPU that it is for
+    fp32_only: bool = False  # and image tensors alone
 
 
 _ONNX = Format("onnx", ".onnx", "everything", "", "", "", "float", "fp32")
@@ -86,7 +92,20 @@ _OPENVINO = Format(
     "fp32",
 )
 
-FORMATS = {made.name: made for made in (_ONNX, _TENSORRT, _RTX, _OPENVINO)}
+_LITERT = Format(
+    "litert",
+    ".tflite",
+    "phones",
+    "litert",
+    "litert_torch",
+    "pip install 'cyclegan-toolkit[litert]'",
+    "uint8",
+    "fp32",
+    ("pictures",),
+    fp32_only=True,
+)
+
+FORMATS = {made.name: made for made in (_ONNX, _TENSORRT, _RTX, _OPENVINO, _LITERT)}
 
 
 def find_format(name: str) -> Format:
@@ -105,6 +124,15 @@ def check_options(formats: tuple[str, ...], options: BuildOptions) -> None:
             raise UsageError(
                 f"{option.replace('_', ' ')} is for --format {' or '.join(takers)} only"
             )
+
+
+def check_graph(kind: Format, precision: str, norm: str) -> None:
+    """Raises UsageError for a graph that the format has no builder for."""
+    if kind.fp32_only and (precision != "fp32" or norm == "stream"):
+        raise UsageError(
+            f"--format {kind.name} takes fp32 graphs with image tensors alone, not {precision}, "
+            f"norm {norm}; export with --fp32 and without --norm stream"
+        )
 
 
 def table() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from cgt.runtime.preprocess import F32, U8, unpack
 
 from .frames import Frames
 
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -33,6 +36,7 @@ class Parity:
     frames_from: str
     engine: str
     statistics_db: float | None  # PSNR where "stream" gets a frame's own statistics back
+    reference: str = "PyTorch fp32"
 
     def to_json(self) -> dict[str, Any]:
         """Rounded to what is meaningful, so that equal exports are equal bytes."""
@@ -42,7 +46,7 @@ class Parity:
             "max_error": float(f"{self.max_error:.1e}"),
             "ssim": round(self.ssim, 4),
             "frames": self.frames,
-            "reference": "PyTorch fp32",
+            "reference": self.reference,
             "engine": self.engine,
         }
         if self.statistics_db is not None:
@@ -51,7 +55,7 @@ class Parity:
 
     def __str__(self) -> str:
         line = (
-            f"against PyTorch fp32 on {self.frames} {self.frames_from}, by {self.engine}: "
+            f"against {self.reference} on {self.frames} {self.frames_from}, by {self.engine}: "
             f"PSNR {self.psnr_db:.1f} dB (worst {self.psnr_worst_db:.1f}), "
             f"max error {self.max_error:.1e} of [-1, 1], SSIM {self.ssim:.4f}"
         )
@@ -77,21 +81,34 @@ def compare(
     size = frames.images[0].shape[:2] if same else (0, 0)
     count = least_batch(artifact)
     shape = dataclasses.replace(BatchShape.of(artifact, *size), count=count, channels=channels)
-    errors, largest, similar, back = [], 0.0, [], []
-    with open_engine(model, shape, judge, precision="fp32") as engine:
-        for image, tensor in zip(frames.images, frames.tensors(channels), strict=True):
-            expected = _expected(network, tensor, artifact)
-            one: Array = image if artifact.io == "uint8" else tensor
-            batch: Array = one[None].repeat(count, 0)
-            given, used = (np.zeros((count, artifact.statistics), np.float32) for _ in range(2))
-            out = _run(engine, batch, expected, given, used)
-            errors.append(_squared_error(out, expected))
-            largest = max(largest, float(np.abs(out - expected).max()))
-            similar.append(ssim(out, expected))
-            if artifact.statistics:
-                used[:, 0] = 1
-                again = _run(engine, batch, expected, used, given)
-                back.append(_squared_error(again, expected))
+    back: list[float] = []
+
+    def pairs() -> Iterator[Pair]:
+        with open_engine(model, shape, judge, precision="fp32") as engine:
+            for image, tensor in zip(frames.images, frames.tensors(channels), strict=True):
+                expected = _expected(network, tensor, artifact)
+                one: Array = image if artifact.io == "uint8" else tensor
+                batch: Array = one[None].repeat(count, 0)
+                given, used = (np.zeros((count, artifact.statistics), np.float32) for _ in range(2))
+                yield _run(engine, batch, expected, given, used), expected
+                if artifact.statistics:
+                    used[:, 0] = 1
+                    again = _run(engine, batch, expected, used, given)
+                    back.append(_squared_error(again, expected))
+
+    parity = parity_of(pairs(), frames, judge)
+    return dataclasses.replace(parity, statistics_db=psnr(max(back)) if back else None)
+
+
+def parity_of(
+    pairs: Iterable[Pair], frames: Frames, engine: str, reference: str = "PyTorch fp32"
+) -> Parity:
+    """Of what `engine` and `reference` make of each frame: C,H,W in [-1, 1]."""
+    errors, largest, similar = [], 0.0, []
+    for out, expected in pairs:
+        errors.append(_squared_error(out, expected))
+        largest = max(largest, float(np.abs(out - expected).max()))
+        similar.append(ssim(out, expected))
     return Parity(
         psnr_db=psnr(float(np.mean(errors))),
         psnr_worst_db=psnr(max(errors)),
@@ -99,8 +116,9 @@ def compare(
         ssim=float(np.mean(similar)),
         frames=len(frames.images),
         frames_from=frames.origin,
-        engine=judge,
-        statistics_db=psnr(max(back)) if back else None,
+        engine=engine,
+        statistics_db=None,
+        reference=reference,
     )
 
 

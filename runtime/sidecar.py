@@ -23,7 +23,7 @@ from typing import Any
 from . import artifact as artifacts
 from .errors import ModelError
 
-SUFFIXES = (".engine", ".plan", ".xml")  # files that have a sidecar
+SUFFIXES = (".engine", ".plan", ".xml", ".tflite")  # files that have a sidecar
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Build:
 
     version: of what built it. gpu: the one it is for, "" where any of its compute capabilities
     will do. compute_capabilities: 86 for 8.6. convolutions: how many compute in which precision,
-    as read from the engine. onnx: the file it comes from. files: SHA-256 by suffix.
+    as read from the engine. onnx: the file it comes from. files: SHA-256 by suffix. parity: of its
+    pictures with the ONNX file's, where the build compared them; like an artifact's.
     """
 
     format: str
@@ -46,6 +47,7 @@ class Build:
     version_compatible: bool = False
     dla: int | None = None
     convolutions: dict[str, int] = field(default_factory=dict)
+    parity: dict[str, Any] = field(default_factory=dict)
 
     @property
     def precision(self) -> str:

@@ -8,26 +8,31 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from cgt.runtime.artifact import Artifact
 from cgt.runtime.errors import MissingDependency
 
 from ..formats import Format
+from .quiet import quiet
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Built:
-    """An engine, still in memory. files: content by suffix. facts: fields of sidecar.Build."""
+    """An engine, still in memory. files: content by suffix. facts: fields of sidecar.Build.
+    artifact: what it is where that differs from the ONNX file, such as in its sizes."""
 
     version: str
     files: dict[str, bytes]
     facts: dict[str, Any] = field(default_factory=dict)
+    artifact: Artifact | None = None
 
 
 def load_package(kind: Format) -> ModuleType:
     """The package that builds a format. Raises MissingDependency."""
     try:
-        module = importlib.import_module(kind.package)
+        with quiet():
+            module = importlib.import_module(kind.package)
     except (ImportError, OSError):
         module = None
     # Type stubs and leftovers of a removed package can be imported, too, and are empty.

@@ -50,6 +50,7 @@ def open_engine(
     takes what is fastest. Raises UsageError for an unknown engine, MissingDependency for one that
     is not installed, ModelError for a file it cannot read, EngineError where it cannot run it.
     """
+    refuse_mobile(path)
     if name == "auto":
         from .fastest import open_fastest
 
@@ -77,6 +78,12 @@ def check_name(name: str) -> None:
         raise UsageError(f"--engine {name} is unknown; use auto, {', '.join(ENGINES)}")
 
 
+def refuse_mobile(path: Path) -> None:
+    """Raises UsageError for a file that nothing here runs."""
+    if path.suffix == ".tflite":
+        raise UsageError(f"{path.name} runs on phones; here, name the ONNX file it was made from")
+
+
 def candidates(path: Path) -> tuple[str, ...]:
     """The engines for a file of that suffix; for any other suffix those for ONNX."""
     suffix = path.suffix if path.suffix in _SUFFIXES else ".onnx"
@@ -87,8 +94,9 @@ def read_model(path: Path) -> Artifact:
     """What a model file of any kind says of itself.
 
     Raises ModelError or CheckpointError for a file that is none, MissingDependency for one whose
-    library is not installed.
+    library is not installed, UsageError for one that only phones run.
     """
+    refuse_mobile(path)
     name = candidates(path)[0]
     if name in ("openvino", "tensorrt"):  # reading ONNX or a sidecar needs no engine
         return Engine.artifact(path)

@@ -1,0 +1,167 @@
+"""An ONNX graph as a PyTorch module: the operators of our generators, in fp32, at a fixed size.
+
+Operators: onnx.ai/onnx/operators. Two are not spelled as PyTorch spells them, for LiteRT's sake:
+
+- ConvTranspose with padding: its converter knows only the unpadded kind, so the whole output is
+  computed and its border cut off. The same sums, and one TRANSPOSE_CONV in the file.
+- InstanceNormalization by means: PyTorch's reshapes, which costs transpositions around each norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cgt.runtime.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Node:
+    """constants: the inputs that are, by position; PyTorch wants some of them as numbers."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: dict[str, Any]
+    constants: dict[int, NDArray[Any]]
+
+    def get(self, name: str, default: Any) -> Any:
+        return self.attributes.get(name, default)
+
+
+def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    top, left, bottom, right = node.get("pads", [0] * 4)
+    strides, dilations = node.get("strides", [1, 1]), node.get("dilations", [1, 1])
+    padding = (top, left)
+    if padding != (bottom, right):
+        x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
+    return F.conv2d(x, weight, bias, strides, padding, dilations, node.get("group", 1))
+
+
+def _conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    top, left, bottom, right = node.get("pads", [0] * 4)
+    more = node.get("output_padding", [0, 0])
+    strides, dilations = node.get("strides", [1, 1]), node.get("dilations", [1, 1])
+    if more[0] > bottom or more[1] > right:
+        raise ModelError(f"node {node.name}: an output padding beyond the padding is not known")
+    groups = node.get("group", 1)
+    y = F.conv_transpose2d(x, weight, bias, strides, groups=groups, dilation=dilations)
+    height, width = y.shape[2] - bottom + more[0], y.shape[3] - right + more[1]
+    return y[:, :, top:height, left:width]
+
+
+def _instance_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    centred = x - x.mean((2, 3), keepdim=True)
+    variance = (centred * centred).mean((2, 3), keepdim=True)
+    x = centred * torch.rsqrt(variance + node.get("epsilon", 1e-5))
+    if (node.constants[1] != 1).any():
+        x = x * scale[:, None, None]
+    return x + bias[:, None, None] if node.constants[2].any() else x
+
+
+def _pad(node: Node, x: Tensor, *_: Tensor) -> Tensor:
+    ends = node.constants[1].tolist()
+    if any(ends[:2] + ends[4:6]):
+        raise ModelError(f"node {node.name}: padding of batch or channels is not known")
+    (top, left), (bottom, right) = ends[2:4], ends[6:8]
+    mode = node.get("mode", b"constant").decode()
+    value = float(node.constants[2]) if 2 in node.constants and mode == "constant" else None
+    mode = {"edge": "replicate"}.get(mode, mode)
+    return F.pad(x, (left, right, top, bottom), mode, value)
+
+
+def _resize(node: Node, x: Tensor, *_: Tensor) -> Tensor:
+    scales = node.constants[2].tolist() if 2 in node.constants else []
+    if node.get("mode", b"nearest") != b"nearest" or scales != [1, 1, 2, 2]:
+        raise ModelError(f"node {node.name}: a Resize other than to twice the size is not known")
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _cast(node: Node, x: Tensor) -> Tensor:
+    kinds = {TensorProto.FLOAT: torch.float32, TensorProto.UINT8: torch.uint8}
+    if node.attributes["to"] not in kinds:
+        raise ModelError(f"node {node.name} casts to a type that is not known; export with --fp32")
+    return x.to(kinds[node.attributes["to"]])
+
+
+def _clip(node: Node, x: Tensor, *_: Tensor) -> Tensor:
+    low, high = (float(node.constants[i]) if i in node.constants else None for i in (1, 2))
+    return x.clamp(low, high)
+
+
+_OPERATORS: dict[str, Callable[..., Tensor]] = {
+    "Add": lambda node, a, b: a + b,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": lambda node, *xs: torch.cat(xs, node.attributes["axis"]),
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Div": lambda node, a, b: a / b,
+    "Identity": lambda node, x: x,
+    "InstanceNormalization": _instance_norm,
+    "LeakyRelu": lambda node, x: F.leaky_relu(x, node.get("alpha", 0.01)),
+    "Mul": lambda node, a, b: a * b,
+    "Pad": _pad,
+    "Relu": lambda node, x: F.relu(x),
+    "Resize": _resize,
+    "Round": lambda node, x: torch.round(x),
+    "Sigmoid": lambda node, x: torch.sigmoid(x),
+    "Sub": lambda node, a, b: a - b,
+    "Tanh": lambda node, x: torch.tanh(x),
+    "Transpose": lambda node, x: x.permute(*node.attributes["perm"]),
+}
+
+
+class Replay(nn.Module):
+    """One tensor in, one out, as in the file. Raises ModelError where the file cannot be read and
+    for a node that it does not know."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        try:
+            graph = onnx.load(path).graph
+        except Exception as error:  # of protobuf, which onnx does not wrap
+            raise ModelError(f"{path} cannot be read: {error}") from None
+        weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant":
+                weights[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        self.nodes = [_node(node, weights) for node in graph.node if node.op_type != "Constant"]
+        self.input, self.output = graph.input[0].name, graph.output[0].name
+        self.weights = {name: f"weight{index}" for index, name in enumerate(weights)}
+        for name, value in weights.items():
+            self.register_buffer(self.weights[name], torch.from_numpy(value.copy()))
+
+    def forward(self, image: Tensor) -> Tensor:
+        known: dict[str, Any] = {"": None, self.input: image}
+        known |= {name: self.get_buffer(buffer) for name, buffer in self.weights.items()}
+        for node in self.nodes:
+            known[node.output] = _OPERATORS[node.op](node, *(known[name] for name in node.inputs))
+        result: Tensor = known[self.output]
+        return result
+
+
+def _node(node: onnx.NodeProto, weights: dict[str, NDArray[Any]]) -> Node:
+    if node.op_type not in _OPERATORS:
+        raise ModelError(
+            f"node {node.name} is a {node.op_type}, which --format litert does not know; "
+            f"it knows {', '.join(_OPERATORS)}"
+        )
+    return Node(
+        op=node.op_type,
+        name=node.name,
+        inputs=tuple(node.input),
+        output=node.output[0],
+        attributes={a.name: helper.get_attribute_value(a) for a in node.attribute},
+        constants={i: weights[name] for i, name in enumerate(node.input) if name in weights},
+    )
