@@ -168,6 +168,11 @@ def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
         (["m.onnx", "--format", "tensorrt"], 3, "tensorrt"),
         (["m.onnx", "--format", "abacus"], 2, "'abacus' is not one of"),
         (["m.onnx", "--format", "openvino", "--dla", "0"], 2, "dla is for --format tensorrt only"),
+        (
+            ["m.onnx", "--format", "openvino", "--pictures", "."],
+            2,
+            "pictures is for --format litert only",
+        ),
         (["m.onnx", "--format", "openvino", "-o", "m.engine"], 2, "must end in .onnx or .xml"),
         (["m.onnx", "--format", "openvino", "-o", "no/m.xml"], 1, "the folder no is missing"),
         (["none.onnx", "--format", "openvino"], 1, "model none.onnx is missing"),
