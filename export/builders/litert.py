@@ -108,9 +108,10 @@ def _compare(onnx: Path, content: bytes, shape: BatchShape, frames: Frames) -> P
 
     def pairs() -> Iterator[Pair]:
         with open_engine(onnx, shape, judge_for("fp32"), precision="fp32") as engine:
-            singles = frames.images if shape.io == "uint8" else frames.tensors(shape.channels)
-            for single in singles:
-                batch: Array = np.ascontiguousarray(single[None].repeat(shape.count, 0))
+            tensors = frames.tensors(shape.channels)
+            for image, tensor in zip(frames.images, tensors, strict=True):
+                single: Array = image if shape.io == "uint8" else tensor
+                batch: Array = single[None].repeat(shape.count, 0)
                 expected = np.empty_like(batch)
                 engine.infer(batch, expected)
                 interpreter.set_tensor(given["index"], batch)
