@@ -1,7 +1,7 @@
 """ONNX -> LiteRT (.tflite) by Google's litert-torch, proved by LiteRT's own interpreter.
 
-The tensors are those of the ONNX file: uint8 N,H,W,3, or float32 N,3,H,W. One size, for the
-delegates of phones take no other kind.
+The tensors are those of the ONNX file: uint8 N,H,W,3, or float32 N,3,H,W. One size:
+the converter's free ones are not used.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Operators: onnx.ai/onnx/operators. Two are not spelled as PyTorch spells them, for LiteRT's sake:
 
-- ConvTranspose with padding: its converter knows only the unpadded kind, so the whole output is
-  computed and its border cut off. The same sums, and one TRANSPOSE_CONV in the file.
+- ConvTranspose with padding: its converter refuses a ResNet's (stride 2, padding and output
+  padding 1), so the whole output is computed and its border cut off. The same sums, and one
+  TRANSPOSE_CONV in the file.
 - InstanceNormalization by means: PyTorch's reshapes, which costs transpositions around each norm.
 """
 
