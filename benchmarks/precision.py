@@ -64,6 +64,14 @@ class Row:
         return self.network, self.precision, self.norm, self.io, *figures
 
 
+INTRODUCTION = """# Every precision, norm and kind of tensors, in every engine
+
+Written by `python -m cgt.benchmarks.precision -o docs/precision.md`. PSNR: the worst frame against
+PyTorch fp32 with its own normalisation; engines agree: OpenVINO against ONNX Runtime on one picture
+(200 is equality); RTX engine: what TensorRT-RTX built for compute capability 8.6, its layers read
+back. {networks} With `--ckpt` the command measures a network of yours.
+"""
+
 HEADER = ("network", "precision", "norm", "tensors", "PSNR, dB", "engines agree, dB", "RTX engine")
 
 
@@ -167,7 +175,11 @@ def main() -> None:
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     print(text)
     if asked.output:
-        asked.output.write_text(text + "\n")
+        networks = (
+            "The networks are small and of random weights: what breaks shows, not what is lost."
+        )
+        about = INTRODUCTION.format(networks="" if asked.ckpt else networks)
+        asked.output.write_text(f"{about}\n{text}\n")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgt.runtime.artifact import IO, Artifact
+from cgt.runtime.artifact import Artifact
 from cgt.runtime.engines import Array, BatchShape, cores, open_engine
 from cgt.runtime.engines.base import one_line
 from cgt.runtime.errors import (
@@ -33,14 +33,10 @@ from cgt.runtime.errors import (
 from ..formats import BuildOptions, Format, check_graph
 from ..frames import Frames, fit_to, sample_frames
 from ..parity import Pair, Parity, judge_for, parity_of
-from ..recipe import FLOORS
+from ..recipe import FLOORS, PIXEL_FLOOR
 from .base import Built, Say, load_package
 from .profiles import profiles_of
 from .quiet import quiet
-
-# dB of the worst picture. Both are one error of about 2e-4 in [-1, 1]: it moves 0.8 * 127.5 * 2e-4
-# of the values over a border between two levels, and each is then 2/255 off.
-_FLOORS: dict[IO, float] = {"float": FLOORS["fp32"], "uint8": 65.0}
 
 
 def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, say: Say) -> Built:
@@ -64,7 +60,7 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
     content = _convert(api, onnx, shape)
     parity = _compare(onnx, content, shape, frames)
     say(str(parity))
-    floor = _FLOORS[artifact.io]
+    floor = PIXEL_FLOOR if artifact.io == "uint8" else FLOORS["fp32"]
     if parity.psnr_worst_db < floor:
         raise QualityError(
             f"the worst frame is {parity.psnr_worst_db:.1f} dB from the ONNX file, below the floor "
