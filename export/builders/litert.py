@@ -45,7 +45,7 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
     options.pictures without a picture, and QualityError where LiteRT's answer is below the floor.
     """
     check_graph(kind, artifact.precision, artifact.norm)
-    api = load_package(kind)
+    converter = load_package(kind)
     if importlib.util.find_spec("onnx") is None:
         raise MissingDependency(f"onnx is not installed here: {kind.install}")
     count, height, width = profiles_of(artifact)[0].opt
@@ -56,8 +56,8 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
     frames = sample_frames(options.pictures, fit_to(artifact), artifact.size)
     if options.pictures is not None and str(options.pictures) not in frames.origin:
         raise SourceError(f"--pictures {options.pictures} has no readable image")
-    say(f"{kind.name} {api.__version__}: converting, which takes a minute")
-    content = _convert(api, onnx, shape)
+    say(f"{kind.name} {converter.__version__}: converting, which takes a minute")
+    content = _convert(converter, onnx, shape)
     parity = _compare(onnx, content, shape, frames)
     say(str(parity))
     floor = PIXEL_FLOOR if artifact.io == "uint8" else FLOORS["fp32"]
@@ -67,14 +67,14 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
             f"of {floor:.1f}; nothing was written"
         )
     return Built(
-        version=api.__version__,
+        version=converter.__version__,
         files={kind.suffix: content},
         facts={"parity": parity.to_json()},
         artifact=artifact,
     )
 
 
-def _convert(api: ModuleType, onnx: Path, shape: BatchShape) -> bytes:
+def _convert(converter: ModuleType, onnx: Path, shape: BatchShape) -> bytes:
     from .replay import Replay  # needs onnx
 
     network = Replay(onnx).eval()
@@ -83,7 +83,9 @@ def _convert(api: ModuleType, onnx: Path, shape: BatchShape) -> bytes:
         path = Path(folder) / "model.tflite"
         try:
             with quiet():
-                api.convert(network, (torch.zeros(shape.image, dtype=kind),)).export(str(path))
+                converter.convert(network, (torch.zeros(shape.image, dtype=kind),)).export(
+                    str(path)
+                )
             return path.read_bytes()
         except CgtError:
             raise
