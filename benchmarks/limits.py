@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cgt.export.counting import Layer, count
 from cgt.runtime.errors import CgtError
 
-from .counting import Layer, count
 from .devices import Device
 from .peaks import Compute, compute_peak, copy_peaks
 from .results import Result

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .counting import need_onnx
+from cgt.export.counting import need_onnx
 
 OPSET, IR_VERSION = 18, 10
 

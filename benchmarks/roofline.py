@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .counting import Layer, macs
+from cgt.export.counting import Layer, macs
 
 FLOAT_SIZE = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}  # bytes of what is not int8
 

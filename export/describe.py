@@ -16,6 +16,8 @@ from cgt.runtime.files import file_sha256
 from cgt.runtime.onnxfile import read_onnx
 from cgt.runtime.sidecar import read_sidecar, sidecar_path
 
+from .counting import count, macs, settle, weight_dims
+
 Size = tuple[int, int] | None
 
 
@@ -52,58 +54,17 @@ def _graph(path: Path, size: tuple[int, int]) -> dict[str, Any]:
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    weights = {w.name: tuple(w.dims) for w in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
-            weights[node.output[0]] = tuple(node.attribute[0].t.dims)
-    image, *others = (value.type.tensor_type for value in model.graph.input)
-    pixels = image.elem_type == onnx.TensorProto.UINT8  # NHWC
-    for dim, usual in zip(
-        image.shape.dim, (1, *size, 3) if pixels else (1, 3, *size), strict=False
-    ):
-        dim.dim_value = dim.dim_value or usual
-    for other in others:
-        for dim in other.shape.dim[:1]:  # the batch
-            dim.dim_value = dim.dim_value or 1
-    shapes = {}
-    for value in onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info:
-        shapes[value.name] = [d.dim_value for d in value.type.tensor_type.shape.dim]
-    for value in (*model.graph.input, *model.graph.output):
-        dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
-        shapes.setdefault(value.name, dims)
-    height, width = [dim.dim_value for dim in image.shape.dim][1 if pixels else 2 :][:2]
+    sides = settle(model, size)
+    try:
+        multiply_adds: int | None = macs(count(path, size))
+    except ModelError:  # shapes that cannot be told beforehand
+        multiply_adds = None
     return {
         "opset": max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         "nodes": dict(Counter(node.op_type for node in model.graph.node).most_common()),
-        "parameters": sum(math.prod(dims) for dims in weights.values()),
-        "macs": {"size": [height, width], "count": _macs(model, shapes, weights)},
+        "parameters": sum(math.prod(dims) for dims in weight_dims(model).values()),
+        "macs": {"size": list(sides), "count": multiply_adds},
     }
-
-
-def _macs(model: Any, shapes: dict[str, list[int]], weights: dict[str, Any]) -> int | None:
-    """Multiply-accumulates of the convolutions; None where shapes are not known throughout.
-
-    Conv: weights [out, in / groups, ...] at each output pixel. ConvTranspose: weights
-    [in, out / groups, ...] at each input pixel.
-    """
-    behind = {output: node for node in model.graph.node for output in node.output}
-    total = 0
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose"):
-            continue
-        kernel = _shape(node.input[1], weights, behind)
-        at = shapes.get(node.output[0] if node.op_type == "Conv" else node.input[0])
-        if kernel is None or not at or not all(at):
-            return None
-        total += math.prod(kernel) * at[0] * math.prod(at[2:])
-    return total
-
-
-def _shape(name: str, weights: dict[str, Any], behind: dict[str, Any]) -> Any:
-    """Of a weight, through the casts and dequantisations in front of it."""
-    while name not in weights and name in behind:
-        name = behind[name].input[0]
-    return weights.get(name)
 
 
 def describe_engine(path: Path) -> dict[str, Any]:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import io as iolib
-import logging
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +12,7 @@ from torch import Tensor, nn
 
 from cgt.runtime.artifact import IO
 
+from .quiet import quiet
 from .shapes import Shapes
 
 OPSET = 18
@@ -80,7 +76,7 @@ def trace(
 ) -> onnx.ModelProto:
     """An ONNX model of the network. Convolutions are named like the modules they were."""
     interface = interface or Interface()
-    with _quiet():
+    with quiet():  # it reports its passes, and its own deprecations as warnings
         program = torch.onnx.export(
             network.eval(),
             interface.example(),
@@ -97,24 +93,6 @@ def trace(
     _name_layers(model)
     _strip_notes(model)
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter reports its passes on stdout and its own deprecations as warnings."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(iolib.StringIO()),
-            redirect_stderr(iolib.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _name_axes(model: onnx.ModelProto, interface: Interface) -> None:

@@ -12,7 +12,7 @@ from cgt.runtime.artifact import Artifact
 from cgt.runtime.errors import MissingDependency
 
 from ..formats import Format
-from .quiet import quiet
+from ..quiet import quiet
 
 Say = Callable[[str], None]
 

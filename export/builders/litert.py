@@ -33,10 +33,10 @@ from cgt.runtime.errors import (
 from ..formats import BuildOptions, Format, check_graph
 from ..frames import Frames, fit_to, sample_frames
 from ..parity import Pair, Parity, judge_for, parity_of
+from ..quiet import quiet
 from ..recipe import FLOORS, PIXEL_FLOOR
 from .base import Built, Say, load_package
 from .profiles import profiles_of
-from .quiet import quiet
 
 
 def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, say: Say) -> Built:

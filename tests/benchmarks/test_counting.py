@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cgt.benchmarks.counting import count, macs
 from cgt.benchmarks.peak_models import conv_model
+from cgt.export.counting import count, macs
 from cgt.runtime.errors import ModelError
 
 torch = pytest.importorskip("torch")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from cgt.benchmarks import peaks
-from cgt.benchmarks.counting import Layer
 from cgt.benchmarks.devices import DEVICES, named_device
 from cgt.benchmarks.peak_models import conv_model
 from cgt.benchmarks.roofline import bandwidth, limit
+from cgt.export.counting import Layer
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import UsageError
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cgt.runtime.engines import BatchShape, read_model
 from cgt.runtime.errors import MissingDependency, ModelError
+from cgt.runtime.onnxfile import read_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -49,18 +49,16 @@ class Layer:
 
 
 def count(path: Path, size: tuple[int, int], batch: int = 1) -> list[Layer]:
-    """The layers of a model for tensors of (height, width) = size.
+    """The layers of a model for tensors of (height, width) = size, where it leaves that open.
 
     Raises MissingDependency without the onnx package, ModelError for what it cannot infer.
     """
     onnx = need_onnx()
     from onnx import shape_inference
 
-    shape = BatchShape.of(read_model(path), *size, batch)
+    read_onnx(path)  # says what is wrong with a file that is none
     model = onnx.load(path)
-    wanted: list[tuple[int, ...]] = [shape.image, (batch, shape.statistics)]
-    for value, dims in zip(model.graph.input, wanted, strict=False):
-        _set_dims(value, dims)
+    settle(model, size, batch)
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
@@ -88,10 +86,28 @@ def need_onnx() -> Any:
     return onnx
 
 
-def _set_dims(value: onnx.ValueInfoProto, dims: tuple[int, ...]) -> None:
-    for dim, size in zip(value.type.tensor_type.shape.dim, dims, strict=True):
-        dim.Clear()
-        dim.dim_value = size
+def settle(model: onnx.ModelProto, size: tuple[int, int], batch: int = 1) -> tuple[int, int]:
+    """Settle what the inputs leave open: an image N,C,H,W, or N,H,W,C of bytes, and statistics N,S.
+    Returns the height and width that the image then has."""
+    image, *others = (value.type.tensor_type for value in model.graph.input)
+    pixels = image.elem_type == 2  # TensorProto.UINT8
+    usual = (batch, *size, 3) if pixels else (batch, 3, *size)
+    for dim, value in zip(image.shape.dim, usual, strict=False):
+        dim.dim_value = dim.dim_value or value
+    for other in others:
+        for dim in other.shape.dim[:1]:
+            dim.dim_value = dim.dim_value or batch
+    height, width = [dim.dim_value for dim in image.shape.dim][1 if pixels else 2 :][:2]
+    return height, width
+
+
+def weight_dims(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Of the constants, by name."""
+    dims = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            dims[node.output[0]] = tuple(node.attribute[0].t.dims)
+    return dims
 
 
 class _Graph:
@@ -105,11 +121,7 @@ class _Graph:
         for node in self.nodes:
             for name in node.input:
                 self.takers.setdefault(name, []).append(node)
-        self.weights = {w.name: tuple(w.dims) for w in graph.initializer}
-        for node in self.nodes:
-            if node.op_type == "Constant" and node.attribute[0].HasField("t"):
-                self.weights[node.output[0]] = tuple(node.attribute[0].t.dims)
-        self.dims: dict[str, tuple[int, ...]] = dict(self.weights)
+        self.dims = weight_dims(model)
         for value in (*graph.input, *graph.value_info, *graph.output):
             shape = value.type.tensor_type.shape
             self.dims[value.name] = tuple(dim.dim_value for dim in shape.dim)
