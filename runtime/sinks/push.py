@@ -11,9 +11,9 @@ import av
 
 from ..errors import SinkError, UsageError
 from ..pace import Pace
-from ..sources import Packet
-from .base import Result, Sink, StreamFormat
+from .base import Result, StreamFormat
 from .encoding import RAW, choose
+from .muxed import MuxedSink, reason
 from .muxer import Muxer
 
 _FORMATS = {"rtsp": "rtsp", "rtmp": "flv", "rtmps": "flv", "udp": "mpegts", "srt": "mpegts"}
@@ -21,7 +21,7 @@ SCHEMES = tuple(_FORMATS)
 _HOLDS = ("h264", "hevc")
 
 
-class PushSink(Sink):
+class PushSink(MuxedSink):
     """H.264 to `rtsp://`, `rtmp://`, `udp://` or `srt://`, or bare pictures into a virtual camera
     `/dev/videoN`, in real time: a recording is held back to its own pace."""
 
@@ -51,39 +51,27 @@ class PushSink(Sink):
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
-            raise SinkError(f"cannot send to {uri}: {_reason(error)}") from None
+            raise SinkError(f"cannot send to {uri}: {reason(error)}") from None
+
+    @property
+    def _open(self) -> bool:
+        return self._container is not None
 
     def write(self, result: Result) -> None:
-        if self._container is None:
-            return
-        if self._pace is not None:
+        if self._open and self._pace is not None:
             self._pace.wait(result.frame.time)
-        try:
-            self._muxer.write(result)
-        except (av.FFmpegError, OSError) as error:
-            raise self._failed(error) from None
-
-    def pass_through(self, packet: Packet) -> None:
-        if self._container is None:
-            return
-        try:
-            self._muxer.pass_through(packet)
-        except (av.FFmpegError, OSError) as error:
-            raise self._failed(error) from None
+        super().write(result)
 
     def finish(self) -> None:
-        if self._container is None:
-            return
-        try:
-            self._muxer.finish()
-        except (av.FFmpegError, OSError) as error:
-            raise self._failed(error) from None
-        self._container = None
+        if self._open:
+            with self._guarded():
+                self._muxer.finish()
+            self._container = None
 
     def _failed(self, error: Exception) -> SinkError:
         sent = self._muxer.pictures
         self.close()
-        return SinkError(f"{self.name} is gone after {sent} frames: {_reason(error)}")
+        return SinkError(f"{self.name} is gone after {sent} frames: {reason(error)}")
 
     def close(self) -> None:
         if self._container is not None:
@@ -98,7 +86,3 @@ def _check_device(path: str) -> None:
             f"{path} is missing; a virtual camera is made by: sudo modprobe v4l2loopback "
             f"video_nr={''.join(filter(str.isdecimal, path))} (package v4l2loopback-dkms)"
         )
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -11,10 +11,10 @@ import av
 from ..errors import SinkError, UsageError
 from ..files import temporary_beside
 from ..notes import note
-from ..sources import Packet
-from .base import Result, Sink, StreamFormat
+from .base import StreamFormat
 from .encoding import CONTAINERS, choose
 from .mp4 import cut_to_whole_fragments, move_index_to_front
+from .muxed import MuxedSink, reason
 from .muxer import Muxer
 
 SUFFIXES = tuple(CONTAINERS)
@@ -24,7 +24,7 @@ _FRAGMENTED = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "10
 _CLUSTERED = {"cluster_time_limit": "1000"}  # Matroska's, in milliseconds
 
 
-class VideoSink(Sink):
+class VideoSink(MuxedSink):
     """Writes beside the name it will have, and takes the name when finished.
 
     What a kill or a power cut leaves there (hidden, with the same suffix) plays up to its last
@@ -56,35 +56,21 @@ class VideoSink(Sink):
             self._muxer = Muxer(self._container, stream, encoding)
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
-            raise SinkError(f"cannot write {path}: {_reason(error)}") from None
+            raise SinkError(f"cannot write {path}: {reason(error)}") from None
 
-    def write(self, result: Result) -> None:
-        if self._temporary is None:
-            return
-        try:
-            self._muxer.write(result)
-        except (av.FFmpegError, OSError) as error:
-            raise self._failed(error) from None
-
-    def pass_through(self, packet: Packet) -> None:
-        if self._temporary is None:
-            return
-        try:
-            self._muxer.pass_through(packet)
-        except (av.FFmpegError, OSError) as error:
-            raise self._failed(error) from None
+    @property
+    def _open(self) -> bool:
+        return self._temporary is not None
 
     def finish(self) -> None:
         if self._temporary is None:
             return
         if self._muxer.pictures == 0:
             raise SinkError(f"nothing to write to {self._path}: no frame came")
-        try:
+        with self._guarded():
             self._muxer.finish()
             self._file.sync()
             self._file.seal()
-        except (av.FFmpegError, OSError) as error:
-            raise self._failed(error) from None
         if self._indexed:
             self._play_while_loading()
         self._temporary.replace(self._path)
@@ -121,7 +107,7 @@ class VideoSink(Sink):
                 kept = f"it holds the {frames} frames before that"
         self._temporary.unlink(missing_ok=True)
         self._temporary = None
-        return SinkError(f"cannot write {self._path} to its end: {_reason(error)}; {kept}")
+        return SinkError(f"cannot write {self._path} to its end: {reason(error)}; {kept}")
 
     def close(self) -> None:
         if self._temporary is None:
@@ -179,7 +165,3 @@ def _frames_in(path: Path) -> int:
         for packet in container.demux(container.streams.video[0]):
             frames += packet.size > 0
     return frames
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,51 @@
+"""What sinks around a Muxer share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av
+
+from ..errors import SinkError
+from ..sources import Packet
+from .base import Result, Sink
+from .muxer import Muxer
+
+
+class MuxedSink(Sink):
+    """What FFmpeg raises ends the sink, with the error that `_failed` makes of it; from then on, as
+    after the end, nothing is written."""
+
+    _muxer: Muxer
+
+    @property
+    @abstractmethod
+    def _open(self) -> bool: ...
+
+    @abstractmethod
+    def _failed(self, error: Exception) -> SinkError:
+        """Closes, and keeps what can be kept."""
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise self._failed(error) from None
+
+    def write(self, result: Result) -> None:
+        if self._open:
+            with self._guarded():
+                self._muxer.write(result)
+
+    def pass_through(self, packet: Packet) -> None:
+        if self._open:
+            with self._guarded():
+                self._muxer.pass_through(packet)
+
+
+def reason(error: Exception) -> str:
+    """The part of FFmpeg's error that tells."""
+    return getattr(error, "strerror", None) or str(error)
