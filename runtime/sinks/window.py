@@ -123,9 +123,10 @@ class WindowSink(Sink):
 
 
 def _try_window() -> None:
-    """Qt ends the whole process where it finds no screen: so another process tries first."""
+    """Qt ends the whole process where it finds no screen: so another process tries first (under
+    another title: whoever looks for our window shall not find this one, which goes at once)."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import cv2; cv2.namedWindow('{TITLE}', cv2.WINDOW_NORMAL)"],
+        [sys.executable, "-c", f"import cv2; cv2.namedWindow('{TITLE}?', cv2.WINDOW_NORMAL)"],
         env=os.environ | _QUIET,
         capture_output=True,
         text=True,
