@@ -6,7 +6,8 @@ VENV := .venv
 comma := ,
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := $(shell find runtime trainer export benchmarks cli -name '*.py' -o -name '*.[ch]' -o -name '*.onnx' -o -name '*.html') \
+SOURCES := $(shell find runtime trainer export benchmarks serve cli -name '*.py' -o -name '*.[ch]' -o -name '*.onnx' \
+             -o -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.svg') \
            pyproject.toml CMakeLists.txt README.md LICENSE
 
 .PHONY: help demo test check format model bench gpu-check simulated clean
@@ -23,7 +24,7 @@ test: $(VENV)/dev  ## run all tests against the installed wheel (ARGS=pytest arg
 check: $(VENV)/dev  ## formatting, lint, types, C
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p cgt.runtime -p cgt.trainer -p cgt.export -p cgt.benchmarks -p cgt.cli
+	$(BIN)/mypy -p cgt.runtime -p cgt.trainer -p cgt.export -p cgt.benchmarks -p cgt.serve -p cgt.cli
 	$(BIN)/clang-tidy --quiet runtime/native/*.c benchmarks/*.c -- -std=c11 -Iruntime/native
 
 format: $(VENV)/dev  ## format Python and sort imports
@@ -68,7 +69,7 @@ $(VENV)/demo: $(VENV)/python constraints.txt $(SOURCES)  # the runtime, without 
 	@touch $@
 
 $(VENV)/dev: $(VENV)/python constraints.txt $(SOURCES)
-	$(call install,demo$(comma)train$(comma)plot$(comma)distributed$(comma)projected$(comma)ort$(comma)tensorrt-rtx$(comma)dev)
+	$(call install,demo$(comma)train$(comma)plot$(comma)distributed$(comma)projected$(comma)ort$(comma)serve$(comma)tensorrt-rtx$(comma)dev)
 	$(PIP) --no-deps vintagify  # a trained generator for the tests; it asks for torchvision in vain
 	@$(PIP) --no-deps --upgrade --target $(VENV)/stubs tensorrt-stubs  # text that a test reads
 	@touch $@ $(VENV)/demo

@@ -16,6 +16,7 @@ _VERBS = {
     "eval": "Measure how good a checkpoint or model is.",
     "export": "Turn a checkpoint into a self-describing ONNX model.",
     "translate": "Translate a video, a folder of images or a camera.",
+    "serve": "Translate in a browser, live, and for programs over HTTP.",
     "bench": "Measure latency and throughput of a model here.",
     "inspect": "Say what a checkpoint, a model or an engine is.",
     "doctor": "Say what this machine can do.",

@@ -1,0 +1,50 @@
+"""What the server answers to: handler and description in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """method, path: as aiohttp takes them. operation: its Operation Object of OpenAPI 3.1; None
+    where it is for people (pages). public: needs no token."""
+
+    method: str
+    path: str
+    handler: Handler
+    operation: dict[str, Any] | None = field(default=None, hash=False)
+    public: bool = False
+
+
+def problem(*statuses: int) -> dict[str, Any]:
+    """Responses of an operation: each status as a problem document (RFC 9457)."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    content = {"application/problem+json": {"schema": schema}}
+    return {
+        str(status): {"description": _MEANING[status], "content": content}
+        | ({"headers": _RETRY} if status == 429 else {})
+        for status in statuses
+    }
+
+
+_RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+_MEANING = {
+    400: "The request makes no sense; `detail` says why.",
+    401: "A token is needed.",
+    403: "The Host or Origin header is not this server's.",
+    404: "There is no such thing.",
+    406: "Nothing of what the client accepts can be made.",
+    408: "The request took too long to arrive.",
+    413: "Too many bytes or pixels.",
+    415: "Not a PNG, JPEG or WebP image.",
+    422: "The image does not decode.",
+    429: "Everything is taken; wait.",
+    500: "The engine failed; `detail` says how.",
+}

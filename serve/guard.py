@@ -1,0 +1,103 @@
+"""Who may ask: the right Host, the right Origin, the right token. And what every answer says.
+
+A page elsewhere must not use a server on this machine through its visitor's browser. Its requests
+carry its own Origin; and where it has its name point here (DNS rebinding), its name is the Host.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from .refusals import Refusal
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Guard:
+    """token: what a client must show, None for none. names: hosts it may be called by, beside
+    localhost and, where it listens to more than this machine, addresses and its own name.
+    secure: it speaks TLS."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = None
+    names: Collection[str] = ()
+    secure: bool = False
+
+    @property
+    def cookie(self) -> str:
+        """Its name. Cookies know no ports, so that two servers need two."""
+        return f"cgt-token-{self.port}"
+
+    def check(self, request: web.BaseRequest, public: bool) -> None:
+        """Raises Refusal (403, 401). public: it needs no token."""
+        if not self._known(request.headers.get("Host", "")):
+            raise Refusal(403, "this server does not go by that name; see --allow-host")
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+            raise Refusal(403, "pages of other servers may not use this one")
+        if not public and not self._shown(request):
+            raise Refusal(401, "this server needs a token; open the address that it printed")
+
+    def _known(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if is_loopback(name) or name in self.names or name == self.host:
+            return True
+        if is_loopback(self.host):
+            return False
+        own = socket.gethostname().lower()
+        return name in (own, f"{own}.local") or _is_address(name)
+
+    def _shown(self, request: web.BaseRequest) -> bool:
+        if self.token is None:
+            return True
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.fits(bearer.strip()):
+            return True
+        return self.fits(request.cookies.get(self.cookie, ""))
+
+    def fits(self, token: str) -> bool:
+        """Whether it is the token, in a time that does not depend on how much of it is right."""
+        wanted = (self.token or "").encode()
+        return hmac.compare_digest(token.encode("utf-8", "surrogateescape"), wanted)
+
+
+def _is_address(name: str) -> bool:
+    """An address cannot be made to point elsewhere, unlike a name."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

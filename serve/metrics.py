@@ -1,0 +1,73 @@
+"""Figures for Prometheus, of one server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from .scheduler import Job
+
+_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+_WINDOW = 5.0  # seconds that frames per second are counted over
+
+
+class Metrics:
+    """In a registry of its own; `process_*` (memory, open files, CPU) are the process's."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.frames = self._counter("frames", "Pictures translated.")
+        self.failed = self._counter("failed", "Pictures whose translation failed.")
+        self.dropped = self._counter("dropped", "Pictures that a newer one took the place of.")
+        self.sessions = Gauge("cgt_sessions", "Clients that are here.", registry=self.registry)
+        self.latency = self._histogram("latency", "From a picture's arrival to its translation.")
+        self.engine = self._histogram("translation", "Of that, its translation.")
+        rate = Gauge("cgt_frames_per_second", "Of the last seconds.", registry=self.registry)
+        rate.set_function(self.rate)
+        self._lately: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def _counter(self, name: str, help: str) -> Counter:
+        return Counter(f"cgt_{name}", help, registry=self.registry)
+
+    def _histogram(self, name: str, help: str) -> Histogram:
+        return Histogram(f"cgt_{name}_seconds", help, buckets=_BUCKETS, registry=self.registry)
+
+    def answered(self, job: Job) -> None:
+        """One more is done. The scheduler's thread."""
+        if job.error is not None:
+            self.failed.inc()
+            return
+        self.frames.inc()
+        self.latency.observe(job.done - job.offered)
+        self.engine.observe(job.done - job.began)
+        with self._lock:
+            self._lately.append(job.done)
+            self._forget(job.done)
+
+    def _forget(self, now: float) -> None:
+        while self._lately and self._lately[0] < now - _WINDOW:
+            self._lately.popleft()
+
+    def rate(self) -> float:
+        """Frames per second, of all sessions together."""
+        with self._lock:
+            self._forget(time.perf_counter())
+            return len(self._lately) / _WINDOW
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,13 @@
+"""What a client is told that asks for what it cannot have."""
+
+from __future__ import annotations
+
+from cgt.runtime.errors import CgtError
+
+
+class Refusal(CgtError):
+    """status: of HTTP, 4xx. retry_after: seconds after which it is worth asking again."""
+
+    def __init__(self, status: int, why: str, retry_after: int | None = None) -> None:
+        super().__init__(why)
+        self.status, self.retry_after = status, retry_after

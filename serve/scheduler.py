@@ -1,0 +1,76 @@
+"""Who is translated next: one thread that goes round all that wait."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cgt.runtime.closing import Closing
+from cgt.runtime.errors import CgtError, EngineError
+from cgt.runtime.preprocess import U8
+
+from .catalog import Choice
+from .translators import Translators
+
+
+@dataclass
+class Job:
+    """A picture (uint8 HWC RGB) under way. Times are of time.perf_counter, 0 until they are known;
+    tag: the client's own."""
+
+    picture: U8
+    choice: Choice
+    tag: Any = None
+    offered: float = field(default_factory=time.perf_counter)
+    began: float = 0.0
+    done: float = 0.0
+    translated: U8 | None = None
+    error: CgtError | None = None
+
+
+class Client(Protocol):
+    """Somebody who waits. The scheduler's thread calls both."""
+
+    def take(self) -> Job | None:
+        """The picture to translate now; None when it is no longer wanted."""
+
+    def give(self, job: Job) -> None:
+        """It is done: it has `translated` or `error`. Must not wait and not raise."""
+
+
+class Scheduler(Closing):
+    """Translates for its clients, in turn. A client that asks stands at the end of the row, and
+    stands there once: so each gets as many turns as any other, whatever their frame rates."""
+
+    def __init__(self, translators: Translators) -> None:
+        self._translators = translators
+        self._row: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="cgt-serve", daemon=True)
+        self._thread.start()
+
+    def ask(self, client: Client) -> None:
+        """A turn for a client that stands in no row. Any thread."""
+        self._row.put(client)
+
+    def _work(self) -> None:
+        while (client := self._row.get()) is not None:
+            job = client.take()
+            if job is None:
+                continue
+            job.began = time.perf_counter()
+            try:
+                job.translated = self._translators.translate(job.choice, job.picture)
+            except CgtError as error:
+                job.error = error
+            except Exception as error:  # the thread serves all: it must outlive any one picture
+                job.error = EngineError(f"{type(error).__name__}: {error}")
+            job.done = time.perf_counter()
+            client.give(job)
+
+    def close(self) -> None:
+        """Ends the thread after the picture it is at."""
+        self._row.put(None)
+        self._thread.join()
