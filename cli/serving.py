@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import ssl
+import socket
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from urllib.parse import quote
 
 from rich.console import Console
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.heap import share_one_heap
+from cgt.runtime.notes import note
 from cgt.runtime.stopping import stop_on_signal
 from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.serve.catalog import Choice
 from cgt.serve.guard import Guard, is_loopback
 from cgt.serve.server import listen, tls_context
 from cgt.serve.service import Service
@@ -47,19 +49,35 @@ def serve(options: Options) -> None:
         token = secrets.token_urlsafe(18)
     guard = Guard(options.host, options.port, token, options.names, secure=tls is not None)
     console = Console(stderr=True)
-    with stop_on_signal() as stop:
-        asyncio.run(_run(options, guard, tls, stop, console))
-
-
-async def _run(
-    options: Options, guard: Guard, tls: ssl.SSLContext | None, stop: Event, console: Console
-) -> None:
     paths = list(options.models) or [BUNDLED_MODEL]
-    service = Service(paths, options.engine, options.max_sessions, options.source)
+    with (
+        stop_on_signal() as stop,
+        Service(paths, options.engine, options.max_sessions, options.source) as service,
+    ):
 
-    def ready(port: int) -> None:
-        scheme = "https" if tls else "http"
-        query = f"?token={guard.token}" if guard.token else ""
-        console.print(f"{scheme}://{guard.host}:{port}/{query}", soft_wrap=True, highlight=False)
+        def ready(port: int) -> None:
+            _greet(console, service, guard, port)
 
-    await listen(service, guard, tls, stop, ready)
+        asyncio.run(listen(service, guard, tls, stop, ready))
+        console.print(f"stopped; {service.metrics.translated} pictures translated")
+
+
+def _greet(console: Console, service: Service, guard: Guard, port: int) -> None:
+    """Where it is to be found, and what one must know of that."""
+    for name, model in service.catalog.models.items():
+        engine = service.translators.open(Choice(name))
+        what = f"{model.artifact.source} to {model.artifact.target}"
+        console.print(f"{name}: {what}, {engine.name} on {engine.device}, {engine.precision}")
+    everywhere = guard.host in ("0.0.0.0", "::")
+    host = socket.gethostname() if everywhere else guard.host
+    address = f"[{host}]" if ":" in host else host
+    scheme = "https" if guard.secure else "http"
+    query = f"?token={quote(guard.token)}" if guard.token else ""
+    console.print(
+        f"open {scheme}://{address}:{port}/{query}", soft_wrap=True, highlight=False, style="bold"
+    )
+    if not guard.secure and not is_loopback(guard.host):
+        note(
+            "without --cert and --key the token and the pictures cross the network in the clear, "
+            "and browsers give no camera to the page"
+        )

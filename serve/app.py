@@ -15,7 +15,7 @@ from .guard import HEADERS, Guard, Handler
 from .openapi import describe
 from .pictures import MAX_BYTES
 from .refusals import Refusal
-from .service import SERVICE, Service, close_service
+from .service import SERVICE, Service, dismiss
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *entrance.ENDPOINTS,
@@ -27,7 +27,7 @@ _log = logging.getLogger("cgt")
 
 
 def make_app(service: Service, guard: Guard) -> web.Application:
-    """An application that closes the service at its end."""
+    """An application, at the end of which the sessions of the service end."""
     public = {endpoint.path for endpoint in ENDPOINTS if endpoint.public}
 
     @web.middleware
@@ -63,8 +63,9 @@ def make_app(service: Service, guard: Guard) -> web.Application:
     app[entrance.GUARD] = guard
     for endpoint in ENDPOINTS:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
+    app.on_startup.append(images.open_desk)
     app.on_response_prepare.append(sign)
-    app.on_shutdown.append(close_service)
+    app.on_shutdown.append(dismiss)
     return app
 
 

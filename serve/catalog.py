@@ -37,6 +37,15 @@ class Model:
     artifact: Artifact
 
 
+def _size(text: str | None) -> Size:
+    if text is None:
+        return None
+    try:
+        return parse_size(text[:20] if text.isascii() else "?", "size")
+    except UsageError as error:
+        raise Refusal(400, str(error)) from None
+
+
 class Catalog:
     """The models of one server, by the names of their files without suffix.
 
@@ -61,17 +70,13 @@ class Catalog:
 
         Raises Refusal: 404 for an unknown model, 400 for the others.
         """
-        name = asked.get("model") or self.default.model
+        name = asked.get("model", self.default.model)
         if name not in self.models:
             raise Refusal(404, f"there is no such model; there are {', '.join(self.models)}")
-        precision = asked.get("precision") or "auto"
+        precision = asked.get("precision", "auto")
         if precision not in PRECISIONS:
             raise Refusal(400, f"precision must be one of {', '.join(PRECISIONS)}")
-        try:
-            size = parse_size(asked["size"][:20], "size") if asked.get("size") else None
-        except UsageError as error:
-            raise Refusal(400, str(error)) from None
-        choice = Choice(name, size, precision)
+        choice = Choice(name, _size(asked.get("size")), precision)
         self.geometry(choice, self.models[name].artifact.size)
         return choice
 

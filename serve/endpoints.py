@@ -8,6 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from .catalog import PRECISIONS
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -33,6 +35,29 @@ def problem(*statuses: int) -> dict[str, Any]:
         for status in statuses
     }
 
+
+CHOICE: list[dict[str, Any]] = [
+    {
+        "name": "model",
+        "in": "query",
+        "description": "A name of GET /v1/models; the first by default.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "size",
+        "in": "query",
+        "description": "What the network sees: 256, 256x512 (HEIGHTxWIDTH), or source for the "
+        "picture's own; by default the model's size as the short side.",
+        "schema": {"type": "string", "pattern": "^([0-9]{1,5}(x[0-9]{1,5})?|source)$"},
+    },
+    {
+        "name": "precision",
+        "in": "query",
+        "description": "auto is what is fastest, fp32 nothing less.",
+        "schema": {"type": "string", "enum": list(PRECISIONS)},
+    },
+]
+"""Parameters of what takes a model, a size and a precision; see `Catalog.choice`."""
 
 _RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 _MEANING = {

@@ -31,8 +31,10 @@ async def models(request: web.Request) -> web.Response:
     return web.json_response({"models": entries, "source": service.source is not None})
 
 
-async def health(_: web.Request) -> web.Response:
-    """200 as long as pictures can be translated."""
+async def health(request: web.Request) -> web.Response:
+    """200 as long as pictures are translated."""
+    if not request.app[SERVICE].scheduler.alive:
+        return web.json_response({"status": "the engine's thread has ended"}, status=503)
     return web.json_response({"status": "ok"})
 
 
@@ -47,9 +49,47 @@ async def document(request: web.Request) -> web.Response:
     return web.json_response(request.app[DOCUMENT])
 
 
+def _gives(summary: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The operation of a plain GET."""
+    good = {"description": "As it is now.", "content": {kind: {"schema": schema}}}
+    return {"summary": summary, "responses": {"200": good}}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+_TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
+_SIZE = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+_MODEL = _object(
+    name=_TEXT,
+    source=_TEXT,
+    target=_TEXT,
+    size=_SIZE,
+    any_size=_FLAG,
+    precisions={"type": "array", "items": _TEXT},
+)
+_MODELS = _object(
+    models={"type": "array", "items": _MODEL},
+    source=_FLAG | {"description": "Whether the server shows a source of its own."},
+)
+_JSON = "application/json"
+
 ENDPOINTS = (
-    Endpoint("GET", "/v1/models", models, {"summary": "x", "responses": {}}),
-    Endpoint("GET", "/healthz", health, {"summary": "x", "responses": {}}, public=True),
-    Endpoint("GET", "/metrics", metrics, {"summary": "x", "responses": {}}),
-    Endpoint("GET", "/openapi.json", document, {"summary": "x", "responses": {}}, public=True),
+    Endpoint("GET", "/v1/models", models, _gives("What is served.", _JSON, _MODELS)),
+    Endpoint(
+        "GET",
+        "/healthz",
+        health,
+        _gives("Whether it works.", _JSON, _object(status=_TEXT)),
+        public=True,
+    ),
+    Endpoint("GET", "/metrics", metrics, _gives("For Prometheus.", "text/plain", _TEXT)),
+    Endpoint(
+        "GET",
+        "/openapi.json",
+        document,
+        _gives("This document.", _JSON, {"type": "object"}),
+        public=True,
+    ),
 )

@@ -63,7 +63,7 @@ class Guard:
         if not self._known(request.headers.get("Host", "")):
             raise Refusal(403, "this server does not go by that name; see --allow-host")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+        if origin is not None and not _is_at(origin, request.headers.get("Host", "")):
             raise Refusal(403, "pages of other servers may not use this one")
         if not public and not self._shown(request):
             raise Refusal(401, "this server needs a token; open the address that it printed")
@@ -92,6 +92,13 @@ class Guard:
         """Whether it is the token, in a time that does not depend on how much of it is right."""
         wanted = (self.token or "").encode()
         return hmac.compare_digest(token.encode("utf-8", "surrogateescape"), wanted)
+
+
+def _is_at(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 def _is_address(name: str) -> bool:

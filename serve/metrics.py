@@ -68,6 +68,16 @@ class Metrics:
             self._forget(time.perf_counter())
             return len(self._lately) / _WINDOW
 
+    @property
+    def translated(self) -> int:
+        """Pictures, of all clients."""
+        return sum(
+            int(sample.value)
+            for metric in self.frames.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        )
+
     def text(self) -> bytes:
         """In Prometheus' text format."""
         return generate_latest(self.registry)

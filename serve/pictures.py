@@ -69,6 +69,13 @@ def _pixels(image: Image.Image) -> U8:
     return np.array(turned.convert("RGB"), np.uint8)
 
 
+def kind_of(data: bytes) -> str:
+    """Which of FORMATS a file that decodes is."""
+    if data.startswith(b"\x89PNG"):
+        return "image/png"
+    return "image/jpeg" if data.startswith(b"\xff\xd8") else "image/webp"
+
+
 def encode(picture: U8, kind: str, quality: int = 90) -> bytes:
     """uint8 HWC RGB as a file of one of FORMATS. quality: of JPEG and WebP, 1 to 100."""
     to = io.BytesIO()

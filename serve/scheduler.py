@@ -51,6 +51,10 @@ class Scheduler(Closing):
         self._thread = threading.Thread(target=self._work, name="cgt-serve", daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def ask(self, client: Client) -> None:
         """A turn for a client that stands in no row. Any thread."""
         self._row.put(client)

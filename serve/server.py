@@ -26,13 +26,13 @@ async def listen(
     stop: Event,
     ready: Callable[[int], None],
 ) -> None:
-    """Serve until `stop` is set; closes the service. ready: is told the port once it listens.
+    """Serve until `stop` is set. ready: is told the port once it listens.
 
-    Raises CgtError where it cannot listen there.
+    Raises CgtError where it cannot listen there, and what opening the service's source raises.
     """
     runner = web.AppRunner(make_app(service, guard), access_log=None, shutdown_timeout=_GRACE)
-    await runner.setup()
     try:
+        await runner.setup()
         site = web.TCPSite(runner, guard.host, guard.port, ssl_context=tls)
         try:
             await site.start()

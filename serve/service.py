@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from aiohttp import web
@@ -47,8 +46,6 @@ class Service(Closing):
 SERVICE = web.AppKey("service", Service)
 
 
-async def close_service(app: web.Application) -> None:
-    """At the end of an application: its sessions end, then its threads."""
-    service = app[SERVICE]
-    service.sessions.close()
-    await asyncio.to_thread(service.close)
+async def dismiss(app: web.Application) -> None:
+    """At the end of an application: nobody is let in, and all sessions end."""
+    app[SERVICE].sessions.close()

@@ -16,6 +16,9 @@ from .base import Array, BatchShape, Engine, Goal, one_line
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTIONS = ("Convolution", "Deconvolution")
 
+# Of layers prepared for a size, where sizes vary. By default 5000, a MiB for each new size.
+_SHAPES_KEPT = 256
+
 
 class OpenVINOEngine(Engine):
     """Computes in bf16 where the CPU does natively, unless `precision` is "fp32". What was
@@ -41,6 +44,8 @@ class OpenVINOEngine(Engine):
         config = {"PERFORMANCE_HINT": goal.upper()}
         if precision == "fp32":
             config["INFERENCE_PRECISION_HINT"] = "f32"
+        if not shape.fixed and device == "cpu":
+            config["CPU_RUNTIME_CACHE_CAPACITY"] = str(_SHAPES_KEPT)
         name = digest(_digest(path), ov.__version__, cpu_name(), shape, goal, precision, device)
         if folder := cache_folder("openvino", name):
             config["CACHE_DIR"] = str(folder)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from email.message import Message
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,29 @@ class Running:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Message, bytes]:
+        """Status, headers and body of the answer."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with closing(connection):
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+
+    def refused(self, *asked: Any, **more: Any) -> int:
+        """The status of a refusal, which must be a problem document of one line."""
+        status, headers, body = self.ask(*asked, **more)
+        assert headers.get_content_type() == "application/problem+json"
+        problem = json.loads(body)
+        assert problem["status"] == status >= 400
+        assert "\n" not in problem["detail"]
+        return status
+
 
 @contextmanager
 def running(*models: Path, token: str | None = None, **settings: Any) -> Iterator[Running]:
@@ -31,19 +57,15 @@ def running(*models: Path, token: str | None = None, **settings: Any) -> Iterato
     server, stop, ready = Running(), threading.Event(), threading.Event()
     failure: list[BaseException] = []
 
-    async def main() -> None:
-        service = Service(list(models), **{"engine": "onnxruntime"} | settings)
-        server.service = service
-
-        def listening(port: int) -> None:
-            server.port = port
-            ready.set()
-
-        await listen(service, Guard(port=0, token=token), None, stop, listening)
+    def listening(port: int) -> None:
+        server.port = port
+        ready.set()
 
     def run() -> None:
         try:
-            asyncio.run(main())
+            with Service(list(models), **{"engine": "onnxruntime"} | settings) as server.service:
+                guard = Guard(port=0, token=token)
+                asyncio.run(listen(server.service, guard, None, stop, listening))
         except BaseException as error:
             failure.append(error)
         finally:

@@ -1,0 +1,66 @@
+"""The bytes of an image in a request, as its body or as the field of a form."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from .pictures import MAX_BYTES
+from .refusals import Refusal
+
+FIELD = "image"
+_PATIENCE = 30.0  # seconds for a request to arrive
+_CHUNK = 64 * 1024
+
+# What aiohttp raises on bodies and forms whose framing or coding is broken, or that break off.
+_BROKEN = (
+    *(HttpProcessingError, web.RequestPayloadError, aiohttp.ClientError),
+    *(ValueError, LookupError, RuntimeError, AssertionError, OSError),
+)
+
+
+async def receive(request: web.Request) -> bytes:
+    """Held in memory, never on disk. Raises Refusal: 400 for a malformed form, 408 for one that
+    takes too long, 413 for more than MAX_BYTES, 415 for another kind of body."""
+    try:
+        return await asyncio.wait_for(_receive(request), _PATIENCE)
+    except asyncio.TimeoutError:
+        raise Refusal(408, f"the request took more than {_PATIENCE:.0f} s to arrive") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_much() from None
+    except _BROKEN as error:
+        raise Refusal(400, f"the request is malformed: {type(error).__name__}") from None
+
+
+async def _receive(request: web.Request) -> bytes:
+    kind = request.content_type
+    if kind.startswith("image/"):
+        return await request.read()
+    if kind != "multipart/form-data":
+        raise Refusal(
+            415, f"send the image as the body (Content-Type: image/*), or as form field {FIELD!r}"
+        )
+    found: bytes | None = None
+    left = MAX_BYTES
+    async for part in await request.multipart():
+        if not isinstance(part, aiohttp.BodyPartReader):
+            raise Refusal(400, "forms within forms are not taken")
+        data = bytearray()
+        while chunk := await part.read_chunk(_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise _too_much()
+            if part.name == FIELD:
+                data += chunk
+        if part.name == FIELD:
+            found = bytes(data)
+    if found is None:
+        raise Refusal(400, f"the form has no field {FIELD!r}")
+    return found
+
+
+def _too_much() -> Refusal:
+    return Refusal(413, f"an image may have at most {MAX_BYTES // 2**20} MiB")

@@ -1,0 +1,46 @@
+"""Images for servers to be asked about, good and bad."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from conftest import picture
+
+
+def encoded(kind: str, array: np.ndarray | None = None, **settings: Any) -> bytes:
+    """An image file: "PNG", "JPEG", "WEBP", "GIF"...; of a smooth 64x48 picture by default."""
+    to = io.BytesIO()
+    Image.fromarray(picture(0, 64, 48) if array is None else array).save(to, kind, **settings)
+    return to.getvalue()
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    body = name + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def png_bomb(width: int, height: int, rows: int | None = None) -> bytes:
+    """A PNG of zeros: a few KiB for any number of pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(3 * width + 1) * (height if rows is None else rows), 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+
+
+def scan_bomb(scans: int) -> bytes:
+    """A progressive JPEG of 1024x1024 whose last scan comes again and again: each is a few bytes,
+    and goes over all pixels."""
+    data = encoded("JPEG", np.zeros((1024, 1024, 3), np.uint8), progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * scans + data[-2:]

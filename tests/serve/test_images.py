@@ -1,0 +1,163 @@
+"""POST /v1/translate and what is asked beside it, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from cgt.serve import images, negotiation
+from cgt.serve.pictures import FORMATS, decode
+from conftest import inverse_graph, picture
+
+from .making import decoded, encoded
+from .serving import Running, running
+
+IMAGE = picture(0, 64, 48)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("models")
+    models = [inverse_graph(folder / name) for name in ("first.onnx", "second.onnx")]
+    models.append(inverse_graph(folder / "fixed.onnx", 32, 32))
+    with running(*models) as server:
+        yield server
+
+
+def post(server: Running, query: str = "?size=source", **headers: str) -> np.ndarray:
+    sent = {"Content-Type": "image/png"} | headers
+    status, got, body = server.ask("POST", f"/v1/translate{query}", encoded("PNG"), sent)
+    assert status == 200, body
+    assert got["Content-Type"] == headers.get("Accept", "image/png")
+    return decoded(body)
+
+
+def test_an_image_for_an_image(server: Running) -> None:
+    np.testing.assert_array_equal(post(server), 255 - IMAGE)
+    np.testing.assert_array_equal(post(server, "?model=second&size=64x48"), 255 - IMAGE)
+    assert post(server, "").shape == (340, 256, 3)
+    assert post(server, "?size=32x64").shape == (32, 64, 3)
+    assert post(server, "?model=fixed").shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_in_and_out(server: Running, kind: str) -> None:
+    headers = {"Content-Type": kind}
+    data = encoded(FORMATS[kind])
+    status, got, body = server.ask("POST", "/v1/translate?size=source", data, headers)
+    assert (status, got["Content-Type"]) == (200, kind)
+    assert np.abs(decode(body).astype(int) - (255 - decode(data))).mean() < 4
+    assert np.abs(post(server, Accept=kind).astype(int) - (255 - IMAGE)).mean() < 4
+
+
+def form(*fields: tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
+    parts = [
+        b'--xx\r\nContent-Disposition: form-data; name="%s"; filename="../../x"\r\n\r\n%s\r\n'
+        % (name.encode(), data)
+        for name, data in fields
+    ]
+    return b"".join(parts) + b"--xx--\r\n", {"Content-Type": "multipart/form-data; boundary=xx"}
+
+
+def test_the_field_of_a_form(server: Running) -> None:
+    asked = form(("other", b"1"), ("image", encoded("PNG")))
+    status, _, body = server.ask("POST", "/v1/translate?size=source", *asked)
+    assert status == 200
+    np.testing.assert_array_equal(decoded(body), 255 - IMAGE)
+    assert server.refused("POST", "/v1/translate", *form(("picture", encoded("PNG")))) == 400
+    assert server.refused("POST", "/v1/translate", *form(("image", bytes(17 * 2**20)))) == 413
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("?model=nosuch", 404),
+        ("?model=../first.onnx", 404),
+        ("?model=", 404),
+        ("?size=0", 400),
+        ("?size=", 400),
+        ("?size=8", 400),
+        ("?size=99999", 400),
+        ("?size=2048", 400),
+        ("?size=-1x4", 400),
+        ("?size=%D9%A2%D9%A5%D9%A6", 400),  # digits, but not ours
+        ("?model=fixed&size=64", 400),
+        ("?precision=int3", 400),
+    ],
+)
+def test_what_cannot_be_chosen(server: Running, query: str, status: int) -> None:
+    headers = {"Content-Type": "image/png"}
+    assert server.refused("POST", f"/v1/translate{query}", encoded("PNG"), headers) == status
+
+
+def test_what_is_not_taken(server: Running) -> None:
+    def status(body: bytes, kind: str = "image/png", **headers: str) -> int:
+        return server.refused("POST", "/v1/translate", body, {"Content-Type": kind} | headers)
+
+    assert status(encoded("PNG"), "application/x-www-form-urlencoded") == 415
+    assert status(encoded("GIF"), "image/gif") == 415
+    assert status(encoded("PNG"), Accept="text/html") == 406
+    assert status(bytes(17 * 2**20)) == 413
+    assert status(encoded("PNG")[:60]) == 422
+    assert status(encoded("PNG", np.zeros((16, 2000, 3), np.uint8))) == 400  # 256 high: too wide
+    assert server.refused("GET", "/v1/translate") == 405
+    assert server.refused("GET", "/v1/../../etc/passwd") == 404
+    np.testing.assert_array_equal(post(server), 255 - IMAGE)
+
+
+def test_many_at_once(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for made in pool.map(lambda _: post(server), range(24)):
+            np.testing.assert_array_equal(made, 255 - IMAGE)
+    monkeypatch.setattr(images, "_WAITING", 1)
+    held = threading.Event()
+    translate = server.service.translators.translate
+    monkeypatch.setattr(
+        server.service.translators, "translate", lambda *args: (held.wait(), translate(*args))[1]
+    )
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(post, server)
+        while server.service.sessions._open == {}:
+            pass
+        asked = "POST", "/v1/translate", encoded("PNG"), {"Content-Type": "image/png"}
+        status, headers, _ = server.ask(*asked)
+        held.set()
+        assert (status, headers["Retry-After"]) == (429, "2")
+        first.result()
+    assert server.service.sessions.count == 0
+
+
+def test_facts(server: Running) -> None:
+    models = json.loads(server.ask("GET", "/v1/models")[2])["models"]
+    assert [model["name"] for model in models] == ["first", "second", "fixed"]
+    assert [model["any_size"] for model in models] == [True, True, False]
+    assert json.loads(server.ask("GET", "/healthz")[2]) == {"status": "ok"}
+    before = server.service.metrics.translated
+    post(server)
+    text = server.ask("GET", "/metrics")[2].decode()
+    assert f"cgt_frames_total {before + 1}.0" in text
+    assert f'cgt_latency_seconds_bucket{{le="+Inf"}} {before + 1}.0' in text
+    for name in ("cgt_dropped_total", "cgt_sessions 0.0", "cgt_frames_per_second"):
+        assert name in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_what_a_client_accepts() -> None:
+    kinds = ["image/png", "image/jpeg", "image/webp"]
+    for accept, kind in {
+        "": "image/png",
+        "*/*": "image/png",
+        "image/*;q=0.5, image/webp": "image/webp",
+        "image/jpeg;q=0.9,image/webp;q=0.8,*/*;q=0.1": "image/jpeg",
+        "IMAGE/JPEG": "image/jpeg",
+        "image/png;q=0, image/*": "image/jpeg",
+        "text/html": None,
+        "*/*;q=0": None,
+        ";;q=1/,image/webp": "image/webp",
+    }.items():
+        assert negotiation.best(accept, kinds) == kind, accept

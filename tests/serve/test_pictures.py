@@ -1,0 +1,99 @@
+"""Images from clients, good and bad, against Pillow's and our own making."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from cgt.serve.pictures import FORMATS, MAX_SCANS, decode, encode, kind_of
+from cgt.serve.refusals import Refusal
+from conftest import picture
+
+from .making import chunk, decoded, encoded, png_bomb, scan_bomb
+
+IMAGE = picture(3, 64, 48)
+
+
+def test_every_format_there_and_back() -> None:
+    np.testing.assert_array_equal(decode(encode(IMAGE, "image/png")), IMAGE)
+    for kind in FORMATS:
+        data = encode(IMAGE, kind)
+        assert kind_of(data) == kind
+        np.testing.assert_array_equal(decode(data), decoded(data))
+        assert np.abs(decode(data).astype(int) - IMAGE).mean() < 4
+
+
+def test_other_kinds_of_pixels() -> None:
+    gray = IMAGE[:, :, 1]
+    np.testing.assert_array_equal(decode(encoded("PNG", gray)), np.stack([gray] * 3, -1))
+    wide = gray.astype(np.uint16) * 257
+    np.testing.assert_array_equal(decode(encoded("PNG", wide)), np.stack([gray] * 3, -1))
+    clear = np.dstack([IMAGE, np.zeros(IMAGE.shape[:2], np.uint8)])
+    np.testing.assert_array_equal(decode(encoded("PNG", clear)), IMAGE)
+
+
+def test_it_is_turned_as_its_exif_data_say() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter to the right
+    np.testing.assert_array_equal(decode(encoded("PNG", IMAGE, exif=exif)), np.rot90(IMAGE, -1))
+
+
+def refused(data: bytes) -> int:
+    with pytest.raises(Refusal) as refusal:
+        decode(data)
+    assert "\n" not in str(refusal.value)
+    return refusal.value.status
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_bomb(10000, 100),
+        png_bomb(8192, 8192),
+        png_bomb(20000, 20000, rows=1),  # Pillow would raise
+        png_bomb(2**31 - 1, 2**31 - 1, rows=0),
+        bytes(16 * 2**20 + 1),
+        encoded("WEBP", np.zeros((4, 8300, 3), np.uint8)),
+        encoded("JPEG", np.zeros((8300, 4, 3), np.uint8)),
+    ],
+    ids=["wide", "bomb", "huge", "absurd", "bytes", "webp", "jpeg"],
+)
+def test_too_much(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.exit("pixels were decoded"))
+    assert refused(data) == 413
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_damage(kind: str) -> None:
+    data = encoded(kind)
+    assert refused(data[: len(data) // 2]) == 422
+    assert refused(data[:40]) in (415, 422)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000"])
+def test_formats_that_are_not_read(kind: str) -> None:
+    assert refused(encoded(kind)) == 415
+
+
+def test_bombs_that_are_not_pixels() -> None:
+    assert MAX_SCANS == 100
+    assert decode(scan_bomb(20)).shape == (1024, 1024, 3)
+    assert refused(scan_bomb(MAX_SCANS)) == 422
+    bomb = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(bomb, "PNG")
+    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(200 * 2**20), 9))
+    data = bomb.getvalue()
+    assert refused(data[:33] + text + data[33:]) == 422
+    second = chunk(b"IHDR", png_bomb(20000, 20000, rows=0)[16:29])
+    assert refused(data[:33] + second + data[33:]) == 413
+
+
+def test_nonsense() -> None:
+    random = np.random.default_rng(0)
+    for start in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 "):
+        for length in (0, 1, 10, 1000):
+            assert refused(start + random.bytes(length)) in (415, 422)
