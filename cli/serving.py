@@ -21,6 +21,8 @@ from cgt.serve.guard import Guard, is_loopback
 from cgt.serve.server import listen, tls_context
 from cgt.serve.service import Service
 
+SHORTEST_TOKEN = 8
+
 
 @dataclass(frozen=True)
 class Options:
@@ -42,6 +44,11 @@ def serve(options: Options) -> None:
     """Until a signal, which is how it is meant to end."""
     if (options.cert is None) != (options.key is None):
         raise UsageError("--cert and --key belong together; give both")
+    if options.token is not None and len(options.token) < SHORTEST_TOKEN:
+        raise UsageError(
+            f"--token wants {SHORTEST_TOKEN} characters or more; beyond this machine one is made "
+            "where none is given"
+        )
     share_one_heap()
     tls = tls_context(options.cert, options.key) if options.cert and options.key else None
     token = options.token

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cgt.runtime.errors import CgtError, UsageError
 
@@ -17,6 +20,16 @@ from .guard import Guard
 from .service import Service
 
 _GRACE = 3.0  # seconds for requests under way at the end
+
+
+class _Unheard(logging.Filter):
+    """Clients that speak no HTTP are answered with 400; a traceback of it helps nobody."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_UNHEARD = _Unheard()
 
 
 async def listen(
@@ -30,6 +43,7 @@ async def listen(
 
     Raises CgtError where it cannot listen there, and what opening the service's source raises.
     """
+    logging.getLogger("aiohttp.server").addFilter(_UNHEARD)
     runner = web.AppRunner(make_app(service, guard), access_log=None, shutdown_timeout=_GRACE)
     try:
         await runner.setup()
@@ -37,8 +51,10 @@ async def listen(
         try:
             await site.start()
         except OSError as error:
-            where = f"{guard.host}:{guard.port}"
-            raise CgtError(f"cannot listen on {where}: {error.strerror or error}") from None
+            # asyncio words it at length; errors of names have numbers of their own, below 0.
+            number = error.errno or 0
+            why = os.strerror(number) if number > 0 else error.strerror
+            raise CgtError(f"cannot listen on {guard.host}:{guard.port}: {why}") from None
         ready(runner.addresses[0][1])
         while not stop.is_set():
             await asyncio.sleep(0.1)

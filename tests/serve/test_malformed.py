@@ -81,7 +81,7 @@ def test_uploads(server: Running) -> None:
     assert server.ask("GET", "/healthz")[0] == 200
 
 
-def test_lines_that_are_no_http(server: Running) -> None:
+def test_lines_that_are_no_http(server: Running, caplog: pytest.LogCaptureFixture) -> None:
     random = np.random.default_rng(0)
     head = b"POST /v1/translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
     lines = [random.bytes(200) for _ in range(20)]
@@ -98,3 +98,4 @@ def test_lines_that_are_no_http(server: Running) -> None:
             assert not answer.startswith(b"HTTP/1.1 5"), line
             assert not answer.startswith(b"HTTP/1.1 2"), line
     assert server.ask("GET", "/healthz")[0] == 200
+    assert not caplog.records

@@ -1,0 +1,53 @@
+"""The OpenAPI document, and a fuzzer that believes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cgt.serve.app import ENDPOINTS
+from conftest import inverse_graph
+
+from .serving import Running, running
+
+FUZZER = Path(sys.executable).with_name("schemathesis")
+
+
+@pytest.fixture(scope="module", params=[None, "a token"], ids=["open", "token"])
+def server(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Running]:
+    model = inverse_graph(tmp_path_factory.mktemp("models") / "inverse.onnx")
+    with running(model, token=request.param) as server:
+        yield server
+
+
+def test_it_describes_what_is_served(server: Running) -> None:
+    document = json.loads(server.ask("GET", "/openapi.json")[2])
+    assert document["openapi"] == "3.1.0"
+    described = {
+        (method.upper(), path) for path, item in document["paths"].items() for method in item
+    }
+    assert described == {(e.method, e.path) for e in ENDPOINTS if e.operation is not None}
+    assert ("securitySchemes" in document["components"]) == (document.get("security") is not None)
+    for item in document["paths"].values():
+        for operation in item.values():
+            assert operation["summary"]
+            assert set(operation["responses"]) > {"200"}
+
+
+def test_a_fuzzer_finds_nothing(server: Running) -> None:
+    """schemathesis: requests that the document allows and ones that it forbids; answers are held
+    against it. That random bytes are no image is no mistake."""
+    if not FUZZER.exists():
+        pytest.skip("schemathesis is not installed (Python 3.11 or newer)")
+    command = [FUZZER, "run", f"{server.url}/openapi.json", "--max-examples", "30", "--seed", "1"]
+    command += ["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--no-color"]
+    command += ["--generation-database", "none", "--header", "Authorization: Bearer a token"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
