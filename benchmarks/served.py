@@ -1,0 +1,57 @@
+"""A server to be measured: `cgt serve` in a process of its own, and what that process holds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process holds: resident bytes, threads, open files."""
+
+    memory: int
+    threads: int
+    files: int
+
+
+class Served:
+    """url: ends without a slash."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.url, self._folder = url, Path("/proc") / str(process.pid)
+
+    def look(self) -> Held:
+        """As it is now. Linux only."""
+        pages = int((self._folder / "statm").read_text().split()[1])
+        threads = sum(1 for _ in (self._folder / "task").iterdir())
+        files = sum(1 for _ in (self._folder / "fd").iterdir())
+        return Held(pages * os.sysconf("SC_PAGE_SIZE"), threads, files)
+
+
+@contextmanager
+def served(*args: object) -> Iterator[Served]:
+    """`cgt serve` with these flags on a free port of the loopback, until the end of the block.
+    What it says goes to stderr. Raises RuntimeError where it does not start or fails at the end."""
+    cgt = Path(sys.executable).with_name("cgt")
+    command = [str(cgt), "serve", "--port", "0", *map(str, args)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            sys.stderr.write(line)
+            if line.startswith("open http"):
+                break
+        else:
+            raise RuntimeError("the server did not start")
+        yield Served(process, line.split()[1].split("?")[0].rstrip("/"))
+    finally:
+        process.terminate()
+        sys.stderr.write(process.communicate()[1])
+    if process.returncode:
+        raise RuntimeError(f"the server ended with {process.returncode}")

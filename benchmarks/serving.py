@@ -1,0 +1,188 @@
+"""Many clients of one server: fair shares, no error, nothing that grows?
+
+    python -m cgt.benchmarks.serving [--sessions 8] [--minutes 10] [--size 256] [--json FILE]
+
+A `cgt serve` of its own is asked by so many clients over WebSockets, all on this machine. They
+offer 15 to 60 JPEG pictures a second, the slowest a quarter of the fastest, which is more than they
+get. Fails where anything but pictures in order comes back, where the client that got most got 1.5
+times what the one that got least did, where the mean resident memory of a tenth of the time (after
+the first) is not within 5 % of that of all, or where threads or open files grow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import click
+import numpy as np
+from PIL import Image
+
+from cgt.runtime.progress import progress_bar
+from cgt.runtime.translator import BUNDLED_MODEL
+
+from .served import Held, Served, served
+
+_SLOWEST, _FASTEST = 15.0, 60.0  # pictures offered a second
+_PICTURES = 16
+
+
+@dataclass
+class Client:
+    """What one got. latencies: seconds from sending to the answer."""
+
+    rate: float
+    sent: int = 0
+    got: int = 0
+    latencies: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    async def run(self, url: str, size: int, pictures: list[bytes], end: float) -> None:
+        """Until `end`, of time.monotonic."""
+        try:
+            async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/v1/stream") as ws:
+                await ws.send_json({"size": str(size)})
+                times: dict[int, float] = {}
+                sending = asyncio.create_task(self._send(ws, pictures, end, times))
+                try:
+                    await self._receive(ws, end, times)
+                finally:
+                    sending.cancel()
+                    await asyncio.wait([sending])
+        except (aiohttp.ClientError, OSError) as error:
+            self.errors.append(f"{type(error).__name__}: {error}")
+
+    async def _send(
+        self,
+        ws: aiohttp.ClientWebSocketResponse,
+        pictures: list[bytes],
+        end: float,
+        times: dict[int, float],
+    ) -> None:
+        while time.monotonic() < end:
+            self.sent += 1
+            times[self.sent] = time.perf_counter()
+            data = pictures[self.sent % len(pictures)]
+            await ws.send_bytes(self.sent.to_bytes(4, "big") + data)
+            await asyncio.sleep(1 / self.rate)
+
+    async def _receive(
+        self, ws: aiohttp.ClientWebSocketResponse, end: float, times: dict[int, float]
+    ) -> None:
+        newest = 0
+        while time.monotonic() < end:
+            message = await ws.receive(30)
+            if message.type is not aiohttp.WSMsgType.BINARY:
+                self.errors.append(f"{message.type.name}: {message.data}")
+                return
+            stamp = int.from_bytes(message.data[:4], "big")
+            if stamp <= newest or not message.data.startswith(b"\xff\xd8", 4):
+                self.errors.append(f"answer {stamp} after {newest}")
+            newest = stamp
+            self.got += 1
+            self.latencies.append(time.perf_counter() - times[stamp])
+            for passed in [sent for sent in times if sent <= stamp]:
+                del times[passed]
+
+
+def noisy_pictures(size: int) -> list[bytes]:
+    """JPEG files of smooth noise, as a camera's pictures are."""
+    random = np.random.default_rng(0)
+    pictures = []
+    for _ in range(_PICTURES):
+        coarse = Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
+        data = io.BytesIO()
+        coarse.resize((size, size), Image.Resampling.BICUBIC).save(data, "JPEG", quality=85)
+        pictures.append(data.getvalue())
+    return pictures
+
+
+async def crowd(
+    server: Served, count: int, size: int, seconds: float
+) -> tuple[list[Client], list[Held]]:
+    """All clients until they are done; twice a second what the server holds."""
+    rates = np.linspace(_SLOWEST, _FASTEST, count)
+    clients = [Client(float(rate)) for rate in rates]
+    pictures, end = noisy_pictures(size), time.monotonic() + seconds
+    working = asyncio.gather(*(client.run(server.url, size, pictures, end) for client in clients))
+    looks: list[Held] = []
+    with progress_bar("serving", round(2 * seconds), unit="look") as bar:
+        while not working.done():
+            looks.append(await asyncio.to_thread(server.look))
+            bar.advance()
+            await asyncio.sleep(0.5)
+    await working
+    return clients, looks
+
+
+def tenths(looks: list[Held]) -> list[float]:
+    """Mean resident MiB of each tenth of the time but the first."""
+    steady = [look.memory / 2**20 for look in looks[len(looks) // 10 :]]
+    length = max(1, len(steady) // 9)
+    return [
+        statistics.mean(steady[i : i + length]) for i in range(0, len(steady) - length + 1, length)
+    ]
+
+
+def failures(clients: list[Client], looks: list[Held]) -> list[str]:
+    """Which of the bounds do not hold."""
+    got, memory = [client.got for client in clients], tenths(looks)
+    middle = statistics.mean(memory)
+    halves = looks[len(looks) // 10 : len(looks) // 2], looks[len(looks) // 2 :]
+    bounds = {
+        "errors": any(client.errors for client in clients),
+        "unfair": max(got) >= 1.5 * min(got),
+        "memory is not within 5 %": max(memory) > 1.05 * middle or min(memory) < 0.95 * middle,
+        "more threads": _most(halves[1], "threads") > _most(halves[0], "threads"),
+        "more open files": _most(halves[1], "files") > _most(halves[0], "files"),
+    }
+    return [text for text, wrong in bounds.items() if wrong]
+
+
+def _most(looks: list[Held], what: str) -> int:
+    return max(getattr(look, what) for look in looks)
+
+
+@click.command()
+@click.option("--sessions", default=8, show_default=True)
+@click.option("--minutes", default=10.0, show_default=True)
+@click.option("--size", default=256, show_default=True, help="Of the pictures and the network.")
+@click.option("--model", type=click.Path(path_type=Path), default=BUNDLED_MODEL)
+@click.option("--json", "json_path", type=click.Path(path_type=Path))
+def main(sessions: int, minutes: float, size: int, model: Path, json_path: Path | None) -> None:
+    """Exit code 1 where a bound does not hold."""
+    with served("--model", model, "--max-sessions", sessions) as server:
+        clients, looks = asyncio.run(crowd(server, sessions, size, 60 * minutes))
+    facts = {
+        "sessions": sessions,
+        "minutes": minutes,
+        "frames_per_second": round(sum(client.got for client in clients) / 60 / minutes, 2),
+        "frames": [client.got for client in clients],
+        "offered": [client.sent for client in clients],
+        "latency_ms": {
+            f"p{q}": round(
+                1e3 * float(np.percentile([t for c in clients for t in c.latencies] or [0], q)), 1
+            )
+            for q in (50, 95)
+        },
+        "errors": [error for client in clients for error in client.errors],
+        "memory_mib": [round(value, 1) for value in tenths(looks)],
+        "threads": _most(looks, "threads"),
+        "files": _most(looks, "files"),
+    }
+    click.echo(json.dumps(facts, indent=1))
+    if json_path:
+        json_path.write_text(json.dumps(facts, indent=1))
+    if failed := failures(clients, looks):
+        sys.exit(", ".join(failed))
+
+
+if __name__ == "__main__":
+    main()
