@@ -13,11 +13,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Held:
-    """What a process holds: resident bytes, threads, open files."""
+    """What a process holds: resident bytes, threads, open files; and the seconds of CPU that it
+    has used."""
 
     memory: int
     threads: int
     files: int
+    cpu: float
 
 
 class Served:
@@ -31,7 +33,9 @@ class Served:
         pages = int((self._folder / "statm").read_text().split()[1])
         threads = sum(1 for _ in (self._folder / "task").iterdir())
         files = sum(1 for _ in (self._folder / "fd").iterdir())
-        return Held(pages * os.sysconf("SC_PAGE_SIZE"), threads, files)
+        times = (self._folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+        cpu = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+        return Held(pages * os.sysconf("SC_PAGE_SIZE"), threads, files, cpu)
 
 
 @contextmanager

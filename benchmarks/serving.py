@@ -147,7 +147,7 @@ def failures(clients: list[Client], looks: list[Held]) -> list[str]:
 
 
 def _most(looks: list[Held], what: str) -> int:
-    return max(getattr(look, what) for look in looks)
+    return max(int(getattr(look, what)) for look in looks)
 
 
 @click.command()
@@ -160,10 +160,12 @@ def main(sessions: int, minutes: float, size: int, model: Path, json_path: Path 
     """Exit code 1 where a bound does not hold."""
     with served("--model", model, "--max-sessions", sessions) as server:
         clients, looks = asyncio.run(crowd(server, sessions, size, 60 * minutes))
+    total = sum(client.got for client in clients)
     facts = {
         "sessions": sessions,
         "minutes": minutes,
-        "frames_per_second": round(sum(client.got for client in clients) / 60 / minutes, 2),
+        "frames_per_second": round(total / 60 / minutes, 2),
+        "cpu_ms_per_frame": round(1e3 * (looks[-1].cpu - looks[0].cpu) / max(total, 1), 1),
         "frames": [client.got for client in clients],
         "offered": [client.sent for client in clients],
         "latency_ms": {

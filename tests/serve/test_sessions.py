@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cgt.runtime.errors import EngineError
+from cgt.serve.catalog import Choice
 from cgt.serve.refusals import Refusal
 from cgt.serve.service import Service
+from cgt.serve.sessions import Session
 from conftest import inverse_graph, picture
 
 
@@ -83,5 +86,79 @@ def test_a_closed_session_answers_none(model: Path) -> None:
             session.offer(picture(0, 64, 64))
             assert await session.answer() is None
             assert server.sessions.count == 0
+
+    asyncio.run(main())
+
+
+def test_shares_are_fair_whatever_is_offered(model: Path) -> None:
+    """One offers all the time, one now and then, one takes no answers."""
+
+    async def main() -> None:
+        with service(model) as server:
+            greedy, modest, idle = (server.sessions.open() for _ in range(3))
+            turns: list[str] = []
+            translate = server.translators.translate
+
+            def noted(choice: Choice, image: np.ndarray) -> np.ndarray:
+                turns.append("gmi"[image[0, 0, 0]])
+                return translate(choice, image)
+
+            server.translators.translate = noted  # type: ignore[method-assign]
+            images = [np.full((16, 16, 3), number, np.uint8) for number in range(3)]
+
+            async def offer(session: Session, image: np.ndarray, times: int) -> None:
+                for _ in range(times):
+                    session.offer(image)
+                    await asyncio.sleep(0)
+
+            async def client(session: Session, image: np.ndarray, times: int) -> None:
+                while len(turns) < 120:
+                    await offer(session, image, times)
+                    await session.answer()
+
+            await offer(idle, images[2], 50)
+            await asyncio.gather(client(greedy, images[0], 50), client(modest, images[1], 1))
+            assert turns.count("i") == 1  # its answer waits; nothing is translated in vain
+            assert 0.8 < turns.count("g") / turns.count("m") < 1.25
+            assert greedy.dropped > 1000
+
+    asyncio.run(main())
+
+
+def test_a_picture_that_fails_ends_nothing(model: Path) -> None:
+    async def main() -> None:
+        with service(model) as server, server.sessions.open() as session:
+            await session.choose(server.catalog.choice({"size": "source"}))
+            session.offer(np.zeros((8, 8, 3), np.uint8))
+            with pytest.raises(Refusal, match="too small"):
+                await session.answer()
+            translate = server.translators.translate
+            server.translators.translate = lambda *_: 1 / 0  # type: ignore[method-assign]
+            session.offer(picture(0, 64, 64))
+            with pytest.raises(EngineError, match="ZeroDivisionError"):
+                await session.answer()
+            server.translators.translate = translate  # type: ignore[method-assign]
+            session.offer(picture(0, 64, 64))
+            assert await session.answer() is not None
+            assert session.frames == 1
+
+    asyncio.run(main())
+
+
+def test_sizes_come_and_go(model: Path) -> None:
+    """Choices of one model share its engine, and few translators are kept."""
+
+    async def main() -> None:
+        with service(model) as server, server.sessions.open() as session:
+            for side in range(16, 96):
+                await session.choose(server.catalog.choice({"size": str(side)}))
+                image = picture(0, 64, side)
+                session.offer(image)
+                answer = await session.answer()
+                assert answer is not None
+                assert answer.translated is not None
+                assert answer.translated.shape == (side, side, 3)
+            assert len(server.translators._engines) == 1
+            assert len(server.translators._translators) == 32
 
     asyncio.run(main())

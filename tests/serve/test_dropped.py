@@ -1,0 +1,110 @@
+"""A hundred clients that vanish in the middle of a word: nothing of them stays."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import socket
+import struct
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgt.benchmarks.served import Held, Served, served
+from cgt.runtime.engines import cores
+from conftest import inverse_graph
+
+from .making import encoded
+
+ROUNDS, CLIENTS = 5, 20
+PARTS = itertools.cycle((1, 2))
+SLACK = 8 * 2**20  # bytes
+
+
+def vanish(client: socket.socket) -> None:
+    """With a reset, as a program that crashes."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def an_upload(port: int) -> socket.socket:
+    """In the middle of an image or after it, before the answer."""
+    data = encoded("PNG", np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
+    head = "POST /v1/translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    client = connected(port)
+    sent = len(data) // next(PARTS)
+    client.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data[:sent])
+    return client
+
+
+def message(kind: int, data: bytes) -> bytes:
+    """A frame of a WebSocket, masked with zeros."""
+    length = (
+        struct.pack(">BH", 126 | 0x80, len(data)) if len(data) > 125 else bytes([len(data) | 0x80])
+    )
+    return bytes([0x80 | kind]) + length + bytes(4) + data
+
+
+def a_stream(port: int) -> socket.socket:
+    """After a first translation, in the middle of the third picture."""
+    client = connected(port)
+    client.sendall(
+        b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    )
+    picture = message(2, bytes(4) + encoded("JPEG"))
+    client.sendall(message(1, json.dumps({"size": "source"}).encode()) + picture * 2)
+    answer = b""
+    while b"\xff\xd8" not in answer:
+        more = client.recv(4096)
+        assert more, answer
+        answer += more
+    client.sendall(picture[: len(picture) // 2])
+    return client
+
+
+def settles(server: Served, files: int, memory: float = math.inf) -> Held:
+    """What the server holds, as soon as that is no more than so much, or after a while."""
+    end = time.monotonic() + 20
+    while True:
+        held = server.look()
+        if (held.files <= files and held.memory <= memory) or time.monotonic() > end:
+            return held
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("way", [an_upload, a_stream])
+def test_nothing_stays(tmp_path: Path, way: Callable[[int], socket.socket]) -> None:
+    if way is a_stream:
+        pytest.importorskip("cgt.serve.websocket")
+    model = inverse_graph(tmp_path / "inverse.onnx")
+    with served("--model", model, "--engine", "onnxruntime", "--max-sessions", CLIENTS) as server:
+        port = int(server.url.rpartition(":")[2])
+
+        def come_and_go() -> None:
+            for client in [way(port) for _ in range(CLIENTS)]:
+                vanish(client)
+
+        empty = server.look()
+        come_and_go()
+        time.sleep(4)  # it tidies up every three seconds
+        before = settles(server, empty.files)
+        for _ in range(ROUNDS):
+            come_and_go()
+            settles(server, empty.files)
+        after = settles(server, empty.files, before.memory + SLACK)
+        with urllib.request.urlopen(f"{server.url}/metrics", timeout=20) as answer:
+            assert "cgt_sessions 0.0" in answer.read().decode()
+    assert after.files == empty.files
+    assert after.memory <= before.memory + SLACK
+    assert after.threads <= empty.threads + cores() + 2  # those that encode, which all share
