@@ -41,6 +41,9 @@ class Client(Protocol):
         """It is done: it has `translated` or `error`. Must not wait and not raise."""
 
 
+_Turn = tuple[Client, Job]
+
+
 class Scheduler(Closing):
     """Translates for its clients, in turn. A client that asks stands at the end of the row, and
     stands there once: so each gets as many turns as any other, whatever their frame rates."""
@@ -61,17 +64,48 @@ class Scheduler(Closing):
 
     def _work(self) -> None:
         while (client := self._row.get()) is not None:
+            kinds: dict[tuple[Any, ...], list[_Turn]] = {}
+            for turn in self._turns(client):
+                job = turn[1]
+                kinds.setdefault((job.choice, job.picture.shape), []).append(turn)
+            for turns in kinds.values():
+                least, _ = self._translators.together(turns[0][1].choice)
+                worth = len(turns) >= least
+                for group in [turns] if worth else [[turn] for turn in turns]:
+                    self._translate(group)
+
+    def _turns(self, client: Client) -> list[_Turn]:
+        """This client's picture, and those of the next where the engine gains from more at once."""
+        turns: list[_Turn] = []
+        most = 1
+        while True:
             job = client.take()
-            if job is None:
-                continue
-            job.began = time.perf_counter()
-            try:
-                job.translated = self._translators.translate(job.choice, job.picture)
-            except CgtError as error:
-                job.error = error
-            except Exception as error:  # the thread serves all: it must outlive any one picture
-                job.error = EngineError(f"{type(error).__name__}: {error}")
-            job.done = time.perf_counter()
+            if job is not None:
+                turns.append((client, job))
+                _, most = self._translators.together(turns[0][1].choice)
+            if len(turns) >= most or self._row.empty():
+                return turns
+            following = self._row.get()  # nobody else takes any
+            if following is None:
+                self._row.put(None)
+                return turns
+            client = following
+
+    def _translate(self, turns: list[_Turn]) -> None:
+        jobs = [job for _, job in turns]
+        began = time.perf_counter()
+        error: CgtError | None = None
+        translated: list[U8] = []
+        try:
+            translated = self._translators.translate(jobs[0].choice, [job.picture for job in jobs])
+        except CgtError as known:
+            error = known
+        except Exception as unknown:  # the thread serves all: it must outlive any one picture
+            error = EngineError(f"{type(unknown).__name__}: {unknown}")
+        done = time.perf_counter()
+        for number, (client, job) in enumerate(turns):
+            job.began, job.done, job.error = began, done, error
+            job.translated = None if error else translated[number]
             client.give(job)
 
     def close(self) -> None:

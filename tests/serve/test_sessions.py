@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cgt.runtime.errors import EngineError
+from cgt.serve.batching import Gains
 from cgt.serve.catalog import Choice
 from cgt.serve.refusals import Refusal
 from cgt.serve.service import Service
@@ -99,9 +100,9 @@ def test_shares_are_fair_whatever_is_offered(model: Path) -> None:
             turns: list[str] = []
             translate = server.translators.translate
 
-            def noted(choice: Choice, image: np.ndarray) -> np.ndarray:
-                turns.append("gmi"[image[0, 0, 0]])
-                return translate(choice, image)
+            def noted(choice: Choice, images: list[np.ndarray]) -> list[np.ndarray]:
+                turns.extend("gmi"[image[0, 0, 0]] for image in images)
+                return translate(choice, images)
 
             server.translators.translate = noted  # type: ignore[method-assign]
             images = [np.full((16, 16, 3), number, np.uint8) for number in range(3)]
@@ -150,7 +151,7 @@ def test_sizes_come_and_go(model: Path) -> None:
 
     async def main() -> None:
         with service(model) as server, server.sessions.open() as session:
-            for side in range(16, 96):
+            for side in range(17, 97):
                 await session.choose(server.catalog.choice({"size": str(side)}))
                 image = picture(0, 64, side)
                 session.offer(image)
@@ -162,3 +163,49 @@ def test_sizes_come_and_go(model: Path) -> None:
             assert len(server.translators._translators) == 32
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("gain", [0, 2, 3])
+def test_several_at_once_where_the_engine_gains(
+    model: Path, gain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurement is simulated; the engine of four is real."""
+    monkeypatch.setattr(Gains, "known", None)
+    monkeypatch.setattr(Gains, "measured", lambda *_: gain)
+
+    async def main() -> None:
+        with service(model) as server:
+            sizes: list[int] = []
+            held = threading.Event()
+            translate = server.translators.translate
+
+            def noted(choice: Choice, images: list[np.ndarray]) -> list[np.ndarray]:
+                held.wait()
+                sizes.append(len(images))
+                return translate(choice, images)
+
+            server.translators.translate = noted  # type: ignore[method-assign]
+            choice = server.catalog.choice({"size": "source"})
+            sessions = [server.sessions.open(choice) for _ in range(8)]
+            for number, session in enumerate(sessions):
+                # The first holds the thread until all stand in the row; the last has another size.
+                session.offer(picture(number, 64, 64 if number < 7 else 48))
+                while number == 0 and session._picture is not None:
+                    await asyncio.sleep(0)
+            held.set()
+            for number, session in enumerate(sessions):
+                answer = await session.answer()
+                assert answer is not None
+                expected = 255 - picture(number, 64, 64 if number < 7 else 48)
+                np.testing.assert_array_equal(answer.translated, expected)
+            assert sizes == {0: [1] * 8, 2: [1, 4, 2, 1], 3: [1, 4, 1, 1, 1]}[gain]
+
+    asyncio.run(main())
+
+
+def test_the_gain_is_measured_once(model: Path) -> None:
+    with service(model) as server:
+        engines = server.translators._engines["inverse", "auto"]
+        gains = Gains(model, engines.one)
+        assert gains.known in (0, 2, 3, 4)
+        assert gains.known == engines.least
