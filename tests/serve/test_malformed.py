@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
 import itertools
+import json
 import socket
 import threading
 from collections.abc import Iterator
 
+import aiohttp
 import numpy as np
 import pytest
 
@@ -99,3 +103,82 @@ def test_lines_that_are_no_http(server: Running, caplog: pytest.LogCaptureFixtur
             assert not answer.startswith(b"HTTP/1.1 2"), line
     assert server.ask("GET", "/healthz")[0] == 200
     assert not caplog.records
+
+
+def words() -> Iterator[list[str | bytes]]:
+    """What is said on one WebSocket, from its beginning. Lone words are no beginning."""
+    random = np.random.default_rng(0)
+    jpeg, begin = encoded("JPEG"), '{"size": "32"}'
+    for text in ("", "{", "[]", "null", "1", '"x"', "[" * 100_000, '{"a":' * 5000, "\0", "\ud7ff"):
+        yield [text]
+        yield [begin, text]
+    for asked in ('{"model": 5}', '{"size": []}', '{"size": "0"}', '{"size": "9999"}'):
+        yield [asked]
+        yield [begin, f'{{"kind": "choose", {asked[1:]}']
+    for asked in ('{"source": "/etc/passwd"}', '{"model": "../x"}', '{"precision": "x"}'):
+        yield [asked]
+    for said in ('{"kind": 1}', '{"kind": "clock"}', '{"kind": "nosuch"}', '{"kind": null}', "{}"):
+        yield [begin, said, jpeg]
+    yield [jpeg]
+    for data in (b"", b"1", b"1234", png_bomb(10000, 100), scan_bomb(200), bytes(15 * 2**20)):
+        yield [begin, b"\0\0\0\1" + data]
+        yield [begin, data]
+    yield [begin, bytes(17 * 2**20)]
+    for length in (1, 5, 100, 1000):
+        for _ in range(10):
+            yield [begin, b"\0\0\0\1" + jpeg, random.bytes(length)]
+            yield [begin, b"\0\0\0\1" + jpeg[:length], b"\0\0\0\2" + jpeg]
+    for _ in range(80):
+        damaged = np.frombuffer(jpeg, np.uint8).copy()
+        damaged[random.integers(0, len(jpeg), 20)] = random.integers(0, 256, 20)
+        yield [begin, b"\0\0\0\1" + damaged.tobytes()]
+
+
+async def say(http: aiohttp.ClientSession, url: str, said: list[str | bytes]) -> None:
+    """What comes back is JSON, a picture, an end with a reason, or nothing."""
+    async with http.ws_connect(url, max_msg_size=0) as ws:
+        with contextlib.suppress(ConnectionError):  # it has had enough
+            for word in said:
+                await (ws.send_str(word) if isinstance(word, str) else ws.send_bytes(word))
+        with contextlib.suppress(asyncio.TimeoutError):
+            message = await ws.receive(0.2)
+            if message.type is aiohttp.WSMsgType.TEXT:
+                assert json.loads(message.data)["kind"] in ("error", "clock", "chosen")
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                assert message.data[4:6] == b"\xff\xd8"
+            else:
+                assert ws.close_code in (1002, 1006, 1007, 1008, 1009)
+
+
+def test_messages(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("cgt.serve.websocket")
+
+    async def neighbour(http: aiohttp.ClientSession, url: str) -> int:
+        """Until it is cancelled; every answer is right."""
+        image, count = picture(0, 64, 48), 0
+        async with http.ws_connect(url) as ws:
+            await ws.send_str('{"size": "source"}')
+            with contextlib.suppress(asyncio.CancelledError):
+                while True:
+                    await ws.send_bytes(count.to_bytes(4, "big") + encoded("PNG"))
+                    answer = await ws.receive_bytes()
+                    assert answer[:4] == count.to_bytes(4, "big")
+                    assert np.abs(decoded(answer[4:]).astype(int) - (255 - image)).mean() < 4
+                    count += 1
+        return count
+
+    async def main() -> tuple[int, int]:
+        url = f"{server.url}/v1/stream"
+        everything = list(words())
+        async with aiohttp.ClientSession() as http:
+            working = asyncio.create_task(neighbour(http, url))
+            for start in range(0, len(everything), 4):
+                await asyncio.gather(*(say(http, url, said) for said in everything[start:][:4]))
+            working.cancel()
+            return len(everything), await working
+
+    count, answered = asyncio.run(main())
+    assert count >= 200
+    assert answered > 20
+    assert server.ask("GET", "/healthz")[0] == 200
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
