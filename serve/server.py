@@ -78,9 +78,12 @@ async def _tidy() -> None:
     aside, so that to look through the rest takes a millisecond."""
     gc.collect()
     gc.freeze()
-    while True:
-        await asyncio.sleep(_TIDY)
-        gc.collect()
+    try:
+        while True:
+            await asyncio.sleep(_TIDY)
+            gc.collect()
+    finally:
+        gc.unfreeze()
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:

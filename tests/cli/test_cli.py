@@ -17,7 +17,9 @@ from cgt.runtime.sources import open_source
 from conftest import run_cgt
 
 
-@pytest.mark.parametrize("what", ["cgt.runtime", "cgt.cli.main", "cgt.cli.translate"])
+@pytest.mark.parametrize(
+    "what", ["cgt.runtime", "cgt.cli.main", "cgt.cli.translate", "cgt.cli.serving"]
+)
 def test_no_torch_is_imported(what: str) -> None:
     """A machine that translates has none, and it takes seconds to load."""
     code = f"import {what}, sys, json; print(json.dumps(sorted(sys.modules)))"
@@ -42,7 +44,7 @@ def test_a_whole_translation_needs_no_torch(clip: Path, tiny_model: Path) -> Non
 def test_help_names_every_verb() -> None:
     done = run_cgt("--help")
     assert done.returncode == 0
-    for verb in ("train", "export", "translate", "bench", "doctor", "demo"):
+    for verb in ("train", "export", "translate", "serve", "bench", "doctor", "demo"):
         assert re.search(rf"^  {verb} ", done.stdout, re.MULTILINE)
         assert run_cgt(verb, "--help").returncode == 0
 
