@@ -114,10 +114,10 @@ def test_shares_are_fair_whatever_is_offered(model: Path) -> None:
 
             async def client(session: Session, image: np.ndarray, times: int) -> None:
                 while len(turns) < 120:
+                    idle.offer(images[2])
                     await offer(session, image, times)
                     await session.answer()
 
-            await offer(idle, images[2], 50)
             await asyncio.gather(client(greedy, images[0], 50), client(modest, images[1], 1))
             assert turns.count("i") == 1  # its answer waits; nothing is translated in vain
             assert 0.8 < turns.count("g") / turns.count("m") < 1.25
