@@ -54,7 +54,8 @@ def serve(options: Options) -> None:
     token = options.token
     if token is None and not is_loopback(options.host):
         token = secrets.token_urlsafe(18)
-    guard = Guard(options.host, options.port, token, options.names, secure=tls is not None)
+    names = [name.lower() for name in options.names]
+    guard = Guard(options.host.lower(), options.port, token, names, secure=tls is not None)
     console = Console(stderr=True)
     paths = list(options.models) or [BUNDLED_MODEL]
     with (

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from .catalog import PRECISIONS
+from .catalog import PRECISIONS, Choice
 from .endpoints import Endpoint
 from .service import SERVICE
 
@@ -17,17 +17,20 @@ DOCUMENT = web.AppKey("document", dict[str, Any])
 async def models(request: web.Request) -> web.Response:
     """Names, what each does, and what may be asked of it; the first is the default."""
     service = request.app[SERVICE]
-    entries = [
-        {
-            "name": model.name,
-            "source": model.artifact.source,
-            "target": model.artifact.target,
-            "size": list(model.artifact.size),
-            "any_size": model.artifact.dynamic,
-            "precisions": list(PRECISIONS),
-        }
-        for model in service.catalog.models.values()
-    ]
+    entries = []
+    for name, model in service.catalog.models.items():
+        engine = service.translators.open(Choice(name))  # it is, since the start
+        entries.append(
+            {
+                "name": name,
+                "source": model.artifact.source,
+                "target": model.artifact.target,
+                "size": list(model.artifact.size),
+                "any_size": model.artifact.dynamic,
+                "precisions": list(PRECISIONS),
+                "engine": f"{engine.name} on {engine.device}, {engine.precision}",
+            }
+        )
     return web.json_response({"models": entries, "source": service.source is not None})
 
 
@@ -68,6 +71,7 @@ _MODEL = _object(
     size=_SIZE,
     any_size=_FLAG,
     precisions={"type": "array", "items": _TEXT},
+    engine=_TEXT | {"description": "What runs it where, and what precision auto is there."},
 )
 _MODELS = _object(
     models={"type": "array", "items": _MODEL},

@@ -138,6 +138,7 @@ def test_facts(server: Running) -> None:
     models = json.loads(server.ask("GET", "/v1/models")[2])["models"]
     assert [model["name"] for model in models] == ["first", "second", "fixed"]
     assert [model["any_size"] for model in models] == [True, True, False]
+    assert {model["engine"] for model in models} == {"onnxruntime on CPU, fp32"}
     assert json.loads(server.ask("GET", "/healthz")[2]) == {"status": "ok"}
     before = server.service.metrics.translated
     post(server)
