@@ -7,6 +7,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from rich.console import Console
@@ -22,6 +23,8 @@ from cgt.serve.server import listen, tls_context
 from cgt.serve.service import Service
 
 SHORTEST_TOKEN = 8
+
+_PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False}
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,16 @@ def _greet(console: Console, service: Service, guard: Guard, port: int) -> None:
     for name, model in service.catalog.models.items():
         engine = service.translators.open(Choice(name))
         what = f"{model.artifact.source} to {model.artifact.target}"
-        console.print(f"{name}: {what}, {engine.name} on {engine.device}, {engine.precision}")
-    everywhere = guard.host in ("0.0.0.0", "::")
-    host = socket.gethostname() if everywhere else guard.host
-    address = f"[{host}]" if ":" in host else host
-    scheme = "https" if guard.secure else "http"
-    query = f"?token={quote(guard.token)}" if guard.token else ""
-    console.print(
-        f"open {scheme}://{address}:{port}/{query}", soft_wrap=True, highlight=False, style="bold"
-    )
+        how = f"{engine.name} on {engine.device}, {engine.precision}"
+        console.print(f"{name}: {what}, {how}", **_PLAIN)
     if not guard.secure and not is_loopback(guard.host):
         note(
             "without --cert and --key the token and the pictures cross the network in the clear, "
             "and browsers give no camera to the page"
         )
+    everywhere = guard.host in ("0.0.0.0", "::")
+    host = socket.gethostname() if everywhere else guard.host
+    address = f"[{host}]" if ":" in host else host
+    scheme = "https" if guard.secure else "http"
+    query = f"?token={quote(guard.token)}" if guard.token else ""
+    console.print(f"open {scheme}://{address}:{port}/{query}", style="bold", **_PLAIN)
