@@ -41,7 +41,7 @@ def test_it_describes_what_is_served(server: Running) -> None:
             assert set(operation["responses"]) > {"200"}
 
 
-def test_a_fuzzer_finds_nothing(server: Running) -> None:
+def test_a_fuzzer_finds_nothing(server: Running, tmp_path: Path) -> None:
     """schemathesis: requests that the document allows and ones that it forbids; answers are held
     against it. That random bytes are no image is no mistake."""
     if not FUZZER.exists():
@@ -49,5 +49,6 @@ def test_a_fuzzer_finds_nothing(server: Running) -> None:
     command = [FUZZER, "run", f"{server.url}/openapi.json", "--max-examples", "30", "--seed", "1"]
     command += ["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--no-color"]
     command += ["--generation-database", "none", "--header", "Authorization: Bearer a token"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    # It keeps a folder of what it found where it is run.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
