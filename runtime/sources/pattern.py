@@ -73,31 +73,32 @@ def _background(height: int, width: int) -> U8:
     ).astype(np.uint8)
 
 
-def _cells(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """The 24 cells of the counter, which fills the lowest eighth of a picture."""
-    rows = np.linspace(height - height // 8, height, 3).round().astype(int)
+def _cells(image: U8, high: int | None) -> Iterator[tuple[slice, slice]]:
+    """The 24 cells of the counter, which fills the lowest rows of a picture: an eighth of them, or
+    as many as `high` says."""
+    height, width = image.shape[:2]
+    high = height // 8 if high is None else high
+    rows = np.linspace(height - high, height, 3).round().astype(int)
     columns = np.linspace(0, width, _COLUMNS + 1).round().astype(int)
     for top, bottom in itertools.pairwise(rows):
         for left, right in itertools.pairwise(columns):
             yield slice(top, bottom), slice(left, right)
 
 
-def write_counter(image: U8, number: int) -> None:
-    """Into the picture itself: black is 0, white is 1."""
+def write_counter(image: U8, number: int, high: int | None = None) -> None:
+    """Into the picture itself, its lowest eighth or `high` rows: black is 0, white is 1."""
     number %= 1 << _BITS
     bits = [number >> i & 1 for i in range(_BITS)]
     check = sum(bits) % 4
-    for cell, bit in zip(
-        _cells(*image.shape[:2]), (0, 1, *bits, check & 1, check >> 1), strict=True
-    ):
+    for cell, bit in zip(_cells(image, high), (0, 1, *bits, check & 1, check >> 1), strict=True):
         image[cell] = 255 * bit
 
 
-def read_counter(image: U8) -> int | None:
+def read_counter(image: U8, high: int | None = None) -> int | None:
     """The number that `write_counter` left, also after scaling, coding and recolouring that keeps
     white lighter than black; None where there is none to be read."""
     values = []
-    for rows, columns in _cells(*image.shape[:2]):
+    for rows, columns in _cells(image, high):
         cell = image[rows, columns]
         dy, dx = cell.shape[0] // 4, cell.shape[1] // 4  # its middle, clear of its neighbours
         values.append(float(cell[dy : cell.shape[0] - dy, dx : cell.shape[1] - dx].mean()))
