@@ -9,8 +9,9 @@ from aiohttp import web
 
 from cgt.runtime.errors import CgtError
 
-from . import entrance, facts, images
+from . import entrance, facts, images, webrtc, websocket
 from .endpoints import Endpoint
+from .feeds import broadcasting
 from .guard import HEADERS, Guard, Handler
 from .openapi import describe
 from .pictures import MAX_BYTES
@@ -20,6 +21,8 @@ from .service import SERVICE, Service, dismiss
 ENDPOINTS: tuple[Endpoint, ...] = (
     *entrance.ENDPOINTS,
     *images.ENDPOINTS,
+    *webrtc.ENDPOINTS,
+    *websocket.ENDPOINTS,
     *facts.ENDPOINTS,
 )
 
@@ -66,6 +69,7 @@ def make_app(service: Service, guard: Guard) -> web.Application:
     app.on_startup.append(images.open_desk)
     app.on_response_prepare.append(sign)
     app.on_shutdown.append(dismiss)
+    app.cleanup_ctx.extend((broadcasting, webrtc.peering))
     return app
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -26,11 +28,24 @@ async def receive(request: web.Request) -> bytes:
     """Held in memory, never on disk. Raises Refusal: 400 for a malformed form, 408 for one that
     takes too long, 413 for more than MAX_BYTES, 415 for another kind of body."""
     try:
-        return await asyncio.wait_for(_receive(request), _PATIENCE)
-    except asyncio.TimeoutError:
-        raise Refusal(408, f"the request took more than {_PATIENCE:.0f} s to arrive") from None
+        return await _in_time(_receive(request))
     except web.HTTPRequestEntityTooLarge:
         raise _too_much() from None
+
+
+async def receive_small(request: web.Request, most: int) -> bytes:
+    """A body of any kind. Raises Refusal: 400, 408, and 413 for more than `most` bytes."""
+    try:
+        return await _in_time(request.clone(client_max_size=most).read())
+    except web.HTTPRequestEntityTooLarge:
+        raise Refusal(413, f"the body may have at most {most} bytes") from None
+
+
+async def _in_time(reading: Coroutine[Any, Any, bytes]) -> bytes:
+    try:
+        return await asyncio.wait_for(reading, _PATIENCE)
+    except asyncio.TimeoutError:
+        raise Refusal(408, f"the request took more than {_PATIENCE:.0f} s to arrive") from None
     except _BROKEN as error:
         raise Refusal(400, f"the request is malformed: {type(error).__name__}") from None
 
