@@ -1,0 +1,192 @@
+// The page: buttons, keys, words; app.js does the work.
+
+import { inventory, showToken, tokenTried } from "./api.js";
+import { App } from "./app.js";
+import { Recorder, snapshot } from "./keep.js";
+import { listen } from "./keys.js";
+import { Notices } from "./notices.js";
+import { Settings } from "./settings.js";
+import { Camera, SourceError } from "./sources.js";
+import { View } from "./view.js";
+
+const byId = (id) => document.getElementById(id);
+const all = (selector) => [...document.querySelectorAll(selector)];
+
+const notices = new Notices();
+const view = new View(byId("picture"), byId("frame"));
+const settings = new Settings(() => attempt(() => app.rechoose()));
+const videos = { camera: byId("camera-video"), answer: byId("answer-video") };
+export const app = new App(settings, view, videos, { state: stateChanged, frame: shown });
+const recorder = new Recorder(byId("picture"), (recording) => {
+  byId("record").textContent = recording ? "Stop" : "Record";
+  byId("record").setAttribute("aria-pressed", recording);
+});
+
+const STATUS = { connecting: "Connecting", open: "Live", waiting: "Waiting", stopped: "Stopped" };
+let again = start; // what "Try again" does
+let server = null; // what the server said it has
+
+async function start() {
+  await attempt(async () => {
+    server = await inventory();
+    settings.offer(server.models);
+    document.querySelector("[data-source=server]").hidden = !server.source;
+    if (server.source) await openServer();
+    else welcome();
+  });
+}
+
+function welcome() {
+  status("idle", "Ready");
+  notices.show("welcome", { actions: [["Use the camera", () => openCamera()], ["Open a file", pickFile]] });
+}
+
+/** Runs what may fail, and says so. */
+async function attempt(work) {
+  try {
+    await work();
+  } catch (error) {
+    if (error.name === "AbortError") return; // something else was opened meanwhile
+    if (error instanceof SourceError) return failed(error.kind, error.kind === "file-unreadable" ? "" : undefined);
+    stateChanged("stopped", { kind: error.kind ?? "refused", message: error.message });
+  }
+}
+
+function failed(name) {
+  status("stopped", "Stopped");
+  pressed("source", "");
+  blank(true);
+  const file = ["Open a file", pickFile];
+  notices.show(name, { actions: name === "camera-insecure" ? [file] : [["Try again", () => again()], file] });
+}
+
+function openCamera(deviceId) {
+  again = () => openCamera(deviceId);
+  pressed("source", "camera");
+  notices.show("asking");
+  return attempt(async () => {
+    await app.openCamera(deviceId);
+    const cameras = await Camera.list();
+    byId("camera").replaceChildren(...cameras.map((c, i) => new Option(c.label || `Camera ${i + 1}`, c.deviceId)));
+    byId("camera").value = app.source?.deviceId ?? "";
+    byId("camera").hidden = cameras.length < 2;
+  });
+}
+
+function openFile(file) {
+  again = () => openFile(file);
+  pressed("source", "file");
+  return attempt(async () => {
+    await app.openFile(file);
+    if (app.kind === "image") status("live", "Translated");
+  });
+}
+
+function openServer() {
+  again = openServer;
+  pressed("source", "server");
+  return attempt(() => app.openServer());
+}
+
+function pickFile() {
+  byId("file").value = "";
+  byId("file").click();
+}
+
+function stateChanged(name, { kind, message = "", until } = {}) {
+  if (name === "camera-gone") return failed(name);
+  if (name === "trouble") return notices.show("trouble", { text: message });
+  status({ open: "live", connecting: "connecting" }[name] ?? "stopped", STATUS[name]);
+  byId("camera").hidden &&= true;
+  if (name === "connecting" && !notices.name) return undefined;
+  if (name === "connecting" || name === "open") return notices.show("connecting");
+  blank(true);
+  const now = ["Try now", () => app.link.retry()];
+  if (name === "waiting") return notices.show(kind === "full" ? "full" : "gone", { text: message, until, actions: [now] });
+  if (kind === "token") return notices.show("token", { text: tokenTried() ? "That token did not fit." : "" });
+  return notices.show(kind === "gone" ? "gone" : "refused", { text: message, actions: [["Try again", () => again()]] });
+}
+
+function shown() {
+  blank(false);
+  if (notices.name) notices.hide();
+}
+
+function status(state, text) {
+  byId("status").dataset.state = state;
+  byId("status").textContent = text;
+}
+
+/** Without a picture there is nothing to keep. */
+function blank(is) {
+  if (byId("frame").hidden === is) return;
+  byId("frame").hidden = is;
+  for (const id of ["snapshot", "record", "fullscreen"]) byId(id).disabled = is;
+  byId("record").disabled ||= !Recorder.possible;
+  if (is) recorder.stop();
+}
+
+function pressed(group, name) {
+  for (const button of all(`[data-${group}]`)) button.setAttribute("aria-pressed", button.dataset[group] === name);
+}
+
+function chooseView(name) {
+  pressed("view", name);
+  view.set(name);
+}
+
+function moveSplit(percent) {
+  byId("split").value = percent;
+  view.moveSplit(percent / 100);
+}
+
+const record = () => (recorder.recording ? recorder.stop() : recorder.start());
+const fullScreen = () =>
+  document.fullscreenElement ? document.exitFullscreen() : byId("stage").requestFullscreen?.();
+const help = () => byId("help").showModal();
+const enabled = (id, act) => () => byId(id).disabled || act();
+
+const sources = { camera: () => openCamera(), file: pickFile, server: openServer };
+for (const button of all("[data-source]")) button.addEventListener("click", sources[button.dataset.source]);
+for (const button of all("[data-view]")) button.addEventListener("click", () => chooseView(button.dataset.view));
+byId("camera").addEventListener("change", ({ target }) => openCamera(target.value));
+byId("file").addEventListener("change", ({ target }) => target.files[0] && openFile(target.files[0]));
+byId("split").addEventListener("input", ({ target }) => moveSplit(Number(target.value)));
+byId("snapshot").addEventListener("click", () => snapshot(byId("picture")));
+byId("record").addEventListener("click", record);
+byId("fullscreen").addEventListener("click", fullScreen);
+byId("fullscreen").hidden = !document.fullscreenEnabled;
+byId("help-button").addEventListener("click", help);
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  showToken(byId("token").value.trim());
+});
+
+listen({
+  c: () => openCamera(),
+  o: pickFile,
+  1: () => chooseView("split"),
+  2: () => chooseView("side"),
+  3: () => chooseView("translated"),
+  ArrowLeft: () => moveSplit(Number(byId("split").value) - 2),
+  ArrowRight: () => moveSplit(Number(byId("split").value) + 2),
+  s: enabled("snapshot", () => snapshot(byId("picture"))),
+  r: enabled("record", record),
+  f: enabled("fullscreen", fullScreen),
+  "?": help,
+}, openFile);
+
+// A page that is left gives back its place at once; one that comes back from the cache begins anew.
+addEventListener("pagehide", () => app.stop());
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+
+setInterval(() => {
+  const { fps, latency } = app.meter.now(performance.now());
+  byId("fps").value = fps ? fps.toFixed(1) : "–";
+  byId("latency").value = latency === null ? "–" : Math.round(latency);
+  byId("dropped").value = app.kind && app.kind !== "image" ? app.dropped : "–";
+  byId("transport").value = app.link.transport || "–";
+}, 500);
+
+moveSplit(50);
+start();

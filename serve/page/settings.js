@@ -1,0 +1,70 @@
+// The pickers: model, size, precision; and the size of the pictures that follows from them.
+
+const SIZES = [128, 192, 256, 320, 384, 512, 768, 1024]; // short sides that are offered
+const STEP = 4; // of which sides are multiples, for networks and codecs
+const byId = (id) => document.getElementById(id);
+
+export class Settings {
+  /** changed(): a choice was made. */
+  constructor(changed) {
+    this.models = [];
+    for (const id of ["model", "size", "precision"])
+      byId(id).addEventListener("change", () => {
+        if (id === "model") this.#fill();
+        changed();
+      });
+  }
+
+  /** models: what /v1/models gave. */
+  offer(models) {
+    this.models = models;
+    options(byId("model"), models.map(({ name }) => [name, name]));
+    byId("model-field").hidden = models.length < 2;
+    this.#fill();
+  }
+
+  #fill() {
+    const { size, any_size: dynamic, precisions } = this.model;
+    const own = Math.min(...size);
+    const fixed = size[0] === size[1] ? `${own}` : size.join(" × ");
+    const free = [...new Set([...SIZES, own])].sort((a, b) => a - b);
+    options(byId("size"), dynamic ? free.map((side) => [side, `${side}`]) : [["", fixed]], dynamic ? own : "");
+    byId("size").disabled = !dynamic;
+    options(byId("precision"), precisions.map((name) => [name, name === "auto" ? "Fastest" : name]));
+    byId("model-name").textContent = this.model.name;
+  }
+
+  get model() {
+    return this.models.find(({ name }) => name === byId("model").value) ?? this.models[0];
+  }
+
+  /** {model, precision, size}, as the server takes them, for pictures of the size that is wanted. */
+  get asked() {
+    return {
+      model: this.model.name,
+      precision: byId("precision").value,
+      ...(this.model.any_size && { size: "source" }),
+    };
+  }
+
+  /** The same for a source of another size: [height, width], or null where it is not known. */
+  askedFor(source) {
+    const { size, ...asked } = this.asked;
+    return source && size ? { ...asked, size: this.pictureFor(source).join("x") } : asked;
+  }
+
+  /** [height, width] of what is sent for a source of [height, width]: aspect kept, where the model
+   *  takes any size, and sides of which the network and the codec can make something. */
+  pictureFor([height, width]) {
+    const { size, any_size: dynamic } = this.model;
+    if (!dynamic) return size;
+    const scale = Number(byId("size").value) / Math.min(height, width);
+    return [height, width].map((side) => Math.max(STEP, Math.round((side * scale) / STEP) * STEP));
+  }
+}
+
+function options(select, pairs, chosen) {
+  const before = chosen ?? select.value;
+  select.replaceChildren(...pairs.map(([value, text]) => new Option(text, value)));
+  if (pairs.some(([value]) => `${value}` === `${before}`)) select.value = before;
+}

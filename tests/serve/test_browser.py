@@ -1,0 +1,199 @@
+"""The page in a real browser: what it shows is the model's output of what went in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cgt.benchmarks.chromium import write_clip
+from cgt.runtime import Translator
+from cgt.runtime.images import encode_image, read_image
+from cgt.runtime.sources import open_source
+from cgt.runtime.sources.pattern import read_counter
+from conftest import inverse_graph, picture
+
+from .browsing import FRAMES, SIZE, browser, camera_frame, live, pixels, psnr, until
+from .serving import running
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return inverse_graph(tmp_path_factory.mktemp("page") / "inverse.onnx")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("camera") / "camera.y4m", FRAMES, SIZE)
+
+
+@pytest.fixture(scope="module")
+def chromium(clip: Path) -> Iterator[Any]:
+    with browser(clip) as started:
+        yield started
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    """A page on which no script fails."""
+    failures: list[object] = []
+    opened = chromium.new_page()
+    opened.on("pageerror", lambda error: failures.append(error))
+    yield opened
+    opened.close()
+    assert not failures
+
+
+@pytest.mark.parametrize(("query", "transport"), [("", "WebRTC"), ("?websocket", "WebSocket")])
+def test_what_is_shown_is_the_translation_of_what_the_camera_saw(
+    model: Path, page: Any, query: str, transport: str
+) -> None:
+    with running(model) as server:
+        page.goto(f"{server.url}/{query}")
+        page.get_by_role("button", name="Use the camera").click()
+        page.get_by_role("button", name="Side by side").click()
+        live(page, 30)  # the codec's rate has grown to what the picture needs
+        seen = []
+        for _ in range(3):
+            both, camera = pixels(page), pixels(page, "#camera-video")
+            original, translated = np.split(both, 2, axis=1)
+            number = read_counter(original)
+            assert number is not None
+            assert read_counter(255 - translated) == number  # both sides are one frame
+            with Translator(model, engine="onnxruntime", size="source") as translate:
+                wanted = translate(camera_frame(number))
+                other = translate(camera_frame((number + 2) % FRAMES))
+            assert psnr(translated, wanted) > 30
+            assert psnr(translated, other) < 25
+            assert (read_counter(camera) - number) % FRAMES < 45  # fresh: 1.5 s at most
+            seen.append(number)
+            page.wait_for_timeout(300)
+        assert len(set(seen)) == 3
+        assert page.locator("#transport").inner_text() == transport
+
+
+def test_a_server_shows_its_own_source_to_all(
+    model: Path, page: Any, chromium: Any, tmp_path: Path
+) -> None:
+    with running(model, source="test://?size=320x240&fps=15") as server:
+        other = chromium.new_page()
+        for each in (page, other):
+            each.goto(server.url)  # it begins by itself
+            each.get_by_role("button", name="Side by side").click()
+        for each in (page, other):
+            live(each, 15)
+            original, translated = np.split(pixels(each), 2, axis=1)
+            number = read_counter(original)
+            assert number is not None
+            assert read_counter(255 - translated) == number
+            assert psnr(translated, 255 - original) > 30
+            latency = each.evaluate(
+                "async () => (await import('./main.js')).app.meter.now(performance.now()).latency"
+            )
+            assert 0 < latency < 3000  # by the server's clock
+        other.close()
+
+
+def test_a_video_file_that_is_opened(model: Path, page: Any, tmp_path: Path) -> None:
+    video = write_clip(tmp_path / "video.webm", 45, SIZE)
+    with running(model) as server:
+        page.goto(server.url)
+        page.get_by_role("button", name="Use the camera").wait_for()
+        page.locator("#file").set_input_files(video)
+        page.get_by_role("button", name="Translated", exact=True).click()
+        live(page, 20)
+        shown = pixels(page)
+        number = read_counter(255 - shown)
+        assert number is not None
+        assert psnr(shown, 255 - camera_frame(number)) > 28
+
+
+def test_an_image_that_is_dropped(model: Path, page: Any) -> None:
+    image = picture(3, 96, 128)
+    data = list(encode_image(image, ".png") or b"")
+    with running(model) as server:
+        page.goto(server.url)
+        page.get_by_role("button", name="Use the camera").wait_for()
+        page.locator("#size").select_option("128")
+        transfer = page.evaluate_handle(
+            """(data) => {
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([new Uint8Array(data)], "a.png", {type: "image/png"}));
+                return transfer;
+            }""",
+            data,
+        )
+        page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+        page.get_by_role("button", name="Side by side").click()
+        live(page, 1)
+        original, translated = np.split(pixels(page), 2, axis=1)
+        assert original.shape == (128, 172, 3)
+        np.testing.assert_array_equal(translated, 255 - original)  # nothing is lost on the way
+        assert psnr(original, image) > 25
+
+
+def test_snapshot_and_recording(model: Path, page: Any, tmp_path: Path) -> None:
+    with running(model) as server:
+        page.goto(server.url)
+        page.get_by_role("button", name="Use the camera").click()
+        live(page)
+        page.keyboard.press("3")
+        live(page, 20)
+        with page.expect_download() as given:
+            page.keyboard.press("s")
+        given.value.save_as(tmp_path / "snapshot.png")
+        shown = read_image(tmp_path / "snapshot.png")
+        assert shown is not None
+        number = read_counter(255 - shown)
+        assert number is not None
+        assert psnr(shown, 255 - camera_frame(number)) > 28
+
+        page.keyboard.press("r")
+        page.wait_for_timeout(2500)
+        with page.expect_download() as given:
+            page.keyboard.press("r")
+        recording = tmp_path / given.value.suggested_filename
+        given.value.save_as(recording)
+        with open_source(str(recording)) as source:
+            numbers = [read_counter(255 - item.image) for item in source if hasattr(item, "image")]
+        assert len({number for number in numbers if number is not None}) > 5
+
+
+def test_models_are_picked(model: Path, page: Any, tmp_path: Path) -> None:
+    fixed = inverse_graph(tmp_path / "fixed.onnx", 64, 96)
+    with running(model, fixed) as server:
+        page.goto(server.url)
+        page.keyboard.press("c")
+        live(page)
+        page.get_by_label("Model").select_option("fixed")
+        page.keyboard.press("3")
+        until(page, "() => document.querySelector('#picture').height === 64")
+        page.get_by_label("Precision").select_option("fp32")
+        live(page, 30)
+        shown = pixels(page)
+        assert shown.shape == (64, 96, 3)  # all that it takes, shown as wide as the camera's
+        assert page.locator("#notice").is_hidden()
+        aspect = page.evaluate(
+            "() => document.querySelector('#picture').getBoundingClientRect().width /"
+            " document.querySelector('#picture').getBoundingClientRect().height"
+        )
+        assert abs(aspect - SIZE[1] / SIZE[0]) < 0.02
+
+
+def test_the_split_moves_by_keyboard_and_the_models_size_changes(model: Path, page: Any) -> None:
+    with running(model) as server:
+        page.goto(server.url)
+        page.keyboard.press("c")
+        live(page)
+        for _ in range(5):
+            page.keyboard.press("ArrowRight")
+        assert page.locator("#split").input_value() == "60"
+        page.get_by_label("Size").select_option("192")
+        until(page, "() => document.querySelector('#picture').height === 192")
+        page.keyboard.press("2")
+        until(page, "() => document.querySelector('#picture').width === 512")
+        page.keyboard.press("?")
+        assert page.get_by_role("dialog").is_visible()

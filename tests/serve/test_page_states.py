@@ -1,0 +1,143 @@
+"""What the page says when something is in the way, in a real browser."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cgt.benchmarks.chromium import write_clip
+from conftest import inverse_graph
+
+from .browsing import SIZE, browser, live
+from .serving import running
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return inverse_graph(tmp_path_factory.mktemp("states") / "inverse.onnx")
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with browser(write_clip(tmp_path_factory.mktemp("camera") / "camera.y4m", 30, SIZE)) as started:
+        yield started
+
+
+@contextmanager
+def command(
+    model: Path, folder: Path, *flags: str, port: int = 0
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`cgt serve` as a process of its own, and its port."""
+    words = [str(Path(sys.executable).with_name("cgt")), "serve", "--model", str(model)]
+    words += ["--engine", "onnxruntime", "--port", str(port), *flags]
+    said = folder / f"{port}.txt"
+    with said.open("wb") as to, subprocess.Popen(words, stderr=to, stdout=to) as server:
+        try:
+            while not (found := re.search(r":(\d+)/", said.read_text())):
+                assert server.poll() is None, said.read_text()
+                time.sleep(0.05)
+            yield server, int(found[1])
+        finally:
+            server.terminate()
+
+
+def title(page: Any, text: str) -> None:
+    page.locator("#notice-title").get_by_text(text).wait_for()
+
+
+def use_camera(page: Any) -> None:
+    page.get_by_role("button", name="Use the camera").click()
+
+
+def test_a_camera_that_is_refused(model: Path, tmp_path: Path) -> None:
+    with browser(allowed=False) as chromium, running(model) as server:
+        page = chromium.new_page()
+        page.goto(server.url)
+        use_camera(page)
+        title(page, "The camera was refused")
+        assert "Allow it" in page.locator("#notice-text").inner_text()
+        assert page.locator("#snapshot").is_disabled()
+        assert server.service.sessions.count == 0
+
+
+def test_a_page_that_gets_no_camera_because_it_is_not_secure(model: Path, tmp_path: Path) -> None:
+    elsewhere = "--host-resolver-rules=MAP cgt.test 127.0.0.1"
+    with (
+        command(model, tmp_path, "--allow-host", "cgt.test") as (_, port),
+        browser(None, True, elsewhere) as chromium,
+    ):
+        page = chromium.new_page()
+        page.goto(f"http://cgt.test:{port}")
+        use_camera(page)
+        title(page, "No camera on this page")
+        assert "https://" in page.locator("#notice-text").inner_text()
+
+
+def test_a_server_that_wants_a_token(model: Path, chromium: Any) -> None:
+    with running(model, token="right") as server:
+        page = chromium.new_context().new_page()
+        page.goto(server.url)
+        title(page, "This server wants a token")
+        page.get_by_label("Token").fill("wrong")
+        page.get_by_role("button", name="Continue").click()
+        page.get_by_text("That token did not fit").wait_for()
+        page.get_by_label("Token").fill("right")
+        page.get_by_role("button", name="Continue").click()
+        use_camera(page)
+        live(page, 3)
+        assert "right" not in page.url
+        page.context.close()
+
+
+def test_a_full_server_lets_the_next_one_wait(model: Path, chromium: Any) -> None:
+    with running(model, most=1) as server:
+        first, second = chromium.new_page(), chromium.new_page()
+        for page in (first, second):
+            page.goto(server.url)
+            use_camera(page)
+            if page is first:
+                live(page, 3)
+        title(second, "All places are taken")
+        assert "Trying again in" in second.locator("#notice-text").inner_text()
+        first.close()
+        second.get_by_role("button", name="Try now").wait_for()
+        live(second, 3)  # by itself
+        second.close()
+
+
+def test_a_server_that_goes_and_comes_back(model: Path, chromium: Any, tmp_path: Path) -> None:
+    page = chromium.new_page()
+    with command(model, tmp_path) as (server, port):
+        page.goto(f"http://127.0.0.1:{port}")
+        use_camera(page)
+        live(page, 3)
+        server.kill()
+        title(page, "The server does not answer")
+        assert "Trying again in" in page.locator("#notice-text").inner_text()
+    with command(model, tmp_path, port=port):
+        page.get_by_role("button", name="Try now").click()
+        page.locator("#notice").wait_for(state="hidden")
+        assert page.locator("#status").inner_text() == "Live"
+        page.close()
+
+
+def test_a_file_that_is_neither_video_nor_picture(
+    model: Path, chromium: Any, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"nothing")
+    with running(model) as server:
+        page = chromium.new_page()
+        page.goto(server.url)
+        page.get_by_role("button", name="Use the camera").wait_for()
+        page.locator("#file").set_input_files(bad)
+        title(page, "This file cannot be opened")
+        page.close()
