@@ -30,6 +30,7 @@ from .refusals import Refusal
 from .stamp import stamped, unstamped
 
 _PATIENCE = 15.0  # seconds without a word or a frame; pages say something every second
+_CONNECTING = 4.5  # seconds; less than pages wait before they take the WebSocket, and a place again
 _CLOCK = 90000  # ticks a second, as RTP has them for video
 
 
@@ -93,8 +94,10 @@ class Peer:
         task.add_done_callback(self._tasks.discard)
 
     async def _watch(self) -> None:
-        while (left := self._heard + _PATIENCE - time.monotonic()) > 0:
-            await asyncio.sleep(left)
+        await asyncio.sleep(_CONNECTING)
+        if self.connection.connectionState == "connected":
+            while (left := self._heard + _PATIENCE - time.monotonic()) > 0:
+                await asyncio.sleep(left)
         await self.close()
 
     async def _changed(self) -> None:

@@ -4,7 +4,7 @@ import { webrtc } from "./api.js";
 import { eachFrame } from "./frames.js";
 import { readStamp } from "./stamp.js";
 
-const PATIENCE = 4000; // milliseconds to connect; then the WebSocket is tried
+const PATIENCE = 5000; // milliseconds to connect; then the WebSocket is tried
 const BITRATE = 2_500_000; // bits/s; browsers otherwise give small pictures too little
 
 export class WebRTC {

@@ -81,6 +81,17 @@ def test_a_page_that_gets_no_camera_because_it_is_not_secure(model: Path, tmp_pa
         assert "https://" in page.locator("#notice-text").inner_text()
 
 
+def test_where_webrtc_cannot_connect_the_websocket_does(model: Path, tmp_path: Path) -> None:
+    no_udp = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
+    camera = write_clip(tmp_path / "camera.y4m", 30, SIZE)
+    with browser(camera, True, no_udp) as chromium, running(model, most=1) as server:
+        page = chromium.new_page()
+        page.goto(server.url)
+        use_camera(page)
+        live(page, 3)
+        page.locator("#transport").get_by_text("WebSocket").wait_for()
+
+
 def test_a_server_that_wants_a_token(model: Path, chromium: Any) -> None:
     with running(model, token="right") as server:
         page = chromium.new_context().new_page()

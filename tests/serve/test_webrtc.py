@@ -110,6 +110,7 @@ def test_a_client_that_falls_silent_gives_back_its_place(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cgt.serve.peer._PATIENCE", 1.0)
+    monkeypatch.setattr("cgt.serve.peer._CONNECTING", 1.0)
 
     async def main() -> None:
         client = WebRTCClient(server.url, lambda _: picture(0, 64, 64), lambda *_: None, rate=0.01)
