@@ -85,8 +85,6 @@ def settles(server: Served, files: int, memory: float = math.inf) -> Held:
 
 @pytest.mark.parametrize("way", [an_upload, a_stream])
 def test_nothing_stays(tmp_path: Path, way: Callable[[int], socket.socket]) -> None:
-    if way is a_stream:
-        pytest.importorskip("cgt.serve.websocket")
     model = inverse_graph(tmp_path / "inverse.onnx")
     with served("--model", model, "--engine", "onnxruntime", "--max-sessions", CLIENTS) as server:
         port = int(server.url.rpartition(":")[2])

@@ -151,8 +151,6 @@ async def say(http: aiohttp.ClientSession, url: str, said: list[str | bytes]) ->
 
 
 def test_messages(server: Running, caplog: pytest.LogCaptureFixture) -> None:
-    pytest.importorskip("cgt.serve.websocket")
-
     async def neighbour(http: aiohttp.ClientSession, url: str) -> int:
         """Until it is cancelled; every answer is right."""
         image, count = picture(0, 64, 48), 0
