@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cgt.export.formats import FORMATS, BuildOptions, check_graph, check_options
+from cgt.export.formats import BACKENDS, FORMATS, BuildOptions, check_graph, check_options
 from cgt.runtime.errors import UsageError
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -59,6 +59,13 @@ _OPTIONS = (
         metavar="DIR",
         help="To prove a LiteRT file on; by default the checkpoint's test images.",
     ),
+    click.option(
+        "--backend",
+        "backends",
+        type=click.Choice(BACKENDS),
+        multiple=True,
+        help="Of Triton's, for a model repository; may be given again, all that fit by default.",
+    ),
 )
 
 
@@ -102,7 +109,12 @@ def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
 
 
 def onnx_name(output: Path | None, formats: tuple[str, ...]) -> Path | None:
-    """Where the ONNX file goes: `-o` says it for all formats, by the name of any of them."""
+    """Where the ONNX file goes: `-o` says it for all formats, by the name of any of them. Where one
+    is a folder, `-o` is that alone."""
+    if any(not FORMATS[name].suffix for name in formats):
+        if output is not None and output.suffix in {made.suffix for made in FORMATS.values()} - {""}:
+            raise UsageError(f"the output {output} must be a folder, the model repository")
+        return None
     if output is None or output.suffix == ".onnx":
         return output
     suffixes = {FORMATS[name].suffix for name in formats} | {".onnx"}
@@ -126,8 +138,10 @@ def make_engines(
             )
             return
         formats = ("tensorrt",)
-    for name in formats:
-        made = FORMATS[name]
-        if made.builder:
-            path = (output or model).with_suffix(made.suffix)
-            build_engine(model, name, path, options.only(made.options), say=click.echo)
+    folders = tuple(name for name in formats if not FORMATS[name].suffix)
+    files = tuple(name for name in formats if FORMATS[name].builder and name not in folders)
+    for name in (*files, *folders):  # a folder takes what the others made
+        suffix = FORMATS[name].suffix
+        beside = model if folders or output is None else output
+        path = beside.with_suffix(suffix) if suffix else output
+        build_engine(model, name, path, options.only(FORMATS[name].options), say=click.echo)

@@ -31,6 +31,8 @@ def build_engine(
     the builder refuses, MissingDependency naming what to install, EngineError where the build
     fails, QualityError for an engine that computes in another precision than the graph says or
     other pictures, SinkError where it cannot be written; then nothing is left.
+
+    "triton" is a folder, a model repository: the model becomes part of it (builders/triton.py).
     """
     kind = find_format(format)
     if not kind.builder:
@@ -39,6 +41,10 @@ def build_engine(
     check_options((format,), options)
     source = Path(onnx)
     artifact = read_artifact(source)
+    if not kind.suffix:
+        from .builders.triton import REPOSITORY, add_model
+
+        return add_model(source, artifact, Path(output or source.with_name(REPOSITORY)), options, say)
     path = Path(output) if output is not None else source.with_suffix(kind.suffix)
     if path.suffix != kind.suffix:
         raise UsageError(f"the output {path} must end in {kind.suffix}")
@@ -93,7 +99,7 @@ def check_format(format: str) -> None:
             f"there is no NVIDIA GPU here, and --format {format} builds on the one it is for; "
             "--format tensorrt-rtx --compute-capability 86 builds for RTX cards without one"
         )
-    if kind.builder:
+    if kind.package:
         load_package(kind)
 
 

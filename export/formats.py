@@ -23,6 +23,7 @@ class BuildOptions:
     next build takes seconds. dla: the core of a deep learning accelerator. hardware_compatible:
     runs on every GPU from Ampere on. version_compatible: runs with later TensorRT of the same
     major version. Both cost speed. pictures: a folder of real ones to prove the engine on.
+    backends: of Triton's that a model repository is for, all that fit by default.
     """
 
     compute_capabilities: tuple[int, ...] = ()
@@ -32,6 +33,7 @@ class BuildOptions:
     hardware_compatible: bool = False
     version_compatible: bool = False
     pictures: Path | None = None
+    backends: tuple[str, ...] = ()
 
     def given(self) -> tuple[str, ...]:
         """Names of those that are not as by default."""
@@ -47,10 +49,10 @@ class Format:
     """A kind of file, and what it takes to make it."""
 
     name: str
-    suffix: str
+    suffix: str  # "" for a folder
     use: str  # where it runs
     builder: str  # module of cgt.export.builders; "" for ONNX itself
-    package: str  # that the builder imports
+    package: str  # that the builder imports; "" for none
     install: str  # what brings the package
     io: IO  # tensors it is fastest with
     precision: str  # that one exports for it when nothing is said
@@ -105,7 +107,21 @@ _LITERT = Format(
     fp32_only=True,
 )
 
-FORMATS = {made.name: made for made in (_ONNX, _TENSORRT, _RTX, _OPENVINO, _LITERT)}
+_TRITON = Format(
+    "triton",
+    "",
+    "Triton Inference Server; see [triton.md](triton.md)",
+    "triton",
+    "",
+    "",
+    "uint8",
+    "fp32",
+    ("backends",),
+)
+
+BACKENDS = ("python", "onnxruntime", "tensorrt")  # of Triton, that a repository can be for
+
+FORMATS = {made.name: made for made in (_ONNX, _TENSORRT, _RTX, _OPENVINO, _LITERT, _TRITON)}
 
 
 def find_format(name: str) -> Format:
@@ -133,6 +149,11 @@ def check_graph(kind: Format, precision: str, norm: str) -> None:
             f"--format {kind.name} takes fp32 graphs with image tensors alone, not {precision}, "
             f"norm {norm}; export with --fp32 and without --norm stream"
         )
+    if kind.name == "triton" and norm == "stream":
+        raise UsageError(
+            "a Triton server takes each frame by itself, and --norm stream carries statistics from "
+            "one to the next; export without it"
+        )
 
 
 def table() -> str:
@@ -144,7 +165,7 @@ def table() -> str:
     for made in FORMATS.values():
         needs = made.install or "-"
         rows.append(
-            f"| `{made.name}` | `{made.suffix}` | {made.use} | {needs} | {made.io} "
+            f"| `{made.name}` | {f'`{made.suffix}`' if made.suffix else 'a folder'} | {made.use} | {needs} | {made.io} "
             f"| {made.precision} |"
         )
     return "\n".join(rows)

@@ -16,4 +16,8 @@ except ImportError as error:
     ) from None
 
 # What goes wrong is said once, by our own errors.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+_SILENT = 0
+if hasattr(cv2, "setLogLevel"):  # OpenCV 4: of JetPack, and with NumPy 1
+    cv2.setLogLevel(_SILENT)
+else:
+    cv2.utils.logging.setLogLevel(_SILENT)

@@ -14,7 +14,7 @@ import numpy as np
 from .artifact import Artifact
 from .calm import FlowCalm, StatisticsCalm
 from .closing import Closing
-from .engines import BatchShape, Engine, Goal, open_engine, read_model
+from .engines import BatchShape, Engine, Goal, is_remote, open_engine, read_model, read_remote
 from .errors import EngineError, ModelError, UsageError
 from .geometry import Geometry, Size, plan
 from .notes import note
@@ -39,7 +39,8 @@ class Translator(Closing):
     """A model, ready to translate images: `Translator("model.onnx")(image)`.
 
     model: an ONNX file, or one of another engine; the bundled one by default.
-    engine: see engines.ENGINES; "auto" is the fastest; or an engine of your own, for `frame`.
+    engine: see engines.ENGINES; "auto" is the fastest; triton://HOST:8001/MODEL is a server's, and
+    `model` is then left out; or an engine of your own, for `frame`.
     size: of the network's input, see geometry.Size. output: of what comes out, the same by default.
     frame: (height, width) of all images to come, where that is known; the engine then runs with
     fixed shapes, which is faster. aspect: width / height of their pixels.
@@ -66,8 +67,7 @@ class Translator(Closing):
         overlap: int | None = None,
         calm: float = 0.0,
     ) -> None:
-        self.path = Path(model) if model is not None else BUNDLED_MODEL
-        self.artifact: Artifact = read_model(self.path)
+        self.path, self.artifact = _find(model, engine)
         self._size, self._output, self._tile = size, output, tile
         self._overlap = overlap
         if tile and frame is None and not isinstance(size, tuple):
@@ -188,6 +188,17 @@ class Translator(Closing):
     def close(self) -> None:
         """Free the engine; twice is fine."""
         self.engine.close()
+
+
+def _find(model: str | Path | None, engine: str | Engine) -> tuple[Path, Artifact]:
+    """Where the model is, and what it says of itself."""
+    if isinstance(engine, str) and is_remote(engine):
+        if model is not None:
+            raise UsageError(f"the model of {engine} is on that server; leave --model out")
+        artifact = read_remote(engine)
+        return Path(engine.split("/")[3].partition("?")[0]), artifact
+    path = Path(model) if model is not None else BUNDLED_MODEL
+    return path, read_model(path)
 
 
 def _checked(images: Sequence[U8], most: int) -> tuple[int, int]:

@@ -10,7 +10,18 @@ from ..artifact import Artifact
 from ..errors import UsageError
 from .base import Array, BatchShape, Engine, Goal, cores
 
-__all__ = ["ENGINES", "Array", "BatchShape", "Engine", "Goal", "cores", "open_engine", "read_model"]
+__all__ = [
+    "ENGINES",
+    "Array",
+    "BatchShape",
+    "Engine",
+    "Goal",
+    "cores",
+    "is_remote",
+    "open_engine",
+    "read_model",
+    "read_remote",
+]
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,16 @@ def open_engine(
 ) -> Engine:
     """Load a model for tensors of one shape.
 
-    name: of ENGINES, with a device where it has several ("onnxruntime:cuda"), or "auto".
+    name: of ENGINES, with a device where it has several ("onnxruntime:cuda"), or "auto"; or
+    "triton://HOST:8001/MODEL", on whose server the model then is, and `path` is not read.
     precision: "fp32" to keep an engine from computing in less than the file says; by default it
     takes what is fastest. Raises UsageError for an unknown engine, MissingDependency for one that
     is not installed, ModelError for a file it cannot read, EngineError where it cannot run it.
     """
+    if is_remote(name):
+        from .triton import TritonEngine
+
+        return TritonEngine(name, shape, goal)
     refuse_mobile(path)
     if name == "auto":
         from .fastest import open_fastest
@@ -75,7 +91,20 @@ _SUFFIXES = {suffix for kind in ENGINES.values() for suffix in kind.suffixes}
 def check_name(name: str) -> None:
     """Raises UsageError for an engine that there is none of."""
     if name not in ENGINES:
-        raise UsageError(f"--engine {name} is unknown; use auto, {', '.join(ENGINES)}")
+        known = ", ".join(ENGINES)
+        raise UsageError(f"--engine {name} is unknown; use auto, {known}, triton://HOST:8001/MODEL")
+
+
+def is_remote(engine: object) -> bool:
+    """Whether an engine's name is the address of a server's model."""
+    return isinstance(engine, str) and engine.startswith("triton://")
+
+
+def read_remote(engine: str) -> Artifact:
+    """What a server's model says of itself; see `triton`."""
+    from . import triton
+
+    return triton.read_remote(engine)
 
 
 def refuse_mobile(path: Path) -> None:

@@ -1,0 +1,207 @@
+"""ONNX -> a model repository of Triton Inference Server.
+
+REPOSITORY/NAME_python/config.pbtxt        any server, on its CPUs, by cgt's own runtime
+                      /1/model.py, model.onnx
+REPOSITORY/NAME_onnxruntime/config.pbtxt   servers with the ONNX Runtime backend
+                           /1/model.onnx
+REPOSITORY/NAME_tensorrt/config.pbtxt      GPUs; NAME.engine beside the ONNX file becomes the plan
+                        /1/model.plan
+
+All take and give uint8 frames under the same names. A model that is there gets the next version,
+and keeps what its owner changed in config.pbtxt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgt.runtime.artifact import Artifact
+from cgt.runtime.errors import ModelError, SinkError, UsageError
+from cgt.runtime.files import whole_file
+from cgt.runtime.onnxfile import UINT8, OnnxFile, read_onnx
+from cgt.runtime.sidecar import read_sidecar, read_verified, sha256
+
+from ..formats import BACKENDS, BuildOptions, check_graph, find_format
+from .base import Say
+from .triton_config import Tensors, read_artifact_of, render, with_artifact
+
+REPOSITORY = "model_repository"
+_TEMPLATE = Path(__file__).with_name("triton_model.py")
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One folder of the repository. files: of its version; none where they are still to come."""
+
+    name: str
+    artifact: Artifact
+    config: str
+    files: dict[str, bytes]
+
+
+def add_model(
+    onnx: Path, artifact: Artifact, repository: Path, options: BuildOptions, say: Say
+) -> Path:
+    """Put a model into a repository, which is made where it is missing. say: is given a line for
+    each folder, and how to serve them.
+
+    Returns the repository. Raises UsageError for a model that Triton's backends cannot serve as
+    asked, or that is there with other tensors, ModelError for a damaged engine, SinkError where the
+    repository cannot be written; then nothing of it has changed.
+    """
+    check_graph(find_format("triton"), artifact.precision, artifact.norm)
+    file = read_onnx(onnx)
+    models = [_model(name, onnx, file, artifact, say) for name in _backends(file, onnx, options, say)]
+    homes = [repository / model.name for model in models]
+    for model, home in zip(models, homes, strict=True):
+        _check_same(model, home)
+    try:
+        with _staging(repository) as stage:
+            for model in models:
+                _write(stage / model.name, model)
+            for model, home in zip(models, homes, strict=True):
+                say(f"{_publish(stage / model.name, home, model)}: {_described(model)}")
+    except OSError as error:
+        raise SinkError(f"cannot write {repository}: {error.strerror or error}") from None
+    ready = " ".join(f"--load-model={model.name}" for model in models if model.files)
+    say(
+        f"serve what the server has a backend for: tritonserver --model-repository={repository} "
+        f"--model-control-mode=explicit {ready}"
+    )
+    return repository
+
+
+def _backends(file: OnnxFile, onnx: Path, options: BuildOptions, say: Say) -> tuple[str, ...]:
+    """Those asked for, or all that fit."""
+    pixels = all(ends[0].element == UINT8 for ends in (file.inputs, file.outputs))
+    asked = options.backends or BACKENDS
+    fit = asked if pixels else tuple(name for name in asked if name == "python")
+    if fit != asked:
+        reason = f"{onnx.name} has float tensors, and clients send pixels"
+        if options.backends:
+            wrong = " and ".join(name for name in asked if name not in fit)
+            raise UsageError(f"{reason}; export it with --io uint8 for the backend {wrong}")
+        say(f"note: {reason}: for the Python backend only; --io uint8 makes it fit for all")
+    return tuple(dict.fromkeys(fit))
+
+
+def _model(backend: str, onnx: Path, file: OnnxFile, artifact: Artifact, say: Say) -> _Model:
+    name = f"{onnx.stem}_{backend}"
+    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise UsageError(f"{name} cannot be the name of a model: rename {onnx.name}")
+    tensors = Tensors.of(file, artifact, any_number=backend == "python")
+    served = dataclasses.replace(artifact, io="uint8")
+    files, head = _content(backend, onnx)
+    if not tensors.batched:
+        say(
+            f"note: {name} takes {tensors.dims[0][0]} at once, as its graph does; --size with "
+            "--batch 1..8 lets a server put requests together"
+        )
+    return _Model(name, served, render(name, backend, tensors, served, head), files)
+
+
+def _content(backend: str, onnx: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The files of a version, and what config.pbtxt says at its top."""
+    if backend == "python":
+        return {"model.py": _TEMPLATE.read_bytes(), "model.onnx": onnx.read_bytes()}, [
+            "Runs wherever the server's Python has cgt: pip install cyclegan-toolkit",
+        ]
+    if backend == "onnxruntime":
+        return {"model.onnx": onnx.read_bytes()}, ["Runs on a GPU where the server has one."]
+    engine = onnx.with_suffix(find_format("tensorrt").suffix)
+    if engine.exists():
+        build = read_sidecar(engine).build
+        if build.onnx_sha256 == sha256(onnx.read_bytes()):
+            gpu = build.gpu or "compute capability " + ", ".join(
+                f"{number / 10:.1f}" for number in build.compute_capabilities
+            )
+            return {"model.plan": read_verified(engine, build)}, [
+                f"For {gpu}, and a server with {build.format} {build.version}.",
+            ]
+    return {}, [
+        "The plan is still to come. On the GPU that it is for, with the server's version of",
+        f"TensorRT: cgt export {onnx.name} --format tensorrt --format triton -o REPOSITORY",
+        f"or: trtexec --onnx={onnx.name} --stronglyTyped --saveEngine=1/model.plan, with --minShapes,",
+        "--optShapes and --maxShapes where sizes vary.",
+    ]
+
+
+def _described(model: _Model) -> str:
+    size = sum(len(content) for content in model.files.values()) / 1e6
+    if not model.files:
+        return "no plan yet; its config.pbtxt says how to add one"
+    return f"{', '.join(model.files)}, {size:.2f} MB"
+
+
+def _check_same(model: _Model, home: Path) -> None:
+    """All versions of a model share a config.pbtxt."""
+    path = home / "config.pbtxt"
+    if not home.exists():
+        return
+    try:
+        there = read_artifact_of(path.read_text())
+    except (OSError, ModelError):
+        there = None
+    if there is None:
+        raise UsageError(f"{home} is a model that `cgt export` did not write; rename the ONNX file")
+    if _form(there) != _form(model.artifact):
+        raise UsageError(
+            f"{home} takes other sizes, and all versions of a model must take the same; rename the "
+            "ONNX file to have a model of its own"
+        )
+
+
+def _form(artifact: Artifact) -> tuple[object, ...]:
+    """What config.pbtxt says of the tensors."""
+    return artifact.dynamic, artifact.size, artifact.profiles
+
+
+@contextmanager
+def _staging(repository: Path) -> Iterator[Path]:
+    """A folder to write in, beside the repository: a server takes every folder in it for a model."""
+    repository.mkdir(exist_ok=True)
+    stage = repository.resolve().with_name(f".{repository.name}.{secrets.token_hex(4)}")
+    stage.mkdir()
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _write(folder: Path, model: _Model) -> None:
+    """A model of one version, whole on the disk."""
+    version = folder / "1"
+    version.mkdir(parents=True)
+    for path, content in (
+        *((version / name, content) for name, content in model.files.items()),
+        (folder / "config.pbtxt", model.config.encode()),
+    ):
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _publish(staged: Path, home: Path, model: _Model) -> Path:
+    """By renaming: a server that looks sees all of a version or nothing. Returns the version."""
+    if not home.exists():
+        staged.rename(home)
+        return home / "1"
+    versions = [int(path.name) for path in home.iterdir() if path.name.isdecimal()]
+    version = home / str(max(versions, default=0) + 1)
+    if not model.files:  # an empty version would take the place of one that works
+        return home
+    (staged / "1").rename(version)
+    config = home / "config.pbtxt"
+    text = with_artifact(config.read_text(), model.artifact)
+    with whole_file(config) as temporary:
+        temporary.write_text(text)
+    return version
