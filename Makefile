@@ -10,7 +10,7 @@ SOURCES := $(shell find runtime trainer export benchmarks serve cli -name '*.py'
              -o -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.svg') \
            pyproject.toml CMakeLists.txt README.md LICENSE
 
-.PHONY: help demo test check format model bench gpu-check simulated clean
+.PHONY: help demo test check format model bench gpu-check triton-check simulated clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
@@ -42,6 +42,10 @@ bench: $(VENV)/dev  ## against what one would pick instead (VIDEO=file), written
 
 gpu-check: $(VENV)/dev  ## on a machine with a GPU: build, verify and time engines (MODELS=files)
 	$(BIN)/python -m cgt.benchmarks.gpu_check $(or $(MODELS),$(wildcard $(VENV)/lib/python3*/site-packages/vintagify/resources/G_A2B_epoch33.pth))
+
+triton-check: $(VENV)/dev  ## a real Triton server, installed into .venv/triton, against the local engine
+	bash tests/triton/install.sh $(VENV)
+	cd tests && ../$(BIN)/python -m pytest -v export/test_triton_server.py
 
 simulated: $(VENV)/dev  ## pycuda on a simulated GPU, for the tests of the TensorRT engine
 	bash tests/simulated/install.sh $(VENV)

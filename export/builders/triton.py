@@ -34,6 +34,10 @@ from .base import Say
 from .triton_config import Tensors, read_artifact_of, render, with_artifact
 
 REPOSITORY = "model_repository"
+_NO_PLAN = (
+    "The plan is still to come. On the GPU that it is for, with the server's version of TensorRT:",
+    "cgt export {name} --format tensorrt --format triton -o REPOSITORY",
+)
 _TEMPLATE = Path(__file__).with_name("triton_model.py")
 
 
@@ -97,9 +101,19 @@ def _model(backend: str, onnx: Path, file: OnnxFile, artifact: Artifact, say: Sa
     name = f"{onnx.stem}_{backend}"
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
         raise UsageError(f"{name} cannot be the name of a model: rename {onnx.name}")
-    tensors = Tensors.of(file, artifact, any_number=backend == "python")
     served = dataclasses.replace(artifact, io="uint8")
-    files, head = _content(backend, onnx)
+    files: dict[str, bytes] = {}
+    if backend == "python":
+        files = {"model.py": _TEMPLATE.read_bytes(), "model.onnx": onnx.read_bytes()}
+        head = ["Runs wherever the server's Python has cgt: pip install cyclegan-toolkit"]
+    elif backend == "onnxruntime":
+        files = {"model.onnx": onnx.read_bytes()}
+        head = ["Runs on a GPU where the server has one."]
+    elif found := _plan(onnx):
+        files, served, head = found
+    else:
+        head = [line.format(name=onnx.name) for line in _NO_PLAN]
+    tensors = Tensors.of(file, artifact.io, served, any_number=backend == "python")
     if not tensors.batched:
         say(
             f"note: {name} takes {tensors.dims[0][0]} at once, as its graph does; --size with "
@@ -108,30 +122,20 @@ def _model(backend: str, onnx: Path, file: OnnxFile, artifact: Artifact, say: Sa
     return _Model(name, served, render(name, backend, tensors, served, head), files)
 
 
-def _content(backend: str, onnx: Path) -> tuple[dict[str, bytes], list[str]]:
-    """The files of a version, and what config.pbtxt says at its top."""
-    if backend == "python":
-        return {"model.py": _TEMPLATE.read_bytes(), "model.onnx": onnx.read_bytes()}, [
-            "Runs wherever the server's Python has cgt: pip install cyclegan-toolkit",
-        ]
-    if backend == "onnxruntime":
-        return {"model.onnx": onnx.read_bytes()}, ["Runs on a GPU where the server has one."]
-    engine = onnx.with_suffix(find_format("tensorrt").suffix)
-    if engine.exists():
-        build = read_sidecar(engine).build
-        if build.onnx_sha256 == sha256(onnx.read_bytes()):
-            gpu = build.gpu or "compute capability " + ", ".join(
-                f"{number / 10:.1f}" for number in build.compute_capabilities
-            )
-            return {"model.plan": read_verified(engine, build)}, [
-                f"For {gpu}, and a server with {build.format} {build.version}.",
-            ]
-    return {}, [
-        "The plan is still to come. On the GPU that it is for, with the server's version of",
-        f"TensorRT: cgt export {onnx.name} --format tensorrt --format triton -o REPOSITORY",
-        f"or: trtexec --onnx={onnx.name} --stronglyTyped --saveEngine=1/model.plan, with --minShapes,",
-        "--optShapes and --maxShapes where sizes vary.",
-    ]
+def _plan(onnx: Path) -> tuple[dict[str, bytes], Artifact, list[str]] | None:
+    """The file of the TensorRT engine beside an ONNX file, what it is, and a line that says for
+    which machine; None where none was built from just that file. Raises ModelError for a damaged
+    one."""
+    path = onnx.with_suffix(find_format("tensorrt").suffix)
+    if not path.exists():
+        return None
+    sidecar = read_sidecar(path)
+    build = sidecar.build
+    if build.format != "tensorrt" or build.onnx_sha256 != sha256(onnx.read_bytes()):
+        return None
+    numbers = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
+    head = f"For {build.gpu or f'compute capability {numbers}'} and TensorRT {build.version}."
+    return {"model.plan": read_verified(path, build)}, sidecar.artifact, [head]
 
 
 def _described(model: _Model) -> str:

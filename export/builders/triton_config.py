@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cgt.runtime.artifact import Artifact
+from cgt.runtime.artifact import IO, Artifact
 from cgt.runtime.onnxfile import OnnxFile
 
 MOST = 8  # pictures that a server puts together where the model takes any number
@@ -26,11 +26,12 @@ class Tensors:
     most: int = MOST
 
     @classmethod
-    def of(cls, file: OnnxFile, artifact: Artifact, any_number: bool) -> Tensors:
-        """As an ONNX file says. any_number: of pictures at once, whatever the graph takes."""
+    def of(cls, file: OnnxFile, io: IO, artifact: Artifact, any_number: bool) -> Tensors:
+        """As an ONNX file with tensors of `io` says. artifact: of what is served, which may have
+        other limits. any_number: of pictures at once, whatever the graph takes."""
         names, dims = [], []
         for tensor in (file.inputs[0], file.outputs[0]):
-            axes = (0, 1, 2, 3) if artifact.io == "uint8" else (0, 2, 3, 1)
+            axes = (0, 1, 2, 3) if io == "uint8" else (0, 2, 3, 1)
             sides = [-1 if any_number else tensor.dims[0] or -1]
             sides += [tensor.dims[axis] or -1 for axis in axes[1:]]
             names.append(tensor.name)

@@ -145,8 +145,10 @@ class Link(Closing):
         """One line, of what is wrong and what to do."""
         address, code = self.address, _code(error)
         said = " ".join(str(error.message()).split())
-        if code == "UNAVAILABLE" and "connect" in said:
+        if code == "UNAVAILABLE" and "failed to connect" in said:
             return f"no Triton server answers at {address.server}; is it running, with gRPC there?"
+        if code == "UNAVAILABLE":
+            return f"{address.server} is not available ({said})"
         if code == "DEADLINE_EXCEEDED":
             return (
                 f"{address.server} does not answer within {address.deadline} s; "
