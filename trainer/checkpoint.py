@@ -11,6 +11,7 @@
     scaler            of fp16's gradients; empty in other precisions
     best              metric, value and epoch of best.pth
     unlogged          losses since the last line of metrics.csv
+    world             how many processes trained
 
 Nothing else is random after the start: data order, augmentation and dropout follow from seed and
 step, and so does the learning rate.
@@ -34,7 +35,7 @@ from .trainconfig import TrainConfig
 
 FORMAT, VERSION = "cgt-checkpoint", 1
 _STATE = ("networks", "optimizers", "averages", "pools", "unlogged")
-_LATER = ("scaler", "best")  # what the first checkpoints lack
+_LATER = ("scaler", "best", "world")  # what the first checkpoints lack
 
 
 @dataclass(frozen=True)

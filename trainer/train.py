@@ -9,6 +9,7 @@ RUN/samples/       epoch_NNN.png (samples.py)
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -119,6 +120,13 @@ class Run:
         self.step = checkpoint.step
         self.unlogged = checkpoint.state["unlogged"]
         self.best.load(checkpoint.state["best"])
+        before, here = checkpoint.state["world"], self.processes.world
+        if before and before != here:
+            self._say(
+                f"warning: {before} {'process' if before == 1 else 'processes'} before, {here} from "
+                "here on: the same batches, but sums in another order; the run no longer equals an "
+                "uninterrupted one bit for bit"
+            )
 
     def describe(self) -> str:
         """The run in a line."""
@@ -144,7 +152,9 @@ class Run:
             log.close()
 
     def _steps(self, log: RunLog, bar: Bar, asked_to_stop: Callable[[], bool]) -> None:
-        saved_at = time.monotonic()
+        # Of several processes any may be lost at any time: there is something to go on from at once.
+        first = self.processes.world > 1 and not (self.folder / "latest.pth").exists()
+        saved_at = -math.inf if first else time.monotonic()
         data, per_epoch = self.data.train, self.data.train.steps_per_epoch
         for a, b in data.batches(self.step, self.total_steps, self.config.workers):
             epoch = self.step // per_epoch
@@ -210,7 +220,12 @@ class Run:
                 if not bool(torch.isfinite(tensor).all()):
                     raise self._diverged(f"{network}.{key}", self.step)
         if self.leads:
-            state = {"unlogged": log.pending, "best": self.best.state(), **self.model.state_dict()}
+            state = {
+                "unlogged": log.pending,
+                "best": self.best.state(),
+                "world": self.processes.world,
+                **self.model.state_dict(),
+            }
             path = self.folder / name
             save_checkpoint(path, self.config, self.domains, self.step, state)
 
