@@ -44,7 +44,7 @@ gpu-check: $(VENV)/dev  ## on a machine with a GPU: build, verify and time engin
 	$(BIN)/python -m cgt.benchmarks.gpu_check $(or $(MODELS),$(wildcard $(VENV)/lib/python3*/site-packages/vintagify/resources/G_A2B_epoch33.pth))
 
 triton-check: $(VENV)/dev  ## a real Triton server, installed into .venv/triton, against the local engine
-	bash tests/triton/install.sh $(VENV)
+	bash tests/tritonserver/install.sh $(VENV)
 	cd tests && ../$(BIN)/python -m pytest -v export/test_triton_server.py
 
 simulated: $(VENV)/dev  ## pycuda on a simulated GPU, for the tests of the TensorRT engine

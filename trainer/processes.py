@@ -36,6 +36,9 @@ class Processes(Protocol):
     def any(self, flag: bool) -> bool:
         """Whether it is set in any process."""
 
+    def lost_one(self, error: RuntimeError) -> bool:
+        """Whether an error is that another process is gone."""
+
 
 class OneProcess:
     """The usual case."""
@@ -56,6 +59,9 @@ class OneProcess:
 
     def any(self, flag: bool) -> bool:
         return flag
+
+    def lost_one(self, error: RuntimeError) -> bool:
+        return False
 
 
 class FabricProcesses:
@@ -101,6 +107,11 @@ class FabricProcesses:
 
     def any(self, flag: bool) -> bool:
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def lost_one(self, error: RuntimeError) -> bool:
+        # Gloo raises plain RuntimeErrors, which name the file of its own that noticed.
+        known = isinstance(error, torch.distributed.DistError)
+        return known or "gloo/transport" in str(error)
 
 
 def open_processes(device: str, batch_size: int) -> Processes:

@@ -142,12 +142,21 @@ class Run:
         )
 
     def train(self) -> None:
-        """Train to the end. Raises Interrupted after a signal, with everything saved."""
+        """Train to the end. Raises Interrupted after a signal, with everything saved, and CgtError
+        where another process of the job is lost."""
         # What a run that was cut off wrote last is dropped, and written again.
         log = RunLog(self.folder, self.step, self.unlogged) if self.leads else None
         progress = progress_bar("training", self.total_steps, self.step, unit="step")
-        with stop_on_signal() as stop, progress as bar:
-            self._steps(log or _NoLog(self.unlogged), bar, stop.is_set)
+        try:
+            with stop_on_signal() as stop, progress as bar:
+                self._steps(log or _NoLog(self.unlogged), bar, stop.is_set)
+        except RuntimeError as error:
+            if isinstance(error, CgtError) or not self.processes.lost_one(error):
+                raise
+            raise CgtError(
+                f"another process of the job was lost in step {self.step + 1}; start it again with "
+                f"--resume {self.folder}"
+            ) from None
         if log is not None:
             log.close()
 

@@ -1,4 +1,4 @@
-"""The engine that asks a Triton server, here a simulated one (tests/simulated/triton.py)."""
+"""The engine that asks a Triton server, here a simulated one (tests/simulated/tritonserver.py)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cgt.runtime.engines import BatchShape, open_engine, read_remote
 from cgt.runtime.errors import EngineError, Interrupted, ModelError, UsageError
 from conftest import FRAMES, picture, run_cgt
 from graphs import write_translator
-from simulated.triton import Server
+from simulated.tritonserver import Server
 
 FOREIGN = """name: "other" platform: "onnxruntime_onnx" max_batch_size: 0
     input {{ name: "x" data_type: {kind} dims: [ {dims} ] }}

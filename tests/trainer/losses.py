@@ -1,25 +1,43 @@
-"""The losses of each step of a run, as JSON: `losses.py FOLDER CONFIG.json OUT.json`, also under
-torchrun. Means over the processes, undiminished by the log's six digits."""
+"""The losses of each step of a run, as JSON: `losses.py FOLDER CONFIG.json OUT.json [STEP]`, also
+under torchrun, where process 1 is killed as it begins STEP. A run that is there is resumed.
+
+Networks are in double precision: in single precision training itself makes 1e-6 of the rounding of
+sums in another order, within ten steps. The losses are single.
+"""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
+
+import torch
 
 from cgt.trainer.train import Run
 from cgt.trainer.trainconfig import TrainConfig
 
-folder, config, out = map(Path, sys.argv[1:])
-run = Run.create(folder, TrainConfig(**json.loads(config.read_text())))
-step, seen = run.model.step, []
+torch.set_default_dtype(torch.float64)
+folder, config, out = map(Path, sys.argv[1:4])
+settings = TrainConfig(**json.loads(config.read_text()))
+if (folder / "latest.pth").exists():
+    run = Run.resume(folder, say=print)
+else:
+    run = Run.create(folder, settings)
+fatal = int(sys.argv[4]) if len(sys.argv) > 4 and run.processes.rank == 1 else None
+step, sample, seen = run.model.step, run.model.sample, {}
 
 
-def watched(*args):
-    losses = step(*args)
-    seen.append([float(value) for value in run.processes.mean(losses)])
+def watched(a, b, position):
+    if run.step + 1 == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    losses = step(a.double(), b.double(), position)
+    means = {name: float(run.processes.mean(value)) for name, value in losses.items()}
+    seen[run.step + 1] = means
     return losses
 
 
 run.model.step = watched
+run.model.sample = lambda a, b: sample(a.double(), b.double())
 run.train()
 if run.leads:
     out.write_text(json.dumps(seen))
