@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import click
 import numpy as np
 
@@ -22,7 +22,7 @@ from cgt.runtime.clip import sample_clip
 from cgt.runtime.engines import cores
 from cgt.runtime.preprocess import U8, resize
 from cgt.runtime.progress import progress_bar
-from cgt.runtime.sinks.encoding import CODECS
+from cgt.runtime.sinks import Result, StreamFormat, open_sink
 from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.translator import BUNDLED_MODEL, Translator
 
@@ -34,7 +34,7 @@ from .scale_model import Costs, Machine, cost_table, machine_table, transport_ta
 from .sections import write_section
 
 SOURCE = (1080, 1920)
-RATE = 30
+RATE = Fraction(30)
 GPUS = ("l4", "h100")
 SERVER_CORES = 16
 
@@ -54,19 +54,14 @@ def _frames(video: Path, count: int) -> list[U8]:
     return list(itertools.islice(itertools.cycle(enlarged), count))
 
 
-def _encode(images: Iterable[U8], path: Path) -> int:
+def _encode(images: list[U8], path: Path) -> int:
     """As `cgt translate` does it by default. Returns how many."""
-    encoding, count, stream = CODECS["h264"], 0, None
-    with av.open(str(path), "w") as out:
-        for image in images:
-            if stream is None:
-                stream = out.add_stream(encoding.encoder, rate=RATE, options=dict(encoding.options))
-                stream.height, stream.width, stream.pix_fmt = *image.shape[:2], encoding.pixels
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            count += 1
-        assert stream is not None
-        out.mux(stream.encode(None))
-    return count
+    height, width, _ = images[0].shape
+    with open_sink(str(path), StreamFormat((height, width), RATE, 1 / RATE)) as sink:
+        for index, image in enumerate(images):
+            sink.write(Result(Frame(image, index / RATE), image))
+        sink.finish()
+    return len(images)
 
 
 def _decode(video: Path) -> int:
@@ -78,48 +73,38 @@ def _decode(video: Path) -> int:
 def measure(video: Path, model: Path, count: int) -> tuple[Costs, Costs]:
     """Per frame of 1080p: for the model's usual size, and for the picture's own."""
     images = _frames(video, count)
-    with tempfile.TemporaryDirectory(prefix="cgt-scale-") as folder, progress_bar(
-        "measuring", 8, unit="stage"
-    ) as bar:
+    with (
+        tempfile.TemporaryDirectory(prefix="cgt-scale-") as folder,
+        progress_bar("measuring", 6, unit="stage") as bar,
+    ):
 
         def stage(work: Callable[[], int]) -> float:
             seconds = _seconds(work)
             bar.advance()
             return seconds
 
-        full = Path(folder) / "full.mp4"
-        encode_full = stage(lambda: _encode(images, full))
+        full, small = Path(folder) / "full.mp4", Path(folder) / "small.mp4"
+        encode = stage(lambda: _encode(images, full))
         decode = stage(lambda: _decode(full))
-        found = []
-        for size, share in ((None, 1), ("source", 10)):
-            few = images[: max(2, count // share)]
-            with Translator(model, size=size, frame=SOURCE, goal="latency") as translator:
-                assert translator.geometry is not None
-                picture = translator.geometry.picture
-                pixels = stage(lambda: _resized(few, picture))
-                network = stage(lambda: sum(t.timed([i])[1].count for t, i in _with(translator, few)))
-            written = [resize(image, picture) for image in images]
-            path = full
-            encode = encode_full
-            if picture != SOURCE:
-                path = Path(folder) / "small.mp4"
-                encode = stage(lambda: _encode(written, path))
-            found.append(
-                Costs(
-                    size=picture,
-                    decode=decode,
-                    pixels=pixels if picture != SOURCE else 0.0,
-                    network=max(0.0, network - (pixels if picture != SOURCE else 0.0)),
-                    encode=encode,
-                    bytes_in=full.stat().st_size / count,
-                    bytes_out=path.stat().st_size / count,
-                )
-            )
-    return found[0], found[1]
+        bytes_in = full.stat().st_size / count
+        with Translator(model, frame=SOURCE, goal="latency") as translator:
+            usual = translator.geometry.picture if translator.geometry else SOURCE
+            pixels = stage(lambda: _resized(images, usual))
+            network = stage(lambda: _translated(translator, images)) - pixels
+        written = [resize(image, usual) for image in images]
+        encode_small = stage(lambda: _encode(written, small))
+        few = images[: max(2, count // 10)]  # twenty times the pixels
+        with Translator(model, size="source", frame=SOURCE, goal="latency") as translator:
+            network_full = stage(lambda: _translated(translator, few))
+        bytes_out = small.stat().st_size / count
+        return (
+            Costs(usual, decode, pixels, network, encode_small, bytes_in, bytes_out),
+            Costs(SOURCE, decode, 0.0, network_full, encode, bytes_in, bytes_in),
+        )
 
 
-def _with(translator: Translator, images: list[U8]) -> Iterable[tuple[Translator, U8]]:
-    return ((translator, image) for image in images)
+def _translated(translator: Translator, images: list[U8]) -> int:
+    return sum(translator.timed([image])[1].count for image in images)
 
 
 def _resized(images: list[U8], size: tuple[int, int]) -> int:
@@ -154,8 +139,8 @@ def main(video: Path | None, model: Path, frames: int, results: Path | None) -> 
     usual, own = measure(video or sample_clip(), model, frames)
     lines = [*cost_table([usual, own]), ""]
     for costs in (usual, own):
-        lines += [*machine_table(machines(model, costs), costs, RATE), ""]
-    lines += transport_table([usual, own], RATE)
+        lines += [*machine_table(machines(model, costs), costs, int(RATE)), ""]
+    lines += transport_table([usual, own], int(RATE))
     print("\n".join(lines))
     if results is not None:
         machine = describe_machine()

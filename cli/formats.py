@@ -112,7 +112,9 @@ def onnx_name(output: Path | None, formats: tuple[str, ...]) -> Path | None:
     """Where the ONNX file goes: `-o` says it for all formats, by the name of any of them. Where one
     is a folder, `-o` is that alone."""
     if any(not FORMATS[name].suffix for name in formats):
-        if output is not None and output.suffix in {made.suffix for made in FORMATS.values()} - {""}:
+        if output is not None and output.suffix in {made.suffix for made in FORMATS.values()} - {
+            ""
+        }:
             raise UsageError(f"the output {output} must be a folder, the model repository")
         return None
     if output is None or output.suffix == ".onnx":

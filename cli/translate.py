@@ -27,7 +27,7 @@ from .translating import Job, translate_job
     "--engine",
     default="auto",
     help="auto (the fastest), openvino, onnxruntime, tensorrt or torch; with a device as in "
-    "onnxruntime:cuda.",
+    "onnxruntime:cuda; or a server's model, triton://HOST:8001/MODEL.",
 )
 @click.option("--size", help="What the network sees: 256, 256x512 (HEIGHTxWIDTH) or source.")
 @click.option("--output-size", help="What is written, the same; the network's by default.")

@@ -44,7 +44,9 @@ def build_engine(
     if not kind.suffix:
         from .builders.triton import REPOSITORY, add_model
 
-        return add_model(source, artifact, Path(output or source.with_name(REPOSITORY)), options, say)
+        return add_model(
+            source, artifact, Path(output or source.with_name(REPOSITORY)), options, say
+        )
     path = Path(output) if output is not None else source.with_suffix(kind.suffix)
     if path.suffix != kind.suffix:
         raise UsageError(f"the output {path} must end in {kind.suffix}")

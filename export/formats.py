@@ -164,8 +164,8 @@ def table() -> str:
     ]
     for made in FORMATS.values():
         needs = made.install or "-"
+        file = f"`{made.suffix}`" if made.suffix else "a folder"
         rows.append(
-            f"| `{made.name}` | {f'`{made.suffix}`' if made.suffix else 'a folder'} | {made.use} | {needs} | {made.io} "
-            f"| {made.precision} |"
+            f"| `{made.name}` | {file} | {made.use} | {needs} | {made.io} | {made.precision} |"
         )
     return "\n".join(rows)

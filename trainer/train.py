@@ -123,9 +123,8 @@ class Run:
         before, here = checkpoint.state["world"], self.processes.world
         if before and before != here:
             self._say(
-                f"warning: {before} {'process' if before == 1 else 'processes'} before, {here} from "
-                "here on: the same batches, but sums in another order; the run no longer equals an "
-                "uninterrupted one bit for bit"
+                f"warning: processes: {before} before, {here} from here on; the same batches, but "
+                "sums in another order: no longer an uninterrupted run bit for bit"
             )
 
     def describe(self) -> str:
@@ -161,7 +160,7 @@ class Run:
             log.close()
 
     def _steps(self, log: RunLog, bar: Bar, asked_to_stop: Callable[[], bool]) -> None:
-        # Of several processes any may be lost at any time: there is something to go on from at once.
+        # Of several processes any may be lost: there is something to go on from at once.
         first = self.processes.world > 1 and not (self.folder / "latest.pth").exists()
         saved_at = -math.inf if first else time.monotonic()
         data, per_epoch = self.data.train, self.data.train.steps_per_epoch

@@ -63,7 +63,9 @@ def add_model(
     """
     check_graph(find_format("triton"), artifact.precision, artifact.norm)
     file = read_onnx(onnx)
-    models = [_model(name, onnx, file, artifact, say) for name in _backends(file, onnx, options, say)]
+    models = [
+        _model(name, onnx, file, artifact, say) for name in _backends(file, onnx, options, say)
+    ]
     homes = [repository / model.name for model in models]
     for model, home in zip(models, homes, strict=True):
         _check_same(model, home)
@@ -170,7 +172,7 @@ def _form(artifact: Artifact) -> tuple[object, ...]:
 
 @contextmanager
 def _staging(repository: Path) -> Iterator[Path]:
-    """A folder to write in, beside the repository: a server takes every folder in it for a model."""
+    """A folder beside the repository to write in: a server takes all folders in it for models."""
     repository.mkdir(exist_ok=True)
     stage = repository.resolve().with_name(f".{repository.name}.{secrets.token_hex(4)}")
     stage.mkdir()

@@ -50,7 +50,9 @@ class Tensors:
         return "[ " + ", ".join(map(str, sides)) + " ]"
 
 
-def render(name: str, backend: str, tensors: Tensors, artifact: Artifact, head: Sequence[str]) -> str:
+def render(
+    name: str, backend: str, tensors: Tensors, artifact: Artifact, head: Sequence[str]
+) -> str:
     """The file's text. head: lines of comment."""
     kind, count, delay = {
         "python": ("KIND_CPU", 1, 0),  # one process, which uses all cores
@@ -58,17 +60,18 @@ def render(name: str, backend: str, tensors: Tensors, artifact: Artifact, head: 
         "tensorrt": ("KIND_GPU", 2, _DELAY),  # one copies while the other computes
     }[backend]
     height, width = artifact.size
-    warm = f"{height}, {width}, 3" if tensors.batched else f"{tensors.dims[0][0]}, {height}, {width}, 3"
+    warm = (
+        f"{height}, {width}, 3"
+        if tensors.batched
+        else f"{tensors.dims[0][0]}, {height}, {width}, 3"
+    )
     batching = f"dynamic_batching {{ max_queue_delay_microseconds: {delay} }}"
     lines = [
         *(f"# {line}".rstrip() for line in head),
         f'name: "{name}"',
         f'backend: "{backend}"',
         f"max_batch_size: {tensors.most if tensors.batched else 0}",
-        *(
-            f'{way} [ {{ name: "{tensors.names[i]}" data_type: TYPE_UINT8 dims: {tensors.shape(i)} }} ]'
-            for i, way in enumerate(("input", "output"))
-        ),
+        *(_end(way, tensors, i) for i, way in enumerate(("input", "output"))),
         *([batching] if tensors.batched else ()),
         f"instance_group [ {{ kind: {kind} count: {count} }} ]",
         "version_policy { latest { num_versions: 1 } }",
@@ -82,6 +85,11 @@ def render(name: str, backend: str, tensors: Tensors, artifact: Artifact, head: 
         _parameter(artifact),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _end(way: str, tensors: Tensors, index: int) -> str:
+    name, dims = tensors.names[index], tensors.shape(index)
+    return f'{way} [ {{ name: "{name}" data_type: TYPE_UINT8 dims: {dims} }} ]'
 
 
 def _parameter(artifact: Artifact) -> str:

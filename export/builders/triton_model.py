@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as triton
+
 from cgt.runtime import Translator
 from cgt.runtime.errors import CgtError
 from cgt.runtime.preprocess import U8

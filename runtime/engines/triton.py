@@ -112,9 +112,7 @@ class TritonEngine(Engine):
 def _describe(link: Link) -> Remote:
     address, client = link.address, link.client
     limit = {"client_timeout": address.deadline}
-    metadata = link.ask(
-        lambda: client.get_model_metadata(address.model, address.version, **limit)
-    )
+    metadata = link.ask(lambda: client.get_model_metadata(address.model, address.version, **limit))
     # The newest stays the one, also after a restart in which a newer one comes up.
     version = address.version or max(metadata.versions, key=int, default="")
     config = link.ask(lambda: client.get_model_config(address.model, version, **limit)).config

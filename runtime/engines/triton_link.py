@@ -20,8 +20,7 @@ try:
     from tritonclient.utils import InferenceServerException
 except ImportError:
     raise MissingDependency(
-        "tritonclient is not installed; install the extra: "
-        "pip install 'cyclegan-toolkit[triton]'"
+        "tritonclient is not installed; install the extra: pip install 'cyclegan-toolkit[triton]'"
     ) from None
 
 __all__ = ["Address", "InferInput", "InferRequestedOutput", "Link"]
@@ -68,7 +67,9 @@ class Address:
         uri = parse_uri(text)
         match = re.fullmatch(r"(\[[^/\]]+\]|[^/:\[\]]+)(:\d+)?/([^/]+)(/[1-9]\d*)?/?", uri.rest)
         if uri.scheme != "triton" or not match:
-            raise UsageError(f"{text} is not triton://HOST:8001/MODEL or triton://HOST/MODEL/VERSION")
+            raise UsageError(
+                f"{text} is not triton://HOST:8001/MODEL or triton://HOST/MODEL/VERSION"
+            )
         uri.only(("deadline", "wait", "requests"))
         host, port, model, version = match.groups()
         deadline, wait, requests = map(uri.number, ("deadline", "wait", "requests"))

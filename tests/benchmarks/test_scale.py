@@ -23,7 +23,12 @@ def test_cores_share_everything_and_a_gpu_takes_the_network() -> None:
 def test_tables() -> None:
     row = machine_table([Machine("two", 2)], COSTS, 30)[-1]
     # 1 h at 30 frames/s by 40 frames/s; 24 h; 1000 h in 31.25 days, or on as many machines in one.
-    assert [cell.strip() for cell in row.split("|")[4:-1]] == ["45 min", "18.0 h", "31.2 days", "32"]
+    assert [cell.strip() for cell in row.split("|")[4:-1]] == [
+        "45 min",
+        "18.0 h",
+        "31.2 days",
+        "32",
+    ]
     row = transport_table([COSTS], 30)[-1]
     assert "9.50, 1.08" in row
     assert "| 321 |" in row  # 112.5 MB/s of pictures of 350 kB

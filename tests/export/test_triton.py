@@ -69,9 +69,12 @@ def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> N
         for ends, name in ((config.input, "image"), (config.output, "translated")):
             (tensor,) = ends
             assert tensor.name == name
-            assert tensor.data_type == tensor.DESCRIPTOR.file.enum_types_by_name[
-                "DataType"
-            ].values_by_name["TYPE_UINT8"].number
+            assert (
+                tensor.data_type
+                == tensor.DESCRIPTOR.file.enum_types_by_name["DataType"]
+                .values_by_name["TYPE_UINT8"]
+                .number
+            )
             assert list(tensor.dims) == [-1, -1, 3]
         assert config.HasField("dynamic_batching")
         (group,) = config.instance_group

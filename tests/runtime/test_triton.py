@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated.tritonserver import Server
 
 from cgt.export import build_engine
 from cgt.export.formats import BuildOptions
@@ -17,7 +18,6 @@ from cgt.runtime.engines import BatchShape, open_engine, read_remote
 from cgt.runtime.errors import EngineError, Interrupted, ModelError, UsageError
 from conftest import FRAMES, picture, run_cgt
 from graphs import write_translator
-from simulated.tritonserver import Server
 
 FOREIGN = """name: "other" platform: "onnxruntime_onnx" max_batch_size: 0
     input {{ name: "x" data_type: {kind} dims: [ {dims} ] }}

@@ -22,7 +22,9 @@ _TYPES = {"UINT8": np.uint8, "FP32": np.float32}
 class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
     """config: the model's config.pbtxt. Public attributes may be changed while it runs."""
 
-    def __init__(self, config: Path | str, versions: tuple[str, ...] = ("1",), port: int = 0) -> None:
+    def __init__(
+        self, config: Path | str, versions: tuple[str, ...] = ("1",), port: int = 0
+    ) -> None:
         text = config.read_text() if isinstance(config, Path) else config
         self.config = text_format.Parse(text, model_config_pb2.ModelConfig())
         self.versions = versions
@@ -45,15 +47,15 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
         """With all requests that are in flight."""
         self._server.stop(None).wait()
 
-    def ModelMetadata(self, request, context):  # noqa: N802
+    def ModelMetadata(self, request, context):
         self._find(request.name, request.version, context)
         return service_pb2.ModelMetadataResponse(name=request.name, versions=self.versions)
 
-    def ModelConfig(self, request, context):  # noqa: N802
+    def ModelConfig(self, request, context):
         self._find(request.name, request.version, context)
         return service_pb2.ModelConfigResponse(config=self.config)
 
-    def ModelInfer(self, request, context):  # noqa: N802
+    def ModelInfer(self, request, context):
         self._find(request.model_name, request.model_version, context)
         (given,) = request.inputs
         with self._lock:

@@ -130,7 +130,7 @@ def test_another_number_of_processes_goes_on_with_a_warning(
     said: list[str] = []
     run = train.Run.resume(run_folder, {"epochs": 2}, say=said.append)
     assert run.step == checkpoint.step
-    assert any("warning: 2 processes before, 1 from here on" in line for line in said)
+    assert any("warning: processes: 2 before, 1 from here on" in line for line in said)
 
 
 def test_a_batch_must_be_shared_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
