@@ -31,6 +31,7 @@ from cgt.runtime.sidecar import read_sidecar, read_verified, sha256
 
 from ..formats import BACKENDS, BuildOptions, check_graph, find_format
 from .base import Say
+from .profiles import profiles_of
 from .triton_config import Tensors, read_artifact_of, render, with_artifact
 
 REPOSITORY = "model_repository"
@@ -111,33 +112,31 @@ def _model(backend: str, onnx: Path, file: OnnxFile, artifact: Artifact, say: Sa
     elif backend == "onnxruntime":
         files = {"model.onnx": onnx.read_bytes()}
         head = ["Runs on a GPU where the server has one."]
-    elif found := _plan(onnx):
-        files, served, head = found
     else:
-        head = [line.format(name=onnx.name) for line in _NO_PLAN]
+        files, head = _plan(onnx) or ({}, [line.format(name=onnx.name) for line in _NO_PLAN])
+        built_for = tuple(profile.to_json() for profile in profiles_of(artifact))
+        served = dataclasses.replace(served, profiles=built_for)
     tensors = Tensors.of(file, artifact.io, served, any_number=backend == "python")
-    if not tensors.batched:
+    if not tensors.batched or tensors.most == 1:
         say(
-            f"note: {name} takes {tensors.dims[0][0]} at once, as its graph does; --size with "
+            f"note: {name} takes {abs(tensors.dims[0][0])} at once; an export with --size and "
             "--batch 1..8 lets a server put requests together"
         )
     return _Model(name, served, render(name, backend, tensors, served, head), files)
 
 
-def _plan(onnx: Path) -> tuple[dict[str, bytes], Artifact, list[str]] | None:
-    """The file of the TensorRT engine beside an ONNX file, what it is, and a line that says for
-    which machine; None where none was built from just that file. Raises ModelError for a damaged
-    one."""
+def _plan(onnx: Path) -> tuple[dict[str, bytes], list[str]] | None:
+    """The file of the TensorRT engine beside an ONNX file, and a line that says for which machine;
+    None where none was built from just that file. Raises ModelError for a damaged one."""
     path = onnx.with_suffix(find_format("tensorrt").suffix)
     if not path.exists():
         return None
-    sidecar = read_sidecar(path)
-    build = sidecar.build
+    build = read_sidecar(path).build
     if build.format != "tensorrt" or build.onnx_sha256 != sha256(onnx.read_bytes()):
         return None
     numbers = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
     head = f"For {build.gpu or f'compute capability {numbers}'} and TensorRT {build.version}."
-    return {"model.plan": read_verified(path, build)}, sidecar.artifact, [head]
+    return {"model.plan": read_verified(path, build)}, [head]
 
 
 def _described(model: _Model) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -49,14 +48,14 @@ def engine_beside(onnx: Path) -> bytes:
         gpu="H100",
         compute_capabilities=(90,),
     )
-    profile = {"min": [1, 32, 32], "opt": [1, 64, 64], "max": [4, 128, 128]}
-    artifact = dataclasses.replace(read_artifact(onnx), profiles=(profile,))
-    sidecar_path(path).write_text(Sidecar(artifact, build).to_json())
+    sidecar_path(path).write_text(Sidecar(read_artifact(onnx), build).to_json())
     return plan
 
 
 def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "h2z.onnx", io="uint8", domains=("l'été", "hiver"))
+    profile = {"min": [1, 32, 32], "opt": [1, 64, 64], "max": [4, 128, 128]}
+    described = {"domains": ("l'été", "hiver"), "size": (64, 64), "profiles": (profile,)}
+    onnx = write_translator(tmp_path / "h2z.onnx", io="uint8", **described)
     plan = engine_beside(onnx)
     repository = tmp_path / "repo"
     said = add(onnx, repository)
@@ -65,7 +64,7 @@ def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> N
         home = repository / f"h2z_{backend}"
         config = read_config(home)
         assert (config.name, config.backend) == (home.name, backend)
-        assert config.max_batch_size == (4 if backend == "tensorrt" else 8)
+        assert config.max_batch_size == (8 if backend == "python" else 4)
         for ends, name in ((config.input, "image"), (config.output, "translated")):
             (tensor,) = ends
             assert tensor.name == name
@@ -82,7 +81,7 @@ def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> N
         assert group.kind == kinds.get(backend, group.KIND_GPU)
         assert config.version_policy.latest.num_versions == 1
         (warm,) = config.model_warmup
-        assert list(warm.inputs["image"].dims) == [32, 32, 3]
+        assert list(warm.inputs["image"].dims) == [64, 64, 3]
         found = Artifact.from_json(config.parameters["cgt"].string_value)
         assert found.domains == ("l'été", "hiver")
         assert found.io == "uint8"
@@ -106,7 +105,8 @@ def test_without_a_plan_the_config_says_how_to_add_one(tmp_path: Path) -> None:
     onnx = write_translator(tmp_path / "m.onnx", io="uint8")
     said = add(onnx, tmp_path / "repo")
     home = tmp_path / "repo/m_tensorrt"
-    read_config(home)
+    assert read_config(home).max_batch_size == 1, "what such a plan is built for"
+    assert any("m_tensorrt takes 1 at once" in line for line in said)
     assert "cgt export m.onnx --format tensorrt" in (home / "config.pbtxt").read_text()
     assert not list((home / "1").iterdir())
     assert "--load-model=m_tensorrt" not in said[-1]
