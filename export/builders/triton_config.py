@@ -74,7 +74,8 @@ def render(
         *(_end(way, tensors, i) for i, way in enumerate(("input", "output"))),
         *([batching] if tensors.batched else ()),
         f"instance_group [ {{ kind: {kind} count: {count} }} ]",
-        "version_policy { latest { num_versions: 1 } }",
+        # The one before, too: who began with it goes on with it.
+        "version_policy { latest { num_versions: 2 } }",
         f'model_warmup [ {{ name: "noise" batch_size: 1 inputs {{ key: "{tensors.names[0]}" '
         f"value {{ data_type: TYPE_UINT8 dims: [ {warm} ] random_data: true }} }} }} ]",
         *(

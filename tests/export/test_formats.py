@@ -29,7 +29,7 @@ def test_the_table_is_consistent() -> None:
     assert {option for made in FORMATS.values() for option in made.options} == fields
     for name, made in FORMATS.items():
         assert made.name == name
-        assert (made.suffix in sidecar.SUFFIXES) == bool(made.builder)
+        assert (made.suffix in sidecar.SUFFIXES) == bool(made.builder and made.suffix)
     help_text = run_cgt("export", "--help").stdout
     for name in FORMATS:
         assert name in help_text

@@ -79,7 +79,7 @@ def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> N
         (group,) = config.instance_group
         kinds = {"python": group.KIND_CPU, "onnxruntime": group.KIND_AUTO}
         assert group.kind == kinds.get(backend, group.KIND_GPU)
-        assert config.version_policy.latest.num_versions == 1
+        assert config.version_policy.latest.num_versions == 2
         (warm,) = config.model_warmup
         assert list(warm.inputs["image"].dims) == [64, 64, 3]
         found = Artifact.from_json(config.parameters["cgt"].string_value)

@@ -1,4 +1,5 @@
-"""A simulated Triton server: gRPC's inference service over one model that inverts pictures.
+"""A simulated Triton server: gRPC's inference service over one model that inverts pictures, or in
+its version 2 leaves them as they are.
 
 It answers as the real one (2.51) was seen to, errors included, and can be stopped, made slow, or
 made to answer wrongly. `tests/export/test_triton_server.py` meets the real one.
@@ -77,7 +78,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
     def _answer(self, request, given):
         pixels = np.frombuffer(request.raw_input_contents[0], _TYPES[given.datatype])
         image = pixels.reshape(given.shape)
-        image = 255 - image if given.datatype == "UINT8" else -image
+        if (request.model_version or max(self.versions)) != "2":
+            image = 255 - image if given.datatype == "UINT8" else -image
         image = image[:, self.crop :]
         answer = service_pb2.ModelInferResponse(model_name=request.model_name)
         output = answer.outputs.add(name=self.config.output[0].name, datatype=given.datatype)
