@@ -14,25 +14,19 @@ and keeps what its owner changed in config.pbtxt.
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from cgt.runtime.artifact import Artifact
-from cgt.runtime.errors import ModelError, SinkError, UsageError
-from cgt.runtime.files import whole_file
+from cgt.runtime.errors import UsageError
 from cgt.runtime.onnxfile import UINT8, OnnxFile, read_onnx
 from cgt.runtime.sidecar import read_sidecar, read_verified, sha256
 
 from ..formats import BACKENDS, BuildOptions, check_graph, find_format
 from .base import Say
 from .profiles import profiles_of
-from .triton_config import Tensors, read_artifact_of, render, with_artifact
+from .triton_config import Tensors, render
+from .triton_repository import Model, add
 
 REPOSITORY = "model_repository"
 _NO_PLAN = (
@@ -40,16 +34,6 @@ _NO_PLAN = (
     "cgt export {name} --format tensorrt --format triton -o REPOSITORY",
 )
 _TEMPLATE = Path(__file__).with_name("triton_model.py")
-
-
-@dataclass(frozen=True)
-class _Model:
-    """One folder of the repository. files: of its version; none where they are still to come."""
-
-    name: str
-    artifact: Artifact
-    config: str
-    files: dict[str, bytes]
 
 
 def add_model(
@@ -67,17 +51,8 @@ def add_model(
     models = [
         _model(name, onnx, file, artifact, say) for name in _backends(file, onnx, options, say)
     ]
-    homes = [repository / model.name for model in models]
-    for model, home in zip(models, homes, strict=True):
-        _check_same(model, home)
-    try:
-        with _staging(repository) as stage:
-            for model in models:
-                _write(stage / model.name, model)
-            for model, home in zip(models, homes, strict=True):
-                say(f"{_publish(stage / model.name, home, model)}: {_described(model)}")
-    except OSError as error:
-        raise SinkError(f"cannot write {repository}: {error.strerror or error}") from None
+    for model, version in zip(models, add(models, repository), strict=True):
+        say(f"{version}: {_described(model)}")
     ready = " ".join(f"--load-model={model.name}" for model in models if model.files)
     say(
         f"serve what the server has a backend for: tritonserver --model-repository={repository} "
@@ -100,7 +75,7 @@ def _backends(file: OnnxFile, onnx: Path, options: BuildOptions, say: Say) -> tu
     return tuple(dict.fromkeys(fit))
 
 
-def _model(backend: str, onnx: Path, file: OnnxFile, artifact: Artifact, say: Say) -> _Model:
+def _model(backend: str, onnx: Path, file: OnnxFile, artifact: Artifact, say: Say) -> Model:
     name = f"{onnx.stem}_{backend}"
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
         raise UsageError(f"{name} cannot be the name of a model: rename {onnx.name}")
@@ -122,7 +97,7 @@ def _model(backend: str, onnx: Path, file: OnnxFile, artifact: Artifact, say: Sa
             f"note: {name} takes {abs(tensors.dims[0][0])} at once; an export with --size and "
             "--batch 1..8 lets a server put requests together"
         )
-    return _Model(name, served, render(name, backend, tensors, served, head), files)
+    return Model(name, served, render(name, backend, tensors, served, head), files)
 
 
 def _plan(onnx: Path) -> tuple[dict[str, bytes], list[str]] | None:
@@ -139,74 +114,8 @@ def _plan(onnx: Path) -> tuple[dict[str, bytes], list[str]] | None:
     return {"model.plan": read_verified(path, build)}, [head]
 
 
-def _described(model: _Model) -> str:
+def _described(model: Model) -> str:
     size = sum(len(content) for content in model.files.values()) / 1e6
     if not model.files:
         return "no plan yet; its config.pbtxt says how to add one"
     return f"{', '.join(model.files)}, {size:.2f} MB"
-
-
-def _check_same(model: _Model, home: Path) -> None:
-    """All versions of a model share a config.pbtxt."""
-    path = home / "config.pbtxt"
-    if not home.exists():
-        return
-    try:
-        there = read_artifact_of(path.read_text())
-    except (OSError, ModelError):
-        there = None
-    if there is None:
-        raise UsageError(f"{home} is a model that `cgt export` did not write; rename the ONNX file")
-    if _form(there) != _form(model.artifact):
-        raise UsageError(
-            f"{home} takes other sizes, and all versions of a model must take the same; rename the "
-            "ONNX file to have a model of its own"
-        )
-
-
-def _form(artifact: Artifact) -> tuple[object, ...]:
-    """What config.pbtxt says of the tensors."""
-    return artifact.dynamic, artifact.size, artifact.profiles
-
-
-@contextmanager
-def _staging(repository: Path) -> Iterator[Path]:
-    """A folder beside the repository to write in: a server takes all folders in it for models."""
-    repository.mkdir(exist_ok=True)
-    stage = repository.resolve().with_name(f".{repository.name}.{secrets.token_hex(4)}")
-    stage.mkdir()
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _write(folder: Path, model: _Model) -> None:
-    """A model of one version, whole on the disk."""
-    version = folder / "1"
-    version.mkdir(parents=True)
-    for path, content in (
-        *((version / name, content) for name, content in model.files.items()),
-        (folder / "config.pbtxt", model.config.encode()),
-    ):
-        with open(path, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _publish(staged: Path, home: Path, model: _Model) -> Path:
-    """By renaming: a server that looks sees all of a version or nothing. Returns the version."""
-    if not home.exists():
-        staged.rename(home)
-        return home / "1"
-    versions = [int(path.name) for path in home.iterdir() if path.name.isdecimal()]
-    version = home / str(max(versions, default=0) + 1)
-    if not model.files:  # an empty version would take the place of one that works
-        return home
-    (staged / "1").rename(version)
-    config = home / "config.pbtxt"
-    text = with_artifact(config.read_text(), model.artifact)
-    with whole_file(config) as temporary:
-        temporary.write_text(text)
-    return version

@@ -56,10 +56,13 @@ class Server:
         arguments = [f"--{name}={value}" for name, value in settings.items()]
         arguments += [f"--load-model={name}" for name in MODELS]
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([TRITON, *arguments], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [TRITON, *arguments], stdout=log, stderr=log, start_new_session=True
+            )
 
     def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
+        """With the models' processes, which outlive it."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def wait(self) -> None:
