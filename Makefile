@@ -73,7 +73,7 @@ $(VENV)/demo: $(VENV)/python constraints.txt $(SOURCES)  # the runtime, without 
 	@touch $@
 
 $(VENV)/dev: $(VENV)/python constraints.txt $(SOURCES)
-	$(call install,demo$(comma)train$(comma)plot$(comma)distributed$(comma)projected$(comma)ort$(comma)serve$(comma)tensorrt-rtx$(comma)triton$(comma)dev)
+	$(call install,demo$(comma)train$(comma)plot$(comma)distributed$(comma)projected$(comma)ort$(comma)serve$(comma)tensorrt-rtx$(comma)triton$(comma)ray$(comma)dev)
 	$(PIP) --no-deps vintagify  # a trained generator for the tests; it asks for torchvision in vain
 	@$(PIP) --no-deps --upgrade --target $(VENV)/stubs tensorrt-stubs  # text that a test reads
 	@touch $@ $(VENV)/demo

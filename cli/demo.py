@@ -13,6 +13,7 @@ from cgt.runtime.images import encode_image
 from cgt.runtime.montage import montage
 from cgt.runtime.preprocess import U8, resize
 from cgt.runtime.sinks import Result
+from cgt.runtime.translation import Translation
 
 from .translating import Job, translate_job
 
@@ -34,7 +35,7 @@ def command(video: str | None, out: Path) -> None:
     job = Job(
         source=source,
         sinks=(str(out / "out.mp4"),),
-        duration=CAMERA_SECONDS if source.isdecimal() else None,
+        given=Translation(duration=CAMERA_SECONDS if source.isdecimal() else None),
     )
     made = not out.exists()
     try:

@@ -8,12 +8,14 @@ import click
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.geometry import parse_size
+from cgt.runtime.jobs.pile import is_pile
+from cgt.runtime.translation import Translation
 
 from .translating import Job, translate_job
 
 
 @click.command("translate")
-@click.argument("source")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
     "-o",
     "--output",
@@ -57,9 +59,18 @@ from .translating import Job, translate_job
 @click.option(
     "--stats", type=click.Path(dir_okay=False, path_type=Path), help="Write figures as JSON."
 )
+@click.option("--jobs", type=click.IntRange(1), help="Videos, and parts of long ones, at once.")
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="",
+    metavar="[ADDRESS]",
+    help="The same by the workers of a Ray cluster; started here without an address.",
+)
+@click.option("--resume", is_flag=True, help="Of several videos, do only what is not done yet.")
 @click.option("--verbose", is_flag=True, help="Say what was found out on the way.")
 def command(
-    source: str,
+    sources: tuple[str, ...],
     sinks: tuple[str, ...],
     model: str | None,
     engine: str,
@@ -81,39 +92,51 @@ def command(
     side_by_side: bool,
     split: bool,
     stats: Path | None,
+    jobs: int | None,
+    ray: str | None,
+    resume: bool,
     verbose: bool,
 ) -> None:
     """Translate SOURCE: a video, a folder of images, an image, a camera, a stream, - or test://.
 
     Without --size the picture keeps its shape and its short side gets the model's size.
+
+    Several sources, a folder or a (quoted) wildcard with videos and no images, and whatever is
+    given --jobs or --ray, are videos, each translated into the folder -o under its own name. What
+    comes out does not depend on how many work on it.
     """
     if overlap is not None and tile is None:
         raise UsageError("--overlap is of tiles; give --tile too")
     if side_by_side and split:
         raise UsageError("--side-by-side and --split exclude each other")
-    translate_job(
-        Job(
-            source=source,
-            sinks=sinks,
-            model=model,
-            engine=engine,
-            size=parse_size(size) if size else None,
-            output_size=parse_size(output_size, "--output-size") if output_size else None,
-            tile=tile,
-            overlap=overlap,
-            batch=batch,
-            calm=calm,
-            frames=frames,
-            duration=duration,
-            max_fps=max_fps,
-            live=live,
-            audio=not no_audio,
-            start=start,
-            stream=stream,
-            reconnect=reconnect,
-            codec=codec,
-            view="side-by-side" if side_by_side else "split" if split else "translated",
-            stats=stats,
-            verbose=verbose,
-        )
+    given = Translation(
+        model=model,
+        engine=engine,
+        size=parse_size(size) if size else None,
+        output_size=parse_size(output_size, "--output-size") if output_size else None,
+        tile=tile,
+        overlap=overlap,
+        batch=batch,
+        calm=calm,
+        frames=frames,
+        duration=duration,
+        max_fps=max_fps,
+        audio=not no_audio,
+        start=start,
+        stream=stream,
+        codec=codec,
+        view="side-by-side" if side_by_side else "split" if split else "translated",
     )
+    if jobs is None and ray is None and not is_pile(sources):
+        if resume:
+            raise UsageError("--resume is for several videos, --jobs and --ray")
+        translate_job(Job(sources[0], sinks, given, live, reconnect, stats, verbose))
+        return
+    for flag, value in (("--live", live), ("--reconnect", reconnect), ("--verbose", verbose)):
+        if value:
+            raise UsageError(f"{flag} is not for several videos, --jobs or --ray")
+    if len(sinks) > 1:
+        raise UsageError("several videos, --jobs and --ray want one -o")
+    from .pile import Pile, translate_pile
+
+    translate_pile(Pile(sources, sinks[0], jobs, ray, resume, stats), given)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
 
-from cgt.runtime.errors import Interrupted, UsageError
-from cgt.runtime.geometry import Size
+from cgt.runtime.errors import Interrupted
 from cgt.runtime.heap import share_one_heap
 from cgt.runtime.pipeline import run
 from cgt.runtime.progress import progress_bar
-from cgt.runtime.sinks import Result, StreamFormat, open_sinks
+from cgt.runtime.sinks import Result, open_sinks
 from cgt.runtime.sources import Source, open_source
 from cgt.runtime.sources.wrapped import Paced
 from cgt.runtime.stats import Stats
 from cgt.runtime.stopping import stop_on_signal
-from cgt.runtime.translator import Translator
-from cgt.runtime.views import View
-from cgt.runtime.wanted import Items, limited, thinned
+from cgt.runtime.translation import Translation
 
 from .figures import Facts, Status
 
@@ -34,24 +29,9 @@ class Job:
 
     source: str
     sinks: tuple[str, ...]
-    model: str | None = None
-    engine: str = "auto"
-    size: Size = None
-    output_size: Size = None
-    tile: int | None = None
-    overlap: int | None = None
-    batch: int = 1
-    calm: float = 0.0
-    frames: int | None = None
-    duration: float | None = None
-    max_fps: float | None = None
+    given: Translation
     live: bool | None = None  # None: as the source is
-    audio: bool = True
-    start: float = 0.0
-    stream: int | None = None
     reconnect: bool = False
-    codec: str | None = None
-    view: View = "translated"
     stats: Path | None = None
     verbose: bool = False
 
@@ -64,23 +44,24 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
     share_one_heap()
     console = Console(stderr=True)
     stats = Stats()
-    began = time.perf_counter()
+    began, given = time.perf_counter(), job.given
     with (
         stop_on_signal() as stop,
         open_source(
-            job.source, job.audio, stream=job.stream, start=job.start, reconnect=job.reconnect
+            job.source, given.audio, stream=given.stream, start=given.start, reconnect=job.reconnect
         ) as source,
-        open_translator(job, source) as translator,
-        open_sinks(job.sinks, _format(job, source, translator), job.codec, job.view) as sink,
+        given.translator(source, _live(job, source)) as translator,
+        open_sinks(job.sinks, given.format(source, translator), given.codec, given.view) as sink,
     ):
         facts = Facts(job.sinks, source, translator, stats, time.perf_counter() - began)
         if job.verbose:
             facts.print_details(console)
-        live = source.live if job.live is None else job.live
+        live = _live(job, source)
+        played = Paced(source) if live and not source.live else source
         try:
-            with progress_bar("translating", _expected(source, job)) as bar:
+            with progress_bar("translating", given.expected(source)) as bar:
                 status = Status(bar, stats, live)
-                items = _items(job, source, stats)
+                items = given.items(played, stats)
                 for result in run(items, translator, sink, stats, stop, live):
                     status.advance()
                     watch(result)
@@ -94,47 +75,5 @@ def translate_job(job: Job, watch: Callable[[Result], None] = lambda result: Non
     return stats
 
 
-def open_translator(job: Job, source: Source) -> Translator:
-    """Ready for the frames of that source."""
-    live = source.live if job.live is None else job.live
-    if live and job.batch > 1:
-        raise UsageError("--batch waits for several frames; leave it out, or add --no-live")
-    return Translator(
-        job.model,
-        engine=job.engine,
-        size=job.size,
-        output=job.output_size,
-        frame=source.size,
-        aspect=source.aspect,
-        goal="latency" if live else "throughput",
-        batch=job.batch,
-        tile=job.tile,
-        overlap=job.overlap,
-        calm=job.calm,
-    )
-
-
-def _format(job: Job, source: Source, translator: Translator) -> StreamFormat:
-    """What the sink has to expect."""
-    stream = StreamFormat.of(source, translator.geometry)
-    if job.max_fps is None:
-        return stream
-    most = Fraction(job.max_fps).limit_denominator(1000)
-    return dataclasses.replace(stream, rate=min(stream.rate, most) if stream.rate else most)
-
-
-def _items(job: Job, source: Source, stats: Stats) -> Items:
-    """The frames that are wanted."""
-    played = Paced(source) if job.live and not source.live else source
-    items: Items = limited(played, job.frames, job.duration)
-    if job.max_fps is not None:
-        items = thinned(items, job.max_fps, stats)
-    return items
-
-
-def _expected(source: Source, job: Job) -> int | None:
-    """Frames to come, as far as one can tell."""
-    counts = [count for count in (source.count, job.frames) if count is not None]
-    if job.duration is not None and source.rate is not None:
-        counts.append(round(job.duration * source.rate))
-    return min(counts) if counts else None
+def _live(job: Job, source: Source) -> bool:
+    return source.live if job.live is None else job.live

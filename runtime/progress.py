@@ -27,6 +27,10 @@ class Bar:
     def advance(self) -> None:
         self._progress.advance(self._task)
 
+    def reach(self, done: int) -> None:
+        """So much is done of all; less than before where something has to be done again."""
+        self._progress.update(self._task, completed=done)
+
     def note(self, text: str) -> None:
         """Text after the bar, such as the current losses."""
         self._progress.update(self._task, note=text)

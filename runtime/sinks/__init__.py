@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import UsageError
@@ -13,7 +14,7 @@ from ..uri import parse_uri
 from ..views import View, view_size
 from .base import Result, Sink, StreamFormat
 
-__all__ = ["NullSink", "Result", "Sink", "StreamFormat", "open_sink", "open_sinks"]
+__all__ = ["NullSink", "Result", "Sink", "StreamFormat", "open_sink", "open_sinks", "viewed"]
 
 
 class NullSink(Sink):
@@ -72,12 +73,17 @@ def open_sink(
         from .window import WindowSink
 
         return WindowSink(stream, view)
-    if view != "translated":
-        from .tee import Viewed
+    return viewed(partial(_open, uri, codec=codec), stream, view)
 
-        size = view_size(stream.size, view) if stream.size else None
-        return Viewed(_open(uri, replace(stream, size=size), codec), view)
-    return _open(uri, stream, codec)
+
+def viewed(make: Callable[[StreamFormat], Sink], stream: StreamFormat, view: View) -> Sink:
+    """The sink that `make` makes, given that view of each result."""
+    if view == "translated":
+        return make(stream)
+    from .tee import Viewed
+
+    size = view_size(stream.size, view) if stream.size else None
+    return Viewed(make(replace(stream, size=size)), view)
 
 
 def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:

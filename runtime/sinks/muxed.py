@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import av
 
@@ -39,6 +40,17 @@ class MuxedSink(Sink):
         if self._open:
             with self._guarded():
                 self._muxer.write(result)
+
+    def write_encoded(self, packet: av.Packet[Any]) -> None:
+        """A picture that was encoded elsewhere, see Muxer."""
+        if self._open:
+            with self._guarded():
+                self._muxer.write_encoded(packet)
+
+    @property
+    def extradata(self) -> bytes:
+        """The parameters that encoded pictures must have been made with."""
+        return self._muxer.extradata
 
     def pass_through(self, packet: Packet) -> None:
         if self._open:

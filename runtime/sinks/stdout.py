@@ -11,7 +11,7 @@ import av
 from ..errors import SinkError, UsageError
 from ..uri import Uri
 from .base import Result, Sink, StreamFormat
-from .muxer import even
+from .encoder import even
 
 
 class StdoutSink(Sink):

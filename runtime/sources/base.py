@@ -17,7 +17,7 @@ from ..preprocess import U8
 class Frame:
     """One picture. time: seconds on the stream's own clock, exactly; duration: the same, where it
     is known. name: of the file it came from, where it is one of several. captured: when it
-    arrived, on time.perf_counter."""
+    arrived, on time.perf_counter. cut: an encoder begins anew here, see `cuts`."""
 
     def __init__(
         self,
@@ -26,12 +26,14 @@ class Frame:
         name: str = "",
         captured: float | None = None,
         duration: Fraction | None = None,
+        cut: bool = False,
     ) -> None:
         self._image = image
         self.time = time
         self.name = name
         self.captured = perf_counter() if captured is None else captured
         self.duration = duration
+        self.cut = cut
 
     @property
     def image(self) -> U8:

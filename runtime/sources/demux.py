@@ -10,6 +10,7 @@ import av
 from ..errors import SourceError
 from ..notes import note
 from .base import Packet
+from .cuts import Cuts
 from .picture import Deinterlacer
 
 _PATIENCE = 1000  # failures in a row, after which the rest is taken for lost
@@ -34,6 +35,8 @@ class Reader:
         self._container, self._video, self._name = container, video, name
         self._endless = endless
         self._index = {stream.index: i for i, stream in enumerate(others)}
+        self.cuts = Cuts()
+        self.decodes = True  # may be turned off underway
 
     def __iter__(self) -> Iterator[av.VideoFrame | Packet]:
         self._frames = self._bad = self._damaged = self._marked = 0
@@ -43,7 +46,7 @@ class Reader:
         self._deinterlacer: Deinterlacer | None = None
         try:
             lost = yield from self._demux()
-            if lost is not None:
+            if lost is not None and self.decodes:
                 yield from self._progressive(self._decode(None))
             if self._deinterlacer is not None:
                 yield from self._count(self._deinterlacer(None))
@@ -90,7 +93,9 @@ class Reader:
                 yield Packet(self._index[packet.stream.index], packet)
         elif packet.stream.index == self._video.index:
             self._marked += bool(packet.is_corrupt)
-            yield from self._progressive(self._decode(packet))
+            self.cuts.look(packet)
+            if self.decodes:
+                yield from self._progressive(self._decode(packet))
 
     def _decode(self, packet: Any) -> list[av.VideoFrame]:
         try:
@@ -117,6 +122,11 @@ class Reader:
             self._last = time
             self._frames += 1
             yield frame
+
+    @property
+    def spotless(self) -> bool:
+        """Nothing so far that made one picture depend on others than the file means it to."""
+        return not (self._bad or self._damaged or self._marked or self._deinterlacer)
 
     def _report(self) -> None:
         """Some containers find their way behind damage without a word: there a gap says it, in a

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..errors import SourceError, UsageError
 from ..notes import note
 from ..preprocess import U8
 from .base import Frame, Packet, Source
+from .cuts import find_cuts
 from .demux import Reader
 from .picture import color_of, fitted, orientation, rgb, turns, upright
 from .wrapped import moved
@@ -105,6 +107,7 @@ class VideoSource(Source):
         stream = self._stream
         self._matrix = orientation(frame)
         self._coded = (frame.height, frame.width)
+        self._resized = False
         self.aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         self.size = self._coded
         if turns(self._matrix):
@@ -141,8 +144,34 @@ class VideoSource(Source):
             self._watch_size(item)
             time = self._time(item, pictures)
             ticks = item.duration * item.time_base if item.duration and item.time_base else None
-            yield Frame(partial(self._picture, item), time, duration=ticks)
+            cut = not self.live and self._reader.cuts.at(item.pts)
+            yield Frame(partial(self._picture, item), time, duration=ticks, cut=cut)
             pictures += 1
+
+    def undecoded(self) -> Iterator[Packet]:
+        """Instead of iteration: the packets of the other streams alone, which takes no time."""
+        self._reader.decodes = False
+        return (item for item in self if isinstance(item, Packet))
+
+    def find_cuts(self) -> list[Fraction]:
+        """The times of the pictures that will be cuts (see `cuts`); none where the file has to be
+        read in one go. Raises SourceError."""
+        container = self._container
+        kind = container.format.name
+        if self.live or not ("mp4" in kind or "matroska" in kind) or not self.alike:
+            return []
+        assert self._stream.time_base is not None
+        try:
+            ticks = find_cuts(Path(container.name), self._stream.index)
+        except (av.FFmpegError, OSError) as error:
+            raise SourceError(f"{self.name} is not read to its end: {error.strerror}") from None
+        return [tick * self._stream.time_base - self._zero for tick in ticks]
+
+    @property
+    def alike(self) -> bool:
+        """Whether all pictures so far would have been the same if reading had begun at the key
+        picture before them: undamaged, not deinterlaced, of one size."""
+        return self._reader.spotless and not self._resized
 
     def _all(self) -> Iterator[av.VideoFrame | Packet]:
         while self._ahead:
@@ -151,6 +180,7 @@ class VideoSource(Source):
 
     def _watch_size(self, frame: av.VideoFrame) -> None:
         if (frame.height, frame.width) != self._coded:
+            self._resized = True
             before, self._coded = self._coded, (frame.height, frame.width)
             note(
                 f"{self.name} goes from {before[1]}x{before[0]} to {frame.width}x{frame.height} "

@@ -1,4 +1,4 @@
-"""Sources around sources: a later beginning, real time."""
+"""Sources around sources: a later beginning, a piece, real time."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ class Starting(Wrapper):
                     yield item
             elif moved(item, -self._skipped, self.begin):
                 yield item
+
+
+class Piece(Wrapper):
+    """The pictures of [first, end) of a film, alone. first: the time of one of its cuts, or None
+    for its beginning. end: of another, or None for its end."""
+
+    def __init__(self, inner: Source, first: Fraction | None, end: Fraction | None) -> None:
+        super().__init__(inner)
+        self.others = ()
+        self._first, self._end = first, end
+        if first is not None:
+            inner.seek(first - inner.begin)
+
+    def __iter__(self) -> Iterator[Frame | Packet]:
+        for item in self.inner:
+            if isinstance(item, Packet) or (self._first is not None and item.time < self._first):
+                continue
+            if self._end is not None and item.time >= self._end:
+                return
+            item.cut = False
+            yield item
 
 
 class Paced(Wrapper):

@@ -1,0 +1,113 @@
+"""What is done of a pile: `.cgt-jobs` in the folder of the outputs.
+
+    .cgt-jobs/
+        lock                one run at a time
+        finished.json       the outputs that are finished, and what of
+        KEY/                a film that is not: finished parts, and what workers are writing
+
+KEY names all that an output depends on: the video, the model, the flags. Nothing outside of this
+folder is ever half written, and what a killed worker leaves lies in KEY/, which goes with the film.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..closing import Closing
+from ..errors import SinkError
+from ..files import whole_file
+
+NAME = ".cgt-jobs"
+
+
+class Ledger(Closing):
+    """Of one folder, which is made if need be. A context manager. Raises SinkError where the folder
+    cannot be written, or another run is at it."""
+
+    def __init__(self, out: Path, resume: bool) -> None:
+        """resume: keep what an earlier run has finished."""
+        self._folder = out / NAME
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self._folder / "lock", "w")  # noqa: SIM115
+        except OSError as error:
+            raise SinkError(f"cannot write {out}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise SinkError(f"another cgt translate is writing to {out}; wait for it") from None
+        self._finished: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._finished = json.loads((self._folder / "finished.json").read_text())
+        if not resume:
+            self.forget_all_but(set())
+
+    def forget_all_but(self, keys: set[str]) -> None:
+        """Of what is not finished."""
+        for path in self._folder.iterdir():
+            if path.is_dir() and path.name not in keys:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def is_finished(self, target: Path, key: str) -> bool:
+        """Whether the file is there, and is what a run with that key has made."""
+        known = self._finished.get(self._name(target))
+        return bool(known) and known == self._entry(target, key)
+
+    def room(self, key: str) -> Path:
+        """The folder of a film that is not finished; without what killed workers left in it."""
+        folder = self._folder / key
+        try:
+            folder.mkdir(exist_ok=True)
+            _tidy(folder)
+        except OSError as error:
+            raise SinkError(f"cannot write {folder}: {error.strerror}") from None
+        return folder
+
+    def publish(self, made: Path, target: Path, key: str) -> None:
+        """A finished film takes its name. Raises SinkError."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.replace(target)
+            self._finished[self._name(target)] = self._entry(target, key)
+            with whole_file(self._folder / "finished.json") as temporary:
+                temporary.write_text(json.dumps(self._finished, indent=1))
+        except OSError as error:
+            raise SinkError(f"cannot write {target}: {error.strerror}") from None
+        self.forget(key)
+
+    def forget(self, key: str) -> None:
+        """What lies in a film's room."""
+        shutil.rmtree(self._folder / key, ignore_errors=True)
+
+    def _name(self, target: Path) -> str:
+        return str(target.relative_to(self._folder.parent.resolve()))
+
+    def _entry(self, target: Path, key: str) -> dict[str, Any]:
+        try:
+            found = target.stat()
+        except OSError:
+            return {}
+        return {"key": key, "bytes": found.st_size, "changed": found.st_mtime_ns}
+
+    def close(self) -> None:
+        """To be called when no worker is at it any more."""
+        if self._lock.closed:
+            return
+        for path in self._folder.iterdir():
+            if path.is_dir():
+                with contextlib.suppress(OSError):
+                    _tidy(path)
+        self._lock.close()
+
+
+def _tidy(room: Path) -> None:
+    """Without what workers have begun and not finished."""
+    for path in room.iterdir():
+        if path.suffix != ".part" or path.name.startswith("."):
+            path.unlink()

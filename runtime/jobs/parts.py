@@ -1,0 +1,141 @@
+"""A piece of a film on its way: encoded pictures with their exact times, in a file of our own.
+
+No container keeps the times of every codec exactly, negative decoding times among them, for a
+stream that begins in its middle. So: a line of JSON, then for each picture a record and its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+
+from ..errors import SinkError
+from ..files import temporary_beside
+from ..sinks import Result, Sink, StreamFormat
+from ..sinks.encoder import VideoEncoder
+from ..sinks.encoding import CONTAINERS, choose
+
+_RECORD = struct.Struct("<qqq?I")  # pts, dts, duration in ticks; key picture; bytes that follow
+
+
+@dataclass(frozen=True)
+class Header:
+    """size: height, width. aspect: of a pixel. extradata: the encoder's parameters, or empty."""
+
+    size: tuple[int, int]
+    aspect: Fraction
+    time_base: Fraction
+    extradata: bytes
+
+
+class PartSink(Sink):
+    """Encodes as a VideoSink for `target` would, into a file that takes its name when finished."""
+
+    def __init__(self, path: Path, target: Path, stream: StreamFormat, codec: str | None) -> None:
+        assert stream.size is not None
+        self.name, self._path = str(path), path
+        suffix = target.suffix.lower()
+        height, width = (side + side % 2 for side in stream.size)
+        encoding = choose(codec, CONTAINERS[suffix], str(target), (height, width))
+        # MPEG-TS repeats them in the stream itself.
+        self._encoder = VideoEncoder(stream, encoding, headers=suffix != ".ts")
+        self._stream = stream
+        self._file: BinaryIO | None = None
+        try:
+            self._temporary = temporary_beside(path)
+            self._file = open(self._temporary, "wb")  # noqa: SIM115
+        except OSError as error:
+            raise SinkError(f"cannot write {path}: {error.strerror}") from None
+
+    def write(self, result: Result) -> None:
+        self._keep(self._encoder.encode(result))
+
+    def _keep(self, packets: list[av.Packet[Any]]) -> None:
+        assert self._file is not None
+        try:
+            for packet in packets:
+                if self._file.tell() == 0:
+                    self._file.write(self._header())
+                pts = packet.pts or 0
+                dts = pts if packet.dts is None else packet.dts
+                lasts = packet.duration or 0
+                record = _RECORD.pack(pts, dts, lasts, packet.is_keyframe, packet.size)
+                self._file.write(record + bytes(packet))
+        except OSError as error:
+            raise SinkError(f"cannot write {self._path}: {error.strerror}") from None
+
+    def _header(self) -> bytes:
+        facts = {
+            "size": self._stream.size,
+            "aspect": str(self._stream.aspect),
+            "time_base": str(self._encoder.time_base),
+            "extradata": self._encoder.extradata.hex(),
+        }
+        return json.dumps(facts).encode() + b"\n"
+
+    def finish(self) -> None:
+        self._keep(self._encoder.finish())
+        assert self._file is not None
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._temporary.replace(self._path)
+        except OSError as error:
+            raise SinkError(f"cannot write {self._path}: {error.strerror}") from None
+        self._file = None
+
+    def close(self) -> None:
+        if self._file is None:
+            return
+        with suppress(OSError):
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
+        self._file = None
+
+
+def read_header(path: Path) -> Header:
+    """Of a finished piece. Raises OSError."""
+    with open(path, "rb") as file:
+        facts = json.loads(file.readline())
+    return Header(
+        size=(facts["size"][0], facts["size"][1]),
+        aspect=Fraction(facts["aspect"]),
+        time_base=Fraction(facts["time_base"]),
+        extradata=bytes.fromhex(facts["extradata"]),
+    )
+
+
+def read_packets(path: Path) -> Iterator[av.Packet[Any]]:
+    """The pictures of a finished piece, in the order of decoding. Raises OSError."""
+    time_base = read_header(path).time_base
+    with open(path, "rb") as file:
+        file.readline()
+        while record := file.read(_RECORD.size):
+            pts, dts, lasts, key, size = _RECORD.unpack(record)
+            packet = av.Packet(file.read(size))
+            packet.pts, packet.dts, packet.duration = pts, dts, lasts
+            packet.time_base, packet.is_keyframe = time_base, key
+            yield packet
+
+
+def read_times(path: Path) -> list[int]:
+    """When the pictures of a finished piece are shown, in ticks, in the order of decoding. Raises
+    OSError."""
+    times = []
+    with open(path, "rb") as file:
+        file.readline()
+        while record := file.read(_RECORD.size):
+            pts, *_, size = _RECORD.unpack(record)
+            file.seek(size, os.SEEK_CUR)
+            times.append(pts)
+    return times
