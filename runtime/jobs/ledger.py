@@ -31,7 +31,7 @@ class Ledger(Closing):
 
     def __init__(self, out: Path, resume: bool) -> None:
         """resume: keep what an earlier run has finished."""
-        self._folder = out / NAME
+        self._folder, self._resume = out / NAME, resume
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self._folder / "lock", "w")  # noqa: SIM115
@@ -55,7 +55,9 @@ class Ledger(Closing):
                 shutil.rmtree(path, ignore_errors=True)
 
     def is_finished(self, target: Path, key: str) -> bool:
-        """Whether the file is there, and is what a run with that key has made."""
+        """Whether the file is there, is what a run with that key has made, and may stay."""
+        if not self._resume:
+            return False
         known = self._finished.get(self._name(target))
         return bool(known) and known == self._entry(target, key)
 
