@@ -218,3 +218,14 @@ def ffprobe() -> str:
     if not found:
         pytest.skip("ffprobe is not installed (apt-get install ffmpeg)")
     return found
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """film.mp4, and beside it .mkv and .mov: long enough to be cut three times, see `films`."""
+    from films import write_film
+
+    folder = tmp_path_factory.mktemp("film")
+    for suffix in (".mp4", ".mkv", ".mov"):
+        write_film(folder / f"film{suffix}")
+    return folder / "film.mp4"

@@ -60,9 +60,9 @@ def _films(text: str, out: Path) -> list[tuple[Path, Path]]:
     """(video, its name below what was named)."""
     path = Path(text)
     if path.is_dir():
-        found = [
-            video for video in _videos_in(path) if out.resolve() not in video.resolve().parents
-        ]
+        found = list(_videos_in(path))
+        if path.resolve() in out.resolve().parents:  # an earlier run's are not its sources
+            found = [video for video in found if out.resolve() not in video.resolve().parents]
         if not found:
             raise UsageError(f"{text} has no videos")
         return [(video, video.relative_to(path)) for video in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections import deque
@@ -37,6 +38,11 @@ class RayPool(Pool):
                 "--ray needs Ray: pip install 'cyclegan-toolkit[ray]'; or use --jobs"
             ) from None
         self._ray: Any = ray
+        self._ending = contextlib.ExitStack()
+        # What goes wrong in the cluster it prints, with pages of logs; we say it in a line.
+        nowhere = self._ending.enter_context(open(os.devnull, "w"))  # noqa: SIM115
+        self._ending.enter_context(contextlib.redirect_stdout(nowhere))
+        self._ending.callback(ray.shutdown)
         try:
             ray.init(
                 address=address or "local",
@@ -45,6 +51,7 @@ class RayPool(Pool):
                 logging_level=logging.ERROR,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
+            self._ending.close()
             why = " ".join(str(error).split())
             raise EngineError(f"there is no Ray cluster at {address or 'hand'}: {why}") from None
         self._most, self._gpu = workers, gpu
@@ -97,7 +104,7 @@ class RayPool(Pool):
         for answer in self._out:
             self._ray.cancel(answer, force=True)
         self._out, self._waiting = {}, deque()
-        self._ray.shutdown()
+        self._ending.close()
 
 
 def do_task(task: Task, beat: Path, share: int) -> Outcome:
@@ -109,5 +116,5 @@ def do_task(task: Task, beat: Path, share: int) -> Outcome:
 
 
 def _told(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"a worker died: {type(error).__name__}: {lines[0] if lines else ''}"
+    words = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
+    return f"a worker died: {type(error).__name__}: {words}"

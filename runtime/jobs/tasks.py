@@ -113,7 +113,7 @@ class Join(Task):
 
     def run(self, open_translator: Opener, progress: Progress) -> int:
         given = self.translation
-        _refuse_overlap(self.parts)
+        refuse_overlap(self.parts)
         headers = [read_header(part) for part in self.parts]
         whole = VideoSource(Input(str(self.source), str(self.source)), given.audio, given.stream)
         with whole as source:
@@ -143,8 +143,8 @@ class Join(Task):
             ahead = next(pictures, None)
 
 
-def _refuse_overlap(parts: Iterable[Path]) -> None:
-    """One run would have moved on what stands still."""
+def refuse_overlap(parts: Iterable[Path]) -> None:
+    """Raises Uncuttable: one run would have moved on what stands still."""
     for before, after in itertools.pairwise(map(read_times, parts)):
         if min(after) <= max(before):
             raise Uncuttable("times stand still at a key picture")

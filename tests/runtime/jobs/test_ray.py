@@ -1,0 +1,92 @@
+"""A real Ray cluster of two nodes, on one machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cgt.benchmarks.ray_cluster import RayCluster, ray_cluster
+from cgt.benchmarks.same import differences
+from cgt.runtime.errors import MissingDependency
+from cgt.runtime.jobs.ray import RayPool
+from conftest import run_cgt
+
+CGT = str(Path(sys.executable).with_name("cgt"))
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra [ray])"
+)
+
+
+def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def kill_a_worker_then_a_node(
+    cluster: RayCluster, process: subprocess.Popen[str], out: Path
+) -> None:
+    def parts() -> int:
+        return len(list(out.glob(".cgt-jobs/*/0*.part")))
+
+    wait_for(lambda: cluster.kill_worker(0), process)
+    before = parts()
+    wait_for(lambda: parts() > before and cluster.workers(1), process)
+    cluster.kill_last_node()
+
+
+@needs_ray
+def test_a_worker_and_a_node_die(clip: Path, film: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Two films in parts and a short one: outputs are those of one process, nothing is left."""
+    out, one = tmp_path / "out", tmp_path / "one"
+    one.mkdir()
+    films = [film, film.with_suffix(".mkv"), clip]
+    films[1] = films[1].rename(tmp_path / "other.mkv")
+    flags = ("--model", tiny_model, "--engine", "onnxruntime", "--size", "512", "--output-size", 64)
+    try:
+        for source in films:
+            done = run_cgt("translate", source, "-o", one / source.name, *flags)
+            assert done.returncode == 0, done.stderr
+        with ray_cluster(2, 1) as cluster:
+            command = ("translate", *films, "-o", out, *flags, "--ray", cluster.address)
+            process = subprocess.Popen(
+                [CGT, *map(str, command)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            kill_a_worker_then_a_node(cluster, process, out)
+            heard, said = process.communicate(timeout=120)
+    finally:
+        films[1].rename(film.with_suffix(".mkv"))
+    assert process.returncode == 0, said
+    assert heard == ""
+    assert "WorkerCrashedError" in said
+    assert "NodeDiedError" in said or "tasks tried again" in said
+    for source in films:
+        assert differences(one / source.name, out / source.name) == []
+    assert {path.name for path in (out / ".cgt-jobs").iterdir()} == {"lock", "finished.json"}
+
+
+@needs_ray
+def test_no_cluster_there(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+    done = run_cgt(
+        *("translate", clip, "-o", tmp_path / "out", "--model", tiny_model),
+        *("--engine", "onnxruntime", "--ray", "127.0.0.1:9"),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "there is no Ray cluster at 127.0.0.1:9" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependency, match=r"cyclegan-toolkit\[ray\]"):
+        RayPool()
