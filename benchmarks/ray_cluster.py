@@ -72,6 +72,8 @@ def ray_cluster(nodes: int, cores: int) -> Iterator[RayCluster]:
     finally:
         assert process.stdin is not None
         process.stdin.close()
+        assert process.stdout is not None
+        process.stdout.close()
         process.wait(60)
 
 

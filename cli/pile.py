@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import click
-from rich.console import Console
-from rich.table import Table
-
-from cgt.runtime.errors import CgtError, Interrupted, SinkError, UsageError
-from cgt.runtime.files import whole_file
-from cgt.runtime.jobs.film import Film, plan_film, say_what_is_not_cut
+from cgt.runtime.errors import CgtError, Interrupted, UsageError
+from cgt.runtime.jobs.film import plan_film, say_what_is_not_cut
 from cgt.runtime.jobs.ledger import Ledger
 from cgt.runtime.jobs.pile import name_films
 from cgt.runtime.jobs.pool import Pool
@@ -25,6 +18,8 @@ from cgt.runtime.progress import progress_bar
 from cgt.runtime.sources import open_source
 from cgt.runtime.stopping import stop_on_signal
 from cgt.runtime.translation import Translation
+
+from .piled import Report
 
 
 @dataclass(frozen=True)
@@ -57,14 +52,15 @@ def translate_pile(pile: Pile, given: Translation) -> None:
         # Ray minds signals while it starts.
         with _pool(pile, device) as pool, stop_on_signal() as stop:
             run = Run(films, given, pool, ledger)
+            ready = time.perf_counter()
             with progress_bar("translating", sum(film.frames for film in films)) as bar:
                 run.finish(stop, bar.reach)
-            workers = pool.workers
-    seconds = time.perf_counter() - began
+            work, workers = time.perf_counter() - ready, pool.workers
     failed = [film for film in films if film.error]
-    _print(films, seconds, workers, run.retries)
+    report = Report(films, time.perf_counter() - began, work, workers, run.retries)
+    report.print()
     if pile.stats is not None:
-        _write(pile.stats, films, seconds, workers, run.retries)
+        report.write(pile.stats)
     if stop.is_set():
         raise Interrupted(f"stopped; what is finished is kept in {folder}, --resume goes on")
     if failed:
@@ -95,42 +91,3 @@ def _pool(pile: Pile, device: str) -> Pool:
     from cgt.runtime.jobs.ray import RayPool
 
     return RayPool(pile.ray, pile.jobs, gpu=device.upper().startswith(("CUDA", "GPU")))
-
-
-def _print(films: list[Film], seconds: float, workers: int, retries: int) -> None:
-    done = [film for film in films if not film.error and not film.skipped]
-    frames = sum(film.frames for film in done)
-    skipped = sum(film.skipped for film in films)
-    rows = [
-        ("videos", f"{len(done)} done" + (f", {skipped} were there" if skipped else "")),
-        ("frames", f"{frames} in {seconds:.1f} s, {frames / seconds:.1f} frames/s"),
-        ("workers", f"{workers}" + (f", {retries} tasks tried again" if retries else "")),
-    ]
-    table = Table.grid(padding=(0, 2))
-    for row in rows:
-        table.add_row(*row)
-    Console(stderr=True).print(table)
-    for film in films:
-        if film.error:
-            click.secho(f"failed: {film.error}", fg="red", err=True)
-
-
-def _write(path: Path, films: list[Film], seconds: float, workers: int, retries: int) -> None:
-    facts: dict[str, Any] = {"seconds": seconds, "workers": workers, "retries": retries}
-    facts["videos"] = [
-        {
-            "source": str(film.source),
-            "target": str(film.target),
-            "frames": film.frames,
-            "parts": len(film.parts) or 1,
-            "worker_seconds": film.seconds,
-            "skipped": film.skipped,
-            "error": film.error,
-        }
-        for film in films
-    ]
-    try:
-        with whole_file(path) as temporary:
-            temporary.write_text(json.dumps(facts, indent=1) + "\n")
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}") from None

@@ -222,10 +222,10 @@ def ffprobe() -> str:
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """film.mp4, and beside it .mkv and .mov: long enough to be cut three times, see `films`."""
-    from films import write_film
+    """film.mp4, and beside it .mkv and .mov: long enough to be cut three times."""
+    from cgt.benchmarks.films import write_film
 
     folder = tmp_path_factory.mktemp("film")
     for suffix in (".mp4", ".mkv", ".mov"):
-        write_film(folder / f"film{suffix}")
+        write_film(folder / f"film{suffix}", 125, rate=5)
     return folder / "film.mp4"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class RayPool(Pool):
             raise MissingDependency(
                 "--ray needs Ray: pip install 'cyclegan-toolkit[ray]'; or use --jobs"
             ) from None
+        _knock(address)
         self._ray: Any = ray
         self._ending = contextlib.ExitStack()
         # What goes wrong in the cluster it prints, with pages of logs; we say it in a line.
@@ -105,6 +107,18 @@ class RayPool(Pool):
             self._ray.cancel(answer, force=True)
         self._out, self._waiting = {}, deque()
         self._ending.close()
+
+
+def _knock(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise EngineError(f"there is no Ray cluster at {address}: {why}") from None
 
 
 def do_task(task: Task, beat: Path, share: int) -> Outcome:

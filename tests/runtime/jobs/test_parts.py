@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from cgt.runtime.jobs.worker import Worker
 from cgt.runtime.sinks import Result, StreamFormat
 from cgt.runtime.sinks.encoder import VideoEncoder
 from cgt.runtime.sinks.encoding import CODECS
-from cgt.runtime.sources import Frame, open_source
+from cgt.runtime.sources import Frame, Source, open_source
 from cgt.runtime.translation import Translation
+from cgt.runtime.translator import Translator
 from conftest import picture
 
 
@@ -67,6 +70,39 @@ def facts(packet: Any) -> tuple[object, ...]:
     return packet.pts, packet.dts, packet.duration, packet.is_keyframe, bytes(packet)
 
 
+def test_subtitles_are_where_they_were(
+    film: Path, tiny_model: Path, tmp_path: Path, ffprobe: str
+) -> None:
+    given = Translation(model=str(tiny_model), engine="onnxruntime", size=(32, 32))
+    text = tmp_path / "said.srt"
+    lines = [f"{i}\n00:0{i}:00,500 --> 00:0{i}:0{2 + i},250\nno. {i}\n" for i in range(3)]
+    text.write_text("\n".join(lines))
+    ffmpeg = str(Path(ffprobe).with_name("ffmpeg"))
+    for suffix, codec in ((".mkv", "srt"), (".mp4", "mov_text")):
+        source = tmp_path / f"subtitled{suffix}"
+        command = [ffmpeg, "-v", "error", "-i", film.with_suffix(suffix), "-i", text, "-map", "0"]
+        subprocess.run([*command, "-map", "1", "-c", "copy", "-c:s", codec, source], check=True)
+        whole = tmp_path / f"whole{suffix}"
+        Whole(source, whole, given).run(open_translator, lambda frames: None)
+        ends = [None, *cuts_of(source), None]
+        assert len(ends) == 5
+        made = []
+        for first, end in itertools.pairwise(ends):
+            part = Part(source, tmp_path / f"{len(made)}.part", given, whole, first, end)
+            part.run(open_translator, lambda frames: None)
+            made.append(part.out)
+        joined = tmp_path / f"joined{suffix}"
+        Join(source, joined, given, tuple(made)).run(open_translator, lambda frames: None)
+        assert differences(whole, joined) == []
+        with av.open(str(joined)) as container:
+            subtitles = container.streams.subtitles[0]
+            assert sum(1 for packet in container.demux(subtitles) if packet.size > 2) == 3
+
+
+def open_translator(given: Translation, source: Source) -> Translator:
+    return given.translator(source)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_parts_join_into_what_one_run_makes(
     film: Path, tiny_model: Path, tmp_path: Path, suffix: str
@@ -101,7 +137,7 @@ def test_a_part_that_does_not_begin_where_it_should(
     given = Translation(model=str(tiny_model), engine="onnxruntime", size=(32, 32))
     with pytest.raises(Uncuttable, match="does not begin"):
         Part(film, tmp_path / "0.part", given, film, Fraction(1, 3), None).run(
-            lambda given, source: given.translator(source), lambda frames: None
+            open_translator, lambda frames: None
         )
     assert not list(tmp_path.iterdir())
 
@@ -122,13 +158,13 @@ def test_parts_of_other_versions_are_not_joined(
 ) -> None:
     given = Translation(model=str(tiny_model), engine="onnxruntime", size=(32, 32))
     part = Part(film, tmp_path / "0.part", given, film, None, Fraction(5))
-    part.run(lambda given, source: given.translator(source), lambda frames: None)
+    part.run(open_translator, lambda frames: None)
     header = parts.read_header(part.out)
     changed = parts.Header(header.size, header.aspect, header.time_base, b"other")
     monkeypatch.setattr("cgt.runtime.jobs.tasks.read_header", lambda path: changed)
     join = Join(film, tmp_path / "out.mp4", given, (part.out,))
     with pytest.raises(SinkError, match="several versions"):
-        join.run(lambda given, source: given.translator(source), lambda frames: None)
+        join.run(open_translator, lambda frames: None)
     assert [path.name for path in tmp_path.iterdir()] == ["0.part"]
 
 

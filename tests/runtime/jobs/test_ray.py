@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cgt.benchmarks.ray_cluster import RayCluster, ray_cluster
+from cgt.benchmarks.ray_cluster import ray_cluster
 from cgt.benchmarks.same import differences
 from cgt.runtime.errors import MissingDependency
 from cgt.runtime.jobs.ray import RayPool
@@ -30,18 +31,6 @@ def wait_for(condition: object, process: subprocess.Popen[str], seconds: float =
         time.sleep(0.02)
 
 
-def kill_a_worker_then_a_node(
-    cluster: RayCluster, process: subprocess.Popen[str], out: Path
-) -> None:
-    def parts() -> int:
-        return len(list(out.glob(".cgt-jobs/*/0*.part")))
-
-    wait_for(lambda: cluster.kill_worker(0), process)
-    before = parts()
-    wait_for(lambda: parts() > before and cluster.workers(1), process)
-    cluster.kill_last_node()
-
-
 @needs_ray
 def test_a_worker_and_a_node_die(clip: Path, film: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Two films in parts and a short one: outputs are those of one process, nothing is left."""
@@ -49,7 +38,7 @@ def test_a_worker_and_a_node_die(clip: Path, film: Path, tiny_model: Path, tmp_p
     one.mkdir()
     films = [film, film.with_suffix(".mkv"), clip]
     films[1] = films[1].rename(tmp_path / "other.mkv")
-    flags = ("--model", tiny_model, "--engine", "onnxruntime", "--size", "512", "--output-size", 64)
+    flags = ("--model", tiny_model, "--engine", "onnxruntime", "--size", "128", "--output-size", 64)
     try:
         for source in films:
             done = run_cgt("translate", source, "-o", one / source.name, *flags)
@@ -62,14 +51,16 @@ def test_a_worker_and_a_node_die(clip: Path, film: Path, tiny_model: Path, tmp_p
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            kill_a_worker_then_a_node(cluster, process, out)
+            wait_for(lambda: cluster.kill_worker(0), process)
+            wait_for(lambda: cluster.workers(1), process)
+            cluster.kill_last_node()
             heard, said = process.communicate(timeout=120)
     finally:
         films[1].rename(film.with_suffix(".mkv"))
     assert process.returncode == 0, said
     assert heard == ""
     assert "WorkerCrashedError" in said
-    assert "NodeDiedError" in said or "tasks tried again" in said
+    assert re.search(r"[2-9] tasks tried again", said), said
     for source in films:
         assert differences(one / source.name, out / source.name) == []
     assert {path.name for path in (out / ".cgt-jobs").iterdir()} == {"lock", "finished.json"}
