@@ -50,8 +50,11 @@ class RayCluster:
         return False
 
     def kill_last_node(self) -> None:
-        """And all that runs on it."""
+        """With all that runs on it, at once, as when a machine loses its power."""
         assert self._process.stdin is not None
+        at_work = self.workers(-1)
+        for pid in (self.raylets[-1], *at_work):
+            os.kill(pid, signal.SIGKILL)
         print("node", file=self._process.stdin, flush=True)
 
 
