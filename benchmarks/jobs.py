@@ -113,9 +113,9 @@ def _break_a_cluster(folder: Path, minutes: float) -> None:
 
 def _kill_both(cluster: RayCluster, process: subprocess.Popen[str], out: Path) -> None:
     """A worker when a third of the parts of the long film are there, a node at two thirds."""
-    acts: list[tuple[int, Callable[[], object]]] = [
+    acts: list[tuple[int, Callable[[], bool]]] = [
         (6, lambda: cluster.kill_worker(0)),
-        (12, lambda: cluster.workers(1) and (cluster.kill_last_node(), True)),
+        (12, cluster.kill_last_node),
     ]
     while acts and process.poll() is None:
         parts = len(list(out.glob(".cgt-jobs/*/0*.part")))

@@ -49,13 +49,17 @@ class RayCluster:
             return True
         return False
 
-    def kill_last_node(self) -> None:
-        """With all that runs on it, at once, as when a machine loses its power."""
+    def kill_last_node(self) -> bool:
+        """With all that runs on it, at once, as when a machine loses its power; False where
+        nothing of ours runs on it."""
         assert self._process.stdin is not None
         at_work = self.workers(-1)
+        if not at_work:
+            return False
         for pid in (self.raylets[-1], *at_work):
             os.kill(pid, signal.SIGKILL)
         print("node", file=self._process.stdin, flush=True)
+        return True
 
 
 @contextmanager

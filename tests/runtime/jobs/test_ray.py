@@ -50,8 +50,7 @@ def test_a_worker_and_a_node_die(clip: Path, film: Path, tiny_model: Path, tmp_p
             text=True,
         )
         wait_for(lambda: cluster.kill_worker(0), process)
-        wait_for(lambda: cluster.workers(1), process)
-        cluster.kill_last_node()
+        wait_for(cluster.kill_last_node, process)
         heard, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert heard == ""
