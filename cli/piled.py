@@ -29,7 +29,7 @@ class Report:
 
     def print(self) -> None:
         """On stderr; what failed comes last."""
-        done = [film for film in self.films if not film.error and not film.skipped]
+        done = [film for film in self.films if film.done]
         frames = sum(film.frames for film in done)
         skipped = sum(film.skipped for film in self.films)
         again = f", {self.retries} tasks tried again" if self.retries else ""
@@ -67,6 +67,7 @@ class Report:
                     "parts": len(film.parts) or 1,
                     "worker_seconds": film.seconds,
                     "tries": film.tries,
+                    "done": film.done,
                     "skipped": film.skipped,
                     "error": film.error,
                 }

@@ -32,6 +32,7 @@ class Film:
     cuts: tuple[Fraction, ...] = ()
     room: Path = Path()
     skipped: bool = False
+    done: bool = False
     error: str = ""
     tries: int = 0
     seconds: float = 0.0  # of workers

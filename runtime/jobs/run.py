@@ -102,6 +102,7 @@ class Run:
         except SinkError as error:
             self._fail(film, str(error))
             return
+        film.done = True
         film.frames = sum(self._done.get(path, 0) for path in (*film.parts, task.out))
         for text in film.notes:
             note(text)

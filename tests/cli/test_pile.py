@@ -116,6 +116,7 @@ def test_a_killed_worker_and_a_signal(film: Path, tiny_model: Path, tmp_path: Pa
     assert process.returncode == 5, said
     assert "a worker died: signal 9; trying again" in said
     assert "--resume goes on" in said
+    assert "0 done" in said
     assert not out.exists()
     parts = list(tmp_path.glob(".cgt-jobs/*/*"))
     assert parts
