@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from cgt.trainer.networks.student import Summary
+
 _NORMS = (nn.modules.instancenorm._InstanceNorm, nn.modules.batchnorm._BatchNorm)
 
 
@@ -27,8 +29,9 @@ class Narrow(nn.Module):
     """A network whose convolutions compute in FP16 or BF16; float32 in and out.
 
     Norms stay FP32 unless narrow_norms: the sum of squares over a whole picture leaves FP16's range
-    (TensorRT #2691, ONNX Runtime #10079). So do transposed convolutions in BF16, which TensorRT-RTX
-    1.7 does not build. The given network is converted in place: pass a copy.
+    (TensorRT #2691, ONNX Runtime #10079). What sums up a picture for a student's steering stays so
+    in any case, and transposed convolutions do in BF16, which TensorRT-RTX 1.7 does not build. The
+    given network is converted in place: pass a copy.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class Narrow(nn.Module):
     ) -> None:
         super().__init__()
         self.dtype = dtype
-        wide: tuple[type[nn.Module], ...] = () if narrow_norms else _NORMS
+        wide: tuple[type[nn.Module], ...] = (Summary,) if narrow_norms else (*_NORMS, Summary)
         if dtype == torch.bfloat16:
             wide = (*wide, nn.ConvTranspose2d)
         kept = [

@@ -72,12 +72,15 @@ def fold(network: nn.Module) -> None:
         if not isinstance(parent, nn.Sequential):
             continue
         for index in range(len(parent) - 1):
-            convolution, norm = parent[index], parent[index + 1]
+            holder, at = parent, index
+            while isinstance(inner := holder[at], nn.Sequential):  # what goes before it, and it
+                holder, at = inner, len(inner) - 1
+            convolution, norm = holder[at], parent[index + 1]
             if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
                 continue
             if isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d):
                 transposed = isinstance(convolution, nn.ConvTranspose2d)
-                parent[index] = fuse_conv_bn_eval(convolution, norm, transposed)
+                holder[at] = fuse_conv_bn_eval(convolution, norm, transposed)
                 parent[index + 1] = nn.Identity()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cgt.runtime.errors import CheckpointError, UsageError
 
-NORMS = ("instance", "instance_affine", "batch", "none")
+NORMS = ("instance", "instance_affine", "batch", "steered", "none")
 UPSAMPLINGS = ("transposed", "resize", "antialias")
 DOWNSAMPLINGS = ("strided", "antialias")
 BLOCKS = ("plain", "mobile")
@@ -25,18 +25,20 @@ class GeneratorConfig:
     checkpoints differ in. Fields that a kind does not have are ignored.
     """
 
-    kind: str = "resnet9"  # resnetN: N residual blocks; unetS: as deep as SxS allows, 2^k
+    # resnetN, studentN: N residual blocks; unetS: as deep as SxS allows, 2^k
+    kind: str = "resnet9"
     ngf: int = 64  # width of the first layer
     in_channels: int = 3
     out_channels: int = 3
-    norm: str = "instance"
+    norm: str = "instance"  # "steered": of students, see networks/student.py
     learn_residual: bool = False  # answers with a change to its input (Kupyn et al. 2018)
     upsampling: str = "transposed"  # "resize" repeats pixels: no checkerboard (Odena 2016)
     downsampling: str = "strided"  # "antialias": blurred before every second pixel is dropped
     block: str = "plain"  # "mobile": separable convolutions
     dropout: bool = False  # has the slot; acts in training only, with probability 1/2
     bias: bool = True  # of the convolutions that a norm follows
-    halvings: int = 2  # of a ResNet
+    halvings: int = 2  # of a ResNet or a student
+    patch: int = 1  # of a student: sides of the squares of pixels that it takes as one
     widths: tuple[int, ...] = ()  # see stage_widths; empty: multiples of ngf
     kernel: int = 3  # of the convolutions that halve and double; 3 or 4
     ends_kernel: int = 7  # of the first and the last convolution
@@ -62,8 +64,14 @@ class GeneratorConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"a generator's {name} must be one of {', '.join(allowed)}")
-        if min(self.ngf, self.in_channels, self.out_channels, self.halvings) < 1:
-            raise UsageError("a generator's width, channels and halvings must be at least 1")
+        counts = (self.ngf, self.in_channels, self.out_channels, self.halvings, self.patch)
+        if min(counts) < 1:
+            raise UsageError("a generator's width, channels, halvings, patch must be at least 1")
+        if self.family == "student":
+            if self.ends_kernel % 2 == 0 or self.patch & (self.patch - 1):
+                raise UsageError("a student's ends_kernel must be odd, its patch a power of 2")
+        elif self.patch > 1 or self.norm == "steered":
+            raise UsageError("patches and the norm steered are for students (--generator student6)")
         if self.learn_residual and self.in_channels != self.out_channels:
             raise UsageError("--learn-residual needs as many channels out as in")
         stages = len(self._usual_widths())
@@ -72,43 +80,43 @@ class GeneratorConfig:
 
     @property
     def family(self) -> str:
-        """ "resnet" or "unet". Raises UsageError for a kind that is neither."""
+        """ "resnet", "student" or "unet". Raises UsageError for any other kind."""
         return self._parsed[0]
 
     @property
     def _parsed(self) -> tuple[str, int]:
-        match = re.fullmatch(r"(resnet|unet)([1-9]\d{0,3})", self.kind)
+        match = re.fullmatch(r"(resnet|student|unet)([1-9]\d{0,3})", self.kind)
         if match:
             family, number = match[1], int(match[2])
             power_of_two = number & (number - 1) == 0
-            if number < 100 if family == "resnet" else number >= 8 and power_of_two:
+            if number >= 8 and power_of_two if family == "unet" else number < 100:
                 return family, number
         raise UsageError(
-            f"generator {self.kind!r} is unknown; use resnetN (resnet6, resnet9) or unetS "
-            "(unet128, unet256)"
+            f"generator {self.kind!r} is unknown; use resnetN (resnet6, resnet9), "
+            "studentN, or unetS (unet128, unet256)"
         )
 
     @property
     def norm_kind(self) -> str:
-        """ "instance", affine or not, "batch" or "none"."""
+        """ "instance", affine or not, "batch", "steered" or "none"."""
         return self.norm.removesuffix("_affine")
 
     @property
     def blocks(self) -> int:
         """Residual blocks; 0 in a U-Net."""
         family, number = self._parsed
-        return number if family == "resnet" else 0
+        return number if family != "unet" else 0
 
     @property
     def levels(self) -> int:
-        """How often it halves the resolution."""
+        """How often it halves the resolution, after its patches have."""
         family, number = self._parsed
-        return self.halvings if family == "resnet" else number.bit_length() - 1
+        return self.halvings if family != "unet" else number.bit_length() - 1
 
     @property
     def multiple(self) -> int:
         """Both sides of its images must be multiples of this."""
-        return 1 << self.levels
+        return self.patch << self.levels
 
     def _usual_widths(self) -> tuple[int, ...]:
         ngf, levels = self.ngf, self.levels
@@ -119,8 +127,8 @@ class GeneratorConfig:
 
     @property
     def stage_widths(self) -> tuple[int, ...]:
-        """Channels after each stage. ResNet: the first convolution, each halving, between the two
-        convolutions of each block, each doubling. U-Net: each halving."""
+        """Channels after each stage. ResNet, student: the first convolution, each halving,
+        between the two convolutions of each block, each doubling. U-Net: each halving."""
         return self.widths or self._usual_widths()
 
     def to_json(self) -> dict[str, Any]:

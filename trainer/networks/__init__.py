@@ -13,9 +13,16 @@ from ..config import GeneratorConfig
 from .discriminators import PatchDiscriminator, PixelDiscriminator
 from .init import init_generator, init_weights
 from .resnet import ResnetBlock, ResnetGenerator
+from .student import StudentGenerator
 from .unet import UnetGenerator
 
-Generator = ResnetGenerator | UnetGenerator
+Generator = ResnetGenerator | StudentGenerator | UnetGenerator
+
+_FAMILIES: dict[str, type[Generator]] = {
+    "resnet": ResnetGenerator,
+    "student": StudentGenerator,
+    "unet": UnetGenerator,
+}
 
 __all__ = [
     "Generator",
@@ -23,6 +30,7 @@ __all__ = [
     "PixelDiscriminator",
     "ResnetBlock",
     "ResnetGenerator",
+    "StudentGenerator",
     "UnetGenerator",
     "build_generator",
     "init_generator",
@@ -32,8 +40,7 @@ __all__ = [
 
 def build_generator(config: GeneratorConfig) -> Generator:
     """The generator of a description, with PyTorch's default weights, in train mode."""
-    network: type[Generator] = UnetGenerator if config.family == "unet" else ResnetGenerator
-    return network(config)
+    return _FAMILIES[config.family](config)
 
 
 def is_norm(module: nn.Module) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .resnet import ResnetBlock, ResnetGenerator
+from .student import StudentBlock, StudentGenerator
 from .unet import UnetGenerator
 
 
@@ -33,7 +34,9 @@ def init_weights(network: nn.Module, kind: str = "normal", gain: float = 0.02) -
 
 
 def init_generator(
-    network: ResnetGenerator | UnetGenerator, kind: str = "auto", gain: float = 0.02
+    network: ResnetGenerator | StudentGenerator | UnetGenerator,
+    kind: str = "auto",
+    gain: float = 0.02,
 ) -> None:
     """ "auto" is normal, as the paper does; without norms, which would undo any scale, He's, so
     that activations keep theirs, with every residual branch small at first (Zhang et al. 2019,
@@ -42,7 +45,8 @@ def init_generator(
         init_weights(network, "normal" if kind == "auto" else kind, gain)
         return
     init_weights(network, "kaiming")
-    branches = [module for module in network.modules() if isinstance(module, ResnetBlock)]
+    blocks = (ResnetBlock, StudentBlock)
+    branches = [module for module in network.modules() if isinstance(module, blocks)]
     for branch in (*branches, network):
         last = [m for m in branch.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)][-1]
         with torch.no_grad():

@@ -15,7 +15,7 @@ _PADS: dict[str, type[nn.Module]] = {
     "replicate": nn.ReplicationPad2d,
     "zero": nn.ZeroPad2d,
 }
-_MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
+MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
     "reflect": "reflect",
     "replicate": "replicate",
     "zero": "zeros",
@@ -24,7 +24,7 @@ _MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
 
 def norm(channels: int, kind: str) -> nn.Module:
     """One of config.NORMS."""
-    if kind == "batch":
+    if kind in ("batch", "steered"):
         return nn.BatchNorm2d(channels)
     if kind == "none":
         return nn.Identity()
@@ -112,7 +112,7 @@ def downsample(config: GeneratorConfig, channels: int, out: int) -> list[nn.Modu
         1 if blurred else 2,
         1,
         bias=config.bias,
-        padding_mode=_MODES[config.down_padding],
+        padding_mode=MODES[config.down_padding],
     )
     rest = [norm(out, config.norm), nn.ReLU(True)]
     return [conv, *rest, BlurDown(out)] if blurred else [conv, *rest]
@@ -126,12 +126,14 @@ def upsample(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module
         conv = nn.ConvTranspose2d(channels, out, config.kernel, 2, 1, more, bias=config.bias)
         return [conv, *rest]
     if config.upsampling == "antialias":
-        mode = _MODES[config.up_padding]
+        mode = MODES[config.up_padding]
         flat = nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)
         return [BlurUp(channels), flat, *rest]
+    # Zeros are the convolution's own, which engines then need no layer for.
+    zeros = config.up_padding == "zero"
     repeat = nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"),
-        pad(config.up_padding, 1),
-        nn.Conv2d(channels, out, 3, bias=config.bias),
+        nn.Identity() if zeros else pad(config.up_padding, 1),
+        nn.Conv2d(channels, out, 3, padding=int(zeros), bias=config.bias),
     )
     return [repeat, *rest]

@@ -1,0 +1,112 @@
+"""Students as graphs: in every precision, on every engine, and what stays INT8 in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+
+from cgt.export import build_engine, export
+from cgt.export.formats import BuildOptions
+from cgt.runtime.artifact import read_artifact
+from cgt.runtime.engines import BatchShape, open_engine
+from cgt.runtime.sidecar import read_sidecar
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.generator import TrainedGenerator
+from students import STUDENTS, made, student
+
+from .making import trained
+
+
+def checkpoint(config: GeneratorConfig, dataset: Path) -> TrainedGenerator:
+    return trained(made(config), dataset, 32, config.multiple)
+
+
+@pytest.mark.parametrize("config", STUDENTS)
+def test_in_every_size_and_batch(config: GeneratorConfig, dataset: Path, tmp_path: Path) -> None:
+    source = checkpoint(config, dataset)
+    path, artifact = export(source, tmp_path / "m.onnx")
+    assert artifact.dynamic
+    for engine in ("onnxruntime", "openvino"):
+        for shape in ((1, 3, 32, 32), (2, 3, 48, 80)):
+            x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+            out = np.zeros_like(x)
+            with open_engine(path, BatchShape(*shape), engine, precision="fp32") as runner:
+                runner.infer(x, out)
+            with torch.no_grad():
+                expected = source.network(torch.from_numpy(x)).numpy()
+            assert np.abs(out - expected).max() < 1e-3, (engine, shape)
+
+
+@pytest.mark.parametrize("config", STUDENTS[:4:3])
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"precision": "fp16"},
+        {"precision": "bf16"},
+        {"precision": "int8"},
+        {"precision": "int8", "remainder": "fp16", "io": "uint8"},
+    ],
+    ids=lambda w: "-".join(w.values()),
+)
+def test_in_every_precision(
+    config: GeneratorConfig,
+    wishes: dict[str, str],
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cgt.export.frames.COUNT", 4)
+    said: list[str] = []
+    calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4}
+    more = calibrated if wishes["precision"] == "int8" else {}
+    path, artifact = export(
+        checkpoint(config, dataset), tmp_path / "m.onnx", say=said.append, **wishes, **more
+    )
+    assert read_artifact(path).precision == artifact.precision
+    assert artifact.parity["psnr_worst_db"] > 28
+
+
+def test_convolutions_of_a_steered_student_stay_int8(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read from what OpenVINO executes: all of them take 8-bit integers, and no norm is left."""
+    config = student(ngf=16, upsampling="resize")
+    calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4, "min_psnr": 0.0}
+    monkeypatch.setattr("cgt.export.frames.COUNT", 4)
+    path, _ = export(
+        checkpoint(config, dataset), tmp_path / "m.onnx", precision="int8", **calibrated
+    )
+    core = ov.Core()
+    model = core.read_model(path)
+    model.reshape([1, 3, 64, 64])
+    kinds: dict[str, set[str]] = {}
+    for op in core.compile_model(model, "CPU").get_runtime_model().get_ops():
+        info = {
+            name: str(op.get_rt_info()[name].astype(str))
+            for name in ("layerType", "runtimePrecision")
+        }
+        kinds.setdefault(info["layerType"], set()).add(info["runtimePrecision"])
+    assert kinds["Convolution"] <= {"u8", "i8"}
+    assert not {"MVN", "BatchNorm"} & set(kinds)
+
+
+@pytest.mark.parametrize("card", [86, 120])
+def test_tensorrt_rtx_builds_them(
+    card: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cgt.export.frames.COUNT", 4)
+    config = student(ngf=16)
+    source = checkpoint(config, dataset)
+    calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4, "min_psnr": 0.0}
+    for wishes, kind in (
+        ({"precision": "fp16"}, "fp16"),
+        ({"precision": "int8", "remainder": "fp16", **calibrated}, "int8"),
+    ):
+        onnx, _ = export(source, tmp_path / "m.onnx", size="64", io="uint8", **wishes)
+        options = BuildOptions(compute_capabilities=(card,))
+        path = build_engine(onnx, "tensorrt-rtx", tmp_path / "m.engine", options)
+        assert kind in read_sidecar(path).build.convolutions

@@ -1,0 +1,50 @@
+"""Small students, one of every kind, as if they had been trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.networks import StudentGenerator
+
+
+def student(**changes: Any) -> GeneratorConfig:
+    """Steered, with patches, residual: as `cgt distill` makes them."""
+    usual: dict[str, Any] = {
+        "kind": "student2",
+        "ngf": 8,
+        "norm": "steered",
+        "learn_residual": True,
+        "bias": False,
+        "patch": 2,
+        "halvings": 1,
+        "ends_kernel": 3,
+        **dict.fromkeys(("ends_padding", "padding", "up_padding"), "zero"),
+    }
+    return GeneratorConfig(**(usual | changes))
+
+
+STUDENTS = [
+    student(),
+    student(patch=1, halvings=2, upsampling="resize", ends_kernel=5),
+    student(norm="batch", block="mobile"),
+    student(block="mobile", padding="reflect", up_padding="reflect", ends_padding="reflect"),
+    student(norm="instance", bias=True, upsampling="resize", learn_residual=False),
+]
+
+
+def made(config: GeneratorConfig) -> StudentGenerator:
+    """With weights that make every part matter, in eval mode."""
+    torch.manual_seed(1)
+    network = StudentGenerator(config).eval()
+    for name, value in network.state_dict().items():
+        if "running" in name:
+            value.uniform_(0.5, 1.5)
+    if network.steering is not None:
+        last = network.steering.tell[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, 0, 0.3)
+    return network

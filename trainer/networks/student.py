@@ -1,0 +1,155 @@
+"""The networks that `cgt distill` trains: a CycleGAN generator, laid out for quick inference.
+
+As in GAN Compression (Li et al. 2020) a student is its teacher's ResNet made narrow, shallow, or of
+separable convolutions, and further:
+
+- Its convolutions pad with zeros by themselves (GeneratorConfig.padding permitting): a layer for a
+  padding by reflection parts one INT8 convolution from the next.
+- patch > 1: the first convolution takes squares of pixels at once, the last gives them at once
+  (sub-pixel convolution, Shi et al. 2016), so that nothing is computed at full resolution.
+- norm "steered": batch norms, which export folds into the convolutions, and for what InstanceNorm
+  does beyond them, that the tone of a picture depends on all of it, a scale and a shift for each
+  channel of each block (FiLM, Perez et al. 2018), read off a thumbnail of the picture. They stand
+  between the convolutions of a block, after the first, whose weights and input are therefore the
+  same for all pictures of a batch, and stay INT8.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import GeneratorConfig
+from .layers import MODES, answer, downsample, end, norm, upsample
+
+CODE = 32  # channels that the thumbnail is described by
+
+
+class Summary(nn.Module):
+    """N,C,h,w -> N,2C: mean and standard deviation of each channel. To be computed in FP32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)
+        variance = (x - mean).square().mean((2, 3))
+        return torch.cat([mean.flatten(1), (variance + 1e-5).sqrt()], 1)
+
+
+class Steering(nn.Module):
+    """N,in,H,W -> N,2*sum(channels),1,1: scales less one, and shifts, for blocks of `channels`.
+
+    It sees averages over squares of `square` pixels, and first says nothing (zeros). H and W may be
+    any multiples of `square`.
+    """
+
+    def __init__(self, in_channels: int, square: int, channels: int) -> None:
+        super().__init__()
+        self.look = nn.Sequential(
+            nn.AvgPool2d(square),
+            nn.Conv2d(in_channels, CODE // 2, 3, 2, 1),
+            nn.ReLU(True),
+            nn.Conv2d(CODE // 2, CODE, 3, 2, 1),
+            nn.ReLU(True),
+            Summary(),
+        )
+        self.tell = nn.Sequential(
+            nn.Linear(2 * CODE, 2 * CODE), nn.ReLU(True), nn.Linear(2 * CODE, 2 * channels)
+        )
+        last = self.tell[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.tell(self.look(x))
+        return out[:, :, None, None]
+
+
+class StudentBlock(nn.Module):
+    """NCHW -> NCHW: the input plus two convolutions of it, `inner` channels between, which `scale`
+    and `shift` (N,inner,1,1) steer."""
+
+    def __init__(self, config: GeneratorConfig, channels: int, inner: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(*_convolution(config, channels, inner), norm(inner, config.norm))
+        self.second = nn.Sequential(
+            *_convolution(config, inner, channels), norm(channels, config.norm)
+        )
+
+    def forward(
+        self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None
+    ) -> Tensor:
+        y = self.first(x)
+        if scale is not None and shift is not None:
+            y = y * (1 + scale) + shift
+        out: Tensor = x + self.second(F.relu(y))
+        return out
+
+
+class StudentGenerator(nn.Module):
+    """N,in,H,W -> N,out,H,W in [-1, 1]; H and W multiples of config.multiple."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, levels, patch = config.stage_widths, config.levels, config.patch
+        kernel, mode = config.ends_kernel, MODES[config.ends_padding]
+        self.inner = widths[levels + 1 : -levels]
+        self.down = nn.Sequential(
+            nn.Conv2d(
+                config.in_channels,
+                widths[0],
+                kernel * patch,
+                patch,
+                kernel // 2 * patch,
+                bias=config.bias,
+                padding_mode=mode,
+            ),
+            norm(widths[0], config.norm),
+            nn.ReLU(True),
+        )
+        c = widths[0]
+        for out in widths[1 : levels + 1]:
+            self.down.extend(downsample(config, c, out))
+            c = out
+        self.blocks = nn.ModuleList(StudentBlock(config, c, inner) for inner in self.inner)
+        self.up = nn.Sequential()
+        for out in widths[-levels:]:
+            self.up.extend(upsample(config, c, out))
+            c = out
+        pixels = config.out_channels * patch * patch
+        self.up.append(nn.Conv2d(c, pixels, kernel, 1, kernel // 2, padding_mode=mode))
+        if patch > 1:
+            self.up.append(nn.PixelShuffle(patch))
+        self.up.append(end(config.output))
+        self.steering = (
+            Steering(config.in_channels, config.multiple, sum(self.inner))
+            if config.norm == "steered"
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.down(x)
+        if self.steering is None:
+            for block in self.blocks:
+                y = block(y)
+        else:
+            scales, shifts = self.steering(x).chunk(2, 1)
+            steered = zip(scales.split(self.inner, 1), shifts.split(self.inner, 1), strict=True)
+            for block, (scale, shift) in zip(self.blocks, steered, strict=True):
+                y = block(y, scale, shift)
+        return answer(self.config, x, self.up(y))
+
+
+def _convolution(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
+    """3x3, of the size that it is given; "mobile" is one of each channel and one of all."""
+    mode = MODES[config.padding]
+    if config.block != "mobile":
+        return [nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)]
+    return [
+        nn.Conv2d(
+            channels, channels, 3, 1, 1, groups=channels, bias=config.bias, padding_mode=mode
+        ),
+        norm(channels, config.norm),
+        nn.Conv2d(channels, out, 1, bias=config.bias),
+    ]
