@@ -88,6 +88,11 @@ _PATH = click.Path(path_type=Path)
     is_flag=True,
     help="Every engine and precision that runs here, and its PSNR against fp32.",
 )
+@click.option(
+    "--candidates",
+    is_flag=True,
+    help="Instead of a model: the students that `cgt distill` chooses among (--json for it).",
+)
 @click.option("--ckpt", type=_PATH, help="For --matrix: a checkpoint, exported in every precision.")
 @click.option("--direction", type=click.Choice(DIRECTIONS), help="Of --ckpt.")
 @click.option("--calib", type=_PATH, help="For --ckpt: pictures or a video to calibrate int8 on.")
@@ -104,7 +109,11 @@ def command(context: click.Context, /, **given: Any) -> None:
     Latency is of one run after the other, throughput of several in flight: each is measured.
     `cgt bench compare A.json B.json` compares two reports.
     """
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    if given.pop("candidates"):
+        _candidates(**given)
+    else:
         _bench(**given)
 
 
@@ -153,6 +162,43 @@ def _bench(
     enforce(report, min_psnr)
 
 
+def _candidates(
+    engines: tuple[str, ...],
+    precisions: tuple[str, ...],
+    sizes: tuple[Size, ...],
+    source: str | None,
+    json_path: Path | None,
+    **others: Any,
+) -> None:
+    """How fast students of the family would be here."""
+    from rich.console import Console
+
+    seconds = others.pop("seconds")
+    if any(others.values()) or max(map(len, (engines, precisions, sizes))) > 1 or seconds != 3.0:
+        raise UsageError(
+            "--candidates goes with one --engine, one --precision, one --size, --pipeline SOURCE "
+            "and --json alone"
+        )
+    size = sizes[0] if sizes else (256, 256)
+    if not isinstance(size, tuple):
+        raise UsageError("--size source needs a source; write 256 or 256x512")
+    _check_outputs(json_path)
+    need("train", "torch", "onnx", "onnxscript")
+    from cgt.benchmarks.candidate_table import print_table
+    from cgt.benchmarks.candidates import Measuring, measure_candidates
+    from cgt.runtime.progress import progress_bar
+    from cgt.trainer.distill.family import family
+
+    with progress_bar("measuring", sum(map(len, family())), unit="student") as bar:
+        asked = {"precision": precisions, "engine": engines}
+        given = {name: values[0] for name, values in asked.items() if values}
+        measuring = Measuring(size, **given, video=source, tell=bar.note)
+        table = measure_candidates(measuring, bar.advance)
+    print_table(table, Console())
+    if json_path:
+        _write(table.save, json_path)
+
+
 def _models(
     models: tuple[Path, ...],
     ckpt: Path | None,
@@ -184,14 +230,21 @@ def _check_outputs(*paths: Path | None) -> None:
 def _save(report: Report, json_path: Path | None, html_path: Path | None) -> None:
     from cgt.runtime.files import whole_file
 
-    try:
-        if json_path:
-            report.save(json_path)
-        if html_path:
-            from cgt.benchmarks.page import render
+    def page(path: Path) -> None:
+        from cgt.benchmarks.page import render
 
-            with whole_file(html_path) as temporary:
-                temporary.write_text(render(report), encoding="utf-8")
+        with whole_file(path) as temporary:
+            temporary.write_text(render(report), encoding="utf-8")
+
+    if json_path:
+        _write(report.save, json_path)
+    if html_path:
+        _write(page, html_path)
+
+
+def _write(save: Callable[[Path], None], path: Path) -> None:
+    try:
+        save(path)
     except OSError as error:
         raise SinkError(f"cannot write {error.filename}: {error.strerror}") from None
 

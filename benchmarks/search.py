@@ -1,0 +1,135 @@
+"""The largest student that reaches a frame rate, from source to sink.
+
+Within a kind a larger student is slower, so each kind is bisected; what is chosen is then really
+run from source to sink, and its neighbours are tried until the largest that reaches the rate is
+found. Nothing is taken for true that was not measured.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgt.runtime.errors import QualityError
+from cgt.trainer.distill.family import Candidate, Kind, family
+
+from .candidates import Measuring, Speed, Table
+from .endtoend import EndToEnd
+from .pipeline_cost import measure_run
+from .random_students import export_random
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to train, and why. fps: from source to sink, measured with random weights, where it was
+    measured here; else estimated."""
+
+    candidate: Candidate
+    speed: Speed
+    fps: float
+    measured: bool
+    target: float
+    table: Table
+
+    def __str__(self) -> str:
+        how = "measured" if self.measured else "estimated"
+        return (
+            f"{self.candidate}: {self.fps:.1f} frames/s from source to sink ({how}, random "
+            f"weights), {self.speed.fps:.1f} alone, target {self.target:g}"
+        )
+
+
+def choose(table: Table, target: float) -> Choice:
+    """From a table, perhaps of another machine. Raises QualityError, naming the closest candidate,
+    where none reaches `target` frames per second, and where there is none."""
+    good = [speed for speed in table.speeds if table.end_to_end(speed) >= target]
+    if not good:
+        raise too_slow(table, target)
+    best = max(good, key=lambda speed: speed.order)
+    return Choice(best.candidate, best, table.end_to_end(best), False, target, table)
+
+
+def search(measuring: Measuring, target: float, kinds: Sequence[Kind] = ()) -> Choice:
+    """The same by measuring here, as few candidates as will do. kinds: by default all.
+    Raises QualityError as `choose` does; measuring.table has what was measured in any case."""
+    chains = family(*kinds)
+    cost = measuring.cost(chains[0][len(chains[0]) // 2])
+    for chain in chains:
+        widest(measuring, chain, cost.needed(target))
+    tried: dict[Candidate, float] = {}
+    for speed in _worth_trying(measuring.table, target):
+        fps = _from_source_to_sink(measuring, speed.candidate)
+        tried[speed.candidate] = fps
+        if fps >= target:
+            return Choice(speed.candidate, speed, fps, True, target, measuring.table)
+    raise too_slow(measuring.table, target, tried)
+
+
+def widest(measuring: Measuring, chain: Sequence[Candidate], needed: float) -> Candidate | None:
+    """The last of a chain, from small to large, that runs `needed` frames per second alone."""
+    low, high = 0, len(chain)  # all below `low` reach it, none from `high` on does
+    while low < high:
+        middle = (low + high) // 2
+        if measuring.speed(chain[middle]).fps >= needed:
+            low = middle + 1
+        else:
+            high = middle
+    return chain[low - 1] if low else None
+
+
+NEAR = 0.9
+"""Share of the target from which on an estimate may turn out to reach it."""
+
+
+def _worth_trying(table: Table, target: float) -> list[Speed]:
+    """Largest first."""
+    near = [speed for speed in table.speeds if table.end_to_end(speed) >= NEAR * target]
+    return sorted(near, key=lambda speed: speed.order, reverse=True)
+
+
+def _from_source_to_sink(measuring: Measuring, candidate: Candidate) -> float:
+    measuring.tell(f"source to sink with {candidate}")
+    with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
+        path = export_random(candidate, measuring.precision, Path(folder))
+        return measure_run(path, measuring.engine, measuring.size, measuring.video).fps
+
+
+def missed(run: EndToEnd, target: float, table: Table) -> QualityError | None:
+    """run: of a finished student, by `measure_run`. None where it reaches `target`; else what to
+    raise once it is saved."""
+    if run.fps >= target:
+        return None
+    return QualityError(
+        f"{run.model} runs at {run.fps:.1f} frames/s from source to sink, below the target of "
+        f"{target:g}{_closest(table, run.fps)}"
+    )
+
+
+def too_slow(
+    table: Table, target: float, tried: dict[Candidate, float] | None = None
+) -> QualityError:
+    """None of the candidates reaches the target."""
+    if not table.speeds:
+        return QualityError("the table has no candidate; measure with `cgt bench --candidates`")
+    quickest = max(table.speeds, key=lambda speed: speed.fps)
+    fps = (tried or {}).get(quickest.candidate, table.end_to_end(quickest))
+    rest = (
+        f"; all but the network takes {table.cost.seconds * 1e3:.1f} ms a frame"
+        if table.cost
+        else ""
+    )
+    return QualityError(
+        f"no student reaches {target:g} frames/s at {table.size[0]}x{table.size[1]} in "
+        f"{table.precision}: the closest, {quickest.candidate}, runs at {fps:.1f}{rest}. Lower "
+        "--target-fps or --size"
+    )
+
+
+def _closest(table: Table, fps: float) -> str:
+    quicker = [speed for speed in table.speeds if table.end_to_end(speed) > fps]
+    if not quicker:
+        return ""
+    best = max(quicker, key=lambda speed: speed.order)
+    return f"; the closest quicker student is {best.candidate} ({table.end_to_end(best):.1f})"

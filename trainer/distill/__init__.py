@@ -1,0 +1,11 @@
+"""A small network that answers as a large one does (Hinton et al. 2015).
+
+photos.py      which images, and which are held out
+teacher.py     the large network: its answers, and what it sees on the way
+targets.py     its answers as files
+data.py        batches of both
+losses.py      how far two pictures, or two features, are apart
+quantising.py  INT8 in training as it will be in the exported graph
+distillation.py  the step;  run.py: steps in a folder
+family.py      students by what they cost;  report.py: what one is worth
+"""
