@@ -79,6 +79,8 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         for tensor in facts.get(side, ()):
             dims = ", ".join("any" if d is None else str(d) for d in tensor["shape"])
             rows.append((side[:-1], f"{tensor['name']} ({dims})"))
+    if facts.get("distilled"):
+        rows.append(("distilled", _value(facts["distilled"])))
     rows += _operations(facts)
     if "nodes" in facts:
         rows.append(("nodes", ", ".join(f"{n} {kind}" for kind, n in facts["nodes"].items())))

@@ -13,6 +13,7 @@ from cgt.runtime.errors import CgtError, Interrupted
 _VERBS = {
     "train": "Train a CycleGAN on two folders of images, or pix2pix on pairs.",
     "plot": "Draw the losses and metrics of runs.",
+    "distill": "Train a small student of a checkpoint that is fast enough here.",
     "eval": "Measure how good a checkpoint or model is.",
     "export": "Turn a checkpoint into a self-describing ONNX model.",
     "translate": "Translate a video, a folder of images or a camera.",

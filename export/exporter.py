@@ -108,6 +108,7 @@ def _artifact(source: TrainedGenerator, recipe: Recipe, shapes: Shapes) -> Artif
         architecture=source.architecture,
         parameters=source.parameters,
         checkpoint_sha256=source.sha256,
+        distilled=source.distilled,
     )
 
 

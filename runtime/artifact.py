@@ -67,6 +67,7 @@ class Artifact:
     parameters: int = 0
     checkpoint_sha256: str = ""
     parity: dict[str, Any] = field(default_factory=dict)
+    distilled: dict[str, Any] = field(default_factory=dict)  # of a student: what was measured of it
 
     @property
     def source(self) -> str:

@@ -12,6 +12,8 @@
     best              metric, value and epoch of best.pth
     unlogged          losses since the last line of metrics.csv
     world             how many processes trained
+    distilling        of `cgt distill`: adapter, thresholds of INT8
+    report            of a finished student: what was measured of it
 
 Nothing else is random after the start: data order, augmentation and dropout follow from seed and
 step, and so does the learning rate.
@@ -29,13 +31,14 @@ from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import CgtError, CheckpointError
 from cgt.runtime.files import file_sha256, whole_file
 
+from .distill.config import DistillConfig
 from .foreign.reading import read_payload
 from .networks import Generator, build_generator
 from .trainconfig import TrainConfig
 
 FORMAT, VERSION = "cgt-checkpoint", 1
 _STATE = ("networks", "optimizers", "averages", "pools", "unlogged")
-_LATER = ("scaler", "best", "world")  # what the first checkpoints lack
+_LATER = ("scaler", "best", "world", "distilling", "report")  # what the first checkpoints lack
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class Checkpoint:
             ) from None
         return network.eval()
 
+    @property
+    def written_by(self) -> str:
+        """The command."""
+        return "cgt distill" if self.config.method == "distill" else "cgt train"
+
     def sha256(self) -> str:
         return file_sha256(self.path)
 
@@ -89,18 +97,19 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Raises CheckpointError when the file is missing, damaged, or not one of `cgt train`'s."""
+    """Raises CheckpointError when the file is missing, damaged, or neither one's of
+    `cgt train` nor of `cgt distill`."""
     payload = read_payload(path)
     if not is_own(payload):
         raise CheckpointError(
-            f"{path} was not written by `cgt train`; `cgt train --init-from` begins with the "
+            f"{path} was not written by `cgt train` or `cgt distill`; `cgt train --init-from` begins with the "
             "weights of other trainers"
         )
     return from_payload(path, payload)
 
 
 def is_own(payload: Any) -> bool:
-    """Whether `cgt train` wrote what a file holds."""
+    """Whether `cgt train` or `cgt distill` wrote what a file holds."""
     return isinstance(payload, dict) and payload.get("format") == FORMAT
 
 
@@ -114,9 +123,16 @@ def from_payload(path: Path, payload: dict[str, Any]) -> Checkpoint:
         a, b = payload["domains"]
         state = {name: payload[name] for name in _STATE}
         state |= {name: payload.get(name, {}) for name in _LATER}
-        config = TrainConfig.from_json(payload["config"])
+        config = _config(payload["config"])
         return Checkpoint(path, config, (a, b), payload["step"], state)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CgtError):
             raise
         raise CheckpointError(f"{path} is damaged: {error} is missing or wrong in it") from None
+
+
+def _config(values: dict[str, Any]) -> TrainConfig:
+    """Of either command. Raises CheckpointError for what this version does not know."""
+    if values.get("method") == "distill":
+        return DistillConfig.from_json(values)
+    return TrainConfig.from_json(values)

@@ -77,14 +77,18 @@ class TrainingData(ABC):
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """The images of one step, counted from 0 over the whole run.
         Raises DataError for a file that does not decode, or images of several sizes in a batch."""
+        draws = self.draws(step)
+        a, b = (self._stack([self.view(side, draw) for draw in draws]) for side in (0, 1))
+        return a, b
+
+    def draws(self, step: int) -> list[int]:
+        """Which images of the run, counted from 0, a step has in this process."""
         part = self.batch_size // self.share.world
-        draws = [
+        return [
             step * self.images_per_step + batch * self.batch_size + self.share.rank * part + slot
             for batch in range(self.accumulate)
             for slot in range(part)
         ]
-        a, b = (self._stack([self.view(side, draw) for draw in draws]) for side in (0, 1))
-        return a, b
 
     def _stack(self, views: list[F32]) -> Tensor:
         if len({view.shape for view in views}) > 1:

@@ -52,14 +52,7 @@ def open_dataset(
     lines = found.lines() + ([] if tests else ["there are no test images: samples show training"])
     for line in lines:
         say(line)
-    broken = frozenset(found.broken)
-    if broken and config.broken == "fail":
-        first = found.broken[0]
-        raise DataError(
-            f"{first} is not a readable image, and {len(broken) - 1} more are not; remove or "
-            "replace them, or leave them out with --broken skip"
-        )
-    if broken:
+    if broken := found.unreadable(config.broken):
         partners = broken | _partners(train, broken) if paired else broken
         train = (train[0].without(partners), train[1].without(partners))
         if tests:

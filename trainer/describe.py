@@ -39,10 +39,11 @@ def describe_checkpoint(path: Path, size: Size = None) -> dict[str, Any]:
         return {
             "file": str(path),
             "kind": "checkpoint",
-            "written_by": f"cgt train, at step {checkpoint.step}",
+            "written_by": f"{checkpoint.written_by}, at step {checkpoint.step}",
             "sha256": checkpoint.sha256(),
             "training": _training(checkpoint),
             "networks": networks,
+            "distilled": checkpoint.state["report"],
         }
     options = Options.beside(path)
     found = identify(payload, options)

@@ -4,7 +4,7 @@ checkpoint."""
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class TrainedGenerator:
     filter: Filter  # with which the training resized
     ambiguous: tuple[str, ...] = ()  # what the file leaves open, and which reading was taken
     doubts: tuple[str, ...] = ()  # why its output on a test picture is no translation
+    distilled: dict[str, Any] = field(default_factory=dict)  # what `cgt distill` measured of it
 
     @property
     def source(self) -> str:
@@ -108,7 +109,7 @@ def open_both(path: Path) -> dict[str, TrainedGenerator]:
 def own_generator(
     checkpoint: Checkpoint, direction: Direction | None = None, network: str | None = None
 ) -> TrainedGenerator:
-    """From a run of `cgt train`, which has recorded everything."""
+    """From a run of `cgt train` or `cgt distill`, which has recorded everything."""
     if network is not None:
         if network not in _NETWORKS:
             raise UsageError(f"--network {network} is not a generator; take G_A or G_B")
@@ -130,10 +131,11 @@ def own_generator(
         in_channels=generator.in_channels,
         out_channels=generator.out_channels,
         architecture=config.architecture(direction),
-        test_images=Path(config.data) / ("testA" if direction == "AtoB" else "testB"),
+        test_images=config.test_images(direction),
         sha256=checkpoint.sha256(),
-        evidence=("cgt train recorded its settings in the file",),
+        evidence=(f"{checkpoint.written_by} recorded its settings in the file",),
         filter="bilinear",
+        distilled=checkpoint.state["report"],
     )
 
 

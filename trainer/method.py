@@ -1,7 +1,7 @@
 """What CycleGAN and pix2pix share: networks that learn from batches, a step at a time.
 
 A step descends once with the generators, then once with the discriminators. With `accumulate` it
-takes several batches for either. Batches are N,C,S,S float32 in [-1, 1].
+takes several batches for either; without discriminators the second half is left out. Batches are N,C,S,S float32 in [-1, 1].
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Method(ABC):
         for network in self.networks.values():
             self._place(network)
         self.synced = {n: self.processes.synced(net) for n, net in self.networks.items()}
-        self.optimizers = {"G": self._adam(self.generators), "D": self._adam(self.judges)}
+        learning = {"G": self.generators, "D": self.judges}
+        self.optimizers = {name: self._adam(own) for name, own in learning.items() if own}
         self.scaler = self.precision.scaler()
         # What is shown and exported where there is one: it does not swing with the last batches.
         self.averages = {
@@ -159,7 +160,17 @@ class Method(ABC):
             seen.append(_detached(losses))
         self._descend("G", self.generators)
 
-        # Discriminators, on a history of fakes.
+        if self.judges:
+            self._step_judges(batches, made, seen)
+        self.scaler.update()
+        for name, average in self.averages.items():
+            average.update_parameters(self.networks[name])
+        return {name: torch.stack([each[name] for each in seen]).mean() for name in seen[0]}
+
+    def _step_judges(
+        self, batches: list[Batch], made: list[tuple[Tensor, ...]], seen: list[Losses]
+    ) -> None:
+        """Discriminators, on a history of fakes; their losses join those `seen`."""
         self._judges_learn(True)
         self.optimizers["D"].zero_grad(set_to_none=True)
         for batch, fakes, losses in zip(batches, made, seen, strict=True):
@@ -168,10 +179,6 @@ class Method(ABC):
             self._backward(judged)
             losses.update(_detached(judged))
         self._descend("D", self.judges)
-        self.scaler.update()
-        for name, average in self.averages.items():
-            average.update_parameters(self.networks[name])
-        return {name: torch.stack([each[name] for each in seen]).mean() for name in seen[0]}
 
     def _set_rate(self, position: int) -> None:
         rate = self.config.lr * self.config.lr_schedule.factor(position)

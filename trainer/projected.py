@@ -18,7 +18,7 @@ from .backbone import as_trained, efficientnet
 _TAPS = {2: 24, 4: 40, 10: 112}
 
 
-def _features(x: Tensor) -> list[Tensor]:
+def features(x: Tensor) -> list[Tensor]:
     """N,3,H,W in [-1, 1] -> the activations at _TAPS."""
     network = efficientnet(x.device)
     x = as_trained(x)
@@ -55,5 +55,5 @@ class ProjectedDiscriminator(nn.Module):
         return nn.Sequential(*layers, norm(nn.Conv2d(ndf, 1, 3, 1, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        judged = zip(self.heads, _features(x), strict=True)
+        judged = zip(self.heads, features(x), strict=True)
         return torch.cat([head(feature).flatten(2)[:, :, None] for head, feature in judged], 2)

@@ -21,12 +21,17 @@ ROWS = 4
 
 
 class Samples:
-    """Fixed images of both domains, spread over their files."""
+    """Pairs of fixed images, 1,C,S,S float32 in [-1, 1] each."""
 
-    def __init__(self, domains: tuple[Domain, Domain], size: int, square: bool) -> None:
-        """square: images are squeezed into a square, as --preprocess resize-and-crop does."""
-        a, b = ([load(d, path, size, square) for path in _spread(d)] for d in domains)
-        self.pairs = list(zip(a, b, strict=False))
+    def __init__(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        self.pairs = pairs
+
+    @classmethod
+    def of(cls, domains: tuple[Domain, Domain], size: int, square: bool) -> Samples:
+        """Spread over the files of both domains. square: images are squeezed into a square, as
+        --preprocess resize-and-crop does."""
+        a, b = ([load(d, path, size, square) for path in spread(d)] for d in domains)
+        return cls(list(zip(a, b, strict=False)))
 
     def grid(self, method: Method) -> U8:
         """uint8 HWC RGB: a row per pair, with the method's columns."""
@@ -41,7 +46,8 @@ class Samples:
             temporary.write_bytes(data)
 
 
-def _spread(domain: Domain) -> list[Path]:
+def spread(domain: Domain) -> list[Path]:
+    """ROWS of its files."""
     return list(domain.files[:: max(1, len(domain.files) // ROWS)][:ROWS])
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,11 +23,13 @@ from .trainconfig import TrainConfig
 from .views import middle, whole
 
 MOST = 200  # test images of a domain that are looked at
-_BIGGER_IS_BETTER = frozenset({"cycle_psnr", "psnr", "ssim"})
+_BIGGER_IS_BETTER = frozenset({"cycle_psnr", "psnr", "ssim", "explained"})
 _OF_PAIRS = frozenset({"psnr", "ssim", "l1"})
 
 
-def network_translate(network: nn.Module, device: torch.device, multiple: int) -> Translate:
+def network_translate(
+    network: Callable[[torch.Tensor], torch.Tensor], device: torch.device, multiple: int
+) -> Translate:
     """uint8 HWC -> uint8 HWC of any size, by a network that is ready to be used. What is no
     multiple is padded by reflection, as at run time."""
 
@@ -71,6 +73,13 @@ class Best:
         """Another metric starts anew."""
         if state.get("metric") == self.metric:
             self.value, self.epoch = state["value"], state["epoch"]
+
+
+class Judges(Protocol):
+    """What measures a run."""
+
+    def measure(self, model: Any) -> dict[str, float]:
+        """Metrics by name, of what a method has learned so far."""
 
 
 class Judge:

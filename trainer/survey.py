@@ -42,6 +42,15 @@ class Survey:
             lines.append(f"pictures that are in several folders: {len(twice)} ({_some(pairs)})")
         return lines
 
+    def unreadable(self, broken: str) -> frozenset[Path]:
+        """Files to leave out. broken: "fail" raises DataError where there are any."""
+        if self.broken and broken == "fail":
+            raise DataError(
+                f"{self.broken[0]} is not a readable image, and {len(self.broken) - 1} more are "
+                "not; remove or replace them, or leave them out with --broken skip"
+            )
+        return frozenset(self.broken)
+
 
 def _some(items: Sequence[object]) -> str:
     rest = len(items) - NAMED

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -25,13 +25,14 @@ from cgt.runtime.stopping import stop_on_signal
 from .beginning import Beginning
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .data import Share
-from .dataset import open_dataset
+from .dataset import Dataset, open_dataset
+from .method import Method
 from .methods import METHODS
 from .precision import Precision, make_deterministic
 from .processes import open_processes
 from .runlog import RunLog
 from .samples import Samples
-from .selection import Best, Judge
+from .selection import Best, Judge, Judges
 from .trainconfig import TrainConfig
 
 LOG_EVERY = 50  # steps
@@ -47,7 +48,13 @@ def domain_names(data: Path) -> tuple[str, str]:
 
 
 class Run:
-    """A training run in a folder. `Run.create` starts one, `Run.resume` goes on with one."""
+    """A training run in a folder. `Run.create` starts one, `Run.resume` goes on with one.
+
+    cgt distill's is a Run, too (distill/run.py), with another _open, _model, _samples and _judge.
+    """
+
+    command: ClassVar[str] = "cgt train"
+    configs: ClassVar[type[TrainConfig]] = TrainConfig
 
     def __init__(self, folder: Path, config: TrainConfig, say: Say = lambda line: None) -> None:
         if config.threads:
@@ -57,21 +64,36 @@ class Run:
         self.processes = open_processes(config.device, config.batch_size)
         self.leads = self.processes.rank == 0
         self._say = say if self.leads else lambda line: None
-        root, method = Path(config.data), METHODS[config.method]
-        self.domains = domain_names(root)
-        share = Share(self.processes.rank, self.processes.world)
-        self.data = open_dataset(config, method.paired, share, self._say)
-        square = config.preprocess == "resize-and-crop"
-        self.samples = Samples(self.data.shown, config.serving_size, square)
         self.precision = Precision.of(config.precision, self.processes.device)
-        self.model = method(config, self.processes.device, self.precision.autocast, self.processes)
-        self.judge = Judge.of(config, self.data)
+        self.domains = domain_names(Path(config.data))
+        self.data = self._open(Share(self.processes.rank, self.processes.world))
+        self.samples = self._samples()
+        self.model = self._model()
+        self.judge = self._judge()
         self.best = Best(config.best)
         self.begun = ""  # what --init-from brought
         self.step = 0
         self.unlogged: list[torch.Tensor] = []
         per_epoch = self.data.train.steps_per_epoch
         self.total_steps = config.schedule_units * (1 if config.steps else per_epoch)
+
+    def _open(self, share: Share) -> Dataset:
+        """What there is to learn from. Raises DataError."""
+        return open_dataset(self.config, METHODS[self.config.method].paired, share, self._say)
+
+    def _samples(self) -> Samples:
+        """What is shown at the end of each epoch."""
+        square = self.config.preprocess == "resize-and-crop"
+        return Samples.of(self.data.shown, self.config.serving_size, square)
+
+    def _model(self) -> Method:
+        """What learns."""
+        processes, autocast = self.processes, self.precision.autocast
+        return METHODS[self.config.method](self.config, processes.device, autocast, processes)
+
+    def _judge(self) -> Judges | None:
+        """What measures it now and then, if anything does."""
+        return Judge.of(self.config, self.data)
 
     @classmethod
     def create(
@@ -106,10 +128,16 @@ class Run:
         if not path.exists():
             raise CheckpointError(f"{path} is missing; there is no run to resume in {folder}")
         checkpoint = load_checkpoint(path)
+        if type(checkpoint.config) is not cls.configs:
+            raise UsageError(
+                f"{folder} is a run of `{checkpoint.written_by}`; go on with it by "
+                f"`{checkpoint.written_by} --resume {folder}`"
+            )
         config = checkpoint.config.changed(changes or {})
         run = cls(folder, config, say)
+        now = config.to_json()
         for name, old in checkpoint.config.to_json().items():
-            if (new := getattr(config, name)) != old:
+            if (new := now[name]) != old:
                 run._say(f"--{name.replace('_', '-')}: {old} before, {new} from here on")
         run.restore(checkpoint)
         return run
@@ -185,7 +213,7 @@ class Run:
             if stop and self.step < self.total_steps:
                 raise Interrupted(
                     f"stopped after step {self.step}, saved; "
-                    f"go on with `cgt train --resume {self.folder}`"
+                    f"go on with `{self.command} --resume {self.folder}`"
                 )
 
     def _due(self, saved_at: float) -> bool:

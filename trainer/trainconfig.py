@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.errors import CheckpointError, UsageError
@@ -61,6 +62,9 @@ SAFE = frozenset(
 @dataclass(frozen=True)
 class TrainConfig:
     """A training run. Defaults are those of the paper (Zhu et al. 2017, section 4 and appendix)."""
+
+    choices: ClassVar[dict[str, tuple[str, ...]]] = CHOICES
+    safe: ClassVar[frozenset[str]] = SAFE
 
     data: str
     method: str = "cyclegan"
@@ -135,7 +139,7 @@ class TrainConfig:
             _require(getattr(self, name) > 0, name, "must be positive")
         for name in _NOT_NEGATIVE:
             _require(getattr(self, name) >= 0, name, "must not be negative")
-        for name, allowed in CHOICES.items():
+        for name, allowed in self.choices.items():
             _require(getattr(self, name) in allowed, name, f"must be one of {', '.join(allowed)}")
         _require(0 <= self.ema < 1, "ema", "must be at least 0 and below 1")
         _require(0 <= self.beta1 < 1, "beta1", "must be at least 0 and below 1")
@@ -242,13 +246,17 @@ class TrainConfig:
         """A generator as plain JSON types."""
         return self.generator_of(direction).to_json()
 
+    def test_images(self, direction: Direction) -> Path | None:
+        """A folder with images of the domain that a direction begins at, none of them seen."""
+        return Path(self.data) / ("testA" if direction == "AtoB" else "testB")
+
     def changed(self, given: dict[str, Any]) -> TrainConfig:
         """This run going on with other settings. Raises UsageError for one that is not SAFE."""
         new = {name: value for name, value in given.items() if value != getattr(self, name)}
         refused = [
             f"--{name.replace('_', '-')} ({getattr(self, name)} to {value})"
             for name, value in new.items()
-            if name not in SAFE
+            if name not in self.safe
         ]
         if refused:
             raise UsageError(

@@ -1,0 +1,125 @@
+"""The end of `cgt distill`: the student is measured, as it is and as it will be used, and kept."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cgt.benchmarks.pipeline_cost import measure_run
+from cgt.export import export
+from cgt.runtime.errors import QualityError, SinkError
+from cgt.runtime.translator import Translator
+from cgt.trainer.distill.config import DistillConfig
+from cgt.trainer.distill.report import Trial, compare
+from cgt.trainer.distill.run import DistillRun
+from cgt.trainer.distill.student import finish, student_of
+from cgt.trainer.domain import Domain
+from cgt.trainer.evaluation.report import Translate
+from cgt.trainer.generator import TrainedGenerator
+
+
+def conclude(run: DistillRun, output: Path) -> None:
+    """Measure, write `output`, print. Raises QualityError where it is too slow, with all saved."""
+    config, student = run.config, student_of(run.folder)
+    trial = Trial(
+        config.crop_size,
+        run.photos.test,
+        tuple(Path(video) for video in config.videos),
+        Domain.open(Path(config.domain)) if config.domain else None,
+    )
+    with tempfile.TemporaryDirectory(prefix="cgt-student-") as folder:
+        model = _export(student, config, Path(folder))
+        others: dict[str, Translate] = {}
+        if config.for_precision != "fp32":
+            others[config.for_precision] = Translator(
+                model, engine=config.for_engine, size="source"
+            )
+        report = compare(run.teacher, student, others, trial)
+        report["bytes"] = {config.for_precision: model.stat().st_size}
+        if config.target_fps:
+            report["speed"] = _speed(model, config)
+    try:
+        finish(run.folder, output, report)
+    except OSError as error:
+        raise SinkError(f"cannot write {output}: {error.strerror}") from None
+    show_report(report)
+    click.echo(f"{output}: done; `cgt export --ckpt {output}` makes a model of it")
+    check_speed(report.get("speed"))
+
+
+def _export(student: TrainedGenerator, config: DistillConfig, folder: Path) -> Path:
+    """As what it will be used as. int8 is calibrated on the photos that it learned from."""
+    precision, _, remainder = config.for_precision.partition("-")
+    wishes: dict[str, Any] = {"precision": precision, "remainder": remainder or "fp32"}
+    if precision == "int8":
+        wishes["calib"] = config.photos[0]
+    return export(student, folder / "student.onnx", min_psnr=0.0, **wishes)[0]
+
+
+def _speed(model: Path, config: DistillConfig) -> dict[str, Any]:
+    """From source to sink, as `cgt translate` runs it here."""
+    size = (config.crop_size, config.crop_size)
+    run = measure_run(model, config.for_engine, size)
+    return {
+        "fps": run.fps,
+        "target": config.target_fps,
+        "engine": run.engine,
+        "precision": config.for_precision,
+        "size": list(size),
+        "others": run.others,
+    }
+
+
+def check_speed(speed: dict[str, Any] | None) -> None:
+    """Raises QualityError where it is too slow."""
+    if speed and speed["fps"] < speed["target"]:
+        raise QualityError(
+            f"the student runs at {speed['fps']:.1f} frames/s from source to sink, below the "
+            f"target of {speed['target']:g}; take a smaller one (`cgt distill --list`)"
+        )
+
+
+def show_report(report: dict[str, Any]) -> None:
+    """As a table: a row for each student and set of pictures."""
+    size = report["size"]
+    table = Table(
+        "",
+        "",
+        "explained",
+        "PSNR",
+        "SSIM",
+        "warping",
+        title=f"against the teacher at {size}x{size}",
+    )
+    for column in table.columns[2:]:
+        column.justify = "right"
+    sets = {"held-out photos": report["photos"]} | report["videos"]
+    for name, found in sets.items():
+        warping = found.get("warping", {})
+        for student, figures in found.items():
+            if student not in ("count", "warping"):
+                shown = (f"{figures[key]:.3g}" for key in ("explained", "psnr", "ssim"))
+                error = f"{warping[student]:.2e}" if warping else ""
+                table.add_row(name, student, *shown, error)
+        if warping:
+            table.add_row("", "teacher", "", "", "", f"{warping['teacher']:.2e}")
+            table.add_row("", "input", "", "", "", f"{warping['input']:.2e}")
+    Console().print(table)
+    for name, value in report.get("frechet", {}).items():
+        click.echo(f"Frechet distance to the target domain, {name}: {value:.4g}")
+    teacher, student = report["teacher"], report["student"]
+    click.echo(
+        f"teacher {teacher['parameters'] / 1e6:.2f} M parameters, {teacher['macs'] / 1e9:.2f} G "
+        f"multiply-adds; student {student['parameters'] / 1e6:.3f} M, "
+        f"{student['macs'] / 1e9:.3f} G ({teacher['macs'] / student['macs']:.0f} times fewer)"
+    )
+    if speed := report.get("speed"):
+        click.echo(
+            f"{speed['fps']:.1f} frames/s from source to sink ({speed['engine']}, "
+            f"{speed['precision']}), target {speed['target']:g}"
+        )

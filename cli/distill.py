@@ -1,0 +1,90 @@
+"""cgt distill"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from cgt.runtime.artifact import DIRECTIONS
+from cgt.runtime.errors import UsageError
+
+from .extras import need
+
+_PATH = click.Path(path_type=Path)
+
+
+def _setting(name: str, kind: Any, help: str = "") -> Any:
+    """A setting of the run; what is not given is as DistillConfig has it."""
+    return click.option(name, type=kind, help=help or None)
+
+
+_SETTINGS = [
+    _setting("--steps", int, "Of the whole run.  [20000]"),
+    _setting("--small-steps", int, "First, at half of --size.  [half of --steps]"),
+    _setting("--int8-steps", int, "Last, with INT8's rounding.  [with --precision int8 a tenth]"),
+    _setting("--batch-size", int, "[4]"),
+    _setting("--lr", float, "[1e-3]"),
+    _setting("--ema", float, "Moving average of the student.  [0.999]"),
+    _setting("--views", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"),
+    _setting("--lambda-ssim", float, "1 - SSIM to the teacher, beside L1.  [0.5]"),
+    _setting("--lambda-temporal", float, "A moved frame has the moved answer.  [0.5]"),
+    _setting("--lambda-feature", float, "Features of the teacher's own encoder.  [0]"),
+    _setting("--lambda-gan", float, "A discriminator of teacher and student.  [0]"),
+    _setting("--lambda-perceptual", float, "Features of EfficientNet-Lite0 ([projected]).  [0]"),
+    _setting("--lambda-tv", float, "Total variation.  [0]"),
+    _setting("--ndf", int, "Width of the discriminator.  [64]"),
+    _setting("--broken", str, "What an unreadable photo does: fail or skip.  [fail]"),
+    _setting("--workers", int, "Threads that prepare photos, and ask the teacher.  [1]"),
+    _setting("--cache-mb", int, "Of decoded photos in memory.  [1024]"),
+    _setting("--seed", int, "[0]"),
+    _setting("--threads", int, "CPU threads of PyTorch; its own choice by default."),
+    _setting("--device", str, "auto, cpu, cuda, ...  [auto]"),
+]
+
+
+@click.command("distill")
+@click.option("--ckpt", type=_PATH, help="The teacher: weights of any trainer.")
+@click.option("--direction", type=click.Choice(DIRECTIONS), help="Where it holds both.")
+@click.option("--data", type=_PATH, multiple=True, help="Photos, or trainA/ trainB/ with some.")
+@click.option("-o", "--output", type=_PATH, help="The student: NAME.pth; its run is in NAME/.")
+@click.option("--resume", type=_PATH, metavar="NAME.pth", help="Go on with an --output.")
+@click.option("--target-fps", type=click.FloatRange(0, min_open=True), help="End to end.  [30]")
+@click.option("--size", type=int, help="Of its squares, and to measure at.  [256]")
+@click.option("--precision", default="int8", show_default=True, help="fp32, fp16, bf16, int8 ...")
+@click.option("--engine", default="auto", show_default=True, help="To be quick on.")
+@click.option("--latency-table", type=_PATH, help="Of the machine it is for (cgt bench).")
+@click.option("--list", "listing", is_flag=True, help="Show what there is to choose, and stop.")
+@click.option("--student", metavar="NGFxBLOCKS,NORM,...", help="This one; see the manual.")
+@click.option("--targets", type=_PATH, help="Folder of the teacher's answers.  [NAME/targets]")
+@click.option("--video", type=_PATH, multiple=True, help="To measure on; not learned from.")
+@click.option("--domain", type=_PATH, help="Images of what it translates to, to measure with.")
+@click.pass_context
+def command(ctx: click.Context, /, **given: Any) -> None:
+    """Train a small student of a teacher that is fast enough here: --ckpt FILE --data DIR -o FILE.
+
+    The largest student that reaches --target-fps from source to sink is taken; what it is worth is
+    measured at the end and kept in the file. Exit code 4 where it is too slow after all.
+    """
+    chosen = {
+        name: value
+        for name, value in given.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    need("train", "torch")
+    from .distilling import distill, go_on, show
+
+    if given["listing"]:
+        show(given)
+    elif given["resume"] is not None:
+        go_on(chosen)
+    elif given["ckpt"] is None or not given["data"] or given["output"] is None:
+        raise UsageError("give --ckpt TEACHER --data DIR -o STUDENT.pth, or --resume STUDENT.pth")
+    else:
+        distill(chosen, given)
+
+
+for _option in reversed(_SETTINGS):
+    command = _option(command)

@@ -1,0 +1,115 @@
+"""`cgt distill` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cgt.cli.concluding import check_speed
+from cgt.cli.distilling import parse_student
+from cgt.runtime.artifact import read_artifact
+from cgt.runtime.errors import QualityError, UsageError
+from conftest import run_cgt
+
+TINY = [
+    *("--student", "4x1,instance,resize", "--size", "32", "--steps", "6", "--batch-size", "2"),
+    *("--threads", "1", "--views", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def student(
+    run_folder: Path, dataset: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Of the tiny CycleGAN's generator from A to B."""
+    path = tmp_path_factory.mktemp("student") / "student.pth"
+    done = run_cgt(
+        *("distill", "--ckpt", run_folder / "latest.pth", "--direction", "AtoB", "--data", dataset),
+        *("-o", path, "--video", clip, "--domain", dataset / "testB", *TINY),
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("explained", "held-out photos", "clip.mp4", "int8", "Frechet", "times fewer"):
+        assert text in done.stdout
+    return path
+
+
+def test_it_leaves_a_student_and_how_it_came_about(student: Path) -> None:
+    run = student.with_suffix("")
+    assert {path.name for path in run.iterdir()} >= {
+        "latest.pth",
+        "metrics.csv",
+        "samples",
+        "targets",
+    }
+    done = run_cgt("inspect", student, "--json")
+    told = json.loads(done.stdout)
+    assert told["written_by"] == "cgt distill, at step 6"
+    report = told["distilled"]
+    assert report["photos"]["fp32"].keys() == {
+        "explained",
+        "psnr",
+        "ssim",
+        "psnr_left",
+        "ssim_left",
+    }
+    assert set(report["videos"]["clip.mp4"]["warping"]) == {"input", "teacher", "fp32", "int8"}
+    assert set(report["frechet"]) == {"input", "teacher", "fp32", "int8"}
+    assert report["teacher"]["macs"] > report["student"]["macs"] > 0
+
+
+def test_it_is_a_checkpoint_like_any_other(student: Path, clip: Path, tmp_path: Path) -> None:
+    model = tmp_path / "student.onnx"
+    done = run_cgt("export", "--ckpt", student, "--int8", "--min-psnr", "0", "-o", model)
+    assert done.returncode == 0, done.stderr
+    artifact = read_artifact(model)
+    assert artifact.distilled["photos"] and artifact.domains == ("ramp", "noise")
+    done = run_cgt(
+        "translate", clip, "-o", tmp_path / "a.mp4", "--model", student, "--engine", "torch"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_finished_run_measures_again(student: Path) -> None:
+    student.unlink()
+    done = run_cgt("distill", "--resume", student)
+    assert done.returncode == 0, done.stderr
+    assert student.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--data", "."], "give --ckpt TEACHER"),
+        (["--ckpt", "a.pth", "--data", ".", "-o", "student.onnx"], "must end in .pth"),
+        (
+            ["--ckpt", "a.pth", "--data", ".", "-o", "s.pth", "--student", "wide"],
+            "is not like 32x6",
+        ),
+        (["--resume", "s.pth", "--size", "64"], "is of a new run"),
+        (["--resume", "s.pth"], "there is no run to resume"),
+        (["--ckpt", "none.pth", "--data", ".", "-o", "s.pth", "--student", "4x1"], "none.pth"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+    done = run_cgt("distill", *arguments, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert told in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_student_is_named_by_what_it_differs_in() -> None:
+    candidate = parse_student("24x6,steered,mobile")
+    assert (candidate.ngf, candidate.blocks) == (24, 6)
+    assert (candidate.kind.norm, candidate.kind.block) == ("steered", "mobile")
+    with pytest.raises(UsageError, match="32x6"):
+        parse_student("24x6,shiny")
+
+
+def test_a_missed_target_is_an_error() -> None:
+    check_speed(None)
+    check_speed({"fps": 60.0, "target": 60.0})
+    with pytest.raises(QualityError, match=r"59\.9 frames/s.*below the target of 60"):
+        check_speed({"fps": 59.9, "target": 60.0})

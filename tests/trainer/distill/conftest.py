@@ -1,0 +1,50 @@
+"""A teacher, photos, and the least run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cgt.runtime.files import file_sha256
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.distill.config import DistillConfig
+from cgt.trainer.networks import build_generator
+
+
+@pytest.fixture(scope="session")
+def teacher_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow ResNet, as a bare state dict, which makes everything of strong contrast."""
+    torch.manual_seed(0)
+    network = build_generator(GeneratorConfig("resnet1", 8))
+    path = tmp_path_factory.mktemp("teacher") / "latest_net_G_A.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+Make = Callable[..., DistillConfig]
+
+
+@pytest.fixture
+def make(teacher_path: Path, dataset: Path) -> Make:
+    """A configuration of 8 steps: 3 small, 3 in INT8; fields by name."""
+
+    def config(**fields: Any) -> DistillConfig:
+        student = GeneratorConfig(
+            "student1", 4, upsampling="resize", halvings=1, patch=2, ends_kernel=3
+        )
+        return DistillConfig(
+            **{
+                **{"data": str(dataset), "photos": (str(dataset),), "teacher": str(teacher_path)},
+                **{"teacher_sha256": file_sha256(teacher_path), "described": student.to_json()},
+                **{"generator": "student1", "ngf": 4, "crop_size": 32, "load_size": 36},
+                **{"steps": 8, "small_steps": 3, "int8_steps": 3, "batch_size": 2, "ema": 0.9},
+                **{"precision": "fp32", "threads": 1, "ndf": 4, "d_layers": 2},
+                **fields,
+            }
+        )
+
+    return config

@@ -1,0 +1,139 @@
+"""Whole distillations of a very small student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cgt.runtime.errors import CheckpointError, Interrupted, UsageError
+from cgt.trainer.checkpoint import load_checkpoint
+from cgt.trainer.csvlog import read_log
+from cgt.trainer.distill.run import DistillRun
+from cgt.trainer.distill.student import finish
+from cgt.trainer.generator import open_generator
+from cgt.trainer.train import Run
+
+ALL_LOSSES = {
+    **{"lambda_feature": 0.1, "lambda_gan": 0.1, "lambda_tv": 0.1, "lambda_temporal": 0.5},
+    **{"lambda_ssim": 0.5},
+}
+
+
+def trained(folder: Path, config: Any) -> DistillRun:
+    run = DistillRun.create(folder, config)
+    run.train()
+    return run
+
+
+def stopped_after(run: Run, steps: int) -> None:
+    """Train so far, and be asked to stop then."""
+    learn, asked = run.model.step, {"stop": False}
+
+    def step(*args: Any) -> Any:
+        losses = learn(*args)
+        asked["stop"] = run.step + 1 >= steps
+        return losses
+
+    run.model.step = step  # type: ignore[method-assign]
+    run.processes.any = lambda flag: flag or asked["stop"]  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="cgt distill --resume"):
+        run.train()
+
+
+def equal(one: Any, two: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(equal(one[key], two[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(two) and all(map(equal, one, two))
+    return bool(one == two)
+
+
+@pytest.mark.parametrize("at", [2, 4, 7])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    at: int, make: Any, tmp_path: Path
+) -> None:
+    """While it is small, large, and in INT8; with all that has a state."""
+    trained(tmp_path / "one", make(**ALL_LOSSES))
+    stopped_after(DistillRun.create(tmp_path / "two", make(**ALL_LOSSES)), at)
+    DistillRun.resume(tmp_path / "two").train()
+    one, two = (load_checkpoint(tmp_path / name / "latest.pth") for name in ("one", "two"))
+    assert one.state["distilling"]["rounding"]
+    assert equal(one.state, two.state)
+    logs = [read_log(tmp_path / name / "metrics.csv") for name in ("one", "two")]
+    assert logs[0] == logs[1]
+
+
+def test_a_student_comes_nearer_to_its_teacher(make: Any, tmp_path: Path) -> None:
+    config = make(steps=80, small_steps=0, int8_steps=0, lr=5e-3)
+    trained(tmp_path / "run", config)
+    lines = read_log(tmp_path / "run" / "metrics.csv")
+    found = [line["explained"] for line in lines if "explained" in line]
+    assert 1 - found[-1] < (1 - found[0]) / 2
+
+
+def test_the_teacher_is_asked_once(make: Any, tmp_path: Path) -> None:
+    """And not at all by a second run that is given the folder of the first."""
+    shared = str(tmp_path / "answers")
+    first = trained(tmp_path / "one", make(targets=shared, views=1))
+    files = sorted(Path(shared).iterdir())
+    # 6 photos, seen small and large, and 2 that are held out
+    assert len(files) == 6 + 6 + 2
+    times = [path.stat().st_mtime_ns for path in files]
+    second = DistillRun.create(tmp_path / "two", make(targets=shared, views=1))
+    second.teacher.network.forward = None  # type: ignore[assignment]
+    second.train()
+    assert [path.stat().st_mtime_ns for path in sorted(Path(shared).iterdir())] == times
+    states = [run.model.networks["G_A"].state_dict() for run in (first, second)]
+    assert equal(dict(states[0]), dict(states[1]))
+
+
+def test_without_views_nothing_is_kept(make: Any, tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", make(views=0, steps=2, small_steps=0, int8_steps=0))
+    assert len(list((tmp_path / "run/targets").iterdir())) == 2  # those held out
+    assert run.step == 2
+
+
+def test_a_finished_student_is_a_checkpoint_like_any_other(make: Any, tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", make())
+    finish(tmp_path / "run", tmp_path / "student.pth", {"photos": {"fp32": {"explained": 0.5}}})
+    student = open_generator(tmp_path / "student.pth")
+    assert student.distilled["photos"]["fp32"]["explained"] == 0.5
+    assert (student.size, student.direction) == ((32, 32), "AtoB")
+    assert student.test_images is not None and student.test_images.name == "testA"
+    x = torch.rand(1, 3, 32, 32)
+    with torch.no_grad(), run.model.at_rest() as shown:
+        average = shown["G_A"].module
+        plain = open_generator(tmp_path / "run" / "latest.pth").network
+        assert equal(dict(average.state_dict()), dict(student.network.state_dict()))
+        assert torch.equal(plain(x), student.network(x))
+    size = (tmp_path / "student.pth").stat().st_size
+    assert size < (tmp_path / "run" / "latest.pth").stat().st_size / 2
+
+
+def test_another_teacher_is_refused(make: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not the teacher"):
+        DistillRun.create(tmp_path / "run", make(teacher_sha256="0" * 64))
+    with pytest.raises(CheckpointError, match="is missing"):
+        DistillRun.create(tmp_path / "run", make(teacher="/nowhere.pth"))
+
+
+def test_each_command_resumes_its_own(make: Any, tmp_path: Path, run_folder: Path) -> None:
+    trained(tmp_path / "run", make(steps=1, small_steps=0, int8_steps=0))
+    with pytest.raises(UsageError, match="`cgt distill --resume"):
+        Run.resume(tmp_path / "run")
+    with pytest.raises(UsageError, match="`cgt train --resume"):
+        DistillRun.resume(run_folder)
+
+
+def test_settings_that_contradict_each_other(make: Any) -> None:
+    with pytest.raises(UsageError, match="parts of --steps"):
+        make(steps=4)
+    with pytest.raises(UsageError, match="lambda-tv"):
+        make(lambda_tv=-1)
+    with pytest.raises(UsageError, match="multiple of 8"):
+        make(crop_size=36, load_size=40)

@@ -1,0 +1,115 @@
+"""The description of a distillation: what the flags say, what the checkpoint keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cgt.runtime.artifact import Direction
+from cgt.runtime.errors import DataError, UsageError
+
+from ..schedule import Schedule
+from ..trainconfig import CHOICES, SAFE, TrainConfig
+from .photos import find_photos
+
+CHOICES_HERE = CHOICES | {"method": ("distill",), "best": ("none", "explained")}
+_NOT_NEGATIVE = (
+    *("lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual", "lambda_tv"),
+    *("lambda_temporal", "views", "int8_steps", "small_steps"),
+)
+_LISTS = ("photos", "videos")
+
+
+@dataclass(frozen=True)
+class DistillConfig(TrainConfig):
+    """A distillation. The student is `described`; it learns the `direction` of its teacher.
+
+    `steps` is the length of the whole run: `small_steps` at half of `crop_size`, the rest at all of
+    it, the last `int8_steps` of these with INT8's rounding. The learning rate falls over the whole
+    run as half a cosine.
+    """
+
+    choices: ClassVar[dict[str, tuple[str, ...]]] = CHOICES_HERE
+    safe: ClassVar[frozenset[str]] = SAFE | {"teacher", "videos", "domain", "targets"}
+
+    method: str = "distill"
+    teacher: str = ""
+    teacher_sha256: str = ""
+    photos: tuple[str, ...] = ()  # folders; see photos.py
+    targets: str = ""  # folder of the teacher's answers
+    views: int = 2  # of each photo that the teacher answers; 0: a new one each time, none kept
+
+    lambda_ssim: float = 0.5
+    lambda_feature: float = 0.0
+    lambda_gan: float = 0.0
+    lambda_perceptual: float = 0.0
+    lambda_tv: float = 0.0
+    lambda_temporal: float = 0.5
+
+    small_steps: int = 0
+    int8_steps: int = 0
+
+    # What it shall be measured on, and how fast it must be in the end (0: any), as what.
+    videos: tuple[str, ...] = ()
+    domain: str = ""  # folder with images of what it translates to
+    target_fps: float = 0.0
+    for_precision: str = "fp32"
+    for_engine: str = "auto"
+
+    lr: float = 1e-3
+    beta1: float = 0.9
+    batch_size: int = 4
+    ema: float = 0.999
+    steps: int = 20000
+    schedule: str = "cosine"
+    preprocess: str = "scale-short"
+    load_size: int = 288
+    best: str = "explained"
+    eval_every: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise UsageError(f"--{name.replace('_', '-')} must not be negative")
+        if self.small_steps + self.int8_steps > self.steps:
+            raise UsageError("--small-steps and --int8-steps are parts of --steps")
+        if self.small_steps and self.crop_size % (2 * self.generator_config.multiple):
+            raise UsageError(
+                f"--small-steps halves --size, which must be a multiple of "
+                f"{2 * self.generator_config.multiple} for it"
+            )
+
+    def size_at(self, step: int) -> int:
+        """The side of the squares of a step."""
+        return self.crop_size // 2 if step < self.small_steps else self.crop_size
+
+    def rounds_at(self, step: int) -> bool:
+        """Whether a step is in INT8."""
+        return step >= self.steps - self.int8_steps
+
+    @property
+    def serving_size(self) -> int:
+        return self.crop_size
+
+    @property
+    def lr_schedule(self) -> Schedule:
+        """Half a cosine over all steps."""
+        return Schedule(self.schedule, 0, self.steps)
+
+    def test_images(self, direction: Direction) -> Path | None:
+        try:
+            return find_photos([Path(folder) for folder in self.photos], direction).shown
+        except DataError:  # they are no longer there
+            return None
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {name: list(getattr(self, name)) for name in _LISTS}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> DistillConfig:
+        config = super().from_json(values | {name: tuple(values.get(name, ())) for name in _LISTS})
+        assert isinstance(config, cls)
+        return config

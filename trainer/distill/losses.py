@@ -1,0 +1,102 @@
+"""How far a student is from its teacher. Pictures are N,3,H,W float32 in [-1, 1]; every loss is a
+float32 scalar."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..projected import features
+
+WINDOW, DEVIATION = 11, 1.5  # of SSIM's Gaussian
+
+
+@functools.cache
+def _gaussian(device: torch.device) -> Tensor:
+    """3,1,WINDOW,1: the same for all channels."""
+    x = torch.arange(WINDOW, device=device) - WINDOW // 2
+    row = torch.exp(-(x**2) / (2 * DEVIATION**2))
+    return (row / row.sum()).view(1, 1, WINDOW, 1).repeat(3, 1, 1, 1)
+
+
+def _blur(x: Tensor) -> Tensor:
+    kernel = _gaussian(x.device).to(x.dtype)
+    return F.conv2d(F.conv2d(x, kernel, groups=3), kernel.transpose(2, 3), groups=3)
+
+
+def ssim_loss(a: Tensor, b: Tensor) -> Tensor:
+    """1 - SSIM, in [0, 2], as evaluation/likeness.py has it (Wang et al. 2004)."""
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    a, b = a + 1, b + 1  # means are compared by their ratio: black is 0
+    ma, mb = _blur(a), _blur(b)
+    va, vb, cov = _blur(a * a) - ma * ma, _blur(b * b) - mb * mb, _blur(a * b) - ma * mb
+    alike = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
+    return 1 - alike.mean()
+
+
+def tv_loss(x: Tensor) -> Tensor:
+    """Total variation: the mean difference of neighbours (Rudin et al. 1992)."""
+    return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()
+
+
+def feature_loss(a: Tensor, b: Tensor) -> Tensor:
+    """1 - cosine of what two networks see at each place, N,C,h,w each: scales do not matter."""
+    return (1 - F.cosine_similarity(a.float(), b.float(), dim=1)).mean()
+
+
+@dataclass(frozen=True)
+class Move:
+    """What happens to a picture from one frame to the next, at its simplest: the camera turns by
+    `down`, `right` pixels, and its noise is another."""
+
+    down: int
+    right: int
+    noise: float  # deviation, of values in [-1, 1]
+
+    MOST = 7  # pixels; further than a student's coarsest square, and not a multiple of it
+    NOISE = 0.02
+
+    @classmethod
+    def draw(cls) -> Move:
+        """From torch's generator."""
+        down, right = torch.randint(-cls.MOST, cls.MOST + 1, (2,)).tolist()
+        return cls(down, right, cls.NOISE * float(torch.rand(())))
+
+    def frame(self, x: Tensor) -> Tensor:
+        """The next input; what comes into sight is a reflection."""
+        moved = self.picture(x)
+        return moved + self.noise * torch.randn_like(moved)
+
+    def picture(self, x: Tensor) -> Tensor:
+        """Moved, nothing else."""
+        p = self.MOST
+        top, left = p + self.down, p + self.right
+        padded = F.pad(x, (p, p, p, p), mode="reflect")
+        return padded[..., top : top + x.shape[2], left : left + x.shape[3]]
+
+    def seen(self, x: Tensor) -> Tensor:
+        """The part of a picture that was in sight before, too."""
+        h, w = x.shape[2:]
+        return x[
+            ...,
+            max(0, -self.down) : h - max(0, self.down),
+            max(0, -self.right) : w - max(0, self.right),
+        ]
+
+
+def temporal_loss(before: Tensor, after: Tensor, move: Move) -> Tensor:
+    """before, after: a student's answers to a picture and to `move.frame` of it; what was in sight
+    in both must be answered alike (Eilertsen et al. 2019, "Single-frame Regularization for
+    Temporally Stable CNNs", transform invariance)."""
+    return (move.seen(after) - move.seen(move.picture(before))).abs().mean()
+
+
+def perceptual_loss(a: Tensor, b: Tensor) -> Tensor:
+    """How unlike two pictures are to EfficientNet-Lite0, on three scales (Johnson et al. 2016).
+    H and W multiples of 16. Raises MissingDependency."""
+    pairs = zip(features(a), features(b.detach()), strict=True)
+    return torch.stack([feature_loss(x, y) for x, y in pairs]).mean()

@@ -1,0 +1,61 @@
+"""The teacher's answers, each asked for once and kept as a file."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from cgt.runtime.errors import DataError
+from cgt.runtime.files import whole_file
+from cgt.runtime.images import encode_image
+from cgt.runtime.preprocess import F32, U8, pack
+
+from ..store import ImageStore
+from .teacher import Teacher
+
+
+class Targets:
+    """FOLDER/KEY.png: a teacher's answer to a view of a photo, as uint8. The key is a hash of the
+    teacher, its precision, the photo's bytes and the view, so that runs can share a folder, and one
+    that is cut off goes on where it was."""
+
+    def __init__(self, folder: Path, teacher: Teacher, store: ImageStore) -> None:
+        """Raises DataError where the folder cannot be made."""
+        self.folder, self.teacher, self.store = folder, teacher, store
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to {folder}: {error.strerror}") from None
+
+    def of(self, photo: Path, name: str, view: F32) -> F32:
+        """float32 3,H,W in [-1, 1]: the answer to `view` of the photo, which has this name among
+        its views. Raises DataError where a file cannot be read or written."""
+        path = self.folder / f"{self.key(photo, name)}.png"
+        return pack(self.store.get(path) if path.exists() else self._ask(path, view))
+
+    def key(self, photo: Path, name: str) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.teacher.key, _hash(photo), name):
+            digest.update(part.encode() + b"\0")
+        return digest.hexdigest()
+
+    def _ask(self, path: Path, view: F32) -> U8:
+        image = self.teacher.answer(view)
+        data = encode_image(image, ".png")
+        assert data is not None
+        try:
+            with whole_file(path) as temporary:
+                temporary.write_bytes(data)
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror}") from None
+        return self.store.add(path, image)
+
+
+@functools.lru_cache(maxsize=None)
+def _hash(photo: Path) -> str:
+    """Raises DataError."""
+    try:
+        return hashlib.blake2b(photo.read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read {photo}: {error.strerror}") from None
