@@ -1,0 +1,50 @@
+"""Quality against speed of teachers and students, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cgt.runtime.errors import MissingDependency
+from cgt.runtime.files import whole_file
+
+from .student_figures import Row
+
+MARKS = "os^Dvp"  # a mark for each engine, a colour for each network; hollow is not quantised
+
+
+def plot(rows: Sequence[Row], out: Path) -> None:
+    """Frames per second of one after the other against explained change of videos, else of photos.
+    Raises MissingDependency without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingDependency(
+            "matplotlib is not installed; install the extra: pip install 'cyclegan-toolkit[plot]'"
+        ) from None
+    networks = list(dict.fromkeys(row.network for row in rows))
+    engines = list(dict.fromkeys(row.engine for row in rows))
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    panel = figure.subplots()
+    for row in rows:
+        color = f"C{networks.index(row.network)}"
+        panel.plot(
+            1e3 / row.p50,
+            _explained(row),
+            MARKS[engines.index(row.engine) % len(MARKS)],
+            color=color,
+            markerfacecolor=color if row.precision.startswith("int8") else "none",
+            label=f"{row.network}, {row.precision}, {row.engine}",
+        )
+    videos = all(row.explained_videos is not None for row in rows)
+    panel.set_xscale("log")
+    panel.set_xlabel("frames/s, 1000 / p50 of the network alone")
+    panel.set_ylabel(f"explained change, {'videos' if videos else 'held-out photos'}")
+    panel.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="x-small")
+    with whole_file(out) as temporary:
+        figure.savefig(temporary, format=out.suffix.lstrip(".") or "png", dpi=150)
+
+
+def _explained(row: Row) -> float:
+    return row.explained_photos if row.explained_videos is None else row.explained_videos

@@ -1,0 +1,220 @@
+"""A teacher and its finished students, side by side in one run.
+
+    python -m cgt.benchmarks.students TEACHER STUDENT.pth ... --photos DIR --video FILE ...
+
+A table of latency (p50, p99), multiply-adds, parameters and quality by engine and precision, and a
+picture of quality against speed; how many times as fast as PyTorch's eager fp32 of the teacher each
+student is, in turns; and frames per second of `cgt translate` on a clip, at 256x256 and 512x288.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+
+from cgt.runtime.clip import sample_clip
+from cgt.runtime.errors import EngineError
+from cgt.runtime.geometry import parse_size
+from cgt.runtime.progress import progress_bar
+from cgt.trainer.distill.report import Trial
+from cgt.trainer.distill.teacher import Teacher
+from cgt.trainer.domain import Domain
+from cgt.trainer.generator import open_generator
+
+from .command import results_option, run_command
+from .machine import conditions, describe_machine
+from .peer_networks import median_of, our_network
+from .peers import Duel, Peer, duel
+from .sections import write_section
+from .student_figures import (
+    SESSIONS,
+    Network,
+    Row,
+    Size,
+    eager,
+    exported,
+    latencies,
+    quality,
+    rows,
+)
+from .student_plot import plot
+
+TEACHER = "teacher"
+SIZES: tuple[Size, ...] = ((256, 256), (288, 512))
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("teacher", type=_PATH)
+@click.argument("students", type=_PATH, nargs=-1, required=True)
+@click.option("--photos", type=_PATH, required=True, help="Held out.")
+@click.option("--calib", type=_PATH, help="Images to calibrate int8 on; by default --photos.")
+@click.option("--video", "videos", type=_PATH, multiple=True, help="Never learned from.")
+@click.option("--domain", type=_PATH, help="Images of what is translated to.")
+@click.option("--clip", type=_PATH, help="Translated from source to sink.")
+@click.option("--size", default="256", show_default=True)
+@click.option("--precision", "precisions", default="fp32,int8", show_default=True)
+@click.option("--engine", "engines", default="openvino,onnxruntime", show_default=True)
+@click.option("--seconds", default=3.0, show_default=True, help="Of each latency.")
+@click.option("--rounds", default=5, show_default=True, help="Against PyTorch.")
+@click.option("--plot", "picture", type=_PATH, help="Quality against speed, as NAME.png.")
+@results_option
+def main(
+    teacher: Path,
+    students: tuple[Path, ...],
+    photos: Path,
+    calib: Path | None,
+    videos: tuple[Path, ...],
+    domain: Path | None,
+    clip: Path | None,
+    size: str,
+    precisions: str,
+    engines: str,
+    seconds: float,
+    rounds: int,
+    picture: Path | None,
+    results: Path | None,
+) -> None:
+    """The teacher, and students of it by the names of their files."""
+    sides = parse_size(size)
+    if not isinstance(sides, tuple):
+        raise click.UsageError("give a size in pixels")
+    before = conditions()
+    learned = Teacher.open(teacher, None, torch.device("cpu"))
+    target = Domain.open(domain) if domain else None
+    trial = Trial(min(sides), Domain.open(photos), videos, target)
+    with tempfile.TemporaryDirectory(prefix="cgt-students-") as name:
+        folder = Path(name)
+        networks = [
+            exported(label, open_generator(path), precisions.split(","), calib or photos, folder)
+            for label, path in ((TEACHER, teacher), *((path.stem, path) for path in students))
+        ]
+        table = _rows(networks, learned, trial, engines.split(","), sides, seconds)
+        duels = _against_eager(networks, table, sides, rounds)
+        speeds = _translated(networks, table, clip or sample_clip(), folder)
+    lines = [*markdown(table), "", *ratios(duels), "", *speeds]
+    Console().print("\n".join(lines), highlight=False, markup=False)
+    if picture:
+        plot(table, picture)
+    if results:
+        write_section(results, "students", lines, describe_machine(), before, conditions())
+
+
+def _rows(
+    networks: Sequence[Network],
+    teacher: Teacher,
+    trial: Trial,
+    engines: Sequence[str],
+    size: Size,
+    seconds: float,
+) -> list[Row]:
+    count = sum(len(network.models) for network in networks) * len(engines)
+    with progress_bar("timing", count * SESSIONS, unit="session") as bar:
+
+        def tell(what: str) -> None:
+            bar.note(what)
+            bar.advance()
+
+        timed = latencies(networks, engines, size, seconds, tell)
+    return rows(networks, timed, quality(teacher, networks, trial), size)
+
+
+def quickest(table: Sequence[Row], network: str) -> Row:
+    """The quickest precision and engine of one network."""
+    return min((row for row in table if row.network == network), key=lambda row: row.p50)
+
+
+def _against_eager(
+    networks: Sequence[Network], table: Sequence[Row], size: Size, rounds: int
+) -> dict[str, Duel]:
+    """Of each student's quickest way with the teacher in PyTorch, turn by turn."""
+    first, *students = networks
+    slow = Peer("PyTorch eager fp32", median_of(eager(first.generator, size), 0.0))
+    found = {}
+    with progress_bar("against PyTorch", rounds * len(students), unit="round") as bar:
+        for student in students:
+            row = quickest(table, student.name)
+            model = student.models[row.precision]
+            ours = our_network(model, size, row.engine, 1.0)
+            found[f"{student.name} {row.precision} {row.engine}"] = duel(
+                slow, ours, rounds, bar.advance
+            )
+    return found
+
+
+def _translated(
+    networks: Sequence[Network], table: Sequence[Row], clip: Path, folder: Path
+) -> list[str]:
+    """Lines of Markdown: `cgt translate`, as a process of its own."""
+    names = [f"{width}x{height}" for height, width in SIZES]
+    heads = "".join(f" {name}, frames/s |" for name in names)
+    lines = [f"`cgt translate {clip.name}`, decoding and encoding included:", ""]
+    lines += [f"| |{heads}", "|---|" + "---|" * len(names)]
+    for network in networks[1:]:
+        row = quickest(table, network.name)
+        rates = [
+            translate(clip, network.models[row.precision], row.engine, size, folder)
+            for size in SIZES
+        ]
+        cells = "".join(f" {rate:.1f} |" for rate in rates)
+        lines.append(f"| {network.name} {row.precision} {row.engine} |{cells}")
+    return lines
+
+
+def translate(clip: Path, model: Path, engine: str, size: Size, folder: Path) -> float:
+    """Frames per second that `cgt translate` says it reached. Raises EngineError."""
+    stats = folder / "stats.json"
+    command = [sys.executable, "-c", "from cgt.cli.main import main; main()", "translate"]
+    command += [str(clip), "-o", str(folder / "out.mp4"), "--model", str(model)]
+    command += ["--engine", engine, "--size", f"{size[0]}x{size[1]}", "--stats", str(stats)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise EngineError(
+            f"cgt translate failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+        )
+    return float(json.loads(stats.read_text())["fps"])
+
+
+def markdown(table: Sequence[Row]) -> list[str]:
+    """Lines of the table."""
+    heads = "| | | engine | p50 ms | p99 ms | G MACs | M par. | MB | explained, photos | videos |"
+    lines = [f"{heads} PSNR dB | warping | Frechet |", "|" + "---|" * 13]
+    for row in table:
+        figures = [
+            f"{row.p50:.2f}",
+            f"{row.p99:.2f}",
+            f"{row.macs / 1e9:.2f}",
+            f"{row.parameters / 1e6:.3f}",
+            f"{row.bytes / 1e6:.2f}",
+            f"{row.explained_photos:.3f}",
+            "-" if row.explained_videos is None else f"{row.explained_videos:.3f}",
+            f"{row.psnr:.1f}",
+            "-" if row.warping is None else f"{row.warping:.1e}",
+            "-" if row.frechet is None else f"{row.frechet:.4g}",
+        ]
+        lines.append("| " + " | ".join([row.network, row.precision, row.engine, *figures]) + " |")
+    return lines
+
+
+def ratios(duels: dict[str, Duel]) -> list[str]:
+    """Lines of how many times as fast as the teacher in PyTorch."""
+    lines = [
+        "| against the teacher in PyTorch, eager fp32 | times as fast | in turns |",
+        "|---|---|---|",
+    ]
+    for name, found in duels.items():
+        turns = sorted(t / o for t, o in zip(found.theirs, found.ours, strict=True))
+        lines.append(f"| {name} | {found.ratio:.1f} | {turns[0]:.1f} to {turns[-1]:.1f} |")
+    return lines
+
+
+if __name__ == "__main__":
+    run_command(main)
