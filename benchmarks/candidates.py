@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from cgt.runtime.cache import Remembered, digest
 from cgt.runtime.engines import candidates as engines_for
@@ -134,27 +133,43 @@ class Measuring:
         for known in self.table.speeds:
             if known.candidate == candidate:
                 return known
-        name = self._name(candidate)
-        speed = _read(self._remembered.get(name))
-        self.tell(f"{candidate}{' (remembered)' if speed else ''}")
+        self.tell(str(candidate))
+        speed = self._remembered_speed(candidate)
         if speed is None:
             speed = self._measure(candidate)
             if speed.others <= SHARE:
-                self._remembered.put(name, asdict(speed))
+                self._remembered.put(self._name(candidate.config.to_json()), asdict(speed))
         self.table = self.table.with_speeds([speed])
         return speed
 
     def cost(self, candidate: Candidate) -> Cost:
         """What the pipeline takes beside the engine: measured once, with that candidate in it."""
-        if self.table.cost is None:
-            self.tell(f"source to sink with {candidate}")
+        cost = self.table.cost or self._remembered_cost()
+        if cost is None:
             fps = self.speed(candidate).fps
+            self.tell(f"source to sink with {candidate}")
             with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
                 path = export_random(candidate, self.precision, Path(folder))
                 cost = measure_cost(path, self.engine, self.size, self.video, fps)
-            self.table = replace(self.table, cost=cost)
-        assert self.table.cost is not None
-        return self.table.cost
+            if cost.others <= SHARE:
+                self._remembered.put(self._name(self.video), asdict(cost))
+        self.table = replace(self.table, cost=cost)
+        return cost
+
+    def recall(self) -> Table:
+        """What is remembered; nothing is measured."""
+        known = [self._remembered_speed(c) for chain in family() for c in chain]
+        self.table = self.table.with_speeds([speed for speed in known if speed is not None])
+        self.table = replace(self.table, cost=self.table.cost or self._remembered_cost())
+        return self.table
+
+    def _remembered_speed(self, candidate: Candidate) -> Speed | None:
+        entry = self._remembered.get(self._name(candidate.config.to_json()))
+        return Speed(**{**entry, "kind": tuple(entry["kind"])}) if entry else None
+
+    def _remembered_cost(self) -> Cost | None:
+        entry = self._remembered.get(self._name(self.video))
+        return Cost(**entry) if entry else None
 
     def _measure(self, candidate: Candidate) -> Speed:
         with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
@@ -174,20 +189,10 @@ class Measuring:
             result.others or 0.0,
         )
 
-    def _name(self, candidate: Candidate) -> str:
-        about = candidate.config.to_json()
+    def _name(self, about: object) -> str:
         table = self.table
-        return digest(
-            table.machine, table.versions, self.size, self.precision, self.engine, about, SESSIONS
-        )
-
-
-def _read(entry: Any) -> Speed | None:
-    """A remembered speed; None for what is none."""
-    try:
-        return Speed(**{**entry, "kind": tuple(entry["kind"])})
-    except (TypeError, KeyError):
-        return None
+        where = (VERSION, table.machine, table.versions)
+        return digest(*where, self.size, self.precision, self.engine, SESSIONS, SECONDS, about)
 
 
 def measure_candidates(measuring: Measuring, advance: Callable[[], None] = lambda: None) -> Table:

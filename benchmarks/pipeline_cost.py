@@ -27,7 +27,7 @@ class Cost:
 
     seconds: float
     video: str
-    measured_with: str
+    others: float  # share of the cores that other programs used meanwhile
 
     def end_to_end(self, fps: float) -> float:
         """Frames per second from source to sink, of an engine with `fps` alone."""
@@ -43,7 +43,7 @@ class Cost:
 def measure_cost(model: Path, engine: str, size: Size, video: str | None, alone: float) -> Cost:
     """alone: frames per second of the model in the engine alone. Raises what `measure_run` does."""
     run = measure_run(model, engine, size, video)
-    return Cost(max(0.0, 1 / run.fps - 1 / alone), Path(run.source).name, run.model)
+    return Cost(max(0.0, 1 / run.fps - 1 / alone), Path(run.source).name, run.others or 0.0)
 
 
 def measure_run(model: Path, engine: str, size: Size, video: str | None = None) -> EndToEnd:

@@ -16,7 +16,6 @@ from cgt.runtime.errors import QualityError
 from cgt.trainer.distill.family import Candidate, Kind, family
 
 from .candidates import Measuring, Speed, Table
-from .endtoend import EndToEnd
 from .pipeline_cost import measure_run
 from .random_students import export_random
 
@@ -96,14 +95,19 @@ def _from_source_to_sink(measuring: Measuring, candidate: Candidate) -> float:
         return measure_run(path, measuring.engine, measuring.size, measuring.video).fps
 
 
-def missed(run: EndToEnd, target: float, table: Table) -> QualityError | None:
-    """run: of a finished student, by `measure_run`. None where it reaches `target`; else what to
-    raise once it is saved."""
-    if run.fps >= target:
+def missed(fps: float, target: float, measuring: Measuring) -> QualityError | None:
+    """fps: of a finished student, from `measure_run`. None where it reaches `target`; else what to
+    raise once it is saved. It names the largest candidate that is known to reach it."""
+    if fps >= target:
         return None
+    try:
+        found = choose(measuring.recall(), target)
+        closest = f"{found.candidate} reaches {found.fps:.1f} by the table of `cgt distill --list`"
+    except QualityError:
+        closest = "`cgt distill --list` measures which one reaches it"
     return QualityError(
-        f"{run.model} runs at {run.fps:.1f} frames/s from source to sink, below the target of "
-        f"{target:g}{_closest(table, run.fps)}"
+        f"the student runs at {fps:.1f} frames/s from source to sink, below the target of "
+        f"{target:g}; {closest}"
     )
 
 
@@ -125,11 +129,3 @@ def too_slow(
         f"{table.precision}: the closest, {quickest.candidate}, runs at {fps:.1f}{rest}. Lower "
         "--target-fps or --size"
     )
-
-
-def _closest(table: Table, fps: float) -> str:
-    quicker = [speed for speed in table.speeds if table.end_to_end(speed) > fps]
-    if not quicker:
-        return ""
-    best = max(quicker, key=lambda speed: speed.order)
-    return f"; the closest quicker student is {best.candidate} ({table.end_to_end(best):.1f})"

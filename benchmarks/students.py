@@ -180,7 +180,7 @@ def translate(clip: Path, model: Path, engine: str, size: Size, folder: Path) ->
         raise EngineError(
             f"cgt translate failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
         )
-    return float(json.loads(stats.read_text())["fps"])
+    return float(json.loads(stats.read_text())["frames_per_second"])
 
 
 def markdown(table: Sequence[Row]) -> list[str]:

@@ -21,7 +21,7 @@ from cgt.runtime.sources import Frame, open_source
 from cgt.trainer.distill.family import Candidate, Kind, family
 from conftest import run_cgt
 
-COST = Cost(0.005, "clip.mp4", "random.onnx")
+COST = Cost(0.005, "clip.mp4", 0.0)
 
 
 @lru_cache
@@ -126,16 +126,16 @@ def test_a_miss_names_the_closest() -> None:
         choose(Table("", {}, (1, 1), "int8", "auto", ()), 1)
 
 
-def test_a_finished_student_is_held_to_the_target() -> None:
-    class Run:
-        fps, model = 50.0, "student.onnx"
-
-    assert missed(Run(), 50, table()) is None
-    error = missed(Run(), 60, table())
+def test_a_finished_student_is_held_to_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Measuring, "recall", lambda _: table())
+    assert missed(60.1, 60, Simulated()) is None
+    error = missed(50, 60, Simulated())
     assert isinstance(error, QualityError)
     assert error.exit_code == 4
-    assert "50.0 frames/s" in str(error)
-    assert "closest quicker student is" in str(error)
+    assert "runs at 50.0 frames/s" in str(error)
+    assert f"{choose(table(), 60).candidate} reaches" in str(error)
+    monkeypatch.undo()
+    assert "`cgt distill --list` measures" in str(missed(50, 60, Measuring((32, 32))))
 
 
 def test_tables_travel(tmp_path: Path) -> None:
@@ -175,8 +175,10 @@ def test_candidates_are_measured_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all(0 < speed.p50 <= speed.p99 for speed in first.speeds)
     assert first.cost is not None
     monkeypatch.setattr(Measuring, "_measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(candidates, "measure_cost", lambda *_: pytest.fail("measured again"))
     again = measure_candidates(Measuring((64, 64), "int8", "openvino", clip))
-    assert again.speeds == first.speeds
+    assert again == first
+    assert Measuring((64, 64), "int8", "openvino", clip).recall() == first
 
 
 def test_a_made_clip_is_a_video(tmp_path: Path) -> None:
