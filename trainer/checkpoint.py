@@ -97,13 +97,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Raises CheckpointError when the file is missing, damaged, or neither one's of
-    `cgt train` nor of `cgt distill`."""
+    """Raises CheckpointError when the file is missing, damaged, or neither `cgt train`'s nor `cgt
+    distill`'s."""
     payload = read_payload(path)
     if not is_own(payload):
         raise CheckpointError(
-            f"{path} was not written by `cgt train` or `cgt distill`; `cgt train --init-from` begins with the "
-            "weights of other trainers"
+            f"{path} was not written by `cgt train` or `cgt distill`; `cgt train --init-from` "
+            "begins with the weights of other trainers"
         )
     return from_payload(path, payload)
 

@@ -1,7 +1,8 @@
 """What CycleGAN and pix2pix share: networks that learn from batches, a step at a time.
 
 A step descends once with the generators, then once with the discriminators. With `accumulate` it
-takes several batches for either; without discriminators the second half is left out. Batches are N,C,S,S float32 in [-1, 1].
+takes several batches for either; without discriminators the second half is left out. Batches are
+N,C,S,S float32 in [-1, 1].
 """
 
 from __future__ import annotations

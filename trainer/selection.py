@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
 from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import UsageError

@@ -61,4 +61,5 @@ class Examiner:
 
 
 def pixels(x: F32) -> U8:
+    """float32 3,H,W in [-1, 1], in any order of axes, -> uint8 HWC."""
     return unpack(np.ascontiguousarray(x))

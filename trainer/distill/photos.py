@@ -44,10 +44,7 @@ def find_photos(folders: Sequence[Path], direction: Direction) -> Photos:
         side = folder / ("trainA" if direction == "AtoB" else "trainB")
         found = Domain.open(side if side.is_dir() else folder).files
         beside = _beside(side if side.is_dir() else folder)
-        if beside is not None:
-            held = Domain.open(beside).files
-        else:
-            held = found[ONE_IN - 1 :: ONE_IN]
+        held = Domain.open(beside).files if beside is not None else found[ONE_IN - 1 :: ONE_IN]
         train += [path for path in found if path not in set(held)]
         test += held
     if not train or not test:

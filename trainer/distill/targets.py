@@ -52,7 +52,7 @@ class Targets:
         return self.store.add(path, image)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _hash(photo: Path) -> str:
     """Raises DataError."""
     try:

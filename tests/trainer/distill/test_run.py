@@ -104,7 +104,8 @@ def test_a_finished_student_is_a_checkpoint_like_any_other(make: Any, tmp_path: 
     student = open_generator(tmp_path / "student.pth")
     assert student.distilled["photos"]["fp32"]["explained"] == 0.5
     assert (student.size, student.direction) == ((32, 32), "AtoB")
-    assert student.test_images is not None and student.test_images.name == "testA"
+    assert student.test_images is not None
+    assert student.test_images.name == "testA"
     x = torch.rand(1, 3, 32, 32)
     with torch.no_grad(), run.model.at_rest() as shown:
         average = shown["G_A"].module
