@@ -22,10 +22,10 @@ def _setting(name: str, kind: Any, help: str = "") -> Any:
 
 
 _SETTINGS = [
-    _setting("--steps", int, "Of the whole run.  [20000]"),
-    _setting("--small-steps", int, "First, at half of --size.  [half of --steps]"),
+    _setting("--steps", int, "Of the whole run.  [30000]"),
+    _setting("--small-steps", int, "First, at a quarter and a half of --size.  [half of --steps]"),
     _setting("--int8-steps", int, "Last, with INT8's rounding.  [with --precision int8 a tenth]"),
-    _setting("--batch-size", int, "[4]"),
+    _setting("--batch-size", int, "[8]"),
     _setting("--lr", float, "[1e-3]"),
     _setting("--ema", float, "Moving average of the student.  [0.999]"),
     _setting("--views", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"),

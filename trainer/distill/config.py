@@ -26,9 +26,9 @@ _LISTS = ("photos", "videos")
 class DistillConfig(TrainConfig):
     """A distillation. The student is `described`; it learns the `direction` of its teacher.
 
-    `steps` is the length of the whole run: `small_steps` at half of `crop_size`, the rest at all of
-    it, the last `int8_steps` of these with INT8's rounding. The learning rate falls over the whole
-    run as half a cosine.
+    `steps` is the length of the whole run: half of the first `small_steps` at a quarter of
+    `crop_size`, half at a half of it, the rest at all of it, the last `int8_steps` of these with
+    INT8's rounding. The learning rate falls over the whole run as half a cosine.
     """
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = CHOICES_HERE
@@ -60,9 +60,9 @@ class DistillConfig(TrainConfig):
 
     lr: float = 1e-3
     beta1: float = 0.9
-    batch_size: int = 4
+    batch_size: int = 8
     ema: float = 0.999
-    steps: int = 20000
+    steps: int = 30000
     schedule: str = "cosine"
     preprocess: str = "scale-short"
     load_size: int = 288
@@ -76,15 +76,17 @@ class DistillConfig(TrainConfig):
                 raise UsageError(f"--{name.replace('_', '-')} must not be negative")
         if self.small_steps + self.int8_steps > self.steps:
             raise UsageError("--small-steps and --int8-steps are parts of --steps")
-        if self.small_steps and self.crop_size % (2 * self.generator_config.multiple):
+        if self.small_steps and self.crop_size % (4 * self.generator_config.multiple):
             raise UsageError(
-                f"--small-steps halves --size, which must be a multiple of "
-                f"{2 * self.generator_config.multiple} for it"
+                f"--small-steps takes a quarter of --size, which must be a multiple of "
+                f"{4 * self.generator_config.multiple} for it"
             )
 
     def size_at(self, step: int) -> int:
         """The side of the squares of a step."""
-        return self.crop_size // 2 if step < self.small_steps else self.crop_size
+        if step >= self.small_steps:
+            return self.crop_size
+        return self.crop_size // (4 if step < self.small_steps // 2 else 2)
 
     def rounds_at(self, step: int) -> bool:
         """Whether a step is in INT8."""
