@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -34,6 +34,9 @@ from .runlog import RunLog
 from .samples import Samples
 from .selection import Best, Judge, Judges
 from .trainconfig import TrainConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LOG_EVERY = 50  # steps
 SAVE_EVERY = 300.0  # seconds; also at the end of each epoch
@@ -102,7 +105,7 @@ class Run:
         config: TrainConfig,
         init_from: Path | None = None,
         say: Say = lambda line: None,
-    ) -> Run:
+    ) -> Self:
         """init_from: a checkpoint of any trainer, whose generators are the first weights and whose
         architecture is taken. Raises UsageError when the folder already holds a run or the
         checkpoint does not fit, DataError for unusable data, CheckpointError."""
@@ -121,7 +124,7 @@ class Run:
     @classmethod
     def resume(
         cls, folder: Path, changes: dict[str, Any] | None = None, say: Say = lambda line: None
-    ) -> Run:
+    ) -> Self:
         """changes: settings that shall differ from now on; see trainconfig.SAFE.
         Raises CheckpointError when there is nothing to resume, UsageError for other changes."""
         path = folder / "latest.pth"

@@ -40,7 +40,7 @@ KINDS = (
     Kind(upsampling="resize"),
     Kind(block="mobile"),
     Kind(block="mobile", upsampling="resize"),
-    Kind(norm="instance"),
+    Kind(norm="instance_affine", upsampling="resize"),
 )
 
 
@@ -62,10 +62,12 @@ class Candidate:
             f"student{self.blocks}",
             self.ngf,
             norm=kind.norm,
-            learn_residual=True,
+            # An InstanceNorm forgets the tone of a picture, as its teacher's does; what it forgot
+            # it cannot take back from an input that is added in the end.
+            learn_residual=not kind.norm.startswith("instance"),
             upsampling=kind.upsampling,
             block=kind.block,
-            bias=kind.norm == "instance",
+            bias=kind.norm.startswith("instance"),
             halvings=1,
             patch=2,
             ends_kernel=3,

@@ -21,6 +21,16 @@ class Photos:
     train: Domain
     test: Domain
 
+    @property
+    def folders(self) -> list[Domain]:
+        """The images of each folder, for what looks at folders one by one."""
+        files = [*self.train.files, *self.test.files]
+        parents = dict.fromkeys(path.parent for path in files)
+        return [
+            Domain(folder, tuple(path for path in files if path.parent == folder))
+            for folder in parents
+        ]
+
     def without(self, broken: frozenset[Path]) -> Photos:
         """Raises DataError when nothing is left."""
         return Photos(self.train.without(broken), self.test.without(broken))

@@ -29,7 +29,8 @@ class _QuantisedConv(nn.Conv2d):
         step = (self.threshold / TOP).clamp_min(torch.finfo(torch.float32).tiny)
         zero = torch.zeros((), dtype=torch.int32, device=x.device)
         x = torch.fake_quantize_per_tensor_affine(x, step, zero, -TOP - 1, TOP)
-        return self._conv_forward(x, rounded(self.weight), self.bias)
+        out: Tensor = self._conv_forward(x, rounded(self.weight), self.bias)
+        return out
 
     def _look(self, magnitudes: Tensor) -> None:
         """The mean over batches of the magnitude that all but OUTLIERS stay below."""

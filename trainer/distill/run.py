@@ -52,7 +52,7 @@ class DistillRun(Run):
         self.domains = self.teacher.source.domains
         photos = find_photos([Path(folder) for folder in config.photos], direction)
         store = ImageStore(config.cache_mb)
-        found = survey([photos.train, photos.test], store, config.workers)
+        found = survey(photos.folders, store, config.workers)
         for line in found.lines():
             self._say(line)
         photos = photos.without(found.unreadable(config.broken))

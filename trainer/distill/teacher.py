@@ -12,6 +12,7 @@ from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import UsageError
 from cgt.runtime.preprocess import F32, U8, unpack
 
+from ..config import GeneratorConfig
 from ..fast import speed_up
 from ..generator import TrainedGenerator, open_generator
 from ..networks import ResnetBlock, ResnetGenerator
@@ -65,5 +66,5 @@ class Teacher:
 
     @property
     def encoder_width(self) -> int:
-        config = self.network.config
+        config = GeneratorConfig.from_json(self.source.architecture)
         return config.stage_widths[config.levels]

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Students of two teachers, as INT8 models: photo to Monet, and photo to vintage print. Each part
+# goes on where it was stopped. Takes hours on two cores; CGT_DATA names the folder of the data.
+#
+#     bash runtime/models/distill.sh monet|vintage [FOLDER]
+#
+# MONET is the teacher of the first: any checkpoint that turns photos into paintings, by default one
+# that is trained here. The second's is that of the package vintagify (MIT, pip install --no-deps).
+set -euo pipefail
+which=$1 folder=${2:-runs}
+photos=(--data "$CGT_DATA/monet2photo/trainB" --data "$CGT_DATA/horse2zebra/trainA"
+    --data "$CGT_DATA/horse2zebra/trainB")
+student=32x6,instance_affine,resize
+
+# distill NAME TEACHER FLAG...: the student, then its model in FOLDER
+distill() {
+    local name=$1 teacher=$2
+    shift 2
+    if [ -e "$folder/$name/latest.pth" ]; then
+        cgt distill --resume "$folder/$name.pth" --ckpt "$teacher"
+    else
+        cgt distill --ckpt "$teacher" "$@" "${photos[@]}" --student "$student" -o "$folder/$name.pth"
+    fi
+    cgt export --ckpt "$folder/$name.pth" --int8 --calib "$CGT_DATA/monet2photo/trainB" \
+        --calib-frames 128 -o "$folder/$name.onnx"
+}
+
+mkdir -p "$folder"
+case $which in
+monet)
+    teacher=${MONET:-$folder/monet-teacher/latest.pth}
+    if [ -z "${MONET:-}" ] && [ -e "$teacher" ]; then
+        cgt train --resume "$folder/monet-teacher"
+    elif [ -z "${MONET:-}" ]; then
+        cgt train --data "$CGT_DATA/monet2photo" --out "$folder/monet-teacher" \
+            --generator resnet9 --ngf 32 --upsampling resize --discriminator projected --ndf 64 \
+            --lambda-cycle 2 --lambda-identity 0.5 --load-size 256 --crop-size 128 \
+            --epochs 12 --decay-epochs 12 --ema 0.999
+    fi
+    # A is Monet, B are photographs.
+    distill monet "$teacher" --direction BtoA --domain "$CGT_DATA/monet2photo/testA"
+    ;;
+vintage)
+    teacher=$(python -c 'import importlib.util as u; print(u.find_spec("vintagify").submodule_search_locations[0])')
+    distill vintage "$teacher/resources/G_A2B_epoch33.pth"
+    ;;
+*)
+    echo "monet or vintage" >&2
+    exit 2
+    ;;
+esac
