@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table as Shown
 
-from .candidates import Speed, Table
 from .doubts import SHARE
+from .latency_table import Speed, Table
 
 NAMES = ("norm", "block", "upsampling", "ngf", "blocks")
 FIGURES = ("k par.", "M MACs", "p50 ms", "p99 ms", "alone", "end to end")
@@ -15,9 +15,10 @@ FIGURES = ("k par.", "M MACs", "p50 ms", "p99 ms", "alone", "end to end")
 def print_table(table: Table, console: Console, chosen: Speed | None = None) -> None:
     """Smallest first; the chosen one is starred."""
     height, width = table.size
+    engines = ", ".join(sorted({speed.engine for speed in table.speeds})) or table.engine
     console.print(table.machine, style="dim", highlight=False)
     console.print(
-        f"students at {height}x{width}, {table.precision}, engine {table.engine}; random weights; "
+        f"students at {height}x{width} in {table.precision} on {engines}, random weights; "
         "frames/s of the engine alone, and estimated from source to sink",
         highlight=False,
     )

@@ -6,108 +6,34 @@ programs disturbed it. A table is also a file, so that a student can be chosen f
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cgt.runtime.cache import Remembered, digest
 from cgt.runtime.engines import candidates as engines_for
 from cgt.runtime.errors import UsageError
-from cgt.runtime.files import whole_file
-from cgt.trainer.distill.family import Candidate, Kind, family
+from cgt.trainer.distill.family import Candidate, family
 
 from .doubts import SHARE
+from .latency_table import VERSION, Speed, Table
 from .machine import describe_machine, one_line, versions
 from .measure import measure_all
-from .pipeline_cost import Cost, measure_cost
+from .pipeline_cost import Cost, Size, measure_cost
 from .random_students import export_random
 from .session import Job
 
-VERSION = 1
 SESSIONS, SECONDS = 3, 0.4  # fresh processes for each candidate; of latency, and of throughput
 PRECISION = "int8"
 
-Size = tuple[int, int]
 Told = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Speed:
-    """One candidate, measured. p50, p99: milliseconds of one frame after the other; fps: frames per
-    second of the engine alone, as many in flight as it likes."""
-
-    kind: tuple[str, str, str]  # norm, block, upsampling
-    ngf: int
-    blocks: int
-    parameters: int
-    macs: int
-    p50: float
-    p99: float
-    fps: float
-    others: float  # share of the cores that other programs used meanwhile
-
-    @property
-    def candidate(self) -> Candidate:
-        return Candidate(Kind(*self.kind), self.ngf, self.blocks)
-
-    @property
-    def order(self) -> tuple[int, bool, float]:
-        """By capacity: parameters; with as many, resized and no checkerboard; then the quicker."""
-        return self.parameters, self.kind[2] == "resize", -self.p50
-
-
-@dataclass(frozen=True)
-class Table:
-    """What was measured of one machine, size, precision and engine. cost: what the pipeline takes
-    beside the engine; None where it was not measured."""
-
-    machine: str
-    versions: dict[str, str]
-    size: Size
-    precision: str
-    engine: str
-    speeds: tuple[Speed, ...]
-    cost: Cost | None = None
-
-    def end_to_end(self, speed: Speed) -> float:
-        """Frames per second from source to sink, estimated."""
-        return self.cost.end_to_end(speed.fps) if self.cost else speed.fps
-
-    def with_speeds(self, more: Sequence[Speed]) -> Table:
-        kept = {(s.kind, s.ngf, s.blocks): s for s in (*self.speeds, *more)}
-        return replace(self, speeds=tuple(sorted(kept.values(), key=lambda s: s.order)))
-
-    def save(self, path: Path) -> None:
-        """As JSON, whole or not at all. Raises OSError."""
-        with whole_file(path) as temporary:
-            text = json.dumps({"cgt_candidates": VERSION, **asdict(self)}, indent=1)
-            temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def load_table(path: Path) -> Table:
-    """The inverse of `Table.save`. Raises UsageError for a file that is no such table."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.pop("cgt_candidates")
-        if version != VERSION:
-            raise UsageError(f"{path} was written by another version of cgt; measure again")
-        values["size"] = tuple(values["size"])
-        values["cost"] = Cost(**values["cost"]) if values["cost"] else None
-        speeds = [Speed(**{**entry, "kind": tuple(entry["kind"])}) for entry in values["speeds"]]
-        return Table(**{**values, "speeds": tuple(speeds)})
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path} is not a table of `cgt bench --candidates --json`") from None
 
 
 @dataclass
 class Measuring:
-    """Measures candidates at one size, precision and engine, each once."""
+    """Measures candidates at one size, precision and engine, each once. An engine "auto" is chosen
+    by the first of them, for what is quickest for one student is so for all."""
 
     size: Size = (256, 256)
     precision: str = PRECISION
@@ -174,7 +100,8 @@ class Measuring:
     def _measure(self, candidate: Candidate) -> Speed:
         with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
             path = export_random(candidate, self.precision, Path(folder))
-            job = Job(path, self.size, self.engine, seconds=SECONDS)
+            engine = self.table.speeds[0].engine if self.table.speeds else self.engine
+            job = Job(path, self.size, engine, seconds=SECONDS)
             result = measure_all([job], SESSIONS)[0]
         kind = candidate.kind
         return Speed(
@@ -187,6 +114,7 @@ class Measuring:
             result.percentile(99),
             result.fps,
             result.others or 0.0,
+            result.engine,
         )
 
     def _name(self, about: object) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from cgt.runtime.errors import QualityError
 from cgt.trainer.distill.family import Candidate, Kind, family
 
-from .candidates import Measuring, Speed, Table
+from .candidates import Measuring
+from .latency_table import Speed, Table
 from .pipeline_cost import measure_run
 from .random_students import export_random
 

@@ -38,6 +38,8 @@ def plot(rows: Sequence[Row], out: Path) -> None:
         )
     videos = all(row.explained_videos is not None for row in rows)
     panel.set_xscale("log")
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter("{x:g}")
     panel.set_xlabel("frames/s, 1000 / p50 of the network alone")
     panel.set_ylabel(f"explained change, {'videos' if videos else 'held-out photos'}")
     panel.grid(alpha=0.3)

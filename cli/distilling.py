@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from cgt.benchmarks.candidates import Measuring, load_table
+from cgt.benchmarks.candidates import Measuring
+from cgt.benchmarks.latency_table import load_table
 from cgt.benchmarks.search import Choice, choose, search
 from cgt.runtime.errors import UsageError
 from cgt.runtime.progress import progress_bar

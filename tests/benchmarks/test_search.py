@@ -9,13 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from cgt.benchmarks import candidates, search
+from cgt.benchmarks import candidates, pipeline_cost, random_students, search
 from cgt.benchmarks.candidate_table import print_table
-from cgt.benchmarks.candidates import Measuring, Speed, Table, load_table, measure_candidates
+from cgt.benchmarks.candidates import Measuring, measure_candidates
+from cgt.benchmarks.latency_table import Speed, Table, load_table
 from cgt.benchmarks.pipeline_cost import Cost, made_clip
 from cgt.benchmarks.search import choose, missed, widest
+from cgt.cli.bench import command
 from cgt.runtime.errors import QualityError, UsageError
 from cgt.runtime.sources import Frame, open_source
 from cgt.trainer.distill.family import Candidate, Kind, family
@@ -30,9 +33,8 @@ def simulated(candidate: Candidate) -> Speed:
     kind, macs = candidate.kind, candidate.macs((256, 256))
     ms = macs / 1e9 * (8 if kind.block == "mobile" else 4)
     names = (kind.norm, kind.block, kind.upsampling)
-    return Speed(
-        names, candidate.ngf, candidate.blocks, candidate.parameters, macs, ms, ms, 1e3 / ms, 0
-    )
+    about = (names, candidate.ngf, candidate.blocks, candidate.parameters, macs)
+    return Speed(*about, ms, ms, 1e3 / ms, 0.0, "simulated")
 
 
 CHAINS = family()
@@ -162,28 +164,32 @@ def test_the_table_is_shown() -> None:
 
 
 def test_candidates_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Really measured, by OpenVINO; the second time remembered."""
-    few = [[Candidate(Kind(), 8, 2), Candidate(Kind(), 12, 2)]]
+    """Really measured, by OpenVINO, and written; the second time remembered."""
+    few = [[Candidate(Kind(), 8, 2)]]
     monkeypatch.setattr(candidates, "family", lambda: few)
     monkeypatch.setattr(candidates, "SESSIONS", 1)
     monkeypatch.setattr(candidates, "SECONDS", 0.05)
     monkeypatch.setattr(candidates, "SHARE", 2.0)  # others may disturb a test
-    monkeypatch.setattr("cgt.benchmarks.pipeline_cost.SECONDS", 0.2)
+    monkeypatch.setattr(pipeline_cost, "SECONDS", 0.2)
+    monkeypatch.setattr(pipeline_cost, "_MADE", "test://?size=160x96&fps=24&frames=24")
+    monkeypatch.setattr(random_students, "PICTURES", 10)
     clip = str(made_clip(tmp_path))
-    first = measure_candidates(Measuring((64, 64), "int8", "openvino", clip))
+    with open_source(clip) as source:
+        assert sum(isinstance(item, Frame) for item in source) == 24
+    path = tmp_path / "table.json"
+    flags = ["--candidates", "--size", "64", "--engine", "openvino", "--pipeline", clip]
+    done = CliRunner().invoke(command, [*flags, "--json", str(path)])
+    assert done.exit_code == 0, done.output
+    assert "beside the engine (made.mp4)" in done.output
+    first = load_table(path)
     assert [speed.candidate for speed in first.speeds] == few[0]
     assert all(0 < speed.p50 <= speed.p99 for speed in first.speeds)
     assert first.cost is not None
     monkeypatch.setattr(Measuring, "_measure", lambda *_: pytest.fail("measured again"))
     monkeypatch.setattr(candidates, "measure_cost", lambda *_: pytest.fail("measured again"))
-    again = measure_candidates(Measuring((64, 64), "int8", "openvino", clip))
-    assert again == first
+    again = Measuring((64, 64), "int8", "openvino", clip)
+    assert measure_candidates(again) == first
     assert Measuring((64, 64), "int8", "openvino", clip).recall() == first
-
-
-def test_a_made_clip_is_a_video(tmp_path: Path) -> None:
-    with open_source(str(made_clip(tmp_path))) as source:
-        assert sum(isinstance(item, Frame) for item in source) == 240
 
 
 @pytest.mark.parametrize(

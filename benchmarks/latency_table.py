@@ -1,0 +1,89 @@
+"""How fast each candidate is, as data: written to JSON, read back, sorted by capacity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from cgt.runtime.errors import UsageError
+from cgt.runtime.files import whole_file
+from cgt.trainer.distill.family import Candidate, Kind
+
+from .pipeline_cost import Cost, Size
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One candidate, measured. p50, p99: milliseconds of one frame after the other; fps: frames per
+    second of the engine alone, as many in flight as it likes."""
+
+    kind: tuple[str, str, str]  # norm, block, upsampling
+    ngf: int
+    blocks: int
+    parameters: int
+    macs: int
+    p50: float
+    p99: float
+    fps: float
+    others: float  # share of the cores that other programs used meanwhile
+    engine: str  # the one that "auto" chose
+
+    @property
+    def candidate(self) -> Candidate:
+        return Candidate(Kind(*self.kind), self.ngf, self.blocks)
+
+    @property
+    def order(self) -> tuple[int, bool, float]:
+        """By capacity: parameters; with as many, resized and no checkerboard; then the quicker."""
+        return self.parameters, self.kind[2] == "resize", -self.p50
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was measured of one machine, size, precision and engine. cost: what the pipeline takes
+    beside the engine; None where it was not measured."""
+
+    machine: str
+    versions: dict[str, str]
+    size: Size
+    precision: str
+    engine: str
+    speeds: tuple[Speed, ...]
+    cost: Cost | None = None
+
+    def end_to_end(self, speed: Speed) -> float:
+        """Frames per second from source to sink, estimated."""
+        return self.cost.end_to_end(speed.fps) if self.cost else speed.fps
+
+    def with_speeds(self, more: Sequence[Speed]) -> Table:
+        kept = {(s.kind, s.ngf, s.blocks): s for s in (*self.speeds, *more)}
+        return replace(self, speeds=tuple(sorted(kept.values(), key=lambda s: s.order)))
+
+    def save(self, path: Path) -> None:
+        """As JSON, whole or not at all. Raises OSError."""
+        with whole_file(path) as temporary:
+            text = json.dumps({"cgt_candidates": VERSION, **asdict(self)}, indent=1)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def load_table(path: Path) -> Table:
+    """The inverse of `Table.save`. Raises UsageError for a file that is no such table."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values.pop("cgt_candidates")
+        if version != VERSION:
+            raise UsageError(f"{path} was written by another version of cgt; measure again")
+        values["size"] = tuple(values["size"])
+        values["cost"] = Cost(**values["cost"]) if values["cost"] else None
+        speeds = [Speed(**{**entry, "kind": tuple(entry["kind"])}) for entry in values["speeds"]]
+        return Table(**{**values, "speeds": tuple(speeds)})
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is not a table of `cgt bench --candidates --json`") from None

@@ -1,0 +1,55 @@
+"""The table of a teacher and its students: what is put together, and drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cgt.benchmarks.peers import Duel
+from cgt.benchmarks.student_figures import Row
+from cgt.benchmarks.student_plot import plot
+from cgt.benchmarks.students import markdown, quickest, ratios
+from cgt.runtime.images import read_image
+
+ROW = Row(
+    network="small",
+    precision="int8",
+    engine="openvino",
+    p50=10.0,
+    p99=12.0,
+    macs=2_000_000_000,
+    parameters=500_000,
+    bytes=600_000,
+    explained_photos=0.7,
+    explained_videos=0.85,
+    psnr=24.0,
+    warping=4e-4,
+    frechet=100.0,
+)
+EXACT = replace(ROW, precision="fp32", p50=30.0)
+TEACHER = replace(ROW, network="teacher", p50=300.0, explained_videos=1.0)
+
+
+def test_a_row_has_a_cell_for_each_head() -> None:
+    bare = replace(ROW, explained_videos=None, warping=None, frechet=None)
+    lines = markdown([TEACHER, ROW, bare])
+    assert {line.count("|") for line in lines} == {14}
+    assert "| small | int8 | openvino | 10.00 | 12.00 | 2.00 | 0.500 | 0.60 | 0.700 |" in lines[3]
+    assert lines[4].endswith("| 0.700 | - | 24.0 | - | - |")
+
+
+def test_the_quickest_way_is_taken() -> None:
+    assert quickest([TEACHER, EXACT, ROW], "small") == ROW
+
+
+def test_a_ratio_is_the_median_of_turns() -> None:
+    found = Duel("eager", [0.9, 0.8, 1.2], [0.02, 0.02, 0.02])
+    assert ratios({"small": found})[-1] == "| small | 45.0 | 40.0 to 60.0 |"
+
+
+def test_the_picture(tmp_path: Path) -> None:
+    out = tmp_path / "plot.png"
+    plot([TEACHER, EXACT, ROW, replace(ROW, engine="onnxruntime", p50=20.0)], out)
+    image = read_image(out)
+    assert image is not None
+    assert image.std() > 5
