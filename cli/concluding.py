@@ -10,9 +10,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cgt.benchmarks.candidates import Measuring
 from cgt.benchmarks.pipeline_cost import measure_run
+from cgt.benchmarks.search import missed
 from cgt.export import export
-from cgt.runtime.errors import QualityError, SinkError
+from cgt.runtime.errors import SinkError
 from cgt.runtime.translator import Translator
 from cgt.trainer.distill.config import DistillConfig
 from cgt.trainer.distill.report import Trial, compare
@@ -49,7 +51,7 @@ def conclude(run: DistillRun, output: Path) -> None:
         raise SinkError(f"cannot write {output}: {error.strerror}") from None
     show_report(report)
     click.echo(f"{output}: done; `cgt export --ckpt {output}` makes a model of it")
-    check_speed(report.get("speed"))
+    check_speed(report.get("speed"), config.for_engine)
 
 
 def _export(student: TrainedGenerator, config: DistillConfig, folder: Path) -> Path:
@@ -75,13 +77,14 @@ def _speed(model: Path, config: DistillConfig) -> dict[str, Any]:
     }
 
 
-def check_speed(speed: dict[str, Any] | None) -> None:
-    """Raises QualityError where it is too slow."""
-    if speed and speed["fps"] < speed["target"]:
-        raise QualityError(
-            f"the student runs at {speed['fps']:.1f} frames/s from source to sink, below the "
-            f"target of {speed['target']:g}; take a smaller one (`cgt distill --list`)"
-        )
+def check_speed(speed: dict[str, Any] | None, engine: str) -> None:
+    """Raises QualityError where it is too slow, naming a student that is not. engine: that students
+    were measured on."""
+    if speed:
+        size = speed["size"][0], speed["size"][1]
+        measuring = Measuring(size, speed["precision"], engine)
+        if error := missed(speed["fps"], speed["target"], measuring):
+            raise error
 
 
 def show_report(report: dict[str, Any]) -> None:

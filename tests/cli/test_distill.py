@@ -111,7 +111,8 @@ def test_a_student_is_named_by_what_it_differs_in() -> None:
 
 
 def test_a_missed_target_is_an_error() -> None:
-    check_speed(None)
-    check_speed({"fps": 60.0, "target": 60.0})
-    with pytest.raises(QualityError, match=r"59\.9 frames/s.*below the target of 60"):
-        check_speed({"fps": 59.9, "target": 60.0})
+    measured = {"fps": 60.0, "target": 60.0, "size": [32, 32], "precision": "int8"}
+    check_speed(None, "auto")
+    check_speed(measured, "auto")
+    with pytest.raises(QualityError, match=r"59\.9 frames/s.*target of 60; .*distill --list"):
+        check_speed(measured | {"fps": 59.9}, "auto")
