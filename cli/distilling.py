@@ -16,6 +16,7 @@ from cgt.runtime.errors import UsageError
 from cgt.runtime.progress import progress_bar
 from cgt.trainer.distill.config import DistillConfig
 from cgt.trainer.distill.family import Candidate, Kind
+from cgt.trainer.distill.judge import judge_of
 from cgt.trainer.distill.run import DistillRun
 from cgt.trainer.generator import open_generator
 
@@ -116,6 +117,9 @@ def _config(chosen: Chosen, given: Given, candidate: Candidate, target: float) -
         "int8_steps": steps // 10 if given["precision"].startswith("int8") else 0,
         "load_size": size * 9 // 8,
     }
+    if judge := judge_of(given["ckpt"], teacher.direction) if given["lambda_gan"] else None:
+        about |= judge.settings
+        click.echo("the discriminator is the teacher's own")
     about |= settings | {
         "data": photos[0],
         "photos": photos,

@@ -6,6 +6,9 @@ targets.py     its answers as files
 data.py        batches of both
 losses.py      how far two pictures, or two features, are apart
 quantising.py  INT8 in training as it will be in the exported graph
+judge.py       the discriminator that the teacher learned with
+adapter.py     the student's features beside the teacher's
+explained.py   the share of the teacher's change that is the student's, too
 distillation.py  the step;  run.py: steps in a folder
 family.py      students by what they cost;  report.py: what one is worth
 """

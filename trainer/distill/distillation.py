@@ -20,6 +20,7 @@ from ..losses import l1_loss
 from ..method import Losses, Method
 from .adapter import Adapter
 from .config import DistillConfig
+from .judge import judge_of
 from .losses import Move, perceptual_loss, ssim_loss, temporal_loss, tv_loss
 from .quantising import quantise, set_thresholds, thresholds
 from .teacher import Teacher
@@ -50,8 +51,16 @@ class Distillation(Method):
     def _build(self) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
         side = self.config.direction[0]
         self.name, self.judge = f"G_{side}", f"D_{side}"
-        judges = {self.judge: self.new_judge(3)} if self.config.lambda_gan else {}
+        judges = {self.judge: self._judge()} if self.config.lambda_gan else {}
         return {self.name: self.new_generator(self.direction)}, judges
+
+    def _judge(self) -> nn.Module:
+        """The teacher's own discriminator, where there is one and it is what is described."""
+        network = self.new_judge(3)
+        known = judge_of(self.teacher.source.path, self.direction)
+        if known and all(getattr(self.config, name) == v for name, v in known.settings.items()):
+            network.load_state_dict(known.weights)
+        return network
 
     # ---- A step ----------------------------------------------------------------------------------
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from cgt.runtime.errors import CheckpointError, Interrupted, UsageError
+from cgt.runtime.files import file_sha256
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.csvlog import read_log
+from cgt.trainer.distill.judge import judge_of
 from cgt.trainer.distill.run import DistillRun
 from cgt.trainer.distill.student import finish
 from cgt.trainer.generator import open_generator
@@ -138,3 +140,21 @@ def test_settings_that_contradict_each_other(make: Any) -> None:
         make(lambda_tv=-1)
     with pytest.raises(UsageError, match="multiple of 8"):
         make(crop_size=36, load_size=40)
+
+
+def test_the_discriminator_is_the_one_that_the_teacher_learned_with(
+    make: Any, run_folder: Path, tmp_path: Path
+) -> None:
+    path = run_folder / "latest.pth"
+    known = judge_of(path, "BtoA")
+    assert known is not None
+    config = make(
+        teacher=str(path),
+        teacher_sha256=file_sha256(path),
+        direction="BtoA",
+        lambda_gan=1.0,
+        **known.settings,
+    )
+    run = DistillRun.create(tmp_path / "run", config)
+    assert run.model.networks.keys() == {"G_B", "D_B"}
+    assert equal(dict(run.model.networks["D_B"].state_dict()), dict(known.weights))
