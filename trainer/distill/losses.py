@@ -32,8 +32,9 @@ def ssim_loss(a: Tensor, b: Tensor) -> Tensor:
     """1 - SSIM, in [0, 2], as evaluation/likeness.py has it (Wang et al. 2004)."""
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
     a, b = a + 1, b + 1  # means are compared by their ratio: black is 0
-    ma, mb = _blur(a), _blur(b)
-    va, vb, cov = _blur(a * a) - ma * ma, _blur(b * b) - mb * mb, _blur(a * b) - ma * mb
+    with torch.autocast(a.device.type, enabled=False):  # variances are small differences
+        ma, mb = _blur(a), _blur(b)
+        va, vb, cov = _blur(a * a) - ma * ma, _blur(b * b) - mb * mb, _blur(a * b) - ma * mb
     alike = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
     return 1 - alike.mean()
 
