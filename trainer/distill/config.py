@@ -19,6 +19,7 @@ _NOT_NEGATIVE = (
     *("lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual", "lambda_tv"),
     *("lambda_temporal", "views", "int8_steps", "small_steps"),
 )
+LEAST = 16  # pixels a side: SSIM's window and the furthest move fit in
 _LISTS = ("photos", "videos")
 
 
@@ -76,10 +77,11 @@ class DistillConfig(TrainConfig):
                 raise UsageError(f"--{name.replace('_', '-')} must not be negative")
         if self.small_steps + self.int8_steps > self.steps:
             raise UsageError("--small-steps and --int8-steps are parts of --steps")
-        if self.small_steps and self.crop_size % (4 * self.generator_config.multiple):
+        smallest = self.crop_size // (4 if self.small_steps else 1)
+        if smallest < LEAST or smallest % self.generator_config.multiple:
             raise UsageError(
-                f"--small-steps takes a quarter of --size, which must be a multiple of "
-                f"{4 * self.generator_config.multiple} for it"
+                f"squares of {smallest} pixels are too small, or no multiple of "
+                f"{self.generator_config.multiple}; --small-steps takes a quarter of --size"
             )
 
     def size_at(self, step: int) -> int:
