@@ -35,7 +35,7 @@ def conclude(run: DistillRun, output: Path) -> None:
         Domain.open(Path(config.domain)) if config.domain else None,
     )
     with tempfile.TemporaryDirectory(prefix="cgt-student-") as folder:
-        model = _export(student, config, Path(folder))
+        model = _export(student, config, run.photos.train.files[0].parent, Path(folder))
         others: dict[str, Translate] = {}
         if config.for_precision != "fp32":
             others[config.for_precision] = Translator(
@@ -54,12 +54,12 @@ def conclude(run: DistillRun, output: Path) -> None:
     check_speed(report.get("speed"), config.for_engine)
 
 
-def _export(student: TrainedGenerator, config: DistillConfig, folder: Path) -> Path:
-    """As what it will be used as. int8 is calibrated on the photos that it learned from."""
+def _export(student: TrainedGenerator, config: DistillConfig, photos: Path, folder: Path) -> Path:
+    """As what it will be used as. photos: that it learned from; int8 is calibrated on them."""
     precision, _, remainder = config.for_precision.partition("-")
     wishes: dict[str, Any] = {"precision": precision, "remainder": remainder or "fp32"}
     if precision == "int8":
-        wishes["calib"] = config.photos[0]
+        wishes["calib"] = str(photos)
     return export(student, folder / "student.onnx", min_psnr=0.0, **wishes)[0]
 
 

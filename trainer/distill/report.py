@@ -18,7 +18,7 @@ from cgt.runtime.warping import WarpingError
 from ..config import GeneratorConfig
 from ..domain import Domain
 from ..evaluation.features import efficientnet_features
-from ..evaluation.report import Translate, distances
+from ..evaluation.report import LEAST, Translate, distances
 from ..generator import TrainedGenerator
 from ..macs import count_macs
 from ..selection import network_translate, pictures_of
@@ -106,7 +106,7 @@ def report(teacher: Translate, students: dict[str, Translate], trial: Trial) -> 
             found["videos"][path.name] = (
                 {"count": len(seen.images["input"])} | seen.compared() | {"warping": seen.warping()}
             )
-    if target:
+    if min(len(target), len(photos)) >= LEAST:
         backbone = efficientnet_features()
         found["frechet"] = {
             name: distances(backbone, made, target)["frechet"]
