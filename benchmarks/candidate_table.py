@@ -8,8 +8,7 @@ from rich.table import Table as Shown
 from .doubts import SHARE
 from .latency_table import Speed, Table
 
-NAMES = ("norm", "block", "upsampling", "ngf", "blocks")
-FIGURES = ("k par.", "M MACs", "p50 ms", "p99 ms", "alone", "end to end")
+FIGURES = ("par. k", "MACs M", "p50 ms", "p99 ms", "alone", "whole")
 
 
 def print_table(table: Table, console: Console, chosen: Speed | None = None) -> None:
@@ -19,15 +18,14 @@ def print_table(table: Table, console: Console, chosen: Speed | None = None) -> 
     console.print(table.machine, style="dim", highlight=False)
     console.print(
         f"students at {height}x{width} in {table.precision} on {engines}, random weights; "
-        "frames/s of the engine alone, and estimated from source to sink",
+        "frames/s of the engine alone, and estimated of the whole from source to sink",
         highlight=False,
     )
-    shown = Shown(*NAMES)
+    shown = Shown("student", box=None, pad_edge=False)
     for name in FIGURES:
         shown.add_column(name, justify="right")
     for speed in table.speeds:
-        star = "* " if speed is chosen else ""
-        names = (*speed.kind, str(speed.ngf), str(speed.blocks))
+        name = f"{speed.ngf}x{speed.blocks} {' '.join(speed.kind)}"
         figures = (
             f"{speed.parameters / 1e3:.0f}",
             f"{speed.macs / 1e6:.0f}",
@@ -36,7 +34,8 @@ def print_table(table: Table, console: Console, chosen: Speed | None = None) -> 
             f"{speed.fps:.1f}",
             f"{table.end_to_end(speed):.1f}" if table.cost else "-",
         )
-        shown.add_row(star + names[0], *names[1:], *figures, style="bold" if star else "")
+        star, style = ("* ", "bold") if speed is chosen else ("", "")
+        shown.add_row(star + name, *figures, style=style)
     console.print(shown)
     if table.cost:
         beside = f"{table.cost.seconds * 1e3:.1f} ms a frame beside the engine"
