@@ -50,7 +50,9 @@ _SETTINGS = [
 @click.option("--direction", type=click.Choice(DIRECTIONS), help="Where it holds both.")
 @click.option("--data", type=_PATH, multiple=True, help="Photos, or trainA/ trainB/ with some.")
 @click.option("-o", "--output", type=_PATH, help="The student: NAME.pth; its run is in NAME/.")
-@click.option("--resume", type=_PATH, metavar="NAME.pth", help="Go on with an --output.")
+@click.option(
+    "--resume", type=_PATH, metavar="NAME.pth", help="Go on with an --output, or its folder."
+)
 @click.option("--target-fps", type=click.FloatRange(0, min_open=True), help="End to end.  [30]")
 @click.option("--size", type=int, help="Of its squares, and to measure at.  [256]")
 @click.option("--precision", default="int8", show_default=True, help="fp32, fp16, bf16, int8 ...")

@@ -48,7 +48,8 @@ def distill(chosen: Chosen, given: Given) -> None:
 
 def go_on(chosen: Chosen) -> None:
     """The same from where a run was left."""
-    output = chosen.pop("resume")
+    given = chosen.pop("resume")
+    output = given if given.suffix == ".pth" else given.with_name(f"{given.name}.pth")
     changes = {name: value for name, value in chosen.items() if name not in ("ckpt", "video")}
     if "ckpt" in chosen:
         changes["teacher"] = str(chosen["ckpt"].resolve())

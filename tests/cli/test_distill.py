@@ -95,7 +95,7 @@ def test_it_is_a_checkpoint_like_any_other(
 
 def test_a_finished_run_measures_again(student: Path) -> None:
     student.unlink()
-    done = run_cgt("distill", "--resume", student)
+    done = run_cgt("distill", "--resume", student.with_suffix(""))
     assert done.returncode == 0, done.stderr
     assert student.exists()
 
