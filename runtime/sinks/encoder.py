@@ -74,6 +74,9 @@ class VideoEncoder:
             context.thread_count, context.thread_type = _THREADS, "FRAME"
         assert self._stream.size is not None
         context.options = options
+        # Without it packets last for no time, and where the last packet is not the last picture an
+        # MP4 ends before that picture.
+        context.flags |= Flags.frame_duration
         context.pix_fmt = self._encoding.pixels
         context.height, context.width = (side + side % 2 for side in self._stream.size)
         context.framerate, context.time_base = self._rate, self.time_base

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from .edits import show_all_pictures
+
 _PARENTS = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
 
 
@@ -29,8 +31,9 @@ def boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def move_index_to_front(path: Path, target: Path) -> bool:
-    """Copy a finished file so that it plays while it loads. False where it does already, or is
-    longer than its index can say; target is then not to be used. Raises OSError."""
+    """Copy a finished file so that it plays while it loads, and to its last picture. False where
+    it does already, or is longer than its index can say; target is then not to be used. Raises
+    OSError."""
     with open(path, "rb") as file, open(target, "wb") as out:
         found = {kind: (begin, end) for kind, begin, end in boxes(file)}
         if b"moov" not in found or b"mdat" not in found or found[b"moov"] < found[b"mdat"]:
@@ -41,6 +44,7 @@ def move_index_to_front(path: Path, target: Path) -> bool:
         index = bytearray(file.read(end - begin))
         if not _shift_offsets(index, 8, len(index), len(index)):
             return False
+        show_all_pictures(index)
         file.seek(0)
         out.write(file.read(data))
         out.write(index)

@@ -10,6 +10,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -69,6 +70,23 @@ def test_codecs(name: str, codec: str | None, coded: str, tmp_path: Path, ffprob
     with open_source(str(out)) as source:
         frames = [item for item in source if isinstance(item, Frame)]
     assert np.abs(frames[5].image.astype(int) - results(6)[5].image).mean() < 8
+
+
+@pytest.mark.parametrize("count", range(24, 30))
+def test_the_last_picture_is_shown(count: int, tmp_path: Path, ffprobe: str) -> None:
+    """Also where it was decoded before others, in the fragment before theirs (26 and 27 here)."""
+    wide = np.random.default_rng(2).integers(0, 256, (96, 400, 3), np.uint8)
+    wide = cv2.GaussianBlur(wide, (9, 9), 3).astype(np.uint8)
+    fine = StreamFormat((96, 160), Fraction(25), Fraction(1, 12800))
+    with open_sink(str(tmp_path / "o.mp4"), fine) as sink:
+        for index in range(count):
+            image = np.ascontiguousarray(wide[:, 4 * index : 4 * index + 160])
+            sink.write(Result(Frame(image, Fraction(index, 25)), image))
+        sink.finish()
+    assert video_facts(ffprobe, tmp_path / "o.mp4")[-1] == str(count)
+    wanted = ("-show_entries", "format=duration", "-of", "csv=p=0")
+    told = subprocess.check_output([ffprobe, "-v", "error", *wanted, tmp_path / "o.mp4"])
+    assert float(told) == pytest.approx(count / 25, abs=1e-3)
 
 
 def test_hardware_that_is_absent_is_replaced_and_said(

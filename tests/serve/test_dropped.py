@@ -94,7 +94,9 @@ def test_nothing_stays(tmp_path: Path, way: Callable[[int], socket.socket]) -> N
                 vanish(client)
 
         empty = server.look()
-        come_and_go()
+        for _ in range(3):  # until all threads have done all kinds of work
+            come_and_go()
+            settles(server, empty.files)
         time.sleep(4)  # it tidies up every three seconds
         before = settles(server, empty.files)
         for _ in range(ROUNDS):
