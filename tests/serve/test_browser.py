@@ -19,6 +19,10 @@ from conftest import inverse_graph, picture
 from .browsing import FRAMES, SIZE, browser, camera_frame, live, pixels, psnr, until
 from .serving import running
 
+# dB of one picture and its copy by WebRTC, whose encoder follows what it takes for the network's
+# rate: 28 to 38. Pictures of other numbers are at 15 to 19.
+SAME = 24
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -56,7 +60,7 @@ def test_what_is_shown_is_the_translation_of_what_the_camera_saw(
         page.get_by_role("button", name="Use the camera").click()
         page.get_by_role("button", name="Side by side").click()
         live(page, 30)  # the codec's rate has grown to what the picture needs
-        seen = []
+        seen, alike = [], []
         for _ in range(3):
             both, camera = pixels(page), pixels(page, "#camera-video")
             original, translated = np.split(both, 2, axis=1)
@@ -66,12 +70,13 @@ def test_what_is_shown_is_the_translation_of_what_the_camera_saw(
             with Translator(model, engine="onnxruntime", size="source") as translate:
                 wanted = translate(camera_frame(number))
                 other = translate(camera_frame((number + 2) % FRAMES))
-            assert psnr(translated, wanted) > 30
-            assert psnr(translated, other) < 25
+            alike.append(psnr(translated, wanted))
+            assert alike[-1] > SAME > psnr(translated, other)
             assert (read_counter(camera) - number) % FRAMES < 45  # fresh: 1.5 s at most
             seen.append(number)
             page.wait_for_timeout(300)
         assert len(set(seen)) == 3
+        assert max(alike) > 30
         assert page.locator("#transport").inner_text() == transport
 
 
@@ -89,7 +94,7 @@ def test_a_server_shows_its_own_source_to_all(
             number = read_counter(original)
             assert number is not None
             assert read_counter(255 - translated) == number
-            assert psnr(translated, 255 - original) > 30
+            assert psnr(translated, 255 - original) > SAME
             latency = each.evaluate(
                 "async () => (await import('./main.js')).app.meter.now(performance.now()).latency"
             )
@@ -113,7 +118,7 @@ def test_a_video_file_that_is_opened(model: Path, page: Any, tmp_path: Path) -> 
             alike.append(psnr(shown, 255 - camera_frame(number)))
             page.wait_for_timeout(300)
         assert max(alike) > 28  # two codecs, the file's and WebRTC's, and two conversions
-        assert min(alike) > 25  # which the frame after the next does not reach
+        assert min(alike) > SAME
 
 
 def test_an_image_that_is_dropped(model: Path, page: Any) -> None:
@@ -154,7 +159,7 @@ def test_snapshot_and_recording(model: Path, page: Any, tmp_path: Path) -> None:
         assert shown is not None
         number = read_counter(255 - shown)
         assert number is not None
-        assert psnr(shown, 255 - camera_frame(number)) > 28
+        assert psnr(shown, 255 - camera_frame(number)) > SAME
 
         page.keyboard.press("r")
         page.wait_for_timeout(2500)
