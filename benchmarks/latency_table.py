@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from cgt.runtime.errors import UsageError
-from cgt.runtime.files import whole_file
 from cgt.trainer.distill.family import Candidate, Kind
 
+from .jsonfile import load_json, save_json
 from .pipeline_cost import Cost, Size
 
 VERSION = 1
+_KIND = "cgt_candidates"
 
 
 @dataclass(frozen=True)
@@ -65,25 +65,16 @@ class Table:
 
     def save(self, path: Path) -> None:
         """As JSON, whole or not at all. Raises OSError."""
-        with whole_file(path) as temporary:
-            text = json.dumps({"cgt_candidates": VERSION, **asdict(self)}, indent=1)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_json(path, _KIND, VERSION, asdict(self), indent=1)
 
 
 def load_table(path: Path) -> Table:
     """The inverse of `Table.save`. Raises UsageError for a file that is no such table."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.pop("cgt_candidates")
-        if version != VERSION:
-            raise UsageError(f"{path} was written by another version of cgt; measure again")
-        values["size"] = tuple(values["size"])
-        values["cost"] = Cost(**values["cost"]) if values["cost"] else None
-        speeds = [Speed(**{**entry, "kind": tuple(entry["kind"])}) for entry in values["speeds"]]
-        return Table(**{**values, "speeds": tuple(speeds)})
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path} is not a table of `cgt bench --candidates --json`") from None
+    return load_json(path, _KIND, VERSION, "a table of `cgt bench --candidates --json`", _table)
+
+
+def _table(values: dict[str, Any]) -> Table:
+    values["size"] = tuple(values["size"])
+    values["cost"] = Cost(**values["cost"]) if values["cost"] else None
+    speeds = [Speed(**{**entry, "kind": tuple(entry["kind"])}) for entry in values["speeds"]]
+    return Table(**{**values, "speeds": tuple(speeds)})

@@ -9,7 +9,6 @@ Kalibera, Jones, "Rigorous benchmarking in reasonable time" (2013).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from cgt.runtime.errors import UsageError
-from cgt.runtime.files import whole_file
+from .jsonfile import load_json, save_json
 
 VERSION = 1
+_KIND = "cgt_bench"
 
 
 @dataclass(frozen=True)
@@ -164,26 +163,16 @@ class Report:
 
     def save(self, path: Path) -> None:
         """As JSON, whole or not at all. Raises OSError."""
-        with whole_file(path) as temporary:
-            text = json.dumps({"cgt_bench": VERSION, **asdict(self)}, default=float)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_json(path, _KIND, VERSION, asdict(self))
 
 
 def load_report(path: Path) -> Report:
     """The inverse of `Report.save`. Raises UsageError for a file that is no report."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.pop("cgt_bench")
-        if version != VERSION:
-            raise UsageError(f"{path} was written by another version of cgt bench; measure again")
-        values["results"] = [_result(entry) for entry in values["results"]]
-        return Report(**values)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path} is not a report of `cgt bench --json`") from None
+
+    def build(values: dict[str, Any]) -> Report:
+        return Report(**values | {"results": [_result(entry) for entry in values["results"]]})
+
+    return load_json(path, _KIND, VERSION, "a report of `cgt bench --json`", build)
 
 
 def read_session(entry: Mapping[str, Any]) -> Session:

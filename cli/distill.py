@@ -6,42 +6,37 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from cgt.runtime.artifact import DIRECTIONS
 from cgt.runtime.errors import UsageError
 
 from .extras import need
+from .settings import given_in, setting, with_settings
 
 _PATH = click.Path(path_type=Path)
 
 
-def _setting(name: str, kind: Any, help: str = "") -> Any:
-    """A setting of the run; what is not given is as DistillConfig has it."""
-    return click.option(name, type=kind, help=help or None)
-
-
 _SETTINGS = [
-    _setting("--steps", int, "Of the whole run.  [30000]"),
-    _setting("--small-steps", int, "First, at a quarter and a half of --size.  [half of --steps]"),
-    _setting("--int8-steps", int, "Last, with INT8's rounding.  [with --precision int8 a tenth]"),
-    _setting("--batch-size", int, "[8]"),
-    _setting("--lr", float, "[1e-3]"),
-    _setting("--ema", float, "Moving average of the student.  [0.999]"),
-    _setting("--views", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"),
-    _setting("--lambda-ssim", float, "1 - SSIM to the teacher, beside L1.  [0.5]"),
-    _setting("--lambda-temporal", float, "A moved frame has the moved answer.  [0.5]"),
-    _setting("--lambda-feature", float, "Features of the teacher's own encoder.  [0]"),
-    _setting("--lambda-gan", float, "A discriminator of teacher and student.  [0]"),
-    _setting("--lambda-perceptual", float, "Features of EfficientNet-Lite0 ([projected]).  [0]"),
-    _setting("--lambda-tv", float, "Total variation.  [0]"),
-    _setting("--ndf", int, "Width of the discriminator.  [64]"),
-    _setting("--broken", str, "What an unreadable photo does: fail or skip.  [fail]"),
-    _setting("--workers", int, "Threads that prepare photos, and ask the teacher.  [1]"),
-    _setting("--cache-mb", int, "Of decoded photos in memory.  [1024]"),
-    _setting("--seed", int, "[0]"),
-    _setting("--threads", int, "CPU threads of PyTorch; its own choice by default."),
-    _setting("--device", str, "auto, cpu, cuda, ...  [auto]"),
+    setting("--steps", int, "Of the whole run.  [30000]"),
+    setting("--small-steps", int, "First, at a quarter and a half of --size.  [half of --steps]"),
+    setting("--int8-steps", int, "Last, with INT8's rounding.  [with --precision int8 a tenth]"),
+    setting("--batch-size", int, "[8]"),
+    setting("--lr", float, "[1e-3]"),
+    setting("--ema", float, "Moving average of the student.  [0.999]"),
+    setting("--views", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"),
+    setting("--lambda-ssim", float, "1 - SSIM to the teacher, beside L1.  [0.5]"),
+    setting("--lambda-temporal", float, "A moved frame has the moved answer.  [0.5]"),
+    setting("--lambda-feature", float, "Features of the teacher's own encoder.  [0]"),
+    setting("--lambda-gan", float, "A discriminator of teacher and student.  [0]"),
+    setting("--lambda-perceptual", float, "Features of EfficientNet-Lite0 ([projected]).  [0]"),
+    setting("--lambda-tv", float, "Total variation.  [0]"),
+    setting("--ndf", int, "Width of the discriminator.  [64]"),
+    setting("--broken", str, "What an unreadable photo does: fail or skip.  [fail]"),
+    setting("--workers", int, "Threads that prepare photos, and ask the teacher.  [1]"),
+    setting("--cache-mb", int, "Of decoded photos in memory.  [1024]"),
+    setting("--seed", int, "[0]"),
+    setting("--threads", int, "CPU threads of PyTorch; its own choice by default."),
+    setting("--device", str, "auto, cpu, cuda, ...  [auto]"),
 ]
 
 
@@ -70,11 +65,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     The largest student that reaches --target-fps from source to sink is taken; what it is worth is
     measured at the end and kept in the file. Exit code 4 where it is too slow after all.
     """
-    chosen = {
-        name: value
-        for name, value in given.items()
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
+    chosen = given_in(ctx)
     need("train", "torch")
     from .distilling import distill, go_on, show
 
@@ -88,5 +79,4 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         distill(chosen, given)
 
 
-for _option in reversed(_SETTINGS):
-    command = _option(command)
+command = with_settings(command, _SETTINGS)

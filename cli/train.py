@@ -6,74 +6,69 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from cgt.runtime.errors import UsageError
 
 from .extras import need
+from .settings import given_in, setting, with_settings
 
 _ARCHITECTURE = {"generator", "ngf", "norm", "dropout", "block", "learn_residual", "upsampling"}
 
 
-def _setting(name: str, kind: Any, help: str = "") -> Any:
-    """A setting of the run; what is not given is as TrainConfig has it for the method."""
-    return click.option(name, type=kind, help=help or None)
-
-
 _SETTINGS = [
-    _setting("--method", str, "cyclegan, or pix2pix: from pairs.  [cyclegan]"),
-    _setting("--direction", str, "Of pix2pix: AtoB or BtoA.  [AtoB]"),
-    _setting("--generator", str, "resnet9, resnet6, unet256, unet128, ...  [resnet9]"),
-    _setting("--ngf", int, "Width of the generators.  [64]"),
-    _setting("--norm", str, "instance, instance_affine, batch or none.  [instance]"),
+    setting("--method", str, "cyclegan, or pix2pix: from pairs.  [cyclegan]"),
+    setting("--direction", str, "Of pix2pix: AtoB or BtoA.  [AtoB]"),
+    setting("--generator", str, "resnet9, resnet6, unet256, unet128, ...  [resnet9]"),
+    setting("--ngf", int, "Width of the generators.  [64]"),
+    setting("--norm", str, "instance, instance_affine, batch or none.  [instance]"),
     click.option("--dropout/--no-dropout", help="In the generators."),
-    _setting("--block", str, "plain, or mobile: depth-wise.  [plain]"),
+    setting("--block", str, "plain, or mobile: depth-wise.  [plain]"),
     click.option("--learn-residual", is_flag=True, help="The answer is a change to the input."),
-    _setting("--upsampling", str, "transposed, or resize: no checkerboard.  [transposed]"),
-    _setting("--channels-a", int, "1 is grayscale.  [3]"),
-    _setting("--channels-b", int, "[3]"),
-    _setting("--discriminator", str, "patch, pixel, or projected: pretrained.  [patch]"),
-    _setting("--ndf", int, "Width of the discriminators.  [64]"),
-    _setting("--d-layers", int, "Of patch; 3 sees 70x70 pixels.  [3]"),
-    _setting("--init", str, "auto, normal, xavier, kaiming or orthogonal.  [auto]"),
-    _setting("--init-gain", float, "[0.02]"),
-    _setting("--gan-loss", str, "lsgan, vanilla or hinge.  [lsgan]"),
-    _setting("--cycle-loss", str, "l1 or l2.  [l1]"),
-    _setting("--lambda-cycle", float, "[10]"),
-    _setting("--lambda-a", float, "For A to B to A.  [--lambda-cycle]"),
-    _setting("--lambda-b", float, "For B to A to B.  [--lambda-cycle]"),
-    _setting("--lambda-identity", float, "Times the weight of the cycle.  [0.5]"),
-    _setting("--lambda-l1", float, "Of pix2pix.  [100]"),
-    _setting("--pool-size", int, "Images; 0 for none.  [50, pix2pix 0]"),
-    _setting("--epochs", int, "At the full learning rate.  [100]"),
-    _setting("--decay-epochs", int, "Of decay after that.  [100]"),
-    _setting("--steps", int, "Instead of --epochs."),
-    _setting("--decay-steps", int, "Instead of --decay-epochs."),
-    _setting("--schedule", str, "linear, cosine, or step: a tenth after every ...  [linear]"),
-    _setting("--step-every", int, "... so many epochs (steps, with --steps).  [50]"),
-    _setting("--batch-size", int, "[1]"),
-    _setting("--accumulate", int, "Batches per optimisation step.  [1]"),
-    _setting("--lr", float, "[2e-4]"),
-    _setting("--beta1", float, "Of Adam.  [0.5]"),
-    _setting("--clip-grad", float, "Largest norm of a network's gradient; 0 for any.  [0]"),
-    _setting("--ema", float, "Moving average of the generators, such as 0.999.  [0]"),
-    _setting("--preprocess", str, "resize-and-crop, crop, scale-width, scale-short or none."),
-    _setting("--load-size", int, "Images are resized to this,  [286]"),
-    _setting("--crop-size", int, "then cropped to this.  [256]"),
+    setting("--upsampling", str, "transposed, or resize: no checkerboard.  [transposed]"),
+    setting("--channels-a", int, "1 is grayscale.  [3]"),
+    setting("--channels-b", int, "[3]"),
+    setting("--discriminator", str, "patch, pixel, or projected: pretrained.  [patch]"),
+    setting("--ndf", int, "Width of the discriminators.  [64]"),
+    setting("--d-layers", int, "Of patch; 3 sees 70x70 pixels.  [3]"),
+    setting("--init", str, "auto, normal, xavier, kaiming or orthogonal.  [auto]"),
+    setting("--init-gain", float, "[0.02]"),
+    setting("--gan-loss", str, "lsgan, vanilla or hinge.  [lsgan]"),
+    setting("--cycle-loss", str, "l1 or l2.  [l1]"),
+    setting("--lambda-cycle", float, "[10]"),
+    setting("--lambda-a", float, "For A to B to A.  [--lambda-cycle]"),
+    setting("--lambda-b", float, "For B to A to B.  [--lambda-cycle]"),
+    setting("--lambda-identity", float, "Times the weight of the cycle.  [0.5]"),
+    setting("--lambda-l1", float, "Of pix2pix.  [100]"),
+    setting("--pool-size", int, "Images; 0 for none.  [50, pix2pix 0]"),
+    setting("--epochs", int, "At the full learning rate.  [100]"),
+    setting("--decay-epochs", int, "Of decay after that.  [100]"),
+    setting("--steps", int, "Instead of --epochs."),
+    setting("--decay-steps", int, "Instead of --decay-epochs."),
+    setting("--schedule", str, "linear, cosine, or step: a tenth after every ...  [linear]"),
+    setting("--step-every", int, "... so many epochs (steps, with --steps).  [50]"),
+    setting("--batch-size", int, "[1]"),
+    setting("--accumulate", int, "Batches per optimisation step.  [1]"),
+    setting("--lr", float, "[2e-4]"),
+    setting("--beta1", float, "Of Adam.  [0.5]"),
+    setting("--clip-grad", float, "Largest norm of a network's gradient; 0 for any.  [0]"),
+    setting("--ema", float, "Moving average of the generators, such as 0.999.  [0]"),
+    setting("--preprocess", str, "resize-and-crop, crop, scale-width, scale-short or none."),
+    setting("--load-size", int, "Images are resized to this,  [286]"),
+    setting("--crop-size", int, "then cropped to this.  [256]"),
     click.option("--flip/--no-flip", help="Mirror half of the images.  [flip]"),
-    _setting("--broken", str, "What an unreadable file does: fail or skip.  [fail]"),
-    _setting("--workers", int, "Threads that prepare images.  [1]"),
-    _setting("--cache-mb", int, "Of decoded images in memory.  [1024]"),
-    _setting("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [auto]"),
+    setting("--broken", str, "What an unreadable file does: fail or skip.  [fail]"),
+    setting("--workers", int, "Threads that prepare images.  [1]"),
+    setting("--cache-mb", int, "Of decoded images in memory.  [1024]"),
+    setting("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [auto]"),
     click.option("--channels-last", is_flag=True, help="Memory layout, for some GPUs."),
     click.option("--compile", is_flag=True, help="Compile the networks (torch.compile)."),
     click.option("--deterministic", is_flag=True, help="No algorithm whose result varies."),
-    _setting("--seed", int, "[0]"),
-    _setting("--threads", int, "CPU threads of PyTorch; its own choice by default."),
-    _setting("--device", str, "auto, cpu, cuda, cuda:1, ...  [auto]"),
-    _setting("--save-every", int, "Epochs between checkpoints that stay; 0 for none.  [0]"),
-    _setting("--best", str, "Choose best.pth by frechet, kernel, cycle_psnr, psnr, ssim, l1."),
-    _setting("--eval-every", int, "Epochs between measurements of it.  [5]"),
+    setting("--seed", int, "[0]"),
+    setting("--threads", int, "CPU threads of PyTorch; its own choice by default."),
+    setting("--device", str, "auto, cpu, cuda, cuda:1, ...  [auto]"),
+    setting("--save-every", int, "Epochs between checkpoints that stay; 0 for none.  [0]"),
+    setting("--best", str, "Choose best.pth by frechet, kernel, cycle_psnr, psnr, ssim, l1."),
+    setting("--eval-every", int, "Epochs between measurements of it.  [5]"),
 ]
 
 
@@ -98,11 +93,7 @@ def command(
 
     RUN gets latest.pth (everything, resumable), metrics.csv (`cgt plot RUN`) and samples/*.png.
     """
-    given = {
-        name: value
-        for name, value in settings.items()
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
+    given = {name: value for name, value in given_in(ctx).items() if name in settings}
     if data is not None:
         given["data"] = str(data.resolve())
     if resume is not None and (out or init_from):
@@ -130,5 +121,4 @@ def command(
         click.echo(f"{run.folder / 'latest.pth'}: done")
 
 
-for _option in reversed(_SETTINGS):
-    command = _option(command)
+command = with_settings(command, _SETTINGS)

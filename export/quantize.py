@@ -12,8 +12,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-HALF_SCALES = 19
-"""The opset from which on Q/DQ nodes may have FP16 scales and outputs."""
 _TOP = 127
 
 

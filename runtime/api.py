@@ -13,8 +13,7 @@ from .sinks import Result
 from .sources import open_source
 from .sources.wrapped import Paced
 from .stats import Stats
-from .translator import Translator
-from .wanted import Items, limited, thinned
+from .translation import Translation
 
 
 def translate(
@@ -42,23 +41,21 @@ def translate(
     Raises SourceError, ModelError, EngineError and UsageError; see cgt.runtime.errors.
     """
     stats = stats if stats is not None else Stats()
+    given = Translation(
+        model=model,
+        engine=engine,
+        size=size,
+        output_size=output,
+        tile=tile,
+        batch=batch,
+        calm=calm,
+        frames=frames,
+        max_fps=max_fps,
+    )
     with open_source(str(source), audio=False) as opened:
         live = opened.live if live is None else live
-        items: Items = limited(Paced(opened) if live and not opened.live else opened, frames)
-        if max_fps is not None:
-            items = thinned(items, max_fps, stats)
-        with Translator(
-            model,
-            engine=engine,
-            size=size,
-            output=output,
-            frame=opened.size,
-            aspect=opened.aspect,
-            goal="latency" if live else "throughput",
-            batch=batch,
-            tile=tile,
-            calm=calm,
-        ) as translator:
+        items = given.items(Paced(opened) if live and not opened.live else opened, stats)
+        with given.translator(opened, live) as translator:
             for item in stream(items, translator, stats, threading.Event(), live):
                 if isinstance(item, Result):
                     stats.written(item.frame.captured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from .errors import UsageError
 from .geometry import Size
@@ -20,7 +21,7 @@ from .wanted import Items, limited, thinned
 class Translation:
     """The flags of `cgt translate` by their names; see Translator, limited, thinned."""
 
-    model: str | None = None
+    model: str | Path | None = None
     engine: str = "auto"
     size: Size = None
     output_size: Size = None

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,6 +33,15 @@ def run_cgt(*args: object, **options: object) -> subprocess.CompletedProcess[str
     command = [str(Path(sys.executable).with_name("cgt")), *map(str, args)]
     settings = {"capture_output": True, "text": True, "timeout": 300} | options
     return subprocess.run(command, **settings)  # type: ignore[call-overload]
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    """Until it is true, for a minute at most, and while the process runs."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def picture(index: int, height: int, width: int) -> np.ndarray:

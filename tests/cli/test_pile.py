@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cgt.benchmarks.same import count_pictures, differences
-from conftest import FRAMES, run_cgt
+from conftest import FRAMES, run_cgt, wait_for
 
 CGT = str(Path(sys.executable).with_name("cgt"))
 
@@ -60,13 +60,6 @@ def children(process: subprocess.Popen[str]) -> list[int]:
         if parent == process.pid and b"spawn_main" in words:
             found.append(int(stat.parent.name))
     return found
-
-
-def wait_for(condition: object, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_pile_is_what_single_runs_make(pile: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ Legend: N batch, C channels, H and W sides, ngf and ndf the width of the first l
 
 from __future__ import annotations
 
-from torch import nn
-
 from ..config import GeneratorConfig
 from .discriminators import PatchDiscriminator, PixelDiscriminator
 from .init import init_generator, init_weights
@@ -41,8 +39,3 @@ __all__ = [
 def build_generator(config: GeneratorConfig) -> Generator:
     """The generator of a description, with PyTorch's default weights, in train mode."""
     return _FAMILIES[config.family](config)
-
-
-def is_norm(module: nn.Module) -> bool:
-    """A layer that subtracts a mean and divides by a deviation."""
-    return isinstance(module, nn.modules.batchnorm._NormBase)

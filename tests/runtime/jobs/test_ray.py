@@ -6,7 +6,6 @@ import importlib.util
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,20 +14,12 @@ from cgt.benchmarks.ray_cluster import ray_cluster
 from cgt.benchmarks.same import differences
 from cgt.runtime.errors import MissingDependency
 from cgt.runtime.jobs.ray import RayPool
-from conftest import run_cgt
+from conftest import run_cgt, wait_for
 
 CGT = str(Path(sys.executable).with_name("cgt"))
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra [ray])"
 )
-
-
-def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @needs_ray
