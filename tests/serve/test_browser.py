@@ -89,12 +89,17 @@ def test_a_server_shows_its_own_source_to_all(
             each.goto(server.url)  # it begins by itself
             each.get_by_role("button", name="Side by side").click()
         for each in (page, other):
-            live(each, 15)
-            original, translated = np.split(pixels(each), 2, axis=1)
-            number = read_counter(original)
-            assert number is not None
-            assert read_counter(255 - translated) == number
-            assert psnr(translated, 255 - original) > SAME
+            live(each, 30)  # the codec's rate has grown to what the picture needs
+            alike = []
+            for _ in range(5):  # and may yet have to
+                original, translated = np.split(pixels(each), 2, axis=1)
+                number = read_counter(original)
+                assert number is not None
+                assert read_counter(255 - translated) == number
+                alike.append(psnr(translated, 255 - original))
+                each.wait_for_timeout(300)
+            assert min(alike) > SAME
+            assert max(alike) > 30
             latency = each.evaluate(
                 "async () => (await import('./main.js')).app.meter.now(performance.now()).latency"
             )
@@ -151,15 +156,20 @@ def test_snapshot_and_recording(model: Path, page: Any, tmp_path: Path) -> None:
         page.get_by_role("button", name="Use the camera").click()
         live(page)
         page.keyboard.press("3")
-        live(page, 20)
-        with page.expect_download() as given:
-            page.keyboard.press("s")
-        given.value.save_as(tmp_path / "snapshot.png")
-        shown = read_image(tmp_path / "snapshot.png")
-        assert shown is not None
-        number = read_counter(255 - shown)
-        assert number is not None
-        assert psnr(shown, 255 - camera_frame(number)) > SAME
+        live(page, 30)
+        alike = []
+        for _ in range(5):
+            with page.expect_download() as given:
+                page.keyboard.press("s")
+            given.value.save_as(tmp_path / "snapshot.png")
+            shown = read_image(tmp_path / "snapshot.png")
+            assert shown is not None
+            number = read_counter(255 - shown)
+            assert number is not None
+            alike.append(psnr(shown, 255 - camera_frame(number)))
+            page.wait_for_timeout(300)
+        assert min(alike) > SAME
+        assert max(alike) > 28
 
         page.keyboard.press("r")
         page.wait_for_timeout(2500)
