@@ -23,7 +23,7 @@ from cgt.runtime.progress import progress_bar
 from cgt.runtime.translator import BUNDLED_MODEL
 
 from .command import results_option, run_command
-from .compare import Comparison, compare_results, session_latency
+from .compare import LATENCY, Comparison, compare_results, session_latency
 from .machine import conditions, describe_machine
 from .measure import SESSIONS, measure_all, tensor_size
 from .results import Result
@@ -70,7 +70,7 @@ def pairs(count: int, job: Job, tick: Callable[[], None]) -> dict[str, list[Comp
     for _ in range(count):
         for (_name, verdicts), slowed in zip(found.items(), (False, True), strict=True):
             first, second = once(job), once(job, slowed)
-            verdicts.append(compare_results(first, second, "latency p50", session_latency))
+            verdicts.append(compare_results(first, second, LATENCY, session_latency))
             tick()
     return found
 

@@ -1,6 +1,9 @@
-"""Is B slower than A? The ratio of medians, with a bootstrap interval.
+"""Is B slower than A? The ratio of what they reach undisturbed, with a bootstrap interval.
 
-A report's median is the geometric mean of its sessions' medians.
+What else happens on a machine only ever makes a program slower, so the quick runs say what the
+program does and the slow ones what its neighbours did (Chen and Revels, "Robust Benchmarking in
+Noisy Environments" (2016)): of a session the tenth percentile is taken, of a report the geometric
+mean of its quickest quarter of sessions.
 
 Three things make two runs of the same program differ: its runs within a process (bursts of noise,
 so whole rounds are resampled, never single runs), its processes (so whole sessions are resampled),
@@ -25,7 +28,11 @@ from .results import Report, Result, Session
 RESAMPLES = 4000
 INNER = 100
 CONFIDENCE = 0.98  # of twenty comparisons of the same thing, all should find nothing
-FLOOR = 1.02  # what is within 2 % is called equal: placement and clocks alone do that
+FLOOR = 1.03  # what is within 3 % is called equal: placement and clocks alone do that
+QUICK = 0.1  # the percentile of a session's runs
+QUIETEST = 0.25  # the share of sessions
+
+LATENCY = "latency p10"
 
 _FURTHEST = 1e-6
 
@@ -37,7 +44,7 @@ class Comparison:
     """Ratios are B by A: above 1 is slower for times, faster for rates."""
 
     label: str
-    what: str  # "latency p50" or "throughput, 2 streams"
+    what: str  # LATENCY or "throughput, 2 streams"
     a: float
     b: float
     ratio: float
@@ -64,7 +71,7 @@ def compare(a: Report, b: Report) -> list[Comparison]:
         second = others.get(first.key)
         if second is None:
             continue
-        found.append(compare_results(first, second, "latency p50", session_latency))
+        found.append(compare_results(first, second, LATENCY, session_latency))
         for streams in sorted(first.throughput().keys() & second.throughput().keys()):
             what = f"throughput, {streams} stream{'s' * (streams != 1)}"
             found.append(compare_results(first, second, what, session_throughput(streams), True))
@@ -76,11 +83,11 @@ Draw = Callable[[Session, np.random.Generator | None], float]
 
 
 def session_latency(session: Session, random: np.random.Generator | None = None) -> float:
-    """Median, milliseconds; rounds are drawn with replacement."""
+    """Of its quick runs, milliseconds; rounds are drawn with replacement."""
     rounds = [np.asarray(r.ms) for r in session.rounds]
     if random is not None:
         rounds = [rounds[i] for i in random.integers(len(rounds), size=len(rounds))]
-    return float(np.median(np.concatenate(rounds)))
+    return float(np.quantile(np.concatenate(rounds), QUICK))
 
 
 def session_throughput(streams: int) -> Draw:
@@ -95,9 +102,9 @@ def session_throughput(streams: int) -> Draw:
 def compare_results(a: Result, b: Result, what: str, draw: Draw, rate: bool = False) -> Comparison:
     """draw: session_latency or a session_throughput; rate: whether larger is better."""
     random = np.random.default_rng(0)
-    levels = [float(np.mean([math.log(draw(s, None)) for s in r.sessions])) for r in (a, b)]
-    middle = levels[1] - levels[0]
-    ratios = resampled(b, draw, random) - resampled(a, draw, random)
+    levels = [_level(np.log([draw(s, None) for s in r.sessions]), rate) for r in (a, b)]
+    middle = float(levels[1] - levels[0])
+    ratios = resampled(b, draw, rate, random) - resampled(a, draw, rate, random)
     low, high = -math.inf, math.inf  # one session says nothing of how sessions differ
     if min(len(a.sessions), len(b.sessions)) > 1:
         tail = expanded_tail(len(a.sessions), len(b.sessions))
@@ -120,19 +127,27 @@ def compare_results(a: Result, b: Result, what: str, draw: Draw, rate: bool = Fa
     )
 
 
-def resampled(result: Result, draw: Draw, random: np.random.Generator) -> Floats:
+def _level(sessions: Floats, rate: bool) -> Floats:
+    """Along the last axis, the mean of the quickest."""
+    count = math.ceil(sessions.shape[-1] * QUIETEST)
+    ordered = np.sort(sessions)
+    level: Floats = (ordered[..., -count:] if rate else ordered[..., :count]).mean(-1)
+    return level
+
+
+def resampled(result: Result, draw: Draw, rate: bool, random: np.random.Generator) -> Floats:
     """RESAMPLES logarithms of the level: sessions drawn with replacement, and of each a resample
     drawn from INNER of it."""
     inner = np.log([[draw(s, random) for _ in range(INNER)] for s in result.sessions])
     count = len(result.sessions)
     sessions = random.integers(count, size=(RESAMPLES, count))
-    level: Floats = inner[sessions, random.integers(INNER, size=(RESAMPLES, count))].mean(1)
-    return level
+    return _level(inner[sessions, random.integers(INNER, size=(RESAMPLES, count))], rate)
 
 
 def yardstick(result: Result) -> float:
-    """Milliseconds that the fixed piece of work took, median of all rounds."""
-    return float(np.median([r.yardstick_ms for s in result.sessions for r in s.rounds]))
+    """Milliseconds that the fixed piece of work took, as the sessions' quick runs."""
+    quick = [np.quantile([r.yardstick_ms for r in s.rounds], QUICK) for s in result.sessions]
+    return math.exp(_level(np.log(quick), False))
 
 
 def expanded_tail(a: int, b: int) -> float:

@@ -58,7 +58,7 @@ def test_the_same_thing_shows_no_difference() -> None:
 
 
 def test_the_interval_knows_that_processes_differ() -> None:
-    """Even before what is within 2 % is called equal."""
+    """Even before what is within 3 % is called equal."""
     random = np.random.default_rng(7)
     wrong = 0
     for _ in range(20):
