@@ -23,6 +23,7 @@ from .pixels import Pixels
 from .quantize import quantize
 from .recipe import Recipe
 from .shapes import Shapes
+from .subpixel import subpixel
 
 
 def build(
@@ -72,6 +73,8 @@ def _traced(
         network = Pixels(network)
     interface = Interface(source.in_channels, source.multiple, recipe.io, statistics, shapes)
     model = trace(network, interface, recipe.opset or OPSET)
+    if source.multiple % 2 == 0:
+        subpixel(model)
     if recipe.opset is None and recipe.least_opset > OPSET:
         model = version_converter.convert_version(model, recipe.least_opset)
     return model

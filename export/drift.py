@@ -34,7 +34,13 @@ def measure_drift(
 ) -> list[Drift]:
     """network: the original, in FP32. frame: float32 C,H,W. inputs: the same as the model takes it,
     as often as its batch is large. In the order of the graph."""
-    layers = {n.name: n.output[0] for n in model.graph.node if n.op_type in CONVOLUTIONS}
+    # What was computed in squares, see subpixel.py, is looked at when it is laid out.
+    laid_out = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type == "DepthToSpace"}
+    layers = {
+        n.name: laid_out.get(n.output[0], n.output[0])
+        for n in model.graph.node
+        if n.op_type in CONVOLUTIONS
+    }
     found = _intermediate(model, list(layers.values()), inputs, judge)
     originals = _originals(network, frame)
     drifts = []

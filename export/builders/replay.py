@@ -100,6 +100,12 @@ def _clip(node: Node, x: Tensor, *_: Tensor) -> Tensor:
     return x.clamp(low, high)
 
 
+def _depth_to_space(node: Node, x: Tensor) -> Tensor:
+    if node.get("mode", b"DCR") != b"CRD":
+        raise ModelError(f"node {node.name}: a DepthToSpace of another order than CRD is not known")
+    return F.pixel_shuffle(x, node.attributes["blocksize"])
+
+
 _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda node, a, b: a + b,
     "Cast": _cast,
@@ -107,6 +113,7 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Concat": lambda node, *xs: torch.cat(xs, node.attributes["axis"]),
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "DepthToSpace": _depth_to_space,
     "Div": lambda node, a, b: a / b,
     "Identity": lambda node, x: x,
     "InstanceNormalization": _instance_norm,
