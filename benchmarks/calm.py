@@ -29,6 +29,8 @@ from cgt.runtime.translator import BUNDLED_MODEL, Translator
 from cgt.runtime.wanted import limited
 from cgt.runtime.warping import WarpingError
 
+from .command import run_command
+
 
 def steadiness(frames: list[U8], pictures: list[U8]) -> float:
     """Warping error within scenes."""
@@ -104,4 +106,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -36,6 +36,7 @@ from cgt.runtime.stats import STAGES, Stats
 from cgt.runtime.tensors import Tensors
 from cgt.runtime.translator import BUNDLED_MODEL, Translator
 
+from .command import run_command
 from .simulated import Identity
 
 
@@ -170,4 +171,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -21,6 +21,8 @@ from cgt.trainer.plot import plot
 from cgt.trainer.train import Run
 from cgt.trainer.trainconfig import TrainConfig
 
+from .command import run_command
+
 _CYCLEGAN = {
     **{"method": "cyclegan", "generator": "resnet6", "ngf": 32, "ndf": 32, "ema": 0.999},
     **{"load_size": 144, "crop_size": 128, "steps": 9000, "decay_steps": 6000},
@@ -63,4 +65,4 @@ def main(name: str, data: Path, out: Path, steps: int | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -28,6 +28,7 @@ from cgt.runtime.stats import Stats
 from cgt.runtime.translator import Translator
 from cgt.runtime.wanted import limited
 
+from .command import run_command
 from .simulated import Identity
 
 
@@ -82,4 +83,4 @@ def main(seconds: float, fps: int, engine_fps: float, json_path: Path | None) ->
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

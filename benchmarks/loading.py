@@ -29,6 +29,8 @@ from cgt.trainer.dataset import open_dataset
 from cgt.trainer.domain import Domain, find_domains
 from cgt.trainer.trainconfig import TrainConfig
 
+from .command import run_command
+
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -101,4 +103,4 @@ def main(folder: Path, load_size: int, crop_size: int, steps: int, rounds: int) 
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

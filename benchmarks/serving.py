@@ -28,6 +28,7 @@ from PIL import Image
 from cgt.runtime.progress import progress_bar
 from cgt.runtime.translator import BUNDLED_MODEL
 
+from .command import run_command
 from .served import Held, Served, served
 
 _SLOWEST, _FASTEST = 15.0, 60.0  # pictures offered a second
@@ -187,4 +188,4 @@ def main(sessions: int, minutes: float, size: int, model: Path, json_path: Path 
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

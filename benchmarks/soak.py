@@ -33,6 +33,8 @@ from cgt.runtime.stats import Stats
 from cgt.runtime.translator import BUNDLED_MODEL, Translator
 from cgt.runtime.wanted import Items
 
+from .command import run_command
+
 
 def looped(video: Path, end: float, live: bool) -> Iterator[Frame | Packet]:
     """The pictures of a video, again and again until `end`, on a clock that goes on."""
@@ -140,4 +142,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -37,6 +37,8 @@ from cgt.trainer.pool import ImagePool
 from cgt.trainer.precision import Precision
 from cgt.trainer.trainconfig import TrainConfig
 
+from .command import run_command
+
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 CPU = torch.device("cpu")
 
@@ -206,4 +208,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
