@@ -18,7 +18,6 @@ _PATH = click.Path(path_type=Path)
 
 _SETTINGS = [
     setting("--steps", int, "Of the whole run.  [30000]"),
-    setting("--small-steps", int, "First, at a quarter and a half of --size.  [half of --steps]"),
     setting("--int8-steps", int, "Last, with INT8's rounding.  [with --precision int8 a tenth]"),
     setting("--batch-size", int, "[8]"),
     setting("--lr", float, "[1e-3]"),

@@ -14,7 +14,7 @@ from cgt.benchmarks.latency_table import load_table
 from cgt.benchmarks.search import Choice, choose, search
 from cgt.runtime.errors import UsageError
 from cgt.runtime.progress import progress_bar
-from cgt.trainer.distill.config import LEAST, DistillConfig
+from cgt.trainer.distill.config import DistillConfig
 from cgt.trainer.distill.family import Candidate, Kind
 from cgt.trainer.distill.judge import judge_of
 from cgt.trainer.distill.run import DistillRun
@@ -114,7 +114,6 @@ def _config(chosen: Chosen, given: Given, candidate: Candidate, target: float) -
     settings = {name: value for name, value in chosen.items() if name in fields}
     photos = tuple(str(folder.resolve()) for folder in given["data"])
     about: dict[str, Any] = {
-        "small_steps": steps // 2 if size >= 4 * LEAST else 0,
         "int8_steps": steps // 10 if given["precision"].startswith("int8") else 0,
         "load_size": size * 9 // 8,
     }

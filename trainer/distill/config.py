@@ -17,9 +17,8 @@ from .photos import find_photos
 CHOICES_HERE = CHOICES | {"method": ("distill",), "best": ("none", "explained")}
 _NOT_NEGATIVE = (
     *("lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual", "lambda_tv"),
-    *("lambda_temporal", "views", "int8_steps", "small_steps"),
+    *("lambda_temporal", "views", "int8_steps"),
 )
-LEAST = 16  # pixels a side: SSIM's window and the furthest move fit in
 _LISTS = ("photos", "videos")
 
 
@@ -27,9 +26,8 @@ _LISTS = ("photos", "videos")
 class DistillConfig(TrainConfig):
     """A distillation. The student is `described`; it learns the `direction` of its teacher.
 
-    `steps` is the length of the whole run: half of the first `small_steps` at a quarter of
-    `crop_size`, half at a half of it, the rest at all of it, the last `int8_steps` of these with
-    INT8's rounding. The learning rate falls over the whole run as half a cosine.
+    `steps` is the length of the whole run, the last `int8_steps` of it with INT8's rounding. The
+    learning rate falls over the whole run as half a cosine.
     """
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = CHOICES_HERE
@@ -49,7 +47,6 @@ class DistillConfig(TrainConfig):
     lambda_tv: float = 0.0
     lambda_temporal: float = 0.5
 
-    small_steps: int = 0
     int8_steps: int = 0
 
     # What it shall be measured on, and how fast it must be in the end (0: any), as what.
@@ -75,20 +72,8 @@ class DistillConfig(TrainConfig):
         for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise UsageError(f"--{name.replace('_', '-')} must not be negative")
-        if self.small_steps + self.int8_steps > self.steps:
-            raise UsageError("--small-steps and --int8-steps are parts of --steps")
-        smallest = self.crop_size // (4 if self.small_steps else 1)
-        if smallest < LEAST or smallest % self.generator_config.multiple:
-            raise UsageError(
-                f"squares of {smallest} pixels are too small, or no multiple of "
-                f"{self.generator_config.multiple}; --small-steps takes a quarter of --size"
-            )
-
-    def size_at(self, step: int) -> int:
-        """The side of the squares of a step."""
-        if step >= self.small_steps:
-            return self.crop_size
-        return self.crop_size // (4 if step < self.small_steps // 2 else 2)
+        if self.int8_steps > self.steps:
+            raise UsageError("--int8-steps are a part of --steps")
 
     def rounds_at(self, step: int) -> bool:
         """Whether a step is in INT8."""

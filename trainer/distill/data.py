@@ -16,11 +16,11 @@ from .targets import Targets
 
 
 class DistillData(TrainingData):
-    """Step -> (N,3,S,S photos, N,3,S,S answers), float32 in [-1, 1]; S as config.size_at says.
+    """Step -> (N,3,S,S photos, N,3,S,S answers), float32 in [-1, 1]; S is config.crop_size.
 
     A view is a square, cut from a photo a little larger: a teacher with InstanceNorm sees all of a
     picture everywhere, so what it answers to the square itself is asked, never a part of its answer
-    to more. Each photo has config.views of them at a size, so that the teacher's answers can be
+    to more. Each photo has config.views of them, so that the teacher's answers can be
     kept; with 0 they are new each time, and so are the answers.
     """
 
@@ -35,7 +35,7 @@ class DistillData(TrainingData):
         self.config, self.targets = config, targets
         super().__init__(
             (photos.train, photos.train),
-            self._cut(config.crop_size),
+            Preprocess(config.preprocess, config.load_size, config.crop_size, config.flip),
             store,
             batch_size=config.batch_size,
             accumulate=config.accumulate,
@@ -43,33 +43,27 @@ class DistillData(TrainingData):
             share=share,
         )
 
-    def _cut(self, size: int) -> Preprocess:
-        larger = size * self.config.load_size // self.config.crop_size
-        return Preprocess(self.config.preprocess, larger, size, self.config.flip)
-
     @property
     def images_per_epoch(self) -> int:
         return len(self.domains[0].files)
 
-    def pair(self, draw: int, size: int) -> tuple[F32, F32]:
-        """The draw-th view of the run, and its answer: 3,size,size each."""
+    def pair(self, draw: int) -> tuple[F32, F32]:
+        """The draw-th view of the run, and its answer: 3,S,S each."""
         files = self.domains[0].files
         index, views = self._place(0, draw, len(files)), self.config.views
         # The views of a photo take turns from one pass over the photos to the next.
         number = (draw // len(files)) % views if views else draw
         chosen = Draw.of(np.random.default_rng((self.seed, index, number)))
-        view = self._cut(size).view(self.image(0, index), chosen)
+        view = self.preprocess.view(self.image(0, index), chosen)
         if not views:
             return view, pack(self.targets.teacher.answer(view))
-        name = f"{size} of {self._cut(size).load_size}, {chosen}"
+        name = f"{self.preprocess.crop_size} of {self.preprocess.load_size}, {chosen}"
         return view, self.targets.of(files[index], name, view)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        size = self.config.size_at(step)
-        pairs = [self.pair(draw, size) for draw in self.draws(step)]
+        pairs = [self.pair(draw) for draw in self.draws(step)]
         x, y = zip(*pairs, strict=True)
         return self._stack(list(x)), self._stack(list(y))
 
     def view(self, side: int, draw: int) -> F32:
-        """At full size."""
-        return self.pair(draw, self.config.crop_size)[side]
+        return self.pair(draw)[side]

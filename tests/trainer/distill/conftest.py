@@ -41,7 +41,7 @@ def make(teacher_path: Path, dataset: Path) -> Make:
                 **{"data": str(dataset), "photos": (str(dataset),), "teacher": str(teacher_path)},
                 **{"teacher_sha256": file_sha256(teacher_path), "described": student.to_json()},
                 **{"generator": "student1", "ngf": 4, "crop_size": 64, "load_size": 72},
-                **{"steps": 8, "small_steps": 3, "int8_steps": 3, "batch_size": 2, "ema": 0.9},
+                **{"steps": 8, "int8_steps": 3, "batch_size": 2, "ema": 0.9},
                 **{"precision": "fp32", "threads": 1, "ndf": 4, "d_layers": 1},
                 **fields,
             }
