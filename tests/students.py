@@ -33,6 +33,8 @@ STUDENTS = [
     student(norm="batch", block="mobile"),
     student(block="mobile", padding="reflect", up_padding="reflect", ends_padding="reflect"),
     student(norm="instance", bias=True, upsampling="resize", learn_residual=False),
+    student(norm="instance_affine", bias=True, upsampling="resize", tone=True),
+    student(tone=True),
 ]
 
 

@@ -32,6 +32,7 @@ class GeneratorConfig:
     out_channels: int = 3
     norm: str = "instance"  # "steered": of students, see networks/student.py
     learn_residual: bool = False  # answers with a change to its input (Kupyn et al. 2018)
+    tone: bool = False  # of a student: and with a map of the picture's colours, see student.py
     upsampling: str = "transposed"  # "resize" repeats pixels: no checkerboard (Odena 2016)
     downsampling: str = "strided"  # "antialias": blurred before every second pixel is dropped
     block: str = "plain"  # "mobile": separable convolutions
@@ -70,8 +71,10 @@ class GeneratorConfig:
         if self.family == "student":
             if self.ends_kernel % 2 == 0 or self.patch & (self.patch - 1):
                 raise UsageError("a student's ends_kernel must be odd, its patch a power of 2")
-        elif self.patch > 1 or self.norm == "steered":
-            raise UsageError("patches and the norm steered are for students (--generator student6)")
+        elif self.patch > 1 or self.norm == "steered" or self.tone:
+            raise UsageError("patches, tone and the norm steered are for students (studentN)")
+        if self.tone and not self.learn_residual:
+            raise UsageError("tone is a part of a change to the input: it needs learn_residual")
         if self.learn_residual and self.in_channels != self.out_channels:
             raise UsageError("--learn-residual needs as many channels out as in")
         stages = len(self._usual_widths())

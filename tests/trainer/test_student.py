@@ -95,6 +95,8 @@ def test_patches_and_separable_convolutions_compute_less() -> None:
     [
         {"kind": "resnet2", "norm": "steered"},
         {"kind": "resnet2", "patch": 2},
+        {"kind": "resnet2", "tone": True, "learn_residual": True},
+        {"kind": "student2", "tone": True},
         {"kind": "student2", "patch": 3},
         {"kind": "student2", "ends_kernel": 4},
         {"kind": "student0"},

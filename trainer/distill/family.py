@@ -62,9 +62,10 @@ class Candidate:
             f"student{self.blocks}",
             self.ngf,
             norm=kind.norm,
+            learn_residual=True,
             # An InstanceNorm forgets the tone of a picture, as its teacher's does; what it forgot
             # it cannot take back from an input that is added in the end.
-            learn_residual=not kind.norm.startswith("instance"),
+            tone=kind.norm.startswith("instance"),
             upsampling=kind.upsampling,
             block=kind.block,
             bias=kind.norm.startswith("instance"),

@@ -40,14 +40,16 @@ def init_generator(
 ) -> None:
     """ "auto" is normal, as the paper does; without norms, which would undo any scale, He's, so
     that activations keep theirs, with every residual branch small at first (Zhang et al. 2019,
-    "Fixup")."""
-    if kind != "auto" or network.config.norm != "none":
-        init_weights(network, "normal" if kind == "auto" else kind, gain)
-        return
-    init_weights(network, "kaiming")
-    blocks = (ResnetBlock, StudentBlock)
-    branches = [module for module in network.modules() if isinstance(module, blocks)]
-    for branch in (*branches, network):
+    "Fixup"); so is what a student adds to a picture whose colours it maps."""
+    bare = kind == "auto" and network.config.norm == "none"
+    init_weights(network, "kaiming" if bare else "normal" if kind == "auto" else kind, gain)
+    branches: list[nn.Module] = []
+    if bare:
+        blocks = (ResnetBlock, StudentBlock)
+        branches += [module for module in network.modules() if isinstance(module, blocks)]
+    if bare or network.config.tone:
+        branches.append(network.up if isinstance(network, StudentGenerator) else network)
+    for branch in branches:
         last = [m for m in branch.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)][-1]
         with torch.no_grad():
             last.weight.mul_(0.1)

@@ -12,9 +12,15 @@ separable convolutions, and further:
   channel of each block (FiLM, Perez et al. 2018), read off a thumbnail of the picture. They stand
   between the convolutions of a block, after the first, whose weights and input are therefore the
   same for all pictures of a batch, and stay INT8.
+- tone: a map of colours, a matrix and a shift read off the same thumbnail, is a part of the change
+  to the input (as in Gharbi et al. 2017, "Deep Bilateral Learning", with one cell). What a teacher
+  with InstanceNorm does to a whole picture's colours need not be carried by narrow features, whose
+  own InstanceNorms forget it.
 """
 
 from __future__ import annotations
+
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -36,13 +42,13 @@ class Summary(nn.Module):
 
 
 class Steering(nn.Module):
-    """N,in,H,W -> N,2*sum(channels),1,1: scales less one, and shifts, for blocks of `channels`.
+    """N,in,H,W -> N,numbers: what a picture as a whole asks for.
 
     It sees averages over squares of `square` pixels, and first says nothing (zeros). H and W may be
     any multiples of `square`.
     """
 
-    def __init__(self, in_channels: int, square: int, channels: int) -> None:
+    def __init__(self, in_channels: int, square: int, numbers: int) -> None:
         super().__init__()
         self.look = nn.Sequential(
             nn.AvgPool2d(square),
@@ -53,7 +59,7 @@ class Steering(nn.Module):
             Summary(),
         )
         self.tell = nn.Sequential(
-            nn.Linear(2 * CODE, 2 * CODE), nn.ReLU(True), nn.Linear(2 * CODE, 2 * channels)
+            nn.Linear(2 * CODE, 2 * CODE), nn.ReLU(True), nn.Linear(2 * CODE, numbers)
         )
         last = self.tell[-1]
         assert isinstance(last, nn.Linear)
@@ -62,7 +68,7 @@ class Steering(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.tell(self.look(x))
-        return out[:, :, None, None]
+        return out
 
 
 class StudentBlock(nn.Module):
@@ -122,23 +128,47 @@ class StudentGenerator(nn.Module):
         if patch > 1:
             self.up.append(nn.PixelShuffle(patch))
         self.up.append(end(config.output))
+        # Scales less one of all blocks, their shifts, the map of colours less the identity.
+        steered = sum(self.inner) if config.norm == "steered" else 0
+        toned = config.out_channels * (config.in_channels + 1) if config.tone else 0
+        self.ends = (steered, 2 * steered)
         self.steering = (
-            Steering(config.in_channels, config.multiple, sum(self.inner))
-            if config.norm == "steered"
+            Steering(config.in_channels, config.multiple, 2 * steered + toned)
+            if steered or toned
             else None
         )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.down(x)
         if self.steering is None:
-            for block in self.blocks:
-                y = block(y)
-        else:
-            scales, shifts = self.steering(x).chunk(2, 1)
-            steered = zip(scales.split(self.inner, 1), shifts.split(self.inner, 1), strict=True)
+            return answer(self.config, x, self._upwards(y))
+        scales, shifts, colours = self.steering(x).tensor_split(self.ends, 1)
+        y = self._upwards(y, scales[:, :, None, None], shifts[:, :, None, None])
+        if self.config.tone:
+            y = y + _toned(x, colours.view(x.shape[0], self.config.out_channels, -1))
+        return answer(self.config, x, y)
+
+    def _upwards(
+        self, y: Tensor, scales: Tensor | None = None, shifts: Tensor | None = None
+    ) -> Tensor:
+        """Through the blocks, and what comes after them."""
+        if self.config.norm == "steered" and scales is not None and shifts is not None:
+            ends = tuple(accumulate(self.inner[:-1]))
+            steered = zip(scales.tensor_split(ends, 1), shifts.tensor_split(ends, 1), strict=True)
             for block, (scale, shift) in zip(self.blocks, steered, strict=True):
                 y = block(y, scale, shift)
-        return answer(self.config, x, self.up(y))
+        else:
+            for block in self.blocks:
+                y = block(y)
+        out: Tensor = self.up(y)
+        return out
+
+
+def _toned(x: Tensor, colours: Tensor) -> Tensor:
+    """N,in,H,W and N,out,in+1 (a matrix and a shift) -> N,out,H,W."""
+    matrix, shift = colours[:, :, :-1], colours[:, :, -1:]
+    mapped = matrix @ x.flatten(2) + shift
+    return mapped.view(*mapped.shape[:2], *x.shape[2:])
 
 
 def _convolution(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
