@@ -45,13 +45,15 @@ def _from_onnx(model: Path) -> Any:
     import onnx
     from onnx import numpy_helper
 
+    from cgt.export.subpixel import as_it_was, is_rewritten
     from cgt.trainer.config import GeneratorConfig
     from cgt.trainer.networks import build_generator
 
-    weights = {
-        value.name: torch.from_numpy(numpy_helper.to_array(value).copy())
-        for value in onnx.load(model).graph.initializer
-    }
+    graph = onnx.load(model).graph
+    values = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+    for node in filter(is_rewritten, graph.node):
+        values |= {name: as_it_was(values[name]) for name in node.input[1:]}
+    weights = {name: torch.from_numpy(value.copy()) for name, value in values.items()}
     try:
         network = build_generator(GeneratorConfig(**read_model(model).architecture))
         network.load_state_dict({name: weights[name] for name in network.state_dict()})

@@ -187,6 +187,10 @@ class _Graph:
         first, second = (self.dims[name] for name in node.input[:2])
         out = self.dims[node.output[0]]
         if node.op_type == "Conv":  # weight O,I/groups,kh,kw at each output pixel
+            from .subpixel import SQUARE, is_rewritten  # which needs onnx, as a node does
+
+            if is_rewritten(node):  # its kernels are as large as they were, with zeros around
+                second = (*second[:2], *(side + 1 - SQUARE for side in second[2:]))
             return out[0] * math.prod(out[2:]) * math.prod(second)
         if node.op_type == "ConvTranspose":  # weight I,O/groups,kh,kw at each input pixel
             return first[0] * math.prod(first[2:]) * math.prod(second)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 SQUARE = 2
+MARK = "_squares"  # how the outputs of rewritten convolutions end
 LANES = 16  # output channels that engines compute together; fewer cost as much
 
 
@@ -34,7 +35,7 @@ def subpixel(model: onnx.ModelProto) -> None:
                 node.attribute.remove(attribute)
         node.attribute.append(helper.make_attribute("strides", [SQUARE, SQUARE]))
         out = node.output[0]
-        node.output[0] = f"{out}_squares"
+        node.output[0] = out + MARK
         nodes.append(
             helper.make_node(
                 "DepthToSpace",
@@ -47,6 +48,17 @@ def subpixel(model: onnx.ModelProto) -> None:
         )
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def is_rewritten(node: onnx.NodeProto) -> bool:
+    """Whether `subpixel` made a node what it is."""
+    return node.op_type == "Conv" and node.output[0].endswith(MARK)
+
+
+def as_it_was(values: NDArray[Any]) -> NDArray[Any]:
+    """The kernels (4*O,I,h+1,w+1) or biases (4*O) of a rewritten convolution as they were."""
+    first = values[:: SQUARE**2]
+    return first if first.ndim == 1 else first[:, :, : 1 - SQUARE, : 1 - SQUARE]
 
 
 def _is_narrow(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:

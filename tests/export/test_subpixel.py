@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from cgt.export.graph import Interface, trace
-from cgt.export.subpixel import subpixel
+from cgt.export.subpixel import as_it_was, is_rewritten, subpixel
 
 
 def answers(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -39,6 +39,11 @@ def test_the_same_picture_at_any_size(bias: bool, end: str, channels: int) -> No
     subpixel(squares)
     assert kinds(squares).count("DepthToSpace") == 1
     onnx.checker.check_model(squares, full_check=True)
+    weights = {w.name: numpy_helper.to_array(w) for w in squares.graph.initializer}
+    (node,) = filter(is_rewritten, squares.graph.node)
+    names = [name for name in ("weight", "bias") if getattr(last, name) is not None]
+    for name, stored in zip(names, node.input[1:], strict=True):
+        assert np.array_equal(as_it_was(weights[stored]), getattr(last, name).detach().numpy())
     for size in ((2, 3, 32, 48), (1, 3, 20, 16)):
         x = np.random.default_rng(1).normal(size=size).astype(np.float32)
         expected = answers(model, x)
