@@ -72,6 +72,20 @@ def test_others_stay_as_they_are(given: dict[str, object]) -> None:
     assert model.SerializeToString() == before
 
 
+def test_a_narrow_one_before_the_last_stays() -> None:
+    """Its pictures may have odd sides: here 5, of 20 pixels."""
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Upsample(scale_factor=4)),
+        nn.Conv2d(4, 3, 3, padding=1),
+    )
+    model = trace(network, Interface(multiple=4))
+    squares = copy.deepcopy(model)
+    subpixel(squares)
+    assert [is_rewritten(n) for n in squares.graph.node if n.op_type == "Conv"] == [0, 0, 1]
+    x = np.random.default_rng(1).normal(size=(1, 3, 20, 20)).astype(np.float32)
+    np.testing.assert_allclose(answers(squares, x), answers(model, x), atol=1e-6)
+
+
 def test_half_precision_stays_half() -> None:
     model = trace(nn.Conv2d(3, 3, 3, padding=1), Interface())
     for weight in model.graph.initializer:
