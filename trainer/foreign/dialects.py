@@ -27,6 +27,8 @@ class Dialect:
     bare_first: bool = False
     output: str = "tanh"
     unbiased_norm: str = ""  # the norm where neither biases nor norm weights tell
+    residual: bool = True  # blocks add their input
+    backwards: bool = False  # its G_ab makes a of b
 
     @property
     def because(self) -> str:
@@ -56,6 +58,21 @@ KNOWN = (
         (r"upfeature\.conv\.", r"contract1\.conv1\.", r"res0\.conv1\.", r"downfeature\."),
         down_padding="reflect",
         bare_first=True,
+    ),
+    Dialect(
+        "arnab39's cycleGAN-PyTorch",
+        (r"res_model\.1\.0\.weight", r"res_model\.4\.res_block\.1\.0\.weight"),
+        backwards=True,
+    ),
+    Dialect(
+        "znxlwm's pytorch-CycleGAN",
+        (r"conv1\.conv\.", r"resnet_blocks\.0\.resnet_block\.1\.", r"deconv1\.deconv\."),
+        residual=False,
+    ),
+    Dialect(
+        "the Deep Learning nanodegree (Udacity)",
+        (r"conv1\.0\.weight", r"res_blocks\.0\.conv_layer1\.0\.weight", r"deconv1\.0\.weight"),
+        padding="zero",
     ),
 )
 USUAL = Dialect()

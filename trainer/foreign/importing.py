@@ -24,6 +24,10 @@ from .reading import read_payload
 from .recognised import Disagreement, Recognised
 
 
+class SeveralGenerators(UsageError):
+    """A file holds more than one, and no name tells which is meant."""
+
+
 @dataclass(frozen=True)
 class Identified:
     """A state dict in a file and what it is: a generator, a discriminator, or neither, and why."""
@@ -101,7 +105,15 @@ def import_generator(
 
 def known_direction(path: Path, one: Identified, options: Options) -> Direction | None:
     """Which way a generator leads, by its name, its file's, or the options; None: not known."""
-    return direction_of(one.name) or direction_of(path.stem) or _said_direction(options)
+    return _named_direction(one) or direction_of(path.stem) or _said_direction(options)
+
+
+def _named_direction(one: Identified) -> Direction | None:
+    """By its name in the file, as its project means it."""
+    named = direction_of(one.name)
+    if named and find_dialect(one.network.tensors).backwards:
+        return "BtoA" if named == "AtoB" else "AtoB"
+    return named
 
 
 def import_identified(path: Path, one: Identified, options: Options) -> Imported:
@@ -118,6 +130,7 @@ def import_identified(path: Path, one: Identified, options: Options) -> Imported
     evidence = (
         *one.network.notes,
         *([f"named as in {dialect.name}"] if dialect.name else []),
+        *(["there G_ab makes A of B"] if dialect.backwards and direction_of(one.name) else []),
         *one.generator.evidence,
         *changes,
     )
@@ -166,11 +179,11 @@ def _choose(
         raise CheckpointError(f"{path} {_no_generator(path, found)}")
     if len(generators) == 1:
         return generators[0]
-    wanted = [one for one in generators if direction_of(one.name) == (direction or "AtoB")]
+    wanted = [one for one in generators if _named_direction(one) == (direction or "AtoB")]
     if len(wanted) == 1:
         return wanted[0]
     names = ", ".join(one.name for one in generators)
-    raise UsageError(f"{path} holds several generators; pick one with --network: {names}")
+    raise SeveralGenerators(f"{path} holds several generators; pick one with --network: {names}")
 
 
 def _by_name(path: Path, found: list[Identified], name: str) -> Identified:

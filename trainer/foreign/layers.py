@@ -69,7 +69,9 @@ def read_layers(tensors: Tensors) -> Layers:
     """Group a state dict's tensors into layers."""
     modules: dict[str, dict[str, str]] = {}
     for key in tensors:
-        path, _, leaf = key.rpartition(".")
+        # Spectral norms of PyTorch's newer kind, spelled as the older one is.
+        spelled = key.replace(".parametrizations.weight.original", ".weight_orig")
+        path, _, leaf = spelled.replace(".parametrizations.weight.0._", ".weight_").rpartition(".")
         modules.setdefault(path, {})[leaf] = key
     found = Layers()
     last: dict[str, object] | None = None

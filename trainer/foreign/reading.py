@@ -149,7 +149,8 @@ def _read_safetensors(path: Path) -> Any:
             f"{path} is a .safetensors file; install the package: pip install safetensors"
         ) from None
     try:
-        return load_file(path)
+        # Its own order is by type first: a norm's counters would come before everything.
+        return dict(sorted(load_file(path).items()))
     except (SafetensorError, ValueError, KeyError, RuntimeError, json.JSONDecodeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(

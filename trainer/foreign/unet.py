@@ -42,6 +42,11 @@ def recognise(layers: Layers, options: Options) -> Recognised:
         notes.ambiguous.append(
             "dropout leaves no trace in a U-Net; taken as none, which changes training alone"
         )
+    if not _nested(down):
+        notes.ambiguous.append(
+            "the names are not pix2pix's: where norms and activations stand and how borders are "
+            "padded leaves no trace; taken as there"
+        )
     widths = tuple(layer.shape[0] for layer in down)
     if widths != config.stage_widths:
         config = replace(config, widths=widths)
@@ -80,6 +85,12 @@ def _stages(convolutions: Sequence[Layer]) -> tuple[Sequence[Layer], Sequence[La
         if list(layer.shape[: len(wanted)]) != wanted:
             raise Disagreement(f"{layer.path} is {_text(layer)}, where {wanted} should be")
     return down, up
+
+
+def _nested(down: Sequence[Layer]) -> bool:
+    """Whether each level is within the one above, as pix2pix and its descendants write it."""
+    depths = [layer.path.count(".") for layer in down]
+    return all(a < b for a, b in pairwise(depths[1:]))
 
 
 def _text(layer: Layer) -> str:

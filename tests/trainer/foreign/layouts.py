@@ -237,6 +237,90 @@ def lynnho(norm: str, blocks: int = 2, ngf: int = 4) -> list[Step]:
     return [*steps, conv(f"ls.{7 + blocks}", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
 
 
+def arnab(norm: str, slot: bool, blocks: int = 2, ngf: int = 4) -> list[Step]:
+    """arnab39's cycleGAN-PyTorch: units of convolution, norm and ReLU inside a Sequential, the
+    second convolution of a block and the last one bare in it."""
+    bias, c = norm == "instance", ngf
+    top = "res_model"
+
+    def unit(path: str, step: Step, c: int) -> list[Step]:
+        return [step, ("norm", f"{path}.1", norm, c), ("relu",)]
+
+    steps = unit(f"{top}.1", conv(f"{top}.1.0", 3, c, 7, 1, 3, "reflect", bias), c)
+    for n in (2, 3):
+        steps += unit(f"{top}.{n}", conv(f"{top}.{n}.0", c, 2 * c, 3, 2, 1, "zero", bias), 2 * c)
+        c *= 2
+    for n in range(4, 4 + blocks):
+        path = f"{top}.{n}.res_block"
+        inner = unit(f"{path}.1", conv(f"{path}.1.0", c, c, 3, 1, 1, "reflect", bias), c)
+        inner.append(conv(f"{path}.{3 + slot}", c, c, 3, 1, 1, "reflect", bias))
+        steps.append(("residual", [*inner, ("norm", f"{path}.{4 + slot}", norm, c)]))
+    for n in (4 + blocks, 5 + blocks):
+        steps += unit(f"{top}.{n}", up(f"{top}.{n}.0", c, c // 2, 3, bias), c // 2)
+        c //= 2
+    return [*steps, conv(f"{top}.{7 + blocks}", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
+
+
+def mmgeneration(slot: bool, blocks: int = 2, ngf: int = 4) -> list[Step]:
+    """OpenMMLab's: every convolution in a ConvModule, which pads by itself."""
+    c = ngf
+    steps = [conv("model.0.conv", 3, c, 7, 1, 3, "reflect"), ("norm", "", "instance", c), ("relu",)]
+    for n in (1, 2):
+        steps.append(conv(f"model.{n}.conv", c, 2 * c, 3, 2, 1))
+        steps += [("norm", "", "instance", 2 * c), ("relu",)]
+        c *= 2
+    for n in range(3, 3 + blocks):
+        path = f"model.{n}.block"
+        inner = [conv(f"{path}.0.conv", c, c, 3, 1, 1, "reflect"), ("norm", "", "instance", c)]
+        inner += [("relu",), conv(f"{path}.{1 + slot}.conv", c, c, 3, 1, 1, "reflect")]
+        steps.append(("residual", [*inner, ("norm", "", "instance", c)]))
+    for n in (3 + blocks, 4 + blocks):
+        steps += [up(f"model.{n}.conv", c, c // 2), ("norm", "", "instance", c // 2), ("relu",)]
+        c //= 2
+    return [*steps, conv(f"model.{5 + blocks}.conv", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
+
+
+def udacity(blocks: int = 3, ngf: int = 4) -> list[Step]:
+    """The Deep Learning nanodegree: the first convolution halves, the last one doubles, too."""
+    steps: list[Step] = []
+    for n, (i, o) in enumerate(((3, ngf), (ngf, 2 * ngf), (2 * ngf, 4 * ngf)), 1):
+        steps.append(conv(f"conv{n}.0", i, o, 4, 2, 1, "zero", False))
+        steps += [("norm", f"conv{n}.1", "batch", o), ("relu",)]
+    c = 4 * ngf
+    for n in range(blocks):
+        path = f"res_blocks.{n}.conv_layer"
+        inner = [
+            conv(f"{path}1.0", c, c, 3, 1, 1, "zero", False),
+            ("norm", f"{path}1.1", "batch", c),
+        ]
+        inner += [("relu",), conv(f"{path}2.0", c, c, 3, 1, 1, "zero", False)]
+        steps.append(("residual", [*inner, ("norm", f"{path}2.1", "batch", c)]))
+    for n in (1, 2):
+        steps += [
+            up(f"deconv{n}.0", c, c // 2, 4, False),
+            ("norm", f"deconv{n}.1", "batch", c // 2),
+        ]
+        steps.append(("relu",))
+        c //= 2
+    return [*steps, up("deconv3.0", c, 3, 4, False), ("tanh",)]
+
+
+def znxlwm(blocks: int = 2, ngf: int = 4) -> list[Step]:
+    """znxlwm's pytorch-CycleGAN, whose blocks do not add their input."""
+    c = ngf
+    steps = [conv("conv1.conv", 3, c, 7, 1, 3, "reflect"), ("norm", "", "instance", c), ("relu",)]
+    for n in (2, 3):
+        steps.append(conv(f"conv{n}.conv", c, 2 * c, 3, 2, 1))
+        steps += [("norm", "", "instance", 2 * c), ("relu",)]
+        c *= 2
+    for n in range(blocks):
+        steps += list(_block(f"resnet_blocks.{n}.resnet_block", c, "instance", True, False, False))
+    for n in (1, 2):
+        steps += [up(f"deconv{n}.deconv", c, c // 2), ("norm", "", "instance", c // 2), ("relu",)]
+        c //= 2
+    return [*steps, conv("deconv3.conv", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
+
+
 def aladdin(blocks: int = 11, ngf: int = 4) -> list[Step]:
     """Machine-Learning-Collection: named stages, everything padded by reflection."""
     c = ngf
@@ -336,6 +420,12 @@ LAYOUTS = [
     Layout("resize in a Sequential", junyanz(ups="nested"), {"up_padding": "reflect"}),
     Layout("LynnHo, batch", lynnho("batch"), {"norm": "batch"}),
     Layout("LynnHo, instance", lynnho("instance"), {"norm": "instance"}),
+    Layout("arnab39", arnab("instance", True), {"dropout": True, "ends_padding": "reflect"}),
+    Layout("arnab39, batch", arnab("batch", False), {"dropout": False, "norm": "batch"}),
+    Layout("mmgeneration", mmgeneration(False), {"dropout": False}),
+    Layout("mmgeneration, dropout slot", mmgeneration(True), {"dropout": True}),
+    Layout("Udacity", udacity(), {"ends_kernel": 4, "kernel": 4, "norm": "batch"}),
+    Layout("znxlwm", znxlwm(), {"residual": False}),
     Layout("aladdinpersson", aladdin(), {"down_padding": "reflect", "kind": "resnet11"}),
     Layout("Coursera", coursera(), {"bare_first": True}),
     Layout(

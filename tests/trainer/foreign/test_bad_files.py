@@ -141,6 +141,16 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
         "5 convolutions.* are like none",
     ),
     "a discriminator": (lambda: saved(JUDGE), "discriminator .*a generator is needed"),
+    "a discriminator with spectral norms": (
+        lambda: saved(
+            {
+                key.replace("weight", "parametrizations.weight.original"): w
+                for key, w in JUDGE.items()
+            }
+            | {"model.0.parametrizations.weight.0._u": torch.zeros(4)}
+        ),
+        "discriminator .*a generator is needed",
+    ),
     "only discriminators": (
         lambda: saved({"D_A": JUDGE, "D_B": JUDGE}),
         "D_A: PatchGAN discriminator",

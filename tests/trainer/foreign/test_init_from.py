@@ -71,6 +71,9 @@ def test_what_does_not_fit_is_refused(dataset: Path, tmp_path: Path) -> None:
     torch.save(layouts.weights(layouts.junyanz(3), random), tmp_path / "G_BA.pth")
     with pytest.raises(UsageError, match="differ in architecture"):
         Run.create(tmp_path / "run", config(dataset), tmp_path / "G_AB.pth")
+    torch.save({"gen_H": W, "gen_Z": V}, tmp_path / "two.pth")
+    with pytest.raises(UsageError, match=r"several generators, .* save them as G_AB\.pth"):
+        Run.create(tmp_path / "run", config(dataset), tmp_path / "two.pth")
     assert not (tmp_path / "run").exists()
 
 

@@ -10,7 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from cgt.runtime.errors import CheckpointError, UsageError
+from cgt.trainer.distill.teacher import Teacher
+from cgt.trainer.evaluation.subject import open_subject
 from cgt.trainer.generator import TrainedGenerator, open_both, open_generator
+from cgt.trainer.precision import Precision
 from trainer.foreign import layouts
 
 LAYOUTS = layouts.LAYOUTS
@@ -116,6 +119,34 @@ def test_a_prefix_hides_neither_project_nor_direction(prefix: str, tmp_path: Pat
         agree(open_generator(tmp_path / "g.safetensors"), layout, weights)
 
 
+def test_a_project_that_names_its_generators_backwards(tmp_path: Path) -> None:
+    """arnab39's Gab makes pictures of a from those of b."""
+    layout = next(layout for layout in LAYOUTS if layout.name == "arnab39")
+    forth, back = (layouts.weights(layout.steps, seeded(seed)) for seed in (0, 7))
+    path = tmp_path / "latest.ckpt"
+    torch.save({"epoch": 3, "Da": JUDGE, "Db": JUDGE, "Gab": back, "Gba": forth}, path)
+    assert open_generator(path).direction == "AtoB"
+    agree(open_generator(path), layout, forth)
+    agree(open_generator(path, "BtoA"), layout, back)
+    assert "there G_ab makes A of B" in open_generator(path).evidence
+
+
+def test_a_unet_of_other_names_is_a_guess_that_is_said(tmp_path: Path) -> None:
+    weights = layouts.weights(layouts.unet(4, "affine"), seeded())
+    stages = [f"{side}{n}" for side in ("down", "up") for n in range(4)]
+    named, stage, last = {}, "", ""
+    for key, value in weights.items():
+        module, _, leaf = key.rpartition(".")
+        if value.dim() == 4:
+            stage, last = stages.pop(0), module
+        named[f"{stage}.{'conv' if module == last else 'norm'}.{leaf}"] = value
+    for tensors, said in ((weights, False), (named, True)):
+        torch.save(tensors, tmp_path / "g.pth")
+        opened = open_generator(tmp_path / "g.pth")
+        assert opened.architecture["kind"] == "unet16"
+        assert any("names are not pix2pix's" in line for line in opened.ambiguous) == said
+
+
 def test_old_files_load_too(tmp_path: Path) -> None:
     torch.save(W, tmp_path / "g.pth", _use_new_zipfile_serialization=False)
     agree(open_generator(tmp_path / "g.pth"), PLAIN, W)
@@ -132,6 +163,26 @@ def test_one_of_several_is_picked_by_name(tmp_path: Path) -> None:
         open_generator(path, network="gen_X")
     with pytest.raises(UsageError, match="disc_H is a PatchGAN discriminator"):
         open_generator(path, network="disc_H")
+
+
+def test_a_file_without_a_direction_is_evaluated_once(tmp_path: Path) -> None:
+    torch.save(W, tmp_path / "generator.pth")
+    assert open_subject(tmp_path / "generator.pth", None, None, None).measured == ("AtoB",)
+    assert open_subject(tmp_path / "generator.pth", None, "BtoA", None).measured == ("BtoA",)
+    torch.save({"gen_H": W, "gen_Z": V}, tmp_path / "both.pth")
+    subject = open_subject(tmp_path / "both.pth", None, None, None, network="gen_Z")
+    assert set(subject.translators) == {"AtoB"}
+    torch.save({"G_AB": W, "G_BA": V}, tmp_path / "both.pth")
+    assert open_subject(tmp_path / "both.pth", None, None, None).measured == ("AtoB", "BtoA")
+
+
+def test_a_teacher_is_picked_by_name_too(tmp_path: Path) -> None:
+    path = tmp_path / "both.pth"
+    torch.save({"gen_H": W, "gen_Z": V}, path)
+    exact = Precision.of("fp32", torch.device("cpu"))
+    one, other = (Teacher.open(path, None, exact, name) for name in ("gen_H", "gen_Z"))
+    assert one.key != other.key
+    assert one.source.sha256 == other.source.sha256
 
 
 def test_both_generators_of_a_folder_are_found_from_either(tmp_path: Path) -> None:
