@@ -14,7 +14,8 @@ from cgt.runtime.geometry import Geometry, Size, parse_size, plan
 from .refusals import Refusal
 
 PRECISIONS = ("auto", "fp32")
-"""auto: what is fastest, as the engine reports it. fp32: nothing less."""
+"""auto: what is fastest, as the engine reports it. fp32: floats are not rounded to fewer bits; what
+is INT8 in a model's file stays so."""
 
 MAX_PIXELS = 1024 * 1024  # that a client may have go through a network
 

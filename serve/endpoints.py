@@ -53,7 +53,8 @@ CHOICE: list[dict[str, Any]] = [
     {
         "name": "precision",
         "in": "query",
-        "description": "auto is what is fastest, fp32 nothing less.",
+        "description": "auto is what is fastest; fp32 rounds no floats to fewer bits (what is INT8 "
+        "in the model stays so).",
         "schema": {"type": "string", "enum": list(PRECISIONS)},
     },
 ]

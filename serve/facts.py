@@ -27,6 +27,7 @@ async def models(request: web.Request) -> web.Response:
                 "target": model.artifact.target,
                 "size": list(model.artifact.size),
                 "any_size": model.artifact.dynamic,
+                "precision": model.artifact.precision,
                 "precisions": list(PRECISIONS),
                 "engine": f"{engine.name} on {engine.device}, {engine.precision}",
             }
@@ -63,6 +64,12 @@ def _object(**properties: dict[str, Any]) -> dict[str, Any]:
 
 
 _TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
+_STATUS = _object(status=_TEXT)
+_HEALTH = _gives("Whether it works.", "application/json", _STATUS)
+_HEALTH["responses"]["503"] = {
+    "description": "It does not; `status` says why.",
+    "content": {"application/json": {"schema": _STATUS}},
+}
 _SIZE = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
 _MODEL = _object(
     name=_TEXT,
@@ -70,6 +77,7 @@ _MODEL = _object(
     target=_TEXT,
     size=_SIZE,
     any_size=_FLAG,
+    precision=_TEXT | {"description": "Of the model's file."},
     precisions={"type": "array", "items": _TEXT},
     engine=_TEXT | {"description": "What runs it where, and what precision auto is there."},
 )
@@ -81,13 +89,7 @@ _JSON = "application/json"
 
 ENDPOINTS = (
     Endpoint("GET", "/v1/models", models, _gives("What is served.", _JSON, _MODELS)),
-    Endpoint(
-        "GET",
-        "/healthz",
-        health,
-        _gives("Whether it works.", _JSON, _object(status=_TEXT)),
-        public=True,
-    ),
+    Endpoint("GET", "/healthz", health, _HEALTH, public=True),
     Endpoint("GET", "/metrics", metrics, _gives("For Prometheus.", "text/plain", _TEXT)),
     Endpoint(
         "GET",

@@ -10,12 +10,13 @@ from aiohttp import web
 from . import negotiation
 from .catalog import Choice
 from .endpoints import CHOICE, Endpoint, problem
-from .pictures import FORMATS, decode, encode, kind_of
+from .pictures import FORMATS, MAX_BYTES, decode, encode, kind_of
 from .refusals import Refusal
 from .service import SERVICE, Service
 from .uploads import FIELD, receive
 
-_WAITING = 16  # requests that may be on their way in at once, each with its bytes in memory
+_WAITING = 16  # images that may have arrived and wait, each with its bytes in memory
+_MOST_BYTES = _WAITING * MAX_BYTES  # of these and of those that arrive, however slowly
 _WORKING = 2  # of them decoded, translated, encoded: one while another is at the engine
 _RETRY_AFTER = 2
 
@@ -25,24 +26,36 @@ class Desk:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._waiting = 0
+        self._waiting = self._bytes = 0
         self._working = asyncio.Semaphore(_WORKING)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Raises Refusal; the engine's errors."""
-        if self._waiting >= _WAITING:
-            raise Refusal(429, "too many images at once; wait", _RETRY_AFTER)
         choice = self._service.catalog.choice(request.query)
         accept = ",".join(request.headers.getall("Accept", []))
         if negotiation.best(accept, list(FORMATS)) is None:
             raise Refusal(406, f"there are {', '.join(FORMATS)}")
-        self._waiting += 1
+        held = 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            held += count
+            self._bytes += count
+            if self._bytes > _MOST_BYTES:
+                raise _too_many()
+
         try:
-            data = await receive(request)
-            async with self._working:
-                return await self._translate(data, choice, accept)
+            data = await receive(request, hold)
+            if self._waiting >= _WAITING:
+                raise _too_many()
+            self._waiting += 1
+            try:
+                async with self._working:
+                    return await self._translate(data, choice, accept)
+            finally:
+                self._waiting -= 1
         finally:
-            self._waiting -= 1
+            self._bytes -= held
 
     async def _translate(self, data: bytes, choice: Choice, accept: str) -> web.Response:
         picture = await asyncio.to_thread(decode, data)
@@ -57,6 +70,10 @@ class Desk:
             raise Refusal(429, "the server is stopping", _RETRY_AFTER)
         body = await asyncio.to_thread(encode, answer.translated, kind)
         return web.Response(body=body, content_type=kind, headers={"Vary": "Accept"})
+
+
+def _too_many() -> Refusal:
+    return Refusal(429, "too many images at once; wait", _RETRY_AFTER)
 
 
 DESK = web.AppKey("desk", Desk)

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from cgt.runtime.engines import cores
 from cgt.runtime.errors import CgtError, UsageError
+from cgt.runtime.heap import give_back
 
 from .app import make_app
 from .guard import Guard
@@ -64,7 +65,7 @@ async def listen(
             why = os.strerror(number) if number > 0 else error.strerror
             raise CgtError(f"cannot listen on {guard.host}:{guard.port}: {why}") from None
         ready(runner.addresses[0][1])
-        tidying = asyncio.create_task(_tidy())
+        tidying = asyncio.create_task(_tidy(service))
         while not stop.is_set():
             await asyncio.sleep(_POLL)
         tidying.cancel()
@@ -72,16 +73,21 @@ async def listen(
         await runner.cleanup()
 
 
-async def _tidy() -> None:
+async def _tidy(service: Service) -> None:
     """What a lost connection leaves is tied into cycles, with the pictures that were under way.
     Python's own collector comes so seldom that they add up; what is there from the start is set
-    aside, so that to look through the rest takes a millisecond."""
+    aside, so that to look through the rest takes a millisecond. After the codecs of clients that
+    left, several MiB each, the heap is full of gaps."""
     gc.collect()
     gc.freeze()
+    count = 0
     try:
         while True:
             await asyncio.sleep(_TIDY)
             gc.collect()
+            before, count = count, service.sessions.count
+            if count < before:
+                give_back()
     finally:
         gc.unfreeze()
 

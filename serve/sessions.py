@@ -148,7 +148,7 @@ class Sessions(Closing):
         if self._closed:
             raise Refusal(429, "the server is stopping", RETRY_AFTER)
         if counted and len(self._counted) >= self._most:
-            raise Refusal(429, f"all {self._most} places are taken; wait", RETRY_AFTER)
+            raise Refusal(429, f"{self._most} of {self._most} places are taken; wait", RETRY_AFTER)
         session = Session(
             next(self._numbers),
             choice or self._default,

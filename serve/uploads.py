@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -12,6 +12,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from .pictures import MAX_BYTES
 from .refusals import Refusal
+
+Hold = Callable[[int], None]
 
 FIELD = "image"
 _PATIENCE = 30.0  # seconds for a request to arrive
@@ -24,13 +26,11 @@ _BROKEN = (
 )
 
 
-async def receive(request: web.Request) -> bytes:
-    """Held in memory, never on disk. Raises Refusal: 400 for a malformed form, 408 for one that
-    takes too long, 413 for more than MAX_BYTES, 415 for another kind of body."""
-    try:
-        return await _in_time(_receive(request))
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_much() from None
+async def receive(request: web.Request, hold: Hold) -> bytes:
+    """Held in memory, never on disk. hold: is told the bytes of each piece, and may refuse it.
+    Raises Refusal: 400 for a malformed form, 408 for one that takes too long, 413 for more than
+    MAX_BYTES, 415 for another kind of body."""
+    return await _in_time(_receive(request, hold))
 
 
 async def receive_small(request: web.Request, most: int) -> bytes:
@@ -50,24 +50,34 @@ async def _in_time(reading: Coroutine[Any, Any, bytes]) -> bytes:
         raise Refusal(400, f"the request is malformed: {type(error).__name__}") from None
 
 
-async def _receive(request: web.Request) -> bytes:
+async def _receive(request: web.Request, hold: Hold) -> bytes:
     kind = request.content_type
+    left = MAX_BYTES
+
+    def count(chunk: bytes) -> None:
+        nonlocal left
+        left -= len(chunk)
+        if left < 0:
+            raise Refusal(413, f"an image may have at most {MAX_BYTES // 2**20} MiB")
+        hold(len(chunk))
+
     if kind.startswith("image/"):
-        return await request.read()
+        body = bytearray()
+        async for piece in request.content.iter_chunked(_CHUNK):
+            count(piece)
+            body += piece
+        return bytes(body)
     if kind != "multipart/form-data":
         raise Refusal(
             415, f"send the image as the body (Content-Type: image/*), or as form field {FIELD!r}"
         )
     found: bytes | None = None
-    left = MAX_BYTES
     async for part in await request.multipart():
         if not isinstance(part, aiohttp.BodyPartReader):
             raise Refusal(400, "forms within forms are not taken")
         data = bytearray()
         while chunk := await part.read_chunk(_CHUNK):
-            left -= len(chunk)
-            if left < 0:
-                raise _too_much()
+            count(chunk)
             if part.name == FIELD:
                 data += chunk
         if part.name == FIELD:
@@ -75,7 +85,3 @@ async def _receive(request: web.Request) -> bytes:
     if found is None:
         raise Refusal(400, f"the form has no field {FIELD!r}")
     return found
-
-
-def _too_much() -> Refusal:
-    return Refusal(413, f"an image may have at most {MAX_BYTES // 2**20} MiB")

@@ -76,7 +76,7 @@ ENDPOINTS = (
                     "description": "The answer.",
                     "content": {"application/json": {"schema": _DESCRIPTION}},
                 },
-                **problem(404, 408, 413, 429),
+                **problem(404, 408, 413, 429, 500),
             },
         },
     ),

@@ -110,6 +110,7 @@ class Link(Closing):
         """
         failed = 0.0
         while True:
+            asked = time.monotonic()
             try:
                 answer = call()
             except InferenceServerException as error:
@@ -118,7 +119,7 @@ class Link(Closing):
                 failed = failed or time.monotonic()
                 self._wait(error, failed)
                 continue
-            self._back()
+            self._back(asked)
             return answer
 
     def _wait(self, error: InferenceServerException, failed: float) -> None:
@@ -134,11 +135,13 @@ class Link(Closing):
             raise Interrupted(f"stopped while {address.server} was away")
         time.sleep(_PAUSE)
 
-    def _back(self) -> None:
+    def _back(self, asked: float) -> None:
+        """After an answer to what was asked then: what another thread asked before the server went
+        away may still be answered, and says nothing of it."""
         if not self._away:
             return
         with self._lock:
-            if self._away:
+            if self._away and asked > self._away:
                 note(f"{self.address.server} is back after {time.monotonic() - self._away:.1f} s")
                 self._away = 0.0
 

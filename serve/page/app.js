@@ -138,6 +138,7 @@ export class App {
   #state(name, details) {
     this.outbox.clear();
     this.clock.reset();
+    this.meter.last = performance.now(); // silence counts from here
     this.on.state(name, details);
   }
 

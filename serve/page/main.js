@@ -19,21 +19,28 @@ const videos = { camera: byId("camera-video"), answer: byId("answer-video") };
 export const app = new App(settings, view, videos, { state: stateChanged, frame: shown });
 const recorder = new Recorder(byId("picture"), (recording) => {
   byId("record").textContent = recording ? "Stop" : "Record";
-  byId("record").setAttribute("aria-pressed", recording);
+  byId("record").classList.toggle("recording", recording);
 });
 
 const STATUS = { connecting: "Connecting", open: "Live", waiting: "Waiting", stopped: "Stopped" };
+const SILENCE = 5000; // milliseconds without a picture of the server's source
 let again = start; // what "Try again" does
 let server = null; // what the server said it has
 
 async function start() {
   await attempt(async () => {
-    server = await inventory();
-    settings.offer(server.models);
-    document.querySelector("[data-source=server]").hidden = !server.source;
+    await learn();
+    if (again !== start) return; // something was opened meanwhile
     if (server.source) await openServer();
     else welcome();
   });
+}
+
+/** What the server has. Throws ServerError. */
+async function learn() {
+  server = await inventory();
+  settings.offer(server.models);
+  document.querySelector("[data-source=server]").hidden = !server.source;
 }
 
 function welcome() {
@@ -47,8 +54,8 @@ async function attempt(work) {
     await work();
   } catch (error) {
     if (error.name === "AbortError") return; // something else was opened meanwhile
-    if (error instanceof SourceError) return failed(error.kind, error.kind === "file-unreadable" ? "" : undefined);
-    stateChanged("stopped", { kind: error.kind ?? "refused", message: error.message });
+    if (error instanceof SourceError) return failed(error.kind);
+    stateChanged("stopped", { kind: error.kind ?? "trouble", message: error.message });
   }
 }
 
@@ -60,11 +67,20 @@ function failed(name) {
   notices.show(name, { actions: name === "camera-insecure" ? [file] : [["Try again", () => again()], file] });
 }
 
-function openCamera(deviceId) {
-  again = () => openCamera(deviceId);
-  pressed("source", "camera");
-  notices.show("asking");
+/** Opens a source by work(); "Try again" does it again. */
+function open(name, work) {
+  again = () => open(name, work);
+  pressed("source", name);
+  if (name !== "camera") byId("camera").hidden = true;
   return attempt(async () => {
+    if (!server) await learn(); // it may want a token first
+    await work();
+  });
+}
+
+function openCamera(deviceId) {
+  return open("camera", async () => {
+    notices.show("asking");
     await app.openCamera(deviceId);
     const cameras = await Camera.list();
     byId("camera").replaceChildren(...cameras.map((c, i) => new Option(c.label || `Camera ${i + 1}`, c.deviceId)));
@@ -74,18 +90,14 @@ function openCamera(deviceId) {
 }
 
 function openFile(file) {
-  again = () => openFile(file);
-  pressed("source", "file");
-  return attempt(async () => {
+  return open("file", async () => {
     await app.openFile(file);
     if (app.kind === "image") status("live", "Translated");
   });
 }
 
 function openServer() {
-  again = openServer;
-  pressed("source", "server");
-  return attempt(() => app.openServer());
+  return open("server", () => app.openServer());
 }
 
 function pickFile() {
@@ -97,18 +109,19 @@ function stateChanged(name, { kind, message = "", until } = {}) {
   if (name === "camera-gone") return failed(name);
   if (name === "trouble") return notices.show("trouble", { text: message });
   status({ open: "live", connecting: "connecting" }[name] ?? "stopped", STATUS[name]);
-  byId("camera").hidden &&= true;
   if (name === "connecting" && !notices.name) return undefined;
   if (name === "connecting" || name === "open") return notices.show("connecting");
   blank(true);
   const now = ["Try now", () => app.link.retry()];
-  if (name === "waiting") return notices.show(kind === "full" ? "full" : "gone", { text: message, until, actions: [now] });
+  if (name === "waiting") return notices.show(kind === "full" ? "full" : "gone", { until, actions: [now] });
   if (kind === "token") return notices.show("token", { text: tokenTried() ? "That token did not fit." : "" });
-  return notices.show(kind === "gone" ? "gone" : "refused", { text: message, actions: [["Try again", () => again()]] });
+  const what = ["gone", "trouble"].includes(kind) ? kind : "refused";
+  return notices.show(what, { text: message, actions: [["Try again", () => again()]] });
 }
 
 function shown() {
   blank(false);
+  if (notices.name === "silent") status("live", STATUS.open);
   if (notices.name) notices.hide();
 }
 
@@ -127,7 +140,7 @@ function blank(is) {
 }
 
 function pressed(group, name) {
-  for (const button of all(`[data-${group}]`)) button.setAttribute("aria-pressed", button.dataset[group] === name);
+  for (const button of all(`button[data-${group}]`)) button.setAttribute("aria-pressed", button.dataset[group] === name);
 }
 
 function chooseView(name) {
@@ -148,7 +161,7 @@ const enabled = (id, act) => () => byId(id).disabled || act();
 
 const sources = { camera: () => openCamera(), file: pickFile, server: openServer };
 for (const button of all("[data-source]")) button.addEventListener("click", sources[button.dataset.source]);
-for (const button of all("[data-view]")) button.addEventListener("click", () => chooseView(button.dataset.view));
+for (const button of all("button[data-view]")) button.addEventListener("click", () => chooseView(button.dataset.view));
 byId("camera").addEventListener("change", ({ target }) => openCamera(target.value));
 byId("file").addEventListener("change", ({ target }) => target.files[0] && openFile(target.files[0]));
 byId("split").addEventListener("input", ({ target }) => moveSplit(Number(target.value)));
@@ -181,11 +194,17 @@ addEventListener("pagehide", () => app.stop());
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
 setInterval(() => {
-  const { fps, latency } = app.meter.now(performance.now());
-  byId("fps").value = fps ? fps.toFixed(1) : "–";
-  byId("latency").value = latency === null ? "–" : Math.round(latency);
-  byId("dropped").value = app.kind && app.kind !== "image" ? app.dropped : "–";
-  byId("transport").value = app.link.transport || "–";
+  const now = performance.now();
+  const { fps, latency } = app.meter.now(now);
+  const silent = app.kind === "server" && app.link.transport && app.meter.silence(now) > SILENCE;
+  if (silent && notices.name !== "silent") {
+    status("stopped", STATUS.waiting);
+    notices.show("silent");
+  }
+  byId("fps").textContent = fps ? fps.toFixed(1) : "–";
+  byId("latency").textContent = latency === null ? "–" : Math.round(latency);
+  byId("dropped").textContent = app.kind && app.kind !== "image" ? app.dropped : "–";
+  byId("transport").textContent = app.link.transport || "–";
 }, 500);
 
 moveSplit(50);

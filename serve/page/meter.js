@@ -13,7 +13,7 @@ export class Meter {
     this.recent = []; // their latencies
     this.latencies = []; // all of this connection, milliseconds
     this.shown = 0;
-    this.dropped = 0;
+    this.last = performance.now(); // that one was displayed
   }
 
   /** A frame captured then is on the screen; milliseconds of performance.now. */
@@ -22,6 +22,7 @@ export class Meter {
     this.recent.push(now - captured);
     if (this.latencies.length < KEPT) this.latencies.push(now - captured);
     this.shown += 1;
+    this.last = now;
     this.#forget(now);
   }
 
@@ -30,6 +31,11 @@ export class Meter {
       this.times.shift();
       this.recent.shift();
     }
+  }
+
+  /** Milliseconds without a frame. */
+  silence(now) {
+    return now - this.last;
   }
 
   /** {fps, latency} of the last seconds; latency is the median in milliseconds, null for none. */

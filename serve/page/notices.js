@@ -3,7 +3,10 @@
 const byId = (id) => document.getElementById(id);
 
 const WORDS = {
-  welcome: ["See yourself translated", "Everything is computed by this server; nothing is stored."],
+  welcome: [
+    "See yourself translated",
+    "Use the camera, or drop a video or a picture here. This server computes everything and stores nothing.",
+  ],
   asking: ["Waiting for the camera", "Your browser asks whether this page may use it."],
   "camera-refused": [
     "The camera was refused",
@@ -18,11 +21,12 @@ const WORDS = {
   ],
   "camera-gone": ["The camera is gone", "It was unplugged, or its permission was taken back."],
   "file-unreadable": ["This file cannot be opened", "The browser knows neither a video nor a picture in it."],
-  gone: ["The server does not answer", ""],
-  full: ["All places are taken", ""],
+  gone: ["The server does not answer", "It was stopped, or the network is down."],
+  full: ["All places are taken", "Yours comes when somebody leaves."],
   token: ["This server wants a token", "It was printed when the server was started."],
   refused: ["The server refused", ""],
   trouble: ["That did not work", ""],
+  silent: ["No picture comes from the server's source", "It was lost, or is slow. It goes on here as soon as it does."],
   connecting: ["Connecting", ""],
 };
 
@@ -39,18 +43,18 @@ export class Notices {
     const [title, usual] = WORDS[name];
     clearInterval(this.ticking);
     this.name = name;
+    this.box.hidden = false; // first: what changes while it is hidden is not read out
     byId("notice-title").textContent = title;
-    const words = text || usual;
-    const say = () => {
+    byId("notice-text").textContent = text || usual;
+    const count = () => {
       const seconds = Math.max(0, Math.ceil((until - Date.now()) / 1000));
-      byId("notice-text").textContent = until ? `${words} Trying again in ${seconds} s.`.trim() : words;
+      byId("notice-wait").textContent = until ? `Trying again in ${seconds} s.` : "";
     };
-    say();
-    if (until) this.ticking = setInterval(say, 500);
+    count();
+    if (until) this.ticking = setInterval(count, 500);
     byId("token-form").hidden = name !== "token";
     byId("notice-actions").replaceChildren(...actions.map(([label, act], index) => button(label, act, index === 0)));
     this.box.dataset.name = name;
-    this.box.hidden = false;
     if (name === "token") byId("token").focus();
   }
 

@@ -20,17 +20,19 @@ export class Settings {
     this.models = models;
     options(byId("model"), models.map(({ name }) => [name, name]));
     byId("model-field").hidden = models.length < 2;
+    for (const id of ["model", "precision"]) byId(id).disabled = false;
     this.#fill();
   }
 
   #fill() {
-    const { size, any_size: dynamic, precisions } = this.model;
+    const { size, any_size: dynamic, precision, precisions } = this.model;
     const own = Math.min(...size);
     const fixed = size[0] === size[1] ? `${own}` : size.join(" × ");
     const free = [...new Set([...SIZES, own])].sort((a, b) => a - b);
     options(byId("size"), dynamic ? free.map((side) => [side, `${side}`]) : [["", fixed]], dynamic ? own : "");
     byId("size").disabled = !dynamic;
-    options(byId("precision"), precisions.map((name) => [name, name === "auto" ? "Fastest" : name]));
+    const exact = precision.startsWith("int8") ? "int8, rest fp32" : "fp32";
+    options(byId("precision"), precisions.map((name) => [name, name === "auto" ? "Fastest" : exact]));
     byId("model-name").textContent = this.model.name;
   }
 

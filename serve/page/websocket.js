@@ -30,8 +30,8 @@ export class Socket {
     if (typeof data === "string") return on.message(JSON.parse(data));
     const stamp = new DataView(data).getUint32(0);
     const image = await createImageBitmap(new Blob([new Uint8Array(data, 4)]));
-    if (this.socket) on.frame(image, image.height + STRIP, image.width, stamp);
-    image.close();
+    if (!this.socket) return image.close();
+    return on.frame(image, image.height + STRIP, image.width, stamp); // its to close
   }
 
   /** Sends what is on the canvas now, without its strip. */

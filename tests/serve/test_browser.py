@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from cgt.runtime.images import encode_image, read_image
 from cgt.runtime.sources import open_source
 from cgt.runtime.sources.pattern import read_counter
 from conftest import inverse_graph, picture
+from graphs import write_translator
 
 from .browsing import FRAMES, SIZE, browser, camera_frame, live, pixels, psnr, until
 from .serving import running
@@ -182,6 +184,24 @@ def test_snapshot_and_recording(model: Path, page: Any, tmp_path: Path) -> None:
         assert len({number for number in numbers if number is not None}) > 5
 
 
+def test_a_recording_outlives_a_change_of_view(model: Path, page: Any, tmp_path: Path) -> None:
+    with running(model) as server:
+        page.goto(server.url)
+        page.keyboard.press("c")
+        live(page)
+        page.keyboard.press("r")
+        page.wait_for_timeout(1500)
+        page.keyboard.press("2")  # twice as wide
+        page.wait_for_timeout(1500)
+        with page.expect_download() as given:
+            page.get_by_role("button", name="Stop").click()
+        recording = tmp_path / given.value.suggested_filename
+        given.value.save_as(recording)
+        with av.open(str(recording)) as film:
+            times = [float(frame.time) for frame in film.decode(video=0)]
+        assert times[-1] - times[0] > 2
+
+
 def test_models_are_picked(model: Path, page: Any, tmp_path: Path) -> None:
     fixed = inverse_graph(tmp_path / "fixed.onnx", 64, 96)
     with running(model, fixed) as server:
@@ -203,9 +223,20 @@ def test_models_are_picked(model: Path, page: Any, tmp_path: Path) -> None:
         assert abs(aspect - SIZE[1] / SIZE[0]) < 0.02
 
 
-def test_the_split_moves_by_keyboard_and_the_models_size_changes(model: Path, page: Any) -> None:
-    with running(model) as server:
+def test_what_is_int8_is_not_called_fp32(model: Path, page: Any, tmp_path: Path) -> None:
+    with running(model, write_translator(tmp_path / "small.onnx", precision="int8")) as server:
         page.goto(server.url)
+        for name, exact in (("inverse", "fp32"), ("small", "int8, rest fp32")):
+            page.get_by_label("Model").select_option(name)
+            assert page.locator("#precision option").all_inner_texts() == ["Fastest", exact]
+
+
+@pytest.mark.parametrize("query", ["", "?websocket"])
+def test_the_split_moves_by_keyboard_and_the_models_size_changes(
+    model: Path, page: Any, query: str
+) -> None:
+    with running(model) as server:
+        page.goto(f"{server.url}/{query}")
         page.keyboard.press("c")
         live(page)
         for _ in range(5):
@@ -217,3 +248,34 @@ def test_the_split_moves_by_keyboard_and_the_models_size_changes(model: Path, pa
         until(page, "() => document.querySelector('#picture').width === 512")
         page.keyboard.press("?")
         assert page.get_by_role("dialog").is_visible()
+
+
+SCREENS = {"desktop": (1280, 800), "phone": (390, 844), "phone on its side": (844, 390)}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_picture_takes_the_room_there_is(model: Path, page: Any, screen: str) -> None:
+    """In each view it touches two sides of its stage; nothing is cut off or out of reach."""
+    width, height = SCREENS[screen]
+    page.set_viewport_size({"width": width, "height": height})
+    with running(model) as server:
+        page.goto(server.url)
+        page.keyboard.press("c")
+        live(page, 3)
+        for key, columns, rows in (("1", 1, 1), ("2", 2, 1), ("3", 1, 1)):
+            page.keyboard.press(key)
+            if screen == "phone" and columns == 2:
+                columns, rows = 1, 2
+            until(page, f"() => document.querySelector('#picture').height === {256 * rows}")
+            stage, shown = (page.locator(name).bounding_box() for name in ("#stage", "#picture"))
+            aspect = columns * SIZE[1] / (rows * SIZE[0])
+            assert shown["width"] / shown["height"] == pytest.approx(aspect, rel=0.02)
+            spare = [stage[side] - shown[side] for side in ("width", "height")]
+            assert min(spare) == pytest.approx(2, abs=1)  # its border
+            assert shown["width"] > 0.35 * width
+        for button in page.locator("button:visible, select:visible").all():
+            box = button.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+            assert box["height"] >= 36  # of a finger
+        assert page.evaluate("() => document.documentElement.scrollWidth") == width

@@ -7,6 +7,8 @@ import json
 import math
 import socket
 import struct
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -21,15 +23,38 @@ from conftest import inverse_graph
 
 from .making import encoded
 
-ROUNDS, CLIENTS = 5, 20
+CLIENTS = 100
 PARTS = itertools.cycle((1, 2))
 SLACK = 8 * 2**20  # bytes
 
 
-def vanish(client: socket.socket) -> None:
+def uploads(port: int, count: int) -> None:
+    """HTTP."""
+    vanish([an_upload(port) for _ in range(count)])
+
+
+def streams(port: int, count: int) -> None:
+    """WebSockets."""
+    vanish([a_stream(port) for _ in range(count)])
+
+
+def calls(port: int, count: int) -> None:
+    """WebRTC, of one process that is killed while pictures go both ways."""
+    script = Path(__file__).with_name("calling.py")
+    command = [sys.executable, script, f"http://127.0.0.1:{port}", str(count)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"translated\n"
+        finally:
+            process.kill()
+
+
+def vanish(clients: list[socket.socket]) -> None:
     """With a reset, as a program that crashes."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
+    for client in clients:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
 
 
 def connected(port: int) -> socket.socket:
@@ -75,7 +100,7 @@ def a_stream(port: int) -> socket.socket:
 
 def settles(server: Served, files: int, memory: float = math.inf) -> Held:
     """What the server holds, as soon as that is no more than so much, or after a while."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 40  # who is silent on WebRTC is given up after 15 seconds
     while True:
         held = server.look()
         if (held.files <= files and held.memory <= memory) or time.monotonic() > end:
@@ -83,28 +108,28 @@ def settles(server: Served, files: int, memory: float = math.inf) -> Held:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("way", [an_upload, a_stream])
-def test_nothing_stays(tmp_path: Path, way: Callable[[int], socket.socket]) -> None:
+@pytest.mark.parametrize(
+    ("come_and_go", "at_once", "before"), [(uploads, 20, 3), (streams, 20, 3), (calls, 50, 3)]
+)
+def test_nothing_stays(
+    tmp_path: Path, come_and_go: Callable[[int, int], None], at_once: int, before: int
+) -> None:
+    """before: rounds until all threads have done all kinds of work."""
     model = inverse_graph(tmp_path / "inverse.onnx")
-    with served("--model", model, "--engine", "onnxruntime", "--max-sessions", CLIENTS) as server:
+    with served("--model", model, "--engine", "onnxruntime", "--max-sessions", at_once) as server:
         port = int(server.url.rpartition(":")[2])
-
-        def come_and_go() -> None:
-            for client in [way(port) for _ in range(CLIENTS)]:
-                vanish(client)
-
         empty = server.look()
-        for _ in range(3):  # until all threads have done all kinds of work
-            come_and_go()
+        for _ in range(before):
+            come_and_go(port, at_once)
             settles(server, empty.files)
         time.sleep(4)  # it tidies up every three seconds
-        before = settles(server, empty.files)
-        for _ in range(ROUNDS):
-            come_and_go()
+        start = settles(server, empty.files)
+        for _ in range(CLIENTS // at_once):
+            come_and_go(port, at_once)
             settles(server, empty.files)
-        after = settles(server, empty.files, before.memory + SLACK)
+        after = settles(server, empty.files, start.memory + SLACK)
         with urllib.request.urlopen(f"{server.url}/metrics", timeout=20) as answer:
             assert "cgt_sessions 0.0" in answer.read().decode()
     assert after.files == empty.files
-    assert after.memory <= before.memory + SLACK
+    assert after.memory <= start.memory + SLACK
     assert after.threads <= empty.threads + cores() + 2  # those that encode, which all share

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,11 +137,31 @@ def test_many_at_once(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     assert server.service.sessions.count == 0
 
 
+def test_slow_uploads_hold_up_nobody(server: Running) -> None:
+    head = "POST /v1/translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    with ExitStack() as stack:
+        for _ in range(40):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            slow.sendall(f"{head}Content-Length: 1000\r\n\r\nPNG".encode())
+        for _ in range(3):
+            np.testing.assert_array_equal(post(server), 255 - IMAGE)
+
+
+def test_bytes_that_arrive_are_bounded(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded("PNG")
+    monkeypatch.setattr(images, "_MOST_BYTES", len(data) - 1)
+    headers = {"Content-Type": "image/png"}
+    assert server.refused("POST", "/v1/translate", data, headers) == 429
+    monkeypatch.setattr(images, "_MOST_BYTES", len(data))
+    np.testing.assert_array_equal(post(server), 255 - IMAGE)  # what was refused holds no bytes
+
+
 def test_facts(server: Running) -> None:
     models = json.loads(server.ask("GET", "/v1/models")[2])["models"]
     assert [model["name"] for model in models] == ["first", "second", "fixed"]
     assert [model["any_size"] for model in models] == [True, True, False]
     assert {model["engine"] for model in models} == {"onnxruntime on CPU, fp32"}
+    assert {model["precision"] for model in models} == {"fp32"}
     assert json.loads(server.ask("GET", "/healthz")[2]) == {"status": "ok"}
     before = server.service.metrics.translated
     post(server)
@@ -148,6 +171,16 @@ def test_facts(server: Running) -> None:
     for name in ("cgt_dropped_total", "cgt_sessions 0.0", "cgt_frames_per_second"):
         assert name in text
     assert "process_resident_memory_bytes" in text
+
+
+def test_a_server_that_translates_no_more_says_so(tmp_path: Path) -> None:
+    with running(inverse_graph(tmp_path / "inverse.onnx")) as server:
+        server.service.scheduler.close()
+        status, headers, body = server.ask("GET", "/healthz")
+        assert (status, headers.get_content_type()) == (503, "application/json")
+        assert "ended" in json.loads(body)["status"]
+        answers = json.loads(server.ask("GET", "/openapi.json")[2])["paths"]["/healthz"]["get"]
+        assert {"200", "503"} <= set(answers["responses"])
 
 
 def test_what_a_client_accepts() -> None:

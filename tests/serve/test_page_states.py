@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ import pytest
 from cgt.benchmarks.chromium import write_clip
 from conftest import inverse_graph
 
-from .browsing import SIZE, browser, live
+from .browsing import SIZE, browser, live, until
+from .making import encoded
 from .serving import running
 
 
@@ -92,10 +94,32 @@ def test_where_webrtc_cannot_connect_the_websocket_does(model: Path, tmp_path: P
         page.locator("#transport").get_by_text("WebSocket").wait_for()
 
 
+def test_one_of_two_cameras(model: Path) -> None:
+    two = "--use-fake-device-for-media-stream=device-count=2"
+    with browser(None, True, two) as chromium, running(model) as server:
+        page = chromium.new_page()
+        page.goto(server.url)
+        use_camera(page)
+        live(page, 3)
+        picker = page.get_by_label("Which camera")
+        first, second = (option.get_attribute("value") for option in picker.locator("option").all())
+        assert picker.input_value() == first
+        picker.select_option(second)
+        until(page, f"async () => (await import('./main.js')).app.source?.deviceId === '{second}'")
+        live(page, 3)
+        page.get_by_role("button", name="Translated").click()
+        image = {"name": "a.png", "mimeType": "image/png", "buffer": encoded("PNG")}
+        page.locator("#file").set_input_files([image])
+        page.locator("#status").get_by_text("Translated").wait_for()
+        assert picker.is_hidden()  # a picture has no camera
+
+
 def test_a_server_that_wants_a_token(model: Path, chromium: Any) -> None:
     with running(model, token="right") as server:
         page = chromium.new_context().new_page()
         page.goto(server.url)
+        title(page, "This server wants a token")
+        page.get_by_role("button", name="Camera", exact=True).click()  # too early
         title(page, "This server wants a token")
         page.get_by_label("Token").fill("wrong")
         page.get_by_role("button", name="Continue").click()
@@ -117,11 +141,37 @@ def test_a_full_server_lets_the_next_one_wait(model: Path, chromium: Any) -> Non
             if page is first:
                 live(page, 3)
         title(second, "All places are taken")
-        assert "Trying again in" in second.locator("#notice-text").inner_text()
+        assert "Trying again in" in second.locator("#notice-wait").inner_text()
+        # Read out is what happened, not the seconds and figures that change all the time.
+        assert "Yours comes" in second.locator("[role=status] #notice-text").inner_text()
+        changing = "#notice-wait, #fps, #latency, #dropped"
+        assert (
+            second.locator(f":is([role=status], [aria-live], output) :is({changing})").count() == 0
+        )
+        assert second.locator(changing).count() == 4
         first.close()
         second.get_by_role("button", name="Try now").wait_for()
         live(second, 3)  # by itself
         second.close()
+
+
+def test_a_source_of_the_server_that_falls_silent(
+    model: Path, chromium: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(model, source="test://?size=64x48&fps=10") as server:
+        page = chromium.new_page()
+        page.goto(server.url)
+        live(page, 3)
+        assert page.locator("#notice").is_hidden()
+        going, translate = threading.Event(), server.service.translators.translate
+        waiting = lambda *args: (going.wait(), translate(*args))[1]  # noqa: E731
+        monkeypatch.setattr(server.service.translators, "translate", waiting)
+        title(page, "No picture comes from the server's source")
+        assert page.locator("#status").inner_text() == "Waiting"
+        going.set()
+        page.locator("#notice").wait_for(state="hidden")
+        assert page.locator("#status").inner_text() == "Live"
+        page.close()
 
 
 def test_a_server_that_goes_and_comes_back(model: Path, chromium: Any, tmp_path: Path) -> None:
@@ -132,7 +182,7 @@ def test_a_server_that_goes_and_comes_back(model: Path, chromium: Any, tmp_path:
         live(page, 3)
         server.kill()
         title(page, "The server does not answer")
-        page.locator("#notice-text").get_by_text(re.compile("Trying again in [78] s")).wait_for()
+        page.locator("#notice-wait").get_by_text(re.compile("Trying again in [78] s")).wait_for()
         with page.expect_request("**/v1/webrtc", timeout=5000):  # not by itself that soon
             page.get_by_role("button", name="Try now").click()
         title(page, "The server does not answer")

@@ -1,0 +1,25 @@
+"""calling.py URL COUNT: so many clients of a server over WebRTC, until this process is killed. Says
+"translated" when all have called and one has had a translation."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+
+import numpy as np
+
+from cgt.benchmarks.webrtc_client import WebRTCClient
+
+
+async def main(url: str, count: int) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    answered = asyncio.Event()
+    async with AsyncExitStack() as calls:
+        for _ in range(count):
+            client = WebRTCClient(url, lambda _: image, lambda *_: answered.set(), rate=2)
+            await calls.enter_async_context(client)
+        await answered.wait()
+        print("translated", flush=True)
+        await asyncio.sleep(600)
+
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
