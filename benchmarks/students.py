@@ -20,6 +20,7 @@ import click
 import torch
 from rich.console import Console
 
+from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.clip import sample_clip
 from cgt.runtime.errors import EngineError
 from cgt.runtime.geometry import parse_size
@@ -28,6 +29,7 @@ from cgt.trainer.distill.report import Trial
 from cgt.trainer.distill.teacher import Teacher
 from cgt.trainer.domain import Domain
 from cgt.trainer.generator import open_generator
+from cgt.trainer.precision import Precision
 
 from .command import results_option, run_command
 from .machine import conditions, describe_machine
@@ -55,6 +57,7 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("teacher", type=_PATH)
 @click.argument("students", type=_PATH, nargs=-1, required=True)
+@click.option("--direction", type=click.Choice(DIRECTIONS), help="Of a teacher that has both.")
 @click.option("--photos", type=_PATH, required=True, help="Held out.")
 @click.option("--calib", type=_PATH, help="Images to calibrate int8 on; by default --photos.")
 @click.option("--video", "videos", type=_PATH, multiple=True, help="Never learned from.")
@@ -70,6 +73,7 @@ _PATH = click.Path(path_type=Path)
 def main(
     teacher: Path,
     students: tuple[Path, ...],
+    direction: Direction | None,
     photos: Path,
     calib: Path | None,
     videos: tuple[Path, ...],
@@ -88,14 +92,16 @@ def main(
     if not isinstance(sides, tuple):
         raise click.UsageError("give a size in pixels")
     before = conditions()
-    learned = Teacher.open(teacher, None, torch.device("cpu"))
+    learned = Teacher.open(teacher, direction, Precision.of("auto", torch.device("cpu")))
     target = Domain.open(domain) if domain else None
     trial = Trial(min(sides), Domain.open(photos), videos, target)
+    generators = {TEACHER: open_generator(teacher, direction)}
+    generators |= {path.stem: open_generator(path) for path in students}
     with tempfile.TemporaryDirectory(prefix="cgt-students-") as name:
         folder = Path(name)
         networks = [
-            exported(label, open_generator(path), precisions.split(","), calib or photos, folder)
-            for label, path in ((TEACHER, teacher), *((path.stem, path) for path in students))
+            exported(label, generator, precisions.split(","), calib or photos, folder)
+            for label, generator in generators.items()
         ]
         table = _rows(networks, learned, trial, engines.split(","), sides, seconds)
         duels = _against_eager(networks, table, sides, rounds)

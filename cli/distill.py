@@ -42,6 +42,7 @@ _SETTINGS = [
 @click.command("distill")
 @click.option("--ckpt", type=_PATH, help="The teacher: weights of any trainer.")
 @click.option("--direction", type=click.Choice(DIRECTIONS), help="Where it holds both.")
+@click.option("--network", metavar="NAME", help="One of several generators in the file.")
 @click.option("--data", type=_PATH, multiple=True, help="Photos, or trainA/ trainB/ with some.")
 @click.option("-o", "--output", type=_PATH, help="The student: NAME.pth; its run is in NAME/.")
 @click.option(
@@ -53,7 +54,7 @@ _SETTINGS = [
 @click.option("--engine", default="auto", show_default=True, help="To be quick on.")
 @click.option("--latency-table", type=_PATH, help="Of the machine it is for (cgt bench).")
 @click.option("--list", "listing", is_flag=True, help="Show what there is to choose, and stop.")
-@click.option("--student", metavar="NGFxBLOCKS,NORM,...", help="This one; see the manual.")
+@click.option("--student", metavar="NGFxBLOCKS,...", help="This one; see the manual.")
 @click.option("--targets", type=_PATH, help="Folder of the teacher's answers.  [NAME/targets]")
 @click.option("--video", type=_PATH, multiple=True, help="To measure on; not learned from.")
 @click.option("--domain", type=_PATH, help="Images of what it translates to, to measure with.")
@@ -61,7 +62,8 @@ _SETTINGS = [
 def command(ctx: click.Context, /, **given: Any) -> None:
     """Train a small student of a teacher that is fast enough here: --ckpt FILE --data DIR -o FILE.
 
-    The largest student that reaches --target-fps from source to sink is taken; what it is worth is
+    The largest student that reaches --target-fps from source to sink is taken, one that is pruned
+    from the teacher, and begins as it, before any that begins anew; what it is worth is
     measured at the end and kept in the file. Exit code 4 where it is too slow after all.
     """
     chosen = given_in(ctx)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from cgt.benchmarks.latency_table import load_table
 from cgt.benchmarks.search import Choice, choose, search
 from cgt.runtime.errors import UsageError
 from cgt.runtime.progress import progress_bar
+from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.distill.config import DistillConfig
 from cgt.trainer.distill.family import Candidate, Kind
 from cgt.trainer.distill.judge import judge_of
+from cgt.trainer.distill.pruning import pruned_config, why_not
 from cgt.trainer.distill.run import DistillRun
-from cgt.trainer.generator import open_generator
+from cgt.trainer.generator import TrainedGenerator, open_generator
 
 from .concluding import conclude
 
@@ -34,15 +37,18 @@ def show(given: Given) -> None:
 
     from cgt.benchmarks.candidate_table import print_table
 
-    choice = _pick(given)
+    teacher = _teacher(given) if given["ckpt"] else None
+    choice = _pick(given, _layout(teacher) if teacher else None)
     print_table(choice.table, Console(), choice.speed)
 
 
 def distill(chosen: Chosen, given: Given) -> None:
     """A new run, to its end. Raises QualityError where the student is too slow in the end."""
     folder = _folder(given["output"])
-    candidate, target = _student(given)
-    config = _config(chosen, given, candidate, target)
+    asked = parse_student(given["student"]) if given["student"] is not None else None
+    teacher = _teacher(given)  # what is wrong with it is said before minutes of measuring
+    candidate, target = _student(given, asked, _layout(teacher))
+    config = _config(chosen, given, teacher, candidate, target)
     _go(DistillRun.create(folder, config, say=click.echo), given["output"])
 
 
@@ -61,11 +67,29 @@ def go_on(chosen: Chosen) -> None:
     _go(DistillRun.resume(_folder(output), changes, say=click.echo), output)
 
 
-def parse_student(text: str) -> Candidate:
-    """NGFxBLOCKS, then of norm, block and upsampling what is not as the family has it first:
-    "32x6", "32x6,steered,mobile". Raises UsageError."""
+@dataclass(frozen=True)
+class Asked:
+    """What --student says. kind: None where it shall be pruned from its teacher."""
+
+    kind: Kind | None
+    ngf: int
+    blocks: int
+
+    def of(self, teacher: GeneratorConfig) -> Candidate:
+        """Raises UsageError where the teacher cannot be pruned to that."""
+        if self.kind is not None:
+            return Candidate(self.kind, self.ngf, self.blocks)
+        pruned_config(teacher, self.ngf, self.blocks)
+        return Candidate.pruned(teacher, self.ngf, self.blocks)
+
+
+def parse_student(text: str) -> Asked:
+    """NGFxBLOCKS, then "pruned", or of norm, block and upsampling what is not as the family has it
+    first: "20x9,pruned", "32x6", "32x6,steered,mobile". Raises UsageError."""
     width, *rest = text.split(",")
-    match = re.fullmatch(r"(\d+)x(\d+)", width)
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", width)
+    if match and rest == ["pruned"]:
+        return Asked(None, int(match[1]), int(match[2]))
     values = {
         "norm": ("instance", "instance_affine", "batch", "steered", "none"),
         "block": ("plain", "mobile"),
@@ -74,10 +98,10 @@ def parse_student(text: str) -> Candidate:
     known = {word: name for name, words in values.items() for word in words}
     if not match or set(rest) - set(known):
         raise UsageError(
-            f"--student {text} is not like 32x6 or 32x6,steered,mobile,resize: width, blocks, and "
-            f"any of {', '.join(known)}"
+            f"--student {text} is not like 20x9,pruned or 32x6 or 32x6,steered,mobile,resize: "
+            f"width, blocks, and pruned or any of {', '.join(known)}"
         )
-    return Candidate(Kind(**{known[word]: word for word in rest}), int(match[1]), int(match[2]))
+    return Asked(Kind(**{known[word]: word for word in rest}), int(match[1]), int(match[2]))
 
 
 def _folder(output: Path) -> Path:
@@ -87,28 +111,41 @@ def _folder(output: Path) -> Path:
     return output.with_suffix("")
 
 
-def _student(given: Given) -> tuple[Candidate, float]:
+def _teacher(given: Given) -> TrainedGenerator:
+    return open_generator(given["ckpt"], given["direction"], given["network"])
+
+
+def _layout(teacher: TrainedGenerator) -> GeneratorConfig:
+    return GeneratorConfig.from_json(teacher.architecture)
+
+
+def _student(
+    given: Given, asked: Asked | None, teacher: GeneratorConfig
+) -> tuple[Candidate, float]:
     """What to train, and the frames per second it must reach here; 0 for any."""
-    if given["student"] is not None:
-        return parse_student(given["student"]), given["target_fps"] or 0.0
-    choice = _pick(given)
+    if asked is not None:
+        return asked.of(teacher), given["target_fps"] or 0.0
+    if reason := why_not(teacher):
+        click.echo(f"the teacher cannot be pruned: {reason}; its student begins anew")
+    choice = _pick(given, teacher)
     click.echo(str(choice))
     return choice.candidate, choice.target if choice.measured else 0.0
 
 
-def _pick(given: Given) -> Choice:
+def _pick(given: Given, teacher: GeneratorConfig | None) -> Choice:
     """The largest student that is fast enough. Raises QualityError where none is."""
     target = given["target_fps"] or TARGET_FPS
     if given["latency_table"] is not None:
-        return choose(load_table(given["latency_table"]), target)
-    size = given["size"] or SIZE
+        return choose(load_table(given["latency_table"]), target, teacher)
+    size, about = given["size"] or SIZE, (given["precision"], given["engine"])
     with progress_bar("measuring students", None, unit="student") as bar:
-        measuring = Measuring((size, size), given["precision"], given["engine"], tell=bar.note)
+        measuring = Measuring((size, size), *about, tell=bar.note, teacher=teacher)
         return search(measuring, target)
 
 
-def _config(chosen: Chosen, given: Given, candidate: Candidate, target: float) -> DistillConfig:
-    teacher = open_generator(given["ckpt"], given["direction"])
+def _config(
+    chosen: Chosen, given: Given, teacher: TrainedGenerator, candidate: Candidate, target: float
+) -> DistillConfig:
     size, steps = given["size"] or SIZE, given["steps"] or DistillConfig.steps
     fields = {field.name for field in dataclasses.fields(DistillConfig)}
     settings = {name: value for name, value in chosen.items() if name in fields}
@@ -126,9 +163,11 @@ def _config(chosen: Chosen, given: Given, candidate: Candidate, target: float) -
         "teacher": str(given["ckpt"].resolve()),
         "teacher_sha256": teacher.sha256,
         "direction": teacher.direction,
+        "network": given["network"] or "",
         "described": candidate.config.to_json(),
         "generator": candidate.config.kind,
         "ngf": candidate.ngf,
+        "pruned": candidate.layout is not None,
         "crop_size": size,
         "videos": tuple(str(path.resolve()) for path in given["video"]),
         "domain": str(given["domain"].resolve()) if given["domain"] else "",

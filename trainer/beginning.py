@@ -10,6 +10,7 @@ from torch import nn
 
 from cgt.runtime.errors import UsageError
 
+from .foreign.importing import SeveralGenerators
 from .generator import TrainedGenerator, open_both
 from .trainconfig import TrainConfig
 
@@ -24,7 +25,13 @@ class Beginning:
     def of(cls, path: Path) -> Beginning:
         """Raises CheckpointError for a file without generators, UsageError when they are not both
         of one architecture, or do not take RGB images."""
-        given = open_both(path)
+        try:
+            given = open_both(path)
+        except SeveralGenerators as error:
+            found = str(error).partition("; ")[0]
+            raise UsageError(
+                f"{found}, and their names tell no direction; save them as G_AB.pth and G_BA.pth"
+            ) from None
         one, *others = given.values()
         if (one.in_channels, one.out_channels) != (3, 3):
             raise UsageError(

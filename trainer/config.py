@@ -42,7 +42,8 @@ class GeneratorConfig:
     patch: int = 1  # of a student: sides of the squares of pixels that it takes as one
     widths: tuple[int, ...] = ()  # see stage_widths; empty: multiples of ngf
     kernel: int = 3  # of the convolutions that halve and double; 3 or 4
-    ends_kernel: int = 7  # of the first and the last convolution
+    ends_kernel: int = 7  # of the first and the last convolution; of a ResNet, 4: they halve, too
+    residual: bool = True  # the blocks of a ResNet add their input
     bare_first: bool = False  # neither norm nor ReLU after the first convolution
     ends_padding: str = "reflect"
     padding: str = "reflect"  # of the blocks
@@ -71,6 +72,8 @@ class GeneratorConfig:
         if self.family == "student":
             if self.ends_kernel % 2 == 0 or self.patch & (self.patch - 1):
                 raise UsageError("a student's ends_kernel must be odd, its patch a power of 2")
+        elif self.ends_kernel % 2 == 0 and self.ends_kernel != 4:
+            raise UsageError("a generator's ends_kernel must be odd, or 4")
         elif self.patch > 1 or self.norm == "steered" or self.tone:
             raise UsageError("patches, tone and the norm steered are for students (studentN)")
         if self.tone and not self.learn_residual:
@@ -119,7 +122,8 @@ class GeneratorConfig:
     @property
     def multiple(self) -> int:
         """Both sides of its images must be multiples of this."""
-        return self.patch << self.levels
+        halving_ends = self.family == "resnet" and self.ends_kernel % 2 == 0
+        return self.patch << self.levels + halving_ends
 
     def _usual_widths(self) -> tuple[int, ...]:
         ngf, levels = self.ngf, self.levels

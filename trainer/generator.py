@@ -44,6 +44,7 @@ class TrainedGenerator:
     ambiguous: tuple[str, ...] = ()  # what the file leaves open, and which reading was taken
     doubts: tuple[str, ...] = ()  # why its output on a test picture is no translation
     distilled: dict[str, Any] = field(default_factory=dict)  # what `cgt distill` measured of it
+    direction_known: bool = True  # or taken as A to B
 
     @property
     def source(self) -> str:
@@ -168,4 +169,5 @@ def foreign_generator(found: Imported, direction: Direction | None = None) -> Tr
         filter="bicubic",  # what nearly all of them resize with
         ambiguous=found.ambiguous,
         doubts=found.doubts,
+        direction_known=found.direction is not None,
     )

@@ -9,6 +9,7 @@ RUN/samples/       epoch_NNN.png (samples.py)
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import time
@@ -53,7 +54,8 @@ def domain_names(data: Path) -> tuple[str, str]:
 class Run:
     """A training run in a folder. `Run.create` starts one, `Run.resume` goes on with one.
 
-    cgt distill's is a Run, too (distill/run.py), with another _open, _model, _samples and _judge.
+    cgt distill's is a Run, too (distill/run.py), with another _open, _model, _samples, _judge, and
+    a _begin.
     """
 
     command: ClassVar[str] = "cgt train"
@@ -63,11 +65,13 @@ class Run:
         if config.threads:
             torch.set_num_threads(config.threads)
         make_deterministic(config.deterministic)
-        self.folder, self.config = folder, config
+        self.folder = folder
         self.processes = open_processes(config.device, config.batch_size)
         self.leads = self.processes.rank == 0
         self._say = say if self.leads else lambda line: None
-        self.precision = Precision.of(config.precision, self.processes.device)
+        self.precision = self._precision(config.precision)
+        # A run goes on in what it began in, also on a machine that would choose otherwise.
+        self.config = config = dataclasses.replace(config, precision=self.precision.name)
         self.domains = domain_names(Path(config.data))
         self.data = self._open(Share(self.processes.rank, self.processes.world))
         self.samples = self._samples()
@@ -79,6 +83,13 @@ class Run:
         self.unlogged: list[torch.Tensor] = []
         per_epoch = self.data.train.steps_per_epoch
         self.total_steps = config.schedule_units * (1 if config.steps else per_epoch)
+
+    def _precision(self, name: str) -> Precision:
+        """The same in all processes, which measure what is faster each for itself."""
+        precision = Precision.of(name, self.processes.device)
+        if name == "auto" and self.processes.any(precision.autocast is not None):
+            return Precision.of("bf16", self.processes.device)
+        return precision
 
     def _open(self, share: Share) -> Dataset:
         """What there is to learn from. Raises DataError."""
@@ -119,7 +130,11 @@ class Run:
             (folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
+        run._begin()
         return run
+
+    def _begin(self) -> None:
+        """Of a new run alone, last: first weights that a seed does not tell."""
 
     @classmethod
     def resume(

@@ -32,6 +32,7 @@ class Preprocess:
     crop              as it is
     scale-width       load_size wide, aspect kept
     scale-short       load_size on the short side, aspect kept
+    shrink-short      the same, but what is smaller stays as it is, or gets crop_size there
     none              as it is, and not cropped but for `multiple`
 
     A crop has crop_size a side, or what the image has where that is less; never enlarged; always
@@ -62,7 +63,10 @@ class Preprocess:
             return load, load
         if self.mode in ("crop", "none"):
             return height, width
-        by = load / (width if self.mode == "scale-width" else min(height, width))
+        short = min(height, width)
+        if self.mode == "shrink-short":
+            load = min(load, max(short, self.crop_size))
+        by = load / (width if self.mode == "scale-width" else short)
         return max(1, round(height * by)), max(1, round(width * by))
 
     def _cut(self, side: int) -> int:

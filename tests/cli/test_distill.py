@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cgt.cli.distilling import parse_student
 from cgt.runtime.artifact import read_artifact
 from cgt.runtime.errors import QualityError, UsageError
 from cgt.runtime.images import encode_image
+from cgt.trainer.config import GeneratorConfig
 from conftest import picture, run_cgt
 
 TINY = [
@@ -107,7 +109,7 @@ def test_a_finished_run_measures_again(student: Path) -> None:
         (["--ckpt", "a.pth", "--data", ".", "-o", "student.onnx"], "must end in .pth"),
         (
             ["--ckpt", "a.pth", "--data", ".", "-o", "s.pth", "--student", "wide"],
-            "is not like 32x6",
+            "is not like 20x9,pruned",
         ),
         (["--resume", "s.pth", "--size", "64"], "is of a new run"),
         (["--resume", "s.pth"], "there is no run to resume"),
@@ -123,12 +125,35 @@ def test_mistakes_are_told_in_a_line(arguments: list[str], told: str, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+def test_one_that_begins_as_its_teacher(run_folder: Path, photos: Path, tmp_path: Path) -> None:
+    """The tiny CycleGAN's generators are one block and 4 channels wide."""
+    common = ("distill", "--ckpt", run_folder / "latest.pth", "--data", photos)
+    output = ("-o", tmp_path / "s.pth", "--size", "64", "--threads", "1")
+    done = run_cgt(*common, *output, "--student", "3x1,pruned", "--steps", "2", "--views", "1")
+    assert done.returncode == 0, done.stderr
+    assert "pruned from its teacher, before it learns: explained" in done.stdout
+    assert "resnet1" in run_cgt("inspect", tmp_path / "s.pth").stdout
+    done = run_cgt(*common, "-o", tmp_path / "t.pth", "--student", "8x1,pruned")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "cannot have 1 and be 8 wide" in done.stderr
+
+
 def test_a_student_is_named_by_what_it_differs_in() -> None:
-    candidate = parse_student("24x6,steered,mobile")
+    teacher = GeneratorConfig("resnet9", upsampling="resize")
+    candidate = parse_student("24x6,steered,mobile").of(teacher)
     assert (candidate.ngf, candidate.blocks) == (24, 6)
     assert (candidate.kind.norm, candidate.kind.block) == ("steered", "mobile")
-    with pytest.raises(UsageError, match="32x6"):
-        parse_student("24x6,shiny")
+    assert candidate.layout is None
+    pruned = parse_student("20x6,pruned").of(teacher)
+    assert pruned.config == replace(teacher, kind="resnet6", ngf=20, norm="instance_affine")
+    for wrong in ("24x6,shiny", "24x6,pruned,mobile", "0x6", "24,pruned"):
+        with pytest.raises(UsageError, match=r"20x9,pruned or 32x6"):
+            parse_student(wrong)
+    with pytest.raises(UsageError, match=r"9 blocks and is 64 wide"):
+        parse_student("20x12,pruned").of(teacher)
+    with pytest.raises(UsageError, match=r"cannot be pruned: it is no ResNet"):
+        parse_student("20x9,pruned").of(GeneratorConfig("unet256"))
 
 
 def test_a_missed_target_is_an_error() -> None:

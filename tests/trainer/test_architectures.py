@@ -35,6 +35,7 @@ FAMILIES = [
         down_padding="reflect",
         up_padding="replicate",
     ),
+    GeneratorConfig("resnet1", 4, kernel=4, ends_kernel=4, norm="batch", residual=False),
     GeneratorConfig("unet32", 4),
     GeneratorConfig("unet16", 4, norm="batch", bias=False, dropout=True, in_channels=4),
     GeneratorConfig("unet8", 4, learn_residual=True),
@@ -60,7 +61,7 @@ def test_every_family_keeps_the_size_and_survives_json(config: GeneratorConfig) 
     assert -1 <= out.min() < out.max() <= 1
 
 
-@pytest.mark.parametrize("config", [FAMILIES[i] for i in (1, 4, 5, 9)], ids=lambda c: c.kind)
+@pytest.mark.parametrize("config", [FAMILIES[i] for i in (1, 4, 5, 8, 10)], ids=lambda c: c.kind)
 def test_families_export(config: GeneratorConfig, tmp_path: Path) -> None:
     network = randomised(config)
     side = max(config.multiple, 16)
@@ -107,6 +108,7 @@ def test_the_unets_are_those_of_pix2pix() -> None:
         {"kind": "unet100"},
         {"widths": (4, 4)},
         {"in_channels": 0},
+        {"ends_kernel": 6},
         {"learn_residual": True, "in_channels": 1},
     ],
 )

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from cgt.runtime.errors import CgtError, CheckpointError
+from cgt.trainer import precision
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.csvlog import read_log
 from cgt.trainer.runlog import RunLog
@@ -226,6 +227,20 @@ def test_safe_changes_are_shown_and_others_refused(run_folder: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "--decay-epochs: 1 before, 2 from here on" in done.stdout
     assert load_checkpoint(run / "latest.pth").step == 18
+
+
+@pytest.mark.parametrize("begun", ["bf16", "fp32"])
+def test_a_run_goes_on_in_the_precision_it_began_in(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    """Also where a machine is faster in the other."""
+    settings = KILLED | {"precision": "auto", "epochs": 1, "decay_epochs": 0}
+    monkeypatch.setattr(precision, "_bf16_is_faster", lambda device: begun == "bf16")
+    run = Run.create(tmp_path, TrainConfig.of(data=str(dataset), **settings))
+    run.train()
+    assert run.precision.name == run.config.precision == begun
+    monkeypatch.setattr(precision, "_bf16_is_faster", lambda device: begun == "fp32")
+    assert Run.resume(tmp_path, {"epochs": 2}).precision.name == begun
 
 
 def test_the_log_survives_half_a_line(tmp_path: Path) -> None:

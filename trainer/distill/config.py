@@ -14,7 +14,11 @@ from ..schedule import Schedule
 from ..trainconfig import CHOICES, SAFE, TrainConfig
 from .photos import find_photos
 
-CHOICES_HERE = CHOICES | {"method": ("distill",), "best": ("none", "explained")}
+CHOICES_HERE = CHOICES | {
+    "method": ("distill",),
+    "best": ("none", "explained"),
+    "preprocess": ("shrink-short", "scale-short"),  # the second: what was begun before the first
+}
 _NOT_NEGATIVE = (
     *("lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual", "lambda_tv"),
     *("lambda_temporal", "views", "int8_steps"),
@@ -36,8 +40,10 @@ class DistillConfig(TrainConfig):
     method: str = "distill"
     teacher: str = ""
     teacher_sha256: str = ""
+    network: str = ""  # in that file, where it holds several
     photos: tuple[str, ...] = ()  # folders; see photos.py
     targets: str = ""  # folder of the teacher's answers
+    pruned: bool = False  # whether the student begins as its teacher, see pruning.py
     views: int = 2  # of each photo that the teacher answers; 0: a new one each time, none kept
 
     lambda_ssim: float = 0.5
@@ -62,7 +68,7 @@ class DistillConfig(TrainConfig):
     ema: float = 0.999
     steps: int = 30000
     schedule: str = "cosine"
-    preprocess: str = "scale-short"
+    preprocess: str = "shrink-short"
     load_size: int = 288
     best: str = "explained"
     eval_every: int = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from cgt.runtime.errors import DataError
 from cgt.runtime.preprocess import F32, pack
 
 from ..data import Share, TrainingData
@@ -12,7 +13,10 @@ from ..store import ImageStore
 from ..views import Draw, Preprocess
 from .config import DistillConfig
 from .photos import Photos
+from .recolouring import Colours
 from .targets import Targets
+
+CONTENT = 0.01  # least deviation, of values in [-1, 1], of what is no blank picture
 
 
 class DistillData(TrainingData):
@@ -21,7 +25,10 @@ class DistillData(TrainingData):
     A view is a square, cut from a photo a little larger: a teacher with InstanceNorm sees all of a
     picture everywhere, so what it answers to the square itself is asked, never a part of its answer
     to more. Each photo has config.views of them, so that the teacher's answers can be
-    kept; with 0 they are new each time, and so are the answers.
+    kept; with 0 they are new each time, and so are the answers. Every second view of a photo, of
+    half of the photos the first, is in other colours (recolouring.py). A view without content gives
+    way to one of the next photo: an InstanceNorm makes of it whatever rounding left, 300 times as
+    large, and so are its gradients, at each norm.
     """
 
     def __init__(
@@ -49,16 +56,31 @@ class DistillData(TrainingData):
 
     def pair(self, draw: int) -> tuple[F32, F32]:
         """The draw-th view of the run, and its answer: 3,S,S each."""
-        files = self.domains[0].files
-        index, views = self._place(0, draw, len(files)), self.config.views
-        # The views of a photo take turns from one pass over the photos to the next.
-        number = (draw // len(files)) % views if views else draw
-        chosen = Draw.of(np.random.default_rng((self.seed, index, number)))
-        view = self.preprocess.view(self.image(0, index), chosen)
-        if not views:
+        view, index, name = self.look(draw)
+        if not self.config.views:
             return view, pack(self.targets.teacher.answer(view))
-        name = f"{self.preprocess.crop_size} of {self.preprocess.load_size}, {chosen}"
-        return view, self.targets.of(files[index], name, view)
+        return view, self.targets.of(self.domains[0].files[index], name, view)
+
+    def look(self, draw: int, recolour: bool = True) -> tuple[F32, int, str]:
+        """A view, of which photo it is, and its name among the views of that. recolour: False
+        leaves all as they are. Raises DataError where all photos are blank."""
+        count, views = len(self.domains[0].files), self.config.views
+        first = self._place(0, draw, count)
+        # The views of a photo take turns from one pass over the photos to the next.
+        number = (draw // count) % views if views else draw // count
+        for index in (*range(first, count), *range(first)):
+            random = np.random.default_rng((self.seed, index, number))
+            chosen, colours = Draw.of(random), None
+            view = self.preprocess.view(self.image(0, index), chosen)
+            if recolour and (index + number) % 2:
+                colours = Colours.of(random)
+                view = colours.apply(view)
+            if view.std((1, 2)).max() > CONTENT:
+                name = f"{self.preprocess}, {chosen}, {colours}"
+                return view, index, name
+        raise DataError(
+            f"all photos in {self.domains[0].folder} are blank; there is nothing to learn"
+        )
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         pairs = [self.pair(draw) for draw in self.draws(step)]

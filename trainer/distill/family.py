@@ -1,6 +1,7 @@
 """The students that `cgt distill` chooses among.
 
-All are `StudentGenerator`s with patches of 2x2 pixels and their blocks at a quarter of the
+A pruned one (pruning.py) is its teacher made narrow, and begins as it. The others begin anew: all
+are `StudentGenerator`s with patches of 2x2 pixels and their blocks at a quarter of the
 resolution, where a CycleGAN's are, so that within one kind more parameters mean more computation.
 Which kind uses them best is not assumed: docs/students.md has what was measured.
 """
@@ -15,6 +16,7 @@ import torch
 from ..config import GeneratorConfig
 from ..macs import count_macs
 from ..networks import build_generator
+from .pruning import has_within, narrowed, why_not
 
 RUNGS = (
     *((8, 2), (12, 2), (16, 3), (24, 3), (24, 6), (32, 4), (32, 6), (40, 6), (40, 9)),
@@ -44,19 +46,33 @@ KINDS = (
 )
 
 
+WIDTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48)
+"""ngf of pruned students."""
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """A student without weights."""
+    """A student without weights. layout: of a pruned one the ResNet that it is made from, with what
+    does not matter for its speed as in `layout_of`."""
 
     kind: Kind
     ngf: int
     blocks: int
+    layout: GeneratorConfig | None = None
+
+    @classmethod
+    def pruned(cls, teacher: GeneratorConfig, ngf: int, blocks: int) -> Candidate:
+        layout = layout_of(teacher)
+        return cls(Kind(layout.norm, layout.block, layout.upsampling), ngf, blocks, layout)
 
     def __str__(self) -> str:
-        return f"{self.ngf} wide, {self.blocks} blocks, {self.kind}"
+        kind = f"pruned, {self.kind.upsampling}" if self.layout else self.kind
+        return f"{self.ngf} wide, {self.blocks} blocks, {kind}"
 
     @cached_property
     def config(self) -> GeneratorConfig:
+        if self.layout is not None:
+            return narrowed(self.layout, self.ngf, self.blocks)
         kind = self.kind
         return GeneratorConfig(
             f"student{self.blocks}",
@@ -90,3 +106,27 @@ class Candidate:
 def family(*kinds: Kind) -> list[list[Candidate]]:
     """For each kind, by default of KINDS, its candidates from the smallest to the largest."""
     return [[Candidate(kind, *rung) for rung in RUNGS] for kind in kinds or KINDS]
+
+
+def layout_of(teacher: GeneratorConfig) -> GeneratorConfig:
+    """The same for all ResNets whose pruned students of one size are one network."""
+    return narrowed(teacher, GeneratorConfig.ngf, 9)
+
+
+def pruned_family(teacher: GeneratorConfig) -> list[Candidate]:
+    """With all blocks of the teacher, from the narrowest to the widest; none where it cannot be
+    pruned."""
+    if why_not(teacher):
+        return []
+    widths = [ngf for ngf in WIDTHS if has_within(teacher, ngf, teacher.blocks)]
+    return [Candidate.pruned(teacher, ngf, teacher.blocks) for ngf in widths]
+
+
+def usual_pruned() -> list[list[Candidate]]:
+    """Of the teachers that there are most of: CycleGAN's ResNets."""
+    teachers = (
+        GeneratorConfig("resnet9"),
+        GeneratorConfig("resnet6"),
+        GeneratorConfig("resnet9", upsampling="resize"),
+    )
+    return [pruned_family(teacher) for teacher in teachers]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cgt.runtime.artifact import Direction
@@ -39,6 +39,13 @@ class Photos:
     def shown(self) -> Path:
         """A folder of test images."""
         return self.test.files[0].parent
+
+
+def spread(photos: Domain, count: int) -> Domain:
+    """At most so many, from all of its folders alike."""
+    total = len(photos.files)
+    count = min(count, total)
+    return replace(photos, files=tuple(photos.files[i * total // count] for i in range(count)))
 
 
 def find_photos(folders: Sequence[Path], direction: Direction) -> Photos:

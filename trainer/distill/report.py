@@ -23,6 +23,7 @@ from ..generator import TrainedGenerator
 from ..macs import count_macs
 from ..selection import network_translate, pictures_of
 from .explained import explained_change
+from .photos import spread
 from .teacher import Teacher
 
 PHOTOS = 60  # held out, at most
@@ -83,7 +84,7 @@ def report(teacher: Translate, students: dict[str, Translate], trial: Trial) -> 
     with a NAME for each of the students; distances are to the target, of EfficientNet-Lite0's
     features. Raises SourceError for a video that cannot be read, MissingDependency.
     """
-    photos = pictures_of(trial.photos, trial.size, False, PHOTOS)
+    photos = pictures_of(spread(trial.photos, PHOTOS), trial.size, False, PHOTOS)
     target = pictures_of(trial.target, trial.size, False) if trial.target else []
     answers = Answers(teacher, students)
     total = len(photos) + SPOTS * RUN * len(trial.videos)

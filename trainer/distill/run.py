@@ -7,9 +7,11 @@ RUN/targets/                            the teacher's answers, unless they are k
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 
 from cgt.runtime.artifact import Direction
@@ -20,6 +22,8 @@ from ..data import Share
 from ..dataset import Dataset
 from ..domain import Domain, read
 from ..method import Method
+from ..networks import ResnetGenerator
+from ..precision import Precision
 from ..samples import ROWS, Samples
 from ..selection import Judges
 from ..store import ImageStore
@@ -31,11 +35,13 @@ from .config import DistillConfig
 from .data import DistillData
 from .distillation import Distillation
 from .explained import Examiner, Shown
-from .photos import find_photos
+from .photos import find_photos, spread
+from .pruning import convolutions, prune
 from .targets import Targets
 from .teacher import Teacher
 
 EXAMINED = 24  # held-out photos that it is measured on as it goes
+MOST, LEAST = 32, 8  # photos that a pruned student is solved on: of 256 pixels; of any size
 
 
 class DistillRun(Run):
@@ -44,11 +50,12 @@ class DistillRun(Run):
     command: ClassVar[str] = "cgt distill"
     configs: ClassVar[type[TrainConfig]] = DistillConfig
     config: DistillConfig
+    model: Distillation
 
     def _open(self, share: Share) -> Dataset:
         config = self.config
         direction: Direction = "AtoB" if config.direction == "AtoB" else "BtoA"
-        self.teacher = open_teacher(config, direction, self.processes.device)
+        self.teacher = open_teacher(config, direction, self.precision)
         self.domains = self.teacher.source.domains
         photos = find_photos([Path(folder) for folder in config.photos], direction)
         store = ImageStore(config.cache_mb)
@@ -64,7 +71,7 @@ class DistillRun(Run):
 
     def _held_out(self, test: Domain) -> list[Shown]:
         """Spread over the held-out photos: their middle, and what the teacher makes of it."""
-        files = test.files[:: max(1, len(test.files) // EXAMINED)][:EXAMINED]
+        files = spread(test, EXAMINED).files
         size, shown = self.config.crop_size, []
         with progress_bar("asking the teacher", len(files), unit="photo") as bar:
             for path in files:
@@ -85,23 +92,51 @@ class DistillRun(Run):
     def _judge(self) -> Judges | None:
         return Examiner(self.shown)
 
+    def _begin(self) -> None:
+        """A pruned student gets its weights: the same in every process, those of the first."""
+        config, name = self.config, self.model.name
+        if not config.pruned:
+            return
+        weights = self._pruned().state_dict()
+        for key, value in weights.items():
+            weights[key] = self.processes.gather(value[None].to(self.processes.device))[0]
+        self.model.networks[name].load_state_dict(weights)
+        if name in self.model.averages:
+            self.model.averages[name].module.load_state_dict(weights)
+        found = Examiner(self.shown).measure(self.model)["explained"]
+        self._say(f"pruned from its teacher, before it learns: explained {found:.3f}")
+
+    def _pruned(self) -> ResnetGenerator:
+        """Solved on the CPU, in float32, wherever the run computes."""
+        config, data = self.config, self.data.train
+        assert isinstance(data, DistillData)
+        teacher = copy.deepcopy(self.teacher.network).cpu()
+        assert isinstance(teacher, ResnetGenerator)
+        student = config.generator_config
+        # As many pixels, and so as much memory, whatever the size.
+        count = min(data.images_per_epoch, max(LEAST, MOST * 256**2 // config.crop_size**2), MOST)
+        views = (np.ascontiguousarray(data.look(draw, recolour=False)[0]) for draw in range(count))
+        photos = [torch.from_numpy(view)[None] for view in views]
+        with progress_bar("pruning", convolutions(student), unit="convolution") as bar:
+            return prune(teacher, student, photos, bar.advance)
+
     def describe(self) -> str:
         config, source = self.config, self.teacher.source
         student = config.generator_config
         return (
             f"teacher {source.path.name} ({source.summary}); student {student.kind}, "
-            f"ngf {student.ngf}, {student.norm_kind} norm; "
+            f"ngf {student.ngf}, {student.norm_kind} norm{', pruned' if config.pruned else ''}; "
             f"{len(self.data.train.domains[0].files)} photos, steps {self.step} to "
             f"{self.total_steps}, {self.model.device.type}, {self.precision.name}"
         )
 
 
-def open_teacher(config: DistillConfig, direction: Direction, device: torch.device) -> Teacher:
+def open_teacher(config: DistillConfig, direction: Direction, precision: Precision) -> Teacher:
     """Raises CheckpointError where it is missing, UsageError where it is another."""
     path = Path(config.teacher)
     if not path.is_file():
         raise CheckpointError(f"the teacher {path} is missing; --ckpt says where it is now")
-    teacher = Teacher.open(path, direction, device)
+    teacher = Teacher.open(path, direction, precision, config.network or None)
     if teacher.source.sha256 != config.teacher_sha256:
         raise UsageError(f"{path} is not the teacher that the run began with")
     return teacher

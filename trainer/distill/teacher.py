@@ -20,28 +20,39 @@ from ..precision import Precision
 
 
 class Teacher:
-    """A generator of any checkpoint, frozen. It computes in bf16 where the device does, which is
-    55 dB from fp32 and, with PyTorch, as quick as any engine that is as exact."""
+    """A generator of any checkpoint, frozen. In bf16 it is 55 dB from fp32 and, with PyTorch, as
+    quick as any engine that is as exact."""
 
-    def __init__(self, source: TrainedGenerator, device: torch.device) -> None:
+    def __init__(self, source: TrainedGenerator, precision: Precision) -> None:
         """Raises UsageError for one that does not translate RGB to RGB."""
         if (source.in_channels, source.out_channels) != (3, 3):
             raise UsageError(f"{source.path} does not translate RGB to RGB; only such can teach")
         self.source = source
-        self.precision = Precision.of("auto", device)
+        self.network_name = ""  # in a file of several
+        self.precision, device = precision, precision.device
         self.network = source.network.to(device).requires_grad_(False)
         if device.type == "cpu":
             speed_up(self.network)
 
     @classmethod
-    def open(cls, path: Path, direction: Direction | None, device: torch.device) -> Teacher:
+    def open(
+        cls,
+        path: Path,
+        direction: Direction | None,
+        precision: Precision,
+        network: str | None = None,
+    ) -> Teacher:
         """Raises what open_generator raises, and UsageError."""
-        return cls(open_generator(path, direction), device)
+        teacher = cls(open_generator(path, direction, network), precision)
+        teacher.network_name = network or ""
+        return teacher
 
     @property
     def key(self) -> str:
         """Equal for equal answers."""
-        return f"{self.source.sha256}-{self.source.direction}-{self.precision.name}"
+        return (
+            f"{self.source.sha256}-{self.source.direction}-{self.precision.name}{self.network_name}"
+        )
 
     def __call__(self, x: Tensor) -> Tensor:
         """N,3,H,W float32 in [-1, 1] -> the same, its answers."""

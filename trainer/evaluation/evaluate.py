@@ -17,6 +17,7 @@ from cgt.runtime.progress import progress_bar
 from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.warping import WarpingError
 
+from ..backbone import SIDES
 from ..domain import Domain, find_domains
 from ..selection import pictures_of
 from .features import Backbone, efficientnet_features, inception_features
@@ -46,7 +47,7 @@ def evaluate(
     data: by default what the checkpoint was trained on. images: at most so many of each folder.
     inception: weights of FID's Inception, by default where torch-fidelity keeps them.
     video: its first `frames` frames give the warping error of the first direction.
-    Raises DataError for what is missing, MissingDependency without EfficientNet-Lite0.
+    Raises DataError for what is missing, MissingDependency without the EfficientNets.
     """
     root = data or subject.data
     if root is None:
@@ -115,7 +116,7 @@ def _backbones(inception: Path | None, say: Say) -> list[Backbone]:
             "no distances with Inception features: install the extra [inception], and give its "
             "weights with --inception or let torch-fidelity download them"
         )
-    return [efficientnet_features(), *([found] if found else [])]
+    return [*map(efficientnet_features, SIDES), *([found] if found else [])]
 
 
 def steadiness(subject: Subject, direction: Direction, video: Path, frames: int) -> dict[str, Any]:

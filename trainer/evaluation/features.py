@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cgt.runtime.preprocess import U8, pack
 
-from ..backbone import as_trained, efficientnet
+from ..backbone import SIDES, as_trained, efficientnet
 
 BATCH = 16
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -39,26 +39,31 @@ def _batches(images: Sequence[U8], prepare: Callable[[U8], Any]) -> list[torch.T
     ]
 
 
-def _efficientnet_outputs(images: Sequence[U8], head: Callable[[Any, Any], Any]) -> Features:
-    network = efficientnet(torch.device("cpu"))
+def _efficientnet_outputs(
+    images: Sequence[U8], name: str, head: Callable[[Any, Any], Any]
+) -> Features:
+    network, side = efficientnet(torch.device("cpu"), name), SIDES[name]
     outputs = []
     with torch.no_grad():
-        for batch in _batches(images, lambda image: pack(image, (224, 224))):
+        for batch in _batches(images, lambda image: pack(image, (side, side))):
             pooled = network.extract_features(as_trained(batch)).mean((2, 3))
             outputs.append(head(network, pooled).double().numpy())
     return np.concatenate(outputs)
 
 
-def efficientnet_features() -> Backbone:
-    """1,280 numbers of EfficientNet-Lite0 at 224x224. Raises MissingDependency when it is used."""
-    extract = functools.partial(_efficientnet_outputs, head=lambda network, pooled: pooled)
-    return Backbone("efficientnet-lite0", extract)
+def efficientnet_features(name: str = "efficientnet-lite0") -> Backbone:
+    """1,280 numbers of an EfficientNet (`SIDES` has the names) at its size. Raises
+    MissingDependency when it is used."""
+    extract = functools.partial(
+        _efficientnet_outputs, name=name, head=lambda network, pooled: pooled
+    )
+    return Backbone(name, extract)
 
 
-def share_of_class(images: Sequence[U8], index: int) -> float:
-    """The share of pictures that EfficientNet-Lite0 calls class `index` of ImageNet (340 is a
+def share_of_class(images: Sequence[U8], index: int, name: str = "efficientnet-lite0") -> float:
+    """The share of pictures that an EfficientNet calls class `index` of ImageNet (340 is a
     zebra)."""
-    logits = _efficientnet_outputs(images, head=lambda network, pooled: network._fc(pooled))
+    logits = _efficientnet_outputs(images, name, lambda network, pooled: network._fc(pooled))
     return float((logits.argmax(1) == index).mean())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cgt.runtime.preprocess import U8
 
+from ..backbone import SIDES
 from .distances import frechet_distance, kernel_distance
 from .features import Backbone, share_of_class
 from .likeness import likeness
@@ -66,8 +67,11 @@ def measure(
     if imagenet_class is not None:
         shares = sets | {"target": pictures.target}
         report["imagenet_class"] = {"class": imagenet_class} | {
-            name: share_of_class(images, imagenet_class)
-            for name, images in shares.items()
-            if images and name != "real"
+            network: {
+                name: share_of_class(images, imagenet_class, network)
+                for name, images in shares.items()
+                if images and name != "real"
+            }
+            for network in SIDES
         }
     return report, rows

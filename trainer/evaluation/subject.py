@@ -37,7 +37,11 @@ class Subject:
 
 
 def open_subject(
-    ckpt: Path | None, model: Path | None, direction: Direction | None, size: int | None
+    ckpt: Path | None,
+    model: Path | None,
+    direction: Direction | None,
+    size: int | None,
+    network: str | None = None,
 ) -> Subject:
     """Raises CheckpointError or ModelError for a file that is none, UsageError for a direction
     that it does not have or a size that it does not take."""
@@ -45,7 +49,7 @@ def open_subject(
         subject = _of_model(model, direction)
     else:
         assert ckpt is not None
-        subject = _of_checkpoint(ckpt, direction)
+        subject = _of_checkpoint(ckpt, direction, network)
     return replace(subject, size=size) if size else subject
 
 
@@ -61,12 +65,14 @@ def _of_model(path: Path, direction: Direction | None) -> Subject:
     return Subject(str(path), {own: for_size}, (own,), artifact.domains, min(artifact.size))
 
 
-def _of_checkpoint(path: Path, direction: Direction | None) -> Subject:
-    first = open_generator(path, direction)
+def _of_checkpoint(path: Path, direction: Direction | None, network: str | None) -> Subject:
+    first = open_generator(path, direction, network)
     generators: dict[Direction, TrainedGenerator] = {first.direction: first}
     other: Direction = "BtoA" if first.direction == "AtoB" else "AtoB"
-    with suppress(CheckpointError, UsageError):  # it may have one; then there is no cycle
-        generators[other] = open_generator(path, other)
+    # A file that tells no direction would give the same generator again.
+    if network is None and first.direction_known:
+        with suppress(CheckpointError, UsageError):  # it may have one; then there is no cycle
+            generators[other] = open_generator(path, other)
     channels = (first.in_channels, first.out_channels)
     subject = Subject(
         str(path),

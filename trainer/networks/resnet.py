@@ -9,10 +9,12 @@ from .layers import SeparableConv, answer, downsample, end, norm, pad, upsample
 
 
 class ResnetBlock(nn.Module):
-    """NCHW -> NCHW: the input plus two padded 3x3 convolutions of it, `inner` channels between."""
+    """NCHW -> NCHW: the input plus two padded 3x3 convolutions of it, `inner` channels between; the
+    latter alone where the config says so."""
 
     def __init__(self, config: GeneratorConfig, channels: int, inner: int) -> None:
         super().__init__()
+        self.residual = config.residual
         kind = config.norm
         self.conv_block = nn.Sequential(
             pad(config.padding, 1),
@@ -32,8 +34,8 @@ class ResnetBlock(nn.Module):
         return nn.Conv2d(channels, out, 3, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv_block(x)
-        return out
+        out: Tensor = self.conv_block(x)
+        return x + out if self.residual else out
 
 
 class ResnetGenerator(nn.Module):
@@ -43,13 +45,10 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         self.config = config
         widths = config.stage_widths
-        levels, around = config.levels, config.ends_kernel // 2
+        levels = config.levels
         down, inner, up = widths[1 : levels + 1], widths[levels + 1 : -levels], widths[-levels:]
         c = widths[0]
-        layers: list[nn.Module] = [
-            pad(config.ends_padding, around),
-            nn.Conv2d(config.in_channels, c, config.ends_kernel, bias=config.bias),
-        ]
+        layers: list[nn.Module] = self._first(config, c)
         if not config.bare_first:
             layers += [norm(c, config.norm), nn.ReLU(True)]
         for out in down:
@@ -59,12 +58,25 @@ class ResnetGenerator(nn.Module):
         for out in up:
             layers += upsample(config, c, out)
             c = out
-        layers += [
-            pad(config.ends_padding, around),
-            nn.Conv2d(c, config.out_channels, config.ends_kernel),
-            end(config.output),
-        ]
+        layers += [*self._last(config, c), end(config.output)]
         self.model = nn.Sequential(*layers)
+
+    @staticmethod
+    def _first(config: GeneratorConfig, out: int) -> list[nn.Module]:
+        channels, kernel = config.in_channels, config.ends_kernel
+        if kernel % 2 == 0:
+            return [nn.Conv2d(channels, out, kernel, 2, 1, bias=config.bias)]
+        return [
+            pad(config.ends_padding, kernel // 2),
+            nn.Conv2d(channels, out, kernel, bias=config.bias),
+        ]
+
+    @staticmethod
+    def _last(config: GeneratorConfig, channels: int) -> list[nn.Module]:
+        out, kernel = config.out_channels, config.ends_kernel
+        if kernel % 2 == 0:
+            return [nn.ConvTranspose2d(channels, out, kernel, 2, 1)]
+        return [pad(config.ends_padding, kernel // 2), nn.Conv2d(channels, out, kernel)]
 
     def forward(self, x: Tensor) -> Tensor:
         return answer(self.config, x, self.model(x))

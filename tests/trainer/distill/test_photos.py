@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cgt.runtime.errors import DataError
-from cgt.trainer.distill.photos import find_photos
+from cgt.trainer.distill.photos import find_photos, spread
 
 
 def folder(path: Path, count: int) -> Path:
@@ -32,6 +32,13 @@ def test_training_folders_bring_the_test_images_beside_them(tmp_path: Path) -> N
         folder(tmp_path / name / "testB", 2)
     photos = find_photos(folders, "AtoB")
     assert (len(photos.train.files), len(photos.test.files)) == (6, 4)
+
+
+def test_some_are_of_all_folders(tmp_path: Path) -> None:
+    folders = [folder(tmp_path / name / "trainB", 21) for name in "abc"]
+    found = find_photos(folders, "AtoB").train
+    assert [path.parent.parent.name for path in spread(found, 7).files] == list("aaabbcc")
+    assert spread(found, 60) == spread(found, 100) == found
 
 
 def test_of_any_other_folder_some_are_held_out(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.opencv import cv2
+from cgt.trainer.backbone import SIDES
 from cgt.trainer.evaluation.features import Backbone, efficientnet_features, share_of_class
 from cgt.trainer.evaluation.report import Pictures, measure
 from conftest import picture, run_cgt
@@ -41,8 +42,12 @@ def test_of_a_run(run_folder: Path, clip: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "e.json").read_text())
     assert report["directions"].keys() == {"AtoB", "BtoA"}
     for values in report["directions"].values():
-        found = values["distances"]["efficientnet-lite0"]
-        assert found.keys() == {"translated", "no_translation", "real"}
+        for backbone in ("efficientnet-lite0", "efficientnet-lite1"):
+            found = values["distances"][backbone]
+            assert found.keys() == {"translated", "no_translation", "real"}
+            assert values["imagenet_class"][backbone].keys() == {
+                *("translated", "no_translation", "target")
+            }
         assert values["cycle"].keys() == {"psnr", "ssim", "l1"}
         assert values["imagenet_class"]["class"] == 340
     assert report["video"]["frames"] == 3
@@ -65,18 +70,20 @@ def test_of_a_model(tiny_model: Path, dataset: Path, tmp_path: Path) -> None:
     assert ours["no_translation"] == theirs["no_translation"]
 
 
-def test_zebras_are_called_zebras(cgt_data: Path) -> None:
+@pytest.mark.parametrize("network", SIDES)
+def test_zebras_are_called_zebras(cgt_data: Path, network: str) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     files = list_images(cgt_data / "horse2zebra" / "testB")[:20]
-    assert share_of_class([read_image(path) for path in files], 340) >= 0.9
+    assert share_of_class([read_image(path) for path in files], 340, network) >= 0.9
     horses = list_images(cgt_data / "horse2zebra" / "testA")[:10]
-    assert share_of_class([read_image(path) for path in horses], 340) <= 0.1
+    assert share_of_class([read_image(path) for path in horses], 340, network) <= 0.1
 
 
-def test_gray_pictures_have_features() -> None:
+@pytest.mark.parametrize("network", SIDES)
+def test_gray_pictures_have_features(network: str) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     gray = [picture(i, 48, 48)[..., :1] for i in range(2)]
-    assert efficientnet_features().extract(gray).shape == (2, 1280)
+    assert efficientnet_features(network).extract(gray).shape == (2, 1280)
 
 
 @pytest.mark.parametrize(
