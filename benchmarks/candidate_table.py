@@ -25,7 +25,8 @@ def print_table(table: Table, console: Console, chosen: Speed | None = None) -> 
     for name in FIGURES:
         shown.add_column(name, justify="right")
     for speed in table.speeds:
-        name = f"{speed.ngf}x{speed.blocks} {' '.join(speed.kind)}"
+        kind = f"pruned {speed.kind[2]}" if speed.layout else " ".join(speed.kind)
+        name = f"{speed.ngf}x{speed.blocks} {kind}"
         figures = (
             f"{speed.parameters / 1e3:.0f}",
             f"{speed.macs / 1e6:.0f}",

@@ -14,7 +14,8 @@ from pathlib import Path
 from cgt.runtime.cache import Remembered, digest
 from cgt.runtime.engines import candidates as engines_for
 from cgt.runtime.errors import UsageError
-from cgt.trainer.distill.family import Candidate, family
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.distill.family import Candidate, family, pruned_family, usual_pruned
 
 from .doubts import SHARE
 from .latency_table import VERSION, Speed, Table
@@ -33,13 +34,15 @@ Told = Callable[[str], None]
 @dataclass
 class Measuring:
     """Measures candidates at one size, precision and engine, each once. An engine "auto" is chosen
-    by the first of them, for what is quickest for one student is so for all."""
+    by the first of them, for what is quickest for one student is so for all. teacher: of which
+    there may be pruned ones."""
 
     size: Size = (256, 256)
     precision: str = PRECISION
     engine: str = "auto"
     video: str | None = None  # for the pipeline; a real clip or a made one by default
     tell: Told = lambda note: None
+    teacher: GeneratorConfig | None = None
     table: Table = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,16 +85,21 @@ class Measuring:
         self.table = replace(self.table, cost=cost)
         return cost
 
+    @property
+    def pruned(self) -> list[Candidate]:
+        """From the narrowest to the widest."""
+        return pruned_family(self.teacher) if self.teacher else []
+
     def recall(self) -> Table:
         """What is remembered; nothing is measured."""
-        known = [self._remembered_speed(c) for chain in family() for c in chain]
+        known = [self._remembered_speed(c) for chain in (self.pruned, *family()) for c in chain]
         self.table = self.table.with_speeds([speed for speed in known if speed is not None])
         self.table = replace(self.table, cost=self.table.cost or self._remembered_cost())
         return self.table
 
     def _remembered_speed(self, candidate: Candidate) -> Speed | None:
         entry = self._remembered.get(self._name(candidate.config.to_json()))
-        return Speed(**{**entry, "kind": tuple(entry["kind"])}) if entry else None
+        return Speed.from_json(entry) if entry else None
 
     def _remembered_cost(self) -> Cost | None:
         entry = self._remembered.get(self._name(self.video))
@@ -115,6 +123,7 @@ class Measuring:
             result.fps,
             result.others or 0.0,
             result.engine,
+            candidate.layout.to_json() if candidate.layout else None,
         )
 
     def _name(self, about: object) -> str:
@@ -124,10 +133,20 @@ class Measuring:
 
 
 def measure_candidates(measuring: Measuring, advance: Callable[[], None] = lambda: None) -> Table:
-    """All of the family, and the cost of the pipeline around one of them."""
-    chains = family()
-    for candidate in (candidate for chain in chains for candidate in chain):
+    """All of `every_candidate`, and the cost of the pipeline around one of them."""
+    for candidate in every_candidate():
         measuring.speed(candidate)
         advance()
-    measuring.cost(chains[0][len(chains[0]) // 2])
+    measuring.cost(typical())
     return measuring.table
+
+
+def every_candidate() -> list[Candidate]:
+    """New ones, and pruned ones of the usual teachers."""
+    return [candidate for chain in (*family(), *usual_pruned()) for candidate in chain]
+
+
+def typical() -> Candidate:
+    """One that the cost of the pipeline is measured around."""
+    first = family()[0]
+    return first[len(first) // 2]

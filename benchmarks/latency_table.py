@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.distill.family import Candidate, Kind
 
 from .jsonfile import load_json, save_json
 from .pipeline_cost import Cost, Size
 
-VERSION = 1
+VERSION = 2
 _KIND = "cgt_candidates"
 
 
@@ -31,15 +32,23 @@ class Speed:
     fps: float
     others: float  # share of the cores that other programs used meanwhile
     engine: str  # the one that "auto" chose
+    layout: dict[str, Any] | None = None  # of a pruned candidate, as plain JSON types
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Speed:
+        """The inverse of `asdict`, and of JSON after it. Raises TypeError."""
+        return cls(**{**values, "kind": tuple(values["kind"])})
 
     @property
     def candidate(self) -> Candidate:
-        return Candidate(Kind(*self.kind), self.ngf, self.blocks)
+        layout = GeneratorConfig.from_json(self.layout) if self.layout else None
+        return Candidate(Kind(*self.kind), self.ngf, self.blocks, layout)
 
     @property
-    def order(self) -> tuple[int, bool, float]:
-        """By capacity: parameters; with as many, resized and no checkerboard; then the quicker."""
-        return self.parameters, self.kind[2] == "resize", -self.p50
+    def order(self) -> tuple[bool, int, bool, float]:
+        """By what is to be expected of it: pruned; parameters; with as many, resized and no
+        checkerboard; then the quicker."""
+        return self.layout is not None, self.parameters, self.kind[2] == "resize", -self.p50
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class Table:
         return self.cost.end_to_end(speed.fps) if self.cost else speed.fps
 
     def with_speeds(self, more: Sequence[Speed]) -> Table:
-        kept = {(s.kind, s.ngf, s.blocks): s for s in (*self.speeds, *more)}
+        kept = {speed.candidate: speed for speed in (*self.speeds, *more)}
         return replace(self, speeds=tuple(sorted(kept.values(), key=lambda s: s.order)))
 
     def save(self, path: Path) -> None:
@@ -76,5 +85,5 @@ def load_table(path: Path) -> Table:
 def _table(values: dict[str, Any]) -> Table:
     values["size"] = tuple(values["size"])
     values["cost"] = Cost(**values["cost"]) if values["cost"] else None
-    speeds = [Speed(**{**entry, "kind": tuple(entry["kind"])}) for entry in values["speeds"]]
+    speeds = [Speed.from_json(entry) for entry in values["speeds"]]
     return Table(**{**values, "speeds": tuple(speeds)})

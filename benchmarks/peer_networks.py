@@ -48,9 +48,14 @@ def our_network(model: Path, size: Size, engine: str, seconds: float) -> Seconds
 
 
 def network_peers(
-    model: Path, size: Size, ckpt: Path | None, direction: Direction | None, seconds: float
+    model: Path,
+    plain: Path,
+    size: Size,
+    ckpt: Path | None,
+    direction: Direction | None,
+    seconds: float,
 ) -> dict[str, Callable[[], Seconds]]:
-    """By name. Making one raises MissingDependency and ModelError."""
+    """By name. plain: the same in fp32. Making one raises MissingDependency and ModelError."""
     feed = Feed(model, size)
     job = Job(model, size, "openvino", seconds=seconds)
 
@@ -73,7 +78,7 @@ def network_peers(
         "PyTorch eager, fp32": torch(lambda network, image: (network, image)),
         "PyTorch eager, bf16 channels_last": torch(_bf16),
         "torch.compile, fp32": torch(_compiled),
-        "ONNX Runtime, its defaults, fp32": lambda: _onnxruntime(model, feed, seconds),
+        "ONNX Runtime, its defaults, fp32": lambda: _onnxruntime(plain, feed, seconds),
         "OpenVINO's benchmark_app": lambda: lambda: run_benchmark_app(job) / 1e3,
     }
 

@@ -28,7 +28,8 @@ Seconds = Callable[[], float]
 
 @dataclass(frozen=True)
 class Film:
-    """What all of them translate. folder: for what they write."""
+    """What all of them translate. folder: for what they write. plain: the model in fp32, as one
+    would have it by hand, where it is another file."""
 
     video: Path
     model: Path
@@ -36,6 +37,7 @@ class Film:
     frames: int
     folder: Path
     engine: str = "auto"
+    plain: Path | None = None
 
 
 def per_frame(count: Callable[[], int], film: Film) -> Seconds:
@@ -99,7 +101,7 @@ def by_hand(film: Film) -> int:
     except ImportError:
         raise MissingDependency("pip install 'cyclegan-toolkit[ort]'") from None
     height, width = film.size
-    session = ort.InferenceSession(film.model, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(film.plain or film.model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     capture = cv2.VideoCapture(str(film.video))
     rate = capture.get(cv2.CAP_PROP_FPS)

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.clip import sample_clip
+from cgt.runtime.engines import read_model
 from cgt.runtime.errors import CgtError, MissingDependency
 from cgt.runtime.geometry import parse_size
 from cgt.runtime.progress import progress_bar
@@ -30,6 +31,7 @@ from .machine import conditions, describe_machine
 from .peer_networks import network_peers, our_network
 from .peer_videos import Film, our_video, video_peers
 from .sections import write_section
+from .unrounded import write_unrounded
 
 Seconds = Callable[[], float]
 """Of one frame, by running some."""
@@ -115,10 +117,13 @@ def main(
     with tempfile.TemporaryDirectory(prefix="cgt-peers-") as name:
         folder = Path(name)
         path = _exported(ckpt, direction, folder) if ckpt else model or BUNDLED_MODEL
-        film = Film(video or sample_clip(), path, sides, frames, folder, engine)
+        plain = path
+        if read_model(path).precision.startswith("int8"):
+            plain = write_unrounded(folder / "plain.onnx", path)
+        film = Film(video or sample_clip(), path, sides, frames, folder, engine, plain)
         missing: list[str] = []
         makers = {**video_peers(film, ckpt, direction)}
-        networks = network_peers(path, sides, ckpt, direction, seconds)
+        networks = network_peers(path, plain, sides, ckpt, direction, seconds)
         total = rounds * (len(makers) + len(networks))
         with progress_bar("measuring", total, unit="round") as bar:
             videos = _duels(makers, our_video(film), rounds, bar.advance, missing)

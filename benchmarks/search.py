@@ -1,21 +1,23 @@
 """The largest student that reaches a frame rate, from source to sink.
 
-Within a kind a larger student is slower, so each kind is bisected; what is chosen is then really
-run from source to sink, and its neighbours are tried until the largest that reaches the rate is
-found. Nothing is taken for true that was not measured.
+Those that are pruned from their teacher, and begin as it, come first; new networks follow where
+none of them is quick enough. Within a kind a larger student is slower, so each kind is bisected;
+what is chosen is then really run from source to sink, and its neighbours are tried until the
+largest that reaches the rate is found. Nothing is taken for true that was not measured.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cgt.runtime.errors import QualityError
-from cgt.trainer.distill.family import Candidate, Kind, family
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.distill.family import Candidate, Kind, family, pruned_family
 
-from .candidates import Measuring
+from .candidates import Measuring, typical
 from .latency_table import Speed, Table
 from .pipeline_cost import measure_run
 from .random_students import export_random
@@ -41,9 +43,13 @@ class Choice:
         )
 
 
-def choose(table: Table, target: float) -> Choice:
-    """From a table, perhaps of another machine. Raises QualityError, naming the closest candidate,
-    where none reaches `target` frames per second, and where there is none."""
+def choose(table: Table, target: float, teacher: GeneratorConfig | None = None) -> Choice:
+    """From a table, perhaps of another machine; of pruned students, those of this teacher. Raises
+    QualityError, naming the closest candidate, where none reaches `target` frames per second, and
+    where there is none."""
+    own = set(pruned_family(teacher)) if teacher else set()
+    open_to = [s for s in table.speeds if s.layout is None or s.candidate in own]
+    table = replace(table, speeds=tuple(open_to))
     good = [speed for speed in table.speeds if table.end_to_end(speed) >= target]
     if not good:
         raise too_slow(table, target)
@@ -52,18 +58,21 @@ def choose(table: Table, target: float) -> Choice:
 
 
 def search(measuring: Measuring, target: float, kinds: Sequence[Kind] = ()) -> Choice:
-    """The same by measuring here, as few candidates as will do. kinds: by default all.
-    Raises QualityError as `choose` does; measuring.table has what was measured in any case."""
-    chains = family(*kinds)
-    cost = measuring.cost(chains[0][len(chains[0]) // 2])
-    for chain in chains:
-        widest(measuring, chain, cost.needed(target))
+    """The same by measuring here, as few candidates as will do. kinds: of new ones, by default
+    all. Raises QualityError as `choose` does; measuring.table has what was measured in any case."""
+    needed = measuring.cost(typical()).needed(target)
     tried: dict[Candidate, float] = {}
-    for speed in _worth_trying(measuring.table, target):
-        fps = _from_source_to_sink(measuring, speed.candidate)
-        tried[speed.candidate] = fps
-        if fps >= target:
-            return Choice(speed.candidate, speed, fps, True, target, measuring.table)
+    for chains in ([measuring.pruned], family(*kinds)):
+        for chain in chains:
+            widest(measuring, chain, needed)
+        mine = {candidate for chain in chains for candidate in chain}
+        for speed in _worth_trying(measuring.table, target):
+            if speed.candidate not in mine:
+                continue
+            fps = _from_source_to_sink(measuring, speed.candidate)
+            tried[speed.candidate] = fps
+            if fps >= target:
+                return Choice(speed.candidate, speed, fps, True, target, measuring.table)
     raise too_slow(measuring.table, target, tried)
 
 
@@ -102,7 +111,7 @@ def missed(fps: float, target: float, measuring: Measuring) -> QualityError | No
     if fps >= target:
         return None
     try:
-        found = choose(measuring.recall(), target)
+        found = choose(measuring.recall(), target, measuring.teacher)
         closest = f"{found.candidate} reaches {found.fps:.1f} by the table of `cgt distill --list`"
     except QualityError:
         closest = "`cgt distill --list` measures which one reaches it"

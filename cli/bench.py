@@ -56,7 +56,7 @@ _PATH = click.Path(path_type=Path)
     "models",
     multiple=True,
     type=_PATH,
-    help="ONNX; the bundled one by default. May be given again.",
+    help="ONNX, monet (the default) or vintage. May be given again.",
 )
 @_many("--engine", "engines", help="openvino, onnxruntime, ...; by default the best.")
 @_many("--precision", "precisions", help="fp32, bf16, ...: fails unless it is computed in that.")
@@ -185,13 +185,12 @@ def _candidates(
     _check_outputs(json_path)
     need("train", "torch", "onnx", "onnxscript")
     from cgt.benchmarks.candidate_table import print_table
-    from cgt.benchmarks.candidates import Measuring, measure_candidates
+    from cgt.benchmarks.candidates import Measuring, every_candidate, measure_candidates
     from cgt.runtime.progress import progress_bar
-    from cgt.trainer.distill.family import family
 
-    with progress_bar("measuring", sum(map(len, family())), unit="student") as bar:
+    with progress_bar("measuring", len(every_candidate()), unit="student") as bar:
         asked = {"precision": precisions, "engine": engines}
-        given = {name: values[0] for name, values in asked.items() if values}
+        given: dict[str, Any] = {name: values[0] for name, values in asked.items() if values}
         measuring = Measuring(size, **given, video=source, tell=bar.note)
         table = measure_candidates(measuring, bar.advance)
     print_table(table, Console())
@@ -209,9 +208,9 @@ def _models(
     """The files to measure: as given; for a matrix also what the checkpoint gives, or what lies
     beside a single file."""
     from cgt.benchmarks.variants import exports, siblings
-    from cgt.runtime.translator import BUNDLED_MODEL
+    from cgt.runtime.translator import BUNDLED_MODEL, model_file
 
-    found = list(models)
+    found = [model_file(model) for model in models]
     if ckpt:
         need("train", "torch", "onnx", "onnxscript")
         found += exports(ckpt, direction, calib, lambda note: click.echo(note, err=True))

@@ -16,6 +16,7 @@ from cgt.benchmarks.search import missed
 from cgt.export import export
 from cgt.runtime.errors import SinkError
 from cgt.runtime.translator import Translator
+from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.distill.config import DistillConfig
 from cgt.trainer.distill.report import Trial, compare
 from cgt.trainer.distill.run import DistillRun
@@ -51,7 +52,8 @@ def conclude(run: DistillRun, output: Path) -> None:
         raise SinkError(f"cannot write {output}: {error.strerror}") from None
     show_report(report)
     click.echo(f"{output}: done; `cgt export --ckpt {output}` makes a model of it")
-    check_speed(report.get("speed"), config.for_engine)
+    teacher = GeneratorConfig.from_json(run.teacher.source.architecture)
+    check_speed(report.get("speed"), config.for_engine, teacher)
 
 
 def _export(student: TrainedGenerator, config: DistillConfig, photos: Path, folder: Path) -> Path:
@@ -77,12 +79,14 @@ def _speed(model: Path, config: DistillConfig) -> dict[str, Any]:
     }
 
 
-def check_speed(speed: dict[str, Any] | None, engine: str) -> None:
+def check_speed(
+    speed: dict[str, Any] | None, engine: str, teacher: GeneratorConfig | None = None
+) -> None:
     """Raises QualityError where it is too slow, naming a student that is not. engine: that students
     were measured on."""
     if speed:
         size = speed["size"][0], speed["size"][1]
-        measuring = Measuring(size, speed["precision"], engine)
+        measuring = Measuring(size, speed["precision"], engine, teacher=teacher)
         if error := missed(speed["fps"], speed["target"], measuring):
             raise error
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--model", type=click.Path(path_type=Path), help="Instead: an ONNX model.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with testA/ and testB/.")
 @click.option("--direction", type=click.Choice(DIRECTIONS), help="All that there are by default.")
+@click.option("--network", metavar="NAME", help="One of several generators in the file.")
 @click.option("--size", type=click.IntRange(32), help="Side of the pictures; as trained.")
 @click.option("--images", type=click.IntRange(2), help="At most so many of each folder.")
 @click.option("--class", "imagenet_class", type=int, help="Also count who passes as this class.")
@@ -35,6 +36,7 @@ def command(
     model: Path | None,
     data: Path | None,
     direction: Direction | None,
+    network: str | None,
     json_path: Path | None,
     montage: Path | None,
     **settings: Any,
@@ -42,13 +44,15 @@ def command(
     """Measure translations of test images against real images, and against doing nothing."""
     if (ckpt is None) == (model is None):
         raise UsageError("give either --ckpt FILE or --model FILE")
+    if network is not None and ckpt is None:
+        raise UsageError("--network goes with --ckpt; a model file is one network")
     need("train", "torch")
     from rich.console import Console
 
     from cgt.trainer.evaluation.evaluate import evaluate, save_montage
     from cgt.trainer.evaluation.subject import open_subject
 
-    subject = open_subject(ckpt, model, direction, settings.pop("size"))
+    subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
     report, rows = evaluate(subject, data, say=click.echo, **settings)
     for name, values in report["directions"].items():
         Console().print(_table(f"{name}: {values['from']} to {values['to']}", values))
@@ -80,7 +84,9 @@ def _table(title: str, values: dict[str, Any]) -> Table:
     for group in ("cycle", "paired"):
         for name, value in values.get(group, {}).items():
             table.add_row(f"{group} {name}", f"{value:.4g}")
-    if shares := values.get("imagenet_class"):
+    counted = dict(values.get("imagenet_class", {}))
+    number = counted.pop("class", None)
+    for network, shares in counted.items():
         found = (f"{shares[n]:.0%}" for n in ("translated", "no_translation", "target"))
-        table.add_row(f"called class {shares['class']}", *found)
+        table.add_row(f"called class {number}, {network}", *found)
     return table

@@ -9,11 +9,21 @@ from typing import Any
 import click
 
 from cgt.export.formats import BuildOptions
-from cgt.runtime.artifact import DIRECTIONS, IOS, Direction
-from cgt.runtime.errors import UsageError
+from cgt.runtime.artifact import DIRECTIONS, IOS, Direction, read_artifact
+from cgt.runtime.errors import ModelError, UsageError
+from cgt.runtime.sidecar import SUFFIXES
 
 from .extras import need
-from .formats import build_options, check_formats, engine_options, fill_in, make_engines, onnx_name
+from .formats import (
+    build_options,
+    check_formats,
+    engine_options,
+    fill_in,
+    make_engines,
+    onnx_name,
+    take_pictures,
+)
+from .settings import given_in
 
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8", "mixed")
 _NORMS = ("instance", "frozen", "stream")
@@ -44,7 +54,10 @@ _METHODS = ("percentile", "minmax", "entropy")
 @click.option("--drift", is_flag=True, help="Show the drift of every layer; also as a picture.")
 @engine_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx, NAME.engine")
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     model: Path | None,
     ckpt: Path | None,
     formats: tuple[str, ...],
@@ -56,12 +69,39 @@ def command(
     if (model is None) == (ckpt is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
     options = build_options(wishes)
+    _check_flags(given_in(ctx).keys() & wishes.keys(), model, wishes)
+    if ckpt is not None:
+        wishes["pictures"], options = take_pictures(options, formats)
     check_formats(formats, options)
     onnx = onnx_name(output, formats)
     if model is None:
         fill_in(wishes, formats)
         model, options = _export(ckpt, onnx, options, **wishes)
     make_engines(model, formats, output, options)
+
+
+def _check_flags(given: set[str], model: Path | None, wishes: dict[str, Any]) -> None:
+    """Raises UsageError for flags that would do nothing. given: those about the graph."""
+    if model is not None:
+        if model.suffix in SUFFIXES:
+            raise UsageError(f"{model} is an engine already; give the ONNX file behind it")
+        try:
+            read_artifact(model)
+        except ModelError:
+            if model.suffix == ".onnx" or not model.is_file():
+                raise
+            raise UsageError(
+                f"{model} is no ONNX model; if it is weights: --ckpt {model}"
+            ) from None
+        if given:
+            raise UsageError(f"{_flag(min(given))} goes with --ckpt; {model} is a graph already")
+    idle = given & {"calib_frames", "calib_method", "seed"}
+    if idle and not (wishes["int8"] or wishes["mixed"] or wishes["norm"] == "frozen"):
+        raise UsageError(f"{_flag(min(idle))} goes with --int8, --mixed or --norm frozen")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _export(

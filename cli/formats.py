@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,7 +58,7 @@ _OPTIONS = (
         "--pictures",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="To prove a LiteRT file on; by default the checkpoint's test images.",
+        help="To compare with the original on; by default the checkpoint's test images.",
     ),
     click.option(
         "--backend",
@@ -80,6 +81,15 @@ def build_options(values: dict[str, object]) -> BuildOptions:
     """Takes the options of `engine_options` but --format out of a command's values."""
     names = list(BuildOptions.__dataclass_fields__)
     return BuildOptions(**{name: values.pop(name) for name in names})  # type: ignore[arg-type]
+
+
+def take_pictures(
+    options: BuildOptions, formats: tuple[str, ...]
+) -> tuple[Path | None, BuildOptions]:
+    """The pictures that a checkpoint's ONNX file is compared on; and the options, with them where
+    an engine is proved on them as well."""
+    proved = any("pictures" in FORMATS[name].options for name in formats)
+    return options.pictures, options if proved else dataclasses.replace(options, pictures=None)
 
 
 def fill_in(wishes: dict[str, Any], formats: tuple[str, ...]) -> None:
@@ -105,7 +115,7 @@ def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
 
     check_options(formats or ("tensorrt",), options)
     for name in formats:
-        check_format(name)
+        check_format(name, options)
 
 
 def onnx_name(output: Path | None, formats: tuple[str, ...]) -> Path | None:

@@ -106,7 +106,7 @@ def _network(network: dict[str, Any]) -> list[tuple[str, str]]:
         ("translates", f"{source} to {target} ({network['direction']})"),
         ("architecture", f"{architecture['kind']}, ngf {architecture['ngf']}"),
         ("channels", f"{inputs} in, {outputs} out"),
-        ("norm", network["norm"]),
+        ("norm", architecture["norm"].replace("instance_affine", "affine instance")),
         ("size", f"{_sides(network['size'])}, sides a multiple of {network['multiple']}"),
         *_operations(network),
     ]

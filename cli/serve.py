@@ -16,8 +16,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--model",
     "models",
     multiple=True,
-    type=_FILE,
-    help="ONNX model; the bundled one by default. May be given again.",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="ONNX model, monet (the default) or vintage. May be given again.",
 )
 @click.option("--engine", default="auto", help="auto (the fastest), openvino, onnxruntime, ...")
 @click.option("--source", help="What the server shows itself: a camera, a stream, a video.")

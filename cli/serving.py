@@ -16,7 +16,7 @@ from cgt.runtime.errors import UsageError
 from cgt.runtime.heap import share_one_heap
 from cgt.runtime.notes import note
 from cgt.runtime.stopping import stop_on_signal
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.runtime.translator import model_file
 from cgt.serve.catalog import Choice
 from cgt.serve.guard import Guard, is_loopback
 from cgt.serve.server import listen, tls_context
@@ -60,7 +60,7 @@ def serve(options: Options) -> None:
     names = [name.lower() for name in options.names]
     guard = Guard(options.host.lower(), options.port, token, names, secure=tls is not None)
     console = Console(stderr=True)
-    paths = list(options.models) or [BUNDLED_MODEL]
+    paths = [model_file(model) for model in options.models or [None]]
     with (
         stop_on_signal() as stop,
         Service(paths, options.engine, options.max_sessions, options.source) as service,

@@ -24,7 +24,7 @@ from .translating import Job, translate_job
     multiple=True,
     help="Video, folder, image, window, URL, - or null:; may be given several times.",
 )
-@click.option("--model", help="ONNX model; the bundled one by default.")
+@click.option("--model", help="ONNX model, or monet (the default) or vintage, which are bundled.")
 @click.option(
     "--engine",
     default="auto",

@@ -92,9 +92,9 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
         raise SinkError(f"cannot write {path}: {error.strerror}") from None
 
 
-def check_format(format: str) -> None:
-    """Raises UsageError for an unknown format, MissingDependency where this machine cannot build
-    it."""
+def check_format(format: str, options: BuildOptions | None = None) -> None:
+    """Raises UsageError for an unknown format, and for cards that it cannot build for;
+    MissingDependency where this machine cannot build it."""
     kind = find_format(format)
     if kind.on_gpu and not gpus():
         raise MissingDependency(
@@ -102,7 +102,11 @@ def check_format(format: str) -> None:
             "--format tensorrt-rtx --compute-capability 86 builds for RTX cards without one"
         )
     if kind.package:
-        load_package(kind)
+        api = load_package(kind)
+        if options is not None and "compute_capabilities" in kind.options:
+            from .builders.tensorrt import targets_of
+
+            targets_of(api, kind, options, gpus())
 
 
 def why_no_engine(format: str) -> str:

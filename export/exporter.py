@@ -18,7 +18,7 @@ from cgt.trainer.generator import TrainedGenerator, open_generator
 
 from .build import build
 from .drift import Drift, measure_drift, most, plot, table
-from .frames import Frames, calibration_frames, fit_to, sample_frames
+from .frames import Frames, calibration_frames, fit_to, given_frames, sample_frames
 from .norms import statistics_of
 from .parity import Parity, compare, judge_for, least_batch
 from .precision import describe, verify_precision
@@ -44,8 +44,8 @@ def export(
     say: is given a line for each thing found out.
     Returns the path and what the file says of itself.
     Raises CheckpointError; UsageError for wishes that make no sense; SourceError where there is
-    nothing to calibrate on; SinkError where the file cannot be written; and QualityError below the
-    floor and where FP16 would overflow. Then no file is left.
+    nothing to calibrate or to compare on; SinkError where the file cannot be written; and
+    QualityError below the floor and where FP16 would overflow. Then no file is left.
     """
     recipe = Recipe(**wishes)
     if isinstance(checkpoint, TrainedGenerator):
@@ -128,11 +128,17 @@ def _frames(
 ) -> tuple[Frames | None, Frames]:
     """What to calibrate on, if anything, and what to compare on."""
     fit = fit_to(artifact)
+    calibration = held_out = None
     if recipe.calib is not None:
-        return calibration_frames(recipe.calib, recipe.calib_frames, recipe.seed, fit)
-    tests = sample_frames(source.test_images, fit, artifact.size)
-    if not recipe.calibrates:
-        return None, tests
+        calibration, held_out = calibration_frames(
+            recipe.calib, recipe.calib_frames, recipe.seed, fit
+        )
+    if recipe.pictures is not None:
+        tests = given_frames(Path(recipe.pictures), fit, artifact.size)
+    else:
+        tests = held_out or sample_frames(source.test_images, fit, artifact.size)
+    if calibration is not None or not recipe.calibrates:
+        return calibration, tests
     train = _training_images(source)
     if train is None:
         raise UsageError(

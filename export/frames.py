@@ -58,6 +58,14 @@ def sample_frames(folder: Path | None, fit: Fit, size: tuple[int, int]) -> Frame
     return Frames(tuple(leaves), "synthetic pictures (dead leaves)")
 
 
+def given_frames(folder: Path, fit: Fit, size: tuple[int, int]) -> Frames:
+    """COUNT pictures of a folder that was asked for. Raises SourceError where it has none."""
+    frames = sample_frames(folder, fit, size)
+    if str(folder) not in frames.origin:
+        raise SourceError(f"--pictures {folder} has no readable image")
+    return frames
+
+
 def calibration_frames(source: str, count: int, seed: int, fit: Fit) -> tuple[Frames, Frames]:
     """`count` frames of a folder of images or a video to calibrate on, and some held out of it, all
     drawn by `seed`. Those held out of a video are its last: the future is what is asked of it.
@@ -69,6 +77,8 @@ def calibration_frames(source: str, count: int, seed: int, fit: Fit) -> tuple[Fr
         raise UsageError(f"--calib {source}: give a folder of images or a video")
     held = max(2, min(COUNT, count // 4))
     path, chosen = Path(source), random.Random(seed)
+    if not path.exists():
+        raise SourceError(f"--calib {source} is missing; give a folder of images or a video")
     if path.is_dir():
         files = list_images(path)
         drawn = chosen.sample(files, min(len(files), count + held))

@@ -51,6 +51,18 @@ def quantize(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
     graph.node.extend(nodes)
 
 
+def dequantized(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
+    """The weights of quantized convolutions, multiplied out, by the name that the convolution has
+    for them."""
+    values = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+    found = {}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in values:
+            levels, scales = (values[name].astype(np.float32) for name in node.input[:2])
+            found[node.output[0]] = levels * scales[:, None, None, None]
+    return found
+
+
 def _scale(largest: NDArray[Any] | np.float32, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Of which 127 make `largest`. A scale is never so small that `dtype` has few bits for it: that
     of a dead channel is as good as any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from cgt.runtime.artifact import IO, IOS
@@ -48,6 +49,8 @@ class Recipe:
     calib: a folder of images or a video for int8, mixed and frozen; by default the checkpoint's own
     training images. calib_frames: how many of them. calib_method: where INT8's range ends. seed: of
     the choice of frames.
+    pictures: a folder of images to compare on, and to prove FP16's range on; by default what was
+    held out of calib, else the checkpoint's own test images.
     min_psnr: dB that the worst frame must reach; by default FLOORS. drift: show where, layer by
     layer, the graph leaves its original, as a table and as NAME.drift.png.
     Raises UsageError where the wishes exclude each other.
@@ -65,6 +68,7 @@ class Recipe:
     calib_frames: int = 32
     calib_method: Method = "percentile"
     seed: int = 0
+    pictures: str | Path | None = None
     min_psnr: float | None = None
     drift: bool = False
 

@@ -33,9 +33,10 @@ def translate(
 ) -> Iterator[U8]:
     """Translate a video, a folder of images or a camera; yields each frame as uint8 HWC RGB.
 
-    model: an ONNX file, the bundled one by default. size: (height, width) that the network sees,
-    "source" for the frame's own, or None for the model's size with the picture's aspect kept;
-    output: the same for what is yielded. calm, tile, batch: see Translator. frames: stop after so
+    model: an ONNX file, or a bundled one: "monet" (the default), "vintage".
+    size: (height, width) that the network sees, "source" for the frame's own, or None for the
+    model's size with the picture's aspect kept; output: the same for what is yielded. calm, tile,
+    batch: see Translator. frames: stop after so
     many. max_fps: leave frames out above that rate. live: drop frames to stay in time; as the
     source is by default. A file then plays at its own pace. stats: is filled while the frames come.
     Raises SourceError, ModelError, EngineError and UsageError; see cgt.runtime.errors.

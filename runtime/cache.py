@@ -2,6 +2,7 @@
 
     $XDG_CACHE_HOME/cgt/            or ~/.cache/cgt/; safe to delete at any time
         engines.json                which engine was fastest, by machine and model
+        floats.json                 whether OpenVINO is faster in fp32 than in bf16
         openvino/KEY/               compiled models
         tensorrt/KEY/               engines that ONNX Runtime's TensorRT provider built
 

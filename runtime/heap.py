@@ -19,3 +19,11 @@ def share_one_heap() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """To the system, what was freed within the heap. Takes milliseconds, in which other threads
+    wait that want memory. Elsewhere than on glibc this does nothing."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

@@ -27,11 +27,10 @@ from cgt.runtime.errors import (
     MissingDependency,
     QualityError,
     SinkError,
-    SourceError,
 )
 
 from ..formats import BuildOptions, Format, check_graph
-from ..frames import Frames, fit_to, sample_frames
+from ..frames import Frames, fit_to, given_frames, sample_frames
 from ..parity import Pair, Parity, judge_for, parity_of
 from ..quiet import quiet
 from ..recipe import FLOORS, PIXEL_FLOOR
@@ -53,9 +52,11 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
         say(f"{kind.name}: one size, {height}x{width}; --size of an export sets another")
     artifact = dataclasses.replace(artifact, size=(height, width), dynamic=False, profiles=())
     shape = BatchShape.of(artifact, height, width, count)
-    frames = sample_frames(options.pictures, fit_to(artifact), artifact.size)
-    if options.pictures is not None and str(options.pictures) not in frames.origin:
-        raise SourceError(f"--pictures {options.pictures} has no readable image")
+    fit = fit_to(artifact)
+    if options.pictures is not None:
+        frames = given_frames(options.pictures, fit, artifact.size)
+    else:
+        frames = sample_frames(None, fit, artifact.size)
     say(f"{kind.name} {converter.__version__}: converting, which takes a minute")
     content = _convert(converter, onnx, shape)
     parity = _compare(onnx, content, shape, frames)

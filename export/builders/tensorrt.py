@@ -44,7 +44,7 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
     precision than the graph says, Interrupted after a signal."""
     api = load_package(kind)
     here = gpus()
-    targets = _targets(api, kind, options, here)
+    targets = targets_of(api, kind, options, here)
     log = make_log(api)
     builder: trt.Builder = api.Builder(log)
     network, parser = _parse(api, builder, log, onnx)
@@ -84,10 +84,10 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
     )
 
 
-def _targets(
+def targets_of(
     api: ModuleType, kind: Format, options: BuildOptions, here: list[GPU]
 ) -> tuple[int, ...]:
-    """Compute capabilities to build for."""
+    """Compute capabilities to build for. Raises UsageError for an unknown one, and for none."""
     if kind.on_gpu:
         return (here[0].compute_capability,)
     asked = options.compute_capabilities

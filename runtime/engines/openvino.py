@@ -12,6 +12,7 @@ from ..errors import EngineError, ModelError
 from ..preprocess import F32
 from ..sidecar import read_sidecar, read_verified, sidecar_path
 from .base import Array, BatchShape, Engine, Goal, one_line
+from .openvino_floats import fp32_is_faster
 
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTIONS = ("Convolution", "Deconvolution")
@@ -21,8 +22,8 @@ _SHAPES_KEPT = 256
 
 
 class OpenVINOEngine(Engine):
-    """Computes in bf16 where the CPU does natively, unless `precision` is "fp32". What was
-    compiled is kept in the cache folder."""
+    """Computes floats in fp32, or in bf16 where that is faster on this CPU (openvino_floats.py),
+    unless `precision` is "fp32". What was compiled is kept in the cache folder."""
 
     name = "openvino"
     devices = ("cpu", "gpu", "npu")
@@ -42,11 +43,13 @@ class OpenVINOEngine(Engine):
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path}: {one_line(error)}") from None
         config = {"PERFORMANCE_HINT": goal.upper()}
-        if precision == "fp32":
+        floats = device == "cpu" and not _is_quantized(model)
+        if precision == "fp32" or (floats and fp32_is_faster(core)):
             config["INFERENCE_PRECISION_HINT"] = "f32"
         if not shape.fixed and device == "cpu":
             config["CPU_RUNTIME_CACHE_CAPACITY"] = str(_SHAPES_KEPT)
-        name = digest(_digest(path), ov.__version__, cpu_name(), shape, goal, precision, device)
+        hint = config.get("INFERENCE_PRECISION_HINT")
+        name = digest(_digest(path), ov.__version__, cpu_name(), shape, goal, hint, device)
         if folder := cache_folder("openvino", name):
             config["CACHE_DIR"] = str(folder)
         try:
@@ -92,6 +95,11 @@ def _read(core: ov.Core, path: Path) -> ov.Model:
 def _digest(path: Path) -> str:
     """Of the weights too, which OpenVINO's own pair of files has in the second."""
     return file_digest(sidecar_path(path) if path.suffix == ".xml" else path)
+
+
+def _is_quantized(model: ov.Model) -> bool:
+    """Then little is left of floats, and to convert to it is quicker for what is half as long."""
+    return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
 
 
 def _shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:

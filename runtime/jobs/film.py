@@ -14,7 +14,7 @@ from ..notes import note
 from ..sources.cuts import PIECE
 from ..sources.video import Input, VideoSource
 from ..translation import Translation
-from ..translator import BUNDLED_MODEL
+from ..translator import model_file
 from .ledger import Ledger
 from .tasks import Join, Part, Task, Whole
 
@@ -91,7 +91,7 @@ def say_what_is_not_cut(given: Translation) -> None:
 
 
 def _key(source: Path, target: Path, given: Translation) -> str:
-    model = Path(given.model) if given.model else BUNDLED_MODEL
+    model = model_file(given.model)
     found = source.stat()
     versions = [importlib.metadata.version(name) for name in ("av", "cyclegan-toolkit")]
     return digest(

@@ -18,6 +18,7 @@ from ..preprocess import U8
 from ..sources import Color
 from .base import Result, StreamFormat
 from .encoding import Encoding
+from .scheduling import usual_scheduling
 
 # FFmpeg converts to these matrices; what comes with another is written as BT.709.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 to swscale's numbers
@@ -108,11 +109,17 @@ class VideoEncoder:
         frame.duration = round(lasts / self.time_base) if lasts else self._frame_ticks
         frame.pts, frame.time_base = pts, self.time_base
         self._last_pts = pts
-        return packets + self._context.encode(frame)
+        return packets + self._encode(frame)
 
     def finish(self) -> list[av.Packet[Any]]:
         """What was left."""
-        return self._context.encode(None)
+        return self._encode(None)
+
+    def _encode(self, frame: av.VideoFrame | None) -> list[av.Packet[Any]]:
+        if self._context.is_open:
+            return self._context.encode(frame)
+        with usual_scheduling():  # no container has opened it: the first picture does
+            return self._context.encode(frame)
 
     @property
     def extradata(self) -> bytes:

@@ -10,6 +10,7 @@ import av
 
 from ..errors import MissingDependency, UsageError
 from ..notes import note
+from .scheduling import usual_scheduling
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _refusal(encoding: Encoding, size: tuple[int, int]) -> str | None:
         context.pix_fmt, context.time_base = encoding.pixels, Fraction(1, 25)
         context.framerate = Fraction(25)
         context.options = dict(encoding.options)
-        context.open()
+        with usual_scheduling():
+            context.open()
     except av.codec.codec.UnknownCodecError:
         return "FFmpeg was built without it"
     except (av.FFmpegError, ValueError) as error:

@@ -15,6 +15,7 @@ from ..sources import Packet
 from .base import Result, StreamFormat
 from .encoder import VideoEncoder
 from .encoding import Encoding
+from .scheduling import usual_scheduling
 
 # What FFmpeg does not list of them.
 _HOLDS = {
@@ -48,7 +49,8 @@ class Muxer:
         )
         if stream.chapters:
             container.set_chapters(list(stream.chapters))
-        container.start_encoding()
+        with usual_scheduling():  # it opens the encoder
+            container.start_encoding()
 
     def _add(self, other: Any) -> Any:
         """The same stream in this container, or None where it cannot hold that."""

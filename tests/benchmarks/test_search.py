@@ -14,14 +14,15 @@ from rich.console import Console
 
 from cgt.benchmarks import candidates, pipeline_cost, random_students, search
 from cgt.benchmarks.candidate_table import print_table
-from cgt.benchmarks.candidates import Measuring, measure_candidates
+from cgt.benchmarks.candidates import Measuring, every_candidate, measure_candidates
 from cgt.benchmarks.latency_table import Speed, Table, load_table
 from cgt.benchmarks.pipeline_cost import Cost, made_clip
 from cgt.benchmarks.search import choose, missed, widest
 from cgt.cli.bench import command
 from cgt.runtime.errors import QualityError, UsageError
 from cgt.runtime.sources import Frame, open_source
-from cgt.trainer.distill.family import Candidate, Kind, family
+from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.distill.family import Candidate, Kind, family, usual_pruned
 from conftest import run_cgt
 
 COST = Cost(0.005, "clip.mp4", 0.0)
@@ -34,15 +35,17 @@ def simulated(candidate: Candidate) -> Speed:
     ms = macs / 1e9 * (8 if kind.block == "mobile" else 4)
     names = (kind.norm, kind.block, kind.upsampling)
     about = (names, candidate.ngf, candidate.blocks, candidate.parameters, macs)
-    return Speed(*about, ms, ms, 1e3 / ms, 0.0, "simulated")
+    layout = candidate.layout.to_json() if candidate.layout else None
+    return Speed(*about, ms, ms, 1e3 / ms, 0.0, "simulated", layout)
 
 
 CHAINS = family()
+TEACHER = GeneratorConfig("resnet9", norm="instance_affine")
 
 
 @lru_cache
 def table() -> Table:
-    speeds = [simulated(c) for chain in CHAINS for c in chain]
+    speeds = [simulated(candidate) for candidate in every_candidate()]
     empty = Table("none", {}, (256, 256), "int8", "simulated", (), COST)
     return empty.with_speeds(speeds)
 
@@ -61,8 +64,21 @@ class Simulated(Measuring):
         return speed
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
+    """What runs from source to sink, all of it as fast as was estimated."""
+    ran: list[Candidate] = []
+
+    def run(measuring: Measuring, candidate: Candidate) -> float:
+        ran.append(candidate)
+        return measuring.table.end_to_end(simulated(candidate))
+
+    monkeypatch.setattr(search, "_from_source_to_sink", run)
+    return ran
+
+
 def test_every_chain_grows() -> None:
-    for chain in CHAINS:
+    for chain in (*CHAINS, *usual_pruned()):
         for small, large in itertools.pairwise(chain):
             assert small.parameters < large.parameters
             assert simulated(small).macs < simulated(large).macs
@@ -74,9 +90,43 @@ def test_the_largest_that_reaches_the_target_is_chosen(target: float) -> None:
     choice = choose(measured, target)
     assert choice.fps >= target
     for speed in measured.speeds:
-        if speed.parameters > choice.speed.parameters:
+        if speed.layout is None and speed.parameters > choice.speed.parameters:
             assert measured.end_to_end(speed) < target
     assert not choice.measured
+    assert choice.candidate.layout is None
+
+
+@pytest.mark.parametrize(
+    ("teacher", "target", "found"),
+    [
+        (TEACHER, 10, "40 wide, 9 blocks, pruned, transposed"),
+        (replace(TEACHER, kind="resnet6", norm="instance", padding="reflect"), 5, "48 wide, 6"),
+        (replace(TEACHER, ngf=16), 5, "16 wide, 9 blocks, pruned"),
+        (replace(TEACHER, upsampling="resize"), 5, "9 blocks, pruned, resize"),
+        (TEACHER, 130, "blocks, steered"),  # none of them is so quick
+        (replace(TEACHER, kernel=4), 5, "64 wide, 9 blocks"),  # not in the table
+        (replace(TEACHER, norm="batch"), 5, "64 wide, 9 blocks"),
+        (GeneratorConfig("unet256"), 5, "64 wide, 9 blocks"),
+    ],
+)
+def test_one_that_is_pruned_from_the_teacher_comes_first(
+    teacher: GeneratorConfig, target: float, found: str, quick: list[Candidate]
+) -> None:
+    """By a table, and by measuring here, where more layouts are known."""
+    assert found in str(choose(table(), target, teacher).candidate)
+    choice = search.search(Simulated(teacher=teacher), target)
+    assert choice.candidate == quick[-1]
+    if teacher.kernel == 3:
+        assert choice.candidate == choose(table(), target, teacher).candidate
+    else:
+        assert choice.candidate.layout is not None
+
+
+def test_new_networks_are_not_measured_where_a_pruned_one_will_do(quick: list[Candidate]) -> None:
+    measuring = Simulated(teacher=TEACHER)
+    assert search.search(measuring, 5).candidate.layout is not None
+    assert all(candidate.layout is not None for candidate in measuring.measured)
+    assert len(measuring.measured) <= 4
 
 
 def test_the_pipelines_share_is_left_for_it() -> None:
@@ -147,7 +197,7 @@ def test_tables_travel(tmp_path: Path) -> None:
     assert again == table()
     assert choose(again, 60).candidate == choose(table(), 60).candidate
     values = json.loads(path.read_text())
-    for wrong in ("{}", "[]", "nonsense", json.dumps(values | {"cgt_candidates": 99})):
+    for wrong in ("{}", "[]", "nonsense", json.dumps(values | {"cgt_candidates": 1})):
         path.write_text(wrong)
         with pytest.raises(UsageError, match=r"table\.json"):
             load_table(path)
@@ -163,13 +213,17 @@ def test_the_table_is_shown() -> None:
     assert sum(line.startswith("* ") and "steered" in line for line in lines) == 1
     assert "…" not in text
     assert any(line.startswith("8x2 steered plain transposed") for line in lines)
+    assert any(line.startswith("20x9 pruned transposed") for line in lines)
     assert "5.0 ms a frame" in text
 
 
 def test_candidates_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Really measured, by OpenVINO, and written; the second time remembered."""
     few = [[Candidate(Kind(), 8, 2)]]
+    pruned = [Candidate.pruned(TEACHER, 4, 1)]
     monkeypatch.setattr(candidates, "family", lambda: few)
+    monkeypatch.setattr(candidates, "usual_pruned", lambda: [pruned])
+    monkeypatch.setattr(candidates, "pruned_family", lambda _: pruned)
     monkeypatch.setattr(candidates, "SESSIONS", 1)
     monkeypatch.setattr(candidates, "SECONDS", 0.05)
     monkeypatch.setattr(candidates, "SHARE", 2.0)  # others may disturb a test
@@ -185,14 +239,14 @@ def test_candidates_are_measured_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.exit_code == 0, done.output
     assert "beside the engine (made.mp4)" in done.output
     first = load_table(path)
-    assert [speed.candidate for speed in first.speeds] == few[0]
+    assert [speed.candidate for speed in first.speeds] == few[0] + pruned
     assert all(0 < speed.p50 <= speed.p99 for speed in first.speeds)
     assert first.cost is not None
     monkeypatch.setattr(Measuring, "_measure", lambda *_: pytest.fail("measured again"))
     monkeypatch.setattr(candidates, "measure_cost", lambda *_: pytest.fail("measured again"))
     again = Measuring((64, 64), "int8", "openvino", clip)
     assert measure_candidates(again) == first
-    assert Measuring((64, 64), "int8", "openvino", clip).recall() == first
+    assert Measuring((64, 64), "int8", "openvino", clip, teacher=TEACHER).recall() == first
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,11 @@ def test_a_slowed_engine_is_slower() -> None:
     assert time.perf_counter() - started >= 0.02 * SLOWDOWN
 
 
-def test_a_fresh_process_measures_and_its_errors_come_back(tmp_path: Path) -> None:
-    opened, session = run_session(replace(JOB, engine="openvino", precision="fp32"))
+def test_a_fresh_process_measures_and_its_errors_come_back(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    exact = replace(JOB, model=tiny_model, engine="openvino", precision="fp32")
+    opened, session = run_session(exact)
     assert opened.precision == "fp32"
     assert session.cold_start > 0
     with pytest.raises(ModelError, match="missing"):

@@ -118,6 +118,25 @@ def test_the_same_checkpoint_gives_the_same_bytes(run_folder: Path, tmp_path: Pa
     assert str(Path.home()).encode() not in first.read_bytes()
 
 
+def test_the_same_flags_give_the_same_bytes(run_folder: Path, images: Path, tmp_path: Path) -> None:
+    """Also of what is calibrated, in processes that order sets differently."""
+    from cgt.runtime.images import encode_image
+    from conftest import picture
+
+    for index in range(10):
+        (images / f"{index}.png").write_bytes(encode_image(picture(index, 32, 32), ".png"))
+    made = []
+    for seed in ("1", "2"):
+        made.append(tmp_path / f"{seed}.onnx")
+        done = run_cgt(
+            *("export", "--ckpt", run_folder / "latest.pth", "--int8", "--fp16", "--io", "uint8"),
+            *("--calib", images, "--calib-frames", 8, "--min-psnr", 1, "-o", made[-1]),
+            env={"PATH": "/usr/bin", "PYTHONHASHSEED": seed},
+        )
+        assert done.returncode == 0, done.stderr
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
 def test_below_the_floor_nothing_is_left(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
     done = run_cgt(
@@ -126,6 +145,25 @@ def test_below_the_floor_nothing_is_left(run_folder: Path, tmp_path: Path) -> No
     assert done.returncode == 4
     assert "below the floor of 150.0" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_it_compares_on_pictures_that_are_given(run_folder: Path, tmp_path: Path) -> None:
+    from cgt.runtime.images import encode_image
+    from conftest import picture
+
+    photos, out = tmp_path / "photos", tmp_path / "m.onnx"
+    photos.mkdir()
+    args = ("export", "--ckpt", run_folder / "latest.pth", "--pictures", photos, "-o", out)
+    done = run_cgt(*args)
+    assert done.returncode == 1
+    assert done.stderr == f"cgt: --pictures {photos} has no readable image\n"
+    assert not out.exists()
+    for index in range(3):
+        (photos / f"{index}.png").write_bytes(encode_image(picture(index, 40, 32), ".png"))
+    done = run_cgt(*args)
+    assert done.returncode == 0, done.stderr
+    assert f"on 3 images of {photos}" in done.stdout
+    assert read_artifact(out).parity["frames"] == 3
 
 
 def test_bad_requests(run_folder: Path, tmp_path: Path) -> None:

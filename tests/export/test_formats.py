@@ -35,8 +35,11 @@ def test_the_table_is_consistent() -> None:
         assert name in help_text
 
 
-def test_the_manual_has_the_table() -> None:
+def test_the_manuals_have_the_table() -> None:
     assert table() in MANUAL.read_text()
+    readme = (MANUAL.parents[1] / "README.md").read_text()
+    for made in FORMATS.values():
+        assert f"--format {made.name}" in readme or not made.builder, made.name
 
 
 def test_building_needs_no_torch(tmp_path: Path) -> None:
@@ -165,6 +168,11 @@ def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
     [
         ([], 2, "give either --ckpt FILE or a MODEL.onnx"),
         (["m.onnx", "--ckpt", "latest.pth"], 2, "give either --ckpt FILE or a MODEL.onnx"),
+        (["none.onnx"], 1, "model none.onnx is missing"),
+        (["latest.pth"], 2, "no ONNX model; if it is weights: --ckpt latest.pth"),
+        (["m.engine"], 2, "is an engine already; give the ONNX file behind it"),
+        (["m.onnx", "--fp16"], 2, "--fp16 goes with --ckpt; m.onnx is a graph already"),
+        (["m.onnx", "--format", "openvino", "--size", "64"], 2, "--size goes with --ckpt"),
         (["m.onnx", "--format", "tensorrt"], 3, "tensorrt"),
         (["m.onnx", "--format", "abacus"], 2, "'abacus' is not one of"),
         (["m.onnx", "--format", "openvino", "--dla", "0"], 2, "dla is for --format tensorrt only"),
@@ -198,6 +206,7 @@ def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
 def test_bad_requests(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
     write_translator(tmp_path / "m.onnx")
     (tmp_path / "text.onnx").write_text("hello")
+    (tmp_path / "latest.pth").write_bytes(b"PK\3\4 some weights")
     before = sorted(tmp_path.iterdir())
     done = run_cgt("export", *arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr

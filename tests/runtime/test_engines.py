@@ -9,7 +9,7 @@ import pytest
 
 from cgt.runtime.artifact import read_artifact
 from cgt.runtime.cache import cache_folder
-from cgt.runtime.engines import BatchShape, Engine, fastest, open_engine
+from cgt.runtime.engines import BatchShape, Engine, fastest, open_engine, openvino_floats
 from cgt.runtime.errors import EngineError, MissingDependency, ModelError, UsageError
 from conftest import inverse_graph
 
@@ -175,6 +175,27 @@ def test_openvino_keeps_what_it_compiled_and_survives_its_damage(
             blob.write_bytes(blob.read_bytes()[:1000])
     np.testing.assert_array_equal(outs[0], outs[1])
     np.testing.assert_array_equal(outs[0], outs[2])
+
+
+@pytest.mark.parametrize("slower", ["fp32", "what OpenVINO takes"])
+def test_openvino_computes_in_what_was_measured_to_be_faster(
+    own_cache: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, slower: str
+) -> None:
+    """Measured once: whatever a second measurement would say, the first is remembered."""
+    import openvino as ov
+
+    def seconds(core: ov.Core, model: ov.Model, config: dict[str, str]) -> float:
+        measured.append(config)
+        return 2.0 if bool(config) == (slower == "fp32") else 1.0
+
+    measured: list[dict[str, str]] = []
+    by_itself = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    monkeypatch.setattr(openvino_floats, "_seconds", seconds)
+    for _ in range(2):
+        with open_engine(tiny_model, BatchShape(1, 3, 32, 32), "openvino") as engine:
+            kept = slower == "fp32" and by_itself == ov.Type.bf16
+            assert engine.precision == ("bf16" if kept else "fp32")
+    assert len(measured) == (0 if by_itself == ov.Type.f32 else 2)
 
 
 # ---- ONNX Runtime's providers, simulated: no GPU is at hand -------------------------------------

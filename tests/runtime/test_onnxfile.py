@@ -6,7 +6,7 @@ import pytest
 from cgt.runtime.artifact import KEY, Artifact, read_artifact
 from cgt.runtime.errors import ModelError
 from cgt.runtime.onnxfile import read_onnx
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.runtime.translator import BUNDLED_MODEL, model_file
 
 
 def test_agrees_with_the_onnx_package(tiny_model: Path) -> None:
@@ -30,7 +30,21 @@ def test_bundled_model_says_what_it_is() -> None:
     artifact = read_artifact(BUNDLED_MODEL)
     assert (artifact.source, artifact.target) == ("photo", "monet")
     assert artifact.dynamic
-    assert BUNDLED_MODEL.stat().st_size <= 3_000_000
+    assert artifact.precision == "int8"
+    assert BUNDLED_MODEL.stat().st_size <= 1_500_000
+
+
+def test_bundled_models_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model_file(None) == model_file("monet") == BUNDLED_MODEL
+    vintage = model_file("vintage")
+    artifact = read_artifact(vintage)
+    assert (artifact.precision, artifact.dynamic) == ("int8", True)
+    assert vintage.stat().st_size <= 1_500_000
+    monkeypatch.chdir(tmp_path)
+    assert model_file("other") == Path("other")
+    assert model_file("../models/monet") == Path("../models/monet")
+    (tmp_path / "vintage").touch()
+    assert model_file("vintage") == Path("vintage")  # the user's own file
 
 
 def test_foreign_model_is_known_by_its_shapes(tiny_model: Path, tmp_path: Path) -> None:

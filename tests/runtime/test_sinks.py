@@ -72,6 +72,19 @@ def test_codecs(name: str, codec: str | None, coded: str, tmp_path: Path, ffprob
     assert np.abs(frames[5].image.astype(int) - results(6)[5].image).mean() < 8
 
 
+def test_no_encoder_makes_threads_real_time_ones(tmp_path: Path) -> None:
+    """SVT-AV1 does where root runs it, and of the thread that opens it, too."""
+    before = os.sched_getscheduler(0)
+    with open_sink(str(tmp_path / "o.mp4"), STREAM, "av1") as sink:
+        for result in results(3):
+            sink.write(result)
+        tasks = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+        assert len(tasks) > 3
+        assert {os.sched_getscheduler(task) for task in tasks} == {before}
+        sink.finish()
+    assert os.sched_getscheduler(0) == before
+
+
 @pytest.mark.parametrize("count", range(24, 30))
 def test_the_last_picture_is_shown(count: int, tmp_path: Path, ffprobe: str) -> None:
     """Also where it was decoded before others, in the fragment before theirs (26 and 27 here)."""
@@ -120,12 +133,13 @@ def test_a_finished_file_has_its_index_in_front_and_no_fragments(tmp_path: Path)
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_what_a_kill_leaves_plays(suffix: str, tmp_path: Path, ffprobe: str) -> None:
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         sink = open_sink(str(tmp_path / f"o{suffix}"), STREAM)
         for result in results(120):
             sink.write(result)
         os.kill(os.getpid(), signal.SIGKILL)
-    os.wait()
+    os.waitpid(child, 0)
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".o.")
     assert left.suffix == suffix

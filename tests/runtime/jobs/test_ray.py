@@ -34,15 +34,18 @@ def test_a_worker_and_a_node_die(clip: Path, film: Path, tiny_model: Path, tmp_p
         assert done.returncode == 0, done.stderr
     with ray_cluster(2, 1) as cluster:
         command = ("translate", *films, "-o", out, *flags, "--ray", cluster.address)
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [CGT, *map(str, command)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )
-        wait_for(lambda: cluster.kill_worker(0), process)
-        wait_for(cluster.kill_last_node, process)
-        heard, said = process.communicate(timeout=120)
+        ) as process:
+            try:
+                wait_for(lambda: cluster.kill_worker(0), process)
+                wait_for(cluster.kill_last_node, process)
+                heard, said = process.communicate(timeout=600)
+            finally:
+                process.kill()
     assert process.returncode == 0, said
     assert heard == ""
     assert "WorkerCrashedError" in said
