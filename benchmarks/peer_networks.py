@@ -15,7 +15,7 @@ from cgt.runtime.errors import MissingDependency
 
 from .benchmark_app import run_benchmark_app
 from .feed import Feed
-from .session import Job
+from .session import Job, overlap
 from .torch_network import load_network, need_torch
 
 Seconds = Callable[[], float]
@@ -45,6 +45,13 @@ def our_network(model: Path, size: Size, engine: str, seconds: float) -> Seconds
     feed = Feed(model, size)
     runner = open_engine(model, feed.shape, engine, "latency")
     return median_of(lambda: feed.run(runner), seconds)
+
+
+def our_throughput(model: Path, size: Size, engine: str, seconds: float) -> Seconds:
+    """`cgt`'s engine, as many frames in flight as it recommends, as in a video."""
+    job = Job(model, size, engine, seconds=seconds)
+    runner = open_engine(model, job.feed().shape, engine, "throughput")
+    return lambda: 1 / overlap(runner, job, runner.workers).fps
 
 
 def network_peers(

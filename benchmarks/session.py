@@ -87,16 +87,16 @@ def measure(job: Job, opener: Opener = open_engine) -> tuple[Opened, Session]:
         cold_start = time.perf_counter() - began
         rounds = _latency(engine, job, began)
         device_times = _device_times(engine, job)
-        alone = [_overlap(engine, job, 1)] if 1 in (job.streams or ()) else []
+        alone = [overlap(engine, job, 1)] if 1 in (job.streams or ()) else []
         opened = Opened(engine.name, engine.device, engine.precision, engine.workers)
     if job.streams is None:
         return opened, Session(cold_start, peak_rss(), before, tuple(rounds), (), device_times)
     with opener(job.model, feed.shape, job.engine, "throughput", precision) as engine:
         opened = replace(opened, workers=engine.workers)
         asked = {min(streams, engine.workers) for streams in job.streams or (engine.workers,)}
-        together = [_overlap(engine, job, streams) for streams in sorted(asked - {1})]
+        together = [overlap(engine, job, streams) for streams in sorted(asked - {1})]
         if 1 in asked and not alone:  # all that this engine takes at once
-            alone = [_overlap(engine, job, 1)]
+            alone = [overlap(engine, job, 1)]
     overlaps = (*alone, *together)
     return opened, Session(cold_start, peak_rss(), before, tuple(rounds), overlaps, device_times)
 
@@ -127,8 +127,9 @@ def _latency(engine: Engine, job: Job, began: float) -> list[Round]:
     return rounds
 
 
-def _overlap(engine: Engine, job: Job, streams: int) -> Overlap:
-    """Each thread's own rate, added up: no thread is charged for another's last frame."""
+def overlap(engine: Engine, job: Job, streams: int) -> Overlap:
+    """Throughput with that many calls in flight. Each thread's own rate, added up: no thread is
+    charged for another's last frame."""
     ready = threading.Barrier(streams)
     rates = [0.0] * streams
     samples: list[list[float]] = [[] for _ in range(streams)]

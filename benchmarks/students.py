@@ -4,7 +4,8 @@
 
 A table of latency (p50, p99), multiply-adds, parameters and quality by engine and precision, and a
 picture of quality against speed; how many times as fast as PyTorch's eager fp32 of the teacher each
-student is, in turns; and frames per second of `cgt translate` on a clip, at 256x256 and 512x288.
+student is, in turns, one frame after the other and with as many in flight as in a video; and frames
+per second of `cgt translate` on a clip, at 256x256 and 512x288.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from cgt.trainer.precision import Precision
 
 from .command import results_option, run_command
 from .machine import conditions, describe_machine
-from .peer_networks import median_of, our_network
+from .peer_networks import median_of, our_network, our_throughput
 from .peers import Duel, Peer, duel
 from .sections import write_section
 from .student_figures import (
@@ -91,14 +92,18 @@ def main(
     sides = parse_size(size)
     if not isinstance(sides, tuple):
         raise click.UsageError("give a size in pixels")
+    names = [TEACHER, *(path.stem for path in students)]
+    for name in names:
+        if names.count(name) > 1:
+            raise click.UsageError(f"two networks would be called {name}; rename a file")
     before = conditions()
     learned = Teacher.open(teacher, direction, Precision.of("auto", torch.device("cpu")))
     target = Domain.open(domain) if domain else None
     trial = Trial(min(sides), Domain.open(photos), videos, target)
     generators = {TEACHER: open_generator(teacher, direction)}
     generators |= {path.stem: open_generator(path) for path in students}
-    with tempfile.TemporaryDirectory(prefix="cgt-students-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="cgt-students-") as made:
+        folder = Path(made)
         networks = [
             exported(label, generator, precisions.split(","), calib or photos, folder)
             for label, generator in generators.items()
@@ -144,15 +149,17 @@ def _against_eager(
     """Of each student's quickest way with the teacher in PyTorch, turn by turn."""
     first, *students = networks
     slow = Peer("PyTorch eager fp32", median_of(eager(first.generator, size), 0.0))
+    ways = {"one after the other": our_network, "in flight": our_throughput}
     found = {}
-    with progress_bar("against PyTorch", rounds * len(students), unit="round") as bar:
+    with progress_bar("against PyTorch", rounds * len(students) * len(ways), unit="round") as bar:
         for student in students:
             row = quickest(table, student.name)
             model = student.models[row.precision]
-            ours = our_network(model, size, row.engine, 1.0)
-            found[f"{student.name} {row.precision} {row.engine}"] = duel(
-                slow, ours, rounds, bar.advance
-            )
+            for way, run in ways.items():
+                ours = run(model, size, row.engine, 1.0)
+                found[f"{student.name} {row.precision} {row.engine}, {way}"] = duel(
+                    slow, ours, rounds, bar.advance
+                )
     return found
 
 

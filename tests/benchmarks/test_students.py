@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from cgt.benchmarks.peers import Duel
 from cgt.benchmarks.student_figures import Row
 from cgt.benchmarks.student_plot import plot
-from cgt.benchmarks.students import markdown, quickest, ratios
+from cgt.benchmarks.students import main, markdown, quickest, ratios
 from cgt.runtime.images import read_image
 
 ROW = Row(
@@ -53,3 +55,10 @@ def test_the_picture(tmp_path: Path) -> None:
     image = read_image(out)
     assert image is not None
     assert image.std() > 5
+
+
+def test_two_networks_of_one_name_are_refused() -> None:
+    for students in (["a/small.pth", "b/small.pth"], ["a/teacher.pth"]):
+        done = CliRunner().invoke(main, ["big.pth", *students, "--photos", "."])
+        assert done.exit_code == 2
+        assert "rename a file" in done.output

@@ -17,7 +17,7 @@ class Colours:
     """What is random about a recoloured view; each factor is even in its logarithm.
 
     gains       0.45 to 1.4 times as bright, one in five 0.03 to 0.45 (films fade from black);
-                each of red, green, blue 0.87 to 1.15 of that
+                each of red, green, blue 0.65 to 1.5 of that
     saturation  0.4 to 1.5
     contrast    0.6 to 1.4, about the mean
     """
@@ -32,7 +32,7 @@ class Colours:
             return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
         light = between(0.03, 0.45) if random.random() < FADED else between(0.45, 1.4)
-        red, green, blue = (light * between(0.87, 1.15) for _ in range(3))
+        red, green, blue = (light * between(0.65, 1.5) for _ in range(3))
         return cls((red, green, blue), between(0.4, 1.5), between(0.6, 1.4))
 
     def apply(self, view: F32) -> F32:
