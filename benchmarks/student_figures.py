@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Row:
     """One line of the table. p50, p99: milliseconds. Quality is of the model file, on OpenVINO, and
     the same for all engines: explained change (of held-out photos, of videos), PSNR in dB on
     photos, mean warping error of the videos, Frechet distance to the target domain; None where
-    there is nothing to measure it on."""
+    there is nothing to measure it on. films: explained change, by video."""
 
     network: str
     precision: str
@@ -56,6 +56,7 @@ class Row:
     psnr: float
     warping: float | None
     frechet: float | None
+    films: Mapping[str, float]
 
 
 def exported(
@@ -112,7 +113,8 @@ def rows(
     found = []
     for (name, precision, engine), result in timed.items():
         network, key = by_name[name], f"{name} {precision}"
-        videos = list(measured["videos"].values())
+        films = {film: video[key]["explained"] for film, video in measured["videos"].items()}
+        warping = [video["warping"][key] for video in measured["videos"].values()]
         cost = costs(network.generator, size[0])
         found.append(
             Row(
@@ -125,10 +127,11 @@ def rows(
                 cost["parameters"],
                 network.models[precision].stat().st_size,
                 measured["photos"][key]["explained"],
-                _mean([video[key]["explained"] for video in videos]),
+                _mean(list(films.values())),
                 measured["photos"][key]["psnr"],
-                _mean([video["warping"][key] for video in videos]),
+                _mean(warping),
                 measured.get("frechet", {}).get(key),
+                films,
             )
         )
     return found

@@ -111,7 +111,7 @@ def main(
         table = _rows(networks, learned, trial, engines.split(","), sides, seconds)
         duels = _against_eager(networks, table, sides, rounds)
         speeds = _translated(networks, table, clip or sample_clip(), folder)
-    lines = [*markdown(table), "", *ratios(duels), "", *speeds]
+    lines = [*markdown(table), *by_film(table), "", *ratios(duels), "", *speeds]
     Console().print("\n".join(lines), highlight=False, markup=False)
     if picture:
         plot(table, picture)
@@ -215,6 +215,22 @@ def markdown(table: Sequence[Row]) -> list[str]:
         ]
         lines.append("| " + " | ".join([row.network, row.precision, row.engine, *figures]) + " |")
     return lines
+
+
+def by_film(table: Sequence[Row]) -> list[str]:
+    """Lines of the explained change of each video, whatever the engine; none without videos."""
+    films = list(table[0].films)
+    if not films:
+        return []
+    lines = ["", "| explained | |" + "".join(f" {film} |" for film in films)]
+    lines.append("|" + "---|" * (len(films) + 2))
+    found = {
+        f"| {row.network} | {row.precision} |": "".join(
+            f" {row.films[film]:.3f} |" for film in films
+        )
+        for row in table
+    }
+    return lines + [name + cells for name, cells in found.items()]
 
 
 def ratios(duels: dict[str, Duel]) -> list[str]:

@@ -11,7 +11,7 @@ set -euo pipefail
 which=$1 folder=${2:-runs}
 photos=(--data "$CGT_DATA/monet2photo/trainB" --data "$CGT_DATA/horse2zebra/trainA"
     --data "$CGT_DATA/horse2zebra/trainB")
-student=(--student 16x9,pruned --views 1 --batch-size 2)
+student=(--student 16x9,pruned --batch-size 2)
 
 # distill NAME TEACHER FLAG...: the student, then its model in FOLDER
 distill() {
@@ -40,11 +40,12 @@ monet)
     fi
     # A is Monet, B are photographs.
     distill monet "$teacher" --direction BtoA --domain "$CGT_DATA/monet2photo/testA" \
-        --steps 240 --int8-steps 120 --lr 3e-4 --ema 0.98
+        --views 1 --steps 240 --int8-steps 120 --lr 3e-4 --ema 0.98
     ;;
 vintage)
     teacher=$(python -c 'import importlib.util as u; print(u.find_spec("vintagify").submodule_search_locations[0])')
-    distill vintage "$teacher/resources/G_A2B_epoch33.pth" --steps 6000 --int8-steps 400
+    distill vintage "$teacher/resources/G_A2B_epoch33.pth" --data "$CGT_DATA/facades/trainA" \
+        --views 2 --steps 12000 --int8-steps 600
     ;;
 *)
     echo "monet or vintage" >&2

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from cgt.benchmarks.peers import Duel
 from cgt.benchmarks.student_figures import Row
 from cgt.benchmarks.student_plot import plot
-from cgt.benchmarks.students import main, markdown, quickest, ratios
+from cgt.benchmarks.students import by_film, main, markdown, quickest, ratios
 from cgt.runtime.images import read_image
 
 ROW = Row(
@@ -27,6 +27,7 @@ ROW = Row(
     psnr=24.0,
     warping=4e-4,
     frechet=100.0,
+    films={"bunny": 0.9, "street": 0.8},
 )
 EXACT = replace(ROW, precision="fp32", p50=30.0)
 TEACHER = replace(ROW, network="teacher", p50=300.0, explained_videos=1.0)
@@ -38,6 +39,17 @@ def test_a_row_has_a_cell_for_each_head() -> None:
     assert {line.count("|") for line in lines} == {14}
     assert "| small | int8 | openvino | 10.00 | 12.00 | 2.00 | 0.500 | 0.60 | 0.700 |" in lines[3]
     assert lines[4].endswith("| 0.700 | - | 24.0 | - | - |")
+
+
+def test_each_film_has_its_figure_once_whatever_the_engine() -> None:
+    lines = by_film([ROW, replace(ROW, engine="onnxruntime"), EXACT])
+    assert lines[1:] == [
+        "| explained | | bunny | street |",
+        "|---|---|---|---|",
+        "| small | int8 | 0.900 | 0.800 |",
+        "| small | fp32 | 0.900 | 0.800 |",
+    ]
+    assert by_film([replace(ROW, films={})]) == []
 
 
 def test_the_quickest_way_is_taken() -> None:
