@@ -18,6 +18,8 @@ def plot(rows: Sequence[Row], out: Path) -> None:
     Raises MissingDependency without matplotlib."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+        from matplotlib.ticker import LogLocator
     except ImportError:
         raise MissingDependency(
             "matplotlib is not installed; install the extra: pip install 'cyclegan-toolkit[plot]'"
@@ -34,16 +36,32 @@ def plot(rows: Sequence[Row], out: Path) -> None:
             MARKS[engines.index(row.engine) % len(MARKS)],
             color=color,
             markerfacecolor=color if row.precision.startswith("int8") else "none",
-            label=f"{row.network}, {row.precision}, {row.engine}",
         )
     videos = all(row.explained_videos is not None for row in rows)
     panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter("{x:g}")
-    panel.xaxis.set_minor_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter("")
     panel.set_xlabel("frames/s, 1000 / p50 of the network alone")
     panel.set_ylabel(f"explained change, {'videos' if videos else 'held-out photos'}")
     panel.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="x-small")
+    kinds = dict.fromkeys((row.engine, row.precision) for row in rows)
+    keys = [
+        Line2D([], [], color=f"C{i}", marker=".", linestyle="", label=network)
+        for i, network in enumerate(networks)
+    ]
+    keys += [
+        Line2D(
+            *([], []),
+            color="gray",
+            marker=MARKS[engines.index(engine) % len(MARKS)],
+            markerfacecolor="gray" if precision.startswith("int8") else "none",
+            linestyle="",
+            label=f"{precision}, {engine}",
+        )
+        for engine, precision in kinds
+    ]
+    figure.legend(handles=keys, loc="outside right upper", fontsize="x-small")
     with whole_file(out) as temporary:
         figure.savefig(temporary, format=out.suffix.lstrip(".") or "png", dpi=150)
 
