@@ -52,11 +52,15 @@ class Row:
     parameters: int
     bytes: int
     explained_photos: float
-    explained_videos: float | None
     psnr: float
     warping: float | None
     frechet: float | None
     films: Mapping[str, float]
+
+    @property
+    def explained_videos(self) -> float | None:
+        """Mean of the films."""
+        return _mean(list(self.films.values()))
 
 
 def exported(
@@ -127,7 +131,6 @@ def rows(
                 cost["parameters"],
                 network.models[precision].stat().st_size,
                 measured["photos"][key]["explained"],
-                _mean(list(films.values())),
                 measured["photos"][key]["psnr"],
                 _mean(warping),
                 measured.get("frechet", {}).get(key),

@@ -23,18 +23,17 @@ ROW = Row(
     parameters=500_000,
     bytes=600_000,
     explained_photos=0.7,
-    explained_videos=0.85,
     psnr=24.0,
     warping=4e-4,
     frechet=100.0,
     films={"bunny": 0.9, "street": 0.8},
 )
 EXACT = replace(ROW, precision="fp32", p50=30.0)
-TEACHER = replace(ROW, network="teacher", p50=300.0, explained_videos=1.0)
+TEACHER = replace(ROW, network="teacher", p50=300.0, films={"bunny": 1.0, "street": 1.0})
 
 
 def test_a_row_has_a_cell_for_each_head() -> None:
-    bare = replace(ROW, explained_videos=None, warping=None, frechet=None)
+    bare = replace(ROW, warping=None, frechet=None, films={})
     lines = markdown([TEACHER, ROW, bare])
     assert {line.count("|") for line in lines} == {14}
     assert "| small | int8 | openvino | 10.00 | 12.00 | 2.00 | 0.500 | 0.60 | 0.700 |" in lines[3]

@@ -164,7 +164,11 @@ def test_a_source_of_the_server_that_falls_silent(
         live(page, 3)
         assert page.locator("#notice").is_hidden()
         going, translate = threading.Event(), server.service.translators.translate
-        waiting = lambda *args: (going.wait(), translate(*args))[1]  # noqa: E731
+
+        def waiting(*args: Any) -> Any:
+            going.wait()
+            return translate(*args)
+
         monkeypatch.setattr(server.service.translators, "translate", waiting)
         title(page, "No picture comes from the server's source")
         assert page.locator("#status").inner_text() == "Waiting"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -94,7 +93,7 @@ def test_connections_that_end_leave_nothing(model: Path) -> None:
         """Threads besides those of the server's pool, which comes to its full size in time."""
         gc.collect()
         threads = [t for t in threading.enumerate() if "ThreadPoolExecutor" not in t.name]
-        return len(threads), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        return len(threads), len(list(Path("/proc/self/fd").iterdir()))
 
     with running(model) as server:
         asyncio.run(answers(server, 2))

@@ -214,47 +214,38 @@ def compressed(widths: tuple[int, ...]) -> list[Step]:
     return [*steps, conv(f"model.{n + 1}", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
 
 
-def lynnho(norm: str, blocks: int = 2, ngf: int = 4) -> list[Step]:
+def lynnho(norm: str) -> list[Step]:
     """LynnHo's port and its copies: Sequentials inside a Sequential, convolutions without biases
     but for the second of each block."""
-
-    def unit(path: str, step: Step, c: int) -> list[Step]:
-        return [step, ("norm", f"{path}.1", norm, c), ("relu",)]
-
-    c = ngf
-    steps = unit("ls.1", conv("ls.1.0", 3, c, 7, 1, 3, "reflect", False), c)
-    for n in (2, 3):
-        steps += unit(f"ls.{n}", conv(f"ls.{n}.0", c, 2 * c, 3, 2, 1, "zero", False), 2 * c)
-        c *= 2
-    for n in range(4, 4 + blocks):
-        path = f"ls.{n}.ls"
-        inner = unit(f"{path}.1", conv(f"{path}.1.0", c, c, 3, 1, 1, "reflect", False), c)
-        inner += [conv(f"{path}.3", c, c, 3, 1, 1, "reflect"), ("norm", f"{path}.4", norm, c)]
-        steps.append(("residual", inner))
-    for n in (4 + blocks, 5 + blocks):
-        steps += unit(f"ls.{n}", up(f"ls.{n}.0", c, c // 2, 3, False), c // 2)
-        c //= 2
-    return [*steps, conv(f"ls.{7 + blocks}", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
+    return _units("ls", "ls", norm, False, 3, True)
 
 
-def arnab(norm: str, slot: bool, blocks: int = 2, ngf: int = 4) -> list[Step]:
+def arnab(norm: str, slot: bool) -> list[Step]:
     """arnab39's cycleGAN-PyTorch: units of convolution, norm and ReLU inside a Sequential, the
     second convolution of a block and the last one bare in it."""
-    bias, c = norm == "instance", ngf
-    top = "res_model"
+    bias = norm == "instance"
+    return _units("res_model", "res_block", norm, bias, 3 + slot, bias)
+
+
+def _units(
+    top: str, inside: str, norm: str, bias: bool, second: int, of_second: bool
+) -> list[Step]:
+    """Units under `top`; of two blocks the convolution with the number `second`, whose bias is
+    said by `of_second`, is bare under `inside`."""
 
     def unit(path: str, step: Step, c: int) -> list[Step]:
         return [step, ("norm", f"{path}.1", norm, c), ("relu",)]
 
+    c, blocks = 4, 2
     steps = unit(f"{top}.1", conv(f"{top}.1.0", 3, c, 7, 1, 3, "reflect", bias), c)
     for n in (2, 3):
         steps += unit(f"{top}.{n}", conv(f"{top}.{n}.0", c, 2 * c, 3, 2, 1, "zero", bias), 2 * c)
         c *= 2
     for n in range(4, 4 + blocks):
-        path = f"{top}.{n}.res_block"
+        path = f"{top}.{n}.{inside}"
         inner = unit(f"{path}.1", conv(f"{path}.1.0", c, c, 3, 1, 1, "reflect", bias), c)
-        inner.append(conv(f"{path}.{3 + slot}", c, c, 3, 1, 1, "reflect", bias))
-        steps.append(("residual", [*inner, ("norm", f"{path}.{4 + slot}", norm, c)]))
+        inner.append(conv(f"{path}.{second}", c, c, 3, 1, 1, "reflect", of_second))
+        steps.append(("residual", [*inner, ("norm", f"{path}.{second + 1}", norm, c)]))
     for n in (4 + blocks, 5 + blocks):
         steps += unit(f"{top}.{n}", up(f"{top}.{n}.0", c, c // 2, 3, bias), c // 2)
         c //= 2
