@@ -55,6 +55,7 @@ _SETTINGS = [
 @click.option("--latency-table", type=_PATH, help="Of the machine it is for (cgt bench).")
 @click.option("--list", "listing", is_flag=True, help="Show what there is to choose, and stop.")
 @click.option("--student", metavar="NGFxBLOCKS,...", help="This one; see the manual.")
+@click.option("--init-from", type=_PATH, help="A student, or any network, to begin as.")
 @click.option("--targets", type=_PATH, help="Folder of the teacher's answers.  [NAME/targets]")
 @click.option("--video", type=_PATH, multiple=True, help="To measure on; not learned from.")
 @click.option("--domain", type=_PATH, help="Images of what it translates to, to measure with.")

@@ -44,12 +44,16 @@ def show(given: Given) -> None:
 
 def distill(chosen: Chosen, given: Given) -> None:
     """A new run, to its end. Raises QualityError where the student is too slow in the end."""
-    folder = _folder(given["output"])
+    folder, first = _folder(given["output"]), given["init_from"]
+    if first is not None and given["student"] is not None:
+        raise UsageError("--init-from brings the student; leave out --student")
     asked = parse_student(given["student"]) if given["student"] is not None else None
     teacher = _teacher(given)  # what is wrong with it is said before minutes of measuring
-    candidate, target = _student(given, asked, _layout(teacher))
+    candidate, target = None, given["target_fps"] or 0.0
+    if first is None:
+        candidate, target = _student(given, asked, _layout(teacher))
     config = _config(chosen, given, teacher, candidate, target)
-    _go(DistillRun.create(folder, config, say=click.echo), given["output"])
+    _go(DistillRun.create(folder, config, first, say=click.echo), given["output"])
 
 
 def go_on(chosen: Chosen) -> None:
@@ -144,8 +148,13 @@ def _pick(given: Given, teacher: GeneratorConfig | None) -> Choice:
 
 
 def _config(
-    chosen: Chosen, given: Given, teacher: TrainedGenerator, candidate: Candidate, target: float
+    chosen: Chosen,
+    given: Given,
+    teacher: TrainedGenerator,
+    candidate: Candidate | None,
+    target: float,
 ) -> DistillConfig:
+    """candidate: None where another network brings the architecture."""
     size, steps = given["size"] or SIZE, given["steps"] or DistillConfig.steps
     fields = {field.name for field in dataclasses.fields(DistillConfig)}
     settings = {name: value for name, value in chosen.items() if name in fields}
@@ -157,6 +166,13 @@ def _config(
     if judge := judge_of(given["ckpt"], teacher.direction) if given["lambda_gan"] else None:
         about |= judge.settings
         click.echo("the discriminator is the teacher's own")
+    if candidate is not None:
+        about |= {
+            "described": candidate.config.to_json(),
+            "generator": candidate.config.kind,
+            "ngf": candidate.ngf,
+            "pruned": candidate.layout is not None,
+        }
     about |= settings | {
         "data": photos[0],
         "photos": photos,
@@ -164,10 +180,6 @@ def _config(
         "teacher_sha256": teacher.sha256,
         "direction": teacher.direction,
         "network": given["network"] or "",
-        "described": candidate.config.to_json(),
-        "generator": candidate.config.kind,
-        "ngf": candidate.ngf,
-        "pruned": candidate.layout is not None,
         "crop_size": size,
         "videos": tuple(str(path.resolve()) for path in given["video"]),
         "domain": str(given["domain"].resolve()) if given["domain"] else "",

@@ -12,11 +12,13 @@ from cgt.runtime.preprocess import F32, U8, pack, resize
 
 @dataclass(frozen=True)
 class Draw:
-    """What is random about a view: where it is cut out, in [0, 1), and whether it is mirrored."""
+    """What is random about a view: where it is cut out, in [0, 1), whether it is mirrored, and how
+    much larger than Preprocess says it is, at least 1."""
 
     down: float
     right: float
     mirror: bool
+    zoom: float = 1.0
 
     @classmethod
     def of(cls, random: np.random.Generator) -> Draw:
@@ -47,7 +49,8 @@ class Preprocess:
 
     def view(self, image: U8, draw: Draw) -> F32:
         """uint8 HWC -> float32 CHW in [-1, 1]."""
-        size = self.scaled(image.shape[0], image.shape[1])
+        height, width = self.scaled(image.shape[0], image.shape[1])
+        size = round(height * draw.zoom), round(width * draw.zoom)
         if size != image.shape[:2]:
             image = resize(image, size)
         height, width = (self._cut(side) for side in size)

@@ -111,7 +111,15 @@ def test_a_finished_run_measures_again(student: Path) -> None:
             ["--ckpt", "a.pth", "--data", ".", "-o", "s.pth", "--student", "wide"],
             "is not like 20x9,pruned",
         ),
+        (
+            [
+                *("--ckpt", "a.pth", "--data", ".", "-o", "s.pth"),
+                *("--student", "4x1", "--init-from", "b.pth"),
+            ],
+            "leave out --student",
+        ),
         (["--resume", "s.pth", "--size", "64"], "is of a new run"),
+        (["--resume", "s.pth", "--init-from", "b.pth"], "is of a new run"),
         (["--resume", "s.pth"], "there is no run to resume"),
         (["--ckpt", "none.pth", "--data", ".", "-o", "s.pth", "--student", "4x1"], "none.pth"),
     ],
@@ -132,7 +140,12 @@ def test_one_that_begins_as_its_teacher(run_folder: Path, photos: Path, tmp_path
     done = run_cgt(*common, *output, "--student", "3x1,pruned", "--steps", "2", "--views", "1")
     assert done.returncode == 0, done.stderr
     assert "pruned from its teacher, before it learns: explained" in done.stdout
-    assert "resnet1" in run_cgt("inspect", tmp_path / "s.pth").stdout
+    assert "resnet1, ngf 3" in run_cgt("inspect", tmp_path / "s.pth").stdout
+    on = ("-o", tmp_path / "on.pth", "--size", "64", "--threads", "1", "--steps", "1")
+    done = run_cgt(*common, *on, "--init-from", tmp_path / "s.pth")
+    assert done.returncode == 0, done.stderr
+    assert "G_A begins with s.pth; teacher latest.pth" in done.stdout
+    assert "resnet1, ngf 3" in run_cgt("inspect", tmp_path / "on.pth").stdout
     done = run_cgt(*common, "-o", tmp_path / "t.pth", "--student", "8x1,pruned")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

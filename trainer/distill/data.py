@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor
 
@@ -12,11 +14,14 @@ from ..data import Share, TrainingData
 from ..store import ImageStore
 from ..views import Draw, Preprocess
 from .config import DistillConfig
+from .content import has_content
+from .pasting import Paste
 from .photos import Photos
 from .recolouring import Colours
-from .targets import Targets
+from .targets import Targets, photo_hash
 
-CONTENT = 0.01  # least deviation, of values in [-1, 1], of what is no blank picture
+PASTED = 1 / 3  # share of the views
+ZOOMED, ZOOM = 1 / 2, 2.5  # share of the views, and most that is enlarged
 
 
 class DistillData(TrainingData):
@@ -26,9 +31,10 @@ class DistillData(TrainingData):
     picture everywhere, so what it answers to the square itself is asked, never a part of its answer
     to more. Each photo has config.views of them, so that the teacher's answers can be
     kept; with 0 they are new each time, and so are the answers. Every second view of a photo, of
-    half of the photos the first, is in other colours (recolouring.py). A view without content gives
-    way to one of the next photo: an InstanceNorm makes of it whatever rounding left, 300 times as
-    large, and so are its gradients, at each norm.
+    half of the photos the first, is in other colours (recolouring.py), and every third or so is
+    partly of another photo (pasting.py); half of them are enlarged, for films are softer than
+    photos, and have larger plain parts. A view without content gives way to one of the next photo:
+    its gradients are as large as what the norms make of it.
     """
 
     def __init__(
@@ -61,8 +67,8 @@ class DistillData(TrainingData):
             return view, pack(self.targets.teacher.answer(view))
         return view, self.targets.of(self.domains[0].files[index], name, view)
 
-    def look(self, draw: int, recolour: bool = True) -> tuple[F32, int, str]:
-        """A view, of which photo it is, and its name among the views of that. recolour: False
+    def look(self, draw: int, changed: bool = True) -> tuple[F32, int, str]:
+        """A view, of which photo it is, and its name among the views of that. changed: False
         leaves all as they are. Raises DataError where all photos are blank."""
         count, views = len(self.domains[0].files), self.config.views
         first = self._place(0, draw, count)
@@ -70,17 +76,29 @@ class DistillData(TrainingData):
         number = (draw // count) % views if views else draw // count
         for index in (*range(first, count), *range(first)):
             random = np.random.default_rng((self.seed, index, number))
-            chosen, colours = Draw.of(random), None
+            chosen, change = self._draw(random, changed), ""
             view = self.preprocess.view(self.image(0, index), chosen)
-            if recolour and (index + number) % 2:
+            if changed and random.random() < PASTED:
+                paste = Paste.of(random, count, self._draw(random))
+                over = self.preprocess.view(self.image(0, paste.other), paste.draw)
+                view = paste.apply(view, over)
+                change = f", {paste}, {photo_hash(self.domains[0].files[paste.other])}"
+            if changed and (index + number) % 2:
                 colours = Colours.of(random)
                 view = colours.apply(view)
-            if view.std((1, 2)).max() > CONTENT:
-                name = f"{self.preprocess}, {chosen}, {colours}"
-                return view, index, name
+                change += f", {colours}"
+            if has_content(view):
+                return view, index, f"{self.preprocess}, {chosen}{change}"
         raise DataError(
             f"all photos in {self.domains[0].folder} are blank; there is nothing to learn"
         )
+
+    @staticmethod
+    def _draw(random: np.random.Generator, changed: bool = True) -> Draw:
+        draw = Draw.of(random)
+        if not changed or random.random() >= ZOOMED:
+            return draw
+        return replace(draw, zoom=float(np.exp(random.uniform(0, np.log(ZOOM)))))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         pairs = [self.pair(draw) for draw in self.draws(step)]

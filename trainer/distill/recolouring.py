@@ -9,6 +9,7 @@ import numpy as np
 from cgt.runtime.preprocess import F32
 
 FADED = 0.2  # share of the nearly black
+CAST = 1.5  # most that a channel is scaled
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
 
 
@@ -17,7 +18,8 @@ class Colours:
     """What is random about a recoloured view; each factor is even in its logarithm.
 
     gains       0.45 to 1.4 times as bright, one in five 0.03 to 0.45 (films fade from black);
-                each of red, green, blue 0.65 to 1.5 of that
+                each of red, green, blue 1 / cast to cast of that, cast 1 to 1.5: most films have a
+                weak one, few a strong one
     saturation  0.4 to 1.5
     contrast    0.6 to 1.4, about the mean
     """
@@ -32,7 +34,8 @@ class Colours:
             return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
         light = between(0.03, 0.45) if random.random() < FADED else between(0.45, 1.4)
-        red, green, blue = (light * between(0.65, 1.5) for _ in range(3))
+        cast = random.uniform(0, np.log(CAST))
+        red, green, blue = (light * float(np.exp(random.uniform(-cast, cast))) for _ in range(3))
         return cls((red, green, blue), between(0.4, 1.5), between(0.6, 1.4))
 
     def apply(self, view: F32) -> F32:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from cgt.runtime.preprocess import U8, resize
+from cgt.runtime.errors import DataError
+from cgt.runtime.preprocess import U8, pack, resize
 from cgt.runtime.progress import progress_bar
 from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.warping import WarpingError
@@ -22,6 +23,7 @@ from ..evaluation.report import LEAST, Translate, distances
 from ..generator import TrainedGenerator
 from ..macs import count_macs
 from ..selection import network_translate, pictures_of
+from .content import has_content
 from .explained import explained_change
 from .photos import spread
 from .teacher import Teacher
@@ -50,6 +52,8 @@ class Answers:
         self._errors = {name: WarpingError() for name in self.images}
 
     def add(self, image: U8) -> None:
+        if not has_content(pack(image)):
+            return  # there is no answer that a student could learn
         made = {"input": image} | {name: f(image) for name, f in self._translators.items()}
         for name, picture in made.items():
             self.images[name].append(picture)
@@ -60,10 +64,12 @@ class Answers:
         for error in self._errors.values():
             error.cut()
 
-    def compared(self) -> dict[str, Any]:
-        """By student: see `explained_change`."""
+    def compared(self, what: str) -> dict[str, Any]:
+        """How many, and by student: see `explained_change`."""
         images, teachers, *_ = self.images.values()
-        return {
+        if not images:
+            raise DataError(f"{what} cannot be measured on: all pictures looked at are blank")
+        return {"count": len(images)} | {
             name: explained_change(list(zip(images, teachers, made, strict=True)))
             for name, made in self.images.items()
             if name not in ("input", "teacher")
@@ -82,7 +88,8 @@ def report(teacher: Translate, students: dict[str, Translate], trial: Trial) -> 
          "frechet": {"input": ..., "teacher": ..., NAME: ...}}
 
     with a NAME for each of the students; distances are to the target, of EfficientNet-Lite0's
-    features. Raises SourceError for a video that cannot be read, MissingDependency.
+    features. Pictures without content do not count. Raises SourceError for a video that cannot be
+    read, DataError where nothing counts, MissingDependency.
     """
     photos = pictures_of(spread(trial.photos, PHOTOS), trial.size, False, PHOTOS)
     target = pictures_of(trial.target, trial.size, False) if trial.target else []
@@ -94,7 +101,7 @@ def report(teacher: Translate, students: dict[str, Translate], trial: Trial) -> 
             bar.advance()
         found: dict[str, Any] = {
             "size": trial.size,
-            "photos": {"count": len(photos)} | answers.compared(),
+            "photos": answers.compared("the photos"),
             "videos": {},
         }
         for path in trial.videos:
@@ -104,10 +111,9 @@ def report(teacher: Translate, students: dict[str, Translate], trial: Trial) -> 
                     seen.add(image)
                     bar.advance()
                 seen.cut()
-            found["videos"][path.name] = (
-                {"count": len(seen.images["input"])} | seen.compared() | {"warping": seen.warping()}
-            )
-    if min(len(target), len(photos)) >= LEAST:
+            warping = {"warping": seen.warping()}
+            found["videos"][path.name] = seen.compared(path.name) | warping
+    if min(len(target), len(answers.images["input"])) >= LEAST:
         backbone = efficientnet_features()
         found["frechet"] = {
             name: distances(backbone, made, target)["frechet"]

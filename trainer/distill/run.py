@@ -115,7 +115,7 @@ class DistillRun(Run):
         student = config.generator_config
         # As many pixels, and so as much memory, whatever the size.
         count = min(data.images_per_epoch, max(LEAST, MOST * 256**2 // config.crop_size**2), MOST)
-        views = (np.ascontiguousarray(data.look(draw, recolour=False)[0]) for draw in range(count))
+        views = (np.ascontiguousarray(data.look(draw, changed=False)[0]) for draw in range(count))
         photos = [torch.from_numpy(view)[None] for view in views]
         with progress_bar("pruning", convolutions(student), unit="convolution") as bar:
             return prune(teacher, student, photos, bar.advance)
@@ -124,7 +124,8 @@ class DistillRun(Run):
         config, source = self.config, self.teacher.source
         student = config.generator_config
         return (
-            f"teacher {source.path.name} ({source.summary}); student {student.kind}, "
+            (f"{self.begun}; " if self.begun else "")
+            + f"teacher {source.path.name} ({source.summary}); student {student.kind}, "
             f"ngf {student.ngf}, {student.norm_kind} norm{', pruned' if config.pruned else ''}; "
             f"{len(self.data.train.domains[0].files)} photos, steps {self.step} to "
             f"{self.total_steps}, {self.model.device.type}, {self.precision.name}"

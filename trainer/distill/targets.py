@@ -36,7 +36,7 @@ class Targets:
 
     def key(self, photo: Path, name: str) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        for part in (self.teacher.key, _hash(photo), name):
+        for part in (self.teacher.key, photo_hash(photo), name):
             digest.update(part.encode() + b"\0")
         return digest.hexdigest()
 
@@ -53,7 +53,7 @@ class Targets:
 
 
 @functools.cache
-def _hash(photo: Path) -> str:
+def photo_hash(photo: Path) -> str:
     """Raises DataError."""
     try:
         return hashlib.blake2b(photo.read_bytes(), digest_size=16).hexdigest()

@@ -16,7 +16,7 @@ from ..config import GeneratorConfig
 from ..fast import speed_up
 from ..generator import TrainedGenerator, open_generator
 from ..networks import ResnetBlock, ResnetGenerator
-from ..precision import Precision
+from ..precision import Precision, inference_layout
 
 
 class Teacher:
@@ -31,8 +31,11 @@ class Teacher:
         self.network_name = ""  # in a file of several
         self.precision, device = precision, precision.device
         self.network = source.network.to(device).requires_grad_(False)
+        self._layout = torch.contiguous_format
         if device.type == "cpu":
             speed_up(self.network)
+            self._layout = inference_layout(precision.autocast or torch.float32)
+            self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
 
     @classmethod
     def open(
@@ -57,8 +60,8 @@ class Teacher:
     def __call__(self, x: Tensor) -> Tensor:
         """N,3,H,W float32 in [-1, 1] -> the same, its answers."""
         with torch.no_grad(), self.precision.context():
-            out: Tensor = self.network(x.to(self.precision.device))
-        return out.float()
+            out: Tensor = self.network(x.to(self.precision.device, memory_format=self._layout))
+        return out.float().contiguous()
 
     def answer(self, view: F32) -> U8:
         """float32 3,H,W in [-1, 1] -> uint8 HWC, its answer."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,17 +13,13 @@ from torch import Tensor, nn
 
 from cgt.runtime.errors import DataError, Interrupted, UsageError
 from cgt.runtime.images import encode_image
-from cgt.runtime.preprocess import unpack
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.csvlog import read_log
-from cgt.trainer.distill.data import DistillData
 from cgt.trainer.distill.leastsquares import LeastSquares, Line, choose
 from cgt.trainer.distill.pruning import prune, pruned_config, why_not
-from cgt.trainer.distill.recolouring import Colours
 from cgt.trainer.distill.run import DistillRun
 from cgt.trainer.networks import ResnetGenerator, build_generator, init_generator
-from cgt.trainer.views import Preprocess
 from conftest import picture
 
 TEACHERS = [
@@ -248,51 +243,3 @@ def test_blank_photos_are_passed_over(make: Any, tmp_path: Path) -> None:
         (folder / f"{index:02}.png").write_bytes((folder / "01.png").read_bytes())
     with pytest.raises(DataError, match="blank"):
         DistillRun.create(tmp_path / "all", pruned(make, photos=(str(folder),)))
-
-
-def test_every_second_view_is_in_other_colours(make: Any, tmp_path: Path) -> None:
-    """As they are, those of a photo differ in where they are cut; in other colours, they do not
-    have those of any part of it."""
-    data = DistillRun.create(tmp_path / "run", make(crop_size=48, load_size=54)).data.train
-    assert isinstance(data, DistillData)
-
-    def as_it_is(draw: int, recolour: bool) -> tuple[int, bool]:
-        view, index, _ = data.look(draw, recolour)
-        have = {tuple(pixel) for pixel in data.image(0, index).reshape(-1, 3)}
-        pixels = unpack(np.ascontiguousarray(view)).reshape(-1, 3)
-        return index, bool(np.mean([tuple(pixel) in have for pixel in pixels]) > 0.5)
-
-    count = data.images_per_epoch
-    seen: dict[int, list[bool]] = {}
-    for draw in range(2 * count):
-        index, known = as_it_is(draw, True)
-        seen.setdefault(index, []).append(known)
-        assert as_it_is(draw, False) == (index, True)
-    assert all(sorted(views) == [False, True] for views in seen.values())
-    assert len({views[0] for views in seen.values()}) == 2  # also where each has one view
-
-
-def test_other_colours_stay_colours() -> None:
-    view = 2 * np.random.default_rng(0).random((3, 8, 8), np.float32) - 1
-    means = []
-    for seed in range(50):
-        made = Colours.of(np.random.default_rng(seed)).apply(view)
-        assert made.dtype == np.float32
-        assert -1 <= made.min() < made.max() <= 1
-        means.append(made.mean())
-    assert np.std(means) > 0.1
-
-
-@pytest.mark.parametrize(
-    ("size", "scaled"),
-    [
-        ((256, 256), (256, 256)),
-        ((270, 400), (270, 400)),
-        ((100, 200), (256, 512)),
-        ((576, 1152), (288, 576)),
-    ],
-)
-def test_what_is_small_is_enlarged_no_more_than_it_must(
-    size: tuple[int, int], scaled: tuple[int, int]
-) -> None:
-    assert Preprocess("shrink-short", 288, 256).scaled(*size) == scaled

@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from cgt.runtime.errors import CheckpointError, Interrupted, UsageError
 from cgt.runtime.files import file_sha256
+from cgt.runtime.preprocess import pack
 from cgt.trainer.checkpoint import load_checkpoint
+from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.csvlog import read_log
 from cgt.trainer.distill.judge import judge_of
 from cgt.trainer.distill.run import DistillRun
 from cgt.trainer.distill.student import finish
+from cgt.trainer.distill.teacher import Teacher
 from cgt.trainer.generator import open_generator
+from cgt.trainer.precision import Precision
 from cgt.trainer.train import Run
 
 ALL_LOSSES = {
@@ -115,6 +120,34 @@ def test_a_finished_student_is_a_checkpoint_like_any_other(make: Any, tmp_path: 
         assert torch.equal(plain(x), student.network(x))
     size = (tmp_path / "student.pth").stat().st_size
     assert size < (tmp_path / "run" / "latest.pth").stat().st_size / 2
+
+
+def test_it_goes_on_from_a_student(make: Any, tmp_path: Path) -> None:
+    """With its architecture and what it has learned; the average begins there, too."""
+    first = trained(tmp_path / "first", make())
+    report = {"made": "by a test"}
+    student = finish(first.folder, tmp_path / "first.pth", report)
+    other = GeneratorConfig("student2", 8, halvings=1, patch=2, ends_kernel=3)
+    config = make(described=other.to_json(), generator="student2", ngf=8, views=3)
+    second = DistillRun.create(tmp_path / "second", config, tmp_path / "first.pth")
+    assert second.describe().startswith("G_A begins with first.pth; teacher")
+    own = second.model.networks["G_A"].state_dict()
+    assert equal(dict(own), dict(student.network.state_dict()))
+    stopped_after(second, 1)
+    kept = second.model.averages["G_A"].module.state_dict()
+    weights = (name for name, value in own.items() if value.is_floating_point())
+    assert all(torch.allclose(kept[name], own[name], atol=0.02) for name in weights)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_teacher_answers_the_same_in_any_layout(
+    teacher_path: Path, monkeypatch: pytest.MonkeyPatch, layout: torch.memory_format
+) -> None:
+    monkeypatch.setattr("cgt.trainer.distill.teacher.inference_layout", lambda kind: layout)
+    exact = Teacher.open(teacher_path, None, Precision(torch.device("cpu")))
+    view = torch.rand(3, 64, 48, generator=torch.Generator().manual_seed(0)).numpy() * 2 - 1
+    plain = open_generator(teacher_path, None).network(torch.from_numpy(view)[None])[0].detach()
+    assert np.abs(pack(exact.answer(view)) - plain.numpy()).max() < 0.02
 
 
 def test_another_teacher_is_refused(make: Any, tmp_path: Path) -> None:
