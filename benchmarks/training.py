@@ -170,7 +170,7 @@ def curves(data: Path, out: Path, seeds: int, count: int, size: int, ngf: int) -
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
-    plot(runs, out / "curves.png")
+    plot(runs, out / "curves.png", along="step")
 
 
 @click.command()

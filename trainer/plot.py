@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from cgt.runtime.errors import DataError, MissingDependency
 from cgt.runtime.files import whole_file
@@ -29,9 +30,9 @@ def read_runs(folders: Sequence[Path]) -> dict[str, list[Row]]:
     return runs
 
 
-def plot(folders: Sequence[Path], out: Path) -> None:
+def plot(folders: Sequence[Path], out: Path, along: Literal["epoch", "step"] = "epoch") -> None:
     """Write a picture (its suffix says of what kind) with a panel for each loss and metric and a
-    line for each run; as measured, pale, and a running mean.
+    line for each run, along epochs or steps; as measured, pale, and a running mean.
 
     Raises DataError as `read_runs`, and MissingDependency without matplotlib.
     """
@@ -51,10 +52,10 @@ def plot(folders: Sequence[Path], out: Path) -> None:
         panel.set_axis_off()
     for name, panel in zip(names, panels, strict=False):
         panel.set_title(name)
-        panel.set_xlabel("epoch")
+        panel.set_xlabel(along)
         panel.grid(alpha=0.3)
         for index, (run, rows) in enumerate(runs.items()):
-            x = [row["epoch"] for row in rows if name in row]
+            x = [row[along] for row in rows if name in row]
             y = [row[name] for row in rows if name in row]
             color, many = f"C{index}", len(y) > SMOOTH
             panel.plot(x, y, color=color, alpha=0.25 if many else 1, marker="" if many else ".")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Students of two teachers, as INT8 models: photo to Monet, and photo to vintage print, which is
-# vintage.onnx. Each part goes on where it was stopped. Takes two hours of one core each, most of it
-# for the first one's teacher; CGT_DATA names the folder of the data.
+# vintage.onnx. Each part goes on where it was stopped. Takes two hours of one core for the first,
+# most of it for its teacher, and three for the second; CGT_DATA names the folder of the data.
 #
 #     bash runtime/models/distill.sh monet|vintage [FOLDER]
 #
@@ -11,19 +11,22 @@ set -euo pipefail
 which=$1 folder=${2:-runs}
 photos=(--data "$CGT_DATA/monet2photo/trainB" --data "$CGT_DATA/horse2zebra/trainA"
     --data "$CGT_DATA/horse2zebra/trainB")
-student=(--student 16x9,pruned --batch-size 2)
 
-# distill NAME TEACHER FLAG...: the student, then its model in FOLDER
+# distill NAME TEACHER FLAG...: a student, FOLDER/NAME.pth
 distill() {
     local name=$1 teacher=$2
     shift 2
     if [ -e "$folder/$name/latest.pth" ]; then
         cgt distill --resume "$folder/$name.pth" --ckpt "$teacher"
     else
-        cgt distill --ckpt "$teacher" "$@" "${photos[@]}" "${student[@]}" -o "$folder/$name.pth"
+        cgt distill --ckpt "$teacher" "$@" "${photos[@]}" --batch-size 2 -o "$folder/$name.pth"
     fi
-    cgt export --ckpt "$folder/$name.pth" --int8 --calib "$CGT_DATA/monet2photo/trainB" \
-        --calib-frames 128 -o "$folder/$name.onnx"
+}
+
+# model NAME: of that student
+model() {
+    cgt export --ckpt "$folder/$1.pth" --int8 --calib "$CGT_DATA/monet2photo/trainB" \
+        --calib-frames 128 -o "$folder/$1.onnx"
 }
 
 mkdir -p "$folder"
@@ -40,12 +43,17 @@ monet)
     fi
     # A is Monet, B are photographs.
     distill monet "$teacher" --direction BtoA --domain "$CGT_DATA/monet2photo/testA" \
-        --views 1 --steps 240 --int8-steps 120 --lr 3e-4 --ema 0.98
+        --student 16x9,pruned --views 1 --steps 240 --int8-steps 120 --lr 3e-4 --ema 0.98
+    model monet
     ;;
 vintage)
     teacher=$(python -c 'import importlib.util as u; print(u.find_spec("vintagify").submodule_search_locations[0])')
-    distill vintage "$teacher/resources/G_A2B_epoch33.pth" --data "$CGT_DATA/facades/trainA" \
-        --views 2 --steps 12000 --int8-steps 600
+    teacher+=/resources/G_A2B_epoch33.pth
+    photos+=(--data "$CGT_DATA/facades/trainA")
+    distill vintage-first "$teacher" --student 16x9,pruned --views 2 --steps 12000 --int8-steps 600
+    distill vintage "$teacher" --init-from "$folder/vintage-first.pth" \
+        --data "$CGT_DATA/monet2photo/trainA" --views 4 --steps 7000 --int8-steps 350 --lr 5e-4
+    model vintage
     ;;
 *)
     echo "monet or vintage" >&2
