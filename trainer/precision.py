@@ -6,12 +6,10 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cgt.runtime.errors import UsageError
 
@@ -57,6 +55,18 @@ class Precision:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.autocast)
 
+    @property
+    def inference_layout(self) -> torch.memory_format:
+        """In which a network that does not learn answers soonest: AMX takes half the time where
+        channels lie together. (In training the norms' backward loses that again, in PyTorch 2.13.)
+        Told from the CPU, not measured: answers round otherwise in another layout, and a run that
+        goes on must have the same."""
+        known = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.13 has it, 2.7 does not
+        amx = (
+            self.device.type == "cpu" and self.autocast is torch.bfloat16 and known.get("amx_bf16")
+        )
+        return torch.channels_last if amx else torch.contiguous_format
+
     def scaler(self) -> torch.amp.GradScaler:
         """Keeps fp16 gradients from vanishing; does nothing in other types."""
         return torch.amp.GradScaler(self.device.type, enabled=self.autocast is torch.float16)
@@ -72,53 +82,20 @@ def _bf16_is_faster(device: torch.device) -> bool:
 def _cpu_is_faster_in_bf16() -> bool:
     """Measured: a CPU that has an instruction for bf16 may be slower in it (Intel's do half as much
     in a second as in float32 where a virtual machine hides AMX)."""
-    return _quickest([_learning(torch.float32), _learning(torch.bfloat16)]) == 1
+    best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    for _ in range(ROUNDS):  # in turns: what else the machine does disturbs both alike
+        for kind in best:
+            best[kind] = min(best[kind], _seconds(kind))
+    return best[torch.bfloat16] < best[torch.float32]
 
 
-@functools.cache
-def inference_layout(kind: torch.dtype) -> torch.memory_format:
-    """In which convolutions of this type answer sooner on this CPU. Measured: AMX is twice as fast
-    on channels that lie together, and others are not. (In training the norms' backward loses
-    more than that, in PyTorch 2.13.)"""
-    layouts = (torch.contiguous_format, torch.channels_last)
-    return layouts[_quickest([_answering(kind, layout) for layout in layouts])]
-
-
-Work = Callable[[], object]
-
-
-def _learning(kind: torch.dtype) -> Work:
-    """A convolution and its gradients."""
+def _seconds(kind: torch.dtype) -> float:
+    """Of a convolution and its gradients."""
     x = torch.ones(1, 128, 48, 48, dtype=kind, requires_grad=True)
     weight = torch.ones(128, 128, 3, 3, dtype=kind, requires_grad=True)
-
-    def work() -> None:
-        torch.nn.functional.conv2d(x, weight, padding=1).sum().backward()  # type: ignore[no-untyped-call]
-
-    return work
-
-
-def _answering(kind: torch.dtype, layout: torch.memory_format) -> Work:
-    """A convolution."""
-    x = torch.ones(1, 128, 48, 48, dtype=kind).to(memory_format=layout)
-    weight = torch.ones(128, 128, 3, 3, dtype=kind).to(memory_format=layout)
-
-    def work() -> Tensor:
-        with torch.no_grad():
-            return torch.nn.functional.conv2d(x, weight, padding=1)
-
-    return work
-
-
-def _quickest(works: Sequence[Work]) -> int:
-    """Which is, at its best, of rounds in turns: what else the machine does disturbs all alike."""
-    best = [float("inf")] * len(works)
-    for _ in range(ROUNDS):
-        for index, work in enumerate(works):
-            began = time.perf_counter()
-            work()
-            best[index] = min(best[index], time.perf_counter() - began)
-    return best.index(min(best))
+    began = time.perf_counter()
+    torch.nn.functional.conv2d(x, weight, padding=1).sum().backward()  # type: ignore[no-untyped-call]
+    return time.perf_counter() - began
 
 
 def make_deterministic(wanted: bool) -> None:

@@ -16,7 +16,7 @@ from ..config import GeneratorConfig
 from ..fast import speed_up
 from ..generator import TrainedGenerator, open_generator
 from ..networks import ResnetBlock, ResnetGenerator
-from ..precision import Precision, inference_layout
+from ..precision import Precision
 
 
 class Teacher:
@@ -31,11 +31,9 @@ class Teacher:
         self.network_name = ""  # in a file of several
         self.precision, device = precision, precision.device
         self.network = source.network.to(device).requires_grad_(False)
-        self._layout = torch.contiguous_format
+        self._layout = precision.inference_layout
         if device.type == "cpu":
             speed_up(self.network)
-            self._layout = inference_layout(precision.autocast or torch.float32)
-            self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
 
     @classmethod
     def open(
@@ -53,9 +51,8 @@ class Teacher:
     @property
     def key(self) -> str:
         """Equal for equal answers."""
-        return (
-            f"{self.source.sha256}-{self.source.direction}-{self.precision.name}{self.network_name}"
-        )
+        source, computed = self.source, f"{self.precision.name}-{self._layout}"
+        return f"{source.sha256}-{source.direction}-{computed}-{self.network_name}"
 
     def __call__(self, x: Tensor) -> Tensor:
         """N,3,H,W float32 in [-1, 1] -> the same, its answers."""
