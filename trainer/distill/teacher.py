@@ -57,7 +57,8 @@ class Teacher:
     def __call__(self, x: Tensor) -> Tensor:
         """N,3,H,W float32 in [-1, 1] -> the same, its answers."""
         with torch.no_grad(), self.precision.context():
-            out: Tensor = self.network(x.to(self.precision.device, memory_format=self._layout))
+            given = x.to(self.precision.device).contiguous(memory_format=self._layout)
+            out: Tensor = self.network(given)
         return out.float().contiguous()
 
     def answer(self, view: F32) -> U8:
