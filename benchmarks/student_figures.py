@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cgt.export import export
+from cgt.runtime.preprocess import U8
 from cgt.runtime.translator import Translator
 from cgt.trainer.distill.report import Trial, costs, report
 from cgt.trainer.distill.teacher import Teacher
@@ -22,8 +24,10 @@ from .results import Result
 from .session import Job
 
 SESSIONS = 5
+MOVED = "the teacher, of pictures moved by a pixel"
 
 Size = tuple[int, int]
+Timed = dict[tuple[str, str, str], Result]  # by network, precision and engine
 Told = Callable[[str], None]
 
 
@@ -79,7 +83,7 @@ def exported(
 
 
 def quality(teacher: Teacher, networks: Sequence[Network], trial: Trial) -> dict[str, Any]:
-    """What `cgt.trainer.distill.report` says of each "NETWORK PRECISION"."""
+    """What `cgt.trainer.distill.report` says of each "NETWORK PRECISION", and of MOVED."""
     device = teacher.precision.device
     answer = network_translate(teacher, device, teacher.source.multiple)
     students: dict[str, Translate] = {
@@ -87,12 +91,23 @@ def quality(teacher: Teacher, networks: Sequence[Network], trial: Trial) -> dict
         for network in networks
         for precision, path in network.models.items()
     }
-    return report(answer, students, trial)
+    return report(answer, students | {MOVED: moved(answer)}, trial)
+
+
+def moved(translate: Translate) -> Translate:
+    """What it makes of a picture that is moved right by a pixel, moved back: how much of its
+    answer is of the picture, and not of where its pixels happen to lie."""
+
+    def run(image: U8) -> U8:
+        made = translate(np.ascontiguousarray(np.hstack([image[:, 1:2], image[:, :-1]])))
+        return np.hstack([made[:, 1:], made[:, -1:]])
+
+    return run
 
 
 def latencies(
     networks: Sequence[Network], engines: Sequence[str], size: Size, seconds: float, tell: Told
-) -> dict[tuple[str, str, str], Result]:
+) -> Timed:
     """By network, precision and engine; all in turn, so that a noisy machine disturbs all alike."""
     jobs = {
         (network.name, precision, engine): Job(
@@ -108,7 +123,7 @@ def latencies(
 
 def rows(
     networks: Sequence[Network],
-    timed: dict[tuple[str, str, str], Result],
+    timed: Timed,
     measured: dict[str, Any],
     size: Size,
 ) -> list[Row]:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -38,10 +39,12 @@ from .peer_networks import median_of, our_network, our_throughput
 from .peers import Duel, Peer, duel
 from .sections import write_section
 from .student_figures import (
+    MOVED,
     SESSIONS,
     Network,
     Row,
     Size,
+    Timed,
     eager,
     exported,
     latencies,
@@ -108,10 +111,13 @@ def main(
             exported(label, generator, precisions.split(","), calib or photos, folder)
             for label, generator in generators.items()
         ]
-        table = _rows(networks, learned, trial, engines.split(","), sides, seconds)
+        timed = _timed(networks, engines.split(","), sides, seconds)
+        measured = quality(learned, networks, trial)
+        table = rows(networks, timed, measured, sides)
         duels = _against_eager(networks, table, sides, rounds)
         speeds = _translated(networks, table, clip or sample_clip(), folder)
-    lines = [*markdown(table), *by_film(table), "", *ratios(duels), "", *speeds]
+    lines = [*markdown(table), *by_film(table), "", steadiness(measured), ""]
+    lines += [*ratios(duels), "", *speeds]
     Console().print("\n".join(lines), highlight=False, markup=False)
     if picture:
         plot(table, picture)
@@ -119,14 +125,9 @@ def main(
         write_section(results, "students", lines, describe_machine(), before, conditions())
 
 
-def _rows(
-    networks: Sequence[Network],
-    teacher: Teacher,
-    trial: Trial,
-    engines: Sequence[str],
-    size: Size,
-    seconds: float,
-) -> list[Row]:
+def _timed(
+    networks: Sequence[Network], engines: Sequence[str], size: Size, seconds: float
+) -> Timed:
     count = sum(len(network.models) for network in networks) * len(engines)
     with progress_bar("timing", count * SESSIONS, unit="session") as bar:
 
@@ -134,8 +135,7 @@ def _rows(
             bar.note(what)
             bar.advance()
 
-        timed = latencies(networks, engines, size, seconds, tell)
-    return rows(networks, timed, quality(teacher, networks, trial), size)
+        return latencies(networks, engines, size, seconds, tell)
 
 
 def quickest(table: Sequence[Row], network: str) -> Row:
@@ -231,6 +231,13 @@ def by_film(table: Sequence[Row]) -> list[str]:
         for row in table
     }
     return lines + [name + cells for name, cells in found.items()]
+
+
+def steadiness(measured: dict[str, Any]) -> str:
+    """How much of its own change the teacher explains where the picture is moved by a pixel."""
+    sets = {"photos": measured["photos"], **measured["videos"]}
+    figures = ", ".join(f"{name} {found[MOVED]['explained']:.3f}" for name, found in sets.items())
+    return f"Of its own change explains {MOVED}: {figures}."
 
 
 def ratios(duels: dict[str, Duel]) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from click.testing import CliRunner
 
 from cgt.benchmarks.peers import Duel
-from cgt.benchmarks.student_figures import Row
+from cgt.benchmarks.student_figures import MOVED, Row, moved
 from cgt.benchmarks.student_plot import plot
-from cgt.benchmarks.students import by_film, main, markdown, quickest, ratios
+from cgt.benchmarks.students import by_film, main, markdown, quickest, ratios, steadiness
 from cgt.runtime.images import read_image
 
 ROW = Row(
@@ -49,6 +50,16 @@ def test_each_film_has_its_figure_once_whatever_the_engine() -> None:
         "| small | fp32 | 0.900 | 0.800 |",
     ]
     assert by_film([replace(ROW, films={})]) == []
+
+
+def test_a_teacher_that_looks_at_single_pixels_is_steady() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    steady, other = moved(lambda x: 255 - x)(image), moved(lambda x: x - x[:, :1])(image)
+    assert np.array_equal(steady[:, :-1], 255 - image[:, :-1])
+    assert steady.shape == image.shape
+    assert not np.array_equal(other[:, :-1], (image - image[:, :1])[:, :-1])
+    found = {"photos": {MOVED: {"explained": 0.79}}, "videos": {"bunny": {MOVED: {"explained": 1}}}}
+    assert steadiness(found).endswith("by a pixel: photos 0.790, bunny 1.000.")
 
 
 def test_the_quickest_way_is_taken() -> None:
