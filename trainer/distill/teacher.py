@@ -17,6 +17,7 @@ from ..fast import speed_up
 from ..generator import TrainedGenerator, open_generator
 from ..networks import ResnetBlock, ResnetGenerator
 from ..precision import Precision
+from ..winograd import answer_quicker
 
 
 class Teacher:
@@ -34,6 +35,7 @@ class Teacher:
         self._layout = precision.inference_layout
         if device.type == "cpu":
             speed_up(self.network)
+            answer_quicker(self.network)
 
     @classmethod
     def open(
