@@ -23,7 +23,6 @@ _SETTINGS = [
     setting("--lr", float, "[1e-3]"),
     setting("--ema", float, "Moving average of the student.  [0.999]"),
     setting("--views", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"),
-    setting("--lambda-explained", float, "1 - explained of each picture.  [0]"),
     setting("--lambda-ssim", float, "1 - SSIM to the teacher, beside L1.  [0.5]"),
     setting("--lambda-temporal", float, "A moved frame has the moved answer.  [0.5]"),
     setting("--lambda-feature", float, "Features of the teacher's own encoder.  [0]"),
@@ -57,7 +56,6 @@ _SETTINGS = [
 @click.option("--list", "listing", is_flag=True, help="Show what there is to choose, and stop.")
 @click.option("--student", metavar="NGFxBLOCKS,...", help="This one; see the manual.")
 @click.option("--init-from", type=_PATH, help="A student, or any network, to begin as.")
-@click.option("--widen", type=int, help="Of that, channels inside each block.")
 @click.option("--targets", type=_PATH, help="Folder of the teacher's answers.  [NAME/targets]")
 @click.option("--video", type=_PATH, multiple=True, help="To measure on; not learned from.")
 @click.option("--domain", type=_PATH, help="Images of what it translates to, to measure with.")

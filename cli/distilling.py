@@ -15,7 +15,6 @@ from cgt.benchmarks.latency_table import load_table
 from cgt.benchmarks.search import Choice, choose, search
 from cgt.runtime.errors import UsageError
 from cgt.runtime.progress import progress_bar
-from cgt.trainer.beginning import Beginning
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.distill.config import DistillConfig
 from cgt.trainer.distill.family import Candidate, Kind
@@ -48,18 +47,13 @@ def distill(chosen: Chosen, given: Given) -> None:
     folder, first = _folder(given["output"]), given["init_from"]
     if first is not None and given["student"] is not None:
         raise UsageError("--init-from brings the student; leave out --student")
-    if first is None and given["widen"] is not None:
-        raise UsageError("--widen is of the network that --init-from brings; --student has a width")
     asked = parse_student(given["student"]) if given["student"] is not None else None
     teacher = _teacher(given)  # what is wrong with it is said before minutes of measuring
     candidate, target = None, given["target_fps"] or 0.0
     if first is None:
         candidate, target = _student(given, asked, _layout(teacher))
     config = _config(chosen, given, teacher, candidate, target)
-    beginning = Beginning.of(first) if first is not None else None
-    if beginning is not None and given["widen"] is not None:
-        beginning = beginning.widened(given["widen"])
-    _go(DistillRun.create(folder, config, beginning, say=click.echo), given["output"])
+    _go(DistillRun.create(folder, config, first, say=click.echo), given["output"])
 
 
 def go_on(chosen: Chosen) -> None:

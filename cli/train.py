@@ -105,15 +105,13 @@ def command(
             f"--init-from brings the architecture; leave out --{min(own).replace('_', '-')}"
         )
     need("train", "torch")
-    from cgt.trainer.beginning import Beginning
     from cgt.trainer.train import Run
     from cgt.trainer.trainconfig import TrainConfig
 
     if resume is not None:
         run = Run.resume(resume, given, say=click.echo)
     elif data is not None and out is not None:
-        beginning = Beginning.of(init_from) if init_from is not None else None
-        run = Run.create(out, TrainConfig.of(**given), beginning, say=click.echo)
+        run = Run.create(out, TrainConfig.of(**given), init_from, say=click.echo)
     else:
         raise UsageError("give --data DIR --out RUN to start a run, or --resume RUN to go on")
     if run.leads:

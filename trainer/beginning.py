@@ -10,11 +10,9 @@ from torch import nn
 
 from cgt.runtime.errors import UsageError
 
-from .config import GeneratorConfig
 from .foreign.importing import SeveralGenerators
 from .generator import TrainedGenerator, open_both
 from .trainconfig import TrainConfig
-from .widening import wide, widened
 
 
 @dataclass(frozen=True)
@@ -43,19 +41,6 @@ class Beginning:
         if any(other.architecture != one.architecture for other in others):
             raise UsageError(f"the two generators of {path} differ in architecture; they must not")
         return cls(given)
-
-    def widened(self, inner: int) -> Beginning:
-        """The same answers from networks with so many channels between the convolutions of each
-        block. Raises UsageError as `wide` does."""
-
-        def more(one: TrainedGenerator) -> TrainedGenerator:
-            config = GeneratorConfig.from_json(one.architecture)
-            network = widened(one.network, config, inner)
-            return dataclasses.replace(
-                one, network=network, architecture=wide(config, inner).to_json()
-            )
-
-        return Beginning({name: more(one) for name, one in self.given.items()})
 
     def configure(self, config: TrainConfig) -> TrainConfig:
         """The run with this architecture."""

@@ -114,14 +114,15 @@ class Run:
         cls,
         folder: Path,
         config: TrainConfig,
-        beginning: Beginning | None = None,
+        init_from: Path | None = None,
         say: Say = lambda line: None,
     ) -> Self:
-        """beginning: whose generators are the first weights, and whose architecture is taken.
-        Raises UsageError when the folder already holds a run or they do not fit, DataError for
-        unusable data."""
+        """init_from: a checkpoint of any trainer, whose generators are the first weights and whose
+        architecture is taken. Raises UsageError when the folder already holds a run or the
+        checkpoint does not fit, DataError for unusable data, CheckpointError."""
         if (folder / "latest.pth").exists():
             raise UsageError(f"{folder} holds a run already; resume it with --resume {folder}")
+        beginning = Beginning.of(init_from) if init_from else None
         run = cls(folder, beginning.configure(config) if beginning else config, say)
         if beginning:
             run.begun = beginning.fill(run.model.generators)

@@ -15,7 +15,6 @@ from cgt.runtime.artifact import read_artifact
 from cgt.runtime.errors import QualityError, UsageError
 from cgt.runtime.images import encode_image
 from cgt.trainer.config import GeneratorConfig
-from cgt.trainer.generator import open_generator
 from conftest import picture, run_cgt
 
 TINY = [
@@ -119,10 +118,6 @@ def test_a_finished_run_measures_again(student: Path) -> None:
             ],
             "leave out --student",
         ),
-        (
-            ["--ckpt", "a.pth", "--data", ".", "-o", "s.pth", "--widen", "8"],
-            "that --init-from brings",
-        ),
         (["--resume", "s.pth", "--size", "64"], "is of a new run"),
         (["--resume", "s.pth", "--init-from", "b.pth"], "is of a new run"),
         (["--resume", "s.pth"], "there is no run to resume"),
@@ -151,13 +146,6 @@ def test_one_that_begins_as_its_teacher(run_folder: Path, photos: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert "G_A begins with s.pth; teacher latest.pth" in done.stdout
     assert "resnet1, ngf 3" in run_cgt("inspect", tmp_path / "on.pth").stdout
-    done = run_cgt(*common, *on, "--init-from", tmp_path / "s.pth", "--widen", "10")
-    assert "it has 12 channels in its blocks already; 10 are fewer" in done.stderr
-    more = ("-o", tmp_path / "more.pth", "--size", "64", "--threads", "1", "--steps", "1")
-    done = run_cgt(*common, *more, "--init-from", tmp_path / "s.pth", "--widen", "16")
-    assert done.returncode == 0, done.stderr
-    widths = open_generator(tmp_path / "more.pth").architecture["widths"]
-    assert list(widths) == [3, 6, 12, 16, 6, 3]
     done = run_cgt(*common, "-o", tmp_path / "t.pth", "--student", "8x1,pruned")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

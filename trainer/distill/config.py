@@ -20,8 +20,8 @@ CHOICES_HERE = CHOICES | {
     "preprocess": ("shrink-short", "scale-short"),  # the second: what was begun before the first
 }
 _NOT_NEGATIVE = (
-    *("lambda_explained", "lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual"),
-    *("lambda_tv", "lambda_temporal", "views", "int8_steps"),
+    *("lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual", "lambda_tv"),
+    *("lambda_temporal", "views", "int8_steps"),
 )
 _LISTS = ("photos", "videos")
 
@@ -46,7 +46,6 @@ class DistillConfig(TrainConfig):
     pruned: bool = False  # whether the student begins as its teacher, see pruning.py
     views: int = 2  # of each photo that the teacher answers; 0: a new one each time, none kept
 
-    lambda_explained: float = 0.0
     lambda_ssim: float = 0.5
     lambda_feature: float = 0.0
     lambda_gan: float = 0.0

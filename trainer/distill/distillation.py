@@ -21,14 +21,7 @@ from ..method import Losses, Method
 from .adapter import Adapter
 from .config import DistillConfig
 from .judge import judge_of
-from .losses import (
-    Move,
-    perceptual_loss,
-    ssim_loss,
-    temporal_loss,
-    tv_loss,
-    unexplained_loss,
-)
+from .losses import Move, perceptual_loss, ssim_loss, temporal_loss, tv_loss
 from .quantising import quantise, set_thresholds, thresholds
 from .teacher import Teacher
 
@@ -102,8 +95,6 @@ class Distillation(Method):
         with self._exact():
             s = self.student(x).float()
         losses = {"L1": l1_loss(s, y)}
-        if config.lambda_explained:
-            losses["unexplained"] = config.lambda_explained * unexplained_loss(s, y, x)
         if config.lambda_ssim:
             losses["dssim"] = config.lambda_ssim * ssim_loss(s, y)
         if moved:

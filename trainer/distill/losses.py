@@ -39,17 +39,6 @@ def ssim_loss(a: Tensor, b: Tensor) -> Tensor:
     return 1 - alike.mean()
 
 
-CHANGE = 2e-3  # of a picture: the least, MSE of values in [-1, 1], that errors are compared with
-
-
-def unexplained_loss(student: Tensor, teacher: Tensor, photo: Tensor) -> Tensor:
-    """1 - `explained` of each picture, mean: MSE(student, teacher) / MSE(photo, teacher). A picture
-    that the teacher changes little counts as much as any, so its errors have to be smaller."""
-    error = (student - teacher).square().mean((1, 2, 3))
-    change = (photo - teacher).square().mean((1, 2, 3))
-    return (error / change.clamp(min=CHANGE)).mean()
-
-
 def tv_loss(x: Tensor) -> Tensor:
     """Total variation: the mean difference of neighbours (Rudin et al. 1992)."""
     return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()

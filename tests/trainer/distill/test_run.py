@@ -12,7 +12,6 @@ import torch
 from cgt.runtime.errors import CheckpointError, Interrupted, UsageError
 from cgt.runtime.files import file_sha256
 from cgt.runtime.preprocess import pack
-from cgt.trainer.beginning import Beginning
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.csvlog import read_log
@@ -130,7 +129,7 @@ def test_it_goes_on_from_a_student(make: Any, tmp_path: Path) -> None:
     student = finish(first.folder, tmp_path / "first.pth", report)
     other = GeneratorConfig("student2", 8, halvings=1, patch=2, ends_kernel=3)
     config = make(described=other.to_json(), generator="student2", ngf=8, views=3)
-    second = DistillRun.create(tmp_path / "second", config, Beginning.of(tmp_path / "first.pth"))
+    second = DistillRun.create(tmp_path / "second", config, tmp_path / "first.pth")
     assert second.describe().startswith("G_A begins with first.pth; teacher")
     own = second.model.networks["G_A"].state_dict()
     assert equal(dict(own), dict(student.network.state_dict()))
