@@ -88,16 +88,20 @@ def _openvino() -> Iterator[Finding]:
         import openvino as ov
 
         from cgt.runtime.engines.openvino_floats import fp32_is_faster
+        from cgt.runtime.engines.openvino_int8 import int8_is_cut_off
 
         core = ov.Core()
         kinds = [str(k).lower() for k in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
-        slow = " (bf16 is slower here than fp32, and not taken)" if fp32_is_faster(core) else ""
+        notes = " (bf16 is slower here than fp32, and not taken)" if fp32_is_faster(core) else ""
+        notes += " (INT8 with weights of 7 bits: no VNNI)" if int8_is_cut_off() else ""
     except (ImportError, RuntimeError) as error:
         yield Finding("openvino", False, f"does not load ({error})", "pip install openvino")
         return
     types = ", ".join(kind for kind in kinds if kind in ("fp32", "bf16", "fp16", "int8"))
     devices = ", ".join(core.available_devices)
-    yield Finding("openvino", True, f"{_version('openvino')}: {devices}; computes in {types}{slow}")
+    yield Finding(
+        "openvino", True, f"{_version('openvino')}: {devices}; computes in {types}{notes}"
+    )
 
 
 def _onnxruntime() -> Iterator[Finding]:

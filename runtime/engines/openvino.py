@@ -13,6 +13,7 @@ from ..preprocess import F32
 from ..sidecar import read_sidecar, read_verified, sidecar_path
 from .base import Array, BatchShape, Engine, Goal, one_line
 from .openvino_floats import fp32_is_faster
+from .openvino_int8 import int8_is_cut_off, spare_a_bit
 
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTIONS = ("Convolution", "Deconvolution")
@@ -23,7 +24,8 @@ _SHAPES_KEPT = 256
 
 class OpenVINOEngine(Engine):
     """Computes floats in fp32, or in bf16 where that is faster on this CPU (openvino_floats.py),
-    unless `precision` is "fp32". What was compiled is kept in the cache folder."""
+    unless `precision` is "fp32". INT8 has weights of 7 bits where a CPU needs that
+    (openvino_int8.py). What was compiled is kept in the cache folder."""
 
     name = "openvino"
     devices = ("cpu", "gpu", "npu")
@@ -43,7 +45,10 @@ class OpenVINOEngine(Engine):
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path}: {one_line(error)}") from None
         config = {"PERFORMANCE_HINT": goal.upper()}
-        floats = device == "cpu" and not _is_quantized(model)
+        quantized = _is_quantized(model)
+        if quantized and device == "cpu" and int8_is_cut_off():
+            spare_a_bit(model)
+        floats = device == "cpu" and not quantized
         if precision == "fp32" or (floats and fp32_is_faster(core)):
             config["INFERENCE_PRECISION_HINT"] = "f32"
         if not shape.fixed and device == "cpu":
