@@ -42,9 +42,8 @@ def spare_a_bit(model: ov.Model) -> None:
                 half = ops.constant(np.rint(op.data / 2).astype(np.int8))
                 for reader in op.output(0).get_target_inputs():
                     reader.replace_source_output(half.output(0))
-                scale = ops.multiply(
-                    scaling.input(1).get_source_output(), ops.constant(np.float32(2))
-                )
+                scale = scaling.input(1).get_source_output()
+                scale = ops.multiply(scale, ops.constant(2, scale.get_element_type()))
                 scaling.input(1).replace_source_output(scale.output(0))
 
 
