@@ -42,12 +42,12 @@ class OpenVINOEngine(Engine):
         try:
             model = _read(core, path)
             model.reshape(_shapes(shape))
+            quantized = _is_quantized(model)
+            if quantized and device == "cpu" and int8_is_cut_off():
+                spare_a_bit(model)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path}: {one_line(error)}") from None
         config = {"PERFORMANCE_HINT": goal.upper()}
-        quantized = _is_quantized(model)
-        if quantized and device == "cpu" and int8_is_cut_off():
-            spare_a_bit(model)
         floats = device == "cpu" and not quantized
         if precision == "fp32" or (floats and fp32_is_faster(core)):
             config["INFERENCE_PRECISION_HINT"] = "f32"
