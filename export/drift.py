@@ -92,7 +92,12 @@ def _intermediate(
         return list(session.run(names, feed))
     import openvino as ov
 
-    compiled = ov.Core().compile_model(data, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    from cgt.runtime.engines.openvino_int8 import keep_exact
+
+    core = ov.Core()
+    network = core.read_model(data)
+    keep_exact(network)
+    compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     results = compiled(feed)
     return [
         np.asarray(results[compiled.output(len(model.graph.output) + i)]) for i in range(len(names))

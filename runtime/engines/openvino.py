@@ -13,7 +13,7 @@ from ..preprocess import F32
 from ..sidecar import read_sidecar, read_verified, sidecar_path
 from .base import Array, BatchShape, Engine, Goal, one_line
 from .openvino_floats import fp32_is_faster
-from .openvino_int8 import int8_is_cut_off, spare_a_bit
+from .openvino_int8 import is_quantized, keep_exact
 
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTIONS = ("Convolution", "Deconvolution")
@@ -42,13 +42,13 @@ class OpenVINOEngine(Engine):
         try:
             model = _read(core, path)
             model.reshape(_shapes(shape))
-            quantized = _is_quantized(model)
-            if quantized and device == "cpu" and int8_is_cut_off():
-                spare_a_bit(model)
+            if device == "cpu":
+                keep_exact(model)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path}: {one_line(error)}") from None
         config = {"PERFORMANCE_HINT": goal.upper()}
-        floats = device == "cpu" and not quantized
+        # Of an INT8 model little is left in floats, and bf16 is quicker for what is half as long.
+        floats = device == "cpu" and not is_quantized(model)
         if precision == "fp32" or (floats and fp32_is_faster(core)):
             config["INFERENCE_PRECISION_HINT"] = "f32"
         if not shape.fixed and device == "cpu":
@@ -100,11 +100,6 @@ def _read(core: ov.Core, path: Path) -> ov.Model:
 def _digest(path: Path) -> str:
     """Of the weights too, which OpenVINO's own pair of files has in the second."""
     return file_digest(sidecar_path(path) if path.suffix == ".xml" else path)
-
-
-def _is_quantized(model: ov.Model) -> bool:
-    """Then little is left of floats, and to convert to it is quicker for what is half as long."""
-    return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
 
 
 def _shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:

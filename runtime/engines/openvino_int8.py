@@ -33,6 +33,17 @@ def int8_is_cut_off() -> bool:
     return bool(abs(float(found.mean()) / (9 * _CHANNELS) - 1) > 0.01)
 
 
+def keep_exact(model: ov.Model) -> None:
+    """In place, before it is compiled for this CPU. Raises RuntimeError."""
+    if is_quantized(model) and int8_is_cut_off():
+        spare_a_bit(model)
+
+
+def is_quantized(model: ov.Model) -> bool:
+    """Then little is left of floats."""
+    return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
+
+
 def spare_a_bit(model: ov.Model) -> None:
     """The weights of each INT8 convolution as half of them, rounded, times two; in place."""
     for op in model.get_ordered_ops():
