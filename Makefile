@@ -35,9 +35,8 @@ model: $(VENV)/dev  ## train the bundled model from CGT_DATA (an hour on two cor
 	@test -d "$(CGT_DATA)/monet2photo" || { echo "set CGT_DATA to a folder that has monet2photo/"; exit 2; }
 	PATH="$(abspath $(BIN)):$$PATH" bash runtime/models/train.sh
 
-bench: $(VENV)/dev  ## against what one would pick instead (VIDEO=file), written to benchmarks/RESULTS.md
-	$(BIN)/python -m cgt.benchmarks.peers $(VIDEO) --results benchmarks/RESULTS.md
-	$(BIN)/python -m cgt.benchmarks.agreement --results benchmarks/RESULTS.md
+bench: $(VENV)/dev  ## against what one would pick instead (VIDEO=file), written to docs/results/benchmarks.md
+	$(BIN)/python -m cgt.benchmarks.peers $(VIDEO) --results docs/results/benchmarks.md
 	$(BIN)/python -m cgt.benchmarks.kernels
 
 gpu-check: $(VENV)/dev  ## on a machine with a GPU: build, verify and time engines (MODELS=files)

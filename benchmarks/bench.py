@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from cgt.runtime.engines import read_model
 from cgt.runtime.errors import CgtError, QualityError
 from cgt.runtime.geometry import Size
 from cgt.runtime.progress import progress_bar
 
-from .devices import named_device
 from .doubts import warn
 from .endtoend import measure_pipeline
-from .limits import attach_limits, project
+from .limits import attach_limits
 from .machine import conditions, describe_machine
 from .matrix import MIN_PSNR, measure_matrix
-from .measure import SESSIONS, jobs_for, measure_all, tensor_size
+from .measure import SESSIONS, jobs_for, measure_all
 from .results import Report
 
 
@@ -37,13 +35,11 @@ class Options:
     source: str | None = None
     matrix: bool = False
     min_psnr: float | None = None
-    devices: Sequence[str] = field(default=())
 
 
 def run_bench(options: Options) -> Report:
-    """Raises the errors of models and engines, and UsageError for an unknown device. The floor of
-    `min_psnr` is enforced by `enforce`, so that the report can be written before."""
-    devices = [named_device(name) for name in options.devices]  # before anything takes time
+    """Raises the errors of models and engines. The floor of `min_psnr` is enforced by `enforce`,
+    so that the report can be written before."""
     report = Report(
         command=["cgt", *sys.argv[1:]],
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -59,9 +55,6 @@ def run_bench(options: Options) -> Report:
         _measure_pipeline(report, options)
     report.after = conditions()
     report.peaks, missing = attach_limits(report.results, {p.name: p for p in options.models})
-    for device in devices:
-        size = tensor_size(read_model(options.models[0]), options.sizes[0])
-        report.projections += project(options.models[0], size, options.batches[0], device)
     report.warnings = warn(report) + missing + notes
     return report
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cgt.export.counting import Layer, count
+from cgt.export.counting import count
 from cgt.runtime.errors import CgtError
 
-from .devices import Device
 from .peaks import Compute, compute_peak, copy_peaks
 from .results import Result
 from .roofline import limit
@@ -51,35 +49,3 @@ def attach_limits(
             notes[str(error)] = None
     compute = [{"engine": e, "asked": a, "graph": g, **vars(p)} for (e, a, g), p in peaks.items()]
     return {"compute": compute, "copies": {str(k): v for k, v in copies.items()}}, list(notes)
-
-
-def project(model: Path, size: tuple[int, int], batch: int, device: Device) -> list[dict[str, Any]]:
-    """What a device could do at its datasheet's peaks, by precision: a bound, not a measurement.
-
-    Raises the errors of `count`.
-    """
-    layers = count(model, size, batch)
-    rows = []
-    for precision in ("fp32", "fp16", "int8"):
-        if precision == "int8":  # as if all convolutions were quantised
-            layers = [_quantised(layer) for layer in layers]
-        best = limit(layers, precision, device.macs, {1: device.bandwidth})
-        rows.append(
-            {
-                "device": device.name,
-                "source": device.source,
-                "model": model.name,
-                "size": size,
-                "batch": batch,
-                "precision": precision,
-                **best.to_json(),
-            }
-        )
-    return rows
-
-
-def _quantised(layer: Layer) -> Layer:
-    """As it would be in int8: what multiplies does so on bytes."""
-    if not layer.macs:
-        return layer
-    return replace(layer, quantised=True, floats=0, bytes8=layer.bytes8 + layer.floats)

@@ -8,13 +8,15 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .machine import one_line
-from .plots import histogram, quality_speed, roofline, stage_bars, timeline
+from .plots import color, histogram, quality_speed, roofline, stage_bars, timeline, to_svg
 from .results import Report, Result
-from .svg import Plot, legend
 from .tables import FACTS, decibels, limit_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST = 4  # configurations that get plots of their own: the fastest
 
@@ -32,7 +34,6 @@ def render(report: Report) -> str:
         _pipeline(report.pipeline),
         _latency(report.results),
         _roofline(report),
-        _projections(report.projections),
         _conditions(report),
     ]
     return page(title, subtitle, parts)
@@ -45,9 +46,18 @@ def page(title: str, subtitle: str, parts: Iterable[str]) -> str:
     return template.substitute(title=escape(title), subtitle=escape(subtitle), body=body)
 
 
-def figure(caption: str, plot: Plot, below: str = "") -> str:
-    """A plot in a card."""
-    return f"<figure><h3>{escape(caption)}</h3>{plot.to_svg()}{below}</figure>"
+def figure(caption: str, plot: Figure, below: str = "") -> str:
+    """Return a plot with its caption as HTML."""
+    return f"<figure><h3>{escape(caption)}</h3>{to_svg(plot, caption)}{below}</figure>"
+
+
+def legend(names: Sequence[str]) -> str:
+    """Return a line of names, each with the color of its series, as HTML."""
+    items = (
+        f'<span><i style="color: {color(index)}"></i>{escape(name)}</span>'
+        for index, name in enumerate(names)
+    )
+    return f'<p class="legend">{"".join(items)}</p>'
 
 
 def section(heading: str, inner: str, about: str = "") -> str:
@@ -184,25 +194,6 @@ def _matrix(report: Report) -> str:
         names = legend([row["label"] for row in shown])
         inner += f'<p></p><div class="plots">{figure("Quality against speed", plot, names)}</div>'
     return section("Every engine and precision that runs here", inner, about)
-
-
-def _projections(rows: Sequence[dict[str, Any]]) -> str:
-    if not rows:
-        return ""
-    cells = [
-        [
-            row["device"],
-            row["precision"],
-            f"{row['seconds'] * 1e3:.3f}",
-            f"{row['batch'] / row['seconds']:.0f}",
-            row["bound"],
-        ]
-        for row in rows
-    ]
-    head = ["device", "precision", "not below, ms", "not above, frames/s", "bound by"]
-    sources = "; ".join(sorted({row["source"] for row in rows}))
-    about = f"Projection from datasheet peaks, not measured. {sources}."
-    return section("Projection", table(head, cells), about)
 
 
 def _conditions(report: Report) -> str:

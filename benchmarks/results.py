@@ -157,7 +157,6 @@ class Report:
     results: list[Result] = field(default_factory=list)
     pipeline: dict[str, Any] | None = None
     peaks: dict[str, Any] | None = None
-    projections: list[dict[str, Any]] = field(default_factory=list)
     matrix: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -170,6 +169,7 @@ def load_report(path: Path) -> Report:
     """The inverse of `Report.save`. Raises UsageError for a file that is no report."""
 
     def build(values: dict[str, Any]) -> Report:
+        values.pop("projections", None)  # written until 0.1.0
         return Report(**values | {"results": [_result(entry) for entry in values["results"]]})
 
     return load_json(path, _KIND, VERSION, "a report of `cgt bench --json`", build)

@@ -35,13 +35,6 @@ def print_report(report: Report, console: Console) -> None:
         for line in pipeline_lines(report.pipeline):
             console.print(escape(line), highlight=False)
         console.print(pipeline_table(report.pipeline))
-    if report.projections:
-        first = report.projections[0]
-        size = "{}x{}".format(*first["size"])
-        console.print(f"projection from datasheets, {first['model']} at {size}: not faster than")
-        console.print(projection_table(report.projections))
-        for source in dict.fromkeys(row["source"] for row in report.projections):
-            console.print(f"source: {source}", style="dim", highlight=False)
     for line in report.warnings:
         console.print(f"warning: {escape(line)}", style="yellow", highlight=False)
 
@@ -184,23 +177,6 @@ def pipeline_table(run: dict[str, Any]) -> Table:
     for name, facts in run["stages"].items():
         if facts["count"]:
             table.add_row(name, *(f"{facts[f'p{q}']:.2f}" for q in (50, 90, 99)))
-    return table
-
-
-def projection_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Bounds from datasheets, not measurements."""
-    table = Table("device", "precision")
-    for name in ("ms", "frames/s", "bound by"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        rate = row["batch"] / row["seconds"]
-        table.add_row(
-            row["device"],
-            row["precision"],
-            f"{row['seconds'] * 1e3:.3f}",
-            f"{rate:.0f}",
-            row["bound"],
-        )
     return table
 
 

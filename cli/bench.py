@@ -99,7 +99,6 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--min-psnr", type=float, help="For --matrix: dB that the best must have; fails where none has."
 )
-@_many("--device", "devices", help="Project onto the datasheet of orin-nano, h100, ...")
 @click.option("--json", "json_path", type=_PATH, help="Write everything, with raw samples.")
 @click.option("--html", "html_path", type=_PATH, help="Write a page with plots.")
 @click.pass_context
@@ -124,7 +123,6 @@ def _bench(
     sizes: tuple[Size, ...],
     batches: tuple[int, ...],
     streams: tuple[int, ...],
-    devices: tuple[str, ...],
     seconds: float,
     source: str | None,
     matrix: bool,
@@ -141,6 +139,8 @@ def _bench(
     from cgt.benchmarks.tables import print_report
 
     _check_outputs(json_path, html_path)
+    if html_path:
+        need("plot", "matplotlib")
     if not matrix and (ckpt or calib or min_psnr is not None):
         raise UsageError("--ckpt, --calib and --min-psnr are for --matrix")
     options = Options(
@@ -154,7 +154,6 @@ def _bench(
         source=source,
         matrix=matrix,
         min_psnr=min_psnr,
-        devices=devices,
     )
     report = run_bench(options)
     print_report(report, Console())

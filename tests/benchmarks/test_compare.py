@@ -1,6 +1,5 @@
 """The verdicts on noise like a machine's: bursts within a process, and processes that differ.
 
-Real measurements are compared by `python -m cgt.benchmarks.calibration`.
 """
 
 from __future__ import annotations

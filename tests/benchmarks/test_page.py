@@ -8,15 +8,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from cgt.benchmarks import bench, measure, peaks
 from cgt.benchmarks.page import render
-from cgt.benchmarks.plots import growth, histogram, timeline
+from cgt.benchmarks.plots import MAX_DOTS, histogram, timeline
 from cgt.benchmarks.results import Report, load_report
-from cgt.benchmarks.svg import Scale
 from cgt.cli.bench import command
 from conftest import run_cgt
 
@@ -28,7 +26,6 @@ def reports(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, clip: Pa
     arguments = [
         *("--model", tiny_model, "--engine", "openvino,onnxruntime", "--size", "32x64"),
         *("--seconds", 0.2, "--batch", "1,2", "--streams", "1,2", "--pipeline", clip),
-        *("--device", "orin-nano,h100"),
         *("--json", folder / "bench.json", "--html", folder / "bench.html"),
     ]
     with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +49,6 @@ def test_the_terminal_says_it_all(reports: Path) -> None:
     for fact in (
         *("openvino", "onnxruntime", "32x64", "x2", "precision", "p99", "variation", "frames/s"),
         *("cold start", "memory", "of the attainable", "clip.mp4 to H.264", "decode", "encode"),
-        *("projection from datasheets", "Orin Nano", "H100", "source: NVIDIA"),
     ):
         assert fact in printed
     assert "\u2026" not in printed, "a figure was cut off"
@@ -117,9 +113,11 @@ def test_the_page_asks_nothing_of_anybody(reports: Path) -> None:
     page = Page(text)
     for tag, attributes in page.tags:
         assert tag not in ("script", "link", "img", "iframe", "object", "embed", "base")
-        assert not {"src", "href", "xlink:href", "srcset", "data"} & set(attributes)
+        assert not {"src", "href", "srcset", "data"} & set(attributes)
+        assert (attributes.get("xlink:href") or "#").startswith("#")
         assert not any(name.startswith("on") for name in attributes)
-    assert not re.search(r"url\(|@import|https?://", text)
+    outside = re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
+    assert not re.search(r"url\((?!#)|@import|https?://", outside)
     policies = [a["content"] for _, a in page.tags if "content" in a and "http-equiv" in a]
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
 
@@ -128,16 +126,12 @@ def test_the_page_shows_it_all(reports: Path, report: Report) -> None:
     text = (reports / "bench.html").read_text()
     for result in report.results:
         assert result.label in text
-    for heading in ("Engines", "Source to sink", "Latency", "How far", "Projection", "Conditions"):
+    for heading in ("Engines", "Source to sink", "Latency", "How far", "Conditions"):
         assert heading in text
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) == 2 * 4 + 1 + 1  # histogram and timeline each, stages, roofline
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
-        width, height = map(float, root.attrib["viewBox"].split()[2:])
-        for mark in root.iter("text"):
-            assert -2 <= float(mark.attrib["x"]) <= width + 2
-            assert 0 <= float(mark.attrib["y"]) <= height
         assert root.attrib["aria-label"]
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text
@@ -152,27 +146,10 @@ def test_names_cannot_break_the_page(report: Report) -> None:
 
 def test_plots_hold_what_they_show(report: Report) -> None:
     result = report.results[0]
-    bars = ElementTree.fromstring(histogram(result).to_svg()).iter("rect")
-    shown = sum(int(bar[0].text.rsplit(": ", 1)[1]) for bar in bars)
+    shown = sum(bar.get_height() for bar in histogram(result).axes[0].patches)
     assert len(result.samples) * 0.98 <= shown <= len(result.samples)
-    dust = ElementTree.fromstring(timeline(result).to_svg()).iter("path")
-    dots = sum(path.attrib["d"].count("M") for path in dust)
-    assert dots == len(result.samples) or len(result.samples) > 900
-    law = ElementTree.fromstring(growth([(1, 2), (10, 20), (100, 200)], (2, 1), "x", "y").to_svg())
-    assert len(list(law.iter("circle"))) == 3
-
-
-def test_scales() -> None:
-    up, down = Scale(0, 10, 0, 100), Scale(0, 10, 100, 0)
-    assert [up(0), up(5), up(10)] == [0, 50, 100]
-    assert [down(0), down(10)] == [100, 0]
-    assert Scale(1, 100, 0, 100, log=True)(10) == pytest.approx(50)
-    assert up.ticks() == [0, 2, 4, 6, 8, 10]
-    for low, high in ((0.013, 0.019), (3, 3000), (1e-4, 5e6)):
-        ticks = Scale(low, high, 0, 1, log=True).ticks()
-        assert 1 <= len(ticks) <= 12
-        assert all(low * 0.99 <= tick <= high * 1.01 for tick in ticks)
-    assert np.all(np.diff(Scale(3.2, 87, 0, 1).ticks()) > 0)
+    dots = sum(len(line.get_xdata()) for line in timeline(result).axes[0].lines)
+    assert dots == len(result.samples) or len(result.samples) > MAX_DOTS
 
 
 def test_a_report_compared_with_itself(reports: Path) -> None:

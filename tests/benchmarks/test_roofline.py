@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from cgt.benchmarks import peaks
-from cgt.benchmarks.devices import DEVICES, named_device
 from cgt.benchmarks.peak_models import conv_model
 from cgt.benchmarks.roofline import bandwidth, limit
 from cgt.export.counting import Layer
 from cgt.runtime.engines import BatchShape, open_engine
-from cgt.runtime.errors import UsageError
 
 pytest.importorskip("onnx")
 
@@ -78,14 +76,3 @@ def test_peaks_say_what_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
     copies = peaks.copy_peaks()
     assert sorted(copies) == [1 << 12, 1 << 16]
     assert all(rate > 0 for rate in copies.values())
-
-
-def test_every_device_names_its_source() -> None:
-    for device in DEVICES.values():
-        assert "NVIDIA" in device.source
-        assert device.macs["fp32"] < device.macs["fp16"] < device.macs["int8"]
-        assert str(int(device.bandwidth / 1e9))[:2] in device.source.replace(",", "").replace(
-            ".", ""
-        )
-    with pytest.raises(UsageError, match="orin-nano"):
-        named_device("toaster")

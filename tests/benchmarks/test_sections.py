@@ -10,7 +10,6 @@ import pytest
 
 from cgt.benchmarks import sections
 from cgt.benchmarks.peers import Duel, Peer, duel, table
-from cgt.benchmarks.scaling import _powers_of_two, fit
 from cgt.runtime.errors import SinkError
 
 MACHINE = {"cpu": "Some CPU", "cores_usable": 2, "versions": {"openvino": "1"}, "commit": "abc"}
@@ -47,18 +46,6 @@ def test_folders_of_this_machine_are_left_out(
 def test_a_section_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"none"):
         write(tmp_path / "none" / "R.md", "one", "line")
-
-
-def test_a_power_law_is_found() -> None:
-    law = fit("x", "y", [(x, 3 * x**1.5) for x in (1, 4, 16, 100)])
-    assert law.exponent == pytest.approx(1.5)
-    assert law.factor == pytest.approx(3)
-    assert law.error == pytest.approx(0, abs=1e-9)
-    noisy = fit("x", "y", [(1, 1.0), (10, 12.0), (100, 90.0)])
-    assert noisy.error is not None
-    assert abs(noisy.exponent - 1) < 3 * noisy.error
-    assert fit("x", "y", [(1, 1.0), (2, 4.0)]).power == "2.00"
-    assert [_powers_of_two(n) for n in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
 
 
 def test_a_duel_takes_turns_and_begins_alternately() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from cgt.benchmarks.calibration import SLOWDOWN, Slowed
 from cgt.benchmarks.measure import jobs_for, measure_all
 from cgt.benchmarks.session import LEAST_RUNS, ROUNDS, Job, measure
 from cgt.benchmarks.worker import run_session
@@ -143,14 +142,6 @@ def test_an_engine_that_breaks_in_a_thread_is_an_error() -> None:
 
     with pytest.raises(EngineError, match="only together"):
         measure(JOB, Opener(BreaksTogether))
-
-
-def test_a_slowed_engine_is_slower() -> None:
-    inner = FakeEngine(seconds=0.02)
-    batch, out = JOB.feed().arrays
-    started = time.perf_counter()
-    Slowed(inner).infer(batch, out)
-    assert time.perf_counter() - started >= 0.02 * SLOWDOWN
 
 
 def test_a_fresh_process_measures_and_its_errors_come_back(

@@ -110,7 +110,6 @@ MISTAKES = [
     (("bench", "--batch", "1,many"), 2, "--batch: 'many' is not a count"),
     (("bench", "--streams", "0"), 2, "--streams"),
     (("bench", "--engine", "warp"), 2, "warp is unknown"),
-    (("bench", "--device", "toaster"), 2, "orin-nano"),
     (("bench", "--seconds", "0"), 2, "--seconds"),
     (("bench", "--json", "none/a.json"), 1, "the folder none is missing"),
     (("bench", "--min-psnr", "40"), 2, "for --matrix"),

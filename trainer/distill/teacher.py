@@ -17,7 +17,6 @@ from ..fast import speed_up
 from ..generator import TrainedGenerator, open_generator
 from ..networks import ResnetBlock, ResnetGenerator
 from ..precision import Precision
-from ..winograd import answer_quicker
 
 
 class Teacher:
@@ -35,7 +34,6 @@ class Teacher:
         self._layout = precision.inference_layout
         if device.type == "cpu":
             speed_up(self.network)
-            answer_quicker(self.network)
 
     @classmethod
     def open(
