@@ -9,26 +9,26 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from cgt.runtime.errors import CgtError, QualityError
-from cgt.runtime.geometry import Size
+from cgt.runtime.geometry import SizeSpec
 from cgt.runtime.progress import progress_bar
 
-from .doubts import warn
-from .endtoend import measure_pipeline
-from .limits import attach_limits
-from .machine import conditions, describe_machine
-from .matrix import MIN_PSNR, measure_matrix
-from .measure import SESSIONS, jobs_for, measure_all
-from .results import Report
+from .doubts import collect_warnings
+from .endtoend import measure_end_to_end
+from .limits import attach_roofline_bounds
+from .machine import current_conditions, describe_machine
+from .matrix import MIN_PSNR_DB, measure_matrix
+from .measure import NUM_SESSIONS, make_jobs, run_jobs
+from .results import BenchReport
 
 
 @dataclass(frozen=True)
-class Options:
+class BenchOptions:
     """One `cgt bench`, as its flags say it. models: of one network where `matrix`."""
 
     models: Sequence[Path]
     engines: Sequence[str] = ("auto",)
     precisions: Sequence[str] = ("auto",)
-    sizes: Sequence[Size] = (None,)
+    sizes: Sequence[SizeSpec] = (None,)
     batches: Sequence[int] = (1,)
     streams: Sequence[int] = ()
     seconds: float = 3.0
@@ -37,29 +37,31 @@ class Options:
     min_psnr: float | None = None
 
 
-def run_bench(options: Options) -> Report:
+def run_bench(options: BenchOptions) -> BenchReport:
     """Raises the errors of models and engines. The floor of `min_psnr` is enforced by `enforce`,
     so that the report can be written before."""
-    report = Report(
+    report = BenchReport(
         command=["cgt", *sys.argv[1:]],
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         machine=describe_machine(),
-        before=conditions(),
+        before=current_conditions(),
     )
     notes: list[str] = []
     if options.matrix:
-        notes += _measure_matrix(report, options)
+        notes += _run_matrix(report, options)
     else:
-        _measure(report, options)
+        _run_jobs(report, options)
     if options.source and not options.matrix:
-        _measure_pipeline(report, options)
-    report.after = conditions()
-    report.peaks, missing = attach_limits(report.results, {p.name: p for p in options.models})
-    report.warnings = warn(report) + missing + notes
+        _run_end_to_end(report, options)
+    report.after = current_conditions()
+    report.peaks, missing = attach_roofline_bounds(
+        report.results, {p.name: p for p in options.models}
+    )
+    report.warnings = collect_warnings(report) + missing + notes
     return report
 
 
-def enforce(report: Report, min_psnr: float | None) -> None:
+def enforce_min_psnr(report: BenchReport, min_psnr: float | None) -> None:
     """Raises QualityError where a floor was asked for and nothing reaches it, or nothing that was
     asked for does in one of the sizes."""
     if min_psnr is None or report.matrix is None:
@@ -69,8 +71,8 @@ def enforce(report: Report, min_psnr: float | None) -> None:
         raise QualityError(f"nothing that runs here reaches the floor of {min_psnr:g} dB")
 
 
-def _measure(report: Report, options: Options) -> None:
-    jobs = jobs_for(
+def _run_jobs(report: BenchReport, options: BenchOptions) -> None:
+    jobs = make_jobs(
         options.models,
         options.engines,
         options.precisions,
@@ -79,26 +81,26 @@ def _measure(report: Report, options: Options) -> None:
         options.streams,
         options.seconds,
     )
-    with progress_bar("measuring", len(jobs) * SESSIONS, unit="session") as bar:
+    with progress_bar("measuring", len(jobs) * NUM_SESSIONS, unit="session") as bar:
 
-        def tell(what: str) -> None:
-            bar.note(what)
+        def show_progress(what: str) -> None:
+            bar.set_postfix(what)
             bar.advance()
 
-        report.results = measure_all(jobs, tell=tell)
+        report.results = run_jobs(jobs, on_progress=show_progress)
     for result in report.results:
-        if result.asked not in ("auto", result.precision, result.graph):
+        if result.requested_precision not in ("auto", result.precision, result.file_precision):
             raise CgtError(
                 f"{result.engine} computes {result.model} in {result.precision}, "
-                f"not in {result.asked}; export it with --{result.asked} or leave --precision out"
+                f"not in {result.requested_precision}; export it with --{result.requested_precision} or leave --precision out"
             )
 
 
-def _measure_matrix(report: Report, options: Options) -> list[str]:
+def _run_matrix(report: BenchReport, options: BenchOptions) -> list[str]:
     with progress_bar("measuring", None, unit="session") as bar:
 
-        def tell(what: str) -> None:
-            bar.note(what)
+        def show_progress(what: str) -> None:
+            bar.set_postfix(what)
             bar.advance()
 
         matrix, report.results = measure_matrix(
@@ -106,26 +108,26 @@ def _measure_matrix(report: Report, options: Options) -> list[str]:
             options.sizes,
             options.engines,
             options.precisions,
-            MIN_PSNR if options.min_psnr is None else options.min_psnr,
+            MIN_PSNR_DB if options.min_psnr is None else options.min_psnr,
             options.seconds,
             options.source,
-            tell,
+            show_progress,
         )
     report.matrix = matrix.to_json()
     return matrix.missing
 
 
-def _measure_pipeline(report: Report, options: Options) -> None:
+def _run_end_to_end(report: BenchReport, options: BenchOptions) -> None:
     assert options.source is not None
     first = report.results[0]
-    run = measure_pipeline(
+    run = measure_end_to_end(
         options.source, options.models[0], first.engine, options.sizes[0], options.seconds
     )
     # The engine alone is measured at the size that the pipeline chose for this source.
-    alone = None
+    engine_fps = None
     if run.size is not None:
-        jobs = jobs_for(
+        jobs = make_jobs(
             options.models[:1], [first.engine], ["auto"], [run.size], [1], [], options.seconds
         )
-        alone = measure_all(jobs, 1)[0].fps
-    report.pipeline = replace(run, alone=alone).to_json()
+        engine_fps = run_jobs(jobs, 1)[0].fps
+    report.pipeline = replace(run, engine_fps=engine_fps).to_json()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from cgt.runtime.errors import EngineError, MissingDependency
 
-from .feed import Feed
-from .session import Job
+from .feed import ModelInputs
+from .session import BenchmarkJob
 
 
-def run_benchmark_app(job: Job) -> float:
+def run_benchmark_app(job: BenchmarkJob) -> float:
     """Median latency, milliseconds, of one frame after the other. Raises EngineError and
     MissingDependency."""
-    shape = ",".join(map(str, Feed(job.model, job.size, job.batch).shape.image))
+    shape = ",".join(map(str, ModelInputs(job.model, job.size, job.batch).shape.image_shape))
     program = Path(sys.executable).with_name("benchmark_app")
     if not program.exists():
         raise MissingDependency(f"{program} is missing; it comes with the package openvino")
@@ -28,6 +28,6 @@ def run_benchmark_app(job: Job) -> float:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"Median:\s+([\d.]+) ms", done.stdout)
     if done.returncode != 0 or found is None:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise EngineError(f"benchmark_app failed: {said[-1].strip()}")
+        output_lines = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise EngineError(f"benchmark_app failed: {output_lines[-1].strip()}")
     return float(found[1])

@@ -5,48 +5,50 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table as Shown
 
-from .doubts import SHARE
-from .latency_table import Speed, Table
+from .doubts import MAX_OTHER_LOAD
+from .latency_table import CandidateTiming, LatencyTable
 
-FIGURES = ("par. k", "MACs M", "p50 ms", "p99 ms", "alone", "whole")
+COLUMNS = ("par. k", "MACs M", "p50 ms", "p99 ms", "alone", "whole")
 
 
-def print_table(table: Table, console: Console, chosen: Speed | None = None) -> None:
+def print_latency_table(
+    table: LatencyTable, console: Console, chosen: CandidateTiming | None = None
+) -> None:
     """Smallest first; the chosen one is starred."""
     height, width = table.size
-    engines = ", ".join(sorted({speed.engine for speed in table.speeds})) or table.engine
+    engines = ", ".join(sorted({speed.engine for speed in table.timings})) or table.engine
     console.print(table.machine, style="dim", highlight=False)
     console.print(
         f"students at {height}x{width} in {table.precision} on {engines}, random weights; "
         "frames/s of the engine alone, and estimated of the whole from source to sink",
         highlight=False,
     )
-    shown = Shown("student", box=None, pad_edge=False)
-    for name in FIGURES:
-        shown.add_column(name, justify="right")
-    for speed in table.speeds:
-        kind = f"pruned {speed.kind[2]}" if speed.layout else " ".join(speed.kind)
+    rich_table = Shown("student", box=None, pad_edge=False)
+    for name in COLUMNS:
+        rich_table.add_column(name, justify="right")
+    for speed in table.timings:
+        kind = f"pruned {speed.variant[2]}" if speed.pruned_from else " ".join(speed.variant)
         name = f"{speed.ngf}x{speed.blocks} {kind}"
         figures = (
             f"{speed.parameters / 1e3:.0f}",
             f"{speed.macs / 1e6:.0f}",
-            f"{speed.p50:.2f}",
-            f"{speed.p99:.2f}",
+            f"{speed.p50_ms:.2f}",
+            f"{speed.p99_ms:.2f}",
             f"{speed.fps:.1f}",
-            f"{table.end_to_end(speed):.1f}" if table.cost else "-",
+            f"{table.end_to_end_fps(speed):.1f}" if table.overhead else "-",
         )
         star, style = ("* ", "bold") if speed is chosen else ("", "")
-        shown.add_row(star + name, *figures, style=style)
-    console.print(shown)
-    if table.cost:
-        beside = f"{table.cost.seconds * 1e3:.1f} ms a frame beside the engine"
-        console.print(f"the pipeline takes {beside} ({table.cost.video})", highlight=False)
+        rich_table.add_row(star + name, *figures, style=style)
+    console.print(rich_table)
+    if table.overhead:
+        beside = f"{table.overhead.seconds_per_frame * 1e3:.1f} ms a frame beside the engine"
+        console.print(f"the pipeline takes {beside} ({table.overhead.video})", highlight=False)
     if chosen:
         console.print("* is the largest that reaches the target", highlight=False)
-    disturbed = sum(speed.others > SHARE for speed in table.speeds)
-    if disturbed:
+    disturbed_count = sum(speed.other_load > MAX_OTHER_LOAD for speed in table.timings)
+    if disturbed_count:
         console.print(
-            f"warning: other programs disturbed {disturbed} of {len(table.speeds)} measurements, "
+            f"warning: other programs disturbed {disturbed_count} of {len(table.timings)} measurements, "
             "which are not remembered; measure again when the machine is quiet",
             style="yellow",
             highlight=False,

@@ -11,39 +11,47 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from cgt.runtime.cache import Remembered, digest
-from cgt.runtime.engines import candidates as engines_for
+from cgt.runtime.cache import JsonCache, short_hash
+from cgt.runtime.engines import compatible_engines as engines_for
 from cgt.runtime.errors import UsageError
 from cgt.trainer.config import GeneratorConfig
-from cgt.trainer.distill.family import Candidate, family, pruned_family, usual_pruned
+from cgt.trainer.distill.family import (
+    Candidate,
+    common_pruned_candidates,
+    pruned_candidates,
+    student_candidates,
+)
 
-from .doubts import SHARE
-from .latency_table import VERSION, Speed, Table
-from .machine import describe_machine, one_line, versions
-from .measure import measure_all
-from .pipeline_cost import Cost, Size, measure_cost
-from .random_students import export_random
-from .session import Job
+from .doubts import MAX_OTHER_LOAD
+from .latency_table import TABLE_VERSION, CandidateTiming, LatencyTable
+from .machine import describe_machine, machine_summary, package_versions
+from .measure import run_jobs
+from .pipeline_cost import PipelineOverhead, Size, measure_pipeline_overhead
+from .random_students import export_random_student
+from .session import BenchmarkJob
 
-SESSIONS, SECONDS = 3, 0.4  # fresh processes for each candidate; of latency, and of throughput
-PRECISION = "int8"
+SESSIONS_PER_CANDIDATE, SESSION_S = (
+    3,
+    0.4,
+)  # fresh processes for each candidate; of latency, and of throughput
+DEFAULT_PRECISION = "int8"
 
-Told = Callable[[str], None]
+ProgressFn = Callable[[str], None]
 
 
 @dataclass
-class Measuring:
+class CandidateBenchmark:
     """Measures candidates at one size, precision and engine, each once. An engine "auto" is chosen
     by the first of them, for what is quickest for one student is so for all. teacher: of which
     there may be pruned ones."""
 
     size: Size = (256, 256)
-    precision: str = PRECISION
+    precision: str = DEFAULT_PRECISION
     engine: str = "auto"
     video: str | None = None  # for the pipeline; a real clip or a made one by default
-    tell: Told = lambda note: None
+    on_progress: ProgressFn = lambda note: None
     teacher: GeneratorConfig | None = None
-    table: Table = field(init=False)
+    table: LatencyTable = field(init=False)
 
     def __post_init__(self) -> None:
         if self.engine != "auto" and self.engine.partition(":")[0] not in engines_for(
@@ -53,66 +61,72 @@ class Measuring:
                 f"--engine {self.engine}: candidates are ONNX files, which "
                 f"{' and '.join(engines_for(Path('.onnx')))} run"
             )
-        machine = one_line(describe_machine())
-        self.table = Table(machine, versions(), self.size, self.precision, self.engine, ())
-        self._remembered = Remembered("candidates.json")
+        machine = machine_summary(describe_machine())
+        self.table = LatencyTable(
+            machine, package_versions(), self.size, self.precision, self.engine, ()
+        )
+        self._cache = JsonCache("candidates.json")
 
-    def speed(self, candidate: Candidate) -> Speed:
+    def measure(self, candidate: Candidate) -> CandidateTiming:
         """Raises what exporting and running it raise."""
-        for known in self.table.speeds:
+        for known in self.table.timings:
             if known.candidate == candidate:
                 return known
-        self.tell(str(candidate))
-        speed = self._remembered_speed(candidate)
+        self.on_progress(str(candidate))
+        speed = self._cached_timing(candidate)
         if speed is None:
-            speed = self._measure(candidate)
-            if speed.others <= SHARE:
-                self._remembered.put(self._name(candidate.config.to_json()), asdict(speed))
-        self.table = self.table.with_speeds([speed])
+            speed = self._run_sessions(candidate)
+            if speed.other_load <= MAX_OTHER_LOAD:
+                self._cache.put(self._cache_key(candidate.config.to_json()), asdict(speed))
+        self.table = self.table.with_timings([speed])
         return speed
 
-    def cost(self, candidate: Candidate) -> Cost:
+    def measure_overhead(self, candidate: Candidate) -> PipelineOverhead:
         """What the pipeline takes beside the engine: measured once, with that candidate in it."""
-        cost = self.table.cost or self._remembered_cost()
+        cost = self.table.overhead or self._cached_overhead()
         if cost is None:
-            fps = self.speed(candidate).fps
-            self.tell(f"source to sink with {candidate}")
+            fps = self.measure(candidate).fps
+            self.on_progress(f"source to sink with {candidate}")
             with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
-                path = export_random(candidate, self.precision, Path(folder))
-                cost = measure_cost(path, self.engine, self.size, self.video, fps)
-            if cost.others <= SHARE:
-                self._remembered.put(self._name(self.video), asdict(cost))
-        self.table = replace(self.table, cost=cost)
+                path = export_random_student(candidate, self.precision, Path(folder))
+                cost = measure_pipeline_overhead(path, self.engine, self.size, self.video, fps)
+            if cost.other_load <= MAX_OTHER_LOAD:
+                self._cache.put(self._cache_key(self.video), asdict(cost))
+        self.table = replace(self.table, overhead=cost)
         return cost
 
     @property
-    def pruned(self) -> list[Candidate]:
+    def pruned_candidates(self) -> list[Candidate]:
         """From the narrowest to the widest."""
-        return pruned_family(self.teacher) if self.teacher else []
+        return pruned_candidates(self.teacher) if self.teacher else []
 
-    def recall(self) -> Table:
+    def load_cached(self) -> LatencyTable:
         """What is remembered; nothing is measured."""
-        known = [self._remembered_speed(c) for chain in (self.pruned, *family()) for c in chain]
-        self.table = self.table.with_speeds([speed for speed in known if speed is not None])
-        self.table = replace(self.table, cost=self.table.cost or self._remembered_cost())
+        known = [
+            self._cached_timing(c)
+            for chain in (self.pruned_candidates, *student_candidates())
+            for c in chain
+        ]
+        self.table = self.table.with_timings([speed for speed in known if speed is not None])
+        self.table = replace(self.table, overhead=self.table.overhead or self._cached_overhead())
         return self.table
 
-    def _remembered_speed(self, candidate: Candidate) -> Speed | None:
-        entry = self._remembered.get(self._name(candidate.config.to_json()))
-        return Speed.from_json(entry) if entry else None
+    def _cached_timing(self, candidate: Candidate) -> CandidateTiming | None:
+        entry = self._cache.get(self._cache_key(candidate.config.to_json()))
+        return CandidateTiming.from_json(entry) if entry else None
 
-    def _remembered_cost(self) -> Cost | None:
-        entry = self._remembered.get(self._name(self.video))
-        return Cost(**entry) if entry else None
+    def _cached_overhead(self) -> PipelineOverhead | None:
+        entry = self._cache.get(self._cache_key(self.video))
+        return PipelineOverhead(**entry) if entry else None
 
-    def _measure(self, candidate: Candidate) -> Speed:
+    def _run_sessions(self, candidate: Candidate) -> CandidateTiming:
         with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
-            path = export_random(candidate, self.precision, Path(folder))
-            engine = self.table.speeds[0].engine if self.table.speeds else self.engine
-            job = Job(path, self.size, engine, seconds=SECONDS)
-            result = measure_all([job], SESSIONS)[0]
-        kind = candidate.kind
-        return Speed(
+            path = export_random_student(candidate, self.precision, Path(folder))
+            engine = self.table.timings[0].engine if self.table.timings else self.engine
+            job = BenchmarkJob(path, self.size, engine, seconds=SESSION_S)
+            result = run_jobs([job], SESSIONS_PER_CANDIDATE)[0]
+        kind = candidate.variant
+        return CandidateTiming(
             (kind.norm, kind.block, kind.upsampling),
             candidate.ngf,
             candidate.blocks,
@@ -121,32 +135,40 @@ class Measuring:
             result.percentile(50),
             result.percentile(99),
             result.fps,
-            result.others or 0.0,
+            result.other_load or 0.0,
             result.engine,
-            candidate.layout.to_json() if candidate.layout else None,
+            candidate.pruned_from.to_json() if candidate.pruned_from else None,
         )
 
-    def _name(self, about: object) -> str:
+    def _cache_key(self, about: object) -> str:
         table = self.table
-        where = (VERSION, table.machine, table.versions)
-        return digest(*where, self.size, self.precision, self.engine, SESSIONS, SECONDS, about)
+        where = (TABLE_VERSION, table.machine, table.versions)
+        return short_hash(
+            *where, self.size, self.precision, self.engine, SESSIONS_PER_CANDIDATE, SESSION_S, about
+        )
 
 
-def measure_candidates(measuring: Measuring, advance: Callable[[], None] = lambda: None) -> Table:
+def measure_candidates(
+    benchmark: CandidateBenchmark, advance: Callable[[], None] = lambda: None
+) -> LatencyTable:
     """All of `every_candidate`, and the cost of the pipeline around one of them."""
-    for candidate in every_candidate():
-        measuring.speed(candidate)
+    for candidate in all_candidates():
+        benchmark.measure(candidate)
         advance()
-    measuring.cost(typical())
-    return measuring.table
+    benchmark.measure_overhead(median_candidate())
+    return benchmark.table
 
 
-def every_candidate() -> list[Candidate]:
+def all_candidates() -> list[Candidate]:
     """New ones, and pruned ones of the usual teachers."""
-    return [candidate for chain in (*family(), *usual_pruned()) for candidate in chain]
+    return [
+        candidate
+        for chain in (*student_candidates(), *common_pruned_candidates())
+        for candidate in chain
+    ]
 
 
-def typical() -> Candidate:
+def median_candidate() -> Candidate:
     """One that the cost of the pipeline is measured around."""
-    first = family()[0]
+    first = student_candidates()[0]
     return first[len(first) // 2]

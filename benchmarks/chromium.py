@@ -20,29 +20,31 @@ from cgt.runtime.uri import parse_uri
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-RATE = 30  # of the camera
+CAMERA_FPS = 30  # of the camera
 
-_FLAGS = (
+_CHROMIUM_FLAGS = (
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
     "--no-sandbox",  # which does not work for root in a container
 )
-_KINDS = {".y4m": ("yuv4mpegpipe", "wrapped_avframe"), ".webm": ("webm", "libvpx")}
+_CONTAINERS = {".y4m": ("yuv4mpegpipe", "wrapped_avframe"), ".webm": ("webm", "libvpx")}
 
 
 def numbered_frame(number: int, size: tuple[int, int]) -> U8:
     """What the camera shows: uint8 HWC RGB of (height, width), with its number drawn in it."""
     height, width = size
-    return PatternSource(parse_uri(f"test://?size={width}x{height}&fps={RATE}")).draw(number)
+    return PatternSource(parse_uri(f"test://?size={width}x{height}&fps={CAMERA_FPS}")).draw_frame(
+        number
+    )
 
 
-def write_clip(path: Path, frames: int, size: tuple[int, int]) -> Path:
+def write_camera_clip(path: Path, frames: int, size: tuple[int, int]) -> Path:
     """The camera's first frames as a video, its kind by the suffix: .y4m (which a browser takes
     for a camera) or .webm."""
-    kind, codec = _KINDS[path.suffix]
+    kind, codec = _CONTAINERS[path.suffix]
     options = {"b": "2M", "deadline": "realtime"} if kind == "webm" else {}
     with av.open(str(path), "w", format=kind) as out:
-        video: Any = out.add_stream(codec, rate=Fraction(RATE), options=options)
+        video: Any = out.add_stream(codec, rate=Fraction(CAMERA_FPS), options=options)
         video.height, video.width = size
         video.pix_fmt = "yuv420p"
         for number in range(frames):
@@ -53,7 +55,9 @@ def write_clip(path: Path, frames: int, size: tuple[int, int]) -> Path:
 
 
 @contextmanager
-def chromium(camera: Path | None = None, allowed: bool = True, *more: str) -> Iterator[Browser]:
+def launch_chromium(
+    camera: Path | None = None, camera_allowed: bool = True, *extra_flags: str
+) -> Iterator[Browser]:
     """camera: a clip that plays again and again; allowed: whether pages get it without asking;
     more: flags. Raises MissingDependency."""
     found = shutil.which("chromium")
@@ -63,8 +67,10 @@ def chromium(camera: Path | None = None, allowed: bool = True, *more: str) -> It
         raise MissingDependency("playwright is not installed: pip install playwright")
     from playwright.sync_api import sync_playwright
 
-    flags = [*_FLAGS, *more]
-    flags.append(f"--{'use-fake-ui' if allowed else 'deny-permission-prompts'}-for-media-stream")
+    flags = [*_CHROMIUM_FLAGS, *extra_flags]
+    flags.append(
+        f"--{'use-fake-ui' if camera_allowed else 'deny-permission-prompts'}-for-media-stream"
+    )
     if camera is not None:
         flags.append(f"--use-file-for-fake-video-capture={camera}")
     with sync_playwright() as playwright:

@@ -23,20 +23,20 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from .results import Report, Result, Session
+from .results import BenchReport, Result, SessionResult
 
-RESAMPLES = 4000
-INNER = 100
+NUM_RESAMPLES = 4000
+NUM_INNER_RESAMPLES = 100
 CONFIDENCE = 0.98  # of twenty comparisons of the same thing, all should find nothing
-FLOOR = 1.03  # what is within 3 % is called equal: placement and clocks alone do that
-QUICK = 0.1  # the percentile of a session's runs
-QUIETEST = 0.25  # the share of sessions
+MIN_RATIO = 1.03  # what is within 3 % is called equal: placement and clocks alone do that
+FAST_QUANTILE = 0.1  # the percentile of a session's runs
+FASTEST_FRACTION = 0.25  # the share of sessions
 
-LATENCY = "latency p10"
+LATENCY_METRIC = "latency p10"
 
-_FURTHEST = 1e-6
+_MIN_TAIL = 1e-6
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,67 +44,76 @@ class Comparison:
     """Ratios are B by A: above 1 is slower for times, faster for rates."""
 
     label: str
-    what: str  # LATENCY or "throughput, 2 streams"
+    metric: str  # LATENCY or "throughput, 2 streams"
     a: float
     b: float
     ratio: float
     low: float
     high: float
-    machine: float  # how much slower the yardstick was in B
+    machine_ratio: float  # how much slower the yardstick was in B
     larger_is_better: bool = False
 
     @property
-    def verdict(self) -> str:
+    def result(self) -> str:
         """ "faster", "slower" or "no difference shown", of B."""
-        if self.low > 1 and self.ratio > FLOOR:
+        if self.low > 1 and self.ratio > MIN_RATIO:
             return "faster" if self.larger_is_better else "slower"
-        if self.high < 1 and self.ratio < 1 / FLOOR:
+        if self.high < 1 and self.ratio < 1 / MIN_RATIO:
             return "slower" if self.larger_is_better else "faster"
         return "no difference shown"
 
 
-def compare(a: Report, b: Report) -> list[Comparison]:
+def compare_reports(a: BenchReport, b: BenchReport) -> list[Comparison]:
     """Every configuration that both have, latency and each throughput."""
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     others = {result.key: result for result in b.results}
     for first in a.results:
         second = others.get(first.key)
         if second is None:
             continue
-        found.append(compare_results(first, second, LATENCY, session_latency))
+        comparisons.append(compare_results(first, second, LATENCY_METRIC, session_latency))
         for streams in sorted(first.throughput().keys() & second.throughput().keys()):
-            what = f"throughput, {streams} stream{'s' * (streams != 1)}"
-            found.append(compare_results(first, second, what, session_throughput(streams), True))
-    return found
+            metric = f"throughput, {streams} stream{'s' * (streams != 1)}"
+            comparisons.append(
+                compare_results(first, second, metric, session_throughput(streams), True)
+            )
+    return comparisons
 
 
-Draw = Callable[[Session, np.random.Generator | None], float]
+SessionStatistic = Callable[[SessionResult, np.random.Generator | None], float]
 """What a session measured; with a generator, what a resample of it would have."""
 
 
-def session_latency(session: Session, random: np.random.Generator | None = None) -> float:
+def session_latency(session: SessionResult, random: np.random.Generator | None = None) -> float:
     """Of its quick runs, milliseconds; rounds are drawn with replacement."""
     rounds = [np.asarray(r.ms) for r in session.rounds]
     if random is not None:
         rounds = [rounds[i] for i in random.integers(len(rounds), size=len(rounds))]
-    return float(np.quantile(np.concatenate(rounds), QUICK))
+    return float(np.quantile(np.concatenate(rounds), FAST_QUANTILE))
 
 
-def session_throughput(streams: int) -> Draw:
+def session_throughput(streams: int) -> SessionStatistic:
     """Frames per second: one figure per session."""
 
-    def draw(session: Session, _random: np.random.Generator | None = None) -> float:
-        return next(o.fps for o in session.overlaps if o.streams == streams)
+    def throughput_of(session: SessionResult, _random: np.random.Generator | None = None) -> float:
+        return next(o.fps for o in session.throughput_runs if o.streams == streams)
 
-    return draw
+    return throughput_of
 
 
-def compare_results(a: Result, b: Result, what: str, draw: Draw, rate: bool = False) -> Comparison:
+def compare_results(
+    a: Result, b: Result, metric: str, statistic: SessionStatistic, larger_is_better: bool = False
+) -> Comparison:
     """draw: session_latency or a session_throughput; rate: whether larger is better."""
     random = np.random.default_rng(0)
-    levels = [_level(np.log([draw(s, None) for s in r.sessions]), rate) for r in (a, b)]
+    levels = [
+        _fastest_mean(np.log([statistic(s, None) for s in r.sessions]), larger_is_better)
+        for r in (a, b)
+    ]
     middle = float(levels[1] - levels[0])
-    ratios = resampled(b, draw, rate, random) - resampled(a, draw, rate, random)
+    ratios = bootstrap_levels(b, statistic, larger_is_better, random) - bootstrap_levels(
+        a, statistic, larger_is_better, random
+    )
     low, high = -math.inf, math.inf  # one session says nothing of how sessions differ
     if min(len(a.sessions), len(b.sessions)) > 1:
         tail = expanded_tail(len(a.sessions), len(b.sessions))
@@ -112,42 +121,55 @@ def compare_results(a: Result, b: Result, what: str, draw: Draw, rate: bool = Fa
         reach = -NormalDist().inv_cdf(tail) * float(ratios.std())
         low = min(float(np.quantile(ratios, tail)), middle - reach)
         high = max(float(np.quantile(ratios, 1 - tail)), middle + reach)
-    machine = yardstick(b) / yardstick(a)
-    shift = math.log(machine) * (1 if rate else -1)  # a slow machine lowers a rate
+    machine_ratio = reference_load_ms(b) / reference_load_ms(a)
+    shift = math.log(machine_ratio) * (
+        1 if larger_is_better else -1
+    )  # a slow machine lowers a rate
     return Comparison(
         a.label,
-        what,
+        metric,
         math.exp(levels[0]),
         math.exp(levels[1]),
         math.exp(middle),
         math.exp(low + min(shift, 0)),
         math.exp(high + max(shift, 0)),
-        machine,
-        rate,
+        machine_ratio,
+        larger_is_better,
     )
 
 
-def _level(sessions: Floats, rate: bool) -> Floats:
+def _fastest_mean(sessions: FloatArray, larger_is_better: bool) -> FloatArray:
     """Along the last axis, the mean of the quickest."""
-    count = math.ceil(sessions.shape[-1] * QUIETEST)
+    count = math.ceil(sessions.shape[-1] * FASTEST_FRACTION)
     ordered = np.sort(sessions)
-    level: Floats = (ordered[..., -count:] if rate else ordered[..., :count]).mean(-1)
+    level: FloatArray = (ordered[..., -count:] if larger_is_better else ordered[..., :count]).mean(
+        -1
+    )
     return level
 
 
-def resampled(result: Result, draw: Draw, rate: bool, random: np.random.Generator) -> Floats:
+def bootstrap_levels(
+    result: Result, statistic: SessionStatistic, larger_is_better: bool, random: np.random.Generator
+) -> FloatArray:
     """RESAMPLES logarithms of the level: sessions drawn with replacement, and of each a resample
     drawn from INNER of it."""
-    inner = np.log([[draw(s, random) for _ in range(INNER)] for s in result.sessions])
+    inner = np.log(
+        [[statistic(s, random) for _ in range(NUM_INNER_RESAMPLES)] for s in result.sessions]
+    )
     count = len(result.sessions)
-    sessions = random.integers(count, size=(RESAMPLES, count))
-    return _level(inner[sessions, random.integers(INNER, size=(RESAMPLES, count))], rate)
+    sessions = random.integers(count, size=(NUM_RESAMPLES, count))
+    return _fastest_mean(
+        inner[sessions, random.integers(NUM_INNER_RESAMPLES, size=(NUM_RESAMPLES, count))],
+        larger_is_better,
+    )
 
 
-def yardstick(result: Result) -> float:
+def reference_load_ms(result: Result) -> float:
     """Milliseconds that the fixed piece of work took, as the sessions' quick runs."""
-    quick = [np.quantile([r.yardstick_ms for r in s.rounds], QUICK) for s in result.sessions]
-    return math.exp(_level(np.log(quick), False))
+    quick = [
+        np.quantile([r.reference_load_ms for r in s.rounds], FAST_QUANTILE) for s in result.sessions
+    ]
+    return math.exp(_fastest_mean(np.log(quick), False))
 
 
 def expanded_tail(a: int, b: int) -> float:
@@ -155,11 +177,11 @@ def expanded_tail(a: int, b: int) -> float:
     resampled, two of each at least."""
     least = min(a, b)
     narrow = math.sqrt(least / (least - 1))
-    reach = narrow * student_quantile(1 - (1 - CONFIDENCE) / 2, a + b - 2)
-    return max(_FURTHEST, NormalDist().cdf(-reach))
+    reach = narrow * student_t_quantile(1 - (1 - CONFIDENCE) / 2, a + b - 2)
+    return max(_MIN_TAIL, NormalDist().cdf(-reach))
 
 
-def student_quantile(p: float, df: int) -> float:
+def student_t_quantile(p: float, df: int) -> float:
     """Of Student's t: Abramowitz and Stegun 26.7.5; exact for 2 degrees of freedom, the fewest."""
     if df == 2:
         return (2 * p - 1) * math.sqrt(2 / (4 * p * (1 - p)))
@@ -173,11 +195,13 @@ def student_quantile(p: float, df: int) -> float:
     return sum(terms)
 
 
-def remarks(a: Report, b: Report, found: Sequence[Comparison]) -> list[str]:
+def environment_differences(
+    a: BenchReport, b: BenchReport, comparisons: Sequence[Comparison]
+) -> list[str]:
     """What else differs between the two, and so may be why."""
     lines = []
-    drift = max((c.machine for c in found), key=lambda ratio: abs(math.log(ratio)))
-    if abs(math.log(drift)) > math.log(FLOOR):
+    drift = max((c.machine_ratio for c in comparisons), key=lambda ratio: abs(math.log(ratio)))
+    if abs(math.log(drift)) > math.log(MIN_RATIO):
         lines.append(
             f"the machine itself was {max(drift, 1 / drift):.2f} times as "
             f"{'slow' if drift > 1 else 'fast'} in B by the yardstick; the intervals include that"

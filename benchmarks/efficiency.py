@@ -27,28 +27,28 @@ from rich.console import Console
 from rich.table import Table
 
 from cgt.runtime.clip import sample_clip
-from cgt.runtime.engines import Engine, cores
+from cgt.runtime.engines import Engine, available_cpus
 from cgt.runtime.geometry import parse_size
-from cgt.runtime.pipeline import limited, run
+from cgt.runtime.pipeline import limit_frames, run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import open_source
 from cgt.runtime.stats import STAGES, Stats
-from cgt.runtime.tensors import Tensors
-from cgt.runtime.translator import BUNDLED_MODEL, Translator
+from cgt.runtime.tensors import IOBuffers
+from cgt.runtime.translator import DEFAULT_MODEL, Translator
 
 from .command import run_command
-from .simulated import Identity
+from .simulated import IdentityEngine
 
 
 @dataclass(frozen=True)
-class Speed:
+class PipelineSpeed:
     """frames/s by the clock; milliseconds of CPU for each frame."""
 
-    rate: float
+    fps: float
     cpu_ms: float
 
 
-def alone(translator: Translator, seconds: float) -> Speed:
+def measure_engine(translator: Translator, seconds: float) -> PipelineSpeed:
     """The engine with all its workers, on noise."""
     assert translator.geometry is not None
     counts = [0] * translator.workers
@@ -57,10 +57,10 @@ def alone(translator: Translator, seconds: float) -> Speed:
     def work(index: int) -> None:
         geometry = translator.geometry
         assert geometry is not None
-        tensors = Tensors(translator.artifact, geometry.picture, geometry, translator.batch)
-        noise = np.random.default_rng(index).integers(0, 256, (*geometry.picture, 3), np.uint8)
+        tensors = IOBuffers(translator.metadata, geometry.image_size, geometry, translator.batch)
+        noise = np.random.default_rng(index).integers(0, 256, (*geometry.image_size, 3), np.uint8)
         for slot in range(translator.batch):
-            tensors.put(slot, noise)
+            tensors.load(slot, noise)
         while not stop.is_set():
             translator.engine.infer(tensors.batch, tensors.out, *tensors.statistics)
             counts[index] += translator.batch
@@ -74,30 +74,32 @@ def alone(translator: Translator, seconds: float) -> Speed:
     for thread in threads:
         thread.join()
     took = time.perf_counter() - began
-    return Speed(sum(counts) / took, (time.process_time() - cpu) / sum(counts) * 1e3)
+    return PipelineSpeed(sum(counts) / took, (time.process_time() - cpu) / sum(counts) * 1e3)
 
 
-def together(
+def measure_translation(
     video: Path, translator: Translator, out: str, frames: int | None
-) -> tuple[Speed, Stats]:
+) -> tuple[PipelineSpeed, Stats]:
     """The whole pipeline with the same engine."""
     stats = Stats()
     cpu = time.process_time()
     with (
         open_source(str(video)) as source,
-        open_sink(out, StreamFormat.of(source, translator.geometry)) as sink,
+        open_sink(out, StreamFormat.from_source(source, translator.geometry)) as sink,
     ):
-        for _ in run(limited(source, frames), translator, sink, stats, threading.Event()):
+        for _ in run_pipeline(
+            limit_frames(source, frames), translator, sink, stats, threading.Event()
+        ):
             pass
     spent = (time.process_time() - cpu) / stats.frames * 1e3
-    return Speed(stats.fps, spent), stats
+    return PipelineSpeed(stats.fps, spent), stats
 
 
 @click.command()
 @click.argument(
     "video", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False
 )
-@click.option("--model", type=click.Path(path_type=Path), default=BUNDLED_MODEL)
+@click.option("--model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 @click.option("--engine", default="auto", show_default=True)
 @click.option("--size", default="256", show_default=True)
 @click.option("--batch", default=1, show_default=True)
@@ -124,25 +126,33 @@ def main(
     video = video or sample_clip()
     with open_source(str(video)) as source:
         frame = source.size
-    chosen: str | Engine = Identity(workers=cores()) if null else engine
-    by_itself, whole = [], []
+    chosen: str | Engine = IdentityEngine(workers=available_cpus()) if null else engine
+    engine_speeds, pipeline_speeds = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
         Translator(
-            model, engine=chosen, size=parse_size(size), frame=frame, goal="throughput", batch=batch
+            model,
+            engine=chosen,
+            size=parse_size(size),
+            frame_size=frame,
+            performance_hint="throughput",
+            batch=batch,
         ) as translator,
     ):
         out = "null:" if null else sink or str(Path(folder) / "out.mp4")
         for _ in range(rounds):
             if not null:
-                by_itself.append(alone(translator, seconds))
-            speed, stats = together(video, translator, out, frames)
-            whole.append(speed)
+                engine_speeds.append(measure_engine(translator, seconds))
+            speed, stats = measure_translation(video, translator, out, frames)
+            pipeline_speeds.append(speed)
         name = f"{translator.engine.name} {translator.engine.precision}"
     table = Table("", "frames/s", "CPU ms a frame", title=f"{video.name}, {model.name} at {size}")
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, speeds in ((name, by_itself), (f"decode to {Path(out).suffix or out}", whole)):
+    for label, speeds in (
+        (name, engine_speeds),
+        (f"decode to {Path(out).suffix or out}", pipeline_speeds),
+    ):
         if speeds:
             table.add_row(
                 label,
@@ -152,11 +162,11 @@ def main(
     console = Console()
     console.print(table)
     facts: dict[str, Any] = {
-        "alone": [vars(s) for s in by_itself],
-        "pipeline": [vars(s) for s in whole],
+        "alone": [vars(s) for s in engine_speeds],
+        "pipeline": [vars(s) for s in pipeline_speeds],
     }
-    if by_itself:
-        pairs = list(zip(whole, by_itself, strict=True))
+    if engine_speeds:
+        pairs = list(zip(pipeline_speeds, engine_speeds, strict=True))
         reached = statistics.median(a.rate / b.rate for a, b in pairs)
         by_cpu = statistics.median(b.cpu_ms / a.cpu_ms for a, b in pairs)
         facts |= {"efficiency": reached, "efficiency_by_cpu": by_cpu}

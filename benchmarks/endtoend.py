@@ -10,21 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cgt.runtime.geometry import Size
-from cgt.runtime.pipeline import run
+from cgt.runtime.geometry import SizeSpec
+from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
 from cgt.runtime.stats import STAGES, Stats
 from cgt.runtime.translator import Translator
 
 from .memory import peak_rss
-from .yardstick import Cores
+from .yardstick import CpuUsageMonitor
 
 PERCENTILES = (50, 90, 95, 99, 100)
 
 
 @dataclass(frozen=True)
-class EndToEnd:
+class EndToEndResult:
     """One run. stages: by name, "count" and percentiles in milliseconds; "latency" is from a
     frame's arrival to its translation being written."""
 
@@ -41,35 +41,35 @@ class EndToEnd:
     fps: float
     start_up: float  # seconds
     rss: int  # bytes
-    others: float | None
+    other_load: float | None
     stages: dict[str, dict[str, float]]
-    alone: float | None = None  # frames/s of the engine without a pipeline around it
+    engine_fps: float | None = None  # frames/s of the engine without a pipeline around it
 
     @property
     def efficiency(self) -> float | None:
         """Share of the engine's own rate; None where that was not measured."""
-        return self.fps / self.alone if self.alone else None
+        return self.fps / self.engine_fps if self.engine_fps else None
 
     @property
-    def bound(self) -> str:
+    def bottleneck(self) -> str:
         """What limits: the engine, the source's own pace, or the slowest of the other stages."""
         if self.live and not self.dropped:
             return "the source's own rate"
         if self.efficiency is not None and self.efficiency >= 0.9:
             return "the engine"
-        alone = {name: self.stages[name]["p50"] for name in ("decode", "encode")}
-        slowest = max(alone, key=lambda name: alone[name])
-        if self.fps * alone[slowest] / 1e3 > 0.8:  # a thread of its own that hardly rests
+        stage_ms = {name: self.stages[name]["p50"] for name in ("decode", "encode")}
+        slowest = max(stage_ms, key=lambda name: stage_ms[name])
+        if self.fps * stage_ms[slowest] / 1e3 > 0.8:  # a thread of its own that hardly rests
             return slowest
         return "the cores, which decoding, translating and encoding share"
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "efficiency": self.efficiency, "bound": self.bound}
+        return {**asdict(self), "efficiency": self.efficiency, "bound": self.bottleneck}
 
 
-def measure_pipeline(
-    uri: str, model: Path, engine: str = "auto", size: Size = None, seconds: float = 3.0
-) -> EndToEnd:
+def measure_end_to_end(
+    uri: str, model: Path, engine: str = "auto", size: SizeSpec = None, seconds: float = 3.0
+) -> EndToEndResult:
     """Translate `uri` into a video (PNGs where the pictures have no rate) that is thrown away, for
     `seconds` after the first frame, or to its end. Raises the errors of sources and engines."""
     began = time.perf_counter()
@@ -82,27 +82,27 @@ def measure_pipeline(
             model,
             engine=engine,
             size=size,
-            frame=source.size,
-            aspect=source.aspect,
-            goal="latency" if source.live else "throughput",
+            frame_size=source.size,
+            sample_aspect_ratio=source.sample_aspect_ratio,
+            performance_hint="latency" if source.live else "throughput",
         ) as translator,
     ):
         name = "out.mp4" if source.size and (source.rate or source.live) else "out"
         with open_sink(
-            str(Path(folder) / name), StreamFormat.of(source, translator.geometry)
+            str(Path(folder) / name), StreamFormat.from_source(source, translator.geometry)
         ) as sink:
-            cores, start_up = Cores(), time.perf_counter() - began
-            items = _for_seconds(iter(source), seconds)
-            for _ in run(items, translator, sink, stats, stop, source.live):
+            cpu_monitor, start_up = CpuUsageMonitor(), time.perf_counter() - began
+            items = _take_seconds(iter(source), seconds)
+            for _ in run_pipeline(items, translator, sink, stats, stop, source.live):
                 pass
         geometry = translator.geometry
-        return EndToEnd(
+        return EndToEndResult(
             source=uri,
             sink="H.264 in .mp4" if name.endswith(".mp4") else "a folder of PNGs",
             model=translator.path.name,
             engine=translator.engine.name,
             precision=translator.engine.precision,
-            size=geometry.picture if geometry else None,
+            size=geometry.image_size if geometry else None,
             live=source.live,
             frames=stats.frames,
             dropped=stats.dropped,
@@ -110,12 +110,12 @@ def measure_pipeline(
             fps=stats.fps,
             start_up=start_up,
             rss=peak_rss(),
-            others=cores.shares()[0],
-            stages={stage: _stage(stats, stage) for stage in STAGES},
+            other_load=cpu_monitor.other_load_and_steal()[0],
+            stages={stage: _stage_percentiles(stats, stage) for stage in STAGES},
         )
 
 
-def _for_seconds(items: Iterator[Frame | Packet], seconds: float) -> Iterator[Frame | Packet]:
+def _take_seconds(items: Iterator[Frame | Packet], seconds: float) -> Iterator[Frame | Packet]:
     """What comes until `seconds` after the first frame; never none."""
     end: float | None = None
     for item in items:
@@ -126,7 +126,7 @@ def _for_seconds(items: Iterator[Frame | Packet], seconds: float) -> Iterator[Fr
             return
 
 
-def _stage(stats: Stats, stage: str) -> dict[str, float]:
+def _stage_percentiles(stats: Stats, stage: str) -> dict[str, float]:
     histogram = stats.stages[stage]
     facts: dict[str, float] = {"count": int(histogram.counts.sum())}
     return facts | {f"p{q}": histogram.percentile(q) * 1e3 for q in PERCENTILES}

@@ -11,10 +11,10 @@ import numpy as np
 
 from cgt.runtime.preprocess import U8
 
-SIDE = 64
+SIDE_PX = 64
 
 
-def write_film(path: Path, seconds: float, rate: int = 25) -> None:
+def write_video(path: Path, seconds: float, rate: int = 25) -> None:
     """64x64, about `rate` pictures a second, one in seven lasting half as long as the others; with
     B frames, a key picture every `6 rate` of them, AAC, a title and a chapter."""
     with av.open(str(path), "w") as out:
@@ -23,28 +23,28 @@ def write_film(path: Path, seconds: float, rate: int = 25) -> None:
         out.set_chapters([begin | {"metadata": {"title": "First"}}])  # type: ignore[list-item]
         options = {"preset": "ultrafast", "bf": "3", "g": str(6 * rate), "crf": "30"}
         video = out.add_stream("libx264", rate=rate, options=options)
-        video.width = video.height = SIDE
+        video.width = video.height = SIDE_PX
         video.pix_fmt, video.codec_context.time_base = "yuv420p", Fraction(1, 1000)
-        sound = _Tone(out)
+        audio = _ToneTrack(out)
         index = ticks = 0
         while ticks < seconds * 1000:
-            frame = av.VideoFrame.from_ndarray(_picture(index), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(_draw_frame(index), format="rgb24")
             frame.pts, frame.time_base = ticks, Fraction(1, 1000)
             out.mux(video.encode(frame))
             ticks += round((500 if index % 7 == 3 else 1080) / rate)
             index += 1
-            sound.until(ticks)
+            audio.write_until(ticks)
         out.mux(video.encode(None))
-        sound.until(None)
+        audio.write_until(None)
 
 
-class _Tone:
+class _ToneTrack:
     def __init__(self, out: Any) -> None:
         self._out = out
         self._stream = out.add_stream("aac", rate=8000, layout="mono")
         self._written = 0
 
-    def until(self, milliseconds: int | None) -> None:
+    def write_until(self, milliseconds: int | None) -> None:
         """None: that was all."""
         if milliseconds is None:
             self._out.mux(self._stream.encode(None))
@@ -59,14 +59,14 @@ class _Tone:
             self._written += 1024
 
 
-def _picture(index: int) -> U8:
+def _draw_frame(index: int) -> U8:
     """A slope that moves, a bright square that jumps; each differs from the ones before."""
-    y, x = np.mgrid[:SIDE, :SIDE]
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
     image = np.stack([x * 3 + index, y * 3 + 2 * index, (x + y + 8 * index) % 256], -1) % 256
-    top, left = (7 * index) % (SIDE - 16), (11 * index) % (SIDE - 16)
+    top, left = (7 * index) % (SIDE_PX - 16), (11 * index) % (SIDE_PX - 16)
     image[top : top + 16, left : left + 16] = 250
-    picture: U8 = image.astype(np.uint8)
-    return picture
+    frame: U8 = image.astype(np.uint8)
+    return frame
 
 
 def repeat_video(source: Path, path: Path, seconds: float) -> None:
@@ -74,13 +74,13 @@ def repeat_video(source: Path, path: Path, seconds: float) -> None:
     with av.open(str(path), "w") as out:
         stream, offset, done = None, 0, False
         while not done:
-            with av.open(str(source)) as inside:
-                video = inside.streams.video[0]
+            with av.open(str(source)) as container:
+                video = container.streams.video[0]
                 stream = stream or out.add_stream_from_template(video)
                 assert video.time_base is not None
                 assert video.average_rate is not None
                 step, end = round(1 / video.average_rate / video.time_base), 0
-                for packet in inside.demux(video):
+                for packet in container.demux(video):
                     if packet.pts is None or packet.dts is None:
                         continue
                     end = max(end, packet.pts + step)

@@ -20,29 +20,29 @@ from pathlib import Path
 
 import numpy as np
 
-from cgt.export.builders.layers import layers_of_inspector
-from cgt.export.engine import build_engine, check_format
+from cgt.export.builders.layers import parse_inspector_json
+from cgt.export.engine import build_engine, check_buildable
 from cgt.export.formats import BuildOptions
-from cgt.runtime.artifact import read_artifact
-from cgt.runtime.cuda import gpus
+from cgt.runtime.artifact import read_metadata
+from cgt.runtime.cuda import list_gpus
 from cgt.runtime.engines import Array, BatchShape, Engine, open_engine
 from cgt.runtime.errors import CgtError
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.preprocess import F32, U8, Filter, pack, resize
 from cgt.runtime.sidecar import read_sidecar
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.runtime.translator import DEFAULT_MODEL
 
 from .gpu_report import write_report
 from .gpu_variants import export_variants
 
 # dB against ONNX Runtime on the same graph. Where a GPU rounds a value to the other side of a step
 # of INT8, the next layers differ.
-FLOORS = {"fp32": 60.0, "fp16": 45.0, "bf16": 30.0, "int8": 30.0}
-FRAMES = 8
+MIN_PSNR_DB = {"fp32": 60.0, "fp16": 45.0, "bf16": 30.0, "int8": 30.0}
+NUM_IMAGES = 8
 
 
 @dataclass(frozen=True)
-class Check:
+class GpuCheckResult:
     """What was found of one model. Milliseconds, dB, frames/s."""
 
     model: str
@@ -54,8 +54,8 @@ class Check:
     psnr_worst: float
     max_error: float
     floor: float
-    graph_ms: tuple[float, float]  # p50, p99
-    plain_ms: tuple[float, float]
+    cuda_graph_ms: tuple[float, float]  # p50, p99
+    no_graph_ms: tuple[float, float]
     to_device_ms: float
     compute_ms: float
     to_host_ms: float
@@ -67,77 +67,87 @@ class Check:
         return self.psnr_worst >= self.floor
 
 
-def check(onnx: Path, pictures: list[U8], seconds: float, options: BuildOptions) -> Check:
+def check_model(
+    onnx: Path, images: list[U8], seconds: float, options: BuildOptions
+) -> GpuCheckResult:
     """Build the model's engine beside it, and measure. Raises the errors of `build_engine` and of
     the engine."""
     # Only a machine with a GPU has what this imports.
     from cgt.runtime.engines.tensorrt import TensorRTEngine
 
-    artifact = read_artifact(onnx)
+    metadata = read_metadata(onnx)
     began = time.perf_counter()
-    plan = build_engine(onnx, "tensorrt", options=options, say=print)
+    plan = build_engine(onnx, "tensorrt", options=options, log=print)
     build_seconds = time.perf_counter() - began
-    shape = BatchShape.of(artifact, *artifact.size)
-    frames = [_tensor(picture, shape, artifact.filter) for picture in pictures]
-    given = np.zeros((1, shape.statistics), np.float32)
-    statistics: tuple[()] | tuple[F32, F32] = (given, given.copy()) if shape.statistics else ()
+    shape = BatchShape.from_metadata(metadata, *metadata.size)
+    frames = [_make_batch(image, shape, metadata.filter) for image in images]
+    statistics_in = np.zeros((1, shape.statistics), np.float32)
+    statistics: tuple[()] | tuple[F32, F32] = (
+        (statistics_in, statistics_in.copy()) if shape.statistics else ()
+    )
     out: Array = np.empty_like(frames[0])
     with open_engine(onnx, shape, "onnxruntime", precision="fp32") as reference:
-        wanted = []
+        expected_outputs = []
         for frame in frames:
             reference.infer(frame, out, *statistics)
-            wanted.append(out.copy())
+            expected_outputs.append(out.copy())
     with TensorRTEngine(plan, shape, "latency", cuda_graph=True) as engine:
         errors = []
-        for frame, right in zip(frames, wanted, strict=True):
+        for frame, expected in zip(frames, expected_outputs, strict=True):
             engine.infer(frame, out, *statistics)
-            errors.append(np.abs(out.astype(np.float64) - right))
-        spans = [engine.spans(frames[0], out, *statistics) for _ in range(20)]
-        layers = layers_of_inspector(engine.layers())
-        graph = _time(lambda: engine.infer(frames[0], out, *statistics), seconds)
+            errors.append(np.abs(out.astype(np.float64) - expected))
+        timings = [engine.infer_timed(frames[0], out, *statistics) for _ in range(20)]
+        layers = parse_inspector_json(engine.layer_information())
+        cuda_graph_samples = _time_calls(lambda: engine.infer(frames[0], out, *statistics), seconds)
     with TensorRTEngine(plan, shape, "latency", cuda_graph=False) as engine:
-        plain = _time(lambda: engine.infer(frames[0], out, *statistics), seconds)
+        no_graph_samples = _time_calls(lambda: engine.infer(frames[0], out, *statistics), seconds)
     with TensorRTEngine(plan, shape, "throughput") as engine:
-        rate = _rate(engine, frames[0], statistics, seconds)
+        rate = _measure_fps(engine, frames[0], statistics, seconds)
     peak = 255.0 if shape.io == "uint8" else 2.0
     worst = max(float(np.mean(error**2)) for error in errors)
-    return Check(
+    return GpuCheckResult(
         model=onnx.name,
-        size=artifact.size,
+        size=metadata.size,
         io=shape.io,
         convolutions=read_sidecar(plan).build.convolutions,
         layers=len(layers),
         build_seconds=build_seconds,
         psnr_worst=float(10 * np.log10(peak**2 / max(worst, 1e-20))) if np.isfinite(worst) else 0,
         max_error=float(max(error.max() for error in errors)),
-        floor=FLOORS.get(artifact.precision, 30.0),
-        graph_ms=(float(np.percentile(graph, 50)), float(np.percentile(graph, 99))),
-        plain_ms=(float(np.percentile(plain, 50)), float(np.percentile(plain, 99))),
-        to_device_ms=float(np.median([span.to_device for span in spans])),
-        compute_ms=float(np.median([span.compute for span in spans])),
-        to_host_ms=float(np.median([span.to_host for span in spans])),
+        floor=MIN_PSNR_DB.get(metadata.precision, 30.0),
+        cuda_graph_ms=(
+            float(np.percentile(cuda_graph_samples, 50)),
+            float(np.percentile(cuda_graph_samples, 99)),
+        ),
+        no_graph_ms=(
+            float(np.percentile(no_graph_samples, 50)),
+            float(np.percentile(no_graph_samples, 99)),
+        ),
+        to_device_ms=float(np.median([span.h2d_ms for span in timings])),
+        compute_ms=float(np.median([span.compute_ms for span in timings])),
+        to_host_ms=float(np.median([span.d2h_ms for span in timings])),
         frames_per_second=rate,
         plan=str(plan),
     )
 
 
-def _tensor(picture: U8, shape: BatchShape, filter: Filter) -> Array:
+def _make_batch(image: U8, shape: BatchShape, filter: Filter) -> Array:
     size = (shape.height, shape.width)
-    return (resize if shape.io == "uint8" else pack)(picture, size, filter)[None]
+    return (resize if shape.io == "uint8" else pack)(image, size, filter)[None]
 
 
-def _time(work: Callable[[], None], seconds: float) -> list[float]:
+def _time_calls(call: Callable[[], None], seconds: float) -> list[float]:
     for _ in range(5):
-        work()
+        call()
     samples: list[float] = []
     end = time.perf_counter() + seconds
     while (started := time.perf_counter()) < end or len(samples) < 10:
-        work()
+        call()
         samples.append((time.perf_counter() - started) * 1e3)
     return samples
 
 
-def _rate(
+def _measure_fps(
     engine: Engine, frame: Array, statistics: tuple[()] | tuple[F32, F32], seconds: float
 ) -> float:
     """Frames/s with all of the engine's workers busy."""
@@ -156,34 +166,36 @@ def _rate(
     return frames / (time.perf_counter() - began)
 
 
-def pictures() -> list[U8]:
+def load_images() -> list[U8]:
     """Real ones of the folder in CGT_DATA, else noise that is smooth."""
     folder = os.environ.get("CGT_DATA")
     files = list_images(Path(folder)) if folder else []
-    images = [read_image(path) for path in files[:: max(1, len(files) // FRAMES)][:FRAMES]]
-    found = [image for image in images if image is not None]
-    if found:
-        return found
+    images = [read_image(path) for path in files[:: max(1, len(files) // NUM_IMAGES)][:NUM_IMAGES]]
+    images_read = [image for image in images if image is not None]
+    if images_read:
+        return images_read
     random = np.random.default_rng(0)
     return [resize(random.integers(0, 256, (16, 16, 3), np.uint8), (512, 512)) for _ in range(4)]
 
 
-def check_all(models: list[Path], work: Path, seconds: float) -> tuple[list[Check], dict[str, str]]:
+def check_models(
+    models: list[Path], work_dir: Path, seconds: float
+) -> tuple[list[GpuCheckResult], dict[str, str]]:
     """What was found of each ONNX file and each variant of a checkpoint, and what failed."""
-    checks: list[Check] = []
+    checks: list[GpuCheckResult] = []
     failures: dict[str, str] = {}
     for model in models:
-        onnxes = [work / model.name]
+        onnxes = [work_dir / model.name]
         if model.suffix == ".onnx":
             onnxes[0].write_bytes(model.read_bytes())  # engines are built beside the model
         else:
-            onnxes, failed = export_variants(model, work)
+            onnxes, failed = export_variants(model, work_dir)
             failures |= failed
         for onnx in onnxes:
             print(f"== {onnx.name}")
             try:
-                options = BuildOptions(timing_cache=work / "timing")
-                checks.append(check(onnx, pictures(), seconds, options))
+                options = BuildOptions(timing_cache=work_dir / "timing")
+                checks.append(check_model(onnx, load_images(), seconds, options))
             except CgtError as error:
                 failures[onnx.name] = str(error)
                 print(f"failed: {error}")
@@ -196,16 +208,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("models", nargs="*", type=Path, help="ONNX files, or one checkpoint")
     parser.add_argument("--report", type=Path, default=Path("gpu-check.md"))
     parser.add_argument("--seconds", type=float, default=3.0)
-    given = parser.parse_args(arguments)
+    arguments_given = parser.parse_args(arguments)
     try:
-        check_format("tensorrt")
+        check_buildable("tensorrt")
     except CgtError as error:
         print(f"gpu-check: nothing was checked: {error}", file=sys.stderr)
         return error.exit_code
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        checks, failures = check_all(given.models or [BUNDLED_MODEL], work, given.seconds)
-        text = write_report(given.report, gpus()[0], [asdict(one) for one in checks], failures)
+        work_dir = Path(folder)
+        checks, failures = check_models(
+            arguments_given.models or [DEFAULT_MODEL], work_dir, arguments_given.seconds
+        )
+        text = write_report(
+            arguments_given.report, list_gpus()[0], [asdict(one) for one in checks], failures
+        )
     print(text)
     bad = [one.model for one in checks if not one.passed]
     if bad:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cgt.runtime.cuda import GPU
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 
-_TRTEXEC = ["--useCudaGraph", "--noDataTransfers", "--duration=3", "--useSpinWait"]
+_TRTEXEC_FLAGS = ["--useCudaGraph", "--noDataTransfers", "--duration=3", "--useSpinWait"]
 
 
 def write_report(
@@ -49,23 +49,26 @@ def write_report(
             f"| {one['frames_per_second']:.0f} | {one['build_seconds']:.0f} |"
         )
     lines += ["", *(f"- {name} failed: {why}" for name, why in failures.items())]
-    lines += [f"- trtexec, {one['model']}: {_trtexec(Path(one['plan']))}" for one in checks]
+    lines += [f"- trtexec, {one['model']}: {_run_trtexec(Path(one['plan']))}" for one in checks]
     text = "\n".join(lines) + "\n"
     raw = json.dumps({"gpu": gpu.name, "checks": checks, "failures": failures}, indent=1)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(f"{text}\n```json\n{raw}\n```\n")
     return text
 
 
-def _trtexec(plan: Path) -> str:
+def _run_trtexec(plan: Path) -> str:
     """GPU compute time as NVIDIA's own tool measures it, or why not."""
     tool = shutil.which("trtexec") or "/usr/src/tensorrt/bin/trtexec"
     try:
-        done = subprocess.run(
-            [tool, f"--loadEngine={plan}", *_TRTEXEC], capture_output=True, text=True, timeout=120
+        completed = subprocess.run(
+            [tool, f"--loadEngine={plan}", *_TRTEXEC_FLAGS],
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
     except (OSError, subprocess.TimeoutExpired):
         return "not here"
-    found = re.search(r"GPU Compute Time: (min.*)", done.stdout)
-    settings = " ".join(_TRTEXEC)
-    return f"{found[1]} ({settings})" if found else f"exit {done.returncode}, no figure"
+    found = re.search(r"GPU Compute Time: (min.*)", completed.stdout)
+    settings = " ".join(_TRTEXEC_FLAGS)
+    return f"{found[1]} ({settings})" if found else f"exit {completed.returncode}, no figure"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 # Name and flags of `cgt export`. INT8 with an FP16 remainder is what TensorRT wants.
-VARIANTS = {
+EXPORT_VARIANTS = {
     "fp32": ["--fp32"],
     "fp16": ["--fp16"],
     "fp16-uint8": ["--fp16", "--io", "uint8"],
@@ -19,8 +19,8 @@ VARIANTS = {
 
 def export_variants(checkpoint: Path, folder: Path) -> tuple[list[Path], dict[str, str]]:
     """The ONNX files that could be made, and why the others could not."""
-    made, failed = [], {}
-    for name, flags in VARIANTS.items():
+    exported, failed = [], {}
+    for name, flags in EXPORT_VARIANTS.items():
         path = folder / f"{name}.onnx"
         size = [] if "--size" in flags else ["--size", "256"]
         command = [str(Path(sys.executable).with_name("cgt")), "export", "--ckpt", str(checkpoint)]
@@ -28,8 +28,8 @@ def export_variants(checkpoint: Path, folder: Path) -> tuple[list[Path], dict[st
         done = subprocess.run(command, capture_output=True, text=True)
         print(done.stdout, end="")
         if done.returncode == 0:
-            made.append(path)
+            exported.append(path)
         else:
             failed[name] = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             print(f"{name}: {failed[name]}")
-    return made, failed
+    return exported, failed

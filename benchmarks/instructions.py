@@ -18,19 +18,19 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LIBRARY = HERE.parent / "runtime" / "native"
-RECORD = HERE / "instructions.json"
-CALLS = {"pack-720p": "cgt_pack", "pack-same": "cgt_pack", "unpack-512": "cgt_unpack"}
+LIBRARY_DIR = HERE.parent / "runtime" / "native"
+RECORD_FILE = HERE / "instructions.json"
+MEASURED_CALLS = {"pack-720p": "cgt_pack", "pack-same": "cgt_pack", "unpack-512": "cgt_unpack"}
 # As in CMakeLists.txt.
-FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-trapping-math")
-TOLERANCE = 1.02
+CFLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-trapping-math")
+MAX_RATIO = 1.02
 
 
-def count(program: Path, call: str, simd: str) -> int:
+def count_instructions(program: Path, call: str, simd: str) -> int:
     """Instructions inside of one call of the library."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     done = subprocess.run(
-        [*command, f"--toggle-collect={CALLS[call]}", str(program), call],
+        [*command, f"--toggle-collect={MEASURED_CALLS[call]}", str(program), call],
         env={**os.environ, "CGT_SIMD": simd},
         capture_output=True,
         text=True,
@@ -42,39 +42,39 @@ def count(program: Path, call: str, simd: str) -> int:
     return int(found[1])
 
 
-def measure() -> dict[str, object]:
+def count_all() -> dict[str, object]:
     """The compiler, and the counts by instruction set and call."""
     first_line = subprocess.check_output(["cc", "--version"], text=True).splitlines()[0]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "instructions"
-        sources = [*sorted(LIBRARY.glob("*.c")), HERE / "instructions.c"]
+        sources = [*sorted(LIBRARY_DIR.glob("*.c")), HERE / "instructions.c"]
         subprocess.run(
-            ["cc", *FLAGS, f"-I{LIBRARY}", *map(str, sources), "-lm", "-o", str(program)],
+            ["cc", *CFLAGS, f"-I{LIBRARY_DIR}", *map(str, sources), "-lm", "-o", str(program)],
             check=True,
         )
         counts = {
-            simd: {call: count(program, call, simd) for call in CALLS}
+            simd: {call: count_instructions(program, call, simd) for call in MEASURED_CALLS}
             for simd in ("avx2", "scalar")
         }
     return {"compiler": first_line, "instructions": counts}
 
 
-def compare(old: dict[str, object], new: dict[str, object]) -> bool:
+def compare_counts(old: dict[str, object], new: dict[str, object]) -> bool:
     """Print both; whether nothing grew beyond the tolerance."""
     if old["compiler"] != new["compiler"]:
         print(f"recorded with {old['compiler']}, this is {new['compiler']}")
-    good = True
+    within_tolerance = True
     before, after = old["instructions"], new["instructions"]
     assert isinstance(before, dict)
     assert isinstance(after, dict)
     for simd, calls in after.items():
         for call, instructions in calls.items():
             ratio = instructions / before[simd][call]
-            good &= ratio <= TOLERANCE
+            within_tolerance &= ratio <= MAX_RATIO
             print(
                 f"{simd:7} {call:11} {before[simd][call]:>12,} -> {instructions:>12,}  {ratio:.3f}"
             )
-    return good
+    return within_tolerance
 
 
 def main() -> int:
@@ -82,11 +82,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true", help="write instructions.json anew")
     arguments = parser.parse_args()
-    new = measure()
+    new = count_all()
     if arguments.record:
-        RECORD.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
+        RECORD_FILE.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
         return 0
-    return 0 if compare(json.loads(RECORD.read_text(encoding="utf-8")), new) else 1
+    return 0 if compare_counts(json.loads(RECORD_FILE.read_text(encoding="utf-8")), new) else 1
 
 
 if __name__ == "__main__":

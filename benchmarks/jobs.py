@@ -26,12 +26,12 @@ from cgt.runtime.clip import sample_clip
 from cgt.runtime.errors import EngineError, QualityError
 
 from .command import run_command
-from .films import repeat_video, write_film
-from .ray_cluster import RayCluster, ray_cluster
-from .same import differences
+from .films import repeat_video, write_video
+from .ray_cluster import RayCluster, start_ray_cluster
+from .same import video_differences
 
-_SHORT = 12
-_FLOOR = 0.9  # of the frames/s of --jobs
+_NUM_SHORT_VIDEOS = 12
+_MIN_RAY_SPEED_RATIO = 0.9  # of the frames/s of --jobs
 
 
 @click.command()
@@ -50,97 +50,105 @@ def main(
     with tempfile.TemporaryDirectory(prefix="cgt-jobs-") as name:
         folder = Path(name)
         if cluster:
-            _break_a_cluster(folder, minutes)
+            _check_cluster_failures(folder, minutes)
         else:
-            film = folder / "film.mp4"
-            repeat_video(video or sample_clip(), film, seconds)
-            _compare(film, folder, rounds, size)
+            long_video = folder / "film.mp4"
+            repeat_video(video or sample_clip(), long_video, seconds)
+            _compare_ray_with_jobs(long_video, folder, rounds, size)
 
 
-def _compare(film: Path, folder: Path, rounds: int, size: str) -> None:
-    ways = {"--jobs 2": ("--jobs", "2"), "--ray --jobs 2": ("--jobs", "2", "--ray")}
-    whole: dict[str, list[float]] = {way: [] for way in ways}
-    work: dict[str, list[float]] = {way: [] for way in ways}
+def _compare_ray_with_jobs(video: Path, folder: Path, rounds: int, size: str) -> None:
+    commands = {"--jobs 2": ("--jobs", "2"), "--ray --jobs 2": ("--jobs", "2", "--ray")}
+    fps_total: dict[str, list[float]] = {way: [] for way in commands}
+    fps_working: dict[str, list[float]] = {way: [] for way in commands}
     for turn in range(rounds):
-        for way, flags in ways.items():
+        for way, flags in commands.items():
             out = folder / f"out-{turn}.mp4"
             began = time.perf_counter()
-            facts = _translate(film, "-o", out, "--size", size, *flags, stats=folder / "s.json")
-            frames = sum(one["frames"] for one in facts["videos"])
-            whole[way].append(frames / (time.perf_counter() - began))
-            work[way].append(frames / facts["seconds_of_work"])
-            click.echo(
-                f"{way:15} {frames} frames, {whole[way][-1]:6.1f} frames/s in all, "
-                f"{work[way][-1]:6.1f} at work"
+            facts = _run_translate(
+                video, "-o", out, "--size", size, *flags, stats=folder / "s.json"
             )
-    ratios = [max(speed["--ray --jobs 2"]) / max(speed["--jobs 2"]) for speed in (whole, work)]
+            frames = sum(one["frames"] for one in facts["videos"])
+            fps_total[way].append(frames / (time.perf_counter() - began))
+            fps_working[way].append(frames / facts["seconds_of_work"])
+            click.echo(
+                f"{way:15} {frames} frames, {fps_total[way][-1]:6.1f} frames/s in all, "
+                f"{fps_working[way][-1]:6.1f} at work"
+            )
+    ratios = [
+        max(speed["--ray --jobs 2"]) / max(speed["--jobs 2"]) for speed in (fps_total, fps_working)
+    ]
     click.echo(
         f"best of {rounds}: --ray is {ratios[0]:.3f} of --jobs in all, {ratios[1]:.3f} at work"
     )
-    if ratios[1] < _FLOOR:
-        raise QualityError(f"Ray is below {_FLOOR:.0%} of local processes")
+    if ratios[1] < _MIN_RAY_SPEED_RATIO:
+        raise QualityError(f"Ray is below {_MIN_RAY_SPEED_RATIO:.0%} of local processes")
 
 
-def _break_a_cluster(folder: Path, minutes: float) -> None:
-    videos, one, out = folder / "videos", folder / "one", folder / "out"
+def _check_cluster_failures(folder: Path, minutes: float) -> None:
+    videos, reference_dir, out = folder / "videos", folder / "one", folder / "out"
     videos.mkdir()
-    one.mkdir()
-    for number in range(_SHORT):
-        write_film(videos / f"{number:02d}.{('mp4', 'mkv', 'ts')[number % 3]}", 10 + 2 * number)
-    write_film(videos / "long.mp4", 60 * minutes)
-    films = sorted(videos.iterdir())
+    reference_dir.mkdir()
+    for number in range(_NUM_SHORT_VIDEOS):
+        write_video(videos / f"{number:02d}.{('mp4', 'mkv', 'ts')[number % 3]}", 10 + 2 * number)
+    write_video(videos / "long.mp4", 60 * minutes)
+    video_paths = sorted(videos.iterdir())
     began = time.perf_counter()
-    for film in track(films, "single processes", transient=True):
-        _translate(film, "-o", one / film.name, "--size", "64")
+    for video_path in track(video_paths, "single processes", transient=True):
+        _run_translate(video_path, "-o", reference_dir / video_path.name, "--size", "64")
     click.echo(f"single processes: {time.perf_counter() - began:.0f} s")
-    with ray_cluster(2, 1) as cluster:
+    with start_ray_cluster(2, 1) as cluster:
         began = time.perf_counter()
-        facts = _translate(
+        facts = _run_translate(
             *(f"{videos}/*", "-o", out, "--size", "64", "--ray", cluster.address),
             stats=folder / "s.json",
-            meanwhile=lambda process: _kill_both(cluster, process, out),
+            while_running=lambda process: _kill_worker_then_node(cluster, process, out),
         )
         click.echo(f"cluster: {time.perf_counter() - began:.0f} s, {facts['retries']} tasks again")
-    wrong = [text for film in films for text in differences(one / film.name, out / film.name)]
+    found_differences = [
+        text
+        for film in video_paths
+        for text in video_differences(reference_dir / film.name, out / film.name)
+    ]
     parts = [item["parts"] for item in facts["videos"]]
     frames = sum(item["frames"] for item in facts["videos"])
     click.echo(
-        f"{len(films)} videos, {sum(parts)} parts, {frames} frames; {len(wrong)} differences"
+        f"{len(video_paths)} videos, {sum(parts)} parts, {frames} frames; {len(found_differences)} differences"
     )
-    if wrong or facts["retries"] < 2:
-        raise EngineError("; ".join(wrong) or "nothing was killed in time")
+    if found_differences or facts["retries"] < 2:
+        raise EngineError("; ".join(found_differences) or "nothing was killed in time")
 
 
-def _kill_both(cluster: RayCluster, process: subprocess.Popen[str], out: Path) -> None:
+def _kill_worker_then_node(cluster: RayCluster, process: subprocess.Popen[str], out: Path) -> None:
     """A worker when a third of the parts of the long film are there, a node at two thirds."""
-    acts: list[tuple[int, Callable[[], bool]]] = [
+    kills: list[tuple[int, Callable[[], bool]]] = [
         (6, lambda: cluster.kill_worker(0)),
         (12, cluster.kill_last_node),
     ]
-    while acts and process.poll() is None:
+    while kills and process.poll() is None:
         parts = len(list(out.glob(".cgt-jobs/*/0*.part")))
-        if parts >= acts[0][0] and acts[0][1]():
-            click.echo(f"killed a {'worker' if len(acts) == 2 else 'node'} at {parts} parts")
-            acts.pop(0)
+        if parts >= kills[0][0] and kills[0][1]():
+            click.echo(f"killed a {'worker' if len(kills) == 2 else 'node'} at {parts} parts")
+            kills.pop(0)
         time.sleep(0.05)
 
 
-def _translate(
-    *words: object,
+def _run_translate(
+    *arguments: object,
     stats: Path | None = None,
-    meanwhile: Callable[[subprocess.Popen[str]], None] = lambda process: None,
+    while_running: Callable[[subprocess.Popen[str]], None] = lambda process: None,
 ) -> dict[str, Any]:
     """Runs `cgt translate`; returns what it wrote to `stats`. Raises EngineError."""
-    command: Sequence[object] = (Path(sys.executable).with_name("cgt"), "translate", *words)
+    command: Sequence[object] = (Path(sys.executable).with_name("cgt"), "translate", *arguments)
     if stats is not None:
         command = (*command, "--stats", stats)
     process = subprocess.Popen(
         [*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    meanwhile(process)
-    _, said = process.communicate()
+    while_running(process)
+    _, error_text = process.communicate()
     if process.returncode != 0:
-        raise EngineError(f"cgt translate failed: {(said.strip().splitlines() or ['?'])[-1]}")
+        raise EngineError(f"cgt translate failed: {(error_text.strip().splitlines() or ['?'])[-1]}")
     facts: dict[str, Any] = json.loads(stats.read_text()) if stats is not None else {}
     return facts
 

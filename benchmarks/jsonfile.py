@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cgt.runtime.errors import UsageError
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 
 T = TypeVar("T")
 
@@ -17,13 +17,13 @@ def save_json(
     path: Path, kind: str, version: int, values: Mapping[str, Any], indent: int | None = None
 ) -> None:
     """Whole or not at all. Raises OSError."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         text = json.dumps({kind: version, **values}, default=float, indent=indent)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def load_json(
-    path: Path, kind: str, version: int, what: str, build: Callable[[dict[str, Any]], T]
+    path: Path, kind: str, version: int, description: str, build: Callable[[dict[str, Any]], T]
 ) -> T:
     """What `build` makes of the values that `save_json` wrote. what: such a file, for people.
     Raises UsageError for a file that is none, or of another version."""
@@ -37,4 +37,4 @@ def load_json(
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{path} is not {what}") from None
+        raise UsageError(f"{path} is not {description}") from None

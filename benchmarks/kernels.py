@@ -25,44 +25,46 @@ from rich.console import Console
 from rich.table import Table
 
 from cgt.runtime.errors import MissingDependency
-from cgt.runtime.preprocess import F32, U8, YUV, Packer, resize, simd_path, unpack
+from cgt.runtime.preprocess import F32, U8, YUV, Packer, resize, simd_instruction_set, unpack
 
 from .machine import describe_machine
 
-ROUNDS, REPEATS = 15, 12  # turns, and runs in a row in each of them
-LARGE = 256 << 20  # bytes: more than any cache
+NUM_ROUNDS, RUNS_PER_ROUND = 15, 12  # turns, and runs in a row in each of them
+COPY_BYTES = 256 << 20  # bytes: more than any cache
 
-Run = Callable[[], object]
+RunFn = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Contest:
+class KernelBenchmark:
     """A kernel, its peers by name, and the bytes it has to read and write."""
 
     kernel: str
-    ours: Run
-    peers: dict[str, Run]
-    touched: int
+    run: RunFn
+    baselines: dict[str, RunFn]
+    min_bytes: int
 
 
 @dataclass(frozen=True)
-class Measured:
+class KernelResult:
     """One kernel: milliseconds, and what they are compared with."""
 
     kernel: str
     milliseconds: float
     variation: float  # half the distance of the quartiles, by the median
-    peers: dict[str, float]  # milliseconds
-    touched: int
+    baselines: dict[str, float]  # milliseconds
+    min_bytes: int
     copy_milliseconds: float  # of as many bytes
 
     @property
     def ratios(self) -> dict[str, float]:
         """How many times as long each peer takes."""
-        return {name: time / self.milliseconds for name, time in self.peers.items()}
+        return {
+            name: baseline_ms / self.milliseconds for name, baseline_ms in self.baselines.items()
+        }
 
 
-def contests() -> list[Contest]:
+def kernel_benchmarks() -> list[KernelBenchmark]:
     """What is measured. Raises MissingDependency without Pillow."""
     return [
         _frame_to_tensor(720, 1280, 256),
@@ -75,16 +77,16 @@ def contests() -> list[Contest]:
     ]
 
 
-def _noise(*shape: int) -> U8:
+def _random_bytes(*shape: int) -> U8:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def _to_tensor(rgb: NDArray[Any]) -> F32:
+def _numpy_to_tensor(rgb: NDArray[Any]) -> F32:
     """The usual NumPy: HWC bytes to CHW floats in [-1, 1]."""
     return np.ascontiguousarray((rgb.astype(np.float32) * (1 / 127.5) - 1).transpose(2, 0, 1))
 
 
-def _pillow() -> Any:
+def _require_pillow() -> Any:
     try:
         from PIL import Image
     except ImportError:
@@ -92,23 +94,23 @@ def _pillow() -> Any:
     return Image
 
 
-def _frame_to_tensor(height: int, width: int, side: int) -> Contest:
-    image, out = _noise(height, width, 3), np.empty((3, side, side), np.float32)
+def _frame_to_tensor(height: int, width: int, side: int) -> KernelBenchmark:
+    image, out = _random_bytes(height, width, 3), np.empty((3, side, side), np.float32)
     packer = Packer((height, width), (side, side), swap_rb=True)
-    pil = _pillow()
+    pil = _require_pillow()
 
     def pillow() -> F32:
         # Pillow knows no BGR; it is given the bytes as they are, which spares it the swap.
-        return _to_tensor(np.asarray(pil.fromarray(image).resize((side, side), 2)))
+        return _numpy_to_tensor(np.asarray(pil.fromarray(image).resize((side, side), 2)))
 
-    def opencv(interpolation: int) -> Run:
+    def opencv(interpolation: int) -> RunFn:
         def run() -> F32:
             small = cv2.resize(image, (side, side), interpolation=interpolation)
-            return _to_tensor(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+            return _numpy_to_tensor(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
 
         return run
 
-    return Contest(
+    return KernelBenchmark(
         f"pack {width}x{height} BGR -> {side}x{side} float32 RGB, antialiased",
         lambda: packer(image, out),
         {
@@ -123,34 +125,34 @@ def _frame_to_tensor(height: int, width: int, side: int) -> Contest:
     )
 
 
-def _same_size(side: int) -> Contest:
-    image, out = _noise(side, side, 3), np.empty((3, side, side), np.float32)
+def _same_size(side: int) -> KernelBenchmark:
+    image, out = _random_bytes(side, side, 3), np.empty((3, side, side), np.float32)
     packer = Packer((side, side), swap_rb=True)
-    return Contest(
+    return KernelBenchmark(
         f"pack {side}x{side} BGR -> float32 RGB",
         lambda: packer(image, out),
-        {"OpenCV + NumPy": lambda: _to_tensor(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))},
+        {"OpenCV + NumPy": lambda: _numpy_to_tensor(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))},
         image.nbytes + out.nbytes,
     )
 
 
-def _nv12_to_tensor(height: int, width: int, side: int) -> Contest:
-    together = _noise(height * 3 // 2, width)
-    picture = YUV(together[:height], together[height:].reshape(height // 2, width // 2, 2))
+def _nv12_to_tensor(height: int, width: int, side: int) -> KernelBenchmark:
+    nv12 = _random_bytes(height * 3 // 2, width)
+    image = YUV(nv12[:height], nv12[height:].reshape(height // 2, width // 2, 2))
     packer, out = Packer((height, width), (side, side)), np.empty((3, side, side), np.float32)
 
-    def by_rgb() -> object:
-        return packer(np.asarray(cv2.cvtColor(together, cv2.COLOR_YUV2RGB_NV12), np.uint8), out)
+    def convert_then_pack() -> object:
+        return packer(np.asarray(cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12), np.uint8), out)
 
-    return Contest(
+    return KernelBenchmark(
         f"pack {width}x{height} NV12 -> {side}x{side} float32 RGB, antialiased",
-        lambda: packer(picture, out),
-        {"OpenCV NV12 to RGB, then our pack": by_rgb},
-        together.nbytes + out.nbytes,
+        lambda: packer(image, out),
+        {"OpenCV NV12 to RGB, then our pack": convert_then_pack},
+        nv12.nbytes + out.nbytes,
     )
 
 
-def _unpack(side: int) -> Contest:
+def _unpack(side: int) -> KernelBenchmark:
     tensor = np.random.default_rng(0).uniform(-1.1, 1.1, (3, side, side)).astype(np.float32)
     out = np.empty((side, side, 3), np.uint8)
 
@@ -158,7 +160,7 @@ def _unpack(side: int) -> Contest:
         levels = np.clip(np.rint((tensor + 1) * 127.5), 0, 255).astype(np.uint8)
         return np.ascontiguousarray(levels.transpose(1, 2, 0)[..., ::-1])
 
-    return Contest(
+    return KernelBenchmark(
         f"unpack {side}x{side} float32 RGB -> BGR",
         lambda: unpack(tensor, True, out),
         {"NumPy": with_numpy},
@@ -166,14 +168,14 @@ def _unpack(side: int) -> Contest:
     )
 
 
-def _resize(height: int, width: int, side: int) -> Contest:
-    image, out = _noise(height, width, 3), np.empty((side, side, 3), np.uint8)
-    picture = _pillow().fromarray(image)
-    return Contest(
+def _resize(height: int, width: int, side: int) -> KernelBenchmark:
+    image, out = _random_bytes(height, width, 3), np.empty((side, side, 3), np.uint8)
+    pil_image = _require_pillow().fromarray(image)
+    return KernelBenchmark(
         f"resize {width}x{height} -> {side}x{side} bytes, antialiased",
         lambda: resize(image, (side, side), out=out),
         {
-            "Pillow bilinear": lambda: picture.resize((side, side), 2),
+            "Pillow bilinear": lambda: pil_image.resize((side, side), 2),
             "OpenCV INTER_AREA": lambda: cv2.resize(
                 image, (side, side), interpolation=cv2.INTER_AREA
             ),
@@ -182,35 +184,35 @@ def _resize(height: int, width: int, side: int) -> Contest:
     )
 
 
-def measure(contest: Contest) -> Measured:
+def measure_kernel(benchmark: KernelBenchmark) -> KernelResult:
     """All take turns, several runs in a row each, so that neither the machine's mood nor what the
     one before left in the caches favours any."""
-    half = np.empty(contest.touched // 2, np.uint8)
+    half = np.empty(benchmark.min_bytes // 2, np.uint8)
     other = np.zeros_like(half)
-    runs = {"": contest.ours, "copy": lambda: np.copyto(half, other), **contest.peers}
+    runs = {"": benchmark.run, "copy": lambda: np.copyto(half, other), **benchmark.baselines}
     samples: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(ROUNDS + 1):
+    for turn in range(NUM_ROUNDS + 1):
         for name, run in runs.items():
-            for _ in range(REPEATS):
+            for _ in range(RUNS_PER_ROUND):
                 started = time.perf_counter()
                 run()
                 if turn:  # the first is to warm up
                     samples[name].append((time.perf_counter() - started) * 1e3)
     medians = {name: statistics.median(times) for name, times in samples.items()}
     low, _, high = statistics.quantiles(samples[""], n=4)
-    return Measured(
-        contest.kernel,
+    return KernelResult(
+        benchmark.kernel,
         medians[""],
         (high - low) / 2 / medians[""],
-        {name: medians[name] for name in contest.peers},
-        contest.touched,
+        {name: medians[name] for name in benchmark.baselines},
+        benchmark.min_bytes,
         medians["copy"],
     )
 
 
-def bandwidth() -> float:
+def measure_copy_bandwidth() -> float:
     """Bytes per second that a copy larger than the caches reads and writes."""
-    source = np.zeros(LARGE, np.uint8)
+    source = np.zeros(COPY_BYTES, np.uint8)
     target = np.empty_like(source)
     times = []
     for _ in range(6):
@@ -220,13 +222,13 @@ def bandwidth() -> float:
     return 2 * source.nbytes / statistics.median(times[1:])
 
 
-def report(results: list[Measured], copy: float) -> dict[str, Any]:
+def to_json(results: list[KernelResult], copy_bandwidth: float) -> dict[str, Any]:
     """What is printed, as JSON types."""
     return {
         "cpu": describe_machine()["cpu"],
-        "simd": simd_path(),
+        "simd": simd_instruction_set(),
         "load": os.getloadavg()[0],  # of the last minute, this program included
-        "copy_gigabytes_per_second": copy / 1e9,
+        "copy_gigabytes_per_second": copy_bandwidth / 1e9,
         "versions": {
             "numpy": np.__version__,
             "opencv": cv2.__version__,
@@ -236,11 +238,11 @@ def report(results: list[Measured], copy: float) -> dict[str, Any]:
     }
 
 
-def show(results: list[Measured], copy: float) -> None:
+def print_table(results: list[KernelResult], copy_bandwidth: float) -> None:
     """Print the table."""
     cpu = describe_machine()["cpu"]
     table = Table(
-        title=f"{cpu}, {simd_path()}, one thread; copying a large array moves {copy / 1e9:.1f} GB/s"
+        title=f"{cpu}, {simd_instruction_set()}, one thread; copying a large array moves {copy_bandwidth / 1e9:.1f} GB/s"
     )
     for name in ("kernel and its peers", "ms", "ratio", "touched", "GB/s", "of copy"):
         table.add_column(name, justify="left" if name.startswith("kernel") else "right")
@@ -249,11 +251,11 @@ def show(results: list[Measured], copy: float) -> None:
             result.kernel,
             f"{result.milliseconds:.3f} ±{result.variation:.0%}",
             "1",
-            f"{result.touched / 1e6:.2f} MB",
-            f"{result.touched / result.milliseconds / 1e6:.1f}",
+            f"{result.min_bytes / 1e6:.2f} MB",
+            f"{result.min_bytes / result.milliseconds / 1e6:.1f}",
             f"{result.copy_milliseconds / result.milliseconds:.0%}",
         )
-        for name, milliseconds in result.peers.items():
+        for name, milliseconds in result.baselines.items():
             table.add_row(f"  {name}", f"{milliseconds:.3f}", f"{result.ratios[name]:.2f}")
         table.add_section()
     Console(width=120).print(table)
@@ -265,11 +267,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    copy = bandwidth()
-    results = [measure(contest) for contest in contests()]
-    show(results, copy)
+    copy_bandwidth = measure_copy_bandwidth()
+    results = [measure_kernel(contest) for contest in kernel_benchmarks()]
+    print_table(results, copy_bandwidth)
     if arguments.json:
-        text = json.dumps(report(results, copy), indent=2) + "\n"
+        text = json.dumps(to_json(results, copy_bandwidth), indent=2) + "\n"
         arguments.json.write_text(text, encoding="utf-8")
 
 

@@ -8,51 +8,56 @@ from pathlib import Path
 from typing import Any
 
 from cgt.trainer.config import GeneratorConfig
-from cgt.trainer.distill.family import Candidate, Kind
+from cgt.trainer.distill.family import Candidate, StudentVariant
 
 from .jsonfile import load_json, save_json
-from .pipeline_cost import Cost, Size
+from .pipeline_cost import PipelineOverhead, Size
 
-VERSION = 2
-_KIND = "cgt_candidates"
+TABLE_VERSION = 2
+_FORMAT = "cgt_candidates"
 
 
 @dataclass(frozen=True)
-class Speed:
+class CandidateTiming:
     """One candidate, measured. p50, p99: milliseconds of one frame after the other; fps: frames per
     second of the engine alone, as many in flight as it likes."""
 
-    kind: tuple[str, str, str]  # norm, block, upsampling
+    variant: tuple[str, str, str]  # norm, block, upsampling
     ngf: int
     blocks: int
     parameters: int
     macs: int
-    p50: float
-    p99: float
+    p50_ms: float
+    p99_ms: float
     fps: float
-    others: float  # share of the cores that other programs used meanwhile
+    other_load: float  # share of the cores that other programs used meanwhile
     engine: str  # the one that "auto" chose
-    layout: dict[str, Any] | None = None  # of a pruned candidate, as plain JSON types
+    pruned_from: dict[str, Any] | None = None  # of a pruned candidate, as plain JSON types
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Speed:
+    def from_json(cls, values: dict[str, Any]) -> CandidateTiming:
         """The inverse of `asdict`, and of JSON after it. Raises TypeError."""
         return cls(**{**values, "kind": tuple(values["kind"])})
 
     @property
     def candidate(self) -> Candidate:
-        layout = GeneratorConfig.from_json(self.layout) if self.layout else None
-        return Candidate(Kind(*self.kind), self.ngf, self.blocks, layout)
+        layout = GeneratorConfig.from_json(self.pruned_from) if self.pruned_from else None
+        return Candidate(StudentVariant(*self.variant), self.ngf, self.blocks, layout)
 
     @property
-    def order(self) -> tuple[bool, int, bool, float]:
+    def capacity_key(self) -> tuple[bool, int, bool, float]:
         """By what is to be expected of it: pruned; parameters; with as many, resized and no
         checkerboard; then the quicker."""
-        return self.layout is not None, self.parameters, self.kind[2] == "resize", -self.p50
+        return (
+            self.pruned_from is not None,
+            self.parameters,
+            self.variant[2] == "resize",
+            -self.p50_ms,
+        )
 
 
 @dataclass(frozen=True)
-class Table:
+class LatencyTable:
     """What was measured of one machine, size, precision and engine. cost: what the pipeline takes
     beside the engine; None where it was not measured."""
 
@@ -61,29 +66,33 @@ class Table:
     size: Size
     precision: str
     engine: str
-    speeds: tuple[Speed, ...]
-    cost: Cost | None = None
+    timings: tuple[CandidateTiming, ...]
+    overhead: PipelineOverhead | None = None
 
-    def end_to_end(self, speed: Speed) -> float:
+    def end_to_end_fps(self, speed: CandidateTiming) -> float:
         """Frames per second from source to sink, estimated."""
-        return self.cost.end_to_end(speed.fps) if self.cost else speed.fps
+        return self.overhead.end_to_end_fps(speed.fps) if self.overhead else speed.fps
 
-    def with_speeds(self, more: Sequence[Speed]) -> Table:
-        kept = {speed.candidate: speed for speed in (*self.speeds, *more)}
-        return replace(self, speeds=tuple(sorted(kept.values(), key=lambda s: s.order)))
+    def with_timings(self, more: Sequence[CandidateTiming]) -> LatencyTable:
+        by_candidate = {speed.candidate: speed for speed in (*self.timings, *more)}
+        return replace(
+            self, timings=tuple(sorted(by_candidate.values(), key=lambda s: s.capacity_key))
+        )
 
     def save(self, path: Path) -> None:
         """As JSON, whole or not at all. Raises OSError."""
-        save_json(path, _KIND, VERSION, asdict(self), indent=1)
+        save_json(path, _FORMAT, TABLE_VERSION, asdict(self), indent=1)
 
 
-def load_table(path: Path) -> Table:
+def load_latency_table(path: Path) -> LatencyTable:
     """The inverse of `Table.save`. Raises UsageError for a file that is no such table."""
-    return load_json(path, _KIND, VERSION, "a table of `cgt bench --candidates --json`", _table)
+    return load_json(
+        path, _FORMAT, TABLE_VERSION, "a table of `cgt bench --candidates --json`", _table_from_json
+    )
 
 
-def _table(values: dict[str, Any]) -> Table:
+def _table_from_json(values: dict[str, Any]) -> LatencyTable:
     values["size"] = tuple(values["size"])
-    values["cost"] = Cost(**values["cost"]) if values["cost"] else None
-    speeds = [Speed.from_json(entry) for entry in values["speeds"]]
-    return Table(**{**values, "speeds": tuple(speeds)})
+    values["cost"] = PipelineOverhead(**values["cost"]) if values["cost"] else None
+    speeds = [CandidateTiming.from_json(entry) for entry in values["speeds"]]
+    return LatencyTable(**{**values, "speeds": tuple(speeds)})

@@ -14,18 +14,18 @@ from typing import Any
 
 import click
 
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 from cgt.trainer.evaluation.evaluate import evaluate, save_montage
 from cgt.trainer.evaluation.subject import open_subject
-from cgt.trainer.plot import plot
-from cgt.trainer.train import Run
+from cgt.trainer.plot import plot_runs
+from cgt.trainer.train import TrainingRun
 from cgt.trainer.trainconfig import TrainConfig
 
 from .command import run_command
 
 # Discriminators from scratch need more steps than there is time for, and transposed convolutions
 # leave a checkerboard after so few.
-RECIPES: dict[str, dict[str, Any]] = {
+CONFIGS: dict[str, dict[str, Any]] = {
     "horse2zebra": {
         **{"method": "cyclegan", "generator": "resnet9", "ngf": 32, "ema": 0.999},
         **{"upsampling": "resize", "discriminator": "projected", "ndf": 64},
@@ -44,32 +44,36 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"ndf": 32, "load_size": 144, "crop_size": 128, "steps": 9000, "decay_steps": 6000},
     },
 }
-ZEBRA = 340  # of ImageNet's classes
+ZEBRA_CLASS = 340  # of ImageNet's classes
 
 
 @click.command()
-@click.argument("name", type=click.Choice(tuple(RECIPES)))
+@click.argument("name", type=click.Choice(tuple(CONFIGS)))
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--steps", type=click.IntRange(2), help="In all, three fifths at the full rate.")
-def main(name: str, data: Path, out: Path, steps: int | None) -> None:
+def main(name: str, data: Path, output: Path, steps: int | None) -> None:
     """Begin or go on; then measure."""
-    folder, recipe = out / name, RECIPES[name]
+    folder, config = output / name, CONFIGS[name]
     if steps:
-        recipe = recipe | {"steps": steps * 3 // 5, "decay_steps": steps - steps * 3 // 5}
+        config = config | {"steps": steps * 3 // 5, "decay_steps": steps - steps * 3 // 5}
     if (folder / "latest.pth").exists():
-        run = Run.resume(folder, {k: recipe[k] for k in ("steps", "decay_steps")}, click.echo)
+        run = TrainingRun.resume(
+            folder, {k: config[k] for k in ("steps", "decay_steps")}, click.echo
+        )
     else:
-        run = Run.create(folder, TrainConfig.of(data=str(data / name), **recipe), say=click.echo)
-    click.echo(run.describe())
+        run = TrainingRun.create(
+            folder, TrainConfig.for_method(data=str(data / name), **config), log=click.echo
+        )
+    click.echo(run.summarize())
     run.train()
     subject = open_subject(folder / "latest.pth", None, None, None)
-    counted = ZEBRA if name == "horse2zebra" else None
-    report, rows = evaluate(subject, imagenet_class=counted, say=click.echo)
-    with whole_file(folder / "eval.json") as temporary:
+    imagenet_class = ZEBRA_CLASS if name == "horse2zebra" else None
+    report, rows = evaluate(subject, imagenet_class=imagenet_class, log=click.echo)
+    with atomic_write(folder / "eval.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
     save_montage(rows, folder / "montage.png")
-    plot([folder], folder / "metrics.png")
+    plot_runs([folder], folder / "metrics.png")
     click.echo(json.dumps(report["directions"], indent=1))
 
 

@@ -7,30 +7,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cgt.runtime.engines import candidates, read_model
+from cgt.runtime.engines import compatible_engines, read_model_metadata
 from cgt.runtime.errors import CgtError, MissingDependency, UsageError
-from cgt.runtime.geometry import Size
+from cgt.runtime.geometry import SizeSpec
 from cgt.runtime.preprocess import F32
 
-from .measure import Told, measure_all, tensor_size
-from .quality import pictures, psnr, reference_of, translate_all
+from .measure import ProgressFn, run_jobs, tensor_size
+from .quality import load_images, psnr, translate_all, translate_fp32
 from .results import Result
-from .session import Job
-from .variants import reference
+from .session import BenchmarkJob
+from .variants import reference_model
 
-SESSIONS = 3
-MIN_PSNR = 30.0  # dB; below it a precision changes the picture visibly
+NUM_MATRIX_SESSIONS = 3
+MIN_PSNR_DB = 30.0  # dB; below it a precision changes the picture visibly
 
 
 @dataclass
-class Row:
+class MatrixRow:
     """One line. psnr: dB against fp32, None where there are no pictures to compare on."""
 
     label: str
     file: str
-    graph: str  # precision of the file
+    file_precision: str  # precision of the file
     engine: str
-    asked: str
+    requested_precision: str
     size: tuple[int, int]
     status: str  # "ok", or why it does not run
     precision: str = ""  # in which the engine says it computes
@@ -42,10 +42,10 @@ class Row:
 
 
 @dataclass
-class Matrix:
+class BenchmarkMatrix:
     """Sorted: what runs by latency, then what does not."""
 
-    rows: list[Row]
+    rows: list[MatrixRow]
     min_psnr: float
     reference: str  # what fp32 is here
     missing: list[str]  # engines that are not installed, and how to
@@ -56,94 +56,105 @@ class Matrix:
 
 def measure_matrix(
     models: Sequence[Path],
-    sizes: Sequence[Size],
+    sizes: Sequence[SizeSpec],
     engines: Sequence[str] = ("auto",),
     precisions: Sequence[str] = ("auto",),
-    min_psnr: float = MIN_PSNR,
+    min_psnr: float = MIN_PSNR_DB,
     seconds: float = 3.0,
     source: str | None = None,
-    tell: Told = lambda note: None,
-) -> tuple[Matrix, list[Result]]:
+    on_progress: ProgressFn = lambda note: None,
+) -> tuple[BenchmarkMatrix, list[Result]]:
     """models: files of one network. engines, precisions: "auto" is all. source: pictures to compare
     on, see `quality.pictures`. Raises what reading the models raises; what does not run is a row.
     """
-    every = tuple(engines) == ("auto",)
+    all_engines = tuple(engines) == ("auto",)
     wanted = () if tuple(precisions) == ("auto",) else precisions
     jobs = [
-        Job(
+        BenchmarkJob(
             model,
-            tensor_size(read_model(model), size),
+            tensor_size(read_model_metadata(model), size),
             engine,
             asked,
-            seconds=seconds / SESSIONS,
+            seconds=seconds / NUM_MATRIX_SESSIONS,
         )
         for size in sizes
         for model in models
-        for engine in (candidates(model) if every else engines)
+        for engine in (compatible_engines(model) if all_engines else engines)
         for asked in ("auto", "fp32")
     ]
-    failed: dict[Job, CgtError] = {}
-    tried = measure_all(jobs, 1, tell, failed=failed)
+    failed: dict[BenchmarkJob, CgtError] = {}
+    first_results = run_jobs(jobs, 1, on_progress, failed=failed)
     missing = sorted(
         {str(error) for error in failed.values() if isinstance(error, MissingDependency)}
     )
     rows = [
-        _row(job, None, str(error))
+        _make_row(job, None, str(error))
         for job, error in failed.items()
         if not isinstance(error, MissingDependency | UsageError)  # not an engine for that file
     ]
     # Keeping an engine in fp32 is another row only where it would compute in something else.
-    pairs = _distinct([job for job in jobs if job not in failed], tried)
-    pairs = [(job, r) for job, r in pairs if not wanted or {r.precision, r.graph} & set(wanted)]
-    more = measure_all([job for job, _ in pairs], SESSIONS - 1, tell, failed=failed)
-    for (job, result), again in zip(pairs, more, strict=True):
+    pairs = _drop_duplicates([job for job in jobs if job not in failed], first_results)
+    pairs = [
+        (job, r) for job, r in pairs if not wanted or {r.precision, r.file_precision} & set(wanted)
+    ]
+    later_results = run_jobs(
+        [job for job, _ in pairs], NUM_MATRIX_SESSIONS - 1, on_progress, failed=failed
+    )
+    for (job, result), again in zip(pairs, later_results, strict=True):
         result.sessions += again.sessions
-        rows.append(_row(job, result, "ok"))
-    base = reference(models)
-    notes = _compare_with(base, pairs, rows[len(rows) - len(pairs) :], source)
+        rows.append(_make_row(job, result, "ok"))
+    base = reference_model(models)
+    notes = _fill_in_psnr(base, pairs, rows[len(rows) - len(pairs) :], source)
     rows.sort(key=lambda row: (row.status != "ok", row.size, row.p50))
     good = [r for r in rows if r.status == "ok" and r.psnr is not None and r.psnr >= min_psnr]
     for size in {row.size for row in good}:
         min((row for row in good if row.size == size), key=lambda row: row.p50).best = True
     return (
-        Matrix(rows, min_psnr, f"{base.name} in fp32", missing + notes),
+        BenchmarkMatrix(rows, min_psnr, f"{base.name} in fp32", missing + notes),
         [result for _, result in pairs],
     )
 
 
-def _distinct(jobs: list[Job], results: list[Result]) -> list[tuple[Job, Result]]:
+def _drop_duplicates(
+    jobs: list[BenchmarkJob], results: list[Result]
+) -> list[tuple[BenchmarkJob, Result]]:
     seen: set[tuple[Any, ...]] = set()
     kept = []
     for job, result in zip(jobs, results, strict=True):
-        what = (job.model, job.size, result.engine, result.device, result.precision)
-        if what not in seen:
-            seen.add(what)
+        identity = (job.model, job.size, result.engine, result.device, result.precision)
+        if identity not in seen:
+            seen.add(identity)
             kept.append((job, result))
     return kept
 
 
-def _row(job: Job, result: Result | None, status: str) -> Row:
-    graph = read_model(job.model).precision
+def _make_row(job: BenchmarkJob, result: Result | None, status: str) -> MatrixRow:
+    graph = read_model_metadata(job.model).precision
     precision = result.precision if result else ""
     label = f"{job.engine} {graph}" + (f", in {precision}" if precision not in ("", graph) else "")
-    row = Row(label, job.model.name, graph, job.engine, job.precision, job.size, status, precision)
+    row = MatrixRow(
+        label, job.model.name, graph, job.engine, job.precision, job.size, status, precision
+    )
     if result:
         row.p50, row.p99, row.fps = result.percentile(50), result.percentile(99), result.fps
     return row
 
 
-def _compare_with(
-    base: Path, pairs: Sequence[tuple[Job, Result]], rows: Sequence[Row], source: str | None
+def _fill_in_psnr(
+    base: Path,
+    pairs: Sequence[tuple[BenchmarkJob, Result]],
+    rows: Sequence[MatrixRow],
+    source: str | None,
 ) -> list[str]:
     """Fill in PSNRs; what there is to say where that is not possible."""
     references: dict[tuple[int, int], tuple[F32, F32]] = {}
     for (job, result), row in zip(pairs, rows, strict=True):
         try:
             if job.size not in references:
-                images = pictures(source, job)
-                references[job.size] = images, reference_of(base, job, images)
-            images, truth = references[job.size]
-            row.psnr = psnr(translate_all(job, images), truth)
+                images = load_images(source, job)
+                references[job.size] = images, translate_fp32(base, job, images)
+            images, expected = references[job.size]
+            row.psnr = psnr(translate_all(job, images), expected)
         except CgtError as error:
             return [f"no PSNR: {error}"]
         result.psnr = row.psnr

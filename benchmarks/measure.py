@@ -6,109 +6,121 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cgt.runtime.artifact import Artifact
-from cgt.runtime.engines import candidates, read_model
+from cgt.runtime.artifact import ModelMetadata
+from cgt.runtime.engines import compatible_engines, read_model_metadata
 from cgt.runtime.errors import CgtError, UsageError
-from cgt.runtime.geometry import Size, plan
+from cgt.runtime.geometry import SizeSpec, plan_geometry
 
 from .results import Result
-from .session import Job
-from .worker import PROGRAM, run_session
+from .session import BenchmarkJob
+from .worker import WORKER_COMMAND, run_session
 
-SESSIONS = 8
+NUM_SESSIONS = 8
 
-Told = Callable[[str], None]
+ProgressFn = Callable[[str], None]
 
 
-def tensor_size(artifact: Artifact, size: Size) -> tuple[int, int]:
+def tensor_size(metadata: ModelMetadata, size: SizeSpec) -> tuple[int, int]:
     """(height, width) of the tensor for a picture of `size`; None is the model's own.
     Raises UsageError."""
-    wanted = size or artifact.size
+    wanted = size or metadata.size
     if wanted == "source":
         raise UsageError("--size source needs a source; write 256 or 256x512")
-    return plan(wanted, artifact, wanted).tensor
+    return plan_geometry(wanted, metadata, wanted).tensor_size
 
 
-def measure_all(
-    jobs: Sequence[Job],
+def run_jobs(
+    jobs: Sequence[BenchmarkJob],
     sessions: int = 0,
-    tell: Told = lambda note: None,
-    program: Sequence[str] = PROGRAM,
-    failed: dict[Job, CgtError] | None = None,
+    on_progress: ProgressFn = lambda note: None,
+    program: Sequence[str] = WORKER_COMMAND,
+    failed: dict[BenchmarkJob, CgtError] | None = None,
 ) -> list[Result]:
     """A result for each job, in order. A job's `seconds` are those of each session.
 
     sessions: of each job; SESSIONS by default. tell: is given what runs next, before each session.
     failed: takes the errors of jobs that do not run; without it the first error is raised.
     """
-    jobs = [_settled(job, failed) for job in jobs]
-    results: dict[Job, Result] = {}
-    given_up: dict[Job, CgtError] = {}
-    for _ in range(sessions or SESSIONS):
+    jobs = [_resolve_auto_engine(job, failed) for job in jobs]
+    results: dict[BenchmarkJob, Result] = {}
+    failures: dict[BenchmarkJob, CgtError] = {}
+    for _ in range(sessions or NUM_SESSIONS):
         for job in jobs:
-            tell(f"{job.model.name} {job.engine} {job.precision} {job.size[0]}x{job.size[1]}")
-            if job in given_up:
+            on_progress(
+                f"{job.model.name} {job.engine} {job.precision} {job.size[0]}x{job.size[1]}"
+            )
+            if job in failures:
                 continue
             try:
-                opened, session = run_session(job, program)
+                engine_info, session = run_session(job, program)
             except CgtError as error:
                 if failed is None:
                     raise
-                given_up[job] = failed[job] = error
+                failures[job] = failed[job] = error
                 continue
             if job not in results:
                 results[job] = Result(
                     model=job.model.name,
-                    engine=opened.engine,
-                    device=opened.device,
-                    precision=opened.precision,
-                    graph=read_model(job.model).precision,
+                    engine=engine_info.engine,
+                    device=engine_info.device,
+                    precision=engine_info.precision,
+                    file_precision=read_model_metadata(job.model).precision,
                     size=job.size,
                     batch=job.batch,
                     sessions=[],
-                    asked=job.precision,
-                    workers=opened.workers,
+                    requested_precision=job.precision,
+                    workers=engine_info.workers,
                 )
             results[job].sessions.append(session)
     return [results[job] for job in jobs if job in results]
 
 
-def _settled(job: Job, failed: dict[Job, CgtError] | None) -> Job:
+def _resolve_auto_engine(
+    job: BenchmarkJob, failed: dict[BenchmarkJob, CgtError] | None
+) -> BenchmarkJob:
     """With the engine that "auto" chooses, which it does by measuring: no part of a cold start."""
     if job.engine != "auto":
         return job
-    if len(only := candidates(job.model)) == 1:
-        return replace(job, engine=only[0])
+    if len(names := compatible_engines(job.model)) == 1:
+        return replace(job, engine=names[0])
     try:
-        opened, _ = run_session(replace(job, seconds=0.0, streams=None))
+        engine_info, _ = run_session(replace(job, seconds=0.0, streams=None))
     except CgtError:
         if failed is None:
             raise
         return job  # fails again, and is then taken down
-    return replace(job, engine=opened.engine)
+    return replace(job, engine=engine_info.engine)
 
 
-def jobs_for(
+def make_jobs(
     models: Iterable[Path],
     engines: Iterable[str],
     precisions: Iterable[str],
-    sizes: Iterable[Size],
+    sizes: Iterable[SizeSpec],
     batches: Iterable[int],
     streams: Sequence[int],
     seconds: float,
-) -> list[Job]:
+) -> list[BenchmarkJob]:
     """Every combination, each once. seconds: of all SESSIONS together. Raises ModelError and
     UsageError."""
-    jobs: list[Job] = []
-    share = seconds / SESSIONS
+    jobs: list[BenchmarkJob] = []
+    seconds_per_session = seconds / NUM_SESSIONS
     for model in models:
-        artifact = read_model(model)
+        metadata = read_model_metadata(model)
         for size in sizes:
-            tensor = tensor_size(artifact, size)
+            tensor = tensor_size(metadata, size)
             for engine in engines:
                 for precision in precisions:
                     for batch in batches:
-                        job = Job(model, tensor, engine, precision, batch, tuple(streams), share)
+                        job = BenchmarkJob(
+                            model,
+                            tensor,
+                            engine,
+                            precision,
+                            batch,
+                            tuple(streams),
+                            seconds_per_session,
+                        )
                         if job not in jobs:
                             jobs.append(job)
     return jobs

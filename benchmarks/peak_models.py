@@ -6,23 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from cgt.export.counting import need_onnx
+from cgt.export.counting import require_onnx
 
-OPSET, IR_VERSION = 18, 10
+PEAK_MODEL_OPSET, PEAK_MODEL_IR_VERSION = 18, 10
 
 
-def conv_model(channels: int, kernel: int, precision: str) -> bytes:
+def make_conv_model(channels: int, kernel: int, precision: str) -> bytes:
     """An ONNX file: N,C,H,W float32 -> the same, by one convolution with as many channels out as
     in, in "fp32", "fp16", or "int8" (symmetric Q/DQ, the form that all engines take).
 
     Raises MissingDependency without the onnx package.
     """
-    onnx = need_onnx()
+    onnx = require_onnx()
     from onnx import TensorProto, helper
 
     half = kernel // 2
     weight = np.random.default_rng(0).normal(0, 0.02, (channels, channels, kernel, kernel))
-    before, constants = _inputs(weight, precision)
+    before, constants = _input_nodes(weight, precision)
     conv = helper.make_node("Conv", ["x", "w"], ["y"], pads=[half] * 4)
     after = [helper.make_node("Cast", ["y"], ["out"], to=TensorProto.FLOAT)]
     ends = [
@@ -30,14 +30,14 @@ def conv_model(channels: int, kernel: int, precision: str) -> bytes:
         for name in ("image", "out")
     ]
     graph = helper.make_graph([*before, conv, *after], "peak", ends[:1], ends[1:], constants)
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    opsets = [helper.make_opsetid("", PEAK_MODEL_OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=PEAK_MODEL_IR_VERSION)
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()
     return data
 
 
-def _inputs(weight: np.ndarray[Any, Any], precision: str) -> tuple[list[Any], list[Any]]:
+def _input_nodes(weight: np.ndarray[Any, Any], precision: str) -> tuple[list[Any], list[Any]]:
     """Nodes that make x of "image" and w of constants; the constants."""
     from onnx import TensorProto, helper, numpy_helper
 

@@ -20,65 +20,70 @@ from rich.console import Console
 
 from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.clip import sample_clip
-from cgt.runtime.engines import read_model
+from cgt.runtime.engines import read_model_metadata
 from cgt.runtime.errors import CgtError, MissingDependency
 from cgt.runtime.geometry import parse_size
 from cgt.runtime.progress import progress_bar
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.runtime.translator import DEFAULT_MODEL
 
 from .command import results_option, run_command
-from .machine import conditions, describe_machine
-from .peer_networks import network_peers, our_network
-from .peer_videos import Film, our_video, video_peers
+from .machine import current_conditions, describe_machine
+from .peer_networks import cgt_network_timer, network_baselines
+from .peer_videos import VideoWorkload, cgt_video_timer, video_baselines
 from .sections import write_section
-from .unrounded import write_unrounded
+from .unrounded import write_dequantized
 
-Seconds = Callable[[], float]
+FrameTimer = Callable[[], float]
 """Of one frame, by running some."""
 
 
 @dataclass(frozen=True)
-class Peer:
+class Baseline:
     """One contestant."""
 
     name: str
-    run: Seconds
+    run: FrameTimer
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairedRun:
     """Seconds per frame of a peer and of ours, turn by turn."""
 
-    peer: str
-    theirs: list[float]
-    ours: list[float]
+    baseline: str
+    baseline_seconds: list[float]
+    cgt_seconds: list[float]
 
     @property
-    def ratio(self) -> float:
+    def speedup(self) -> float:
         """How many times as fast ours is: the median of the turns' ratios."""
-        turns = zip(self.theirs, self.ours, strict=True)
+        turns = zip(self.baseline_seconds, self.cgt_seconds, strict=True)
         return statistics.median(theirs / ours for theirs, ours in turns)
 
 
-def duel(peer: Peer, ours: Seconds, rounds: int, tick: Callable[[], None]) -> Duel:
+def run_paired(
+    baseline: Baseline, cgt_timer: FrameTimer, rounds: int, tick: Callable[[], None]
+) -> PairedRun:
     """Turns of both; who begins alternates."""
-    found = Duel(peer.name, [], [])
+    paired_run = PairedRun(baseline.name, [], [])
     for turn in range(rounds):
-        sides = [(found.theirs, peer.run), (found.ours, ours)]
+        sides = [(paired_run.baseline_seconds, baseline.run), (paired_run.cgt_seconds, cgt_timer)]
         for times, run in sides if turn % 2 == 0 else sides[::-1]:
             times.append(run())
         tick()
-    return found
+    return paired_run
 
 
-def table(duels: Sequence[Duel], ours: str, unit: str) -> list[str]:
+def format_table(paired_runs: Sequence[PairedRun], cgt_label: str, unit: str) -> list[str]:
     """Lines of Markdown. unit: "frames/s" or "ms"."""
-    lines = [f"| | {unit} | {ours}, {unit} | ratio |", "|---|---|---|---|"]
-    for found in duels:
-        theirs, own = (statistics.median(times) for times in (found.theirs, found.ours))
-        figures = [1 / s if unit == "frames/s" else s * 1e3 for s in (theirs, own)]
+    lines = [f"| | {unit} | {cgt_label}, {unit} | ratio |", "|---|---|---|---|"]
+    for paired_run in paired_runs:
+        baseline_median, cgt_median = (
+            statistics.median(times)
+            for times in (paired_run.baseline_seconds, paired_run.cgt_seconds)
+        )
+        figures = [1 / s if unit == "frames/s" else s * 1e3 for s in (baseline_median, cgt_median)]
         cells = " | ".join(f"{figure:.2f}" for figure in figures)
-        lines.append(f"| {found.peer} | {cells} | {found.ratio:.2f} |")
+        lines.append(f"| {paired_run.baseline} | {cells} | {paired_run.speedup:.2f} |")
     return lines
 
 
@@ -113,57 +118,63 @@ def main(
     sides = parse_size(size)
     if sides == "source":
         raise click.UsageError("give a size in pixels")
-    before = conditions()
+    before = current_conditions()
     with tempfile.TemporaryDirectory(prefix="cgt-peers-") as name:
         folder = Path(name)
-        path = _exported(ckpt, direction, folder) if ckpt else model or BUNDLED_MODEL
-        plain = path
-        if read_model(path).precision.startswith("int8"):
-            plain = write_unrounded(folder / "plain.onnx", path)
-        film = Film(video or sample_clip(), path, sides, frames, folder, engine, plain)
+        path = _export_checkpoint(ckpt, direction, folder) if ckpt else model or DEFAULT_MODEL
+        fp32_model = path
+        if read_model_metadata(path).precision.startswith("int8"):
+            fp32_model = write_dequantized(folder / "plain.onnx", path)
+        workload = VideoWorkload(
+            video or sample_clip(), path, sides, frames, folder, engine, fp32_model
+        )
         missing: list[str] = []
-        makers = {**video_peers(film, ckpt, direction)}
-        networks = network_peers(path, plain, sides, ckpt, direction, seconds)
-        total = rounds * (len(makers) + len(networks))
+        video_factories = {**video_baselines(workload, ckpt, direction)}
+        network_factories = network_baselines(path, fp32_model, sides, ckpt, direction, seconds)
+        total = rounds * (len(video_factories) + len(network_factories))
         with progress_bar("measuring", total, unit="round") as bar:
-            videos = _duels(makers, our_video(film), rounds, bar.advance, missing)
-            ours = our_network(path, sides, engine, seconds)
-            alone = _duels(networks, ours, rounds, bar.advance, missing)
+            video_runs = _run_all_paired(
+                video_factories, cgt_video_timer(workload), rounds, bar.advance, missing
+            )
+            cgt_timer = cgt_network_timer(path, sides, engine, seconds)
+            network_runs = _run_all_paired(
+                network_factories, cgt_timer, rounds, bar.advance, missing
+            )
     lines = [
-        f"{film.video.name}, {frames} frames to {sides[0]}x{sides[1]} and back into a video, "
+        f"{workload.video.name}, {frames} frames to {sides[0]}x{sides[1]} and back into a video, "
         f"{ckpt.name if ckpt else path.name}; {rounds} rounds, medians.",
         "",
-        *table(videos, f"`cgt translate` ({engine})", "frames/s"),
+        *format_table(video_runs, f"`cgt translate` ({engine})", "frames/s"),
         "",
         "The network alone, one frame after the other:",
         "",
-        *table(alone, f"`cgt` ({engine})", "ms"),
+        *format_table(network_runs, f"`cgt` ({engine})", "ms"),
         *([""] + [f"Left out: {line}." for line in dict.fromkeys(missing)] if missing else []),
     ]
     Console().print("\n".join(lines), highlight=False, markup=False)
     if results:
         title = f"Peers, {ckpt.name if ckpt else path.name}"
         name = f"peers {ckpt.stem if ckpt else path.stem}"
-        write_section(results, name, lines, describe_machine(), before, conditions(), title)
+        write_section(results, name, lines, describe_machine(), before, current_conditions(), title)
 
 
-def _duels(
-    makers: dict[str, Callable[[], Seconds]],
-    ours: Seconds,
+def _run_all_paired(
+    timer_factories: dict[str, Callable[[], FrameTimer]],
+    cgt_timer: FrameTimer,
     rounds: int,
     tick: Callable[[], None],
     missing: list[str],
-) -> list[Duel]:
-    found = []
-    for name, make in makers.items():
+) -> list[PairedRun]:
+    paired_runs = []
+    for name, make in timer_factories.items():
         try:
-            found.append(duel(Peer(name, make()), ours, rounds, tick))
+            paired_runs.append(run_paired(Baseline(name, make()), cgt_timer, rounds, tick))
         except (CgtError, MissingDependency) as error:
             missing.append(f"{name} ({error})")
-    return found
+    return paired_runs
 
 
-def _exported(ckpt: Path, direction: Direction | None, folder: Path) -> Path:
+def _export_checkpoint(ckpt: Path, direction: Direction | None, folder: Path) -> Path:
     from cgt.export import export
 
     path, _ = export(ckpt, folder / f"{ckpt.stem}.onnx", direction=direction, precision="fp32")

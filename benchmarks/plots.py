@@ -67,7 +67,7 @@ def _visible_range(result: Result) -> tuple[float, float]:
     return max(low - margin, 0.0), high + margin
 
 
-def histogram(result: Result, index: int = 0) -> Figure:
+def plot_latency_histogram(result: Result, index: int = 0) -> Figure:
     """Plot how often each latency occurred."""
     low, high = _visible_range(result)
     samples = result.samples
@@ -85,7 +85,7 @@ def histogram(result: Result, index: int = 0) -> Figure:
     return figure
 
 
-def timeline(result: Result) -> Figure:
+def plot_latency_timeline(result: Result) -> Figure:
     """Plot the latency of one run after the other, with a shade per process."""
     low, high = _visible_range(result)
     figure, axes = _axes("run; a shade per process", "ms")
@@ -101,7 +101,7 @@ def timeline(result: Result) -> Figure:
     return figure
 
 
-def stage_bars(stages: dict[str, dict[str, float]]) -> Figure:
+def plot_stages(stages: dict[str, dict[str, float]]) -> Figure:
     """Plot the pipeline's stages: p50 as a thick bar and p99 as a thin one, in milliseconds."""
     shown = {name: stage for name, stage in stages.items() if stage["count"]}
     figure, axes = _axes(
@@ -118,7 +118,7 @@ def stage_bars(stages: dict[str, dict[str, float]]) -> Figure:
     return figure
 
 
-def roofline(results: Sequence[Result]) -> Figure:
+def plot_roofline(results: Sequence[Result]) -> Figure:
     """Plot multiply-adds per second over multiply-adds per byte, with the measured roofs."""
     shown = [r for r in results if r.limit]
     roofs = {r.limit["precision"]: r.limit for r in shown if r.limit}
@@ -148,7 +148,7 @@ def _giga_macs(result: Result) -> float:
     return float(result.limit["macs"]) / result.percentile(50) / 1e6
 
 
-def quality_speed(rows: Sequence[dict[str, Any]], floor: float | None) -> Figure:
+def plot_quality_vs_speed(rows: Sequence[dict[str, Any]], floor: float | None) -> Figure:
     """Plot the matrix: PSNR over frames per second."""
     shown = [row for row in rows if row["status"] == "ok" and row["psnr"] is not None]
     figure, axes = _axes("frames/s", "PSNR against fp32, dB (80 and more at 80)")

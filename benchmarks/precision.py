@@ -24,8 +24,8 @@ import torch
 from cgt.export import build_engine, export
 from cgt.export.formats import BuildOptions
 from cgt.export.parity import psnr
-from cgt.export.recipe import Recipe
-from cgt.runtime.artifact import Artifact
+from cgt.export.recipe import ExportConfig
+from cgt.runtime.artifact import ModelMetadata
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.images import encode_image
 from cgt.runtime.progress import progress_bar
@@ -46,7 +46,7 @@ IOS = ("float", "uint8")
 
 
 @dataclass(frozen=True)
-class Row:
+class PrecisionRow:
     """One combination. Decibels of the worst frame against PyTorch fp32, and of OpenVINO against
     ONNX Runtime; kilobytes of the TensorRT-RTX engine, 0 where that builder is not installed."""
 
@@ -75,7 +75,7 @@ back. {networks} With `--ckpt` the command measures a network of yours.
 HEADER = ("network", "precision", "norm", "tensors", "PSNR, dB", "engines agree, dB", "RTX engine")
 
 
-def made(name: str) -> TrainedGenerator:
+def random_generator(name: str) -> TrainedGenerator:
     """A network of NETWORKS with random weights."""
     config = NETWORKS[name]
     torch.manual_seed(0)
@@ -93,48 +93,48 @@ def made(name: str) -> TrainedGenerator:
         in_channels=3,
         out_channels=3,
         architecture={},
-        test_images=None,
+        test_folder=None,
         sha256="",
         evidence=(),
         filter="bilinear",
     )
 
 
-def measure(
-    name: str, source: TrainedGenerator, wishes: dict[str, Any], calib: str, folder: Path
-) -> Row:
+def measure_combination(
+    name: str, generator: TrainedGenerator, export_options: dict[str, Any], calib: str, folder: Path
+) -> PrecisionRow:
     """Export it without a floor, and ask every engine."""
     path = folder / "model.onnx"
-    if Recipe(**wishes, calib=None).calibrates:
-        wishes = wishes | {"calib": calib}
-    _, artifact = export(source, path, min_psnr=0.0, calib_frames=8, **wishes)
+    if ExportConfig(**export_options, calib=None).needs_calibration:
+        export_options = export_options | {"calib": calib}
+    _, metadata = export(generator, path, min_psnr=0.0, calib_frames=8, **export_options)
     engine_kb = 0
     if importlib.util.find_spec("tensorrt_rtx"):
         options = BuildOptions(compute_capabilities=(86,))
         built = build_engine(path, "tensorrt-rtx", folder / "model.engine", options)
         engine_kb = built.stat().st_size // 1000
-    return Row(
-        *(name, artifact.precision, wishes["norm"], wishes["io"]),
-        psnr=artifact.parity["psnr_worst_db"],
-        agreement=agreement(path, artifact),
+    return PrecisionRow(
+        *(name, metadata.precision, export_options["norm"], export_options["io"]),
+        psnr=metadata.parity["psnr_worst_db"],
+        agreement=engine_agreement_db(path, metadata),
         engine_kb=engine_kb,
     )
 
 
-def agreement(path: Path, artifact: Artifact) -> float:
+def engine_agreement_db(path: Path, metadata: ModelMetadata) -> float:
     """dB between two engines on one picture."""
-    image = dead_leaves(artifact.size, np.random.default_rng(99))
+    image = dead_leaves(metadata.size, np.random.default_rng(99))
     batch = image[None]
-    if artifact.io == "float":
+    if metadata.io == "float":
         batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2) / np.float32(127.5) - 1)
     outs = []
     for name in ("onnxruntime", "openvino"):
         out = np.zeros_like(batch)
-        shape = BatchShape.of(artifact, *artifact.size)
+        shape = BatchShape.from_metadata(metadata, *metadata.size)
         with open_engine(path, shape, name, precision="fp32") as engine:
             engine.infer(batch, out)
         outs.append(out.astype(np.float64))
-    scale = 127.5 if artifact.io == "uint8" else 1.0
+    scale = 127.5 if metadata.io == "uint8" else 1.0
     return psnr(float(np.mean(((outs[0] - outs[1]) / scale) ** 2)))
 
 
@@ -144,7 +144,7 @@ def combinations() -> Iterator[dict[str, Any]]:
         yield {"precision": precision, "norm": norm, "io": io}
 
 
-def leaves(folder: Path, count: int = 12, side: int = 64) -> str:
+def write_dead_leaves(folder: Path, count: int = 12, side: int = 64) -> str:
     """A folder of pictures to calibrate on, where there are no real ones."""
     for index in range(count):
         image = dead_leaves((side, side), np.random.default_rng(1000 + index))
@@ -158,28 +158,30 @@ def main() -> None:
     parser.add_argument("--ckpt", type=Path)
     parser.add_argument("--calib")
     parser.add_argument("-o", "--output", type=Path)
-    asked = parser.parse_args()
-    if asked.ckpt:
-        sources = {asked.ckpt.parent.name: open_generator(asked.ckpt)}
+    arguments = parser.parse_args()
+    if arguments.ckpt:
+        sources = {arguments.ckpt.parent.name: open_generator(arguments.ckpt)}
     else:
-        sources = {name: made(name) for name in NETWORKS}
+        sources = {name: random_generator(name) for name in NETWORKS}
     rows = []
-    with tempfile.TemporaryDirectory() as work, tempfile.TemporaryDirectory() as pictures:
-        calib = asked.calib or leaves(Path(pictures))
+    with tempfile.TemporaryDirectory() as work, tempfile.TemporaryDirectory() as images:
+        calib = arguments.calib or write_dead_leaves(Path(images))
         total = len(sources) * len(list(combinations()))
         with progress_bar("combinations", total, unit="export") as bar:
-            for (name, source), wishes in itertools.product(sources.items(), combinations()):
-                rows.append(measure(name, source, wishes, calib, Path(work)))
+            for (name, source), export_options in itertools.product(
+                sources.items(), combinations()
+            ):
+                rows.append(measure_combination(name, source, export_options, calib, Path(work)))
                 bar.advance()
     lines = [HEADER, ("---",) * len(HEADER), *(row.cells() for row in rows)]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     print(text)
-    if asked.output:
+    if arguments.output:
         networks = (
             "The networks are small and of random weights: what breaks shows, not what is lost."
         )
-        about = INTRODUCTION.format(networks="" if asked.ckpt else networks)
-        asked.output.write_text(f"{about}\n{text}\n")
+        introduction = INTRODUCTION.format(networks="" if arguments.ckpt else networks)
+        arguments.output.write_text(f"{introduction}\n{text}\n")
 
 
 if __name__ == "__main__":

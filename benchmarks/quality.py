@@ -7,46 +7,46 @@ from pathlib import Path
 import numpy as np
 
 from cgt.runtime.clip import sample_clip
-from cgt.runtime.engines import open_engine, read_model
+from cgt.runtime.engines import open_engine, read_model_metadata
 from cgt.runtime.errors import SourceError
 from cgt.runtime.preprocess import F32, pack
 from cgt.runtime.sources import Frame, open_source
 
-from .feed import Feed
-from .session import Job
+from .feed import ModelInputs
+from .session import BenchmarkJob
 
-PICTURES = 8
+NUM_IMAGES = 8
 
 
-def pictures(uri: str | None, job: Job) -> F32:
+def load_images(uri: str | None, job: BenchmarkJob) -> F32:
     """N,3,H,W float32 in [-1, 1] as the job's model is given it: frames spread over a source, by
     default over the sample clip. Raises SourceError, and MissingDependency without a clip."""
-    filter = read_model(job.model).filter
-    found: list[F32] = []
+    filter = read_model_metadata(job.model).filter
+    images: list[F32] = []
     with open_source(uri or str(sample_clip()), audio=False) as source:
-        stride = max(1, (source.count or 1) // PICTURES)
+        stride = max(1, (source.frame_count or 1) // NUM_IMAGES)
         frames = (item for item in source if isinstance(item, Frame))
         for index, frame in enumerate(frames):
             if index % stride == stride // 2:
-                found.append(pack(frame.image, job.size, filter))
-            if len(found) == PICTURES:
+                images.append(pack(frame.image, job.size, filter))
+            if len(images) == NUM_IMAGES:
                 break
-    if not found:
+    if not images:
         raise SourceError(f"{uri} has no frame to compare on")
-    return np.stack(found)
+    return np.stack(images)
 
 
-def translate_all(job: Job, images: F32) -> F32:
+def translate_all(job: BenchmarkJob, images: F32) -> F32:
     """One by one. Raises the errors of `open_engine`."""
-    feed = Feed(job.model, job.size)
+    inputs = ModelInputs(job.model, job.size)
     precision = "fp32" if job.precision == "fp32" else None
-    with open_engine(job.model, feed.shape, job.engine, "latency", precision) as engine:
-        return feed.run_on(engine, images)
+    with open_engine(job.model, inputs.shape, job.engine, "latency", precision) as engine:
+        return inputs.translate(engine, images)
 
 
-def reference_of(model: Path, job: Job, images: F32) -> F32:
+def translate_fp32(model: Path, job: BenchmarkJob, images: F32) -> F32:
     """The pictures in fp32: `model`, by OpenVINO or what else there is, kept in fp32."""
-    return translate_all(Job(model, job.size, "auto", "fp32"), images)
+    return translate_all(BenchmarkJob(model, job.size, "auto", "fp32"), images)
 
 
 def psnr(images: F32, reference: F32) -> float:

@@ -29,7 +29,7 @@ class RayCluster:
     raylets: list[int]
     _process: subprocess.Popen[str]
 
-    def workers(self, node: int) -> list[int]:
+    def worker_pids(self, node: int) -> list[int]:
         """The processes of a node that do a task of ours."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
@@ -44,7 +44,7 @@ class RayCluster:
 
     def kill_worker(self, node: int) -> bool:
         """One that is at work on that node; False where there is none."""
-        for pid in self.workers(node)[:1]:
+        for pid in self.worker_pids(node)[:1]:
             os.kill(pid, signal.SIGKILL)
             return True
         return False
@@ -53,17 +53,17 @@ class RayCluster:
         """With all that runs on it, at once, as when a machine loses its power; False where
         nothing of ours runs on it."""
         assert self._process.stdin is not None
-        at_work = self.workers(-1)
-        if not at_work:
+        pids = self.worker_pids(-1)
+        if not pids:
             return False
-        for pid in (self.raylets[-1], *at_work):
+        for pid in (self.raylets[-1], *pids):
             os.kill(pid, signal.SIGKILL)
         print("node", file=self._process.stdin, flush=True)
         return True
 
 
 @contextmanager
-def ray_cluster(nodes: int, cores: int) -> Iterator[RayCluster]:
+def start_ray_cluster(nodes: int, cores: int) -> Iterator[RayCluster]:
     """In a process of its own; gone after the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, str(nodes), str(cores)],
@@ -84,12 +84,12 @@ def ray_cluster(nodes: int, cores: int) -> Iterator[RayCluster]:
         process.wait(60)
 
 
-def _serve(nodes: int, cores: int) -> None:
+def _run_cluster(nodes: int, cores: int) -> None:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     from ray.cluster_utils import Cluster
 
     logging.disable(logging.ERROR)
-    said, sys.stdout = sys.stdout, sys.stderr
+    stdout, sys.stdout = sys.stdout, sys.stderr
     # A node counts as dead after two seconds of silence instead of fifteen.
     health = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
     cluster: Any = Cluster(
@@ -100,7 +100,7 @@ def _serve(nodes: int, cores: int) -> None:
         raylets = [
             node.all_processes["raylet"][0].process.pid for node in (cluster.head_node, *others)
         ]
-        print(json.dumps({"address": cluster.address, "raylets": raylets}), file=said, flush=True)
+        print(json.dumps({"address": cluster.address, "raylets": raylets}), file=stdout, flush=True)
         for line in sys.stdin:
             if line.strip() == "node":
                 cluster.remove_node(others.pop(), allow_graceful=False)
@@ -109,4 +109,4 @@ def _serve(nodes: int, cores: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), int(sys.argv[2]))
+    _run_cluster(int(sys.argv[1]), int(sys.argv[2]))

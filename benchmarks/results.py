@@ -18,8 +18,8 @@ import numpy as np
 
 from .jsonfile import load_json, save_json
 
-VERSION = 1
-_KIND = "cgt_bench"
+REPORT_VERSION = 1
+_REPORT_KIND = "cgt_bench"
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Round:
 
     at: float  # seconds since the session began
     ms: tuple[float, ...]  # each run, milliseconds
-    yardstick_ms: float  # a fixed piece of work, just before: how fast the machine is now
-    others: float | None = None  # cores that other programs used meanwhile
-    stolen: float | None = None  # cores that the hypervisor gave to other machines
+    reference_load_ms: float  # a fixed piece of work, just before: how fast the machine is now
+    other_load: float | None = None  # cores that other programs used meanwhile
+    steal: float | None = None  # cores that the hypervisor gave to other machines
 
 
 @dataclass(frozen=True)
-class Overlap:
+class ThroughputRun:
     """Throughput with several frames in flight: measured, never computed from a latency."""
 
     streams: int  # calls in flight
     fps: float  # frames per second, batches counted as their frames
     ms: tuple[float, ...]  # each call, milliseconds
-    others: float | None = None
+    other_load: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class DeviceTimes:
 
 
 @dataclass(frozen=True)
-class Session:
+class SessionResult:
     """One fresh process."""
 
     cold_start: float  # seconds from importing the engine to the first result
     rss: int  # bytes, the process's peak
     rss_before: int  # bytes, before the engine was imported
     rounds: tuple[Round, ...]
-    overlaps: tuple[Overlap, ...] = ()
+    throughput_runs: tuple[ThroughputRun, ...] = ()
     device_times: DeviceTimes | None = None
 
 
@@ -75,11 +75,11 @@ class Result:
     engine: str
     device: str
     precision: str  # as the engine reports it
-    graph: str  # precision of the file
+    file_precision: str  # precision of the file
     size: tuple[int, int]
     batch: int
-    sessions: list[Session]
-    asked: str = "auto"  # precision
+    sessions: list[SessionResult]
+    requested_precision: str = "auto"  # precision
     workers: int = 1  # calls in flight that the engine recommends
     psnr: float | None = None  # dB against fp32
     limit: dict[str, Any] | None = None  # roofline.Limit
@@ -87,7 +87,14 @@ class Result:
     @property
     def key(self) -> tuple[Any, ...]:
         """By which runs of the same thing are recognised in two reports."""
-        return self.model, self.engine, self.asked, self.graph, *self.size, self.batch
+        return (
+            self.model,
+            self.engine,
+            self.requested_precision,
+            self.file_precision,
+            *self.size,
+            self.batch,
+        )
 
     @property
     def label(self) -> str:
@@ -95,8 +102,8 @@ class Result:
         many = f" x{self.batch}" if self.batch > 1 else ""
         kind = (
             self.precision
-            if self.precision == self.graph
-            else f"{self.precision} ({self.graph} file)"
+            if self.precision == self.file_precision
+            else f"{self.precision} ({self.file_precision} file)"
         )
         return f"{self.engine} {kind} {self.size[0]}x{self.size[1]}{many}"
 
@@ -125,16 +132,16 @@ class Result:
         return int(np.median([session.rss for session in self.sessions]))
 
     @property
-    def others(self) -> float | None:
+    def other_load(self) -> float | None:
         """Share of the cores that other programs used."""
-        shares = [r.others for s in self.sessions for r in s.rounds if r.others is not None]
+        shares = [r.other_load for s in self.sessions for r in s.rounds if r.other_load is not None]
         return float(np.mean(shares)) if shares else None
 
     def throughput(self) -> dict[int, float]:
         """Frames per second by calls in flight, median of the sessions."""
         rates: dict[int, list[float]] = {}
         for session in self.sessions:
-            for overlap in session.overlaps:
+            for overlap in session.throughput_runs:
                 rates.setdefault(overlap.streams, []).append(overlap.fps)
         return {streams: float(np.median(fps)) for streams, fps in sorted(rates.items())}
 
@@ -146,7 +153,7 @@ class Result:
 
 
 @dataclass
-class Report:
+class BenchReport:
     """One `cgt bench`."""
 
     command: list[str]
@@ -162,30 +169,36 @@ class Report:
 
     def save(self, path: Path) -> None:
         """As JSON, whole or not at all. Raises OSError."""
-        save_json(path, _KIND, VERSION, asdict(self))
+        save_json(path, _REPORT_KIND, REPORT_VERSION, asdict(self))
 
 
-def load_report(path: Path) -> Report:
+def load_report(path: Path) -> BenchReport:
     """The inverse of `Report.save`. Raises UsageError for a file that is no report."""
 
-    def build(values: dict[str, Any]) -> Report:
+    def parse_report(values: dict[str, Any]) -> BenchReport:
         values.pop("projections", None)  # written until 0.1.0
-        return Report(**values | {"results": [_result(entry) for entry in values["results"]]})
+        return BenchReport(
+            **values | {"results": [_parse_result(entry) for entry in values["results"]]}
+        )
 
-    return load_json(path, _KIND, VERSION, "a report of `cgt bench --json`", build)
+    return load_json(
+        path, _REPORT_KIND, REPORT_VERSION, "a report of `cgt bench --json`", parse_report
+    )
 
 
-def read_session(entry: Mapping[str, Any]) -> Session:
+def parse_session(entry: Mapping[str, Any]) -> SessionResult:
     """From JSON types. Raises KeyError and TypeError on other ones."""
     device = entry.get("device_times")
-    return Session(
+    return SessionResult(
         **{name: entry[name] for name in ("cold_start", "rss", "rss_before")},
         rounds=tuple(Round(**{**r, "ms": tuple(r["ms"])}) for r in entry["rounds"]),
-        overlaps=tuple(Overlap(**{**o, "ms": tuple(o["ms"])}) for o in entry["overlaps"]),
+        throughput_runs=tuple(
+            ThroughputRun(**{**o, "ms": tuple(o["ms"])}) for o in entry["overlaps"]
+        ),
         device_times=DeviceTimes(**device) if device else None,
     )
 
 
-def _result(entry: dict[str, Any]) -> Result:
-    sessions = [read_session(session) for session in entry["sessions"]]
+def _parse_result(entry: dict[str, Any]) -> Result:
+    sessions = [parse_session(session) for session in entry["sessions"]]
     return Result(**{**entry, "size": tuple(entry["size"]), "sessions": sessions})

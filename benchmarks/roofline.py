@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cgt.export.counting import Layer, macs
+from cgt.export.counting import LayerCost, total_macs
 
-FLOAT_SIZE = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}  # bytes of what is not int8
+FLOAT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}  # bytes of what is not int8
 
 
 @dataclass(frozen=True)
-class Limit:
+class RooflineBound:
     """Of one network on one machine, at one size and batch. Times in seconds of one run."""
 
     macs: int
@@ -45,44 +45,44 @@ class Limit:
         return {**vars(self), "bound": self.bound, "intensity": self.intensity}
 
 
-def limit(
-    layers: Sequence[Layer],
+def compute_roofline_bound(
+    layers: Sequence[LayerCost],
     precision: str,
     macs_per_second: Mapping[str, float],
-    copies: Mapping[int, float],
-) -> Limit:
+    copy_bandwidths: Mapping[int, float],
+) -> RooflineBound:
     """precision: of the engine. macs_per_second: peaks by precision, with at least that one.
     copies: bytes per second by bytes moved, at least one entry.
 
     In an int8 network, what is not quantised runs at the best of the other peaks.
     """
-    floats = {kind: rate for kind, rate in macs_per_second.items() if kind != "int8"}
-    remainder = max(floats, key=lambda kind: floats[kind]) if floats else precision
+    float_rates = {kind: rate for kind, rate in macs_per_second.items() if kind != "int8"}
+    remainder = max(float_rates, key=lambda kind: float_rates[kind]) if float_rates else precision
     float_kind = remainder if precision == "int8" else precision
-    float_size = FLOAT_SIZE.get(float_kind, 4)
+    float_size = FLOAT_BYTES.get(float_kind, 4)
     compute = memory = seconds = 0.0
-    moved_in_all = 0
+    total_bytes = 0
     for layer in layers:
-        int8 = precision == "int8" and layer.quantised
+        int8 = precision == "int8" and layer.quantized
         rate = macs_per_second["int8" if int8 else float_kind]
-        moved = layer.bytes(float_size)
-        times = layer.macs / rate, moved / bandwidth(copies, moved)
+        num_bytes = layer.bytes_moved(float_size)
+        times = layer.macs / rate, num_bytes / copy_bandwidth(copy_bandwidths, num_bytes)
         compute, memory = compute + times[0], memory + times[1]
         seconds += max(times)
-        moved_in_all += moved
-    return Limit(
-        macs(list(layers)),
-        moved_in_all,
+        total_bytes += num_bytes
+    return RooflineBound(
+        total_macs(list(layers)),
+        total_bytes,
         compute,
         memory,
         seconds,
         macs_per_second[precision],
-        moved_in_all / memory if memory else 0.0,
+        total_bytes / memory if memory else 0.0,
         precision,
     )
 
 
-def bandwidth(copies: Mapping[int, float], moved: int) -> float:
+def copy_bandwidth(copy_bandwidths: Mapping[int, float], num_bytes: int) -> float:
     """Of the smallest copy that is at least as large; of the largest beyond all."""
-    sizes = sorted(copies)
-    return copies[sizes[min(bisect.bisect_left(sizes, moved), len(sizes) - 1)]]
+    sizes = sorted(copy_bandwidths)
+    return copy_bandwidths[sizes[min(bisect.bisect_left(sizes, num_bytes), len(sizes) - 1)]]

@@ -9,14 +9,14 @@ from typing import Any
 import av
 
 
-def differences(one: Path, other: Path) -> list[str]:
+def video_differences(one: Path, other: Path) -> list[str]:
     """In words: of decoded pictures and their times, of every packet of the other streams, of
     metadata, chapters and stream tags. Empty where there is none."""
     found = []
     for what, first, second in zip(
         ("pictures", "times of pictures", "other streams", "metadata", "streams"),
-        _contents(one),
-        _contents(other),
+        _read_contents(one),
+        _read_contents(other),
         strict=True,
     ):
         if first != second:
@@ -24,11 +24,11 @@ def differences(one: Path, other: Path) -> list[str]:
     return found
 
 
-def _contents(path: Path) -> tuple[Any, ...]:
+def _read_contents(path: Path) -> tuple[Any, ...]:
     with av.open(str(path)) as container:
-        pictures, times = [], []
+        images, times = [], []
         for frame in container.decode(video=0):
-            pictures.append(hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest())
+            images.append(hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest())
             times.append((frame.pts, frame.time_base))
     with av.open(str(path)) as container:
         packets = [
@@ -39,10 +39,10 @@ def _contents(path: Path) -> tuple[Any, ...]:
         streams = [(s.type, s.time_base, s.duration, dict(s.metadata)) for s in container.streams]
         packets.sort(key=lambda packet: packet[0])  # how they are interleaved is nobody's concern
         metadata = (dict(container.metadata), container.chapters())
-    return pictures, times, packets, metadata, streams
+    return images, times, packets, metadata, streams
 
 
-def count_pictures(path: Path) -> int:
+def count_frames(path: Path) -> int:
     """Those that decode."""
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))

@@ -15,103 +15,120 @@ from pathlib import Path
 
 from cgt.runtime.errors import QualityError
 from cgt.trainer.config import GeneratorConfig
-from cgt.trainer.distill.family import Candidate, Kind, family, pruned_family
+from cgt.trainer.distill.family import (
+    Candidate,
+    StudentVariant,
+    pruned_candidates,
+    student_candidates,
+)
 
-from .candidates import Measuring, typical
-from .latency_table import Speed, Table
+from .candidates import CandidateBenchmark, median_candidate
+from .latency_table import CandidateTiming, LatencyTable
 from .pipeline_cost import measure_run
-from .random_students import export_random
+from .random_students import export_random_student
 
 
 @dataclass(frozen=True)
-class Choice:
+class SearchResult:
     """What to train, and why. fps: from source to sink, measured with random weights, where it was
     measured here; else estimated."""
 
     candidate: Candidate
-    speed: Speed
+    timing: CandidateTiming
     fps: float
-    measured: bool
-    target: float
-    table: Table
+    is_measured: bool
+    target_fps: float
+    table: LatencyTable
 
     def __str__(self) -> str:
-        how = "measured" if self.measured else "estimated"
+        how = "measured" if self.is_measured else "estimated"
         return (
             f"{self.candidate}: {self.fps:.1f} frames/s from source to sink ({how}, random "
-            f"weights), {self.speed.fps:.1f} alone, target {self.target:g}"
+            f"weights), {self.timing.fps:.1f} alone, target {self.target_fps:g}"
         )
 
 
-def choose(table: Table, target: float, teacher: GeneratorConfig | None = None) -> Choice:
+def choose_from_table(
+    table: LatencyTable, target: float, teacher: GeneratorConfig | None = None
+) -> SearchResult:
     """From a table, perhaps of another machine; of pruned students, those of this teacher. Raises
     QualityError, naming the closest candidate, where none reaches `target` frames per second, and
     where there is none."""
-    own = set(pruned_family(teacher)) if teacher else set()
-    open_to = [s for s in table.speeds if s.layout is None or s.candidate in own]
-    table = replace(table, speeds=tuple(open_to))
-    good = [speed for speed in table.speeds if table.end_to_end(speed) >= target]
+    own = set(pruned_candidates(teacher)) if teacher else set()
+    open_to = [s for s in table.timings if s.pruned_from is None or s.candidate in own]
+    table = replace(table, timings=tuple(open_to))
+    good = [speed for speed in table.timings if table.end_to_end_fps(speed) >= target]
     if not good:
-        raise too_slow(table, target)
-    best = max(good, key=lambda speed: speed.order)
-    return Choice(best.candidate, best, table.end_to_end(best), False, target, table)
+        raise no_candidate_error(table, target)
+    best = max(good, key=lambda speed: speed.capacity_key)
+    return SearchResult(best.candidate, best, table.end_to_end_fps(best), False, target, table)
 
 
-def search(measuring: Measuring, target: float, kinds: Sequence[Kind] = ()) -> Choice:
+def search_students(
+    benchmark: CandidateBenchmark, target: float, variants: Sequence[StudentVariant] = ()
+) -> SearchResult:
     """The same by measuring here, as few candidates as will do. kinds: of new ones, by default
     all. Raises QualityError as `choose` does; measuring.table has what was measured in any case."""
-    needed = measuring.cost(typical()).needed(target)
+    needed = benchmark.measure_overhead(median_candidate()).required_engine_fps(target)
     tried: dict[Candidate, float] = {}
-    for chains in ([measuring.pruned], family(*kinds)):
+    for chains in ([benchmark.pruned_candidates], student_candidates(*variants)):
         for chain in chains:
-            widest(measuring, chain, needed)
-        mine = {candidate for chain in chains for candidate in chain}
-        for speed in _worth_trying(measuring.table, target):
-            if speed.candidate not in mine:
+            largest_feasible(benchmark, chain, needed)
+        searched = {candidate for chain in chains for candidate in chain}
+        for speed in _near_target(benchmark.table, target):
+            if speed.candidate not in searched:
                 continue
-            fps = _from_source_to_sink(measuring, speed.candidate)
+            fps = _measure_candidate_fps(benchmark, speed.candidate)
             tried[speed.candidate] = fps
             if fps >= target:
-                return Choice(speed.candidate, speed, fps, True, target, measuring.table)
-    raise too_slow(measuring.table, target, tried)
+                return SearchResult(speed.candidate, speed, fps, True, target, benchmark.table)
+    raise no_candidate_error(benchmark.table, target, tried)
 
 
-def widest(measuring: Measuring, chain: Sequence[Candidate], needed: float) -> Candidate | None:
+def largest_feasible(
+    benchmark: CandidateBenchmark, chain: Sequence[Candidate], required_fps: float
+) -> Candidate | None:
     """The last of a chain, from small to large, that runs `needed` frames per second alone."""
     low, high = 0, len(chain)  # all below `low` reach it, none from `high` on does
     while low < high:
         middle = (low + high) // 2
-        if measuring.speed(chain[middle]).fps >= needed:
+        if benchmark.measure(chain[middle]).fps >= required_fps:
             low = middle + 1
         else:
             high = middle
     return chain[low - 1] if low else None
 
 
-NEAR = 0.9
+NEAR_TARGET_SHARE = 0.9
 """Share of the target from which on an estimate may turn out to reach it."""
 
 
-def _worth_trying(table: Table, target: float) -> list[Speed]:
+def _near_target(table: LatencyTable, target: float) -> list[CandidateTiming]:
     """Largest first."""
-    near = [speed for speed in table.speeds if table.end_to_end(speed) >= NEAR * target]
-    return sorted(near, key=lambda speed: speed.order, reverse=True)
+    near = [
+        speed
+        for speed in table.timings
+        if table.end_to_end_fps(speed) >= NEAR_TARGET_SHARE * target
+    ]
+    return sorted(near, key=lambda speed: speed.capacity_key, reverse=True)
 
 
-def _from_source_to_sink(measuring: Measuring, candidate: Candidate) -> float:
-    measuring.tell(f"source to sink with {candidate}")
+def _measure_candidate_fps(benchmark: CandidateBenchmark, candidate: Candidate) -> float:
+    benchmark.on_progress(f"source to sink with {candidate}")
     with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
-        path = export_random(candidate, measuring.precision, Path(folder))
-        return measure_run(path, measuring.engine, measuring.size, measuring.video).fps
+        path = export_random_student(candidate, benchmark.precision, Path(folder))
+        return measure_run(path, benchmark.engine, benchmark.size, benchmark.video).fps
 
 
-def missed(fps: float, target: float, measuring: Measuring) -> QualityError | None:
+def target_missed_error(
+    fps: float, target: float, benchmark: CandidateBenchmark
+) -> QualityError | None:
     """fps: of a finished student, from `measure_run`. None where it reaches `target`; else what to
     raise once it is saved. It names the largest candidate that is known to reach it."""
     if fps >= target:
         return None
     try:
-        found = choose(measuring.recall(), target, measuring.teacher)
+        found = choose_from_table(benchmark.load_cached(), target, benchmark.teacher)
         closest = f"{found.candidate} reaches {found.fps:.1f} by the table of `cgt distill --list`"
     except QualityError:
         closest = "`cgt distill --list` measures which one reaches it"
@@ -121,17 +138,17 @@ def missed(fps: float, target: float, measuring: Measuring) -> QualityError | No
     )
 
 
-def too_slow(
-    table: Table, target: float, tried: dict[Candidate, float] | None = None
+def no_candidate_error(
+    table: LatencyTable, target: float, tried: dict[Candidate, float] | None = None
 ) -> QualityError:
     """None of the candidates reaches the target."""
-    if not table.speeds:
+    if not table.timings:
         return QualityError("the table has no candidate; measure with `cgt bench --candidates`")
-    quickest = max(table.speeds, key=lambda speed: speed.fps)
-    fps = (tried or {}).get(quickest.candidate, table.end_to_end(quickest))
+    quickest = max(table.timings, key=lambda speed: speed.fps)
+    fps = (tried or {}).get(quickest.candidate, table.end_to_end_fps(quickest))
     rest = (
-        f"; all but the network takes {table.cost.seconds * 1e3:.1f} ms a frame"
-        if table.cost
+        f"; all but the network takes {table.overhead.seconds_per_frame * 1e3:.1f} ms a frame"
+        if table.overhead
         else ""
     )
     return QualityError(

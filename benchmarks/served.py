@@ -12,34 +12,34 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Held:
+class ProcessUsage:
     """What a process holds: resident bytes, threads, open files; and the seconds of CPU that it
     has used."""
 
-    memory: int
+    rss_bytes: int
     threads: int
-    files: int
-    cpu: float
+    open_files: int
+    cpu_seconds: float
 
 
-class Served:
+class ServerProcess:
     """url: ends without a slash."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.url, self._folder = url, Path("/proc") / str(process.pid)
 
-    def look(self) -> Held:
+    def read_usage(self) -> ProcessUsage:
         """As it is now. Linux only."""
         pages = int((self._folder / "statm").read_text().split()[1])
         threads = sum(1 for _ in (self._folder / "task").iterdir())
         files = sum(1 for _ in (self._folder / "fd").iterdir())
         times = (self._folder / "stat").read_text().rpartition(")")[2].split()[11:13]
         cpu = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
-        return Held(pages * os.sysconf("SC_PAGE_SIZE"), threads, files, cpu)
+        return ProcessUsage(pages * os.sysconf("SC_PAGE_SIZE"), threads, files, cpu)
 
 
 @contextmanager
-def served(*args: object) -> Iterator[Served]:
+def start_server(*args: object) -> Iterator[ServerProcess]:
     """`cgt serve` with these flags on a free port of the loopback, until the end of the block.
     What it says goes to stderr. Raises RuntimeError where it does not start or fails at the end."""
     cgt = Path(sys.executable).with_name("cgt")
@@ -53,7 +53,7 @@ def served(*args: object) -> Iterator[Served]:
                 break
         else:
             raise RuntimeError("the server did not start")
-        yield Served(process, line.split()[1].split("?")[0].rstrip("/"))
+        yield ServerProcess(process, line.split()[1].split("?")[0].rstrip("/"))
     finally:
         process.terminate()
         sys.stderr.write(process.communicate()[1])

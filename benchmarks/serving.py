@@ -26,32 +26,32 @@ import numpy as np
 from PIL import Image
 
 from cgt.runtime.progress import progress_bar
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.runtime.translator import DEFAULT_MODEL
 
 from .command import run_command
-from .served import Held, Served, served
+from .served import ProcessUsage, ServerProcess, start_server
 
-_SLOWEST, _FASTEST = 15.0, 60.0  # pictures offered a second
-_PICTURES = 16
+_MIN_OFFERED_FPS, _MAX_OFFERED_FPS = 15.0, 60.0  # pictures offered a second
+_NUM_IMAGES = 16
 
 
 @dataclass
-class Client:
+class WebSocketClient:
     """What one got. latencies: seconds from sending to the answer."""
 
-    rate: float
+    fps: float
     sent: int = 0
-    got: int = 0
+    received: int = 0
     latencies: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    async def run(self, url: str, size: int, pictures: list[bytes], end: float) -> None:
+    async def run(self, url: str, size: int, images: list[bytes], end: float) -> None:
         """Until `end`, of time.monotonic."""
         try:
             async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/v1/stream") as ws:
                 await ws.send_json({"size": str(size)})
                 times: dict[int, float] = {}
-                sending = asyncio.create_task(self._send(ws, pictures, end, times))
+                sending = asyncio.create_task(self._send(ws, images, end, times))
                 try:
                     await self._receive(ws, end, times)
                 finally:
@@ -63,111 +63,121 @@ class Client:
     async def _send(
         self,
         ws: aiohttp.ClientWebSocketResponse,
-        pictures: list[bytes],
+        images: list[bytes],
         end: float,
         times: dict[int, float],
     ) -> None:
         while time.monotonic() < end:
             self.sent += 1
             times[self.sent] = time.perf_counter()
-            data = pictures[self.sent % len(pictures)]
+            data = images[self.sent % len(images)]
             await ws.send_bytes(self.sent.to_bytes(4, "big") + data)
-            await asyncio.sleep(1 / self.rate)
+            await asyncio.sleep(1 / self.fps)
 
     async def _receive(
         self, ws: aiohttp.ClientWebSocketResponse, end: float, times: dict[int, float]
     ) -> None:
-        newest = 0
+        last_stamp = 0
         while time.monotonic() < end:
             message = await ws.receive(30)
             if message.type is not aiohttp.WSMsgType.BINARY:
                 self.errors.append(f"{message.type.name}: {message.data}")
                 return
             stamp = int.from_bytes(message.data[:4], "big")
-            if stamp <= newest or not message.data.startswith(b"\xff\xd8", 4):
-                self.errors.append(f"answer {stamp} after {newest}")
-            newest = stamp
-            self.got += 1
+            if stamp <= last_stamp or not message.data.startswith(b"\xff\xd8", 4):
+                self.errors.append(f"answer {stamp} after {last_stamp}")
+            last_stamp = stamp
+            self.received += 1
             self.latencies.append(time.perf_counter() - times[stamp])
             for passed in [sent for sent in times if sent <= stamp]:
                 del times[passed]
 
 
-def noisy_pictures(size: int) -> list[bytes]:
+def make_noise_jpegs(size: int) -> list[bytes]:
     """JPEG files of smooth noise, as a camera's pictures are."""
     random = np.random.default_rng(0)
-    pictures = []
-    for _ in range(_PICTURES):
+    images = []
+    for _ in range(_NUM_IMAGES):
         coarse = Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
         data = io.BytesIO()
         coarse.resize((size, size), Image.Resampling.BICUBIC).save(data, "JPEG", quality=85)
-        pictures.append(data.getvalue())
-    return pictures
+        images.append(data.getvalue())
+    return images
 
 
-async def crowd(
-    server: Served, count: int, size: int, seconds: float
-) -> tuple[list[Client], list[Held]]:
+async def run_clients(
+    server: ServerProcess, count: int, size: int, seconds: float
+) -> tuple[list[WebSocketClient], list[ProcessUsage]]:
     """All clients until they are done; twice a second what the server holds."""
-    rates = np.linspace(_SLOWEST, _FASTEST, count)
-    clients = [Client(float(rate)) for rate in rates]
-    pictures, end = noisy_pictures(size), time.monotonic() + seconds
-    working = asyncio.gather(*(client.run(server.url, size, pictures, end) for client in clients))
-    looks: list[Held] = []
+    rates = np.linspace(_MIN_OFFERED_FPS, _MAX_OFFERED_FPS, count)
+    clients = [WebSocketClient(float(rate)) for rate in rates]
+    images, end = make_noise_jpegs(size), time.monotonic() + seconds
+    client_tasks = asyncio.gather(
+        *(client.run(server.url, size, images, end) for client in clients)
+    )
+    usage_samples: list[ProcessUsage] = []
     with progress_bar("serving", round(2 * seconds), unit="look") as bar:
-        while not working.done():
-            looks.append(await asyncio.to_thread(server.look))
+        while not client_tasks.done():
+            usage_samples.append(await asyncio.to_thread(server.read_usage))
             bar.advance()
             await asyncio.sleep(0.5)
-    await working
-    return clients, looks
+    await client_tasks
+    return clients, usage_samples
 
 
-def tenths(looks: list[Held]) -> list[float]:
+def memory_by_tenth_mib(usage_samples: list[ProcessUsage]) -> list[float]:
     """Mean resident MiB of each tenth of the time but the first."""
-    steady = [look.memory / 2**20 for look in looks[len(looks) // 10 :]]
-    length = max(1, len(steady) // 9)
+    steady_mib = [look.rss_bytes / 2**20 for look in usage_samples[len(usage_samples) // 10 :]]
+    length = max(1, len(steady_mib) // 9)
     return [
-        statistics.mean(steady[i : i + length]) for i in range(0, len(steady) - length + 1, length)
+        statistics.mean(steady_mib[i : i + length])
+        for i in range(0, len(steady_mib) - length + 1, length)
     ]
 
 
-def failures(clients: list[Client], looks: list[Held]) -> list[str]:
+def violated_bounds(clients: list[WebSocketClient], usage_samples: list[ProcessUsage]) -> list[str]:
     """Which of the bounds do not hold."""
-    got, memory = [client.got for client in clients], tenths(looks)
+    received, memory = [client.received for client in clients], memory_by_tenth_mib(usage_samples)
     middle = statistics.mean(memory)
-    halves = looks[len(looks) // 10 : len(looks) // 2], looks[len(looks) // 2 :]
+    halves = (
+        usage_samples[len(usage_samples) // 10 : len(usage_samples) // 2],
+        usage_samples[len(usage_samples) // 2 :],
+    )
     bounds = {
         "errors": any(client.errors for client in clients),
-        "unfair": max(got) >= 1.5 * min(got),
+        "unfair": max(received) >= 1.5 * min(received),
         "memory is not within 5 %": max(memory) > 1.05 * middle or min(memory) < 0.95 * middle,
-        "more threads": _most(halves[1], "threads") > _most(halves[0], "threads"),
-        "more open files": _most(halves[1], "files") > _most(halves[0], "files"),
+        "more threads": _max_usage(halves[1], "threads") > _max_usage(halves[0], "threads"),
+        "more open files": _max_usage(halves[1], "files") > _max_usage(halves[0], "files"),
     }
     return [text for text, wrong in bounds.items() if wrong]
 
 
-def _most(looks: list[Held], what: str) -> int:
-    return max(int(getattr(look, what)) for look in looks)
+def _max_usage(usage_samples: list[ProcessUsage], field: str) -> int:
+    return max(int(getattr(usage, field)) for usage in usage_samples)
 
 
 @click.command()
 @click.option("--sessions", default=8, show_default=True)
 @click.option("--minutes", default=10.0, show_default=True)
 @click.option("--size", default=256, show_default=True, help="Of the pictures and the network.")
-@click.option("--model", type=click.Path(path_type=Path), default=BUNDLED_MODEL)
+@click.option("--model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
-def main(sessions: int, minutes: float, size: int, model: Path, json_path: Path | None) -> None:
+def websocket_main(
+    sessions: int, minutes: float, size: int, model: Path, json_path: Path | None
+) -> None:
     """Exit code 1 where a bound does not hold."""
-    with served("--model", model, "--max-sessions", sessions) as server:
-        clients, looks = asyncio.run(crowd(server, sessions, size, 60 * minutes))
-    total = sum(client.got for client in clients)
+    with start_server("--model", model, "--max-sessions", sessions) as server:
+        clients, usage_samples = asyncio.run(run_clients(server, sessions, size, 60 * minutes))
+    total = sum(client.received for client in clients)
     facts = {
         "sessions": sessions,
         "minutes": minutes,
         "frames_per_second": round(total / 60 / minutes, 2),
-        "cpu_ms_per_frame": round(1e3 * (looks[-1].cpu - looks[0].cpu) / max(total, 1), 1),
-        "frames": [client.got for client in clients],
+        "cpu_ms_per_frame": round(
+            1e3 * (usage_samples[-1].cpu_seconds - usage_samples[0].cpu_seconds) / max(total, 1), 1
+        ),
+        "frames": [client.received for client in clients],
         "offered": [client.sent for client in clients],
         "latency_ms": {
             f"p{q}": round(
@@ -176,16 +186,16 @@ def main(sessions: int, minutes: float, size: int, model: Path, json_path: Path 
             for q in (50, 95)
         },
         "errors": [error for client in clients for error in client.errors],
-        "memory_mib": [round(value, 1) for value in tenths(looks)],
-        "threads": _most(looks, "threads"),
-        "files": _most(looks, "files"),
+        "memory_mib": [round(value, 1) for value in memory_by_tenth_mib(usage_samples)],
+        "threads": _max_usage(usage_samples, "threads"),
+        "files": _max_usage(usage_samples, "files"),
     }
     click.echo(json.dumps(facts, indent=1))
     if json_path:
         json_path.write_text(json.dumps(facts, indent=1))
-    if failed := failures(clients, looks):
+    if failed := violated_bounds(clients, usage_samples):
         sys.exit(", ".join(failed))
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(websocket_main)

@@ -11,18 +11,18 @@ from typing import Any, Protocol, runtime_checkable
 
 from cgt.runtime.engines import Engine, open_engine
 
-from .feed import Feed
+from .feed import ModelInputs
 from .memory import peak_rss
-from .results import DeviceTimes, Overlap, Round, Session
-from .yardstick import Cores, Yardstick
+from .results import DeviceTimes, Round, SessionResult, ThroughputRun
+from .yardstick import CpuUsageMonitor, ReferenceLoad
 
-WARM_UP_RUNS, WARM_UP_SECONDS = 3, 0.2  # both at least
-ROUNDS = 4  # per session
-LEAST_RUNS = 2  # per round, however long one takes
+WARM_UP_RUNS, WARM_UP_S = 3, 0.2  # both at least
+ROUNDS_PER_SESSION = 4  # per session
+MIN_RUNS_PER_ROUND = 2  # per round, however long one takes
 
 
 @dataclass(frozen=True)
-class Job:
+class BenchmarkJob:
     """What to measure. seconds: of this session's latency, and again of each throughput."""
 
     model: Path
@@ -35,13 +35,13 @@ class Job:
     ) = ()  # empty: as many as the engine recommends; None: no overlap
     seconds: float = 3.0
 
-    def feed(self) -> Feed:
+    def make_inputs(self) -> ModelInputs:
         """Tensors to run the model on; each thread needs its own."""
-        return Feed(self.model, self.size, self.batch)
+        return ModelInputs(self.model, self.size, self.batch)
 
 
 @dataclass(frozen=True)
-class Opened:
+class EngineInfo:
     """What the engine says of itself."""
 
     engine: str
@@ -50,17 +50,17 @@ class Opened:
     workers: int
 
 
-class Spans(Protocol):
+class GpuTimings(Protocol):
     """Milliseconds of one run, by the device's own events; enqueue: the host's, to ask for it."""
 
     @property
-    def to_device(self) -> float: ...
+    def h2d_ms(self) -> float: ...
     @property
-    def compute(self) -> float: ...
+    def compute_ms(self) -> float: ...
     @property
-    def to_host(self) -> float: ...
+    def d2h_ms(self) -> float: ...
     @property
-    def enqueue(self) -> float: ...
+    def enqueue_ms(self) -> float: ...
 
 
 @runtime_checkable
@@ -69,114 +69,126 @@ class DeviceEngine(Protocol):
 
     cuda_graph: bool
 
-    def spans(self, *arrays: Any) -> Spans:
+    def infer_timed(self, *arrays: Any) -> GpuTimings:
         """`infer`, step by step."""
 
 
-Opener = Callable[..., Engine]
+OpenEngineFn = Callable[..., Engine]
 
 
-def measure(job: Job, opener: Opener = open_engine) -> tuple[Opened, Session]:
+def measure_session(
+    job: BenchmarkJob, opener: OpenEngineFn = open_engine
+) -> tuple[EngineInfo, SessionResult]:
     """Raises the errors of `open_engine` and EngineError."""
     before = peak_rss()
     began = time.perf_counter()
     precision = "fp32" if job.precision == "fp32" else None
-    feed = job.feed()
-    with opener(job.model, feed.shape, job.engine, "latency", precision) as engine:
-        feed.run(engine)
+    inputs = job.make_inputs()
+    with opener(job.model, inputs.shape, job.engine, "latency", precision) as engine:
+        inputs.infer(engine)
         cold_start = time.perf_counter() - began
-        rounds = _latency(engine, job, began)
-        device_times = _device_times(engine, job)
-        alone = [overlap(engine, job, 1)] if 1 in (job.streams or ()) else []
-        opened = Opened(engine.name, engine.device, engine.precision, engine.workers)
+        rounds = _measure_latency(engine, job, began)
+        device_times = _measure_device_times(engine, job)
+        single_stream = [measure_throughput(engine, job, 1)] if 1 in (job.streams or ()) else []
+        engine_info = EngineInfo(engine.name, engine.device, engine.precision, engine.workers)
     if job.streams is None:
-        return opened, Session(cold_start, peak_rss(), before, tuple(rounds), (), device_times)
-    with opener(job.model, feed.shape, job.engine, "throughput", precision) as engine:
-        opened = replace(opened, workers=engine.workers)
-        asked = {min(streams, engine.workers) for streams in job.streams or (engine.workers,)}
-        together = [overlap(engine, job, streams) for streams in sorted(asked - {1})]
-        if 1 in asked and not alone:  # all that this engine takes at once
-            alone = [overlap(engine, job, 1)]
-    overlaps = (*alone, *together)
-    return opened, Session(cold_start, peak_rss(), before, tuple(rounds), overlaps, device_times)
+        return engine_info, SessionResult(
+            cold_start, peak_rss(), before, tuple(rounds), (), device_times
+        )
+    with opener(job.model, inputs.shape, job.engine, "throughput", precision) as engine:
+        engine_info = replace(engine_info, workers=engine.workers)
+        stream_counts = {
+            min(streams, engine.workers) for streams in job.streams or (engine.workers,)
+        }
+        multi_stream = [
+            measure_throughput(engine, job, streams) for streams in sorted(stream_counts - {1})
+        ]
+        if 1 in stream_counts and not single_stream:  # all that this engine takes at once
+            single_stream = [measure_throughput(engine, job, 1)]
+    overlaps = (*single_stream, *multi_stream)
+    return engine_info, SessionResult(
+        cold_start, peak_rss(), before, tuple(rounds), overlaps, device_times
+    )
 
 
-def _warm_up(engine: Engine, feed: Feed) -> None:
-    end = time.perf_counter() + WARM_UP_SECONDS
+def _warm_up(engine: Engine, inputs: ModelInputs) -> None:
+    end = time.perf_counter() + WARM_UP_S
     runs = 0
     while runs < WARM_UP_RUNS or time.perf_counter() < end:
-        feed.run(engine)
+        inputs.infer(engine)
         runs += 1
 
 
-def _latency(engine: Engine, job: Job, began: float) -> list[Round]:
-    feed, yardstick = job.feed(), Yardstick()
-    _warm_up(engine, feed)
-    yardstick()
+def _measure_latency(engine: Engine, job: BenchmarkJob, began: float) -> list[Round]:
+    inputs, reference_load = job.make_inputs(), ReferenceLoad()
+    _warm_up(engine, inputs)
+    reference_load()
     rounds = []
-    for _ in range(ROUNDS):
-        speed = yardstick()
-        feed.run(engine)  # what the yardstick pushed out of the caches comes back
-        cores, at = Cores(), time.perf_counter()
+    for _ in range(ROUNDS_PER_SESSION):
+        reference_ms = reference_load()
+        inputs.infer(engine)  # what the yardstick pushed out of the caches comes back
+        cpu_monitor, at = CpuUsageMonitor(), time.perf_counter()
         samples: list[float] = []
-        end = at + job.seconds / ROUNDS
-        while (started := time.perf_counter()) < end or len(samples) < LEAST_RUNS:
-            feed.run(engine)
+        end = at + job.seconds / ROUNDS_PER_SESSION
+        while (started := time.perf_counter()) < end or len(samples) < MIN_RUNS_PER_ROUND:
+            inputs.infer(engine)
             samples.append((time.perf_counter() - started) * 1e3)
-        rounds.append(Round(at - began, tuple(samples), speed, *cores.shares()))
+        rounds.append(
+            Round(at - began, tuple(samples), reference_ms, *cpu_monitor.other_load_and_steal())
+        )
     return rounds
 
 
-def overlap(engine: Engine, job: Job, streams: int) -> Overlap:
+def measure_throughput(engine: Engine, job: BenchmarkJob, streams: int) -> ThroughputRun:
     """Throughput with that many calls in flight. Each thread's own rate, added up: no thread is
     charged for another's last frame."""
     ready = threading.Barrier(streams)
     rates = [0.0] * streams
     samples: list[list[float]] = [[] for _ in range(streams)]
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def work(index: int) -> None:
         try:
-            feed = job.feed()
-            _warm_up(engine, feed)
+            inputs = job.make_inputs()
+            _warm_up(engine, inputs)
             ready.wait()
             began = started = time.perf_counter()
-            while started - began < job.seconds or len(samples[index]) < LEAST_RUNS:
-                feed.run(engine)
+            while started - began < job.seconds or len(samples[index]) < MIN_RUNS_PER_ROUND:
+                inputs.infer(engine)
                 ended = time.perf_counter()
                 samples[index].append((ended - started) * 1e3)
                 started = ended
             rates[index] = len(samples[index]) * job.batch / (started - began)
         except BaseException as error:  # raised again below
-            failed.append(error)
+            errors.append(error)
             ready.abort()
 
-    cores = Cores()
+    cpu_monitor = CpuUsageMonitor()
     threads = [threading.Thread(target=work, args=(index,)) for index in range(streams)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for error in failed:
+    for error in errors:
         if not isinstance(error, threading.BrokenBarrierError):
             raise error
     calls = tuple(ms for part in samples for ms in part)
-    return Overlap(streams, sum(rates), calls, cores.shares()[0])
+    return ThroughputRun(streams, sum(rates), calls, cpu_monitor.other_load_and_steal()[0])
 
 
-def _device_times(engine: Engine, job: Job) -> DeviceTimes | None:
+def _measure_device_times(engine: Engine, job: BenchmarkJob) -> DeviceTimes | None:
     if not isinstance(engine, DeviceEngine):
         return None
-    feed = job.feed()
+    inputs = job.make_inputs()
     end = time.perf_counter() + min(job.seconds, 1.0)
-    times: list[Spans] = []
-    while time.perf_counter() < end or len(times) < LEAST_RUNS:
-        times.append(engine.spans(*feed.arrays))
+    times: list[GpuTimings] = []
+    while time.perf_counter() < end or len(times) < MIN_RUNS_PER_ROUND:
+        times.append(engine.infer_timed(*inputs.arrays))
     return DeviceTimes(
-        tuple(t.to_device for t in times),
-        tuple(t.compute for t in times),
-        tuple(t.to_host for t in times),
-        tuple(t.enqueue for t in times),
+        tuple(t.h2d_ms for t in times),
+        tuple(t.compute_ms for t in times),
+        tuple(t.d2h_ms for t in times),
+        tuple(t.enqueue_ms for t in times),
         engine.cuda_graph,
         getattr(engine, "spin_wait", "the driver's choice"),
     )

@@ -10,7 +10,7 @@ from cgt.runtime.engines import Array, Engine
 from cgt.runtime.preprocess import F32
 
 
-class Identity(Engine):
+class IdentityEngine(Engine):
     """Gives back what it got, after `seconds` in which it needs no core."""
 
     name, device, precision = "identity (simulated)", "none", "none"

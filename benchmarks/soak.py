@@ -24,24 +24,24 @@ from pathlib import Path
 import click
 
 from cgt.runtime.clip import sample_clip
-from cgt.runtime.heap import share_one_heap
-from cgt.runtime.pipeline import run
+from cgt.runtime.heap import limit_malloc_arenas
+from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
-from cgt.runtime.sources.wrapped import Paced
+from cgt.runtime.sources.wrapped import RealtimeSource
 from cgt.runtime.stats import Stats
-from cgt.runtime.translator import BUNDLED_MODEL, Translator
-from cgt.runtime.wanted import Items
+from cgt.runtime.translator import DEFAULT_MODEL, Translator
+from cgt.runtime.wanted import StreamItems
 
 from .command import run_command
 
 
-def looped(video: Path, end: float, live: bool) -> Iterator[Frame | Packet]:
+def loop_video(video: Path, end: float, live: bool) -> Iterator[Frame | Packet]:
     """The pictures of a video, again and again until `end`, on a clock that goes on."""
     offset, last, step = Fraction(0), Fraction(0), Fraction(1, 25)
     while True:
         with open_source(str(video), audio=False) as source:
-            for item in Paced(source) if live else source:
+            for item in RealtimeSource(source) if live else source:
                 if time.monotonic() > end:
                     return
                 if isinstance(item, Frame):
@@ -54,7 +54,7 @@ def looped(video: Path, end: float, live: bool) -> Iterator[Frame | Packet]:
         gc.collect()
 
 
-def look() -> tuple[int, int, int]:
+def read_usage() -> tuple[int, int, int]:
     """Resident bytes, threads, open files."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     files = sum(1 for _ in Path("/proc/self/fd").iterdir())
@@ -66,7 +66,7 @@ def look() -> tuple[int, int, int]:
     "video", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False
 )
 @click.option("--minutes", default=30.0, show_default=True)
-@click.option("--model", type=click.Path(path_type=Path), default=BUNDLED_MODEL)
+@click.option("--model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 @click.option("--size", default=256, show_default=True)
 @click.option("--sink", default="null:", show_default=True)
 @click.option("--live", is_flag=True, help="At its own pace, dropping frames.")
@@ -79,11 +79,11 @@ def main(
     size: int,
     sink: str,
     live: bool,
-    calm: float,
+    deflicker: float,
     json_path: Path | None,
 ) -> None:
     """Exit code 1 where something grows."""
-    share_one_heap()  # as cgt translate does
+    limit_malloc_arenas()  # as cgt translate does
     video = video or sample_clip()
     end, stats = time.monotonic() + 60 * minutes, Stats()
     samples: list[tuple[int, int, int]] = []
@@ -92,17 +92,17 @@ def main(
         Translator(
             model,
             size=(size, size),
-            frame=source.size,
-            goal="latency" if live else "throughput",
-            calm=calm,
+            frame_size=source.size,
+            performance_hint="latency" if live else "throughput",
+            deflicker=deflicker,
         ) as translator,
-        open_sink(sink, StreamFormat.of(source, translator.geometry)) as target,
+        open_sink(sink, StreamFormat.from_source(source, translator.geometry)) as target,
     ):
-        items: Items = looped(video, end, live)
+        items: StreamItems = loop_video(video, end, live)
         due = time.monotonic()
-        for _ in run(items, translator, target, stats, threading.Event(), live):
+        for _ in run_pipeline(items, translator, target, stats, threading.Event(), live):
             if time.monotonic() > due:
-                samples.append(look())
+                samples.append(read_usage())
                 due = time.monotonic() + 0.5
     steady = samples[len(samples) // 10 :]
     tenth = max(1, len(steady) // 9)
@@ -110,7 +110,7 @@ def main(
         statistics.mean(sample[0] for sample in steady[i : i + tenth])
         for i in range(0, len(steady) - tenth + 1, tenth)
     ]
-    middle = statistics.mean(memory)
+    mean_memory = statistics.mean(memory)
     halves = steady[: len(steady) // 2], steady[len(steady) // 2 :]
     threads = [max(sample[1] for sample in half) for half in halves]
     files = [max(sample[2] for sample in half) for half in halves]
@@ -130,7 +130,7 @@ def main(
         for text, wrong in (
             (
                 "memory is not within 5 %",
-                max(memory) > 1.05 * middle or min(memory) < 0.95 * middle,
+                max(memory) > 1.05 * mean_memory or min(memory) < 0.95 * mean_memory,
             ),
             ("more threads", threads[1] > threads[0]),
             ("more open files", files[1] > files[0]),

@@ -13,26 +13,26 @@ import torch
 from cgt.export import export
 from cgt.runtime.preprocess import U8
 from cgt.runtime.translator import Translator
-from cgt.trainer.distill.report import Trial, costs, report
+from cgt.trainer.distill.report import EvaluationSet, evaluate_students, model_costs
 from cgt.trainer.distill.teacher import Teacher
-from cgt.trainer.evaluation.report import Translate
+from cgt.trainer.evaluation.report import TranslateFn
 from cgt.trainer.generator import TrainedGenerator
-from cgt.trainer.selection import network_translate
+from cgt.trainer.selection import make_translate_fn
 
-from .measure import measure_all
+from .measure import run_jobs
 from .results import Result
-from .session import Job
+from .session import BenchmarkJob
 
-SESSIONS = 5
-MOVED = "the teacher, of pictures moved by a pixel"
+TIMING_SESSIONS = 5
+SHIFTED_TEACHER = "the teacher, of pictures moved by a pixel"
 
 Size = tuple[int, int]
-Timed = dict[tuple[str, str, str], Result]  # by network, precision and engine
-Told = Callable[[str], None]
+LatencyResults = dict[tuple[str, str, str], Result]  # by network, precision and engine
+ProgressFn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Network:
+class ExportedNetwork:
     """A generator and its model files, by precision."""
 
     name: str
@@ -41,7 +41,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One line of the table. p50, p99: milliseconds. Quality is of the model file, on OpenVINO, and
     the same for all engines: explained change (of held-out photos, of videos), PSNR in dB on
     photos, mean warping error of the videos, Frechet distance to the target domain; None where
@@ -50,51 +50,57 @@ class Row:
     network: str
     precision: str
     engine: str
-    p50: float
-    p99: float
+    p50_ms: float
+    p99_ms: float
     macs: int
     parameters: int
-    bytes: int
-    explained_photos: float
-    psnr: float
+    file_bytes: int
+    mse_skill_photos: float
+    psnr_db: float
     warping: float | None
     frechet: float | None
-    films: Mapping[str, float]
+    mse_skill_by_video: Mapping[str, float]
 
     @property
-    def explained_videos(self) -> float | None:
+    def mse_skill_videos(self) -> float | None:
         """Mean of the films."""
-        return _mean(list(self.films.values()))
+        return _mean_or_none(list(self.mse_skill_by_video.values()))
 
 
-def exported(
+def export_precisions(
     name: str, generator: TrainedGenerator, precisions: Sequence[str], calib: Path, folder: Path
-) -> Network:
+) -> ExportedNetwork:
     """Model files of one generator. calib: images for int8. No floor: quality is what is shown."""
     models = {}
     for precision in precisions:
         kind, _, remainder = precision.partition("-")
-        wishes: dict[str, Any] = {"precision": kind, "remainder": remainder or "fp32"}
+        options: dict[str, Any] = {"precision": kind, "remainder": remainder or "fp32"}
         if kind == "int8":
-            wishes["calib"] = str(calib)
+            options["calib"] = str(calib)
         path = folder / f"{name}_{precision}.onnx"
-        models[precision] = export(generator, path, min_psnr=0.0, **wishes)[0]
-    return Network(name, generator, models)
+        models[precision] = export(generator, path, min_psnr=0.0, **options)[0]
+    return ExportedNetwork(name, generator, models)
 
 
-def quality(teacher: Teacher, networks: Sequence[Network], trial: Trial) -> dict[str, Any]:
+def evaluate_quality(
+    teacher: Teacher, networks: Sequence[ExportedNetwork], evaluation_set: EvaluationSet
+) -> dict[str, Any]:
     """What `cgt.trainer.distill.report` says of each "NETWORK PRECISION", and of MOVED."""
     device = teacher.precision.device
-    answer = network_translate(teacher, device, teacher.source.multiple)
-    students: dict[str, Translate] = {
+    teacher_translate = make_translate_fn(teacher, device, teacher.source.multiple)
+    students: dict[str, TranslateFn] = {
         f"{network.name} {precision}": Translator(path, engine="openvino", size="source")
         for network in networks
         for precision, path in network.models.items()
     }
-    return report(answer, students | {MOVED: moved(answer)}, trial)
+    return evaluate_students(
+        teacher_translate,
+        students | {SHIFTED_TEACHER: with_shifted_input(teacher_translate)},
+        evaluation_set,
+    )
 
 
-def moved(translate: Translate) -> Translate:
+def with_shifted_input(translate: TranslateFn) -> TranslateFn:
     """What it makes of a picture that is moved right by a pixel, moved back: how much of its
     answer is of the picture, and not of where its pixels happen to lie."""
 
@@ -105,38 +111,44 @@ def moved(translate: Translate) -> Translate:
     return run
 
 
-def latencies(
-    networks: Sequence[Network], engines: Sequence[str], size: Size, seconds: float, tell: Told
-) -> Timed:
+def measure_latencies(
+    networks: Sequence[ExportedNetwork],
+    engines: Sequence[str],
+    size: Size,
+    seconds: float,
+    on_progress: ProgressFn,
+) -> LatencyResults:
     """By network, precision and engine; all in turn, so that a noisy machine disturbs all alike."""
     jobs = {
-        (network.name, precision, engine): Job(
-            path, size, engine, streams=None, seconds=seconds / SESSIONS
+        (network.name, precision, engine): BenchmarkJob(
+            path, size, engine, streams=None, seconds=seconds / TIMING_SESSIONS
         )
         for network in networks
         for precision, path in network.models.items()
         for engine in engines
     }
-    results = measure_all(list(jobs.values()), SESSIONS, tell)
+    results = run_jobs(list(jobs.values()), TIMING_SESSIONS, on_progress)
     return dict(zip(jobs, results, strict=True))
 
 
-def rows(
-    networks: Sequence[Network],
-    timed: Timed,
+def build_rows(
+    networks: Sequence[ExportedNetwork],
+    timed: LatencyResults,
     measured: dict[str, Any],
     size: Size,
-) -> list[Row]:
+) -> list[ComparisonRow]:
     """The table."""
     by_name = {network.name: network for network in networks}
     found = []
     for (name, precision, engine), result in timed.items():
         network, key = by_name[name], f"{name} {precision}"
-        films = {film: video[key]["explained"] for film, video in measured["videos"].items()}
+        skill_by_video = {
+            film: video[key]["explained"] for film, video in measured["videos"].items()
+        }
         warping = [video["warping"][key] for video in measured["videos"].values()]
-        cost = costs(network.generator, size[0])
+        cost = model_costs(network.generator, size[0])
         found.append(
-            Row(
+            ComparisonRow(
                 name,
                 precision,
                 engine,
@@ -147,19 +159,19 @@ def rows(
                 network.models[precision].stat().st_size,
                 measured["photos"][key]["explained"],
                 measured["photos"][key]["psnr"],
-                _mean(warping),
+                _mean_or_none(warping),
                 measured.get("frechet", {}).get(key),
-                films,
+                skill_by_video,
             )
         )
     return found
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean_or_none(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def eager(generator: TrainedGenerator, size: Size) -> Callable[[], None]:
+def make_eager_runner(generator: TrainedGenerator, size: Size) -> Callable[[], None]:
     """One frame through PyTorch as it is: eager, fp32, its own number of threads."""
     network, image = generator.network, torch.rand(1, generator.in_channels, *size) * 2 - 1
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cgt.runtime.errors import MissingDependency
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 
-from .student_figures import Row
+from .student_figures import ComparisonRow
 
-MARKS = "os^Dvp"  # a mark for each engine, a colour for each network; hollow is not quantised
+MARKERS = "os^Dvp"  # a mark for each engine, a colour for each network; hollow is not quantised
 
 
-def plot(rows: Sequence[Row], out: Path) -> None:
+def plot_quality_speed(rows: Sequence[ComparisonRow], output: Path) -> None:
     """Frames per second of one after the other against explained change of videos, else of photos.
     Raises MissingDependency without matplotlib."""
     try:
@@ -31,13 +31,13 @@ def plot(rows: Sequence[Row], out: Path) -> None:
     for row in rows:
         color = f"C{networks.index(row.network)}"
         panel.plot(
-            1e3 / row.p50,
-            _explained(row),
-            MARKS[engines.index(row.engine) % len(MARKS)],
+            1e3 / row.p50_ms,
+            _mse_skill(row),
+            MARKERS[engines.index(row.engine) % len(MARKERS)],
             color=color,
             markerfacecolor=color if row.precision.startswith("int8") else "none",
         )
-    videos = all(row.explained_videos is not None for row in rows)
+    videos = all(row.mse_skill_videos is not None for row in rows)
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter("{x:g}")
@@ -54,7 +54,7 @@ def plot(rows: Sequence[Row], out: Path) -> None:
         Line2D(
             *([], []),
             color="gray",
-            marker=MARKS[engines.index(engine) % len(MARKS)],
+            marker=MARKERS[engines.index(engine) % len(MARKERS)],
             markerfacecolor="gray" if precision.startswith("int8") else "none",
             linestyle="",
             label=f"{precision}, {engine}",
@@ -62,9 +62,9 @@ def plot(rows: Sequence[Row], out: Path) -> None:
         for engine, precision in kinds
     ]
     figure.legend(handles=keys, loc="outside right upper", fontsize="x-small")
-    with whole_file(out) as temporary:
-        figure.savefig(temporary, format=out.suffix.lstrip(".") or "png", dpi=150)
+    with atomic_write(output) as temporary:
+        figure.savefig(temporary, format=output.suffix.lstrip(".") or "png", dpi=150)
 
 
-def _explained(row: Row) -> float:
-    return row.explained_photos if row.explained_videos is None else row.explained_videos
+def _mse_skill(row: ComparisonRow) -> float:
+    return row.mse_skill_photos if row.mse_skill_videos is None else row.mse_skill_videos

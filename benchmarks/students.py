@@ -27,34 +27,34 @@ from cgt.runtime.clip import sample_clip
 from cgt.runtime.errors import EngineError
 from cgt.runtime.geometry import parse_size
 from cgt.runtime.progress import progress_bar
-from cgt.trainer.distill.report import Trial
+from cgt.trainer.distill.report import EvaluationSet
 from cgt.trainer.distill.teacher import Teacher
-from cgt.trainer.domain import Domain
+from cgt.trainer.domain import ImageFolder
 from cgt.trainer.generator import open_generator
 from cgt.trainer.precision import Precision
 
 from .command import results_option, run_command
-from .machine import conditions, describe_machine
-from .peer_networks import median_of, our_network, our_throughput
-from .peers import Duel, Peer, duel
+from .machine import current_conditions, describe_machine
+from .peer_networks import cgt_network_timer, cgt_throughput_timer, median_timer
+from .peers import Baseline, PairedRun, run_paired
 from .sections import write_section
 from .student_figures import (
-    MOVED,
-    SESSIONS,
-    Network,
-    Row,
+    SHIFTED_TEACHER,
+    TIMING_SESSIONS,
+    ComparisonRow,
+    ExportedNetwork,
+    LatencyResults,
     Size,
-    Timed,
-    eager,
-    exported,
-    latencies,
-    quality,
-    rows,
+    build_rows,
+    evaluate_quality,
+    export_precisions,
+    make_eager_runner,
+    measure_latencies,
 )
-from .student_plot import plot
+from .student_plot import plot_quality_speed
 
-TEACHER = "teacher"
-SIZES: tuple[Size, ...] = ((256, 256), (288, 512))
+TEACHER_NAME = "teacher"
+VIDEO_SIZES: tuple[Size, ...] = ((256, 256), (288, 512))
 _PATH = click.Path(path_type=Path)
 
 
@@ -81,108 +81,112 @@ def main(
     photos: Path,
     calib: Path | None,
     videos: tuple[Path, ...],
-    domain: Path | None,
+    target_images: Path | None,
     clip: Path | None,
     size: str,
     precisions: str,
     engines: str,
     seconds: float,
     rounds: int,
-    picture: Path | None,
+    plot_path: Path | None,
     results: Path | None,
 ) -> None:
     """The teacher, and students of it by the names of their files."""
     sides = parse_size(size)
     if not isinstance(sides, tuple):
         raise click.UsageError("give a size in pixels")
-    names = [TEACHER, *(path.stem for path in students)]
+    names = [TEACHER_NAME, *(path.stem for path in students)]
     for name in names:
         if names.count(name) > 1:
             raise click.UsageError(f"two networks would be called {name}; rename a file")
-    before = conditions()
-    learned = Teacher.open(teacher, direction, Precision.of("auto", torch.device("cpu")))
-    target = Domain.open(domain) if domain else None
-    trial = Trial(min(sides), Domain.open(photos), videos, target)
-    generators = {TEACHER: open_generator(teacher, direction)}
+    before = current_conditions()
+    teacher_network = Teacher.open(
+        teacher, direction, Precision.from_name("auto", torch.device("cpu"))
+    )
+    target = ImageFolder.open(target_images) if target_images else None
+    evaluation_set = EvaluationSet(min(sides), ImageFolder.open(photos), videos, target)
+    generators = {TEACHER_NAME: open_generator(teacher, direction)}
     generators |= {path.stem: open_generator(path) for path in students}
     with tempfile.TemporaryDirectory(prefix="cgt-students-") as made:
         folder = Path(made)
         networks = [
-            exported(label, generator, precisions.split(","), calib or photos, folder)
+            export_precisions(label, generator, precisions.split(","), calib or photos, folder)
             for label, generator in generators.items()
         ]
-        timed = _timed(networks, engines.split(","), sides, seconds)
-        measured = quality(learned, networks, trial)
-        table = rows(networks, timed, measured, sides)
-        duels = _against_eager(networks, table, sides, rounds)
-        speeds = _translated(networks, table, clip or sample_clip(), folder)
-    lines = [*markdown(table), *by_film(table), "", steadiness(measured), ""]
-    lines += [*ratios(duels), "", *speeds]
+        timed = _measure_with_progress(networks, engines.split(","), sides, seconds)
+        measured = evaluate_quality(teacher_network, networks, evaluation_set)
+        table = build_rows(networks, timed, measured, sides)
+        paired_runs = _compare_with_eager(networks, table, sides, rounds)
+        translate_lines = _translate_rates(networks, table, clip or sample_clip(), folder)
+    lines = [*markdown_table(table), *per_video_table(table), "", shift_consistency(measured), ""]
+    lines += [*speedup_table(paired_runs), "", *translate_lines]
     Console().print("\n".join(lines), highlight=False, markup=False)
-    if picture:
-        plot(table, picture)
+    if plot_path:
+        plot_quality_speed(table, plot_path)
     if results:
-        write_section(results, "students", lines, describe_machine(), before, conditions())
+        write_section(results, "students", lines, describe_machine(), before, current_conditions())
 
 
-def _timed(
-    networks: Sequence[Network], engines: Sequence[str], size: Size, seconds: float
-) -> Timed:
+def _measure_with_progress(
+    networks: Sequence[ExportedNetwork], engines: Sequence[str], size: Size, seconds: float
+) -> LatencyResults:
     count = sum(len(network.models) for network in networks) * len(engines)
-    with progress_bar("timing", count * SESSIONS, unit="session") as bar:
+    with progress_bar("timing", count * TIMING_SESSIONS, unit="session") as bar:
 
-        def tell(what: str) -> None:
-            bar.note(what)
+        def on_progress(what: str) -> None:
+            bar.set_postfix(what)
             bar.advance()
 
-        return latencies(networks, engines, size, seconds, tell)
+        return measure_latencies(networks, engines, size, seconds, on_progress)
 
 
-def quickest(table: Sequence[Row], network: str) -> Row:
+def fastest_row(table: Sequence[ComparisonRow], network: str) -> ComparisonRow:
     """The quickest precision and engine of one network."""
-    return min((row for row in table if row.network == network), key=lambda row: row.p50)
+    return min((row for row in table if row.network == network), key=lambda row: row.p50_ms)
 
 
-def _against_eager(
-    networks: Sequence[Network], table: Sequence[Row], size: Size, rounds: int
-) -> dict[str, Duel]:
+def _compare_with_eager(
+    networks: Sequence[ExportedNetwork], table: Sequence[ComparisonRow], size: Size, rounds: int
+) -> dict[str, PairedRun]:
     """Of each student's quickest way with the teacher in PyTorch, turn by turn."""
     first, *students = networks
-    slow = Peer("PyTorch eager fp32", median_of(eager(first.generator, size), 0.0))
-    ways = {"one after the other": our_network, "in flight": our_throughput}
+    baseline = Baseline(
+        "PyTorch eager fp32", median_timer(make_eager_runner(first.generator, size), 0.0)
+    )
+    ways = {"one after the other": cgt_network_timer, "in flight": cgt_throughput_timer}
     found = {}
     with progress_bar("against PyTorch", rounds * len(students) * len(ways), unit="round") as bar:
         for student in students:
-            row = quickest(table, student.name)
+            row = fastest_row(table, student.name)
             model = student.models[row.precision]
             for way, run in ways.items():
                 ours = run(model, size, row.engine, 1.0)
-                found[f"{student.name} {row.precision} {row.engine}, {way}"] = duel(
-                    slow, ours, rounds, bar.advance
+                found[f"{student.name} {row.precision} {row.engine}, {way}"] = run_paired(
+                    baseline, ours, rounds, bar.advance
                 )
     return found
 
 
-def _translated(
-    networks: Sequence[Network], table: Sequence[Row], clip: Path, folder: Path
+def _translate_rates(
+    networks: Sequence[ExportedNetwork], table: Sequence[ComparisonRow], clip: Path, folder: Path
 ) -> list[str]:
     """Lines of Markdown: `cgt translate`, as a process of its own."""
-    names = [f"{width}x{height}" for height, width in SIZES]
+    names = [f"{width}x{height}" for height, width in VIDEO_SIZES]
     heads = "".join(f" {name}, frames/s |" for name in names)
     lines = [f"`cgt translate {clip.name}`, decoding and encoding included:", ""]
     lines += [f"| |{heads}", "|---|" + "---|" * len(names)]
     for network in networks[1:]:
-        row = quickest(table, network.name)
+        row = fastest_row(table, network.name)
         rates = [
-            translate(clip, network.models[row.precision], row.engine, size, folder)
-            for size in SIZES
+            translate_fps(clip, network.models[row.precision], row.engine, size, folder)
+            for size in VIDEO_SIZES
         ]
         cells = "".join(f" {rate:.1f} |" for rate in rates)
         lines.append(f"| {network.name} {row.precision} {row.engine} |{cells}")
     return lines
 
 
-def translate(clip: Path, model: Path, engine: str, size: Size, folder: Path) -> float:
+def translate_fps(clip: Path, model: Path, engine: str, size: Size, folder: Path) -> float:
     """Frames per second that `cgt translate` says it reached. Raises EngineError."""
     stats = folder / "stats.json"
     command = [sys.executable, "-c", "from cgt.cli.main import main; main()", "translate"]
@@ -196,20 +200,20 @@ def translate(clip: Path, model: Path, engine: str, size: Size, folder: Path) ->
     return float(json.loads(stats.read_text())["frames_per_second"])
 
 
-def markdown(table: Sequence[Row]) -> list[str]:
+def markdown_table(table: Sequence[ComparisonRow]) -> list[str]:
     """Lines of the table."""
     heads = "| | | engine | p50 ms | p99 ms | G MACs | M par. | MB | explained, photos | videos |"
     lines = [f"{heads} PSNR dB | warping | Frechet |", "|" + "---|" * 13]
     for row in table:
         figures = [
-            f"{row.p50:.2f}",
-            f"{row.p99:.2f}",
+            f"{row.p50_ms:.2f}",
+            f"{row.p99_ms:.2f}",
             f"{row.macs / 1e9:.2f}",
             f"{row.parameters / 1e6:.3f}",
-            f"{row.bytes / 1e6:.2f}",
-            f"{row.explained_photos:.3f}",
-            "-" if row.explained_videos is None else f"{row.explained_videos:.3f}",
-            f"{row.psnr:.1f}",
+            f"{row.file_bytes / 1e6:.2f}",
+            f"{row.mse_skill_photos:.3f}",
+            "-" if row.mse_skill_videos is None else f"{row.mse_skill_videos:.3f}",
+            f"{row.psnr_db:.1f}",
             "-" if row.warping is None else f"{row.warping:.1e}",
             "-" if row.frechet is None else f"{row.frechet:.4g}",
         ]
@@ -217,38 +221,42 @@ def markdown(table: Sequence[Row]) -> list[str]:
     return lines
 
 
-def by_film(table: Sequence[Row]) -> list[str]:
+def per_video_table(table: Sequence[ComparisonRow]) -> list[str]:
     """Lines of the explained change of each video, whatever the engine; none without videos."""
-    films = list(table[0].films)
-    if not films:
+    videos = list(table[0].mse_skill_by_video)
+    if not videos:
         return []
-    lines = ["", "| explained | |" + "".join(f" {film} |" for film in films)]
-    lines.append("|" + "---|" * (len(films) + 2))
+    lines = ["", "| explained | |" + "".join(f" {video} |" for video in videos)]
+    lines.append("|" + "---|" * (len(videos) + 2))
     found = {
         f"| {row.network} | {row.precision} |": "".join(
-            f" {row.films[film]:.3f} |" for film in films
+            f" {row.mse_skill_by_video[film]:.3f} |" for film in videos
         )
         for row in table
     }
     return lines + [name + cells for name, cells in found.items()]
 
 
-def steadiness(measured: dict[str, Any]) -> str:
+def shift_consistency(measured: dict[str, Any]) -> str:
     """How much of its own change the teacher explains where the picture is moved by a pixel."""
     sets = {"photos": measured["photos"], **measured["videos"]}
-    figures = ", ".join(f"{name} {found[MOVED]['explained']:.3f}" for name, found in sets.items())
-    return f"Of its own change explains {MOVED}: {figures}."
+    figures = ", ".join(
+        f"{name} {found[SHIFTED_TEACHER]['explained']:.3f}" for name, found in sets.items()
+    )
+    return f"Of its own change explains {SHIFTED_TEACHER}: {figures}."
 
 
-def ratios(duels: dict[str, Duel]) -> list[str]:
+def speedup_table(paired_runs: dict[str, PairedRun]) -> list[str]:
     """Lines of how many times as fast as the teacher in PyTorch."""
     lines = [
         "| against the teacher in PyTorch, eager fp32 | times as fast | in turns |",
         "|---|---|---|",
     ]
-    for name, found in duels.items():
-        turns = sorted(t / o for t, o in zip(found.theirs, found.ours, strict=True))
-        lines.append(f"| {name} | {found.ratio:.1f} | {turns[0]:.1f} to {turns[-1]:.1f} |")
+    for name, found in paired_runs.items():
+        speedups = sorted(
+            t / o for t, o in zip(found.baseline_seconds, found.cgt_seconds, strict=True)
+        )
+        lines.append(f"| {name} | {found.speedup:.1f} | {speedups[0]:.1f} to {speedups[-1]:.1f} |")
     return lines
 
 

@@ -11,16 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from .compare import Comparison
-from .machine import one_line
-from .results import Report, Result
+from .machine import machine_summary
+from .results import BenchReport, Result
 
-COLUMNS_AT_ONCE = 3  # so that no figure is cut off at 80 columns
-SAME = 150.0  # dB: float32 rounding alone
+MAX_COLUMNS = 3  # so that no figure is cut off at 80 columns
+IDENTICAL_PSNR_DB = 150.0  # dB: float32 rounding alone
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: BenchReport, console: Console) -> None:
     """Everything but the raw samples."""
-    console.print(one_line(report.machine), style="dim", highlight=False)
+    console.print(machine_summary(report.machine), style="dim", highlight=False)
     if report.matrix:
         floor, reference = report.matrix["min_psnr"], report.matrix["reference"]
         console.print(f"PSNR against {reference}; * is the fastest with at least {floor:g} dB")
@@ -29,10 +29,10 @@ def print_report(report: Report, console: Console) -> None:
             console.print(escape(line), style="dim", highlight=False)
     else:
         console.print(", ".join(sorted({result.model for result in report.results})), style="bold")
-        for start in range(0, len(report.results), COLUMNS_AT_ONCE):
-            console.print(results_table(report.results[start : start + COLUMNS_AT_ONCE]))
+        for start in range(0, len(report.results), MAX_COLUMNS):
+            console.print(results_table(report.results[start : start + MAX_COLUMNS]))
     if report.pipeline:
-        for line in pipeline_lines(report.pipeline):
+        for line in format_pipeline(report.pipeline):
             console.print(escape(line), highlight=False)
         console.print(pipeline_table(report.pipeline))
     for line in report.warnings:
@@ -53,7 +53,7 @@ def _print_matrix(rows: Sequence[dict[str, Any]], console: Console) -> None:
             console.print(escape(why), style="dim", highlight=False)
 
 
-def limit_of(result: Result) -> str:
+def format_roofline_share(result: Result) -> str:
     """Percent of the attainable, and what bounds."""
     if not result.limit:
         return "-"
@@ -61,18 +61,18 @@ def limit_of(result: Result) -> str:
     return f"{share:.0%}, {result.limit['bound']}"
 
 
-def memory_of(result: Result) -> str:
+def format_memory(result: Result) -> str:
     """Peak, and what of it came with the engine and the model."""
     before = result.sessions[0].rss_before
     return f"{result.rss / 2**20:.0f} (+{(result.rss - before) / 2**20:.0f})"
 
 
-def _cold(result: Result) -> str:
+def _format_cold_start(result: Result) -> str:
     first, *rest = (session.cold_start for session in result.sessions)
     return f"{first:.2f}" + (f", then {min(rest):.2f}" if rest else "")
 
 
-FACTS: dict[str, Callable[[Result], str]] = {
+RESULT_ROWS: dict[str, Callable[[Result], str]] = {
     "precision": lambda r: r.precision,
     "latency p50, ms": lambda r: f"{r.percentile(50):.2f}",
     "p90": lambda r: f"{r.percentile(90):.2f}",
@@ -81,9 +81,9 @@ FACTS: dict[str, Callable[[Result], str]] = {
     "max": lambda r: f"{r.percentile(100):.2f}",
     "runs, processes": lambda r: f"{len(r.samples)}, {len(r.sessions)}",
     "variation": lambda r: f"{r.variation:.1%}",
-    "cold start, s": _cold,
-    "memory peak, MiB": memory_of,
-    "of the attainable": limit_of,
+    "cold start, s": _format_cold_start,
+    "memory peak, MiB": format_memory,
+    "of the attainable": format_roofline_share,
 }
 
 
@@ -95,7 +95,7 @@ def results_table(results: Sequence[Result]) -> Table:
         table.add_column(
             f"{result.engine}\n{result.size[0]}x{result.size[1]}{many}", justify="right"
         )
-    for name, fact in FACTS.items():
+    for name, fact in RESULT_ROWS.items():
         table.add_row(name, *(fact(result) for result in results))
     for streams in sorted({s for result in results for s in result.throughput()}):
         rates = [result.throughput().get(streams) for result in results]
@@ -144,19 +144,19 @@ def matrix_table(rows: Sequence[dict[str, Any]]) -> Table:
         name = f"{'* ' if row['best'] else ''}{row['engine']}"
         if row["status"] == "ok":
             figures = (f"{row['p50']:.2f}", f"{row['p99']:.2f}", f"{row['fps']:.1f}")
-            cells = (row["precision"], *figures, decibels(row["psnr"]))
+            cells = (row["precision"], *figures, format_psnr(row["psnr"]))
         else:
             cells = ("fails", "", "", "", "")
         table.add_row(name, row["graph"], *cells, style="bold" if row["best"] else "")
     return table
 
 
-def decibels(psnr: float | None) -> str:
+def format_psnr(psnr: float | None) -> str:
     """PSNR as one reads it."""
-    return "-" if psnr is None else "same" if psnr >= SAME else f"{psnr:.1f}"
+    return "-" if psnr is None else "same" if psnr >= IDENTICAL_PSNR_DB else f"{psnr:.1f}"
 
 
-def pipeline_lines(run: dict[str, Any]) -> list[str]:
+def format_pipeline(run: dict[str, Any]) -> list[str]:
     """One run end to end, in words."""
     size = "{}x{}".format(*run["size"]) if run["size"] else "the pictures' own sizes"
     ends = f"{Path(run['source']).name} to {run['sink']}"
@@ -180,16 +180,21 @@ def pipeline_table(run: dict[str, Any]) -> Table:
     return table
 
 
-def comparison_table(found: Sequence[Comparison]) -> Table:
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """Ratios of B to A."""
     table = Table("")
     for name in ("A", "B", "B by A", "98 % interval", ""):
         table.add_column(name, justify="right" if name else "left")
-    colours = {"slower": "red", "faster": "green"}
-    for c in found:
+    colors = {"slower": "red", "faster": "green"}
+    for c in comparisons:
         interval = f"{c.low:.3f} to {c.high:.3f}"
-        verdict = f"[{colours[c.verdict]}]{c.verdict}" if c.verdict in colours else c.verdict
+        result_text = f"[{colors[c.result]}]{c.result}" if c.result in colors else c.result
         table.add_row(
-            f"{c.label}\n{c.what}", f"{c.a:.2f}", f"{c.b:.2f}", f"{c.ratio:.3f}", interval, verdict
+            f"{c.label}\n{c.metric}",
+            f"{c.a:.2f}",
+            f"{c.b:.2f}",
+            f"{c.ratio:.3f}",
+            interval,
+            result_text,
         )
     return table

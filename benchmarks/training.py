@@ -39,7 +39,7 @@ from cgt.trainer.trainconfig import TrainConfig
 
 from .command import run_command
 
-Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
+StepFn = Callable[[Tensor, Tensor], dict[str, Tensor]]
 CPU = torch.device("cpu")
 
 
@@ -52,17 +52,19 @@ class ReferenceStep:
         for generator in (self.G, self.F):
             init_generator(generator)
         self.D_Y, self.D_X = PatchDiscriminator(config.ndf), PatchDiscriminator(config.ndf)
-        for judge in (self.D_Y, self.D_X):
-            init_weights(judge)
-        self.judges = [*self.D_Y.parameters(), *self.D_X.parameters()]
-        makers = itertools.chain(self.G.parameters(), self.F.parameters())
-        self.optimizer_G = torch.optim.Adam(makers, lr=config.lr, betas=(0.5, 0.999))
-        self.optimizer_D = torch.optim.Adam(self.judges, lr=config.lr, betas=(0.5, 0.999))
+        for discriminator in (self.D_Y, self.D_X):
+            init_weights(discriminator)
+        self.discriminator_parameters = [*self.D_Y.parameters(), *self.D_X.parameters()]
+        generator_parameters = itertools.chain(self.G.parameters(), self.F.parameters())
+        self.optimizer_G = torch.optim.Adam(generator_parameters, lr=config.lr, betas=(0.5, 0.999))
+        self.optimizer_D = torch.optim.Adam(
+            self.discriminator_parameters, lr=config.lr, betas=(0.5, 0.999)
+        )
         self.pool_A, self.pool_B = ImagePool(50, config.seed), ImagePool(50, config.seed + 1)
         self.l1, self.mse = nn.L1Loss(), nn.MSELoss()
 
-    def _gan(self, verdict: Tensor, real: bool) -> Tensor:
-        loss: Tensor = self.mse(verdict, torch.tensor(float(real)).expand_as(verdict))
+    def _gan_loss(self, prediction: Tensor, real: bool) -> Tensor:
+        loss: Tensor = self.mse(prediction, torch.tensor(float(real)).expand_as(prediction))
         return loss
 
     def __call__(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
@@ -70,36 +72,39 @@ class ReferenceStep:
         cycle_a = self.F(fake_b)
         fake_a = self.F(b)
         cycle_b = self.G(fake_a)
-        for p in self.judges:
+        for p in self.discriminator_parameters:
             p.requires_grad_(False)
         self.optimizer_G.zero_grad()
         losses = {
             "identity_B": 5 * self.l1(self.G(b), b),
             "identity_A": 5 * self.l1(self.F(a), a),
-            "G_A": self._gan(self.D_Y(fake_b), True),
-            "G_B": self._gan(self.D_X(fake_a), True),
+            "G_A": self._gan_loss(self.D_Y(fake_b), True),
+            "G_B": self._gan_loss(self.D_X(fake_a), True),
             "cycle_A": 10 * self.l1(cycle_a, a),
             "cycle_B": 10 * self.l1(cycle_b, b),
         }
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         self.optimizer_G.step()
-        for p in self.judges:
+        for p in self.discriminator_parameters:
             p.requires_grad_(True)
         self.optimizer_D.zero_grad()
-        for name, judge, real, fake in (
+        for name, discriminator, real, fake in (
             ("D_A", self.D_Y, b, self.pool_B.query(fake_b)),
             ("D_B", self.D_X, a, self.pool_A.query(fake_a)),
         ):
-            loss = 0.5 * (self._gan(judge(real), True) + self._gan(judge(fake.detach()), False))
+            loss = 0.5 * (
+                self._gan_loss(discriminator(real), True)
+                + self._gan_loss(discriminator(fake.detach()), False)
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             losses[name] = loss
         self.optimizer_D.step()
         return losses
 
 
-def steps(config: TrainConfig) -> dict[str, Step]:
+def make_steps(config: TrainConfig) -> dict[str, StepFn]:
     """Both, from the same weights."""
-    ours = CycleGAN(config, CPU, Precision.of(config.precision, CPU).autocast)
+    ours = CycleGAN(config, CPU, Precision.from_name(config.precision, CPU).autocast_dtype)
     reference = ReferenceStep(config)
     plain = (reference.G, reference.F, reference.D_Y, reference.D_X)
     for network, same in zip(plain, ours.networks.values(), strict=True):
@@ -107,45 +112,45 @@ def steps(config: TrainConfig) -> dict[str, Step]:
     return {"reference": reference, "cgt": lambda a, b: ours.step(a, b, 0)}
 
 
-def compare(size: int, rounds: int, ngf: int) -> dict[str, list[float]]:
+def time_steps(size: int, rounds: int, ngf: int) -> dict[str, list[float]]:
     """Seconds and CPU seconds of single steps, by round."""
     config = TrainConfig(data="", load_size=size, crop_size=size, ngf=ngf, ndf=ngf)
     a, b = torch.rand(2, 1, 3, size, size) * 2 - 1
-    found: dict[str, list[float]] = {}
-    both = steps(config)
+    times: dict[str, list[float]] = {}
+    both = make_steps(config)
     for round_ in range(rounds + 1):
         for name, step in both.items():
             wall, cpu = time.perf_counter(), time.process_time()
             step(a, b)
             if round_:  # the first one warms up
-                found.setdefault(f"{name} cpu", []).append(time.process_time() - cpu)
-                found.setdefault(f"{name} wall", []).append(time.perf_counter() - wall)
-    return found
+                times.setdefault(f"{name} cpu", []).append(time.process_time() - cpu)
+                times.setdefault(f"{name} wall", []).append(time.perf_counter() - wall)
+    return times
 
 
-def ratio(found: dict[str, list[float]], clock: str) -> float:
+def median_ratio(times: dict[str, list[float]], clock: str) -> float:
     """Median of the rounds' ratios."""
-    both = zip(found[f"reference {clock}"], found[f"cgt {clock}"], strict=True)
+    both = zip(times[f"reference {clock}"], times[f"cgt {clock}"], strict=True)
     return statistics.median(theirs / ours for theirs, ours in both)
 
 
-def report(results: dict[int, dict[str, list[float]]], ngf: int) -> Table:
+def results_table(results: dict[int, dict[str, list[float]]], ngf: int) -> Table:
     """A row for each size and clock."""
     threads = torch.get_num_threads()
-    native = Precision.of("auto", CPU).name
+    native = Precision.from_name("auto", CPU).name
     title = f"ResNet-9 ngf {ngf}, batch 1, {threads} threads, cgt in {native}: s/step, medians"
     table = Table("size", "clock", "reference fp32", "cgt train", "ratio", title=title)
-    for size, found in results.items():
+    for size, times in results.items():
         for clock in ("cpu", "wall"):
-            seconds = [statistics.median(found[f"{name} {clock}"]) for name in ("reference", "cgt")]
+            seconds = [statistics.median(times[f"{name} {clock}"]) for name in ("reference", "cgt")]
             shown = [f"{value:.2f}" for value in seconds]
-            table.add_row(f"{size}x{size}", clock, *shown, f"{ratio(found, clock):.2f}")
+            table.add_row(f"{size}x{size}", clock, *shown, f"{median_ratio(times, clock):.2f}")
     return table
 
 
-def curves(data: Path, out: Path, seeds: int, count: int, size: int, ngf: int) -> None:
+def train_curves(data: Path, output: Path, seeds: int, count: int, size: int, ngf: int) -> None:
     """Train both on the same batches, seed by seed; OUT/NAME_seedN/metrics.csv and curves.png."""
-    from cgt.trainer.plot import plot
+    from cgt.trainer.plot import plot_runs
 
     runs = []
     for seed in range(seeds):
@@ -154,11 +159,11 @@ def curves(data: Path, out: Path, seeds: int, count: int, size: int, ngf: int) -
         )
         batches = open_dataset(config, paired=False).train
         for name in ("reference", "cgt"):
-            folder = out / f"{name}_seed{seed}"
+            folder = output / f"{name}_seed{seed}"
             runs.append(folder)
             if (folder / "metrics.csv").exists():
                 continue
-            step = steps(config)[name]
+            step = make_steps(config)[name]
             rows = []
             with progress_bar(folder.name, count, unit="step") as bar:
                 for index, (a, b) in enumerate(batches.batches(0, count), 1):
@@ -170,7 +175,7 @@ def curves(data: Path, out: Path, seeds: int, count: int, size: int, ngf: int) -
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
-    plot(runs, out / "curves.png", along="step")
+    plot_runs(runs, output / "curves.png", x_axis="step")
 
 
 @click.command()
@@ -190,7 +195,7 @@ def main(
     threads: int,
     json_path: Path | None,
     data: Path | None,
-    out: Path,
+    output: Path,
     seeds: int,
     count: int,
 ) -> None:
@@ -198,11 +203,11 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     if data is not None:
-        curves(data, out, seeds, count, sizes[0], ngf)
-        click.echo(f"{out / 'curves.png'}: {seeds} seeds, {count} steps")
+        train_curves(data, output, seeds, count, sizes[0], ngf)
+        click.echo(f"{output / 'curves.png'}: {seeds} seeds, {count} steps")
         return
-    results = {size: compare(size, rounds, ngf) for size in sizes}
-    Console().print(report(results, ngf))
+    results = {size: time_steps(size, rounds, ngf) for size in sizes}
+    Console().print(results_table(results, ngf))
     if json_path is not None:
         json_path.write_text(json.dumps(results, indent=1))
 

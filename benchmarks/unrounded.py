@@ -5,28 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cgt.runtime.artifact import KEY, Artifact
+from cgt.runtime.artifact import METADATA_KEY, ModelMetadata
 
 
-def write_unrounded(path: Path, quantized: Path) -> Path:
+def write_dequantized(path: Path, quantized: Path) -> Path:
     """The model in fp32: its tensors stay what they are, its weights stay rounded."""
     import onnx
     from onnx import numpy_helper
 
-    from cgt.export.quantize import dequantized
+    from cgt.export.quantize import dequantized_weights
 
     model = onnx.load(quantized)
     graph = model.graph
-    weights = dequantized(graph)
+    weights = dequantized_weights(graph)
     before = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"}
-    same = {
+    original_name = {
         node.output[0]: before[node.input[0]]
         for node in graph.node
         if node.op_type == "DequantizeLinear" and node.input[0] in before
     }
-    kept = [node for node in graph.node if node.output[0] not in (before | same | weights)]
+    kept = [node for node in graph.node if node.output[0] not in (before | original_name | weights)]
     for node in kept:
-        node.input[:] = [same.get(name, name) for name in node.input]
+        node.input[:] = [original_name.get(name, name) for name in node.input]
     del graph.node[:]
     graph.node.extend(kept)
     used = {name for node in kept for name in node.input}
@@ -35,7 +35,7 @@ def write_unrounded(path: Path, quantized: Path) -> Path:
     graph.initializer.extend(others)
     graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in weights.items())
     for entry in model.metadata_props:
-        if entry.key == KEY:
-            entry.value = replace(Artifact.from_json(entry.value), precision="fp32").to_json()
+        if entry.key == METADATA_KEY:
+            entry.value = replace(ModelMetadata.from_json(entry.value), precision="fp32").to_json()
     onnx.save(model, path)
     return path

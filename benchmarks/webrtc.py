@@ -22,19 +22,19 @@ import click
 import numpy as np
 
 from cgt.runtime.errors import QualityError
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.runtime.translator import DEFAULT_MODEL
 
-from .chromium import RATE, chromium, numbered_frame, write_clip
+from .chromium import CAMERA_FPS, launch_chromium, numbered_frame, write_camera_clip
 from .command import run_command
-from .served import served
+from .served import start_server
 
-_SIDE = 256
-_WARM_UP = 4.0  # seconds, in which the codecs find their rate
-_LEAST = {"browser": 15.0, "python": 25.0}  # frames a second
-_LONGEST = 250.0  # milliseconds, p95, in the browser
+_SIDE_PX = 256
+_WARM_UP_S = 4.0  # seconds, in which the codecs find their rate
+_MIN_FPS = {"browser": 15.0, "python": 25.0}  # frames a second
+_MAX_P95_LATENCY_MS = 250.0  # milliseconds, p95, in the browser
 
 
-def figures(latencies: list[float], dropped: int, seconds: float) -> dict[str, Any]:
+def summarize_latencies(latencies: list[float], dropped: int, seconds: float) -> dict[str, Any]:
     """latencies: milliseconds of each frame shown."""
     return {
         "frames_per_second": round(len(latencies) / seconds, 2),
@@ -46,71 +46,71 @@ def figures(latencies: list[float], dropped: int, seconds: float) -> dict[str, A
     }
 
 
-def in_browser(url: str, seconds: float) -> dict[str, Any]:
+def measure_browser(url: str, seconds: float) -> dict[str, Any]:
     """What the page says of itself."""
     with tempfile.TemporaryDirectory() as folder:
-        clip = write_clip(Path(folder) / "camera.y4m", 90, (_SIDE, _SIDE))
-        with chromium(clip) as browser:
+        clip = write_camera_clip(Path(folder) / "camera.y4m", 90, (_SIDE_PX, _SIDE_PX))
+        with launch_chromium(clip) as browser:
             page = browser.new_page()
             page.goto(url)
             page.get_by_role("button", name="Use the camera").click()
             page.locator("#frame").wait_for()
-            page.wait_for_timeout(1000 * _WARM_UP)
+            page.wait_for_timeout(1000 * _WARM_UP_S)
             app = "const { app } = await import('./main.js');"
-            page.evaluate(f"async () => {{ {app} app.meter.reset(); app.outbox.lost = 0; }}")
+            page.evaluate(f"async () => {{ {app} app.stats.reset(); app.inFlight.dropped = 0; }}")
             began = time.perf_counter()
             page.wait_for_timeout(1000 * seconds)
             latencies, dropped = page.evaluate(
-                f"async () => {{ {app} return [app.meter.latencies, app.dropped]; }}"
+                f"async () => {{ {app} return [app.stats.latencies, app.dropped]; }}"
             )
             took = time.perf_counter() - began
-            return figures(latencies, dropped, took) | {
+            return summarize_latencies(latencies, dropped, took) | {
                 "over": page.locator("#transport").inner_text(),
                 "browser": browser.version,
             }
 
 
-async def in_python(url: str, seconds: float) -> dict[str, Any]:
+async def measure_python_client(url: str, seconds: float) -> dict[str, Any]:
     """The same by a client that shows nothing."""
     from .webrtc_client import WebRTCClient
 
-    pictures = [numbered_frame(number, (_SIDE, _SIDE)) for number in range(90)]
+    images = [numbered_frame(number, (_SIDE_PX, _SIDE_PX)) for number in range(90)]
     latencies: list[float] = []
 
-    def answered(_: int, __: object, took: float) -> None:
+    def on_frame(_: int, __: object, took: float) -> None:
         latencies.append(1000 * took)
 
-    async with WebRTCClient(url, lambda i: pictures[i % 90], answered, RATE) as client:
-        await asyncio.sleep(_WARM_UP)
+    async with WebRTCClient(url, lambda i: images[i % 90], on_frame, CAMERA_FPS) as client:
+        await asyncio.sleep(_WARM_UP_S)
         latencies.clear()
         client.skipped = 0
         await asyncio.sleep(seconds)
-        return figures(latencies, client.skipped, seconds) | {"over": "WebRTC"}
+        return summarize_latencies(latencies, client.skipped, seconds) | {"over": "WebRTC"}
 
 
 @click.command()
-@click.option("--client", type=click.Choice(tuple(_LEAST)), default="browser", show_default=True)
+@click.option("--client", type=click.Choice(tuple(_MIN_FPS)), default="browser", show_default=True)
 @click.option("--seconds", default=20.0, show_default=True)
-@click.option("--model", type=click.Path(path_type=Path), default=BUNDLED_MODEL)
+@click.option("--model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
-def main(
+def webrtc_main(
     client: Literal["browser", "python"], seconds: float, model: Path, json_path: Path | None
 ) -> None:
     """Raises QualityError where a bound does not hold."""
-    with served("--model", model) as server:
+    with start_server("--model", model) as server:
         if client == "browser":
-            facts = in_browser(server.url, seconds)
+            facts = measure_browser(server.url, seconds)
         else:
-            facts = asyncio.run(in_python(server.url, seconds))
-    facts = {"client": client, "size": [_SIDE, _SIDE], "seconds": seconds} | facts
+            facts = asyncio.run(measure_python_client(server.url, seconds))
+    facts = {"client": client, "size": [_SIDE_PX, _SIDE_PX], "seconds": seconds} | facts
     print(json.dumps(facts, indent=1))
     if json_path:
         json_path.write_text(json.dumps(facts, indent=1))
-    if facts["frames_per_second"] < _LEAST[client]:
-        raise QualityError(f"fewer than {_LEAST[client]:.0f} frames/s")
-    if client == "browser" and facts["latency_ms"]["p95"] >= _LONGEST:
-        raise QualityError(f"a latency (p95) of {_LONGEST:.0f} ms or more")
+    if facts["frames_per_second"] < _MIN_FPS[client]:
+        raise QualityError(f"fewer than {_MIN_FPS[client]:.0f} frames/s")
+    if client == "browser" and facts["latency_ms"]["p95"] >= _MAX_P95_LATENCY_MS:
+        raise QualityError(f"a latency (p95) of {_MAX_P95_LATENCY_MS:.0f} ms or more")
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(webrtc_main)

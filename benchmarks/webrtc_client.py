@@ -20,13 +20,13 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from cgt.runtime.preprocess import U8
-from cgt.serve.jitter import make_prompt
-from cgt.serve.stamp import WRAP, stamped, unstamped
+from cgt.serve.jitter import use_low_latency_buffers
+from cgt.serve.stamp import TIMESTAMP_PERIOD_MS, embed_timestamp, extract_timestamp
 
-IN_FLIGHT = 3  # as the page has it (page/outbox.js)
-LATE = 0.5  # seconds after which a picture no longer counts as on its way
+MAX_IN_FLIGHT = 3  # as the page has it (page/inflight.js)
+LATE_AFTER_S = 0.5  # seconds after which a picture no longer counts as on its way
 
-_CLOCK = 90000
+_VIDEO_CLOCK_RATE = 90000
 
 
 class WebRTCClient:
@@ -41,26 +41,26 @@ class WebRTCClient:
     def __init__(
         self,
         url: str,
-        draw: Callable[[int], U8],
-        answered: Callable[[int, U8, float], None],
+        draw_frame: Callable[[int], U8],
+        on_frame: Callable[[int, U8, float], None],
         rate: float = 30.0,
-        asked: dict[str, str] | None = None,
+        settings: dict[str, str] | None = None,
     ) -> None:
-        self.url, self.draw, self.answered, self.rate = url, draw, answered, rate
-        self.asked = asked or {}
+        self.url, self.draw_frame, self.on_frame, self.rate = url, draw_frame, on_frame, rate
+        self.settings = settings or {}
         self.skipped = 0
-        self.waiting: dict[int, tuple[int, float]] = {}  # stamp: number, when it was sent
+        self.in_flight: dict[int, tuple[int, float]] = {}  # stamp: number, when it was sent
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._taking: asyncio.Task[None] | None = None
+        self._receive_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> WebRTCClient:
         self.connection.createDataChannel("control")
-        self.connection.addTrack(_Pictures(self))
-        make_prompt(self.connection)
-        self.connection.on("track", self._take)
+        self.connection.addTrack(_NumberedVideoTrack(self))
+        use_low_latency_buffers(self.connection)
+        self.connection.on("track", self._on_track)
         await self.connection.setLocalDescription(await self.connection.createOffer())
         offer = self.connection.localDescription
-        body = {"sdp": offer.sdp, "type": offer.type, **self.asked}
+        body = {"sdp": offer.sdp, "type": offer.type, **self.settings}
         async with (
             aiohttp.ClientSession(raise_for_status=True) as http,
             http.post(f"{self.url}/v1/webrtc", json=body) as response,
@@ -69,8 +69,8 @@ class WebRTCClient:
         await self.connection.setRemoteDescription(RTCSessionDescription(**answer))
         return self
 
-    def _take(self, track: MediaStreamTrack) -> None:
-        self._taking = asyncio.create_task(self._receive(track))
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        self._receive_task = asyncio.create_task(self._receive(track))
 
     async def _receive(self, track: MediaStreamTrack) -> None:
         while True:
@@ -80,25 +80,25 @@ class WebRTCClient:
                 return
             assert isinstance(frame, VideoFrame)
             pixels: Any = frame.to_ndarray(format="rgb24")
-            found = unstamped(pixels)
-            if found is None or found[1] not in self.waiting:
+            found = extract_timestamp(pixels)
+            if found is None or found[1] not in self.in_flight:
                 continue
-            number, sent = self.waiting[found[1]]
-            for stamp, (earlier, _) in tuple(self.waiting.items()):
+            number, sent = self.in_flight[found[1]]
+            for stamp, (earlier, _) in tuple(self.in_flight.items()):
                 if earlier <= number:
-                    del self.waiting[stamp]
+                    del self.in_flight[stamp]
                     self.skipped += earlier < number
-            self.answered(number, found[0], time.perf_counter() - sent)
+            self.on_frame(number, found[0], time.perf_counter() - sent)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         await self.connection.close()
-        if self._taking is not None:
-            await self._taking
+        if self._receive_task is not None:
+            await self._receive_task
 
 
-class _Pictures(MediaStreamTrack):
+class _NumberedVideoTrack(MediaStreamTrack):
     kind = "video"
 
     def __init__(self, client: WebRTCClient) -> None:
@@ -114,14 +114,17 @@ class _Pictures(MediaStreamTrack):
             self._number += 1
             wait = self._began + self._number / client.rate - time.perf_counter()
             await asyncio.sleep(max(0.0, wait))
-            late = time.perf_counter() - LATE
-            if sum(sent > late for _, sent in client.waiting.values()) < IN_FLIGHT:
+            late = time.perf_counter() - LATE_AFTER_S
+            if sum(sent > late for _, sent in client.in_flight.values()) < MAX_IN_FLIGHT:
                 break
             client.skipped += 1
-        picture = await asyncio.to_thread(client.draw, self._number)
+        image = await asyncio.to_thread(client.draw_frame, self._number)
         sent = time.perf_counter()
-        stamp = self._number % WRAP
-        client.waiting[stamp] = self._number, sent
-        frame = VideoFrame.from_ndarray(stamped(picture, stamp), "rgb24")
-        frame.pts, frame.time_base = round((sent - self._began) * _CLOCK), Fraction(1, _CLOCK)
+        stamp = self._number % TIMESTAMP_PERIOD_MS
+        client.in_flight[stamp] = self._number, sent
+        frame = VideoFrame.from_ndarray(embed_timestamp(image, stamp), "rgb24")
+        frame.pts, frame.time_base = (
+            round((sent - self._began) * _VIDEO_CLOCK_RATE),
+            Fraction(1, _VIDEO_CLOCK_RATE),
+        )
         return frame

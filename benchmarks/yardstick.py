@@ -11,32 +11,32 @@ from pathlib import Path
 
 import numpy as np
 
-REPEATS = 3
-_SIDE = 1024
-_TICKS = 100  # per second, of /proc/stat on every Linux that runs this
-_USED = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal
-_STEAL = 7
+NUM_REPEATS = 3
+_MATRIX_SIDE = 1024
+_TICKS_PER_S = 100  # per second, of /proc/stat on every Linux that runs this
+_BUSY_FIELDS = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal
+_STEAL_FIELD = 7
 
 
-class Yardstick:
+class ReferenceLoad:
     """A product of float32 matrices on every core: what is short of something here, vector units
     that two machines share, caches or clocks, is what a network is short of."""
 
     def __init__(self) -> None:
-        self._factor = np.ones((_SIDE, _SIDE), np.float32)
+        self._factor = np.ones((_MATRIX_SIDE, _MATRIX_SIDE), np.float32)
         self._product = np.empty_like(self._factor)
 
     def __call__(self) -> float:
         """Milliseconds, the quickest of a few."""
         times = []
-        for _ in range(REPEATS):
+        for _ in range(NUM_REPEATS):
             started = time.perf_counter()
             np.matmul(self._factor, self._factor, out=self._product)
             times.append(time.perf_counter() - started)
         return min(times) * 1e3
 
 
-class Cores:
+class CpuUsageMonitor:
     """Who used the cores since the last question: this process, others, other machines."""
 
     def __init__(self, stat: Path = Path("/proc/stat")) -> None:
@@ -50,7 +50,7 @@ class Cores:
             return None
         return time.perf_counter(), time.process_time(), [int(n) for n in line.split()[1:9]]
 
-    def shares(self) -> tuple[float | None, float | None]:
+    def other_load_and_steal(self) -> tuple[float | None, float | None]:
         """(other programs, stolen), 0 to 1 of all the machine's cores; None where unknown."""
         before, now = self._last, self._read()
         self._last = now
@@ -59,6 +59,6 @@ class Cores:
         ticks = [new - old for new, old in zip(now[2], before[2], strict=True)]
         # Of this machine's cores: the counters hold all of them, whatever we may use ourselves.
         all_ticks = max(sum(ticks), 1)
-        own = (now[1] - before[1]) * _TICKS
-        others = (sum(ticks[i] for i in _USED) - own) / all_ticks
-        return min(max(others, 0.0), 1.0), ticks[_STEAL] / all_ticks
+        own = (now[1] - before[1]) * _TICKS_PER_S
+        others = (sum(ticks[i] for i in _BUSY_FIELDS) - own) / all_ticks
+        return min(max(others, 0.0), 1.0), ticks[_STEAL_FIELD] / all_ticks

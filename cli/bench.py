@@ -10,41 +10,47 @@ import click
 
 from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.errors import CgtError, SinkError, UsageError
-from cgt.runtime.geometry import Size, parse_size
+from cgt.runtime.geometry import SizeSpec, parse_size
 
-from .extras import need
+from .extras import require_extra
 
 if TYPE_CHECKING:
-    from cgt.benchmarks.results import Report
+    from cgt.benchmarks.results import BenchReport
 
 T = TypeVar("T")
-Command = Callable[..., Any]
+ClickCommand = Callable[..., Any]
 
 
-def _listed(read: Callable[[str], T]) -> Callable[..., tuple[T, ...]]:
+def _list_callback(parse: Callable[[str], T]) -> Callable[..., tuple[T, ...]]:
     """A callback for options that take commas and may be given again."""
 
-    def split(_: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[T, ...]:
+    def split(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[T, ...]:
         values: list[T] = []
-        for text in ",".join(given).split(",") if given else ():
+        for text in ",".join(texts).split(",") if texts else ():
             try:
-                values.append(read(text.strip()))
+                values.append(parse(text.strip()))
             except ValueError as error:
-                why = str(error) if isinstance(error, CgtError) else f"{text!r} is not a count"
-                raise UsageError(why if "--" in why else f"{param.opts[0]}: {why}") from None
+                reason = str(error) if isinstance(error, CgtError) else f"{text!r} is not a count"
+                raise UsageError(
+                    reason if "--" in reason else f"{param.opts[0]}: {reason}"
+                ) from None
         return tuple(dict.fromkeys(values))
 
     return split
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise ValueError
     return int(text)
 
 
-def _many(*names: str, help: str, read: Callable[[str], Any] = str) -> Callable[[Command], Command]:
-    return click.option(*names, multiple=True, callback=_listed(read), metavar="LIST", help=help)
+def _list_option(
+    *names: str, help: str, parse: Callable[[str], Any] = str
+) -> Callable[[ClickCommand], ClickCommand]:
+    return click.option(
+        *names, multiple=True, callback=_list_callback(parse), metavar="LIST", help=help
+    )
 
 
 _PATH = click.Path(path_type=Path)
@@ -58,17 +64,22 @@ _PATH = click.Path(path_type=Path)
     type=_PATH,
     help="ONNX, monet (the default) or vintage. May be given again.",
 )
-@_many("--engine", "engines", help="openvino, onnxruntime, ...; by default the best.")
-@_many("--precision", "precisions", help="fp32, bf16, ...: fails unless it is computed in that.")
-@_many(
+@_list_option("--engine", "engines", help="openvino, onnxruntime, ...; by default the best.")
+@_list_option(
+    "--precision", "precisions", help="fp32, bf16, ...: fails unless it is computed in that."
+)
+@_list_option(
     "--size",
     "sizes",
-    read=parse_size,
+    parse=parse_size,
     help="256 or 256x512 (HEIGHTxWIDTH); by default the model's.",
 )
-@_many("--batch", "batches", read=_count, help="Images per run; by default 1.")
-@_many(
-    "--streams", "streams", read=_count, help="Runs in flight; by default what the engine likes."
+@_list_option("--batch", "batches", parse=_parse_count, help="Images per run; by default 1.")
+@_list_option(
+    "--streams",
+    "streams",
+    parse=_parse_count,
+    help="Runs in flight; by default what the engine likes.",
 )
 @click.option(
     "--seconds",
@@ -102,7 +113,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--json", "json_path", type=_PATH, help="Write everything, with raw samples.")
 @click.option("--html", "html_path", type=_PATH, help="Write a page with plots.")
 @click.pass_context
-def command(context: click.Context, /, **given: Any) -> None:
+def command(context: click.Context, /, **options: Any) -> None:
     """How fast a model is here, and what limits it. A LIST has commas.
 
     Latency is of one run after the other, throughput of several in flight: each is measured.
@@ -110,17 +121,17 @@ def command(context: click.Context, /, **given: Any) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    if given.pop("candidates"):
-        _candidates(**given)
+    if options.pop("candidates"):
+        _bench_candidates(**options)
     else:
-        _bench(**given)
+        _bench_models(**options)
 
 
-def _bench(
+def _bench_models(
     models: tuple[Path, ...],
     engines: tuple[str, ...],
     precisions: tuple[str, ...],
-    sizes: tuple[Size, ...],
+    sizes: tuple[SizeSpec, ...],
     batches: tuple[int, ...],
     streams: tuple[int, ...],
     seconds: float,
@@ -135,16 +146,16 @@ def _bench(
 ) -> None:
     from rich.console import Console
 
-    from cgt.benchmarks.bench import Options, enforce, run_bench
+    from cgt.benchmarks.bench import BenchOptions, enforce_min_psnr, run_bench
     from cgt.benchmarks.tables import print_report
 
-    _check_outputs(json_path, html_path)
+    _check_output_dirs(json_path, html_path)
     if html_path:
-        need("plot", "matplotlib")
+        require_extra("plot", "matplotlib")
     if not matrix and (ckpt or calib or min_psnr is not None):
         raise UsageError("--ckpt, --calib and --min-psnr are for --matrix")
-    options = Options(
-        models=_models(models, ckpt, direction, calib, matrix),
+    options = BenchOptions(
+        models=_collect_models(models, ckpt, direction, calib, matrix),
         engines=engines or ("auto",),
         precisions=precisions or ("auto",),
         sizes=sizes or (None,),
@@ -157,14 +168,14 @@ def _bench(
     )
     report = run_bench(options)
     print_report(report, Console())
-    _save(report, json_path, html_path)
-    enforce(report, min_psnr)
+    _save_report(report, json_path, html_path)
+    enforce_min_psnr(report, min_psnr)
 
 
-def _candidates(
+def _bench_candidates(
     engines: tuple[str, ...],
     precisions: tuple[str, ...],
-    sizes: tuple[Size, ...],
+    sizes: tuple[SizeSpec, ...],
     source: str | None,
     json_path: Path | None,
     **others: Any,
@@ -181,23 +192,27 @@ def _candidates(
     size = sizes[0] if sizes else (256, 256)
     if not isinstance(size, tuple):
         raise UsageError("--size source needs a source; write 256 or 256x512")
-    _check_outputs(json_path)
-    need("train", "torch", "onnx", "onnxscript")
-    from cgt.benchmarks.candidate_table import print_table
-    from cgt.benchmarks.candidates import Measuring, every_candidate, measure_candidates
+    _check_output_dirs(json_path)
+    require_extra("train", "torch", "onnx", "onnxscript")
+    from cgt.benchmarks.candidate_table import print_latency_table
+    from cgt.benchmarks.candidates import CandidateBenchmark, all_candidates, measure_candidates
     from cgt.runtime.progress import progress_bar
 
-    with progress_bar("measuring", len(every_candidate()), unit="student") as bar:
-        asked = {"precision": precisions, "engine": engines}
-        given: dict[str, Any] = {name: values[0] for name, values in asked.items() if values}
-        measuring = Measuring(size, **given, video=source, tell=bar.note)
-        table = measure_candidates(measuring, bar.advance)
-    print_table(table, Console())
+    with progress_bar("measuring", len(all_candidates()), unit="student") as bar:
+        choices = {"precision": precisions, "engine": engines}
+        engine_options: dict[str, Any] = {
+            name: values[0] for name, values in choices.items() if values
+        }
+        settings = CandidateBenchmark(
+            size, **engine_options, video=source, on_progress=bar.set_postfix
+        )
+        table = measure_candidates(settings, bar.advance)
+    print_latency_table(table, Console())
     if json_path:
-        _write(table.save, json_path)
+        _write_file(table.save, json_path)
 
 
-def _models(
+def _collect_models(
     models: tuple[Path, ...],
     ckpt: Path | None,
     direction: Direction | None,
@@ -206,41 +221,43 @@ def _models(
 ) -> list[Path]:
     """The files to measure: as given; for a matrix also what the checkpoint gives, or what lies
     beside a single file."""
-    from cgt.benchmarks.variants import exports, siblings
-    from cgt.runtime.translator import BUNDLED_MODEL, model_file
+    from cgt.benchmarks.variants import export_all_precisions, find_sibling_models
+    from cgt.runtime.translator import DEFAULT_MODEL, resolve_model
 
-    found = [model_file(model) for model in models]
+    paths = [resolve_model(model) for model in models]
     if ckpt:
-        need("train", "torch", "onnx", "onnxscript")
-        found += exports(ckpt, direction, calib, lambda note: click.echo(note, err=True))
-    elif matrix and len(found) <= 1:
-        found = siblings(found[0] if found else BUNDLED_MODEL)
-    return found or [BUNDLED_MODEL]
+        require_extra("train", "torch", "onnx", "onnxscript")
+        paths += export_all_precisions(
+            ckpt, direction, calib, lambda note: click.echo(note, err=True)
+        )
+    elif matrix and len(paths) <= 1:
+        paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL)
+    return paths or [DEFAULT_MODEL]
 
 
-def _check_outputs(*paths: Path | None) -> None:
+def _check_output_dirs(*paths: Path | None) -> None:
     """Before anything takes time."""
     for path in paths:
         if path and not path.parent.is_dir():
             raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
 
 
-def _save(report: Report, json_path: Path | None, html_path: Path | None) -> None:
-    from cgt.runtime.files import whole_file
+def _save_report(report: BenchReport, json_path: Path | None, html_path: Path | None) -> None:
+    from cgt.runtime.files import atomic_write
 
-    def page(path: Path) -> None:
-        from cgt.benchmarks.page import render
+    def save_html(path: Path) -> None:
+        from cgt.benchmarks.page import render_html
 
-        with whole_file(path) as temporary:
-            temporary.write_text(render(report), encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text(render_html(report), encoding="utf-8")
 
     if json_path:
-        _write(report.save, json_path)
+        _write_file(report.save, json_path)
     if html_path:
-        _write(page, html_path)
+        _write_file(save_html, html_path)
 
 
-def _write(save: Callable[[Path], None], path: Path) -> None:
+def _write_file(save: Callable[[Path], None], path: Path) -> None:
     try:
         save(path)
     except OSError as error:
@@ -254,15 +271,15 @@ def compare_command(a: Path, b: Path) -> None:
     """Whether B is slower or faster than A: two reports of `cgt bench --json`."""
     from rich.console import Console
 
-    from cgt.benchmarks.compare import compare, remarks
+    from cgt.benchmarks.compare import compare_reports, environment_differences
     from cgt.benchmarks.results import load_report
     from cgt.benchmarks.tables import comparison_table
 
     first, second = load_report(a), load_report(b)
-    found = compare(first, second)
-    if not found:
+    comparisons = compare_reports(first, second)
+    if not comparisons:
         raise UsageError("the two reports have no configuration in common")
     console = Console()
-    console.print(comparison_table(found))
-    for line in remarks(first, second, found):
+    console.print(comparison_table(comparisons))
+    for line in environment_differences(first, second, comparisons):
         console.print(line, style="yellow", highlight=False)

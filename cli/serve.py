@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from .extras import need
+from .extras import require_extra
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILE_TYPE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("serve")
@@ -24,10 +24,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 @click.option("--token", envvar="CGT_TOKEN", help="What clients must show; or set CGT_TOKEN.")
-@click.option("--allow-host", "names", multiple=True, help="Another name that it is called by.")
+@click.option(
+    "--allow-host", "allowed_hosts", multiple=True, help="Another name that it is called by."
+)
 @click.option("--max-sessions", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--cert", type=_FILE, help="TLS certificate, PEM.")
-@click.option("--key", type=_FILE, help="Its private key, PEM.")
+@click.option("--cert", type=_FILE_TYPE, help="TLS certificate, PEM.")
+@click.option("--key", type=_FILE_TYPE, help="Its private key, PEM.")
 def command(
     models: tuple[Path, ...],
     engine: str,
@@ -35,13 +37,17 @@ def command(
     host: str,
     port: int,
     token: str | None,
-    names: tuple[str, ...],
+    allowed_hosts: tuple[str, ...],
     max_sessions: int,
     cert: Path | None,
     key: Path | None,
 ) -> None:
     """Translate in a browser, live, and for programs over HTTP."""
-    need("serve", "aiohttp", "aiortc", "prometheus_client", "PIL")
-    from .serving import Options, serve
+    require_extra("serve", "aiohttp", "aiortc", "prometheus_client", "PIL")
+    from .serving import ServeOptions, run_server
 
-    serve(Options(models, engine, source, host, port, token, names, max_sessions, cert, key))
+    run_server(
+        ServeOptions(
+            models, engine, source, host, port, token, allowed_hosts, max_sessions, cert, key
+        )
+    )

@@ -9,19 +9,19 @@ import click
 from click.core import ParameterSource
 
 
-def setting(name: str, kind: Any, help: str = "") -> Any:
+def config_option(name: str, value_type: Any, help: str = "") -> Any:
     """A flag with a value and without a default; its help tells the configuration's."""
-    return click.option(name, type=kind, help=help or None)
+    return click.option(name, type=value_type, help=help or None)
 
 
-def with_settings(command: click.Command, settings: Sequence[Any]) -> click.Command:
+def add_options(command: click.Command, options: Sequence[Any]) -> click.Command:
     """The command, with these flags before its others."""
-    for option in reversed(settings):
+    for option in reversed(options):
         command = option(command)
     return command
 
 
-def given_in(ctx: click.Context) -> dict[str, Any]:
+def explicit_options(ctx: click.Context) -> dict[str, Any]:
     """The flags that stand on the command line, by name."""
     return {
         name: value

@@ -9,66 +9,74 @@ import click
 
 from cgt.runtime.errors import UsageError
 
-from .extras import need
-from .settings import given_in, setting, with_settings
+from .extras import require_extra
+from .settings import add_options, config_option, explicit_options
 
-_ARCHITECTURE = {"generator", "ngf", "norm", "dropout", "block", "learn_residual", "upsampling"}
+_ARCHITECTURE_FIELDS = {
+    "generator",
+    "ngf",
+    "norm",
+    "dropout",
+    "block",
+    "learn_residual",
+    "upsampling",
+}
 
 
-_SETTINGS = [
-    setting("--method", str, "cyclegan, or pix2pix: from pairs.  [cyclegan]"),
-    setting("--direction", str, "Of pix2pix: AtoB or BtoA.  [AtoB]"),
-    setting("--generator", str, "resnet9, resnet6, unet256, unet128, ...  [resnet9]"),
-    setting("--ngf", int, "Width of the generators.  [64]"),
-    setting("--norm", str, "instance, instance_affine, batch or none.  [instance]"),
+_CONFIG_OPTIONS = [
+    config_option("--method", str, "cyclegan, or pix2pix: from pairs.  [cyclegan]"),
+    config_option("--direction", str, "Of pix2pix: AtoB or BtoA.  [AtoB]"),
+    config_option("--generator", str, "resnet9, resnet6, unet256, unet128, ...  [resnet9]"),
+    config_option("--ngf", int, "Width of the generators.  [64]"),
+    config_option("--norm", str, "instance, instance_affine, batch or none.  [instance]"),
     click.option("--dropout/--no-dropout", help="In the generators."),
-    setting("--block", str, "plain, or mobile: depth-wise.  [plain]"),
+    config_option("--block", str, "plain, or mobile: depth-wise.  [plain]"),
     click.option("--learn-residual", is_flag=True, help="The answer is a change to the input."),
-    setting("--upsampling", str, "transposed, or resize: no checkerboard.  [transposed]"),
-    setting("--channels-a", int, "1 is grayscale.  [3]"),
-    setting("--channels-b", int, "[3]"),
-    setting("--discriminator", str, "patch, pixel, or projected: pretrained.  [patch]"),
-    setting("--ndf", int, "Width of the discriminators.  [64]"),
-    setting("--d-layers", int, "Of patch; 3 sees 70x70 pixels.  [3]"),
-    setting("--init", str, "auto, normal, xavier, kaiming or orthogonal.  [auto]"),
-    setting("--init-gain", float, "[0.02]"),
-    setting("--gan-loss", str, "lsgan, vanilla or hinge.  [lsgan]"),
-    setting("--cycle-loss", str, "l1 or l2.  [l1]"),
-    setting("--lambda-cycle", float, "[10]"),
-    setting("--lambda-a", float, "For A to B to A.  [--lambda-cycle]"),
-    setting("--lambda-b", float, "For B to A to B.  [--lambda-cycle]"),
-    setting("--lambda-identity", float, "Times the weight of the cycle.  [0.5]"),
-    setting("--lambda-l1", float, "Of pix2pix.  [100]"),
-    setting("--pool-size", int, "Images; 0 for none.  [50, pix2pix 0]"),
-    setting("--epochs", int, "At the full learning rate.  [100]"),
-    setting("--decay-epochs", int, "Of decay after that.  [100]"),
-    setting("--steps", int, "Instead of --epochs."),
-    setting("--decay-steps", int, "Instead of --decay-epochs."),
-    setting("--schedule", str, "linear, cosine, or step: a tenth after every ...  [linear]"),
-    setting("--step-every", int, "... so many epochs (steps, with --steps).  [50]"),
-    setting("--batch-size", int, "[1]"),
-    setting("--accumulate", int, "Batches per optimisation step.  [1]"),
-    setting("--lr", float, "[2e-4]"),
-    setting("--beta1", float, "Of Adam.  [0.5]"),
-    setting("--clip-grad", float, "Largest norm of a network's gradient; 0 for any.  [0]"),
-    setting("--ema", float, "Moving average of the generators, such as 0.999.  [0]"),
-    setting("--preprocess", str, "resize-and-crop, crop, scale-width, scale-short or none."),
-    setting("--load-size", int, "Images are resized to this,  [286]"),
-    setting("--crop-size", int, "then cropped to this.  [256]"),
+    config_option("--upsampling", str, "transposed, or resize: no checkerboard.  [transposed]"),
+    config_option("--channels-a", int, "1 is grayscale.  [3]"),
+    config_option("--channels-b", int, "[3]"),
+    config_option("--discriminator", str, "patch, pixel, or projected: pretrained.  [patch]"),
+    config_option("--ndf", int, "Width of the discriminators.  [64]"),
+    config_option("--d-layers", int, "Of patch; 3 sees 70x70 pixels.  [3]"),
+    config_option("--init", str, "auto, normal, xavier, kaiming or orthogonal.  [auto]"),
+    config_option("--init-gain", float, "[0.02]"),
+    config_option("--gan-loss", str, "lsgan, vanilla or hinge.  [lsgan]"),
+    config_option("--cycle-loss", str, "l1 or l2.  [l1]"),
+    config_option("--lambda-cycle", float, "[10]"),
+    config_option("--lambda-a", float, "For A to B to A.  [--lambda-cycle]"),
+    config_option("--lambda-b", float, "For B to A to B.  [--lambda-cycle]"),
+    config_option("--lambda-identity", float, "Times the weight of the cycle.  [0.5]"),
+    config_option("--lambda-l1", float, "Of pix2pix.  [100]"),
+    config_option("--pool-size", int, "Images; 0 for none.  [50, pix2pix 0]"),
+    config_option("--epochs", int, "At the full learning rate.  [100]"),
+    config_option("--decay-epochs", int, "Of decay after that.  [100]"),
+    config_option("--steps", int, "Instead of --epochs."),
+    config_option("--decay-steps", int, "Instead of --decay-epochs."),
+    config_option("--schedule", str, "linear, cosine, or step: a tenth after every ...  [linear]"),
+    config_option("--step-every", int, "... so many epochs (steps, with --steps).  [50]"),
+    config_option("--batch-size", int, "[1]"),
+    config_option("--accumulate", int, "Batches per optimisation step.  [1]"),
+    config_option("--lr", float, "[2e-4]"),
+    config_option("--beta1", float, "Of Adam.  [0.5]"),
+    config_option("--clip-grad", float, "Largest norm of a network's gradient; 0 for any.  [0]"),
+    config_option("--ema", float, "Moving average of the generators, such as 0.999.  [0]"),
+    config_option("--preprocess", str, "resize-and-crop, crop, scale-width, scale-short or none."),
+    config_option("--load-size", int, "Images are resized to this,  [286]"),
+    config_option("--crop-size", int, "then cropped to this.  [256]"),
     click.option("--flip/--no-flip", help="Mirror half of the images.  [flip]"),
-    setting("--broken", str, "What an unreadable file does: fail or skip.  [fail]"),
-    setting("--workers", int, "Threads that prepare images.  [1]"),
-    setting("--cache-mb", int, "Of decoded images in memory.  [1024]"),
-    setting("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [auto]"),
+    config_option("--broken", str, "What an unreadable file does: fail or skip.  [fail]"),
+    config_option("--workers", int, "Threads that prepare images.  [1]"),
+    config_option("--cache-mb", int, "Of decoded images in memory.  [1024]"),
+    config_option("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [auto]"),
     click.option("--channels-last", is_flag=True, help="Memory layout, for some GPUs."),
     click.option("--compile", is_flag=True, help="Compile the networks (torch.compile)."),
     click.option("--deterministic", is_flag=True, help="No algorithm whose result varies."),
-    setting("--seed", int, "[0]"),
-    setting("--threads", int, "CPU threads of PyTorch; its own choice by default."),
-    setting("--device", str, "auto, cpu, cuda, cuda:1, ...  [auto]"),
-    setting("--save-every", int, "Epochs between checkpoints that stay; 0 for none.  [0]"),
-    setting("--best", str, "Choose best.pth by frechet, kernel, cycle_psnr, psnr, ssim, l1."),
-    setting("--eval-every", int, "Epochs between measurements of it.  [5]"),
+    config_option("--seed", int, "[0]"),
+    config_option("--threads", int, "CPU threads of PyTorch; its own choice by default."),
+    config_option("--device", str, "auto, cpu, cuda, cuda:1, ...  [auto]"),
+    config_option("--save-every", int, "Epochs between checkpoints that stay; 0 for none.  [0]"),
+    config_option("--best", str, "Choose best.pth by frechet, kernel, cycle_psnr, psnr, ssim, l1."),
+    config_option("--eval-every", int, "Epochs between measurements of it.  [5]"),
 ]
 
 
@@ -93,32 +101,32 @@ def command(
 
     RUN gets latest.pth (everything, resumable), metrics.csv (`cgt plot RUN`) and samples/*.png.
     """
-    given = {name: value for name, value in given_in(ctx).items() if name in settings}
+    explicit = {name: value for name, value in explicit_options(ctx).items() if name in settings}
     if data is not None:
-        given["data"] = str(data.resolve())
+        explicit["data"] = str(data.resolve())
     if resume is not None and (out or init_from):
         raise UsageError(
             f"--resume goes on with the run as it is; leave out {'--out' if out else '--init-from'}"
         )
-    if init_from is not None and (own := _ARCHITECTURE & set(given)):
+    if init_from is not None and (conflicts := _ARCHITECTURE_FIELDS & set(explicit)):
         raise UsageError(
-            f"--init-from brings the architecture; leave out --{min(own).replace('_', '-')}"
+            f"--init-from brings the architecture; leave out --{min(conflicts).replace('_', '-')}"
         )
-    need("train", "torch")
-    from cgt.trainer.train import Run
+    require_extra("train", "torch")
+    from cgt.trainer.train import TrainingRun
     from cgt.trainer.trainconfig import TrainConfig
 
     if resume is not None:
-        run = Run.resume(resume, given, say=click.echo)
+        run = TrainingRun.resume(resume, explicit, log=click.echo)
     elif data is not None and out is not None:
-        run = Run.create(out, TrainConfig.of(**given), init_from, say=click.echo)
+        run = TrainingRun.create(out, TrainConfig.for_method(**explicit), init_from, log=click.echo)
     else:
         raise UsageError("give --data DIR --out RUN to start a run, or --resume RUN to go on")
-    if run.leads:
-        click.echo(run.describe())
+    if run.is_main_process:
+        click.echo(run.summarize())
     run.train()
-    if run.leads:
+    if run.is_main_process:
         click.echo(f"{run.folder / 'latest.pth'}: done")
 
 
-command = with_settings(command, _SETTINGS)
+command = add_options(command, _CONFIG_OPTIONS)

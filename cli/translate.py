@@ -8,10 +8,10 @@ import click
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.geometry import parse_size
-from cgt.runtime.jobs.pile import is_pile
-from cgt.runtime.translation import Translation
+from cgt.runtime.jobs.pile import is_batch_input
+from cgt.runtime.translation import TranslateOptions
 
-from .translating import Job, translate_job
+from .translating import TranslationRequest, run_translation
 
 
 @click.command("translate")
@@ -109,7 +109,7 @@ def command(
         raise UsageError("--overlap is of tiles; give --tile too")
     if side_by_side and split:
         raise UsageError("--side-by-side and --split exclude each other")
-    given = Translation(
+    options = TranslateOptions(
         model=model,
         engine=engine,
         size=parse_size(size) if size else None,
@@ -117,7 +117,7 @@ def command(
         tile=tile,
         overlap=overlap,
         batch=batch,
-        calm=calm,
+        deflicker=calm,
         frames=frames,
         duration=duration,
         max_fps=max_fps,
@@ -127,16 +127,18 @@ def command(
         codec=codec,
         view="side-by-side" if side_by_side else "split" if split else "translated",
     )
-    if jobs is None and ray is None and not is_pile(sources):
+    if jobs is None and ray is None and not is_batch_input(sources):
         if resume:
             raise UsageError("--resume is for several videos, --jobs and --ray")
-        translate_job(Job(sources[0], sinks, given, live, reconnect, stats, verbose))
+        run_translation(
+            TranslationRequest(sources[0], sinks, options, live, reconnect, stats, verbose)
+        )
         return
     for flag, value in (("--live", live), ("--reconnect", reconnect), ("--verbose", verbose)):
         if value:
             raise UsageError(f"{flag} is not for several videos, --jobs or --ray")
     if len(sinks) > 1:
         raise UsageError("several videos, --jobs and --ray want one -o")
-    from .pile import Pile, translate_pile
+    from .pile import BatchOptions, run_batch
 
-    translate_pile(Pile(sources, sinks[0], jobs, ray, resume, stats), given)
+    run_batch(BatchOptions(sources, sinks[0], jobs, ray, resume, stats), options)

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from cgt.runtime.engines import Engine
-from cgt.runtime.pipeline import run
+from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import open_source
 from cgt.runtime.stats import Stats
@@ -20,7 +20,7 @@ class Inverse(Engine):
 
     name, device, precision, workers = "inverse", "CPU", "fp32", 2
 
-    def infer(self, batch, out, given=None, used=None):
+    def infer(self, batch, out, statistics_in=None, statistics_out=None):
         np.negative(batch, out=out)
 
     def close(self):
@@ -29,10 +29,12 @@ class Inverse(Engine):
 
 with (
     open_source(sys.argv[1]) as source,
-    Translator(engine=Inverse(), frame=source.size, aspect=source.aspect) as translator,
-    open_sink(sys.argv[2], StreamFormat.of(source, translator.geometry)) as sink,
+    Translator(
+        engine=Inverse(), frame_size=source.size, sample_aspect_ratio=source.sample_aspect_ratio
+    ) as translator,
+    open_sink(sys.argv[2], StreamFormat.from_source(source, translator.geometry)) as sink,
 ):
     stats = Stats()
-    for _ in run(source, translator, sink, stats, threading.Event()):
+    for _ in run_pipeline(source, translator, sink, stats, threading.Event()):
         pass
 print(f"{stats.frames} frames")

@@ -3,7 +3,7 @@
 import sys
 import threading
 
-from cgt.runtime.pipeline import run
+from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import open_source
 from cgt.runtime.stats import Stats
@@ -13,9 +13,14 @@ source_uri, sink_uri, *model = sys.argv[1:]
 stats, stop = Stats(), threading.Event()  # stop.set() from anywhere ends it properly
 with (
     open_source(source_uri) as source,
-    Translator(*model, frame=source.size, aspect=source.aspect, goal="throughput") as translator,
-    open_sink(sink_uri, StreamFormat.of(source, translator.geometry)) as sink,
+    Translator(
+        *model,
+        frame_size=source.size,
+        sample_aspect_ratio=source.sample_aspect_ratio,
+        performance_hint="throughput",
+    ) as translator,
+    open_sink(sink_uri, StreamFormat.from_source(source, translator.geometry)) as sink,
 ):
-    for result in run(source, translator, sink, stats, stop):
+    for result in run_pipeline(source, translator, sink, stats, stop):
         del result  # result.frame.image was translated to result.image, and is written
 print(f"{stats.frames} frames, {stats.fps:.1f} a second on {translator.engine.name}")

@@ -13,68 +13,77 @@ from torch import nn
 from cgt.trainer.generator import TrainedGenerator
 
 from .calibrate import calibrate
-from .frames import Frames
-from .graph import OPSET, Interface, trace
-from .halve import Narrow
-from .magnitudes import measure_magnitudes
-from .mixed import choose
-from .norms import Streamed, fold, freeze
-from .pixels import Pixels
-from .quantize import quantize
-from .recipe import Recipe
-from .shapes import Shapes
-from .subpixel import subpixel
+from .frames import ImageSet
+from .graph import DEFAULT_OPSET, GraphInterface, trace
+from .halve import ReducedPrecision
+from .magnitudes import measure_activation_range
+from .mixed import select_int8_layers
+from .norms import ExternalStatistics, fold_norms, freeze_norms
+from .pixels import Uint8IO
+from .quantize import insert_qdq
+from .recipe import ExportConfig
+from .shapes import InputShapes
+from .subpixel import use_subpixel_conv
 
 
-def build(
-    source: TrainedGenerator,
-    recipe: Recipe,
-    shapes: Shapes,
-    calibration: Frames | None,
-    tests: Frames,
-    say: Callable[[str], None],
+def build_graph(
+    generator: TrainedGenerator,
+    config: ExportConfig,
+    shapes: InputShapes,
+    calibration: ImageSet | None,
+    eval_images: ImageSet,
+    log: Callable[[str], None],
 ) -> onnx.ModelProto:
     """calibration: for a recipe that calibrates. tests: on which FP16's range is proved, and for
     which a mixture is chosen. say: is given the lines of that choice.
 
     Raises QualityError where FP16 would overflow, and where no mixture will do.
     """
-    network, channels = copy.deepcopy(source.network), source.in_channels
-    if recipe.norm == "frozen":
+    network, channels = copy.deepcopy(generator.network), generator.in_channels
+    if config.norm == "frozen":
         assert calibration is not None
-        freeze(network, calibration.tensors(channels))
-    fold(network)
-    if recipe.has_fp16:
-        measure_magnitudes(network, tests.tensors(channels)).require_fp16(recipe.fp16_norm)
+        freeze_norms(network, calibration.to_tensors(channels))
+    fold_norms(network)
+    if config.has_fp16:
+        measure_activation_range(network, eval_images.to_tensors(channels)).check_fp16_range(
+            config.fp16_norm
+        )
     thresholds: dict[str, float] = {}
-    if recipe.quantizes:
+    if config.quantizes:
         assert calibration is not None
-        thresholds = calibrate(network, calibration.tensors(channels), recipe.calib_method)
-    if recipe.precision == "mixed":
+        thresholds = calibrate(network, calibration.to_tensors(channels), config.calib_method)
+    if config.precision == "mixed":
         assert calibration is not None
-        some, all_ = calibration.tensors(channels), tests.tensors(channels)
-        thresholds = choose(network, thresholds, some, all_, recipe.floor, say)
-    model = _traced(network, source, recipe, shapes)
-    quantize(model, thresholds)
+        calibration_tensors, eval_tensors = (
+            calibration.to_tensors(channels),
+            eval_images.to_tensors(channels),
+        )
+        thresholds = select_int8_layers(
+            network, thresholds, calibration_tensors, eval_tensors, config.required_psnr_db, log
+        )
+    model = _wrap_and_trace(network, generator, config, shapes)
+    insert_qdq(model, thresholds)
     return model
 
 
-def _traced(
-    network: nn.Module, source: TrainedGenerator, recipe: Recipe, shapes: Shapes
+def _wrap_and_trace(
+    network: nn.Module, generator: TrainedGenerator, config: ExportConfig, shapes: InputShapes
 ) -> onnx.ModelProto:
-    statistics = 0
-    if recipe.width != "fp32":
-        dtype = torch.float16 if recipe.has_fp16 else torch.bfloat16
-        network = Narrow(network, dtype, recipe.fp16_norm)
-    if recipe.norm == "stream":
-        network = Streamed(network)
-        statistics = network.statistics
-    if recipe.io == "uint8":
-        network = Pixels(network)
-    interface = Interface(source.in_channels, source.multiple, recipe.io, statistics, shapes)
-    model = trace(network, interface, recipe.opset or OPSET)
-    if source.multiple % 2 == 0:
-        subpixel(model)
-    if recipe.opset is None and recipe.least_opset > OPSET:
-        model = version_converter.convert_version(model, recipe.least_opset)
+    statistics_size = 0
+    if config.float_precision != "fp32":
+        dtype = torch.float16 if config.has_fp16 else torch.bfloat16
+        network = ReducedPrecision(network, dtype, config.fp16_norm)
+    if config.norm == "stream":
+        network = ExternalStatistics(network)
+        statistics_size = network.statistics
+    if config.io == "uint8":
+        network = Uint8IO(network)
+    interface = GraphInterface(
+        generator.in_channels, generator.multiple, config.io, statistics_size, shapes
+    )
+    model = trace(network, interface, config.opset or DEFAULT_OPSET)
+    if generator.multiple % 2 == 0:
+        use_subpixel_conv(model)
+    if config.opset is None and config.min_opset > DEFAULT_OPSET:
+        model = version_converter.convert_version(model, config.min_opset)
     return model

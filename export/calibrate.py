@@ -13,56 +13,58 @@ from torch import Tensor, nn
 from cgt.runtime.preprocess import F32
 from cgt.runtime.progress import progress_bar
 
-from .hooks import looking
+from .hooks import record_activations
 
-Method = Literal["percentile", "minmax", "entropy"]
-METHODS: tuple[Method, ...] = get_args(Method)
+CalibrationMethod = Literal["percentile", "minmax", "entropy"]
+CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 
 PERCENTILE = 99.999  # of the magnitudes; a generator's rare large values matter to its pictures
-LEVELS = 128  # magnitudes of symmetric INT8
-BINS = 2048
+INT8_LEVELS = 128  # magnitudes of symmetric INT8
+HISTOGRAM_BINS = 2048
 
 
-class Histogram:
+class MagnitudeHistogram:
     """Magnitudes in BINS equal bins over [0, limit); the limit doubles when a value exceeds it, so
     that one pass over the frames is enough and memory stays constant."""
 
     def __init__(self) -> None:
-        self.counts: NDArray[np.float64] = np.zeros(BINS)
-        self.limit = 0.0
-        self.largest = 0.0
+        self.counts: NDArray[np.float64] = np.zeros(HISTOGRAM_BINS)
+        self.upper_edge = 0.0
+        self.max_magnitude = 0.0
 
     def add(self, x: Tensor) -> None:
         magnitudes = x.detach().float().abs()
         largest = float(magnitudes.max())
-        self.largest = max(self.largest, largest)
-        self.limit = self.limit or largest * 1.01
-        while self.limit and largest >= self.limit:
+        self.max_magnitude = max(self.max_magnitude, largest)
+        self.upper_edge = self.upper_edge or largest * 1.01
+        while self.upper_edge and largest >= self.upper_edge:
             pairs = self.counts.reshape(-1, 2).sum(1)
             self.counts = np.concatenate([pairs, np.zeros_like(pairs)])
-            self.limit *= 2
-        if self.limit:
-            self.counts += torch.histc(magnitudes, BINS, 0, self.limit).numpy()
+            self.upper_edge *= 2
+        if self.upper_edge:
+            self.counts += torch.histc(magnitudes, HISTOGRAM_BINS, 0, self.upper_edge).numpy()
 
-    def threshold(self, method: Method) -> float:
+    def threshold(self, method: CalibrationMethod) -> float:
         """The magnitude that INT8's 127 stands for; larger ones are clipped to it."""
-        if method == "minmax" or not self.limit:
-            return self.largest
-        edge = _percentile(self.counts) if method == "percentile" else _entropy(self.counts)
-        return min(self.largest, self.limit * edge / BINS)
+        if method == "minmax" or not self.upper_edge:
+            return self.max_magnitude
+        edge = _percentile_bin(self.counts) if method == "percentile" else _entropy_bin(self.counts)
+        return min(self.max_magnitude, self.upper_edge * edge / HISTOGRAM_BINS)
 
 
-def calibrate(network: nn.Module, frames: Iterable[F32], method: Method) -> dict[str, float]:
+def calibrate(
+    network: nn.Module, frames: Iterable[F32], method: CalibrationMethod
+) -> dict[str, float]:
     """Run the network over float32 3,H,W frames. The threshold of the input of each Conv2d, by the
     module's name."""
-    histograms: dict[str, Histogram] = {}
+    histograms: dict[str, MagnitudeHistogram] = {}
 
-    def look(name: str, _: nn.Module, x: Tensor, __: Tensor) -> None:
-        histograms.setdefault(name, Histogram()).add(x)
+    def record(name: str, _: nn.Module, x: Tensor, __: Tensor) -> None:
+        histograms.setdefault(name, MagnitudeHistogram()).add(x)
 
     frames = list(frames)
     with (
-        looking(network, nn.Conv2d, look),
+        record_activations(network, nn.Conv2d, record),
         torch.no_grad(),
         progress_bar("calibrating", len(frames)) as bar,
     ):
@@ -72,24 +74,24 @@ def calibrate(network: nn.Module, frames: Iterable[F32], method: Method) -> dict
     return {name: histogram.threshold(method) for name, histogram in histograms.items()}
 
 
-def _percentile(counts: NDArray[np.float64]) -> int:
+def _percentile_bin(counts: NDArray[np.float64]) -> int:
     """How many bins hold PERCENTILE of the values."""
-    share = np.cumsum(counts) / counts.sum()
-    return int(np.searchsorted(share, PERCENTILE / 100) + 1)
+    cumulative = np.cumsum(counts) / counts.sum()
+    return int(np.searchsorted(cumulative, PERCENTILE / 100) + 1)
 
 
-def _entropy(counts: NDArray[np.float64]) -> int:
+def _entropy_bin(counts: NDArray[np.float64]) -> int:
     """How many bins to keep so that LEVELS levels tell the least different story, by the
     Kullback-Leibler divergence (Migacz 2017, "8-bit inference with TensorRT")."""
     counts = counts.copy()
     counts[0] = counts[1]  # exact zeros, of ReLU and padding, are represented at any threshold
-    best, best_divergence = BINS, np.inf
-    for kept in range(LEVELS, BINS + 1, 8):
+    best, best_divergence = HISTOGRAM_BINS, np.inf
+    for kept in range(INT8_LEVELS, HISTOGRAM_BINS + 1, 8):
         p = counts[:kept].copy()
-        level = np.arange(kept) * LEVELS // kept
+        level = np.arange(kept) * INT8_LEVELS // kept
         filled = p > 0
-        mass = np.bincount(level, p, LEVELS)
-        share = np.bincount(level, filled, LEVELS)
+        mass = np.bincount(level, p, INT8_LEVELS)
+        share = np.bincount(level, filled, INT8_LEVELS)
         q = np.where(filled, mass[level] / np.maximum(share[level], 1), 0)
         p[-1] += counts[kept:].sum()  # what is clipped
         if not q.sum() or (p[-1] and not q[-1]):

@@ -16,65 +16,65 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgt.runtime.errors import MissingDependency, ModelError
-from cgt.runtime.onnxfile import read_onnx
+from cgt.runtime.onnxfile import read_onnx_header
 
 if TYPE_CHECKING:
     import onnx
 
-_PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-_MOVERS = (
+_MAC_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_MEMORY_OPS = (
     *("InstanceNormalization", "BatchNormalization", "Resize", "ReduceMean", "ReduceSum"),
     *("Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Softmax"),
 )
-_SUMS = ("Add", "Sub", "Mul", "Div")
-_PASSED = (  # what a tensor is looked for through: its bytes are those of what comes before
+_BINARY_OPS = ("Add", "Sub", "Mul", "Div")
+_FUSED_OPS = (  # what a tensor is looked for through: its bytes are those of what comes before
     *("Pad", "Cast", "Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid", "Identity", "Dropout"),
     *("DequantizeLinear", "Transpose", "Reshape", "Flatten", "Unsqueeze", "Squeeze"),
 )
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerCost:
     """One operation that moves or multiplies."""
 
     name: str
     op: str
     macs: int  # multiply-adds
-    quantised: bool  # multiplies int8
-    floats: int  # elements read and written, weights included, of the engine's float type
-    bytes8: int  # the same of int8 ones
+    quantized: bool  # multiplies int8
+    float_elements: int  # elements read and written, weights included, of the engine's float type
+    int8_bytes: int  # the same of int8 ones
 
-    def bytes(self, float_size: int) -> int:
-        return self.floats * float_size + self.bytes8
+    def bytes_moved(self, float_size: int) -> int:
+        return self.float_elements * float_size + self.int8_bytes
 
 
-def count(path: Path, size: tuple[int, int], batch: int = 1) -> list[Layer]:
+def count_layer_costs(path: Path, size: tuple[int, int], batch: int = 1) -> list[LayerCost]:
     """The layers of a model for tensors of (height, width) = size, where it leaves that open.
 
     Raises MissingDependency without the onnx package, ModelError for what it cannot infer.
     """
-    onnx = need_onnx()
+    onnx = require_onnx()
     from onnx import shape_inference
 
-    read_onnx(path)  # says what is wrong with a file that is none
+    read_onnx_header(path)  # says what is wrong with a file that is none
     model = onnx.load(path)
-    settle(model, size, batch)
+    fix_input_shapes(model, size, batch)
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
     try:
         model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        return list(_Graph(model).layers())
+        return list(_ShapedGraph(model).layer_costs())
     except (shape_inference.InferenceError, KeyError) as error:
         raise ModelError(f"the operations of {path} cannot be counted: {error}") from None
 
 
-def macs(layers: list[Layer]) -> int:
+def total_macs(layers: list[LayerCost]) -> int:
     """Multiply-adds of all."""
     return sum(layer.macs for layer in layers)
 
 
-def need_onnx() -> Any:
+def require_onnx() -> Any:
     """The onnx package. Raises MissingDependency."""
     try:
         import onnx
@@ -86,22 +86,24 @@ def need_onnx() -> Any:
     return onnx
 
 
-def settle(model: onnx.ModelProto, size: tuple[int, int], batch: int = 1) -> tuple[int, int]:
+def fix_input_shapes(
+    model: onnx.ModelProto, size: tuple[int, int], batch: int = 1
+) -> tuple[int, int]:
     """Settle what the inputs leave open: an image N,C,H,W, or N,H,W,C of bytes, and statistics N,S.
     Returns the height and width that the image then has."""
     image, *others = (value.type.tensor_type for value in model.graph.input)
-    pixels = image.elem_type == 2  # TensorProto.UINT8
-    usual = (batch, *size, 3) if pixels else (batch, 3, *size)
-    for dim, value in zip(image.shape.dim, usual, strict=False):
+    is_uint8 = image.elem_type == 2  # TensorProto.UINT8
+    default_dims = (batch, *size, 3) if is_uint8 else (batch, 3, *size)
+    for dim, value in zip(image.shape.dim, default_dims, strict=False):
         dim.dim_value = dim.dim_value or value
     for other in others:
         for dim in other.shape.dim[:1]:
             dim.dim_value = dim.dim_value or batch
-    height, width = [dim.dim_value for dim in image.shape.dim][1 if pixels else 2 :][:2]
+    height, width = [dim.dim_value for dim in image.shape.dim][1 if is_uint8 else 2 :][:2]
     return height, width
 
 
-def weight_dims(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+def constant_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Of the constants, by name."""
     dims = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
     for node in model.graph.node:
@@ -110,87 +112,90 @@ def weight_dims(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     return dims
 
 
-class _Graph:
+class _ShapedGraph:
     """Shapes, types and neighbours of a model whose shapes have been inferred."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
         self.nodes = list(graph.node)
-        self.maker = {name: node for node in self.nodes for name in node.output}
-        self.takers: dict[str, list[onnx.NodeProto]] = {}
+        self.producers = {name: node for node in self.nodes for name in node.output}
+        self.consumers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:
             for name in node.input:
-                self.takers.setdefault(name, []).append(node)
-        self.dims = weight_dims(model)
+                self.consumers.setdefault(name, []).append(node)
+        self.shapes = constant_shapes(model)
         for value in (*graph.input, *graph.value_info, *graph.output):
             shape = value.type.tensor_type.shape
-            self.dims[value.name] = tuple(dim.dim_value for dim in shape.dim)
+            self.shapes[value.name] = tuple(dim.dim_value for dim in shape.dim)
 
-    def layers(self) -> Iterator[Layer]:
+    def layer_costs(self) -> Iterator[LayerCost]:
         """Layer after layer."""
         for node in self.nodes:
-            if node.op_type not in (*_PRODUCTS, *_MOVERS, *_SUMS):
+            if node.op_type not in (*_MAC_OPS, *_MEMORY_OPS, *_BINARY_OPS):
                 continue
             floats, bytes8 = 0, 0
             # Of a sum one operand is at hand already: its maker has just computed it.
-            inputs = node.input[1:] if node.op_type in _SUMS else node.input
+            inputs = node.input[1:] if node.op_type in _BINARY_OPS else node.input
             for name in filter(None, inputs):
-                source = self.origin(name)
+                source = self.find_materialized(name)
                 if self.is_int8(source):
-                    bytes8 += self.elements(source)
+                    bytes8 += self.num_elements(source)
                 else:
-                    floats += self.elements(source)
-            if node.op_type not in _SUMS:
-                if self.becomes_int8(node.output[0]):
-                    bytes8 += self.elements(node.output[0])
+                    floats += self.num_elements(source)
+            if node.op_type not in _BINARY_OPS:
+                if self.is_written_as_int8(node.output[0]):
+                    bytes8 += self.num_elements(node.output[0])
                 else:
-                    floats += self.elements(node.output[0])
-            quantised = self.is_int8(self.origin(node.input[0])) and self.is_int8(
-                self.origin(node.input[min(1, len(node.input) - 1)])
+                    floats += self.num_elements(node.output[0])
+            quantized = self.is_int8(self.find_materialized(node.input[0])) and self.is_int8(
+                self.find_materialized(node.input[min(1, len(node.input) - 1)])
             )
-            yield Layer(
+            yield LayerCost(
                 node.name or node.output[0],
                 node.op_type,
-                self.multiply_adds(node),
-                quantised,
+                self.count_macs(node),
+                quantized,
                 floats,
                 bytes8,
             )
 
-    def elements(self, name: str) -> int:
-        return math.prod(self.dims[name])
+    def num_elements(self, name: str) -> int:
+        return math.prod(self.shapes[name])
 
-    def origin(self, name: str) -> str:
+    def find_materialized(self, name: str) -> str:
         """The tensor in memory that `name` is a view or a cheap function of."""
-        while name in self.maker and self.maker[name].op_type in _PASSED:
-            name = self.maker[name].input[0]
+        while name in self.producers and self.producers[name].op_type in _FUSED_OPS:
+            name = self.producers[name].input[0]
         return name
 
     def is_int8(self, name: str) -> bool:
         """Whether it lies in memory as 8-bit integers."""
-        if name in self.maker:
-            return str(self.maker[name].op_type) == "QuantizeLinear"
-        return any(node.op_type == "DequantizeLinear" for node in self.takers.get(name, []))
+        if name in self.producers:
+            return str(self.producers[name].op_type) == "QuantizeLinear"
+        return any(node.op_type == "DequantizeLinear" for node in self.consumers.get(name, []))
 
-    def becomes_int8(self, name: str) -> bool:
+    def is_written_as_int8(self, name: str) -> bool:
         """Whether everything that is made of it is quantised first, so that it is written so."""
-        takers = self.takers.get(name, [])
-        return bool(takers) and all(
+        consumers = self.consumers.get(name, [])
+        return bool(consumers) and all(
             node.op_type == "QuantizeLinear"
-            or (node.op_type in _PASSED and self.becomes_int8(node.output[0]))
-            for node in takers
+            or (node.op_type in _FUSED_OPS and self.is_written_as_int8(node.output[0]))
+            for node in consumers
         )
 
-    def multiply_adds(self, node: onnx.NodeProto) -> int:
-        if node.op_type not in _PRODUCTS:
+    def count_macs(self, node: onnx.NodeProto) -> int:
+        if node.op_type not in _MAC_OPS:
             return 0
-        first, second = (self.dims[name] for name in node.input[:2])
-        out = self.dims[node.output[0]]
+        first, second = (self.shapes[name] for name in node.input[:2])
+        out = self.shapes[node.output[0]]
         if node.op_type == "Conv":  # weight O,I/groups,kh,kw at each output pixel
-            from .subpixel import SQUARE, is_rewritten  # which needs onnx, as a node does
+            from .subpixel import (
+                UPSCALE_FACTOR,
+                is_subpixel_conv,
+            )  # which needs onnx, as a node does
 
-            if is_rewritten(node):  # its kernels are as large as they were, with zeros around
-                second = (*second[:2], *(side + 1 - SQUARE for side in second[2:]))
+            if is_subpixel_conv(node):  # its kernels are as large as they were, with zeros around
+                second = (*second[:2], *(side + 1 - UPSCALE_FACTOR for side in second[2:]))
             return out[0] * math.prod(out[2:]) * math.prod(second)
         if node.op_type == "ConvTranspose":  # weight I,O/groups,kh,kw at each input pixel
             return first[0] * math.prod(first[2:]) * math.prod(second)

@@ -15,23 +15,27 @@ from torch import Tensor, nn
 from cgt.runtime.opencv import cv2
 from cgt.runtime.preprocess import F32
 
-from .graph import CONVOLUTIONS
-from .hooks import looking
+from .graph import CONV_OPS
+from .hooks import record_activations
 
 _Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Drift:
+class LayerDrift:
     """Of one convolution's output, with the norm that was folded into it."""
 
     layer: str
     snr_db: float  # energy of the original's values to that of the difference
 
 
-def measure_drift(
-    model: onnx.ModelProto, network: nn.Module, frame: F32, inputs: tuple[_Array, ...], judge: str
-) -> list[Drift]:
+def measure_layer_drift(
+    model: onnx.ModelProto,
+    network: nn.Module,
+    image: F32,
+    inputs: tuple[_Array, ...],
+    reference_engine: str,
+) -> list[LayerDrift]:
     """network: the original, in FP32. frame: float32 C,H,W. inputs: the same as the model takes it,
     as often as its batch is large. In the order of the graph."""
     # What was computed in squares, see subpixel.py, is looked at when it is laid out.
@@ -39,36 +43,36 @@ def measure_drift(
     layers = {
         n.name: laid_out.get(n.output[0], n.output[0])
         for n in model.graph.node
-        if n.op_type in CONVOLUTIONS
+        if n.op_type in CONV_OPS
     }
-    found = _intermediate(model, list(layers.values()), inputs, judge)
-    originals = _originals(network, frame)
+    exported = _run_with_intermediates(model, list(layers.values()), inputs, reference_engine)
+    originals = _reference_outputs(network, image)
     drifts = []
-    for (name, _), values in zip(layers.items(), found, strict=True):
+    for (name, _), values in zip(layers.items(), exported, strict=True):
         candidates = [v for v in originals[name] if v.shape[1:] == values.shape[1:]]
         # What the exported layer gives is the convolution, or the norm behind it: the nearer one.
-        drifts.append(Drift(name, max(_snr(original, values) for original in candidates)))
+        drifts.append(LayerDrift(name, max(_snr_db(original, values) for original in candidates)))
     return drifts
 
 
-def _originals(network: nn.Module, frame: F32) -> dict[str, list[_Array]]:
+def _reference_outputs(network: nn.Module, image: F32) -> dict[str, list[_Array]]:
     """For each convolution its output, and that of the module that ran next."""
     outputs: dict[str, list[_Array]] = {}
     last: list[str] = []
 
-    def look(name: str, module: nn.Module, _: Tensor, out: Tensor) -> None:
+    def record(name: str, module: nn.Module, _: Tensor, out: Tensor) -> None:
         if last:
             outputs[last.pop()].append(out.numpy().copy())
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             outputs[name] = [out.numpy().copy()]
             last.append(name)
 
-    with looking(network, nn.Module, look), torch.no_grad():
-        network(torch.from_numpy(frame[None]))
+    with record_activations(network, nn.Module, record), torch.no_grad():
+        network(torch.from_numpy(image[None]))
     return outputs
 
 
-def _snr(original: _Array, values: _Array) -> float:
+def _snr_db(original: _Array, values: _Array) -> float:
     difference = values.astype(np.float64) - original
     energy, noise = float(np.mean(original.astype(np.float64) ** 2)), float(np.mean(difference**2))
     if not np.isfinite(noise):
@@ -76,39 +80,42 @@ def _snr(original: _Array, values: _Array) -> float:
     return float(np.clip(10 * np.log10(max(energy, 1e-20) / max(noise, 1e-20)), -200, 200))
 
 
-def _intermediate(
-    model: onnx.ModelProto, names: list[str], inputs: tuple[_Array, ...], judge: str
+def _run_with_intermediates(
+    model: onnx.ModelProto, names: list[str], inputs: tuple[_Array, ...], reference_engine: str
 ) -> list[_Array]:
     """Tensors inside of a model, as an engine computes them."""
     opened = copy.deepcopy(model)
     opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    data, feed = opened.SerializeToString(), dict(zip(_inputs(model), inputs, strict=True))
-    if judge == "onnxruntime":
+    data, inputs_by_name = (
+        opened.SerializeToString(),
+        dict(zip(_input_names(model), inputs, strict=True)),
+    )
+    if reference_engine == "onnxruntime":
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.log_severity_level = 3
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        return list(session.run(names, feed))
+        return list(session.run(names, inputs_by_name))
     import openvino as ov
 
-    from cgt.runtime.engines.openvino_int8 import keep_exact
+    from cgt.runtime.engines.openvino_int8 import avoid_int8_saturation
 
     core = ov.Core()
     network = core.read_model(data)
-    keep_exact(network)
+    avoid_int8_saturation(network)
     compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    results = compiled(feed)
+    results = compiled(inputs_by_name)
     return [
         np.asarray(results[compiled.output(len(model.graph.output) + i)]) for i in range(len(names))
     ]
 
 
-def _inputs(model: onnx.ModelProto) -> list[str]:
+def _input_names(model: onnx.ModelProto) -> list[str]:
     return [value.name for value in model.graph.input]
 
 
-def table(drifts: list[Drift]) -> list[str]:
+def format_table(drifts: list[LayerDrift]) -> list[str]:
     """Lines of text."""
     width = max(len(drift.layer) for drift in drifts)
     return [f"{'layer':{width}}  signal to drift, dB"] + [
@@ -116,13 +123,13 @@ def table(drifts: list[Drift]) -> list[str]:
     ]
 
 
-def most(drifts: list[Drift], count: int = 3) -> str:
+def worst_layers(drifts: list[LayerDrift], count: int = 3) -> str:
     """The layers that drift most, in words."""
     worst = sorted(drifts, key=lambda drift: drift.snr_db)[:count]
     return ", ".join(f"{drift.layer} ({drift.snr_db:.1f} dB)" for drift in worst)
 
 
-def plot(drifts: list[Drift], title: str) -> NDArray[np.uint8]:
+def render_chart(drifts: list[LayerDrift], title: str) -> NDArray[np.uint8]:
     """A picture, uint8 HWC RGB: a bar for each layer."""
     row, left, scale = 22, 260, 5  # pixels: of a layer, of the names, of a decibel
     height, width = row * (len(drifts) + 2), left + 120 * scale + 60

@@ -6,12 +6,12 @@ import importlib
 import os
 from pathlib import Path
 
-from cgt.runtime.artifact import read_artifact
-from cgt.runtime.cuda import gpus
+from cgt.runtime.artifact import read_metadata
+from cgt.runtime.cuda import list_gpus
 from cgt.runtime.errors import MissingDependency, SinkError, UsageError
-from cgt.runtime.sidecar import Build, Sidecar, sha256, sidecar_path
+from cgt.runtime.sidecar import EngineBuildInfo, Sidecar, sha256, sidecar_path
 
-from .builders.base import Built, Say, load_package
+from .builders.base import BuildResult, LogFn, load_package
 from .formats import FORMATS, BuildOptions, check_options, find_format
 
 
@@ -21,7 +21,7 @@ def build_engine(
     output: str | Path | None = None,
     options: BuildOptions | None = None,
     *,
-    say: Say = lambda line: None,
+    log: LogFn = lambda line: None,
 ) -> Path:
     """Write an engine of an ONNX model, and NAME.SUFFIX.json beside it (see runtime.sidecar).
 
@@ -34,43 +34,43 @@ def build_engine(
 
     "triton" is a folder, a model repository: the model becomes part of it (builders/triton.py).
     """
-    kind = find_format(format)
-    if not kind.builder:
+    fmt = find_format(format)
+    if not fmt.builder:
         raise UsageError(f"{format} is what engines are built from; name another format")
     options = options or BuildOptions()
     check_options((format,), options)
     source = Path(onnx)
-    artifact = read_artifact(source)
-    if not kind.suffix:
-        from .builders.triton import REPOSITORY, add_model
+    metadata = read_metadata(source)
+    if not fmt.suffix:
+        from .builders.triton import DEFAULT_REPOSITORY, add_to_repository
 
-        return add_model(
-            source, artifact, Path(output or source.with_name(REPOSITORY)), options, say
+        return add_to_repository(
+            source, metadata, Path(output or source.with_name(DEFAULT_REPOSITORY)), options, log
         )
-    path = Path(output) if output is not None else source.with_suffix(kind.suffix)
-    if path.suffix != kind.suffix:
-        raise UsageError(f"the output {path} must end in {kind.suffix}")
+    path = Path(output) if output is not None else source.with_suffix(fmt.suffix)
+    if path.suffix != fmt.suffix:
+        raise UsageError(f"the output {path} must end in {fmt.suffix}")
     if not path.parent.is_dir():
         raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
-    check_format(format)
-    builder = importlib.import_module(f".builders.{kind.builder}", __package__)
-    built: Built = builder.build(source, artifact, kind, options, say)
-    made = Build(
+    check_buildable(format)
+    builder = importlib.import_module(f".builders.{fmt.builder}", __package__)
+    result: BuildResult = builder.build(source, metadata, fmt, options, log)
+    build_info = EngineBuildInfo(
         format=format,
-        version=built.version,
+        version=result.version,
         onnx=source.name,
         onnx_sha256=sha256(source.read_bytes()),
-        files={suffix: sha256(content) for suffix, content in built.files.items()},
-        **built.facts,
+        files={suffix: sha256(content) for suffix, content in result.files.items()},
+        **result.build_info,
     )
-    sidecar = Sidecar(built.artifact or artifact, made).to_json()
-    _write(path, built.files | {kind.suffix + ".json": sidecar.encode()})
-    size = sum(len(content) for content in built.files.values()) / 1e6
-    say(f"{path}: {format} {built.version}, {size:.2f} MB, and {sidecar_path(path).name}")
+    sidecar = Sidecar(result.metadata or metadata, build_info).to_json()
+    _write_files_atomically(path, result.files | {fmt.suffix + ".json": sidecar.encode()})
+    size = sum(len(content) for content in result.files.values()) / 1e6
+    log(f"{path}: {format} {result.version}, {size:.2f} MB, and {sidecar_path(path).name}")
     return path
 
 
-def _write(path: Path, files: dict[str, bytes]) -> None:
+def _write_files_atomically(path: Path, files: dict[str, bytes]) -> None:
     """All files, or none: each is written in full before the first gets its name."""
     temporaries = []
     try:
@@ -92,30 +92,30 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
         raise SinkError(f"cannot write {path}: {error.strerror}") from None
 
 
-def check_format(format: str, options: BuildOptions | None = None) -> None:
+def check_buildable(format: str, options: BuildOptions | None = None) -> None:
     """Raises UsageError for an unknown format, and for cards that it cannot build for;
     MissingDependency where this machine cannot build it."""
-    kind = find_format(format)
-    if kind.on_gpu and not gpus():
+    fmt = find_format(format)
+    if fmt.needs_gpu and not list_gpus():
         raise MissingDependency(
             f"there is no NVIDIA GPU here, and --format {format} builds on the one it is for; "
             "--format tensorrt-rtx --compute-capability 86 builds for RTX cards without one"
         )
-    if kind.package:
-        api = load_package(kind)
-        if options is not None and "compute_capabilities" in kind.options:
-            from .builders.tensorrt import targets_of
+    if fmt.package:
+        api = load_package(fmt)
+        if options is not None and "compute_capabilities" in fmt.options:
+            from .builders.tensorrt import target_compute_capabilities
 
-            targets_of(api, kind, options, gpus())
+            target_compute_capabilities(api, fmt, options, list_gpus())
 
 
-def why_no_engine(format: str) -> str:
+def unavailable_reason(format: str) -> str:
     """Why this machine cannot build engines of a format; "" where it can."""
-    kind = FORMATS[format]
-    if kind.on_gpu and not gpus():
+    fmt = FORMATS[format]
+    if fmt.needs_gpu and not list_gpus():
         return "there is no NVIDIA GPU here"
     try:
-        load_package(kind)
+        load_package(fmt)
     except MissingDependency:
-        return f"{kind.package} is not installed here"
+        return f"{fmt.package} is not installed here"
     return ""

@@ -10,22 +10,28 @@ from typing import Any
 import numpy as np
 import onnx
 
-from cgt.runtime.artifact import KEY, Artifact, Direction
+from cgt.runtime.artifact import METADATA_KEY, Direction, ModelMetadata
 from cgt.runtime.errors import QualityError, SinkError, UsageError
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 from cgt.runtime.images import encode_image
 from cgt.trainer.generator import TrainedGenerator, open_generator
 
-from .build import build
-from .drift import Drift, measure_drift, most, plot, table
-from .frames import Frames, calibration_frames, fit_to, given_frames, sample_frames
-from .norms import statistics_of
-from .parity import Parity, compare, judge_for, least_batch
-from .precision import describe, verify_precision
-from .recipe import Recipe
-from .shapes import Shapes, parse_shapes
+from .build import build_graph
+from .drift import LayerDrift, format_table, measure_layer_drift, render_chart, worst_layers
+from .frames import (
+    ImageSet,
+    load_calibration_images,
+    make_resize_fn,
+    sample_images,
+    sample_images_of_folder,
+)
+from .norms import statistics_size
+from .parity import Parity, measure_parity, min_batch, select_reference_engine
+from .precision import format_counts, verify_precision
+from .recipe import ExportConfig
+from .shapes import InputShapes, parse_shapes
 
-Say = Callable[[str], None]
+LogFn = Callable[[str], None]
 
 
 def export(
@@ -34,9 +40,9 @@ def export(
     *,
     direction: Direction | None = None,
     network: str | None = None,
-    say: Say = lambda line: None,
-    **wishes: Any,
-) -> tuple[Path, Artifact]:
+    log: LogFn = lambda line: None,
+    **options: Any,
+) -> tuple[Path, ModelMetadata]:
     """Write an ONNX model of one generator of a checkpoint, or of one that is open already.
 
     output: by default beside the checkpoint, SOURCE2TARGET_PRECISION.onnx. direction, network: see
@@ -47,74 +53,86 @@ def export(
     nothing to calibrate or to compare on; SinkError where the file cannot be written; and
     QualityError below the floor and where FP16 would overflow. Then no file is left.
     """
-    recipe = Recipe(**wishes)
+    config = ExportConfig(**options)
     if isinstance(checkpoint, TrainedGenerator):
-        source = checkpoint
+        generator = checkpoint
     else:
-        source = open_generator(Path(checkpoint), direction, network)
-        say(f"generator: {source.summary}; loaded strictly")
-    for reading in source.ambiguous:
-        say(f"note: {reading}")
-    for doubt in source.doubts:
-        say(f"warning: on a test picture {doubt}; untrained, or read wrongly: see `cgt inspect`")
-    if recipe.io == "uint8" and (source.in_channels, source.out_channels) != (3, 3):
+        generator = open_generator(Path(checkpoint), direction, network)
+        log(f"generator: {generator.summary}; loaded strictly")
+    for ambiguity in generator.ambiguities:
+        log(f"note: {ambiguity}")
+    for warning in generator.warnings:
+        log(f"warning: on a test picture {warning}; untrained, or read wrongly: see `cgt inspect`")
+    if config.io == "uint8" and (generator.in_channels, generator.out_channels) != (3, 3):
         raise UsageError("--io uint8 is for networks from RGB to RGB; leave it out")
-    shapes = parse_shapes(recipe.size, recipe.batch, source.multiple, source.size)
-    artifact = _artifact(source, recipe, shapes)
-    path = _output(output, source, recipe)
-    calibration, tests = _frames(source, recipe, artifact)
+    shapes = parse_shapes(config.size, config.batch, generator.multiple, generator.size)
+    metadata = _make_metadata(generator, config, shapes)
+    path = _output_path(output, generator, config)
+    calibration, eval_images = _select_images(generator, config, metadata)
     if calibration is not None:
-        say(f"calibrating on {len(calibration.images)} {calibration.origin}")
-    model = build(source, recipe, shapes, calibration, tests, say)
-    say(f"graph: {describe(verify_precision(model, recipe))}")
+        log(f"calibrating on {len(calibration.images)} {calibration.origin}")
+    model = build_graph(generator, config, shapes, calibration, eval_images, log)
+    log(f"graph: {format_counts(verify_precision(model, config))}")
     try:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             onnx.save(model, temporary)
             onnx.checker.check_model(temporary, full_check=True)
-            parity = compare(temporary, source.network, tests, artifact, source.in_channels)
-            say(str(parity))
-            if parity.psnr_worst_db < recipe.floor:
-                raise _below(parity, recipe, most(_drifts(model, source, tests, artifact)))
-            artifact = dataclasses.replace(artifact, parity=parity.to_json())
-            _sign(model, artifact)
+            parity = measure_parity(
+                temporary, generator.network, eval_images, metadata, generator.in_channels
+            )
+            log(str(parity))
+            if parity.psnr_worst_db < config.required_psnr_db:
+                raise _below_floor_error(
+                    parity,
+                    config,
+                    worst_layers(_drift_of_first_image(model, generator, eval_images, metadata)),
+                )
+            metadata = dataclasses.replace(metadata, parity=parity.to_json())
+            _write_metadata(model, metadata)
             onnx.save(model, temporary)
-        if recipe.drift:
-            _show(_drifts(model, source, tests, artifact), path, say)
+        if config.drift:
+            _report_drift(_drift_of_first_image(model, generator, eval_images, metadata), path, log)
     except OSError as error:
         if isinstance(error, SinkError):
             raise
         raise SinkError(f"cannot write {path}: {error.strerror or error}") from None
-    return path, artifact
+    return path, metadata
 
 
-def _artifact(source: TrainedGenerator, recipe: Recipe, shapes: Shapes) -> Artifact:
-    fixed = shapes.fixed(1), shapes.fixed(2)
+def _make_metadata(
+    generator: TrainedGenerator, config: ExportConfig, shapes: InputShapes
+) -> ModelMetadata:
+    fixed = shapes.fixed_size(1), shapes.fixed_size(2)
     if fixed[0] is not None and fixed[1] is not None:
         size = fixed[0], fixed[1]
     else:
-        size = shapes.profiles[0].opt[1:] if shapes.profiles else source.size
-    return Artifact(
-        direction=source.direction,
-        domains=source.domains,
+        size = shapes.profiles[0].opt[1:] if shapes.profiles else generator.size
+    return ModelMetadata(
+        direction=generator.direction,
+        domains=generator.domains,
         size=size,
         dynamic=None in fixed,
-        multiple=source.multiple,
-        filter=source.filter,
-        precision=recipe.label,
-        norm=source.norm if recipe.norm == "instance" else recipe.norm,
-        io=recipe.io,
-        statistics=statistics_of(source.network) if recipe.norm == "stream" else 0,
+        multiple=generator.multiple,
+        filter=generator.filter,
+        precision=config.precision_label,
+        norm=generator.norm if config.norm == "instance" else config.norm,
+        io=config.io,
+        statistics=statistics_size(generator.network) if config.norm == "stream" else 0,
         profiles=tuple(profile.to_json() for profile in shapes.profiles),
-        architecture=source.architecture,
-        parameters=source.parameters,
-        checkpoint_sha256=source.sha256,
-        distilled=source.distilled,
+        architecture=generator.architecture,
+        parameters=generator.parameters,
+        checkpoint_sha256=generator.sha256,
+        distill_report=generator.distill_report,
     )
 
 
-def _output(output: str | Path | None, source: TrainedGenerator, recipe: Recipe) -> Path:
+def _output_path(
+    output: str | Path | None, generator: TrainedGenerator, config: ExportConfig
+) -> Path:
     if output is None:
-        output = source.path.with_name(f"{source.source}2{source.target}_{recipe.suffix}.onnx")
+        output = generator.path.with_name(
+            f"{generator.source}2{generator.target}_{config.filename_suffix}.onnx"
+        )
     path = Path(output)
     if path.suffix != ".onnx":
         raise UsageError(f"the output {path} must end in .onnx")
@@ -123,72 +141,83 @@ def _output(output: str | Path | None, source: TrainedGenerator, recipe: Recipe)
     return path
 
 
-def _frames(
-    source: TrainedGenerator, recipe: Recipe, artifact: Artifact
-) -> tuple[Frames | None, Frames]:
+def _select_images(
+    generator: TrainedGenerator, config: ExportConfig, metadata: ModelMetadata
+) -> tuple[ImageSet | None, ImageSet]:
     """What to calibrate on, if anything, and what to compare on."""
-    fit = fit_to(artifact)
+    fit = make_resize_fn(metadata)
     calibration = held_out = None
-    if recipe.calib is not None:
-        calibration, held_out = calibration_frames(
-            recipe.calib, recipe.calib_frames, recipe.seed, fit
+    if config.calib is not None:
+        calibration, held_out = load_calibration_images(
+            config.calib, config.calib_frames, config.seed, fit
         )
-    if recipe.pictures is not None:
-        tests = given_frames(Path(recipe.pictures), fit, artifact.size)
+    if config.eval_images is not None:
+        eval_images = sample_images_of_folder(Path(config.eval_images), fit, metadata.size)
     else:
-        tests = held_out or sample_frames(source.test_images, fit, artifact.size)
-    if calibration is not None or not recipe.calibrates:
-        return calibration, tests
-    train = _training_images(source)
+        eval_images = held_out or sample_images(generator.test_folder, fit, metadata.size)
+    if calibration is not None or not config.needs_calibration:
+        return calibration, eval_images
+    train = _training_images(generator)
     if train is None:
         raise UsageError(
-            f"--{recipe.precision if recipe.quantizes else 'norm frozen'} has to be calibrated; "
+            f"--{config.precision if config.quantizes else 'norm frozen'} has to be calibrated; "
             "give --calib, a folder of images or a video like those it shall translate"
         )
-    calibration, _ = calibration_frames(str(train), recipe.calib_frames, recipe.seed, fit)
-    return calibration, tests
+    calibration, _ = load_calibration_images(str(train), config.calib_frames, config.seed, fit)
+    return calibration, eval_images
 
 
-def _training_images(source: TrainedGenerator) -> Path | None:
+def _training_images(generator: TrainedGenerator) -> Path | None:
     """The images of the source domain that the network was trained on, where they still are."""
-    tests = source.test_images
-    train = tests.with_name(tests.name.replace("test", "train")) if tests is not None else None
-    return train if train is not None and train.is_dir() else None
+    test_folder = generator.test_folder
+    train_folder = (
+        test_folder.with_name(test_folder.name.replace("test", "train"))
+        if test_folder is not None
+        else None
+    )
+    return train_folder if train_folder is not None and train_folder.is_dir() else None
 
 
-def _show(drifts: list[Drift], path: Path, say: Say) -> None:
+def _report_drift(drifts: list[LayerDrift], path: Path, log: LogFn) -> None:
     """As a table, and as a picture beside the model."""
-    for line in table(drifts):
-        say(line)
-    picture = path.with_suffix(".drift.png")
-    encoded = encode_image(plot(drifts, path.name), ".png")
+    for line in format_table(drifts):
+        log(line)
+    chart_path = path.with_suffix(".drift.png")
+    encoded = encode_image(render_chart(drifts, path.name), ".png")
     assert encoded is not None
-    with whole_file(picture) as temporary:
+    with atomic_write(chart_path) as temporary:
         temporary.write_bytes(encoded)
-    say(f"{picture}: the same as a picture")
+    log(f"{chart_path}: the same as a picture")
 
 
-def _below(parity: Parity, recipe: Recipe, layers: str) -> QualityError:
+def _below_floor_error(parity: Parity, config: ExportConfig, layers: str) -> QualityError:
     return QualityError(
         f"the worst frame is {parity.psnr_worst_db:.1f} dB from PyTorch, below the floor of "
-        f"{recipe.floor:.1f}; nothing was written (--min-psnr sets the floor). "
+        f"{config.required_psnr_db:.1f}; nothing was written (--min-psnr sets the floor). "
         f"Most drift: {layers}"
     )
 
 
-def _drifts(
-    model: onnx.ModelProto, source: TrainedGenerator, tests: Frames, artifact: Artifact
-) -> list[Drift]:
+def _drift_of_first_image(
+    model: onnx.ModelProto,
+    generator: TrainedGenerator,
+    eval_images: ImageSet,
+    metadata: ModelMetadata,
+) -> list[LayerDrift]:
     """On the first test frame."""
-    tensor = tests.tensors(source.in_channels)[0]
-    count = least_batch(artifact)
-    batch = np.stack([tests.images[0] if artifact.io == "uint8" else tensor] * count)
-    given = (np.zeros((count, artifact.statistics), np.float32),) if artifact.statistics else ()
-    judge = judge_for(artifact.precision)
-    return measure_drift(model, source.network, tensor, (batch, *given), judge)
+    tensor = eval_images.to_tensors(generator.in_channels)[0]
+    count = min_batch(metadata)
+    batch = np.stack([eval_images.images[0] if metadata.io == "uint8" else tensor] * count)
+    statistics_in = (
+        (np.zeros((count, metadata.statistics), np.float32),) if metadata.statistics else ()
+    )
+    reference_engine = select_reference_engine(metadata.precision)
+    return measure_layer_drift(
+        model, generator.network, tensor, (batch, *statistics_in), reference_engine
+    )
 
 
-def _sign(model: onnx.ModelProto, artifact: Artifact) -> None:
+def _write_metadata(model: onnx.ModelProto, metadata: ModelMetadata) -> None:
     model.producer_name, model.producer_version = "cgt", ""
     entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, artifact.to_json()
+    entry.key, entry.value = METADATA_KEY, metadata.to_json()

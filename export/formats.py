@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgt.runtime.artifact import IO
+from cgt.runtime.artifact import IOType
 from cgt.runtime.errors import UsageError
 
 
@@ -32,14 +32,14 @@ class BuildOptions:
     dla: int | None = None
     hardware_compatible: bool = False
     version_compatible: bool = False
-    pictures: Path | None = None
+    eval_images: Path | None = None
     backends: tuple[str, ...] = ()
 
-    def given(self) -> tuple[str, ...]:
+    def non_default(self) -> tuple[str, ...]:
         """Names of those that are not as by default."""
         return tuple(f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
 
-    def only(self, names: tuple[str, ...]) -> BuildOptions:
+    def subset(self, names: tuple[str, ...]) -> BuildOptions:
         """Those that one of several formats takes."""
         return BuildOptions(**{name: getattr(self, name) for name in names})
 
@@ -50,14 +50,14 @@ class Format:
 
     name: str
     suffix: str  # "" for a folder
-    use: str  # where it runs
+    runs_on: str  # where it runs
     builder: str  # module of cgt.export.builders; "" for ONNX itself
     package: str  # that the builder imports; "" for none
-    install: str  # what brings the package
-    io: IO  # tensors it is fastest with
-    precision: str  # that one exports for it when nothing is said
+    install_hint: str  # what brings the package
+    default_io: IOType  # tensors it is fastest with
+    default_precision: str  # that one exports for it when nothing is said
     options: tuple[str, ...] = ()  # of BuildOptions
-    on_gpu: bool = False  # built on the very GPU that it is for
+    needs_gpu: bool = False  # built on the very GPU that it is for
     fp32_only: bool = False  # and image tensors alone
 
 
@@ -72,16 +72,16 @@ _TENSORRT = Format(
     "uint8",
     "fp16",
     ("workspace", "timing_cache", "dla", "hardware_compatible", "version_compatible"),
-    on_gpu=True,
+    needs_gpu=True,
 )
-_RTX = dataclasses.replace(
+_TENSORRT_RTX = dataclasses.replace(
     _TENSORRT,
     name="tensorrt-rtx",
-    use="GeForce and RTX cards, named by compute capability; built without a GPU",
+    runs_on="GeForce and RTX cards, named by compute capability; built without a GPU",
     package="tensorrt_rtx",
-    install="pip install 'cyclegan-toolkit[tensorrt-rtx]'",
+    install_hint="pip install 'cyclegan-toolkit[tensorrt-rtx]'",
     options=("compute_capabilities", "workspace"),
-    on_gpu=False,
+    needs_gpu=False,
 )
 _OPENVINO = Format(
     "openvino",
@@ -119,9 +119,11 @@ _TRITON = Format(
     ("backends",),
 )
 
-BACKENDS = ("python", "onnxruntime", "tensorrt")  # of Triton, that a repository can be for
+TRITON_BACKENDS = ("python", "onnxruntime", "tensorrt")  # of Triton, that a repository can be for
 
-FORMATS = {made.name: made for made in (_ONNX, _TENSORRT, _RTX, _OPENVINO, _LITERT, _TRITON)}
+FORMATS = {
+    made.name: made for made in (_ONNX, _TENSORRT, _TENSORRT_RTX, _OPENVINO, _LITERT, _TRITON)
+}
 
 
 def find_format(name: str) -> Format:
@@ -134,38 +136,38 @@ def find_format(name: str) -> Format:
 def check_options(formats: tuple[str, ...], options: BuildOptions) -> None:
     """Raises UsageError for an option that none of the formats takes."""
     taken = {option for name in formats for option in find_format(name).options}
-    for option in options.given():
+    for option in options.non_default():
         if option not in taken:
-            takers = [made.name for made in FORMATS.values() if option in made.options]
+            formats_with_option = [fmt.name for fmt in FORMATS.values() if option in fmt.options]
             raise UsageError(
-                f"{option.replace('_', ' ')} is for --format {' or '.join(takers)} only"
+                f"{option.replace('_', ' ')} is for --format {' or '.join(formats_with_option)} only"
             )
 
 
-def check_graph(kind: Format, precision: str, norm: str) -> None:
+def check_graph_supported(fmt: Format, precision: str, norm: str) -> None:
     """Raises UsageError for a graph that the format has no builder for."""
-    if kind.fp32_only and (precision != "fp32" or norm == "stream"):
+    if fmt.fp32_only and (precision != "fp32" or norm == "stream"):
         raise UsageError(
-            f"--format {kind.name} takes fp32 graphs with image tensors alone, not {precision}, "
+            f"--format {fmt.name} takes fp32 graphs with image tensors alone, not {precision}, "
             f"norm {norm}; export with --fp32 and without --norm stream"
         )
-    if kind.name == "triton" and norm == "stream":
+    if fmt.name == "triton" and norm == "stream":
         raise UsageError(
             "a Triton server takes each frame by itself, and --norm stream carries statistics from "
             "one to the next; export without it"
         )
 
 
-def table() -> str:
+def format_markdown_table() -> str:
     """The formats as a Markdown table."""
     rows = [
         "| `--format` | file | runs on | needs | tensors | precision |",
         "|---|---|---|---|---|---|",
     ]
-    for made in FORMATS.values():
-        needs = made.install or "-"
-        file = f"`{made.suffix}`" if made.suffix else "a folder"
+    for fmt in FORMATS.values():
+        needs = fmt.install_hint or "-"
+        file = f"`{fmt.suffix}`" if fmt.suffix else "a folder"
         rows.append(
-            f"| `{made.name}` | {file} | {made.use} | {needs} | {made.io} | {made.precision} |"
+            f"| `{fmt.name}` | {file} | {fmt.runs_on} | {needs} | {fmt.default_io} | {fmt.default_precision} |"
         )
     return "\n".join(rows)

@@ -7,12 +7,12 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from cgt.trainer.networks.student import Summary
+from cgt.trainer.networks.student import MeanStdPool
 
-_NORMS = (nn.modules.instancenorm._InstanceNorm, nn.modules.batchnorm._BatchNorm)
+_NORM_LAYERS = (nn.modules.instancenorm._InstanceNorm, nn.modules.batchnorm._BatchNorm)
 
 
-class _Wide(nn.Module):
+class _KeepFP32(nn.Module):
     """A layer that computes in FP32 inside a network of another type."""
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
@@ -25,7 +25,7 @@ class _Wide(nn.Module):
         return out
 
 
-class Narrow(nn.Module):
+class ReducedPrecision(nn.Module):
     """A network whose convolutions compute in FP16 or BF16; float32 in and out.
 
     Norms stay FP32 unless narrow_norms: the sum of squares over a whole picture leaves FP16's range
@@ -35,22 +35,24 @@ class Narrow(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, dtype: torch.dtype = torch.float16, narrow_norms: bool = False
+        self, network: nn.Module, dtype: torch.dtype = torch.float16, convert_norms: bool = False
     ) -> None:
         super().__init__()
         self.dtype = dtype
-        wide: tuple[type[nn.Module], ...] = (Summary,) if narrow_norms else (*_NORMS, Summary)
+        fp32_types: tuple[type[nn.Module], ...] = (
+            (MeanStdPool,) if convert_norms else (*_NORM_LAYERS, MeanStdPool)
+        )
         if dtype == torch.bfloat16:
-            wide = (*wide, nn.ConvTranspose2d)
+            fp32_types = (*fp32_types, nn.ConvTranspose2d)
         kept = [
             (module, name, copy.deepcopy(child))  # before its parameters lose bits
             for module in network.modules()
             for name, child in module.named_children()
-            if isinstance(child, wide)
+            if isinstance(child, fp32_types)
         ]
         self.network = network.to(dtype)
         for module, name, child in kept:
-            setattr(module, name, _Wide(child, dtype))
+            setattr(module, name, _KeepFP32(child, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(x.to(self.dtype)).float()

@@ -7,22 +7,24 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-Look = Callable[[str, nn.Module, Tensor, Tensor], None]
+ActivationCallback = Callable[[str, nn.Module, Tensor, Tensor], None]
 
 
 @contextmanager
-def looking(
-    network: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], look: Look
+def record_activations(
+    network: nn.Module,
+    module_types: type[nn.Module] | tuple[type[nn.Module], ...],
+    callback: ActivationCallback,
 ) -> Iterator[None]:
     """Calls look(name, module, input, output) after each run of a leaf module of those kinds."""
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda module, given, out: look(name, module, given[0], out)
+    def make_hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda module, given, out: callback(name, module, given[0], out)
 
     handles = [
-        module.register_forward_hook(hook(name))
+        module.register_forward_hook(make_hook(name))
         for name, module in network.named_modules()
-        if isinstance(module, kinds) and not list(module.children())
+        if isinstance(module, module_types) and not list(module.children())
     ]
     try:
         yield

@@ -14,50 +14,50 @@ from torch import Tensor, nn
 from cgt.runtime.errors import QualityError
 from cgt.runtime.preprocess import F32
 
-from .hooks import looking
+from .hooks import record_activations
 
-LARGEST = 65504.0  # of FP16
-_NORMS = (nn.modules.instancenorm._InstanceNorm,)
+FP16_MAX = 65504.0  # of FP16
+_INSTANCE_NORM_LAYERS = (nn.modules.instancenorm._InstanceNorm,)
 
 
 @dataclass
-class Magnitudes:
+class ActivationRange:
     """The largest in all frames, and the layer that has it."""
 
-    value: float = 0.0
-    value_at: str = ""
-    square: float = 0.0  # mean over a channel of the squares that a norm adds up
-    square_at: str = ""
+    max_magnitude: float = 0.0
+    max_magnitude_layer: str = ""
+    max_mean_square: float = 0.0  # mean over a channel of the squares that a norm adds up
+    max_mean_square_layer: str = ""
 
-    def require_fp16(self, fp16_norm: bool) -> None:
+    def check_fp16_range(self, fp16_norm: bool) -> None:
         """Raises QualityError, naming the layer, where something overflows."""
-        way_out = "export with --bf16 or --fp32"
-        if not self.value <= LARGEST:
+        advice = "export with --bf16 or --fp32"
+        if not self.max_magnitude <= FP16_MAX:
             raise QualityError(
-                f"the values of {self.value_at} reach {self.value:.3g}, and FP16 ends at "
-                f"{LARGEST:.0f}; {way_out}"
+                f"the values of {self.max_magnitude_layer} reach {self.max_magnitude:.3g}, and FP16 ends at "
+                f"{FP16_MAX:.0f}; {advice}"
             )
-        if fp16_norm and not self.square <= LARGEST:
+        if fp16_norm and not self.max_mean_square <= FP16_MAX:
             raise QualityError(
-                f"the squares in the norm {self.square_at} reach {self.square:.3g}, and FP16 ends "
-                f"at {LARGEST:.0f}; leave out --fp16-norm"
+                f"the squares in the norm {self.max_mean_square_layer} reach {self.max_mean_square:.3g}, and FP16 ends "
+                f"at {FP16_MAX:.0f}; leave out --fp16-norm"
             )
 
 
-def measure_magnitudes(network: nn.Module, frames: Iterable[F32]) -> Magnitudes:
+def measure_activation_range(network: nn.Module, frames: Iterable[F32]) -> ActivationRange:
     """Run the network in FP32 over float32 3,H,W frames."""
-    found = Magnitudes()
+    largest = ActivationRange()
 
-    def look(name: str, module: nn.Module, given: Tensor, out: Tensor) -> None:
+    def record(name: str, module: nn.Module, x: Tensor, out: Tensor) -> None:
         value = float(out.abs().max())
-        if not value <= found.value:
-            found.value, found.value_at = value, name
-        if isinstance(module, _NORMS):
-            square = float(given.square().mean((2, 3)).max())
-            if not square <= found.square:
-                found.square, found.square_at = square, name
+        if not value <= largest.max_magnitude:
+            largest.max_magnitude, largest.max_magnitude_layer = value, name
+        if isinstance(module, _INSTANCE_NORM_LAYERS):
+            square = float(x.square().mean((2, 3)).max())
+            if not square <= largest.max_mean_square:
+                largest.max_mean_square, largest.max_mean_square_layer = square, name
 
-    with looking(network, nn.Module, look), torch.no_grad():
+    with record_activations(network, nn.Module, record), torch.no_grad():
         for frame in frames:
             network(torch.from_numpy(frame[None]))
-    return found
+    return largest

@@ -14,97 +14,109 @@ from cgt.runtime.progress import progress_bar
 
 from .parity import psnr
 
-_RANKED_ON = 4  # frames
-_MARGIN = 0.3  # dB that rounding at the borders of a graph may cost
+_NUM_RANKING_IMAGES = 4  # frames
+_PSNR_MARGIN_DB = 0.3  # dB that rounding at the borders of a graph may cost
 
 
-def choose(
+def select_int8_layers(
     network: nn.Module,
     thresholds: Mapping[str, float],
     calibration: list[F32],
-    tests: list[F32],
-    floor: float,
-    say: Callable[[str], None],
+    eval_images: list[F32],
+    min_psnr_db: float,
+    log: Callable[[str], None],
 ) -> dict[str, float]:
     """The thresholds of the convolutions that can be INT8 with the worst test frame at `floor` dB.
 
     Each convolution is rounded alone, on calibration frames; then as few of the most sensitive as
     will do are left as they are. Raises QualityError where not even one can be INT8.
     """
-    ranking = calibration[:_RANKED_ON]
-    expected = _answers(network, ranking)
-    alone: dict[str, float] = {}
+    ranking_images = calibration[:_NUM_RANKING_IMAGES]
+    expected = _run_network(network, ranking_images)
+    psnr_alone: dict[str, float] = {}
     with progress_bar("convolution by convolution", len(thresholds), unit="layer") as bar:
         for name in thresholds:
-            alone[name] = _worst(network, {name: thresholds[name]}, ranking, expected)
+            psnr_alone[name] = _worst_psnr(
+                network, {name: thresholds[name]}, ranking_images, expected
+            )
             bar.advance()
-    order = sorted(thresholds, key=lambda name: alone[name])
-    expected, tried = _answers(network, tests), dict[int, float]()
+    order = sorted(thresholds, key=lambda name: psnr_alone[name])
+    expected, psnr_by_num_float = _run_network(network, eval_images), dict[int, float]()
 
-    def reached(kept: int) -> float:
+    def worst_psnr_without(num_float: int) -> float:
         """Worst PSNR with the first `kept` of the order left as they are."""
-        if kept not in tried:
-            rounded = {name: thresholds[name] for name in order[kept:]}
-            tried[kept] = _worst(network, rounded, tests, expected)
-        return tried[kept]
+        if num_float not in psnr_by_num_float:
+            int8_thresholds = {name: thresholds[name] for name in order[num_float:]}
+            psnr_by_num_float[num_float] = _worst_psnr(
+                network, int8_thresholds, eval_images, expected
+            )
+        return psnr_by_num_float[num_float]
 
     low, high = 0, len(order)
     while low < high:  # fewest that will do
         middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) >= floor + _MARGIN else (middle + 1, high)
-    for line in _table(alone, order[:low], tried):
-        say(line)
+        low, high = (
+            (low, middle)
+            if worst_psnr_without(middle) >= min_psnr_db + _PSNR_MARGIN_DB
+            else (middle + 1, high)
+        )
+    for line in _format_table(psnr_alone, order[:low], psnr_by_num_float):
+        log(line)
     if low == len(order):
         raise QualityError(
-            f"no convolution can be INT8 at {floor:.1f} dB; nothing was written "
+            f"no convolution can be INT8 at {min_psnr_db:.1f} dB; nothing was written "
             "(--min-psnr sets the floor, or export without --mixed)"
         )
     return {name: thresholds[name] for name in thresholds if name not in order[:low]}
 
 
-def _table(alone: Mapping[str, float], kept: list[str], tried: Mapping[int, float]) -> list[str]:
-    width = max(map(len, alone))
+def _format_table(
+    psnr_alone: Mapping[str, float], float_layers: list[str], psnr_by_num_float: Mapping[int, float]
+) -> list[str]:
+    width = max(map(len, psnr_alone))
     lines = [f"{'layer':{width}}  dB alone in INT8"]
     lines += [
-        f"{name:{width}}  {decibels:6.1f}  {'kept' if name in kept else 'INT8'}"
-        for name, decibels in alone.items()
+        f"{name:{width}}  {decibels:6.1f}  {'kept' if name in float_layers else 'INT8'}"
+        for name, decibels in psnr_alone.items()
     ]
     lines += [
-        f"{len(alone) - count} of {len(alone)} in INT8: worst frame {tried[count]:.1f} dB"
-        for count in sorted(tried)
+        f"{len(psnr_alone) - count} of {len(psnr_alone)} in INT8: worst frame {psnr_by_num_float[count]:.1f} dB"
+        for count in sorted(psnr_by_num_float)
     ]
     return lines
 
 
-def _answers(network: nn.Module, frames: Iterable[F32]) -> list[Tensor]:
+def _run_network(network: nn.Module, frames: Iterable[F32]) -> list[Tensor]:
     with torch.no_grad():
         return [network(torch.from_numpy(frame[None])) for frame in frames]
 
 
-def _worst(
+def _worst_psnr(
     network: nn.Module,
     thresholds: Mapping[str, float],
     frames: list[F32],
     expected: list[Tensor],
 ) -> float:
     """dB of the worst frame with these convolutions rounded as INT8 rounds."""
-    rounded = copy.deepcopy(network)
+    fake_quantized = copy.deepcopy(network)
     for name, threshold in thresholds.items():
-        convolution = rounded.get_submodule(name)
+        convolution = fake_quantized.get_submodule(name)
         assert isinstance(convolution, nn.Conv2d)
         weight = convolution.weight.data
-        convolution.weight.data = _rounded(weight, weight.abs().amax((1, 2, 3), keepdim=True))
-        convolution.register_forward_pre_hook(_rounding(threshold))
-    answers = _answers(rounded, frames)
-    errors = [float((a - b).square().mean()) for a, b in zip(answers, expected, strict=True)]
+        convolution.weight.data = _fake_quantize(weight, weight.abs().amax((1, 2, 3), keepdim=True))
+        convolution.register_forward_pre_hook(_fake_quantize_hook(threshold))
+    outputs = _run_network(fake_quantized, frames)
+    errors = [float((a - b).square().mean()) for a, b in zip(outputs, expected, strict=True)]
     return psnr(max(errors))
 
 
-def _rounding(threshold: float) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
-    top = torch.tensor(threshold)
-    return lambda _, given: (_rounded(given[0], top),)
+def _fake_quantize_hook(
+    threshold: float,
+) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
+    max_magnitude = torch.tensor(threshold)
+    return lambda _, given: (_fake_quantize(given[0], max_magnitude),)
 
 
-def _rounded(x: Tensor, top: Tensor) -> Tensor:
-    scale = (top / 127).clamp(min=1e-12)
+def _fake_quantize(x: Tensor, max_magnitude: Tensor) -> Tensor:
+    scale = (max_magnitude / 127).clamp(min=1e-12)
     return (x / scale).round().clamp(-127, 127) * scale

@@ -12,14 +12,14 @@ from cgt.runtime.errors import UsageError
 from cgt.runtime.preprocess import F32
 from cgt.runtime.progress import progress_bar
 
-from .hooks import looking
+from .hooks import record_activations
 
-_Instance = nn.modules.instancenorm._InstanceNorm
+_InstanceNorm = nn.modules.instancenorm._InstanceNorm
 
 
-def instance_norms(network: nn.Module) -> dict[str, _Instance]:
+def instance_norms(network: nn.Module) -> dict[str, _InstanceNorm]:
     """By module name, in the order of the network. Raises UsageError where there are none."""
-    found = {n: m for n, m in network.named_modules() if isinstance(m, _Instance)}
+    found = {n: m for n, m in network.named_modules() if isinstance(m, _InstanceNorm)}
     if not found:
         raise UsageError(
             "this network has no InstanceNorm whose statistics could be frozen or streamed; "
@@ -31,14 +31,14 @@ def instance_norms(network: nn.Module) -> dict[str, _Instance]:
 # ---- Frozen --------------------------------------------------------------------------------------
 
 
-def freeze(network: nn.Module, frames: Iterable[F32]) -> None:
+def freeze_norms(network: nn.Module, frames: Iterable[F32]) -> None:
     """Give every InstanceNorm, in place, the mean over float32 3,H,W frames of its means and of its
     variances, for good. (Statistics of all frames at once, means of deviations, and statistics
     taken norm by norm behind frozen ones came out within 2 dB of it.)"""
     norms = instance_norms(network)
     sums: dict[str, list[Tensor]] = {}
 
-    def look(name: str, _: nn.Module, x: Tensor, __: Tensor) -> None:
+    def record(name: str, _: nn.Module, x: Tensor, __: Tensor) -> None:
         variances, means = torch.var_mean(x.double(), (0, 2, 3), correction=0)
         total = sums.setdefault(name, [torch.zeros_like(means), torch.zeros_like(means)])
         total[0] += means
@@ -46,7 +46,7 @@ def freeze(network: nn.Module, frames: Iterable[F32]) -> None:
 
     frames = list(frames)
     with (
-        looking(network, _Instance, look),
+        record_activations(network, _InstanceNorm, record),
         torch.no_grad(),
         progress_bar("freezing", len(frames)) as bar,
     ):
@@ -54,18 +54,18 @@ def freeze(network: nn.Module, frames: Iterable[F32]) -> None:
             network(torch.from_numpy(frame[None]))
             bar.advance()
     for name, norm in norms.items():
-        fixed = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine)
+        batch_norm = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine)
         if norm.affine:
-            fixed.weight, fixed.bias = norm.weight, norm.bias
+            batch_norm.weight, batch_norm.bias = norm.weight, norm.bias
         means, variances = (total / len(frames) for total in sums[name])
-        assert fixed.running_mean is not None
-        assert fixed.running_var is not None
-        fixed.running_mean.copy_(means)
-        fixed.running_var.copy_(variances)
-        _replace(network, name, fixed.eval())
+        assert batch_norm.running_mean is not None
+        assert batch_norm.running_var is not None
+        batch_norm.running_mean.copy_(means)
+        batch_norm.running_var.copy_(variances)
+        _replace_module(network, name, batch_norm.eval())
 
 
-def fold(network: nn.Module) -> None:
+def fold_norms(network: nn.Module) -> None:
     """Put every norm with fixed statistics that follows a convolution into its weights, in place.
     The same function, to rounding."""
     for parent in list(network.modules()):
@@ -87,65 +87,69 @@ def fold(network: nn.Module) -> None:
 # ---- Stream --------------------------------------------------------------------------------------
 
 
-def statistics_of(network: nn.Module) -> int:
+def statistics_size(network: nn.Module) -> int:
     """The length of the statistics tensors: a weight, then means and variances."""
     return 1 + 2 * sum(norm.num_features for norm in instance_norms(network).values())
 
 
-class Streamed(nn.Module):
+class ExternalStatistics(nn.Module):
     """A network whose norms take statistics from outside: image, given -> image, used, as
     `cgt.runtime.artifact` lays them out. The network's InstanceNorms are replaced in place."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.statistics = statistics_of(network)
-        self._norms: list[_StreamNorm] = []
-        start = 1
+        self.statistics = statistics_size(network)
+        self._norms: list[_ExternalStatisticsNorm] = []
+        offset = 1
         for name, norm in instance_norms(network).items():
-            streamed = _StreamNorm(norm, start)
-            start += 2 * norm.num_features
-            self._norms.append(streamed)
-            _replace(network, name, streamed)
+            external_norm = _ExternalStatisticsNorm(norm, offset)
+            offset += 2 * norm.num_features
+            self._norms.append(external_norm)
+            _replace_module(network, name, external_norm)
 
-    def forward(self, image: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, statistics_in: Tensor) -> tuple[Tensor, Tensor]:
         for norm in self._norms:
-            norm.given = given
+            norm.statistics_in = statistics_in
         out = self.network(image)
-        return out, torch.cat([given[:, :1], *(norm.used for norm in self._norms)], 1)
+        return out, torch.cat(
+            [statistics_in[:, :1], *(norm.statistics_out for norm in self._norms)], 1
+        )
 
 
-class _StreamNorm(nn.Module):
+class _ExternalStatisticsNorm(nn.Module):
     """N,C,H,W of any type, computed in FP32. `given` is set before a call, `used` read after it."""
 
-    given: Tensor
-    used: Tensor
+    statistics_in: Tensor
+    statistics_out: Tensor
 
-    def __init__(self, norm: _Instance, start: int) -> None:
+    def __init__(self, norm: _InstanceNorm, offset: int) -> None:
         super().__init__()
         self.norm = norm
-        self.start = start
+        self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
-        wide, channels = x.float(), self.norm.num_features
-        mean = wide.mean((2, 3))
+        x32, channels = x.float(), self.norm.num_features
+        mean = x32.mean((2, 3))
         # One pass less than with the mean subtracted first. In FP32 it costs digits only where a
         # channel's mean is a thousand times its deviation.
-        variance = ((wide * wide).mean((2, 3)) - mean * mean).clamp(min=0)
-        weight = self.given[:, :1]
-        given = self.given[:, self.start : self.start + 2 * channels]
-        self.used = weight * given + (1 - weight) * torch.cat([mean, variance], 1)
-        mean, variance = self.used[:, :channels], self.used[:, channels:]
+        variance = ((x32 * x32).mean((2, 3)) - mean * mean).clamp(min=0)
+        weight = self.statistics_in[:, :1]
+        own_statistics_in = self.statistics_in[:, self.offset : self.offset + 2 * channels]
+        self.statistics_out = weight * own_statistics_in + (1 - weight) * torch.cat(
+            [mean, variance], 1
+        )
+        mean, variance = self.statistics_out[:, :channels], self.statistics_out[:, channels:]
         scale = torch.rsqrt(variance + self.norm.eps)
         if self.norm.affine:
             scale = scale * self.norm.weight
         shift = -mean * scale
         if self.norm.affine:
             shift = shift + self.norm.bias
-        out: Tensor = wide * scale[:, :, None, None] + shift[:, :, None, None]
+        out: Tensor = x32 * scale[:, :, None, None] + shift[:, :, None, None]
         return out.to(x.dtype)
 
 
-def _replace(network: nn.Module, name: str, new: nn.Module) -> None:
+def _replace_module(network: nn.Module, name: str, new: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, new)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Pixels(nn.Module):
+class Uint8IO(nn.Module):
     """A network that takes and gives uint8 N,H,W,3 instead of float32 N,3,H,W in [-1, 1].
 
     The casts are the first and the last node, as TensorRT wants it. Values are rounded to nearest,
@@ -19,14 +19,14 @@ class Pixels(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor, given: Tensor | None = None) -> Any:
+    def forward(self, image: Tensor, statistics_in: Tensor | None = None) -> Any:
         x = image.float().permute(0, 3, 1, 2) / 127.5 - 1
-        if given is None:
-            return _levels(self.network(x))
-        out, used = self.network(x, given)
-        return _levels(out), used
+        if statistics_in is None:
+            return _to_uint8(self.network(x))
+        out, statistics_out = self.network(x, statistics_in)
+        return _to_uint8(out), statistics_out
 
 
-def _levels(x: Tensor) -> Tensor:
+def _to_uint8(x: Tensor) -> Tensor:
     """float32 N,3,H,W in [-1, 1] -> uint8 N,H,W,3."""
     return torch.round((x + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)

@@ -12,10 +12,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-_TOP = 127
+_INT8_MAX = 127
 
 
-def quantize(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
+def insert_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
     """Quantize, in place, the Conv nodes that `thresholds` names: with the magnitude of their input
     that 127 stands for. All else keeps its type, and the scales have the type of the weights."""
     graph = model.graph
@@ -25,7 +25,7 @@ def quantize(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
         if node.op_type == "Conv" and node.name in thresholds:
             x, kernel = node.input[:2]
             weight = numpy_helper.to_array(weights[kernel])
-            scales = _scale(np.abs(weight).max(axis=(1, 2, 3)), weight.dtype)
+            scales = _int8_scale(np.abs(weight).max(axis=(1, 2, 3)), weight.dtype)
             levels = np.rint(
                 weight.astype(np.float32) / scales.astype(np.float32)[:, None, None, None]
             )
@@ -33,17 +33,21 @@ def quantize(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
             at, by = f"{node.name}.input", f"{node.name}.weight"
             graph.initializer.extend(
                 [
-                    _tensor(f"{at}_scale", _scale(np.float32(thresholds[node.name]), weight.dtype)),
-                    _tensor(f"{at}_zero", np.int8(0)),
-                    _tensor(f"{by}_int8", np.clip(levels, -_TOP, _TOP).astype(np.int8)),
-                    _tensor(f"{by}_scale", scales),
-                    _tensor(f"{by}_zero", np.zeros(scales.shape, np.int8)),
+                    _make_initializer(
+                        f"{at}_scale", _int8_scale(np.float32(thresholds[node.name]), weight.dtype)
+                    ),
+                    _make_initializer(f"{at}_zero", np.int8(0)),
+                    _make_initializer(
+                        f"{by}_int8", np.clip(levels, -_INT8_MAX, _INT8_MAX).astype(np.int8)
+                    ),
+                    _make_initializer(f"{by}_scale", scales),
+                    _make_initializer(f"{by}_zero", np.zeros(scales.shape, np.int8)),
                 ]
             )
             nodes += [
-                _linear("QuantizeLinear", x, at, f"{at}_int8"),
-                _linear("DequantizeLinear", f"{at}_int8", at, f"{at}_rounded"),
-                _linear("DequantizeLinear", f"{by}_int8", by, f"{by}_rounded", axis=0),
+                _make_qdq_node("QuantizeLinear", x, at, f"{at}_int8"),
+                _make_qdq_node("DequantizeLinear", f"{at}_int8", at, f"{at}_rounded"),
+                _make_qdq_node("DequantizeLinear", f"{by}_int8", by, f"{by}_rounded", axis=0),
             ]
             node.input[0], node.input[1] = f"{at}_rounded", f"{by}_rounded"
         nodes.append(node)
@@ -51,29 +55,29 @@ def quantize(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
     graph.node.extend(nodes)
 
 
-def dequantized(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
+def dequantized_weights(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
     """The weights of quantized convolutions, multiplied out, by the name that the convolution has
     for them."""
     values = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
-    found = {}
+    weights = {}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in values:
             levels, scales = (values[name].astype(np.float32) for name in node.input[:2])
-            found[node.output[0]] = levels * scales[:, None, None, None]
-    return found
+            weights[node.output[0]] = levels * scales[:, None, None, None]
+    return weights
 
 
-def _scale(largest: NDArray[Any] | np.float32, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _int8_scale(largest: NDArray[Any] | np.float32, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Of which 127 make `largest`. A scale is never so small that `dtype` has few bits for it: that
     of a dead channel is as good as any."""
     least = np.finfo(dtype).smallest_normal
-    return np.maximum(np.asarray(largest, np.float32) / _TOP, least).astype(dtype)
+    return np.maximum(np.asarray(largest, np.float32) / _INT8_MAX, least).astype(dtype)
 
 
-def _tensor(name: str, values: NDArray[Any] | np.int8) -> onnx.TensorProto:
+def _make_initializer(name: str, values: NDArray[Any] | np.int8) -> onnx.TensorProto:
     return numpy_helper.from_array(np.asarray(values), name)
 
 
-def _linear(op: str, x: str, prefix: str, out: str, **attributes: Any) -> onnx.NodeProto:
+def _make_qdq_node(op: str, x: str, prefix: str, out: str, **attributes: Any) -> onnx.NodeProto:
     inputs = [x, f"{prefix}_scale", f"{prefix}_zero"]
     return helper.make_node(op, inputs, [out], f"{out}.{op}", **attributes)

@@ -10,27 +10,27 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_output() -> Iterator[None]:
     """Drops what Python and C++ write to standard output and error, and warnings. What goes wrong
     is to be raised."""
-    kept = [os.dup(1), os.dup(2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    _flush()
+    saved_fds = [os.dup(1), os.dup(2)]
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    _flush_std_streams()
     try:
         for number in (1, 2):
-            os.dup2(nowhere, number)
+            os.dup2(devnull, number)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        _flush()
-        for number, old in zip((1, 2), kept, strict=True):
+        _flush_std_streams()
+        for number, old in zip((1, 2), saved_fds, strict=True):
             os.dup2(old, number)
             os.close(old)
-        os.close(nowhere)
+        os.close(devnull)
 
 
-def _flush() -> None:
+def _flush_std_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from cgt.runtime.artifact import IO, IOS
+from cgt.runtime.artifact import IO_TYPES, IOType
 from cgt.runtime.errors import UsageError
 
-from .calibrate import METHODS, Method
+from .calibrate import CALIBRATION_METHODS, CalibrationMethod
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "mixed"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Remainder = Literal["fp32", "fp16"]
-Norm = Literal["instance", "frozen", "stream"]
-NORMS: tuple[Norm, ...] = get_args(Norm)
+NormMode = Literal["instance", "frozen", "stream"]
+NORM_MODES: tuple[NormMode, ...] = get_args(NormMode)
 
-OPSETS = range(18, 24)
+SUPPORTED_OPSETS = range(18, 24)
 """What the exporter writes and the engines read. TensorRT 10.3 (JetPack 6) ends at 20."""
 
 # dB of the worst frame against PyTorch fp32. fp32 differs by the order of summation alone; fp16's
 # floor allows for its 11 bits, bf16's for 8. Frozen statistics are another picture, if a close one.
-FLOORS: dict[str, float] = {
+MIN_PSNR_DB: dict[str, float] = {
     "fp32": 80.0,
     "fp16": 50.0,
     "bf16": 40.0,
@@ -32,11 +32,11 @@ FLOORS: dict[str, float] = {
 }
 # Of uint8 pixels no more can be asked: 80 dB in floats is an error e of 2e-4, which moves
 # 0.8 * 127.5 * e of the values over a border between two levels, and each is then 2/255 off.
-PIXEL_FLOOR = 65.0
+UINT8_MIN_PSNR_DB = 65.0
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExportConfig:
     """How a generator becomes a graph.
 
     precision: of the convolutions. "int8" is Q/DQ on Conv, with all else in `remainder`; "mixed" is
@@ -59,41 +59,41 @@ class Recipe:
     precision: Precision = "fp32"
     remainder: Remainder = "fp32"
     fp16_norm: bool = False
-    norm: Norm = "instance"
-    io: IO = "float"
+    norm: NormMode = "instance"
+    io: IOType = "float"
     size: str | None = None
     batch: str | None = None
     opset: int | None = None
     calib: str | None = None
     calib_frames: int = 32
-    calib_method: Method = "percentile"
+    calib_method: CalibrationMethod = "percentile"
     seed: int = 0
-    pictures: str | Path | None = None
+    eval_images: str | Path | None = None
     min_psnr: float | None = None
     drift: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("remainder", self.remainder, get_args(Remainder))
-        _one_of("norm", self.norm, NORMS)
-        _one_of("io", self.io, IOS)
-        _one_of("calib-method", self.calib_method, METHODS)
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("remainder", self.remainder, get_args(Remainder))
+        _check_choice("norm", self.norm, NORM_MODES)
+        _check_choice("io", self.io, IO_TYPES)
+        _check_choice("calib-method", self.calib_method, CALIBRATION_METHODS)
         if self.calib_frames < 1:
             raise UsageError("--calib-frames must be at least 1")
         if self.fp16_norm and not self.has_fp16:
             raise UsageError("--fp16-norm goes with --fp16")
         if self.fp16_norm and self.norm != "instance":
             raise UsageError(f"--fp16-norm leaves nothing to choose with --norm {self.norm}")
-        if self.calib is not None and not self.calibrates:
+        if self.calib is not None and not self.needs_calibration:
             raise UsageError("--calib goes with --int8, --mixed or --norm frozen")
         if self.opset is not None:
-            if self.opset not in OPSETS:
+            if self.opset not in SUPPORTED_OPSETS:
                 raise UsageError(
-                    f"--opset {self.opset} is none of {OPSETS[0]} to {OPSETS[-1]}; leave it out"
+                    f"--opset {self.opset} is none of {SUPPORTED_OPSETS[0]} to {SUPPORTED_OPSETS[-1]}; leave it out"
                 )
-            if self.opset < self.least_opset:
+            if self.opset < self.min_opset:
                 raise UsageError(
-                    f"--opset {self.opset} has no {self.label}; {self.least_opset} is the least"
+                    f"--opset {self.opset} has no {self.precision_label}; {self.min_opset} is the least"
                 )
 
     @property
@@ -101,11 +101,11 @@ class Recipe:
         return self.precision in ("int8", "mixed")
 
     @property
-    def calibrates(self) -> bool:
+    def needs_calibration(self) -> bool:
         return self.quantizes or self.norm == "frozen"
 
     @property
-    def width(self) -> Literal["fp32", "fp16", "bf16"]:
+    def float_precision(self) -> Literal["fp32", "fp16", "bf16"]:
         """The type of what is not quantized."""
         if self.precision == "int8" or self.precision == "mixed":
             return self.remainder
@@ -113,37 +113,37 @@ class Recipe:
 
     @property
     def has_fp16(self) -> bool:
-        return self.width == "fp16"
+        return self.float_precision == "fp16"
 
     @property
-    def label(self) -> str:
+    def precision_label(self) -> str:
         """The precision as artifacts and file names have it: "fp16", "int8", "int8-fp16"."""
         mixture = self.quantizes and self.remainder != "fp32"
         return f"{self.precision}-{self.remainder}" if mixture else self.precision
 
     @property
-    def suffix(self) -> str:
+    def filename_suffix(self) -> str:
         """What file names add for it: the precision, and what else is not as usual."""
-        parts = [self.label, self.norm if self.norm != "instance" else ""]
+        parts = [self.precision_label, self.norm if self.norm != "instance" else ""]
         parts += [self.io if self.io != "float" else "", self.size or ""]
         return "_".join(filter(None, parts)).replace(",", "_")
 
     @property
-    def least_opset(self) -> int:
+    def min_opset(self) -> int:
         """ONNX gained FP16 scales in 19, BF16 convolutions in 22."""
         if self.precision == "bf16":
             return 22
         return 19 if self.quantizes and self.has_fp16 else 18
 
     @property
-    def floor(self) -> float:
+    def required_psnr_db(self) -> float:
         """dB of the worst frame."""
         if self.min_psnr is not None:
             return self.min_psnr
-        most = PIXEL_FLOOR if self.io == "uint8" else FLOORS["fp32"]
-        return min(FLOORS[self.precision], FLOORS.get(self.norm, most), most)
+        io_floor = UINT8_MIN_PSNR_DB if self.io == "uint8" else MIN_PSNR_DB["fp32"]
+        return min(MIN_PSNR_DB[self.precision], MIN_PSNR_DB.get(self.norm, io_floor), io_floor)
 
 
-def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+def _check_choice(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UsageError(f"--{flag} {value} is none of {', '.join(allowed)}")

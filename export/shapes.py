@@ -9,14 +9,14 @@ from typing import Any
 
 from cgt.runtime.errors import UsageError
 
-LEAST = 16  # pixels of a side
+MIN_SIDE_PX = 16  # pixels of a side
 
 Shape = tuple[int, int, int]
 """Batch, height, width."""
 
 
 @dataclass(frozen=True)
-class Profile:
+class ShapeProfile:
     """From min to max, with opt where an engine shall be best."""
 
     min: Shape
@@ -28,20 +28,20 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Shapes:
+class InputShapes:
     """No profile: any batch and any size."""
 
-    profiles: tuple[Profile, ...] = ()
+    profiles: tuple[ShapeProfile, ...] = ()
 
-    def fixed(self, axis: int) -> int | None:
+    def fixed_size(self, axis: int) -> int | None:
         """The one value of batch (0), height (1) or width (2), or None where it varies."""
         values = {shape[axis] for p in self.profiles for shape in (p.min, p.max)}
         return values.pop() if len(values) == 1 else None
 
 
 def parse_shapes(
-    size: str | None, batch: str | None, multiple: int, trained: tuple[int, int]
-) -> Shapes:
+    size: str | None, batch: str | None, multiple: int, default_size: tuple[int, int]
+) -> InputShapes:
     """size: "256", "256x512" (height x width), "128..1024", "128x256..512x1024",
     "128..256..1024" with the best in the middle; several with commas, each a profile. batch: "1",
     "1..8", "1..4..8". The best size is by default the trained one, or what is nearest to it, the
@@ -53,29 +53,35 @@ def parse_shapes(
     if size is None:
         if batch is not None:
             raise UsageError("--batch goes with --size; without it any batch and size can be had")
-        return Shapes()
-    counts = _batches(batch or "1")
+        return InputShapes()
+    batch_range = _parse_batch(batch or "1")
     profiles = []
     for text in size.split(","):
-        points = [_sides(text, part, multiple) for part in _range(f"--size {text}", text)]
+        points = [
+            _parse_size(text, part, multiple) for part in _split_range(f"--size {text}", text)
+        ]
         low, high = points[0], points[-1]
-        nearest = tuple(min(max(side, a), b) for side, a, b in zip(trained, low, high, strict=True))
+        nearest = tuple(
+            min(max(side, a), b) for side, a, b in zip(default_size, low, high, strict=True)
+        )
         best = points[1] if len(points) == 3 else nearest
         if any(a > b for pair in pairwise((low, best, high)) for a, b in zip(*pair, strict=True)):
             raise UsageError(f"--size {text} must go from small to large")
-        least, usual, most = counts
-        profiles.append(Profile((least, *low), (usual, best[0], best[1]), (most, *high)))
-    return Shapes(tuple(profiles))
+        min_batch, opt_batch, max_batch = batch_range
+        profiles.append(
+            ShapeProfile((min_batch, *low), (opt_batch, best[0], best[1]), (max_batch, *high))
+        )
+    return InputShapes(tuple(profiles))
 
 
-def _range(flag: str, text: str) -> list[str]:
+def _split_range(flag: str, text: str) -> list[str]:
     parts = text.lower().split("..")
     if len(parts) > 3:
         raise UsageError(f"{flag} is not a range; write 128..1024, or 128..256..1024")
     return parts
 
 
-def _sides(text: str, part: str, multiple: int) -> tuple[int, int]:
+def _parse_size(text: str, part: str, multiple: int) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", part.strip())
     if not match:
         raise UsageError(
@@ -83,8 +89,10 @@ def _sides(text: str, part: str, multiple: int) -> tuple[int, int]:
         )
     sides = int(match[1]), int(match[2] or match[1])
     for side in sides:
-        if side < LEAST:
-            raise UsageError(f"--size {text} is too small; {max(LEAST, multiple)} is the least")
+        if side < MIN_SIDE_PX:
+            raise UsageError(
+                f"--size {text} is too small; {max(MIN_SIDE_PX, multiple)} is the least"
+            )
         if side % multiple:
             below = max(side // multiple, 1) * multiple
             near = f"{below}" if below > side else f"{below} or {below + multiple}"
@@ -94,12 +102,16 @@ def _sides(text: str, part: str, multiple: int) -> tuple[int, int]:
     return sides
 
 
-def _batches(text: str) -> Shape:
-    parts = _range(f"--batch {text}", text)
+def _parse_batch(text: str) -> Shape:
+    parts = _split_range(f"--batch {text}", text)
     if not all(re.fullmatch(r"[1-9]\d{0,3}", part.strip()) for part in parts):
         raise UsageError(f"--batch {text} is not a batch; write 1 or 1..8")
     counts = [int(part) for part in parts]
-    least, usual, most = counts[0], counts[1] if len(counts) == 3 else counts[0], counts[-1]
-    if not least <= usual <= most:
+    min_batch, opt_batch, max_batch = (
+        counts[0],
+        counts[1] if len(counts) == 3 else counts[0],
+        counts[-1],
+    )
+    if not min_batch <= opt_batch <= max_batch:
         raise UsageError(f"--batch {text} must go from small to large")
-    return least, usual, most
+    return min_batch, opt_batch, max_batch

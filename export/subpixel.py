@@ -9,12 +9,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-SQUARE = 2
-MARK = "_squares"  # how the outputs of rewritten convolutions end
-LANES = 16  # output channels that engines compute together; fewer cost as much
+UPSCALE_FACTOR = 2
+OUTPUT_SUFFIX = "_squares"  # how the outputs of rewritten convolutions end
+SIMD_CHANNELS = 16  # output channels that engines compute together; fewer cost as much
 
 
-def subpixel(model: onnx.ModelProto) -> None:
+def use_subpixel_conv(model: onnx.ModelProto) -> None:
     """Rewrite, in place, the last convolution where it leaves most of an engine's lanes empty, as
     one to 3 channels does: with stride 2 it gives a square of 2x2 pixels as 12 channels, which
     DepthToSpace lays out (Shi et al. 2016, "Is the deconvolution layer the same as a convolutional
@@ -22,58 +22,75 @@ def subpixel(model: onnx.ModelProto) -> None:
     a third of the time."""
     graph = model.graph
     weights = {weight.name: weight for weight in graph.initializer}
-    places = [i for i, node in enumerate(graph.node) if node.op_type.startswith("Conv")]
-    if not places or not _is_narrow(node := graph.node[places[-1]], weights):
+    conv_positions = [i for i, node in enumerate(graph.node) if node.op_type.startswith("Conv")]
+    if not conv_positions or not _can_rewrite(node := graph.node[conv_positions[-1]], weights):
         return
-    for name, widen in zip(node.input[1:], (_kernels, _biases), strict=False):
+    for name, widen in zip(node.input[1:], (_expand_kernels, _expand_biases), strict=False):
         wide = widen(numpy_helper.to_array(weights[name]))
         weights[name].CopyFrom(numpy_helper.from_array(wide, name))
     for attribute in list(node.attribute):
         if attribute.name in ("strides", "kernel_shape"):
             node.attribute.remove(attribute)
-    node.attribute.append(helper.make_attribute("strides", [SQUARE, SQUARE]))
-    out, squares = node.output[0], node.output[0] + MARK
-    node.output[0] = squares
+    node.attribute.append(helper.make_attribute("strides", [UPSCALE_FACTOR, UPSCALE_FACTOR]))
+    out, shuffled_input = node.output[0], node.output[0] + OUTPUT_SUFFIX
+    node.output[0] = shuffled_input
     graph.node.insert(
-        places[-1] + 1,
+        conv_positions[-1] + 1,
         helper.make_node(
-            "DepthToSpace", [squares], [out], f"{node.name}.squares", blocksize=SQUARE, mode="CRD"
+            "DepthToSpace",
+            [shuffled_input],
+            [out],
+            f"{node.name}.squares",
+            blocksize=UPSCALE_FACTOR,
+            mode="CRD",
         ),
     )
 
 
-def is_rewritten(node: onnx.NodeProto) -> bool:
+def is_subpixel_conv(node: onnx.NodeProto) -> bool:
     """Whether `subpixel` made a node what it is."""
-    return node.op_type == "Conv" and node.output[0].endswith(MARK)
+    return node.op_type == "Conv" and node.output[0].endswith(OUTPUT_SUFFIX)
 
 
-def as_it_was(values: NDArray[Any]) -> NDArray[Any]:
+def undo_subpixel(values: NDArray[Any]) -> NDArray[Any]:
     """The kernels (4*O,I,h+1,w+1) or biases (4*O) of a rewritten convolution as they were."""
-    first = values[:: SQUARE**2]
-    return first if first.ndim == 1 else first[:, :, : 1 - SQUARE, : 1 - SQUARE]
+    first = values[:: UPSCALE_FACTOR**2]
+    return first if first.ndim == 1 else first[:, :, : 1 - UPSCALE_FACTOR, : 1 - UPSCALE_FACTOR]
 
 
-def _is_narrow(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
+def _can_rewrite(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
     """Plain, of more than one pixel, and with room for a square's channels."""
-    given: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    attributes: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type != "Conv":
         return False
-    ones = [*given.get("strides", []), *given.get("dilations", []), given.get("group", 1)]
+    ones = [
+        *attributes.get("strides", []),
+        *attributes.get("dilations", []),
+        attributes.get("group", 1),
+    ]
     out, _, *kernel = weights[node.input[1]].dims
-    return {*ones} == {1} and min(kernel) > 1 and out * SQUARE**2 <= LANES
+    return {*ones} == {1} and min(kernel) > 1 and out * UPSCALE_FACTOR**2 <= SIMD_CHANNELS
 
 
-def _kernels(kernels: NDArray[Any]) -> NDArray[Any]:
+def _expand_kernels(kernels: NDArray[Any]) -> NDArray[Any]:
     """O,I,h,w -> 4*O,I,h+1,w+1: for each pixel of a square the kernel, moved there."""
     out, channels, height, width = kernels.shape
     wide = np.zeros(
-        (out, SQUARE, SQUARE, channels, height + SQUARE - 1, width + SQUARE - 1), kernels.dtype
+        (
+            out,
+            UPSCALE_FACTOR,
+            UPSCALE_FACTOR,
+            channels,
+            height + UPSCALE_FACTOR - 1,
+            width + UPSCALE_FACTOR - 1,
+        ),
+        kernels.dtype,
     )
-    for y in range(SQUARE):
-        for x in range(SQUARE):
+    for y in range(UPSCALE_FACTOR):
+        for x in range(UPSCALE_FACTOR):
             wide[:, y, x, :, y : y + height, x : x + width] = kernels
     return wide.reshape(-1, *wide.shape[3:])
 
 
-def _biases(biases: NDArray[Any]) -> NDArray[Any]:
-    return np.repeat(biases, SQUARE**2)
+def _expand_biases(biases: NDArray[Any]) -> NDArray[Any]:
+    return np.repeat(biases, UPSCALE_FACTOR**2)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Translator", "pack", "resize", "translate", "unpack"]
 
-_HOME = {
+_LAZY_EXPORTS = {
     "Translator": "translator",
     "translate": "api",
     "resize": "preprocess",
@@ -30,6 +30,6 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     # Engines and codecs take a second to load; a program that only resizes should not wait.
-    if name not in _HOME:
+    if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(importlib.import_module(f".{_LAZY_EXPORTS[name]}", __name__), name)

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from .geometry import Size
-from .pipeline import stream
+from .geometry import SizeSpec
+from .pipeline import translate_stream
 from .preprocess import U8
-from .sinks import Result
+from .sinks import TranslatedFrame
 from .sources import open_source
-from .sources.wrapped import Paced
+from .sources.wrapped import RealtimeSource
 from .stats import Stats
-from .translation import Translation
+from .translation import TranslateOptions
 
 
 def translate(
@@ -21,9 +21,9 @@ def translate(
     *,
     model: str | Path | None = None,
     engine: str = "auto",
-    size: Size = None,
-    output: Size = None,
-    calm: float = 0.0,
+    size: SizeSpec = None,
+    output_size: SizeSpec = None,
+    deflicker: float = 0.0,
     tile: int | None = None,
     batch: int = 1,
     frames: int | None = None,
@@ -42,22 +42,24 @@ def translate(
     Raises SourceError, ModelError, EngineError and UsageError; see cgt.runtime.errors.
     """
     stats = stats if stats is not None else Stats()
-    given = Translation(
+    options = TranslateOptions(
         model=model,
         engine=engine,
         size=size,
-        output_size=output,
+        output_size=output_size,
         tile=tile,
         batch=batch,
-        calm=calm,
+        deflicker=deflicker,
         frames=frames,
         max_fps=max_fps,
     )
     with open_source(str(source), audio=False) as opened:
         live = opened.live if live is None else live
-        items = given.items(Paced(opened) if live and not opened.live else opened, stats)
-        with given.translator(opened, live) as translator:
-            for item in stream(items, translator, stats, threading.Event(), live):
-                if isinstance(item, Result):
-                    stats.written(item.frame.captured)
+        items = options.select_items(
+            RealtimeSource(opened) if live and not opened.live else opened, stats
+        )
+        with options.open_translator(opened, live) as translator:
+            for item in translate_stream(items, translator, stats, threading.Event(), live):
+                if isinstance(item, TranslatedFrame):
+                    stats.add_output_frame(item.source_frame.capture_time)
                     yield item.image

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from .errors import UsageError
 from .libcgt import (
+    COLOR_MATRICES,
     FILTERS,
     I420,
-    MATRICES,
     MAX_SIDE,
     NV12,
     PIXELS,
     U8,
     Box,
+    ColorMatrix,
     Filter,
     ImageView,
-    Matrix,
 )
 
 
@@ -42,33 +42,33 @@ class YUV:
     y: U8
     u: U8
     v: U8 | None = None
-    matrix: Matrix = "bt601"
+    matrix: ColorMatrix = "bt601"
     full_range: bool = False
 
 
-def describe(value: object) -> str:
+def describe_value(value: object) -> str:
     """What an error says was given."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return type(value).__name__
 
 
-def strides_of(array: NDArray[Any], name: str, packed: int) -> tuple[int, ...]:
+def check_strides(array: NDArray[Any], name: str, packed: int) -> tuple[int, ...]:
     """Strides in bytes, when nothing overlaps, nothing is mirrored, axes lie in memory order and
     the last `packed` without gaps. The stride of an axis of length 1 says nothing: it is mended."""
-    return _mended(array.shape, array.strides, array.itemsize, packed, name)
+    return _normalize_strides(array.shape, array.strides, array.itemsize, packed, name)
 
 
 @lru_cache(maxsize=256)
-def _mended(
-    shape: tuple[int, ...], strides: tuple[int, ...], item: int, packed: int, name: str
+def _normalize_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, packed: int, name: str
 ) -> tuple[int, ...]:
-    mended = list(strides)
-    extent = item
+    normalized = list(strides)
+    extent = itemsize
     for axis in reversed(range(len(shape))):
         if shape[axis] == 1:
-            mended[axis] = extent
-        stride = mended[axis]
+            normalized[axis] = extent
+        stride = normalized[axis]
         if stride < extent or (axis >= len(shape) - packed and stride > extent):
             what = "negative" if stride < 0 else "overlapping" if stride < extent else "gapped"
             raise UsageError(
@@ -76,10 +76,10 @@ def _mended(
                 f"np.ascontiguousarray({name}) is a copy that will do"
             )
         extent += stride * (shape[axis] - 1)
-    return tuple(mended)
+    return tuple(normalized)
 
 
-def checked_size(size: object, name: str = "size") -> tuple[int, int]:
+def check_size(size: object, name: str = "size") -> tuple[int, int]:
     """(height, width), each 1 to MAX_SIDE."""
     try:
         height, width = map(operator.index, size)  # type: ignore[call-overload]
@@ -90,72 +90,72 @@ def checked_size(size: object, name: str = "size") -> tuple[int, int]:
     return height, width
 
 
-def checked_plane(plane: object, name: str, shape: tuple[int, ...] | None) -> NDArray[Any]:
+def check_plane(plane: object, name: str, shape: tuple[int, ...] | None) -> NDArray[Any]:
     """A uint8 plane of a picture, of `shape` where that is given."""
     if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8:
-        raise UsageError(f"{name} must be a uint8 array, not {describe(plane)}")
+        raise UsageError(f"{name} must be a uint8 array, not {describe_value(plane)}")
     if shape is not None and plane.shape != shape:
         raise UsageError(f"{name} must have shape {shape}, not {plane.shape}")
     return plane
 
 
-def image_view(image: U8 | YUV) -> tuple[ImageView, tuple[U8, ...]]:
+def make_image_view(image: U8 | YUV) -> tuple[ImageView, tuple[U8, ...]]:
     """The picture as C takes it, and the arrays that it points into."""
     if isinstance(image, YUV):
-        return _yuv_source(image)
-    pixels = checked_plane(image, "image", None)
+        return _make_yuv_view(image)
+    pixels = check_plane(image, "image", None)
     shape = pixels.shape
     if len(shape) != 3 or shape[2] not in (1, 3, 4):
         raise UsageError(f"image must have shape (height, width, 1|3|4), not {shape}")
     height, width, channels = shape
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-        checked_size((height, width), "image.shape")
-    stride = strides_of(pixels, "image", packed=2)[0]
+        check_size((height, width), "image.shape")
+    stride = check_strides(pixels, "image", packed=2)[0]
     source = ImageView(
-        width, height, channels, PIXELS, address_of(pixels), None, None, stride, 0, 0, 0, 0
+        width, height, channels, PIXELS, data_address(pixels), None, None, stride, 0, 0, 0, 0
     )
     return source, (pixels,)
 
 
-def _yuv_source(image: YUV) -> tuple[ImageView, tuple[U8, ...]]:
-    luma = checked_plane(image.y, "image.y", None)
+def _make_yuv_view(image: YUV) -> tuple[ImageView, tuple[U8, ...]]:
+    luma = check_plane(image.y, "image.y", None)
     if luma.ndim != 2:
         raise UsageError(f"image.y must have shape (height, width), not {luma.shape}")
-    if image.matrix not in MATRICES:
+    if image.matrix not in COLOR_MATRICES:
         raise UsageError(f"image.matrix must be bt601 or bt709, not {image.matrix!r}")
     height, width = luma.shape
-    checked_size((height, width), "image.y.shape")
+    check_size((height, width), "image.y.shape")
     half = ((height + 1) // 2, (width + 1) // 2)
     planes: tuple[U8, ...]
     if image.v is None:
         format = NV12
-        planes = (luma, checked_plane(image.u, "image.u", (*half, 2)))
+        planes = (luma, check_plane(image.u, "image.u", (*half, 2)))
     else:
         format = I420
         planes = (
             luma,
-            checked_plane(image.u, "image.u", half),
-            checked_plane(image.v, "image.v", half),
+            check_plane(image.u, "image.u", half),
+            check_plane(image.v, "image.v", half),
         )
     strides = [
-        strides_of(plane, name, plane.ndim - 1)[0]
+        check_strides(plane, name, plane.ndim - 1)[0]
         for plane, name in zip(planes, ("image.y", "image.u", "image.v"), strict=False)
     ]
-    addresses = [address_of(plane) for plane in planes]
+    addresses = [data_address(plane) for plane in planes]
     if image.v is None:
         strides.append(0)
         addresses.append(0)
-    matrix = MATRICES.index(image.matrix)
+    matrix = COLOR_MATRICES.index(image.matrix)
     source = ImageView(width, height, 3, format, *addresses, *strides, matrix, image.full_range)
     return source, planes
 
 
-def address_of(array: NDArray[Any]) -> int:
+def data_address(array: NDArray[Any]) -> int:
     """Of the first element; several times quicker than `array.ctypes.data`."""
     return int(array.__array_interface__["data"][0])
 
 
-def checked_out(
+def check_output_array(
     out: NDArray[Any] | None,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
@@ -165,7 +165,9 @@ def checked_out(
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
-        raise UsageError(f"out must be a {dtype.name} array of shape {shape}, not {describe(out)}")
+        raise UsageError(
+            f"out must be a {dtype.name} array of shape {shape}, not {describe_value(out)}"
+        )
     if not out.flags.writeable:
         raise UsageError("out is read-only")
     for array in inputs:
@@ -174,7 +176,7 @@ def checked_out(
     return out
 
 
-def checked_count(value: int, name: str) -> int:
+def check_count(value: int, name: str) -> int:
     """A whole number from 1 on."""
     try:
         count = operator.index(value)
@@ -185,14 +187,14 @@ def checked_count(value: int, name: str) -> int:
     return count
 
 
-def checked_filter(filter: Filter) -> Filter:
+def check_filter(filter: Filter) -> Filter:
     """One of FILTERS."""
     if filter not in FILTERS:
         raise UsageError(f"filter {filter!r} is none of {', '.join(FILTERS)}")
     return filter
 
 
-def checked_box(box: object) -> Box | None:
+def check_box(box: object) -> Box | None:
     """(left, upper, right, lower) as floats; whether it lies in the picture the plan sees."""
     if box is None:
         return None

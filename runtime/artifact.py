@@ -33,21 +33,21 @@ from typing import Any, Literal, get_args
 
 from . import sidecar
 from .errors import ModelError
-from .onnxfile import FLOAT, UINT8, read_onnx
+from .onnxfile import FLOAT, UINT8, read_onnx_header
 from .preprocess import FILTERS, Filter
 
-KEY = "cgt"
-VERSION = 1
+METADATA_KEY = "cgt"
+METADATA_VERSION = 1
 
 Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
-IO = Literal["float", "uint8"]
-IOS: tuple[IO, ...] = get_args(IO)
+IOType = Literal["float", "uint8"]
+IO_TYPES: tuple[IOType, ...] = get_args(IOType)
 
 
 @dataclass(frozen=True)
-class Artifact:
+class ModelMetadata:
     """An image translator as a file."""
 
     direction: Direction = "AtoB"
@@ -58,7 +58,7 @@ class Artifact:
     filter: Filter = "bilinear"
     precision: str = "fp32"
     norm: str = "instance"  # instance, frozen, stream, batch, none or unknown
-    io: IO = "float"
+    io: IOType = "float"
     statistics: int = 0  # length of the statistics tensors; 0 where there are none
     # Ranges that engines are built for: "min", "opt" and "max", each batch, height, width. None:
     # whatever goes. All fixed: one with equal ends.
@@ -67,77 +67,79 @@ class Artifact:
     parameters: int = 0
     checkpoint_sha256: str = ""
     parity: dict[str, Any] = field(default_factory=dict)
-    distilled: dict[str, Any] = field(default_factory=dict)  # of a student: what was measured of it
+    distill_report: dict[str, Any] = field(
+        default_factory=dict
+    )  # of a student: what was measured of it
 
     @property
-    def source(self) -> str:
+    def source_domain(self) -> str:
         return self.domains[0 if self.direction == "AtoB" else 1]
 
     @property
-    def target(self) -> str:
+    def target_domain(self) -> str:
         return self.domains[1 if self.direction == "AtoB" else 0]
 
     def to_json(self) -> str:
         """The text of the metadata entry; the same artifact always gives the same text."""
         float_io = {"layout": "NCHW", "range": [-1, 1]}
-        tensors = float_io if self.io == "float" else {"layout": "NHWC", "range": [0, 255]}
-        fixed = {"version": VERSION, "color": "RGB"} | tensors
+        io_values = float_io if self.io == "float" else {"layout": "NHWC", "range": [0, 255]}
+        fixed = {"version": METADATA_VERSION, "color": "RGB"} | io_values
         return json.dumps(fixed | dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Artifact:
+    def from_json(cls, text: str) -> ModelMetadata:
         """The inverse of `to_json`. Raises ModelError on text that is not it."""
         try:
             values = json.loads(text)
             version = values["version"]
-            if version > VERSION:
+            if version > METADATA_VERSION:
                 raise ModelError("the model was exported by a newer version of cgt; upgrade")
             known = {f.name for f in dataclasses.fields(cls)}
             kept = {name: value for name, value in values.items() if name in known}
             kept["domains"] = tuple(kept["domains"])
             kept["size"] = tuple(kept["size"])
             kept["profiles"] = tuple(kept.get("profiles", ()))
-            artifact = cls(**kept)
+            metadata = cls(**kept)
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, ModelError):
                 raise
             raise ModelError(f"the model's cgt metadata is damaged ({error})") from None
         if (
-            artifact.filter not in FILTERS
-            or artifact.direction not in DIRECTIONS
-            or artifact.io not in IOS
+            metadata.filter not in FILTERS
+            or metadata.direction not in DIRECTIONS
+            or metadata.io not in IO_TYPES
         ):
             raise ModelError("the model's cgt metadata is damaged (unknown filter, direction, io)")
-        return artifact
+        return metadata
 
 
-def read_artifact(path: Path) -> Artifact:
+def read_metadata(path: Path) -> ModelMetadata:
     """What an ONNX file says of itself, or an engine's sidecar of it. A file of another tool says
     it by its shapes alone: a free side means any size, a fixed one the only size.
 
     Raises ModelError when the file is missing, not ONNX, or does not translate images.
     """
-    if path.suffix in sidecar.SUFFIXES:
-        return sidecar.read_sidecar(path).artifact
-    file = read_onnx(path)
+    if path.suffix in sidecar.ENGINE_SUFFIXES:
+        return sidecar.read_sidecar(path).metadata
+    file = read_onnx_header(path)
     image = file.inputs[0]
-    kinds: dict[int, tuple[IO, int]] = {FLOAT: ("float", 1), UINT8: ("uint8", 3)}
-    io, channel = kinds.get(image.element, ("float", -1))
+    io_by_elem_type: dict[int, tuple[IOType, int]] = {FLOAT: ("float", 1), UINT8: ("uint8", 3)}
+    io, channel = io_by_elem_type.get(image.elem_type, ("float", -1))
     if len(image.dims) != 4 or channel < 0 or image.dims[channel] not in (3, None):
         raise ModelError(
             f"{path} does not take an image batch of N,3,H,W float32 or N,H,W,3 uint8; "
             "only such models can be translated with"
         )
-    if KEY in file.metadata:
-        artifact = Artifact.from_json(file.metadata[KEY])
-        if artifact.io != io or len(file.inputs) != 1 + bool(artifact.statistics):
+    if METADATA_KEY in file.metadata:
+        metadata = ModelMetadata.from_json(file.metadata[METADATA_KEY])
+        if metadata.io != io or len(file.inputs) != 1 + bool(metadata.statistics):
             raise ModelError(
-                f"{path} does not take what its metadata says: {artifact.io} tensors, float32 or "
-                f"uint8, and {artifact.statistics} statistics; export it anew"
+                f"{path} does not take what its metadata says: {metadata.io} tensors, float32 or "
+                f"uint8, and {metadata.statistics} statistics; export it anew"
             )
-        return artifact
+        return metadata
     height, width = image.dims[2:] if io == "float" else image.dims[1:3]
-    return Artifact(
+    return ModelMetadata(
         size=(height or 256, width or 256),
         dynamic=height is None and width is None,
         multiple=1 if height and width else 4,

@@ -22,12 +22,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .files import file_sha256, whole_file
+from .files import atomic_write, file_sha256
 
-KEPT = 12  # compiled models of each kind; those not used for longest go
+MAX_ENTRIES = 12  # compiled models of each kind; those not used for longest go
 
 
-def cache_folder(*parts: str) -> Path | None:
+def cache_dir(*parts: str) -> Path | None:
     """A folder of ours, made if need be and readable by its owner alone; None where it cannot.
 
     parts: of its path, a kind and a KEY.
@@ -45,33 +45,33 @@ def cache_folder(*parts: str) -> Path | None:
     if not mine or not os.access(folder, os.W_OK):
         return None
     if len(parts) > 1:
-        _forget_all_but(folder)
+        _evict_lru(folder)
     return folder
 
 
-def _forget_all_but(used: Path) -> None:
+def _evict_lru(entry: Path) -> None:
     """Keep `used` and the latest of its neighbours."""
     with contextlib.suppress(OSError):  # another process may be at it, too
-        os.utime(used)
-        others = [path for path in used.parent.iterdir() if path != used]
+        os.utime(entry)
+        others = [path for path in entry.parent.iterdir() if path != entry]
         others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        for path in others[KEPT - 1 :]:
+        for path in others[MAX_ENTRIES - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def digest(*parts: object) -> str:
+def short_hash(*parts: object) -> str:
     """A short name of all parts: the same for the same."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:24]
 
 
-def file_digest(path: Path) -> str:
+def cached_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     stat = path.stat()
-    return _file_digest(path.resolve(), stat.st_size, stat.st_mtime_ns)
+    return _cached_sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _file_digest(path: Path, _size: int, _changed: int) -> str:
+def _cached_sha256(path: Path, _size: int, _changed: int) -> str:
     return file_sha256(path)
 
 
@@ -87,14 +87,14 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-class Remembered:
+class JsonCache:
     """A small JSON file of name and value."""
 
     def __init__(self, name: str) -> None:
-        folder = cache_folder()
+        folder = cache_dir()
         self._path = folder / name if folder else None
 
-    def _all(self) -> dict[str, Any]:
+    def _load(self) -> dict[str, Any]:
         try:
             values = json.loads(self._path.read_text()) if self._path else {}
         except (OSError, ValueError):
@@ -103,15 +103,15 @@ class Remembered:
 
     def get(self, key: str) -> Any:
         """What was put there, or None."""
-        return self._all().get(key)
+        return self._load().get(key)
 
     def put(self, key: str, value: Any) -> bool:
         """Whether it could be kept."""
         if self._path is None:
             return False
         try:
-            with whole_file(self._path) as temporary:
-                temporary.write_text(json.dumps(self._all() | {key: value}, indent=1))
+            with atomic_write(self._path) as temporary:
+                temporary.write_text(json.dumps(self._load() | {key: value}, indent=1))
         except OSError:
             return False
         return True

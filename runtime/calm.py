@@ -15,35 +15,35 @@ import numpy as np
 
 from .opencv import cv2
 from .preprocess import F32, U8, resize
-from .warping import Flow, gray
+from .warping import OpticalFlow, to_gray
 
-Scene = Literal["blank", "new", "same"]
+SceneState = Literal["blank", "new", "same"]
 
 
-class Scenes:
+class SceneDetector:
     """Tells, frame by frame, whether the picture goes on, begins anew or shows nothing."""
 
-    CUT = 24.0  # mean difference of thumbnails, of 255
-    CONTENT = 4.0  # least standard deviation of one
-    FADE = math.log(1.25)  # of contrast, against that of the frames remembered
+    CUT_THRESHOLD = 24.0  # mean difference of thumbnails, of 255
+    MIN_CONTRAST = 4.0  # least standard deviation of one
+    MAX_LOG_CONTRAST_CHANGE = math.log(1.25)  # of contrast, against that of the frames remembered
 
     def __init__(self) -> None:
-        self._last: F32 | None = None
+        self._last_thumbnail: F32 | None = None
         self._contrast = 0.0
 
-    def look(self, image: U8) -> Scene:
+    def classify(self, image: U8) -> SceneState:
         """image: uint8 HWC RGB, the next frame of the video."""
         step = max(1, min(image.shape[:2]) // 64)
-        small = cv2.resize(gray(image[::step, ::step]), (32, 32), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(to_gray(image[::step, ::step]), (32, 32), interpolation=cv2.INTER_AREA)
         thumb = small.astype(np.float32)
         contrast = float(thumb.std())
-        if contrast < self.CONTENT:
+        if contrast < self.MIN_CONTRAST:
             return "blank"
-        last, self._last = self._last, thumb
+        last, self._last_thumbnail = self._last_thumbnail, thumb
         if (
             last is None
-            or np.abs(thumb - last).mean() > self.CUT
-            or abs(math.log(contrast / self._contrast)) > self.FADE
+            or np.abs(thumb - last).mean() > self.CUT_THRESHOLD
+            or abs(math.log(contrast / self._contrast)) > self.MAX_LOG_CONTRAST_CHANGE
         ):
             self._contrast = contrast
             return "new"
@@ -51,7 +51,7 @@ class Scenes:
         return "same"
 
 
-class StatisticsCalm:
+class StatisticsSmoother:
     """The memory of a network with statistics. For one thread, frames in order.
 
     weight: of the past, in [0, 1].
@@ -59,54 +59,58 @@ class StatisticsCalm:
 
     def __init__(self, weight: float) -> None:
         self._weight = weight
-        self._scenes = Scenes()
-        self._kept: F32 | None = None
-        self._learn = True
+        self._scene_detector = SceneDetector()
+        self._statistics: F32 | None = None
+        self._has_content = True
 
-    def before(self, image: U8, given: F32) -> None:
+    def fill(self, image: U8, statistics_in: F32) -> None:
         """Fill the network's statistics, N,S: what it shall know of the past."""
-        scene = self._scenes.look(image)
-        self._learn = scene != "blank"
-        if self._kept is None or scene == "new":
-            given[...] = 0.0
+        scene = self._scene_detector.classify(image)
+        self._has_content = scene != "blank"
+        if self._statistics is None or scene == "new":
+            statistics_in[...] = 0.0
             return
-        given[...] = self._kept
-        given[:, 0] = self._weight if self._learn else 1.0
+        statistics_in[...] = self._statistics
+        statistics_in[:, 0] = self._weight if self._has_content else 1.0
 
-    def after(self, used: F32) -> None:
+    def update(self, statistics_out: F32) -> None:
         """used: the statistics that the network answered with."""
-        if self._learn:
-            self._kept = used.copy()
+        if self._has_content:
+            self._statistics = statistics_out.copy()
 
 
-class FlowCalm:
+class FlowSmoother:
     """Mixes each translation with the one before, moved to where things are now. Frames in order.
 
     weight: of the past, in [0, 1], where the input moved as the flow says; less elsewhere.
     """
 
-    TOLERANCE = 12.0  # levels of input by which a moved pixel may differ before it counts e^-1
+    TOLERANCE_LEVELS = (
+        12.0  # levels of input by which a moved pixel may differ before it counts e^-1
+    )
 
     def __init__(self, weight: float) -> None:
         self._weight = weight
-        self._scenes = Scenes()
-        self._flow = Flow(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._before: tuple[U8, U8] | None = None  # input in gray, output
+        self._scene_detector = SceneDetector()
+        self._flow = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._previous: tuple[U8, U8] | None = None  # input in gray, output
 
     def __call__(self, image: U8, translated: U8) -> U8:
         """image: the frame; translated: what the network made of it. uint8 HWC RGB."""
-        scene = self._scenes.look(image)
-        now = gray(resize(image, (translated.shape[0], translated.shape[1])))
-        if self._before is not None and scene == "same":
-            before, output = self._before
+        scene = self._scene_detector.classify(image)
+        now = to_gray(resize(image, (translated.shape[0], translated.shape[1])))
+        if self._previous is not None and scene == "same":
+            before, output = self._previous
             if output.shape == translated.shape:
-                translated = self._mixed(before, now, output, translated)
-        self._before = (now, translated) if scene != "blank" else None
+                translated = self._blend(before, now, output, translated)
+        self._previous = (now, translated) if scene != "blank" else None
         return translated
 
-    def _mixed(self, before: U8, now: U8, output: U8, translated: U8) -> U8:
-        flow = self._flow.backward(before, now)
-        wrong = cv2.absdiff(self._flow.warp(before, flow), now).astype(np.float32)
-        past = self._weight * np.exp(-((wrong / self.TOLERANCE) ** 2))
-        mixed = cv2.blendLinear(self._flow.warp(output, flow), translated, past, 1 - past)
+    def _blend(
+        self, previous_gray: U8, current_gray: U8, previous_output: U8, translated: U8
+    ) -> U8:
+        flow = self._flow.backward_flow(previous_gray, current_gray)
+        wrong = cv2.absdiff(self._flow.warp(previous_gray, flow), current_gray).astype(np.float32)
+        past = self._weight * np.exp(-((wrong / self.TOLERANCE_LEVELS) ** 2))
+        mixed = cv2.blendLinear(self._flow.warp(previous_output, flow), translated, past, 1 - past)
         return mixed.astype(np.uint8, copy=False)

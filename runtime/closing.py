@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
-_T = TypeVar("_T", bound="Closing")
+_T = TypeVar("_T", bound="Closeable")
 
 
-class Closing(ABC):
+class Closeable(ABC):
     """A context manager that closes itself at the end of the block."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def temporary_beside(path: Path) -> Path:
+def create_temp_sibling(path: Path) -> Path:
     """A new empty file in `path`'s folder, hidden, with its suffix; os.replace moves it in place.
 
     Raises OSError when the folder is missing or not writable, or `path` is a folder.
@@ -26,10 +26,10 @@ def temporary_beside(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a temporary path to write; the file takes its name when the block ends well, and
     vanishes when it does not. What is already there under the name is kept until then."""
-    temporary = temporary_beside(path)
+    temporary = create_temp_sibling(path)
     try:
         yield temporary
         with open(temporary, "rb") as written:

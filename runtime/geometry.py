@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from .artifact import Artifact
+from .artifact import ModelMetadata
 from .errors import UsageError
-from .preprocess import padded
+from .preprocess import round_up_to_multiple
 
-Size = tuple[int, int] | Literal["source"] | None
+SizeSpec = tuple[int, int] | Literal["source"] | None
 """(height, width); the frame's own; or None: the model's size as the short side, aspect kept."""
 
 
@@ -31,23 +31,23 @@ class Geometry:
     size by default. aspect: width / height of one pixel of the output, so that what is shown keeps
     its shape."""
 
-    picture: tuple[int, int]
-    tensor: tuple[int, int]
-    aspect: Fraction = Fraction(1)
-    output: tuple[int, int] = (0, 0)
+    image_size: tuple[int, int]
+    tensor_size: tuple[int, int]
+    sample_aspect_ratio: Fraction = Fraction(1)
+    output_size: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        if self.output == (0, 0):
-            object.__setattr__(self, "output", self.picture)
+        if self.output_size == (0, 0):
+            object.__setattr__(self, "output", self.image_size)
 
 
-def plan(
-    frame: tuple[int, int],
-    artifact: Artifact,
-    size: Size = None,
-    aspect: Fraction = Fraction(1),
+def plan_geometry(
+    frame_size: tuple[int, int],
+    metadata: ModelMetadata,
+    size: SizeSpec = None,
+    sample_aspect_ratio: Fraction = Fraction(1),
     *,
-    output: Size = None,
+    output_size: SizeSpec = None,
     tiled: bool = False,
 ) -> Geometry:
     """frame: (height, width) of the source, with pixels of `aspect`. output: (height, width) of
@@ -56,38 +56,42 @@ def plan(
 
     Raises UsageError where the model cannot take the size that was asked for.
     """
-    height, width = frame
+    height, width = frame_size
     if tiled:
-        picture = frame if size in (None, "source") else _given(size)
-    elif not artifact.dynamic:
-        if size is not None and size != artifact.size:
-            fixed = "x".join(map(str, artifact.size))
+        image_size = frame_size if size in (None, "source") else _as_height_width(size)
+    elif not metadata.dynamic:
+        if size is not None and size != metadata.size:
+            fixed = "x".join(map(str, metadata.size))
             raise UsageError(
                 f"the model takes {fixed} only; leave --size out, export it anew, or use --tile"
             )
-        picture = artifact.size
+        image_size = metadata.size
     elif size == "source":
-        picture = frame
+        image_size = frame_size
     elif size is not None:
-        picture = size
+        image_size = size
     else:
-        shown_width = width * aspect
-        scale = min(artifact.size) / min(Fraction(height), shown_width)
-        picture = (
-            _nearest(height * scale, artifact.multiple),
-            _nearest(shown_width * scale, artifact.multiple),
+        shown_width = width * sample_aspect_ratio
+        scale = min(metadata.size) / min(Fraction(height), shown_width)
+        image_size = (
+            _round_to_multiple(height * scale, metadata.multiple),
+            _round_to_multiple(shown_width * scale, metadata.multiple),
         )
-    if min(picture) < 16:
-        raise UsageError(f"a picture of {picture[0]}x{picture[1]} is too small; 16 is the least")
-    written = frame if output == "source" else output or picture
-    shape = aspect * Fraction(width * written[0], height * written[1])
-    return Geometry(picture, padded(picture, artifact.multiple), shape, written)
+    if min(image_size) < 16:
+        raise UsageError(
+            f"a picture of {image_size[0]}x{image_size[1]} is too small; 16 is the least"
+        )
+    final_size = frame_size if output_size == "source" else output_size or image_size
+    output_aspect = sample_aspect_ratio * Fraction(width * final_size[0], height * final_size[1])
+    return Geometry(
+        image_size, round_up_to_multiple(image_size, metadata.multiple), output_aspect, final_size
+    )
 
 
-def _given(size: Size) -> tuple[int, int]:
+def _as_height_width(size: SizeSpec) -> tuple[int, int]:
     assert isinstance(size, tuple)
     return size
 
 
-def _nearest(side: Fraction, multiple: int) -> int:
+def _round_to_multiple(side: Fraction, multiple: int) -> int:
     return max(multiple, round(side / multiple) * multiple)

@@ -9,7 +9,7 @@ from contextlib import suppress
 _M_ARENA_MAX = -8  # malloc.h
 
 
-def share_one_heap() -> None:
+def limit_malloc_arenas() -> None:
     """Threads that start from now on share one heap. To be called once, early, by a program.
 
     Frames are made by one thread and freed by another; with a heap for each thread, as glibc has
@@ -21,7 +21,7 @@ def share_one_heap() -> None:
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def give_back() -> None:
+def malloc_trim() -> None:
     """To the system, what was freed within the heap. Takes milliseconds, in which other threads
     wait that want memory. Elsewhere than on glibc this does nothing."""
     if sys.platform == "linux":

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 
-_log = logging.getLogger("cgt")
+_logger = logging.getLogger("cgt")
 
 
-def note(text: str) -> None:
+def warn_user(text: str) -> None:
     """One line, of what was done differently from what one might expect."""
-    _log.warning("note: %s", text)
+    _logger.warning("note: %s", text)

@@ -19,7 +19,7 @@ _MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 7, 8, 14
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
-_TENSOR_ELEMENT, _TENSOR_SHAPE = 1, 2
+_TENSOR_ELEM_TYPE, _TENSOR_SHAPE = 1, 2
 _SHAPE_DIM = 1
 _DIM_VALUE = 1
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
@@ -32,12 +32,12 @@ class TensorInfo:
     """A graph input or output. dims: None where any size goes."""
 
     name: str
-    element: int  # TensorProto.DataType
+    elem_type: int  # TensorProto.DataType
     dims: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
-class OnnxFile:
+class OnnxHeader:
     """What a file says before its weights."""
 
     metadata: dict[str, str]
@@ -45,11 +45,11 @@ class OnnxFile:
     outputs: tuple[TensorInfo, ...]
 
 
-class _NotProtobuf(Exception):
+class _ProtobufError(Exception):
     pass
 
 
-def read_onnx(path: Path) -> OnnxFile:
+def read_onnx_header(path: Path) -> OnnxHeader:
     """Raises ModelError when the file is missing, unreadable or not ONNX."""
     metadata: dict[str, str] = {}
     inputs: list[TensorInfo] = []
@@ -57,52 +57,52 @@ def read_onnx(path: Path) -> OnnxFile:
     seen: set[int] = set()
     try:
         with open(path, "rb") as file:
-            for number, _, size in _fields(file, path.stat().st_size):
+            for number, _, size in _iter_fields(file, path.stat().st_size):
                 seen.add(number)
                 if number == _MODEL_METADATA:
-                    entry = _message(file.read(size))
-                    key, value = (_text(entry, part) for part in (_ENTRY_KEY, _ENTRY_VALUE))
+                    entry = _parse_message(file.read(size))
+                    key, value = (_string_field(entry, part) for part in (_ENTRY_KEY, _ENTRY_VALUE))
                     metadata[key] = value
                 elif number == _MODEL_GRAPH:
-                    for part, _, length in _fields(file, file.tell() + size):
+                    for part, _, length in _iter_fields(file, file.tell() + size):
                         if part == _GRAPH_INPUT:
-                            inputs.append(_tensor_info(file.read(length)))
+                            inputs.append(_parse_tensor_info(file.read(length)))
                         elif part == _GRAPH_OUTPUT:
-                            outputs.append(_tensor_info(file.read(length)))
+                            outputs.append(_parse_tensor_info(file.read(length)))
     except FileNotFoundError:
         raise ModelError(f"model {path} is missing") from None
     except OSError as error:
         raise ModelError(f"model {path} cannot be read: {error.strerror}") from None
-    except (_NotProtobuf, UnicodeDecodeError):
+    except (_ProtobufError, UnicodeDecodeError):
         seen.clear()
     if not {_MODEL_GRAPH, _MODEL_OPSETS} <= seen or not inputs or not outputs:
         raise ModelError(f"{path} is not an ONNX model; `cgt export --ckpt FILE` makes one")
-    return OnnxFile(metadata, tuple(inputs), tuple(outputs))
+    return OnnxHeader(metadata, tuple(inputs), tuple(outputs))
 
 
-def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, bool, int]]:
+def _iter_fields(file: BinaryIO, end: int) -> Iterator[tuple[int, bool, int]]:
     """(field number, has content, value) for each field up to `end`. The value of a field with
     content is its size, and the file stands at the content; however much of it the caller reads,
     the next field follows."""
     while file.tell() < end:
-        number, kind = divmod(_varint(file), 8)
+        number, kind = divmod(_read_varint(file), 8)
         if number == 0 or kind not in (0, 1, 2, 5):
-            raise _NotProtobuf
+            raise _ProtobufError
         if kind in (1, 5):  # fixed 64 and 32 bits
             file.seek(8 if kind == 1 else 4, io.SEEK_CUR)
             continue
-        value = _varint(file)
+        value = _read_varint(file)
         if kind == 0:
             yield number, False, value
             continue
         content = file.tell()
         if content + value > end:
-            raise _NotProtobuf
+            raise _ProtobufError
         yield number, True, value
         file.seek(content + value)
 
 
-def _varint(file: BinaryIO) -> int:
+def _read_varint(file: BinaryIO) -> int:
     value = 0
     for shift in range(0, 70, 7):
         byte = file.read(1)
@@ -111,37 +111,39 @@ def _varint(file: BinaryIO) -> int:
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise _NotProtobuf
+    raise _ProtobufError
 
 
-def _message(data: bytes) -> dict[int, list[int | bytes]]:
+def _parse_message(data: bytes) -> dict[int, list[int | bytes]]:
     """All fields of a small message: numbers as int, content as bytes."""
     fields: dict[int, list[int | bytes]] = {}
     with io.BytesIO(data) as file:
-        for number, has_content, value in _fields(file, len(data)):
+        for number, has_content, value in _iter_fields(file, len(data)):
             fields.setdefault(number, []).append(file.read(value) if has_content else value)
     return fields
 
 
-def _bytes(fields: dict[int, list[int | bytes]], number: int) -> bytes:
+def _bytes_field(fields: dict[int, list[int | bytes]], number: int) -> bytes:
     value = fields.get(number, [b""])[-1]
     if not isinstance(value, bytes):
-        raise _NotProtobuf
+        raise _ProtobufError
     return value
 
 
-def _text(fields: dict[int, list[int | bytes]], number: int) -> str:
-    return _bytes(fields, number).decode()
+def _string_field(fields: dict[int, list[int | bytes]], number: int) -> str:
+    return _bytes_field(fields, number).decode()
 
 
-def _tensor_info(data: bytes) -> TensorInfo:
-    value = _message(data)
-    tensor = _message(_bytes(_message(_bytes(value, _VALUE_TYPE)), _TYPE_TENSOR))
-    element = tensor.get(_TENSOR_ELEMENT, [0])[-1]
+def _parse_tensor_info(data: bytes) -> TensorInfo:
+    value = _parse_message(data)
+    tensor = _parse_message(
+        _bytes_field(_parse_message(_bytes_field(value, _VALUE_TYPE)), _TYPE_TENSOR)
+    )
+    element = tensor.get(_TENSOR_ELEM_TYPE, [0])[-1]
     dims: list[int | None] = []
-    for dim in _message(_bytes(tensor, _TENSOR_SHAPE)).get(_SHAPE_DIM, []):
-        size = _message(dim).get(_DIM_VALUE, [0])[-1] if isinstance(dim, bytes) else 0
+    for dim in _parse_message(_bytes_field(tensor, _TENSOR_SHAPE)).get(_SHAPE_DIM, []):
+        size = _parse_message(dim).get(_DIM_VALUE, [0])[-1] if isinstance(dim, bytes) else 0
         dims.append(size if isinstance(size, int) and 0 < size < 1 << 31 else None)
     return TensorInfo(
-        _text(value, _VALUE_NAME), element if isinstance(element, int) else 0, tuple(dims)
+        _string_field(value, _VALUE_NAME), element if isinstance(element, int) else 0, tuple(dims)
     )

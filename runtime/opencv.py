@@ -16,8 +16,8 @@ except ImportError as error:
     ) from None
 
 # What goes wrong is said once, by our own errors.
-_SILENT = 0
+_LOG_LEVEL_SILENT = 0
 if hasattr(cv2, "setLogLevel"):  # OpenCV 4: of JetPack, and with NumPy 1
-    cv2.setLogLevel(_SILENT)
+    cv2.setLogLevel(_LOG_LEVEL_SILENT)
 else:
-    cv2.utils.logging.setLogLevel(_SILENT)
+    cv2.utils.logging.setLogLevel(_LOG_LEVEL_SILENT)

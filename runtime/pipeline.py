@@ -23,177 +23,187 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 from .errors import CgtError, SinkError, SourceError
-from .inbox import Ended, Inbox
-from .sinks import Result, Sink
+from .inbox import EndOfStream, FrameQueue
+from .sinks import Sink, TranslatedFrame
 from .sources import Frame, Packet
 from .stats import Stats
 from .translator import Translator
-from .wanted import Items, limited
+from .wanted import StreamItems, limit_frames
 
-__all__ = ["limited", "run", "stream"]
+__all__ = ["limit_frames", "run_pipeline", "translate_stream"]
 
-_POLL = 0.2  # seconds between looks at `stop` while nothing comes
-_PATIENCE = 3.0  # seconds for a source to give up reading
+_POLL_INTERVAL_S = 0.2  # seconds between looks at `stop` while nothing comes
+_JOIN_TIMEOUT_S = 3.0  # seconds for a source to give up reading
 
-_Item = Future[list[Result]] | Packet | Ended
+_OutputItem = Future[list[TranslatedFrame]] | Packet | EndOfStream
 
 
-class _Crew:
+class _PipelineThreads:
     """The threads of one stream."""
 
     def __init__(
-        self, items: Items, translator: Translator, stats: Stats, stop: threading.Event, live: bool
+        self,
+        items: StreamItems,
+        translator: Translator,
+        stats: Stats,
+        stop: threading.Event,
+        live: bool,
     ) -> None:
         self._items, self._translator, self._stats = items, translator, stats
         self._stop, self._live = stop, live
-        self._inbox = Inbox(live)
-        self.pending: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._frame_queue = FrameQueue(live)
+        self.output_queue: queue.SimpleQueue[_OutputItem] = queue.SimpleQueue()
         # Groups of frames from their taking to their writing. Live: one is written while the next
         # are translated. Files: enough that a worker who is done early does not wait for the other.
         self._slots = threading.Semaphore(translator.workers * (1 if live else 2) + 1)
-        self._order = threading.Lock()
-        self._reader = threading.Thread(target=self._read, name="cgt-decode", daemon=True)
-        self._workers = [
-            threading.Thread(target=self._work, name=f"cgt-translate-{i}", daemon=True)
+        self._order_lock = threading.Lock()
+        self._reader_thread = threading.Thread(
+            target=self._run_reader, name="cgt-decode", daemon=True
+        )
+        self._worker_threads = [
+            threading.Thread(target=self._run_worker, name=f"cgt-translate-{i}", daemon=True)
             for i in range(translator.workers)
         ]
 
     def start(self) -> None:
-        for thread in (self._reader, *self._workers):
+        for thread in (self._reader_thread, *self._worker_threads):
             thread.start()
 
-    def _read(self) -> None:
+    def _run_reader(self) -> None:
         try:
             asked = time.perf_counter()
             for item in self._items:
                 if isinstance(item, Frame) and not self._live:  # whose time is mostly waiting
-                    self._stats.add("decode", time.perf_counter() - asked)
-                self._stats.dropped += self._inbox.put(item)
-                if self._stop.is_set() or self._inbox.ended:
+                    self._stats.add_time("decode", time.perf_counter() - asked)
+                self._stats.dropped += self._frame_queue.put(item)
+                if self._stop.is_set() or self._frame_queue.closed:
                     break
                 asked = time.perf_counter()
-            self._inbox.end()
+            self._frame_queue.close()
         except BaseException as error:  # raised again in the consumer's thread
-            self._inbox.end(error)
+            self._frame_queue.close(error)
 
-    def _work(self) -> None:
+    def _run_worker(self) -> None:
         while True:
             self._slots.acquire()
-            with self._order:  # who takes a frame takes its place in the output
-                frames, ended = self._take()
-                place: Future[list[Result]] = Future()
+            with self._order_lock:  # who takes a frame takes its place in the output
+                frames, end = self._get_batch()
+                future: Future[list[TranslatedFrame]] = Future()
                 if frames:
-                    self.pending.put(place)
-                if ended is not None:
-                    self.pending.put(ended)
+                    self.output_queue.put(future)
+                if end is not None:
+                    self.output_queue.put(end)
             if frames:
                 try:
-                    place.set_result(self._translate(frames))
+                    future.set_result(self._translate_frames(frames))
                 except BaseException as error:
-                    place.set_exception(error)
-            if ended is not None:
+                    future.set_exception(error)
+            if end is not None:
                 return
 
-    def _take(self) -> tuple[list[Frame], Ended | None]:
+    def _get_batch(self) -> tuple[list[Frame], EndOfStream | None]:
         """A batch of frames, fewer at the end. Packets go past."""
         frames: list[Frame] = []
         while len(frames) < self._translator.batch:
-            item = self._inbox.take()
-            if isinstance(item, Ended):
+            item = self._frame_queue.get()
+            if isinstance(item, EndOfStream):
                 return frames, item
             if isinstance(item, Packet):
-                self.pending.put(item)
+                self.output_queue.put(item)
             else:
                 frames.append(item)
         return frames, None
 
-    def _translate(self, frames: list[Frame]) -> list[Result]:
+    def _translate_frames(self, frames: list[Frame]) -> list[TranslatedFrame]:
         results = []
         began = time.perf_counter()
         for _, group in itertools.groupby(frames, lambda frame: frame.image.shape):
-            same = list(group)
+            same_size = list(group)
             converted = time.perf_counter() - began  # a frame becomes RGB when it is asked for
-            images, timing = self._translator.timed([frame.image for frame in same])
+            images, timing = self._translator.translate_batch([frame.image for frame in same_size])
             timing = dataclasses.replace(timing, preprocess=timing.preprocess + converted)
-            self._stats.translated(timing)
-            results += [Result(frame, image) for frame, image in zip(same, images, strict=True)]
+            self._stats.add_batch(timing)
+            results += [
+                TranslatedFrame(frame, image)
+                for frame, image in zip(same_size, images, strict=True)
+            ]
             began = time.perf_counter()
         return results
 
-    def next(self) -> _Item:
+    def next_item(self) -> _OutputItem:
         """What comes next; notices `stop` also while the source is silent."""
         while True:
             try:
-                return self.pending.get(timeout=_POLL)
+                return self.output_queue.get(timeout=_POLL_INTERVAL_S)
             except queue.Empty:
                 if self._stop.is_set():
-                    self._inbox.end()
+                    self._frame_queue.close()
 
-    def written(self) -> None:
+    def release_slot(self) -> None:
         """One group less on its way."""
         self._slots.release()
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """End all threads. One that its source holds up is left behind: it ends with it."""
-        self._inbox.abandon()
-        self._slots.release(len(self._workers))
-        for worker in self._workers:
+        self._frame_queue.discard()
+        self._slots.release(len(self._worker_threads))
+        for worker in self._worker_threads:
             worker.join()
-        self._reader.join(_PATIENCE)
+        self._reader_thread.join(_JOIN_TIMEOUT_S)
 
 
-def stream(
-    items: Items,
+def translate_stream(
+    items: StreamItems,
     translator: Translator,
     stats: Stats,
     stop: threading.Event,
     live: bool = False,
-) -> Iterator[Result | Packet]:
+) -> Iterator[TranslatedFrame | Packet]:
     """Translate what comes, in order, until it ends or `stop` is set.
 
     live: the newest frame wins; one that another took the place of is counted as dropped.
     An error of any stage ends the stream and is raised here, after what came before it.
     """
     stats.start()
-    crew = _Crew(items, translator, stats, stop, live)
-    crew.start()
+    threads = _PipelineThreads(items, translator, stats, stop, live)
+    threads.start()
     try:
-        while not isinstance(item := crew.next(), Ended):
+        while not isinstance(item := threads.next_item(), EndOfStream):
             if isinstance(item, Packet):
                 yield item
                 continue
             for result in item.result():
-                image = translator.calmed(result.frame.image, result.image)
-                yield Result(result.frame, image)
-            crew.written()
+                image = translator.apply_deflicker(result.source_frame.image, result.image)
+                yield TranslatedFrame(result.source_frame, image)
+            threads.release_slot()
         if item.error is not None:
             raise item.error
     finally:
-        crew.dismiss()
+        threads.shutdown()
 
 
-def run(
-    items: Items,
+def run_pipeline(
+    items: StreamItems,
     translator: Translator,
     sink: Sink,
     stats: Stats,
     stop: threading.Event,
     live: bool = False,
-) -> Iterator[Result]:
+) -> Iterator[TranslatedFrame]:
     """Translate everything into the sink and finish it, also when `stop` or an error ends it early.
     Yields each result once it is written. Raises SourceError where no frame came, and what ended
     the stream too early."""
     try:
-        for item in stream(items, translator, stats, stop, live):
+        for item in translate_stream(items, translator, stats, stop, live):
             if isinstance(item, Packet):
-                sink.pass_through(item)
+                sink.write_packet(item)
                 continue
             started = time.perf_counter()
             sink.write(item)
-            stats.add("encode", time.perf_counter() - started)
-            stats.written(item.frame.captured)
+            stats.add_time("encode", time.perf_counter() - started)
+            stats.add_output_frame(item.source_frame.capture_time)
             yield item
-            if sink.ended:
+            if sink.closed_by_user:
                 break
     except CgtError as error:
         if stats.frames == 0:

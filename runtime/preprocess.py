@@ -24,61 +24,61 @@ from numpy.typing import DTypeLike, NDArray
 
 from .arguments import (
     YUV,
-    address_of,
-    checked_box,
-    checked_count,
-    checked_filter,
-    checked_out,
-    checked_size,
-    describe,
-    image_view,
-    strides_of,
+    check_box,
+    check_count,
+    check_filter,
+    check_output_array,
+    check_size,
+    check_strides,
+    data_address,
+    describe_value,
+    make_image_view,
 )
 from .errors import UsageError
 from .libcgt import (
+    C_FLOAT,
+    COLOR_MATRICES,
+    DTYPE_CODES,
     F16,
     F32,
     FILTERS,
-    FLOAT,
     I420,
     LAYOUTS,
     LIB,
-    MATRICES,
     NV12,
     PIXELS,
-    TYPES,
     U8,
     Box,
+    ColorMatrix,
     Filter,
     Layout,
-    Matrix,
     Packing,
     TensorView,
-    check,
-    simd_path,
+    check_status,
+    simd_instruction_set,
 )
 
 __all__ = [
+    "COLOR_MATRICES",
     "F16",
     "F32",
     "FILTERS",
     "LAYOUTS",
-    "MATRICES",
     "U8",
     "YUV",
+    "ColorMatrix",
     "Filter",
     "Layout",
-    "Matrix",
     "Packer",
     "pack",
-    "padded",
     "resize",
-    "simd_path",
+    "round_up_to_multiple",
+    "simd_instruction_set",
     "unpack",
 ]
 
 
-class _Plan:
+class _ResizePlan:
     """Filter tables of one (input size, output size, filter, box). Read-only, any thread's."""
 
     def __init__(
@@ -90,7 +90,7 @@ class _Plan:
             raise UsageError(
                 f"box {box} is not (left, upper, right, lower) within {source[0]}x{source[1]}"
             )
-        check(
+        check_status(
             LIB.cgt_plan_create(
                 ctypes.byref(self.handle),
                 source[1],
@@ -98,48 +98,48 @@ class _Plan:
                 target[1],
                 target[0],
                 FILTERS.index(filter),
-                (FLOAT * 4)(*box),
+                (C_FLOAT * 4)(*box),
             )
         )
         weakref.finalize(self, LIB.cgt_plan_destroy, self.handle)
 
-    def scratch(self, channels: int, format: int) -> int:
+    def scratch_size(self, channels: int, format: int) -> int:
         """Bytes that a call needs."""
         return int(LIB.cgt_scratch_size(self.handle, channels, format))
 
 
 @lru_cache(maxsize=64)
-def _plan(
+def _resize_plan(
     source: tuple[int, int], target: tuple[int, int], filter: Filter, box: Box | None
-) -> _Plan:
-    return _Plan(source, target, filter, box)
+) -> _ResizePlan:
+    return _ResizePlan(source, target, filter, box)
 
 
-_local = threading.local()
+_thread_local = threading.local()
 
 
-def _scratch(size: int) -> int:
+def _scratch_address(size: int) -> int:
     """The address of this thread's scratch memory, which only grows."""
-    if getattr(_local, "size", -1) < size:
-        _local.room = np.empty(size, np.uint8)
-        _local.size, _local.address = size, address_of(_local.room)
-    return int(_local.address)
+    if getattr(_thread_local, "size", -1) < size:
+        _thread_local.room = np.empty(size, np.uint8)
+        _thread_local.size, _thread_local.address = size, data_address(_thread_local.room)
+    return int(_thread_local.address)
 
 
 @lru_cache(maxsize=8)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+def _thread_pool(process: int, threads: int) -> ThreadPoolExecutor:
     """Threads do not survive a fork, hence `process`."""
     return ThreadPoolExecutor(threads, thread_name_prefix=f"cgt-pixels-{process}")
 
 
-def _in_bands(rows: int, threads: int, work: Callable[[int, int], int]) -> None:
+def _run_in_bands(rows: int, threads: int, work: Callable[[int, int], int]) -> None:
     """work(first_row, last_row) over all rows, in as many bands as threads."""
     if threads == 1 or rows < threads:
-        check(work(0, rows))
+        check_status(work(0, rows))
         return
     edges = [rows * i // threads for i in range(threads + 1)]
-    for code in _pool(os.getpid(), threads).map(work, edges[:-1], edges[1:]):
-        check(code)
+    for code in _thread_pool(os.getpid(), threads).map(work, edges[:-1], edges[1:]):
+        check_status(code)
 
 
 # ---- The functions -------------------------------------------------------------------------------
@@ -162,12 +162,12 @@ def resize(
     reaches them. threads: bands of rows made at once, for large images; the result is the same.
     Returns `out`, or a new array; RGB for YUV. Raises UsageError naming the argument that is wrong.
     """
-    source, planes = image_view(image)
-    size = checked_size(size)
-    out = checked_out(out, (*size, source.channels), np.dtype(np.uint8), planes)
-    plan = _plan((source.height, source.width), size, checked_filter(filter), checked_box(box))
-    stride, address = strides_of(out, "out", packed=2)[0], address_of(out)
-    scratch = plan.scratch(source.channels, source.format)
+    source, planes = make_image_view(image)
+    size = check_size(size)
+    out = check_output_array(out, (*size, source.channels), np.dtype(np.uint8), planes)
+    plan = _resize_plan((source.height, source.width), size, check_filter(filter), check_box(box))
+    stride, address = check_strides(out, "out", packed=2)[0], data_address(out)
+    scratch = plan.scratch_size(source.channels, source.format)
 
     def work(first_row: int, last_row: int) -> int:
         return int(
@@ -178,11 +178,11 @@ def resize(
                 stride,
                 first_row,
                 last_row,
-                _scratch(scratch),
+                _scratch_address(scratch),
             )
         )
 
-    _in_bands(size[0], checked_count(threads, "threads"), work)
+    _run_in_bands(size[0], check_count(threads, "threads"), work)
     return out
 
 
@@ -200,7 +200,7 @@ class Packer:
 
     def __init__(
         self,
-        source: tuple[int, int],
+        source_size: tuple[int, int],
         size: tuple[int, int] | None = None,
         filter: Filter = "bilinear",
         swap_rb: bool = False,
@@ -214,22 +214,22 @@ class Packer:
         box: Box | None = None,
         threads: int = 1,
     ) -> None:
-        self.source = checked_size(source, "source")
+        self.source_size = check_size(source_size, "source")
         if size is None and box is not None:
             raise UsageError("size must be given with a box")
-        self.size = self.source if size is None else checked_size(size)
+        self.size = self.source_size if size is None else check_size(size)
         if channels not in (1, 3, 4) or (swap_rb and channels == 1):
             raise UsageError("channels must be 1, 3 or 4; and 3 or 4 for swap_rb")
         self.dtype = np.dtype(dtype)
-        if self.dtype not in TYPES:
+        if self.dtype not in DTYPE_CODES:
             raise UsageError(f"dtype must be float32 or float16, not {self.dtype}")
         if layout not in LAYOUTS:
             raise UsageError(f"layout must be CHW or HWC, not {layout!r}")
         self.channels = channels
         self._layout = LAYOUTS.index(layout)
-        self.threads = checked_count(threads, "threads")
-        height, width = checked_size(
-            padded(self.size, checked_count(multiple, "multiple")), "size, padded,"
+        self.threads = check_count(threads, "threads")
+        height, width = check_size(
+            round_up_to_multiple(self.size, check_count(multiple, "multiple")), "size, padded,"
         )
         if height >= 2 * self.size[0] or width >= 2 * self.size[1]:
             raise UsageError(
@@ -238,15 +238,15 @@ class Packer:
             )
         self.shape = (channels, height, width) if layout == "CHW" else (height, width, channels)
         """Of the tensor."""
-        self._plan = _plan(self.source, self.size, checked_filter(filter), checked_box(box))
+        self._plan = _resize_plan(self.source_size, self.size, check_filter(filter), check_box(box))
         formats = (PIXELS, NV12, I420) if channels == 3 else (PIXELS,)
-        self._room = [self._plan.scratch(channels, format) for format in formats]
+        self._scratch_sizes = [self._plan.scratch_size(channels, format) for format in formats]
         self._packing = Packing(
             bool(swap_rb),
             width,
             height,
-            (FLOAT * 4)(*_per_channel(scale, channels, "scale")),
-            (FLOAT * 4)(*_per_channel(offset, channels, "offset")),
+            (C_FLOAT * 4)(*_per_channel(scale, channels, "scale")),
+            (C_FLOAT * 4)(*_per_channel(offset, channels, "offset")),
         )
 
     def __call__(self, image: U8 | YUV, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -257,21 +257,21 @@ class Packer:
         Returns `out`, or a new array. Values in between are not rounded to bytes; what overshoots
         0..255 is clamped before it is scaled. Raises UsageError naming the argument that is wrong.
         """
-        source, planes = image_view(image)
-        if (source.height, source.width, source.channels) != (*self.source, self.channels):
+        source, planes = make_image_view(image)
+        if (source.height, source.width, source.channels) != (*self.source_size, self.channels):
             raise UsageError(
-                f"image must be {self.source[0]}x{self.source[1]} with {self.channels} channels, "
+                f"image must be {self.source_size[0]}x{self.source_size[1]} with {self.channels} channels, "
                 f"not {source.height}x{source.width} with {source.channels}"
             )
-        out = checked_out(out, self.shape, self.dtype, planes)
+        out = check_output_array(out, self.shape, self.dtype, planes)
         item = self.dtype.itemsize
         if self._layout == 0:  # CHW
-            plane_stride, row_stride, _ = strides_of(out, "out", packed=1)
+            plane_stride, row_stride, _ = check_strides(out, "out", packed=1)
         else:
-            plane_stride, row_stride = 0, strides_of(out, "out", packed=2)[0]
+            plane_stride, row_stride = 0, check_strides(out, "out", packed=2)[0]
         tensor = TensorView(
-            address_of(out),
-            TYPES[self.dtype],
+            data_address(out),
+            DTYPE_CODES[self.dtype],
             self._layout,
             row_stride // item,
             plane_stride // item,
@@ -286,11 +286,11 @@ class Packer:
                     ctypes.byref(self._packing),
                     first_row,
                     last_row,
-                    _scratch(self._room[source.format]),
+                    _scratch_address(self._scratch_sizes[source.format]),
                 )
             )
 
-        _in_bands(self.size[0], self.threads, work)
+        _run_in_bands(self.size[0], self.threads, work)
         return out
 
 
@@ -305,7 +305,7 @@ def _per_channel(value: float | Sequence[float], channels: int, name: str) -> li
 
 
 @lru_cache(maxsize=64)
-def _packer(*args: Any, **kwargs: Any) -> Packer:
+def _cached_packer(*args: Any, **kwargs: Any) -> Packer:
     return Packer(*args, **kwargs)
 
 
@@ -325,10 +325,10 @@ def pack(
     """
     shape = (*image.y.shape, 3) if isinstance(image, YUV) else np.shape(image)
     if len(shape) != 3 or shape[2] not in (1, 3, 4) or 0 in shape:
-        image_view(image)  # which says what is wrong
-    size = None if size is None else checked_size(size)
-    checked_filter(filter)
-    return _packer(shape[:2], size, filter, bool(swap_rb), channels=shape[2])(image, out)
+        make_image_view(image)  # which says what is wrong
+    size = None if size is None else check_size(size)
+    check_filter(filter)
+    return _cached_packer(shape[:2], size, filter, bool(swap_rb), channels=shape[2])(image, out)
 
 
 def unpack(
@@ -348,17 +348,17 @@ def unpack(
     Values are `(x + 1) * 127.5`, clamped; NaN becomes 0. Returns `out`, or a new array.
     Raises UsageError naming the argument that is wrong.
     """
-    if not isinstance(tensor, np.ndarray) or tensor.dtype not in TYPES or tensor.ndim != 3:
-        raise UsageError(f"tensor must be a float32|16 CHW array, not {describe(tensor)}")
+    if not isinstance(tensor, np.ndarray) or tensor.dtype not in DTYPE_CODES or tensor.ndim != 3:
+        raise UsageError(f"tensor must be a float32|16 CHW array, not {describe_value(tensor)}")
     channels, height, width = tensor.shape
     if channels not in (1, 3, 4) or (swap_rb and channels == 1):
         raise UsageError(f"tensor must have 1, 3 or 4 channels, 3 or 4 for swap_rb, not {channels}")
-    checked_size((height, width), "tensor.shape")
-    plane_stride, row_stride, item = strides_of(tensor, "tensor", packed=1)
-    out = checked_out(out, (height, width, channels), np.dtype(np.uint8), (tensor,))
-    stride, address = strides_of(out, "out", packed=2)[0], address_of(out)
+    check_size((height, width), "tensor.shape")
+    plane_stride, row_stride, item = check_strides(tensor, "tensor", packed=1)
+    out = check_output_array(out, (height, width, channels), np.dtype(np.uint8), (tensor,))
+    stride, address = check_strides(out, "out", packed=2)[0], data_address(out)
     source = TensorView(
-        address_of(tensor), TYPES[tensor.dtype], 0, row_stride // item, plane_stride // item
+        data_address(tensor), DTYPE_CODES[tensor.dtype], 0, row_stride // item, plane_stride // item
     )
 
     def work(first_row: int, last_row: int) -> int:
@@ -377,11 +377,11 @@ def unpack(
             )
         )
 
-    _in_bands(height, checked_count(threads, "threads"), work)
+    _run_in_bands(height, check_count(threads, "threads"), work)
     return out
 
 
-def padded(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+def round_up_to_multiple(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     """(height, width) rounded up to what the network takes."""
     height, width = (-(-side // multiple) * multiple for side in size)
     return height, width

@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 
-class Bar:
+class ProgressBar:
     """What the work tells the bar."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
@@ -27,16 +27,16 @@ class Bar:
     def advance(self) -> None:
         self._progress.advance(self._task)
 
-    def reach(self, done: int) -> None:
+    def set_completed(self, completed: int) -> None:
         """So much is done of all; less than before where something has to be done again."""
-        self._progress.update(self._task, completed=done)
+        self._progress.update(self._task, completed=completed)
 
-    def note(self, text: str) -> None:
+    def set_postfix(self, text: str) -> None:
         """Text after the bar, such as the current losses."""
         self._progress.update(self._task, note=text)
 
 
-class _Rate(ProgressColumn):
+class _RateColumn(ProgressColumn):
     def __init__(self, unit: str) -> None:
         super().__init__()
         self.unit = unit
@@ -51,17 +51,19 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(
-    label: str, total: int | None, done: int = 0, unit: str = "frame"
-) -> Iterator[Bar]:
+    label: str, total: int | None, completed: int = 0, unit: str = "frame"
+) -> Iterator[ProgressBar]:
     """A bar with count, rate and time left on stderr. total: None where it is not known."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f}" if total else "{task.completed:.0f}"),
-        _Rate(unit),
+        _RateColumn(unit),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", style="dim"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield Bar(progress, progress.add_task(label, total=total, completed=done, note=""))
+        yield ProgressBar(
+            progress, progress.add_task(label, total=total, completed=completed, note="")
+        )

@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import artifact as artifacts
+from . import artifact as model_metadata
 from .errors import ModelError
 
-SUFFIXES = (".engine", ".plan", ".xml", ".tflite")  # files that have a sidecar
+ENGINE_SUFFIXES = (".engine", ".plan", ".xml", ".tflite")  # files that have a sidecar
 
 
 @dataclass(frozen=True)
-class Build:
+class EngineBuildInfo:
     """How an engine was built.
 
     version: of what built it. gpu: the one it is for, "" where any of its compute capabilities
@@ -56,7 +56,7 @@ class Build:
         return max(counts, key=lambda kind: counts[kind]) if counts else "unknown"
 
     @property
-    def again(self) -> str:
+    def rebuild_command(self) -> str:
         """The command that builds it for another machine."""
         return f"cgt export {self.onnx} --format {self.format}"
 
@@ -65,11 +65,11 @@ class Build:
 class Sidecar:
     """An engine's artifact and build."""
 
-    artifact: artifacts.Artifact
-    build: Build
+    metadata: model_metadata.ModelMetadata
+    build: EngineBuildInfo
 
     def to_json(self) -> str:
-        values = json.loads(self.artifact.to_json())
+        values = json.loads(self.metadata.to_json())
         values["engine"] = dataclasses.asdict(self.build)
         return json.dumps(values, sort_keys=True, indent=1) + "\n"
 
@@ -84,29 +84,29 @@ def read_sidecar(path: Path) -> Sidecar:
     missing, unreadable or damaged."""
     if not path.is_file():
         raise ModelError(f"model {path} is missing")
-    beside = sidecar_path(path)
+    sidecar_file = sidecar_path(path)
     try:
-        text = beside.read_text()
+        text = sidecar_file.read_text()
         values: dict[str, Any] = json.loads(text)["engine"]
         values["compute_capabilities"] = tuple(values["compute_capabilities"])
-        build = Build(**values)
+        build = EngineBuildInfo(**values)
         if not (isinstance(build.files, dict) and isinstance(build.convolutions, dict)):
             raise TypeError("files or convolutions is no table")
-        return Sidecar(artifacts.Artifact.from_json(text), build)
+        return Sidecar(model_metadata.ModelMetadata.from_json(text), build)
     except FileNotFoundError:
         raise ModelError(
-            f"{path} has no {beside.name} beside it; only engines built by `cgt export` are run, "
+            f"{path} has no {sidecar_file.name} beside it; only engines built by `cgt export` are run, "
             "and both files belong together"
         ) from None
     except OSError as error:
-        raise ModelError(f"{beside} cannot be read: {error.strerror}") from None
+        raise ModelError(f"{sidecar_file} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{beside} is damaged ({error}); build the engine again") from None
+        raise ModelError(f"{sidecar_file} is damaged ({error}); build the engine again") from None
 
 
-def read_verified(path: Path, build: Build, suffix: str = "") -> bytes:
+def read_verified_bytes(path: Path, build: EngineBuildInfo, suffix: str = "") -> bytes:
     """The bytes of an engine's file, proved to be those that were built.
 
     suffix: of another file of the same engine. Raises ModelError where they are not.
@@ -119,7 +119,7 @@ def read_verified(path: Path, build: Build, suffix: str = "") -> bytes:
     if sha256(content) != build.files.get(file.suffix):
         raise ModelError(
             f"{file} is not the file that its {sidecar_path(path).name} describes, or is damaged; "
-            f"build it again: {build.again}"
+            f"build it again: {build.rebuild_command}"
         )
     return content
 

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from .translator import Timing
+    from .translator import BatchTiming
 
 STAGES = ("decode", "preprocess", "inference", "postprocess", "encode", "latency")
 """latency: from a frame's arrival to its translation being written."""
 
 
-class Histogram:
+class DurationHistogram:
     """Durations in logarithmic buckets of 1 %, from a microsecond to a quarter of an hour."""
 
-    _FLOOR, _GROWTH, _BUCKETS = 1e-6, 1.01, 2100
+    _MIN_SECONDS, _BUCKET_RATIO, _N_BUCKETS = 1e-6, 1.01, 2100
 
     def __init__(self) -> None:
-        self.counts = np.zeros(self._BUCKETS, np.int64)
-        self.longest = 0.0
+        self.counts = np.zeros(self._N_BUCKETS, np.int64)
+        self.max_seconds = 0.0
 
     def add(self, seconds: float) -> None:
-        bucket = int(math.log(max(seconds / self._FLOOR, 1.0)) / math.log(self._GROWTH))
-        self.counts[min(bucket, self._BUCKETS - 1)] += 1
-        self.longest = max(self.longest, seconds)
+        bucket = int(math.log(max(seconds / self._MIN_SECONDS, 1.0)) / math.log(self._BUCKET_RATIO))
+        self.counts[min(bucket, self._N_BUCKETS - 1)] += 1
+        self.max_seconds = max(self.max_seconds, seconds)
 
     def percentile(self, q: float) -> float:
         """Seconds below which q percent lie, within 1 %; 0 when nothing was added."""
@@ -38,45 +38,45 @@ class Histogram:
             return 0.0
         rank = max(1, math.ceil(total * q / 100))
         bucket = int(np.searchsorted(np.cumsum(self.counts), rank))
-        return float(self._FLOOR * self._GROWTH ** (bucket + 0.5))
+        return float(self._MIN_SECONDS * self._BUCKET_RATIO ** (bucket + 0.5))
 
 
 @dataclass
 class Stats:
     """What one run did. Times come from time.perf_counter."""
 
-    stages: dict[str, Histogram] = field(
-        default_factory=lambda: {stage: Histogram() for stage in STAGES}
+    stages: dict[str, DurationHistogram] = field(
+        default_factory=lambda: {stage: DurationHistogram() for stage in STAGES}
     )
     frames: int = 0
     dropped: int = 0  # live frames that a newer one took the place of
-    thinned: int = 0  # left out for --max-fps
-    first: float = 0.0  # when the first frame was asked for
-    last: float = 0.0  # when the last was written
+    skipped: int = 0  # left out for --max-fps
+    started_at: float = 0.0  # when the first frame was asked for
+    last_output_at: float = 0.0  # when the last was written
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
-        self.first = self.last = time.perf_counter()
+        self.started_at = self.last_output_at = time.perf_counter()
 
-    def add(self, stage: str, seconds: float) -> None:
+    def add_time(self, stage: str, seconds: float) -> None:
         with self._lock:
             self.stages[stage].add(seconds)
 
-    def translated(self, timing: Timing) -> None:
+    def add_batch(self, timing: BatchTiming) -> None:
         """What a batch took, as so many frames of equal shares."""
         for stage in ("preprocess", "inference", "postprocess"):
             for _ in range(timing.count):
-                self.add(stage, getattr(timing, stage) / timing.count)
+                self.add_time(stage, getattr(timing, stage) / timing.count)
 
-    def written(self, captured: float) -> None:
+    def add_output_frame(self, captured: float) -> None:
         """One more frame has left; `captured` is when it came."""
-        self.last = time.perf_counter()
+        self.last_output_at = time.perf_counter()
         self.frames += 1
-        self.add("latency", self.last - captured)
+        self.add_time("latency", self.last_output_at - captured)
 
     @property
     def seconds(self) -> float:
-        return self.last - self.first
+        return self.last_output_at - self.started_at
 
     @property
     def fps(self) -> float:
@@ -87,13 +87,16 @@ class Stats:
         return {
             "frames": self.frames,
             "dropped": self.dropped,
-            "thinned": self.thinned,
+            "thinned": self.skipped,
             "seconds": round(self.seconds, 3),
             "frames_per_second": round(self.fps, 3),
-            "milliseconds": {name: _figures(stage) for name, stage in self.stages.items()},
+            "milliseconds": {name: _summarize(stage) for name, stage in self.stages.items()},
         }
 
 
-def _figures(stage: Histogram) -> dict[str, float]:
-    figures = {f"p{q}": round(stage.percentile(q) * 1e3, 3) for q in (50, 90, 95, 99)}
-    return figures | {"max": round(stage.longest * 1e3, 3), "count": int(stage.counts.sum())}
+def _summarize(stage: DurationHistogram) -> dict[str, float]:
+    percentiles = {f"p{q}": round(stage.percentile(q) * 1e3, 3) for q in (50, 90, 95, 99)}
+    return percentiles | {
+        "max": round(stage.max_seconds * 1e3, 3),
+        "count": int(stage.counts.sum()),
+    }

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_asked = threading.Event()  # signals are the process's own: so is this
+_stop_requested = threading.Event()  # signals are the process's own: so is this
 
 
-def asked_to_stop() -> bool:
+def stop_requested() -> bool:
     """Whether a signal has asked. For what waits and would otherwise not hear of it: a pause, a
     silent pipe, a camera that is away."""
-    return _asked.is_set()
+    return _stop_requested.is_set()
 
 
 @contextmanager
@@ -33,15 +33,15 @@ def stop_on_signal() -> Iterator[threading.Event]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
         stop.set()
-        _asked.set()
+        _stop_requested.set()
         restore()
 
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     try:
         yield stop
     finally:
         restore()
-        _asked.clear()
+        _stop_requested.clear()

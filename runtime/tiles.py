@@ -22,13 +22,13 @@ import numpy as np
 from .engines import Array, BatchShape, Engine
 from .errors import UsageError
 from .opencv import cv2
-from .preprocess import F32, padded
+from .preprocess import F32, round_up_to_multiple
 
-Span = tuple[int, F32]
+TileSpan = tuple[int, F32]
 """Where a tile starts along one side, and the weight of each of its pixels there."""
 
 
-def spans(length: int, tile: int, overlap: int, multiple: int) -> list[Span]:
+def tile_spans(length: int, tile: int, overlap: int, multiple: int) -> list[TileSpan]:
     """The tiles along one side of `length` pixels; weights add up to 1 everywhere.
 
     length and tile must be multiples of `multiple`. Raises UsageError for an overlap that leaves
@@ -56,16 +56,20 @@ def spans(length: int, tile: int, overlap: int, multiple: int) -> list[Span]:
     ]
 
 
-def tile_shape(tensor: tuple[int, int], side: int, multiple: int) -> tuple[int, int]:
+def choose_tile_size(
+    tensor_size: tuple[int, int], tile_side: int, multiple: int
+) -> tuple[int, int]:
     """(height, width) of the tiles of a picture: `side`, rounded up, or less where it is small."""
-    height, width = padded((side, side), multiple)
-    return min(height, tensor[0]), min(width, tensor[1])
+    height, width = round_up_to_multiple((tile_side, tile_side), multiple)
+    return min(height, tensor_size[0]), min(width, tensor_size[1])
 
 
-def reduced_shape(tensor: tuple[int, int], side: int, multiple: int) -> tuple[int, int]:
+def reduced_image_size(
+    tensor_size: tuple[int, int], tile_side: int, multiple: int
+) -> tuple[int, int]:
     """(height, width) of a copy of the whole picture with about as many pixels as a tile."""
-    scale = min(1.0, side / (tensor[0] * tensor[1]) ** 0.5)
-    height, width = (max(multiple, round(n * scale / multiple) * multiple) for n in tensor)
+    scale = min(1.0, tile_side / (tensor_size[0] * tensor_size[1]) ** 0.5)
+    height, width = (max(multiple, round(n * scale / multiple) * multiple) for n in tensor_size)
     return height, width
 
 
@@ -78,81 +82,99 @@ class TiledEngine(Engine):
 
     def __init__(
         self,
-        tiles: Engine,
+        tile_engine: Engine,
         shape: BatchShape,
-        tile: tuple[int, int],
-        grid: Sequence[list[Span]],
-        whole: Engine | None = None,
-        reduced: tuple[int, int] = (0, 0),
+        tile_size: tuple[int, int],
+        grid: Sequence[list[TileSpan]],
+        full_image_engine: Engine | None = None,
+        reduced_size: tuple[int, int] = (0, 0),
     ) -> None:
-        self.name, self.device, self.precision = tiles.name, tiles.device, tiles.precision
-        self.workers = tiles.workers
-        self._tiles, self._whole, self._reduced = tiles, whole, reduced
-        self._shape, self._tile = shape, tile
+        self.name, self.device, self.precision = (
+            tile_engine.name,
+            tile_engine.device,
+            tile_engine.precision,
+        )
+        self.workers = tile_engine.workers
+        self._tile_engine, self._full_image_engine, self._reduced_size = (
+            tile_engine,
+            full_image_engine,
+            reduced_size,
+        )
+        self._shape, self._tile_size = shape, tile_size
         rows, columns = grid
         self._grid = [(row, column) for row in rows for column in columns]
-        self.count = len(self._grid)
-        self._local = threading.local()
+        self.tile_count = len(self._grid)
+        self._thread_local = threading.local()
 
     def infer(
-        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
     ) -> None:
         for slot in range(batch.shape[0]):
             statistics: tuple[F32, F32] | tuple[()] = ()
-            if given is not None and used is not None:
-                statistics = self._whole_picture(batch, slot, given, used)
-            self._one(batch[slot], out[slot], statistics)
+            if statistics_in is not None and statistics_out is not None:
+                statistics = self._full_image_statistics(batch, slot, statistics_in, statistics_out)
+            self._infer_image(batch[slot], out[slot], statistics)
 
-    def _whole_picture(self, batch: Array, slot: int, given: F32, used: F32) -> tuple[F32, F32]:
+    def _full_image_statistics(
+        self, batch: Array, slot: int, statistics_in: F32, statistics_out: F32
+    ) -> tuple[F32, F32]:
         """Statistics for the tiles; `used` is written."""
-        assert self._whole is not None
-        small = reduce(batch[slot], self._reduced, self._shape.io == "uint8")[None]
-        self._whole.infer(small, np.empty_like(small), given[slot, None], used[slot, None])
-        fixed = used[slot, None].copy()
+        assert self._full_image_engine is not None
+        small = area_downscale(batch[slot], self._reduced_size, self._shape.io == "uint8")[None]
+        self._full_image_engine.infer(
+            small, np.empty_like(small), statistics_in[slot, None], statistics_out[slot, None]
+        )
+        fixed = statistics_out[slot, None].copy()
         fixed[0, 0] = 1.0  # nothing of the tile's own
         return fixed, np.empty_like(fixed)
 
-    def _one(self, picture: Array, out: Array, statistics: tuple[F32, F32] | tuple[()]) -> None:
+    def _infer_image(
+        self, image: Array, out: Array, statistics: tuple[F32, F32] | tuple[()]
+    ) -> None:
         bytes_ = self._shape.io == "uint8"
-        sheet = np.zeros(picture.shape, np.float32) if bytes_ else out
-        sheet[...] = 0
-        tile, made = self._arrays()
+        canvas = np.zeros(image.shape, np.float32) if bytes_ else out
+        canvas[...] = 0
+        tile, tile_output = self._tile_buffers()
         for (top, down), (left, across) in self._grid:
-            window = np.s_[top : top + self._tile[0], left : left + self._tile[1]]
+            window = np.s_[top : top + self._tile_size[0], left : left + self._tile_size[1]]
             weight = down[:, None] * across
             if bytes_:
-                tile[0] = picture[window]
-                self._tiles.infer(tile, made, *statistics)
-                sheet[window] += made[0] * weight[..., None]
+                tile[0] = image[window]
+                self._tile_engine.infer(tile, tile_output, *statistics)
+                canvas[window] += tile_output[0] * weight[..., None]
             else:
-                tile[0] = picture[:, window[0], window[1]]
-                self._tiles.infer(tile, made, *statistics)
-                sheet[:, window[0], window[1]] += made[0] * weight
+                tile[0] = image[:, window[0], window[1]]
+                self._tile_engine.infer(tile, tile_output, *statistics)
+                canvas[:, window[0], window[1]] += tile_output[0] * weight
         if bytes_:
-            np.rint(sheet, out=sheet)
-            out[...] = sheet
+            np.rint(canvas, out=canvas)
+            out[...] = canvas
 
-    def _arrays(self) -> tuple[Array, Array]:
+    def _tile_buffers(self) -> tuple[Array, Array]:
         """This thread's tile in and out."""
-        if not hasattr(self._local, "arrays"):
+        if not hasattr(self._thread_local, "arrays"):
             io = self._shape.io
-            shape = BatchShape(1, self._shape.channels, *self._tile, io).image
+            shape = BatchShape(1, self._shape.channels, *self._tile_size, io).image_shape
             kind = np.uint8 if io == "uint8" else np.float32
-            self._local.arrays = np.empty(shape, kind), np.empty(shape, kind)
-        arrays: tuple[Array, Array] = self._local.arrays
+            self._thread_local.arrays = np.empty(shape, kind), np.empty(shape, kind)
+        arrays: tuple[Array, Array] = self._thread_local.arrays
         return arrays
 
     def close(self) -> None:
-        self._tiles.close()
-        if self._whole is not None:
-            self._whole.close()
+        self._tile_engine.close()
+        if self._full_image_engine is not None:
+            self._full_image_engine.close()
 
 
-def reduce(picture: Array, size: tuple[int, int], channels_last: bool) -> Array:
+def area_downscale(image: Array, size: tuple[int, int], channels_last: bool) -> Array:
     """A smaller copy, each pixel the mean of those it covers. picture: HWC or CHW."""
     height, width = size
     if channels_last:
-        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         return small.astype(np.uint8, copy=False)
-    planes = [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in picture]
+    planes = [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in image]
     return np.stack(planes).astype(np.float32, copy=False)

@@ -11,23 +11,31 @@ from pathlib import Path
 
 import numpy as np
 
-from .artifact import Artifact
-from .calm import FlowCalm, StatisticsCalm
-from .closing import Closing
-from .engines import BatchShape, Engine, Goal, is_remote, open_engine, read_model, read_remote
+from .artifact import ModelMetadata
+from .calm import FlowSmoother, StatisticsSmoother
+from .closing import Closeable
+from .engines import (
+    BatchShape,
+    Engine,
+    PerformanceHint,
+    is_triton_uri,
+    open_engine,
+    read_model_metadata,
+    read_triton_metadata,
+)
 from .errors import EngineError, ModelError, UsageError
-from .geometry import Geometry, Size, plan
-from .notes import note
+from .geometry import Geometry, SizeSpec, plan_geometry
+from .notes import warn_user
 from .preprocess import U8
-from .tensors import Tensors
-from .tiles import TiledEngine, reduced_shape, spans, tile_shape
+from .tensors import IOBuffers
+from .tiles import TiledEngine, choose_tile_size, reduced_image_size, tile_spans
 
-_BUNDLED = Path(__file__).parent / "models"
-BUNDLED_MODEL = _BUNDLED / "monet.onnx"
+_BUNDLED_DIR = Path(__file__).parent / "models"
+DEFAULT_MODEL = _BUNDLED_DIR / "monet.onnx"
 
 
 @dataclass(frozen=True)
-class Timing:
+class BatchTiming:
     """Seconds spent on what was translated together, and how many pictures that was."""
 
     preprocess: float
@@ -36,7 +44,7 @@ class Timing:
     count: int = 1
 
 
-class Translator(Closing):
+class Translator(Closeable):
     """A model, ready to translate images: `Translator("model.onnx")(image)`.
 
     model: an ONNX file, or one of another engine, see also `model_file`.
@@ -58,83 +66,103 @@ class Translator(Closing):
         model: str | Path | None = None,
         *,
         engine: str | Engine = "auto",
-        size: Size = None,
-        output: Size = None,
-        frame: tuple[int, int] | None = None,
-        aspect: Fraction = Fraction(1),
-        goal: Goal = "latency",
+        size: SizeSpec = None,
+        output_size: SizeSpec = None,
+        frame_size: tuple[int, int] | None = None,
+        sample_aspect_ratio: Fraction = Fraction(1),
+        performance_hint: PerformanceHint = "latency",
         batch: int = 1,
         tile: int | None = None,
         overlap: int | None = None,
-        calm: float = 0.0,
+        deflicker: float = 0.0,
     ) -> None:
-        self.path, self.artifact = _find(model, engine)
-        self._size, self._output, self._tile = size, output, tile
+        self.path, self.metadata = _locate_model(model, engine)
+        self._size, self._output_size, self._tile = size, output_size, tile
         self._overlap = overlap
-        if tile and frame is None and not isinstance(size, tuple):
+        if tile and frame_size is None and not isinstance(size, tuple):
             raise UsageError("tiles want pictures of one size; give it with --size 1080x1920")
         self.geometry: Geometry | None = None
-        if frame is not None:
-            self.geometry = self._plan(frame, aspect)
-        elif not self.artifact.dynamic or isinstance(size, tuple):
-            self.geometry = self._plan(size if isinstance(size, tuple) else self.artifact.size)
-        self._memory = self._flow = None
-        if calm and self.artifact.statistics:
-            self._memory = StatisticsCalm(calm)
-            goal, batch = "latency", 1  # each frame waits for what the one before was given
-        elif calm:
-            self._flow = FlowCalm(calm)
+        if frame_size is not None:
+            self.geometry = self._plan_geometry(frame_size, sample_aspect_ratio)
+        elif not self.metadata.dynamic or isinstance(size, tuple):
+            self.geometry = self._plan_geometry(
+                size if isinstance(size, tuple) else self.metadata.size
+            )
+        self._statistics_smoother = self._flow_smoother = None
+        if deflicker and self.metadata.statistics:
+            self._statistics_smoother = StatisticsSmoother(deflicker)
+            performance_hint, batch = (
+                "latency",
+                1,
+            )  # each frame waits for what the one before was given
+        elif deflicker:
+            self._flow_smoother = FlowSmoother(deflicker)
         self.batch = batch
-        self.engine = engine if isinstance(engine, Engine) else self._open(engine, goal)
-        self.workers = 1 if self._memory else self.engine.workers
-        self._local = threading.local()
+        self.engine = (
+            engine if isinstance(engine, Engine) else self._open_engine(engine, performance_hint)
+        )
+        self.workers = 1 if self._statistics_smoother else self.engine.workers
+        self._thread_local = threading.local()
         self._warm_up()
 
-    def _plan(self, frame: tuple[int, int], aspect: Fraction = Fraction(1)) -> Geometry:
+    def _plan_geometry(
+        self, frame_size: tuple[int, int], sample_aspect_ratio: Fraction = Fraction(1)
+    ) -> Geometry:
         tiled = self._tile is not None
-        return plan(frame, self.artifact, self._size, aspect, output=self._output, tiled=tiled)
+        return plan_geometry(
+            frame_size,
+            self.metadata,
+            self._size,
+            sample_aspect_ratio,
+            output_size=self._output_size,
+            tiled=tiled,
+        )
 
-    def _open(self, name: str, goal: Goal) -> Engine:
-        tensor = self.geometry.tensor if self.geometry else (0, 0)
-        shape = BatchShape.of(self.artifact, *tensor, self.batch)
+    def _open_engine(self, name: str, performance_hint: PerformanceHint) -> Engine:
+        tensor = self.geometry.tensor_size if self.geometry else (0, 0)
+        shape = BatchShape.from_metadata(self.metadata, *tensor, self.batch)
         if self._tile is None:
-            return open_engine(self.path, shape, name, goal)
-        artifact, one = self.artifact, BatchShape.of(self.artifact)
-        if not artifact.dynamic:
-            self._tile = min(artifact.size)
-        multiple = artifact.multiple
-        tile = tile_shape(tensor, self._tile, multiple)
-        if not artifact.dynamic and tile != artifact.size:
-            fixed = "x".join(map(str, artifact.size))
+            return open_engine(self.path, shape, name, performance_hint)
+        metadata, any_size = self.metadata, BatchShape.from_metadata(self.metadata)
+        if not metadata.dynamic:
+            self._tile = min(metadata.size)
+        multiple = metadata.multiple
+        tile = choose_tile_size(tensor, self._tile, multiple)
+        if not metadata.dynamic and tile != metadata.size:
+            fixed = "x".join(map(str, metadata.size))
             raise UsageError(f"the model takes {fixed} only, and the picture is no larger")
-        if artifact.norm in ("instance", "unknown") and tile != tensor:
-            note(
-                f"{artifact.norm} normalisation: each tile is normalised by itself, so seams may "
+        if metadata.norm in ("instance", "unknown") and tile != tensor:
+            warn_user(
+                f"{metadata.norm} normalisation: each tile is normalised by itself, so seams may "
                 "show; export with --norm stream or --norm frozen"
             )
         overlap = self._tile // 4 if self._overlap is None else self._overlap
-        grid = tuple(spans(*sides, overlap, multiple) for sides in zip(tensor, tile, strict=True))
-        tiles = open_engine(self.path, one.sized(*tile), name, goal)
-        whole, reduced = None, (0, 0)
-        if artifact.statistics:
-            reduced = reduced_shape(tensor, self._tile, multiple)
-            whole = open_engine(self.path, one.sized(*reduced), name, goal)
-        return TiledEngine(tiles, shape, tile, grid, whole, reduced)
+        grid = tuple(
+            tile_spans(*sides, overlap, multiple) for sides in zip(tensor, tile, strict=True)
+        )
+        tile_engine = open_engine(self.path, any_size.with_size(*tile), name, performance_hint)
+        full_image_engine, reduced_size = None, (0, 0)
+        if metadata.statistics:
+            reduced_size = reduced_image_size(tensor, self._tile, multiple)
+            full_image_engine = open_engine(
+                self.path, any_size.with_size(*reduced_size), name, performance_hint
+            )
+        return TiledEngine(tile_engine, shape, tile, grid, full_image_engine, reduced_size)
 
     def _warm_up(self) -> None:
         """One run of noise, so that a network of another kind fails here and not in mid-stream."""
-        geometry = self.geometry or plan(self.artifact.size, self.artifact)
-        tensors = Tensors(self.artifact, geometry.picture, geometry, self.batch)
-        noise = np.random.default_rng(0).integers(0, 256, (*geometry.picture, 3), np.uint8)
+        geometry = self.geometry or plan_geometry(self.metadata.size, self.metadata)
+        buffers = IOBuffers(self.metadata, geometry.image_size, geometry, self.batch)
+        noise = np.random.default_rng(0).integers(0, 256, (*geometry.image_size, 3), np.uint8)
         for slot in range(self.batch):
-            tensors.put(slot, noise)
-        if tensors.out.dtype == np.float32:
-            tensors.out[...] = np.nan  # what a smaller output would leave
+            buffers.load(slot, noise)
+        if buffers.out.dtype == np.float32:
+            buffers.out[...] = np.nan  # what a smaller output would leave
         try:
-            self.engine.infer(tensors.batch, tensors.out, *tensors.statistics)
+            self.engine.infer(buffers.batch, buffers.out, *buffers.statistics)
         except EngineError as error:
             raise ModelError(f"{self.path} does not give an image for an image: {error}") from None
-        if not tensors.finite():
+        if not buffers.is_finite():
             raise ModelError(
                 f"{self.path} gives values that are no numbers on {self.engine.name}; "
                 "export it with --fp32"
@@ -142,80 +170,84 @@ class Translator(Closing):
 
     def __call__(self, image: U8) -> U8:
         """uint8 HWC RGB in, uint8 HWC RGB out. Raises UsageError on another kind of array."""
-        return self.calmed(image, self.timed([image])[0][0])
+        return self.apply_deflicker(image, self.translate_batch([image])[0][0])
 
-    def timed(self, images: Sequence[U8]) -> tuple[list[U8], Timing]:
+    def translate_batch(self, images: Sequence[U8]) -> tuple[list[U8], BatchTiming]:
         """The translations of up to `batch` pictures of one size, and what they took together."""
         started = time.perf_counter()
-        tensors = self._tensors(_checked(images, self.batch))
+        buffers = self._buffers(_check_same_size(images, self.batch))
         for slot, image in enumerate(images):
-            tensors.put(slot, image)
-        if self._memory is not None and tensors.given is not None:
-            self._memory.before(images[0], tensors.given)
+            buffers.load(slot, image)
+        if self._statistics_smoother is not None and buffers.statistics_in is not None:
+            self._statistics_smoother.fill(images[0], buffers.statistics_in)
         packed = time.perf_counter()
-        self.engine.infer(tensors.batch, tensors.out, *tensors.statistics)
-        if not tensors.finite():
+        self.engine.infer(buffers.batch, buffers.out, *buffers.statistics)
+        if not buffers.is_finite():
             raise EngineError(
                 f"{self.path.name} gave values that are no numbers on {self.engine.name}; export "
                 "it with --fp32, or use another --engine"
             )
-        if self._memory is not None and tensors.used is not None:
-            self._memory.after(tensors.used)
+        if self._statistics_smoother is not None and buffers.statistics_out is not None:
+            self._statistics_smoother.update(buffers.statistics_out)
         inferred = time.perf_counter()
-        translated = [tensors.take(slot) for slot in range(len(images))]
+        translated = [buffers.unload(slot) for slot in range(len(images))]
         done = time.perf_counter()
-        timing = Timing(packed - started, inferred - packed, done - inferred, len(images))
+        timing = BatchTiming(packed - started, inferred - packed, done - inferred, len(images))
         return translated, timing
 
-    def calmed(self, image: U8, translated: U8) -> U8:
+    def apply_deflicker(self, image: U8, translated: U8) -> U8:
         """A translation, made to agree with the one before. One thread's, frames in order."""
-        return self._flow(image, translated) if self._flow is not None else translated
+        return (
+            self._flow_smoother(image, translated)
+            if self._flow_smoother is not None
+            else translated
+        )
 
     @property
-    def calming(self) -> str:
+    def deflicker_mode(self) -> str:
         """How flicker is held down: "statistics", "flow", or "" for not at all."""
-        return "statistics" if self._memory else "flow" if self._flow else ""
+        return "statistics" if self._statistics_smoother else "flow" if self._flow_smoother else ""
 
-    def _tensors(self, frame: tuple[int, int]) -> Tensors:
+    def _buffers(self, frame_size: tuple[int, int]) -> IOBuffers:
         """This thread's arrays; made anew only when a size changes."""
-        local = self._local
-        geometry = self.geometry or self._plan(frame)
-        if getattr(local, "sizes", None) != (frame, geometry):
-            local.tensors = Tensors(self.artifact, frame, geometry, self.batch)
-            local.sizes = (frame, geometry)
-        tensors: Tensors = local.tensors
-        return tensors
+        local = self._thread_local
+        geometry = self.geometry or self._plan_geometry(frame_size)
+        if getattr(local, "sizes", None) != (frame_size, geometry):
+            local.tensors = IOBuffers(self.metadata, frame_size, geometry, self.batch)
+            local.sizes = (frame_size, geometry)
+        buffers: IOBuffers = local.tensors
+        return buffers
 
     def close(self) -> None:
         """Free the engine; twice is fine."""
         self.engine.close()
 
 
-def model_file(model: str | Path | None) -> Path:
+def resolve_model(model: str | Path | None) -> Path:
     """A model's file: `model` itself, or the bundled one of that name ("monet", "vintage") where
     there is no such file; None for the first of these."""
     if model is None:
-        return BUNDLED_MODEL
-    path, bundled = Path(model), _BUNDLED / f"{model}.onnx"
-    named = bundled.parent == _BUNDLED and bundled.is_file()
-    return bundled if named and not path.is_file() else path
+        return DEFAULT_MODEL
+    path, bundled = Path(model), _BUNDLED_DIR / f"{model}.onnx"
+    is_bundled = bundled.parent == _BUNDLED_DIR and bundled.is_file()
+    return bundled if is_bundled and not path.is_file() else path
 
 
-def _find(model: str | Path | None, engine: str | Engine) -> tuple[Path, Artifact]:
+def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path, ModelMetadata]:
     """Where the model is, and what it says of itself."""
-    if isinstance(engine, str) and is_remote(engine):
+    if isinstance(engine, str) and is_triton_uri(engine):
         if model is not None:
             raise UsageError(f"the model of {engine} is on that server; leave --model out")
-        artifact = read_remote(engine)
-        return Path(engine.split("/")[3].partition("?")[0]), artifact
-    path = model_file(model)
-    return path, read_model(path)
+        metadata = read_triton_metadata(engine)
+        return Path(engine.split("/")[3].partition("?")[0]), metadata
+    path = resolve_model(model)
+    return path, read_model_metadata(path)
 
 
-def _checked(images: Sequence[U8], most: int) -> tuple[int, int]:
+def _check_same_size(images: Sequence[U8], max_count: int) -> tuple[int, int]:
     """(height, width) of all of them."""
-    if not 0 < len(images) <= most:
-        raise UsageError(f"give 1 to {most} images at once, not {len(images)}")
+    if not 0 < len(images) <= max_count:
+        raise UsageError(f"give 1 to {max_count} images at once, not {len(images)}")
     for image in images:
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
             raise UsageError("the image must be a uint8 array of shape (height, width, 3)")

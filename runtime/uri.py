@@ -16,17 +16,17 @@ class Uri:
 
     text: str
     scheme: str
-    rest: str
+    path: str
     query: dict[str, str] = field(default_factory=dict)
 
-    def only(self, known: Iterable[str]) -> None:
+    def check_parameters(self, allowed: Iterable[str]) -> None:
         """Raises UsageError for a parameter that is not one of `known`."""
         for key in self.query:
-            if key not in known:
-                words = ", ".join(known) or "none"
+            if key not in allowed:
+                words = ", ".join(allowed) or "none"
                 raise UsageError(f"{self.text} has an unknown parameter {key}; known: {words}")
 
-    def size(self) -> tuple[int, int] | None:
+    def get_size(self) -> tuple[int, int] | None:
         """(height, width) of `size=WIDTHxHEIGHT`, spelled the way cameras and FFmpeg do."""
         text = self.query.get("size")
         if text is None:
@@ -36,7 +36,7 @@ class Uri:
             raise UsageError(f"{self.text}: size={text} is not WIDTHxHEIGHT, such as 1280x720")
         return int(match[2]), int(match[1])
 
-    def rate(self) -> Fraction | None:
+    def get_frame_rate(self) -> Fraction | None:
         """`fps`: 30, 29.97 or 30000/1001."""
         text = self.query.get("fps")
         if text is None:
@@ -49,7 +49,7 @@ class Uri:
             raise UsageError(f"{self.text}: fps={text} is not a rate, such as 30 or 30000/1001")
         return rate
 
-    def number(self, key: str) -> int | None:
+    def get_int(self, key: str) -> int | None:
         text = self.query.get(key)
         if text is None:
             return None
@@ -57,7 +57,7 @@ class Uri:
             raise UsageError(f"{self.text}: {key}={text} is not a number")
         return int(text)
 
-    def flag(self, key: str, default: bool) -> bool:
+    def get_bool(self, key: str, default: bool) -> bool:
         """1 or 0."""
         text = self.query.get(key)
         if text not in (None, "0", "1"):

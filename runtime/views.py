@@ -8,31 +8,31 @@ import numpy as np
 
 from .preprocess import U8, resize
 
-View = Literal["translated", "original", "split", "side-by-side"]
-VIEWS: tuple[View, ...] = get_args(View)
+ViewMode = Literal["translated", "original", "split", "side-by-side"]
+VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
 
-_LINE = 2  # pixels of white where the halves of a split picture meet
+_DIVIDER_PX = 2  # pixels of white where the halves of a split picture meet
 
 
-def view_size(size: tuple[int, int], view: View) -> tuple[int, int]:
+def view_output_size(size: tuple[int, int], view: ViewMode) -> tuple[int, int]:
     """(height, width) of what `compose` gives for a translation of that size."""
     return (size[0], 2 * size[1]) if view == "side-by-side" else size
 
 
-def compose(original: U8, translation: U8, view: View) -> U8:
+def compose_view(original: U8, translation: U8, view: ViewMode) -> U8:
     """uint8 HWC RGB. The original is scaled to the translation's size; it is left, and in a split
     picture the left half."""
     if view == "translated":
         return translation
     height, width = translation.shape[:2]
-    before = original
+    scaled_original = original
     if original.shape != translation.shape:
-        before = resize(original, (height, width))
+        scaled_original = resize(original, (height, width))
     if view == "original":
-        return before
+        return scaled_original
     if view == "side-by-side":
-        return np.hstack((before, translation))
-    picture = translation.copy()
-    picture[:, : width // 2] = before[:, : width // 2]
-    picture[:, max(0, width // 2 - _LINE // 2) : width // 2 + _LINE // 2] = 255
-    return picture
+        return np.hstack((scaled_original, translation))
+    combined = translation.copy()
+    combined[:, : width // 2] = scaled_original[:, : width // 2]
+    combined[:, max(0, width // 2 - _DIVIDER_PX // 2) : width // 2 + _DIVIDER_PX // 2] = 255
+    return combined

@@ -8,11 +8,11 @@ from fractions import Fraction
 from .sources import Frame, Packet, Source
 from .stats import Stats
 
-Items = Iterable[Frame | Packet]
+StreamItems = Iterable[Frame | Packet]
 
 
-def limited(
-    source: Source | Items, frames: int | None = None, duration: float | None = None
+def limit_frames(
+    source: Source | StreamItems, frames: int | None = None, duration: float | None = None
 ) -> Iterator[Frame | Packet]:
     """The first `frames` frames, or `duration` seconds, of a source, whichever ends first."""
     start: Fraction | None = None
@@ -30,15 +30,15 @@ def limited(
             return
 
 
-def thinned(items: Items, rate: float, stats: Stats) -> Iterator[Frame | Packet]:
+def limit_fps(items: StreamItems, max_fps: float, stats: Stats) -> Iterator[Frame | Packet]:
     """At most `rate` frames for each second of the stream's own clock, evenly; the others are
     counted in `stats.thinned`."""
-    period = Fraction(1) / Fraction(rate).limit_denominator(1000)
+    period = Fraction(1) / Fraction(max_fps).limit_denominator(1000)
     due: Fraction | None = None
     for item in items:
         if isinstance(item, Frame):
             if due is not None and item.time < due:
-                stats.thinned += 1
+                stats.skipped += 1
                 continue
             # On the grid, so that 30 to 20 frames/s takes two of three, not every other.
             due = item.time + period if due is None or item.time >= due + period else due + period

@@ -20,16 +20,16 @@ from .preprocess import F32, U8
 Mask = NDArray[np.bool_]
 
 
-class Flow:
+class OpticalFlow:
     """Dense optical flow by DIS. Holds work space: one thread's."""
 
     def __init__(self, preset: int = cv2.DISOPTICAL_FLOW_PRESET_FAST) -> None:
         self._dis: Any = cv2.DISOpticalFlow.create(preset)
         self._grid: Any = None
 
-    def backward(self, before: U8, after: U8) -> F32:
+    def backward_flow(self, previous: U8, current: U8) -> F32:
         """before, after: uint8 HW gray. H,W,2 float32 (x, y): where each pixel of `after` was."""
-        flow: F32 = self._dis.calc(after, before, None)
+        flow: F32 = self._dis.calc(current, previous, None)
         return flow
 
     def warp(self, image: NDArray[Any], flow: F32) -> NDArray[Any]:
@@ -39,50 +39,50 @@ class Flow:
             x, y = np.meshgrid(np.arange(width), np.arange(height))
             self._grid = np.stack([x, y], -1).astype(np.float32)
         remap: Any = cv2.remap  # whose annotations want a second map
-        moved: NDArray[Any] = remap(
+        warped: NDArray[Any] = remap(
             image, flow + self._grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return moved
+        return warped
 
 
-def gray(image: U8) -> U8:
+def to_gray(image: U8) -> U8:
     """uint8 HWC RGB to uint8 HW."""
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
-def visible(flow: Flow, back: F32, forth: F32) -> Mask:
+def visibility_mask(flow: OpticalFlow, backward: F32, forward: F32) -> Mask:
     """Where a pixel of the later frame was in sight in the earlier one.
 
     back, forth: flow from the later frame to the earlier and the reverse, H,W,2.
     """
-    moved = flow.warp(forth, back)
-    disagree = ((moved + back) ** 2).sum(-1)
-    size = (moved**2).sum(-1) + (back**2).sum(-1)
-    dx, dy = np.gradient(back, axis=(1, 0))
+    warped = flow.warp(forward, backward)
+    disagree = ((warped + backward) ** 2).sum(-1)
+    size = (warped**2).sum(-1) + (backward**2).sum(-1)
+    dx, dy = np.gradient(backward, axis=(1, 0))
     edges = (dx**2).sum(-1) + (dy**2).sum(-1)
-    seen: Mask = (disagree <= 0.01 * size + 0.5) & (edges <= 0.01 * (back**2).sum(-1) + 0.002)
+    seen: Mask = (disagree <= 0.01 * size + 0.5) & (edges <= 0.01 * (backward**2).sum(-1) + 0.002)
     return seen
 
 
-class WarpingError:
+class WarpingErrorMeter:
     """Mean warping error of a video, frame by frame: `add` each input and its translation."""
 
     def __init__(self) -> None:
-        self._flow = Flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._before: tuple[U8, U8] | None = None
+        self._flow = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._previous: tuple[U8, U8] | None = None
         self._sum, self._pairs = 0.0, 0
 
-    def add(self, image: U8, translated: U8) -> None:
+    def update(self, image: U8, translated: U8) -> None:
         """image, translated: uint8 HWC RGB of one size, in the video's order."""
-        if self._before is not None:
-            before, earlier = self._before
+        if self._previous is not None:
+            before, earlier = self._previous
             self._sum += warping_error(self._flow, before, image, earlier, translated)
             self._pairs += 1
-        self._before = image, translated
+        self._previous = image, translated
 
-    def cut(self) -> None:
+    def start_scene(self) -> None:
         """What follows is another scene."""
-        self._before = None
+        self._previous = None
 
     @property
     def mean(self) -> float:
@@ -90,13 +90,21 @@ class WarpingError:
         return self._sum / self._pairs if self._pairs else 0.0
 
 
-def warping_error(flow: Flow, before: U8, after: U8, earlier: U8, later: U8) -> float:
+def warping_error(
+    flow: OpticalFlow,
+    previous_input: U8,
+    current_input: U8,
+    previous_output: U8,
+    current_output: U8,
+) -> float:
     """before, after: two frames of the input; earlier, later: of the output. uint8 HWC RGB of one
     size. Mean squared difference of values in [0, 1] where nothing is hidden; 0 if all is."""
-    first, second = gray(before), gray(after)
-    back, forth = flow.backward(first, second), flow.backward(second, first)
-    seen = visible(flow, back, forth)
+    first, second = to_gray(previous_input), to_gray(current_input)
+    back, forth = flow.backward_flow(first, second), flow.backward_flow(second, first)
+    seen = visibility_mask(flow, back, forth)
     if not seen.any():
         return 0.0
-    difference = later.astype(np.float32) - flow.warp(earlier.astype(np.float32), back)
+    difference = current_output.astype(np.float32) - flow.warp(
+        previous_output.astype(np.float32), back
+    )
     return float((difference[seen] ** 2).mean() / 255**2)

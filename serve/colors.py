@@ -9,25 +9,31 @@ from av import VideoFrame
 
 from cgt.runtime.preprocess import U8
 
-from .stamp import STRIP, chart_error
+from .stamp import STRIP_HEIGHT_PX, color_chart_error
 
-_MEANINGS = [(matrix, span) for matrix in ("ITU601", "ITU709") for span in ("MPEG", "JPEG")]
+_YUV_VARIANTS = [(matrix, span) for matrix in ("ITU601", "ITU709") for span in ("MPEG", "JPEG")]
 
 
-class Colors:
+class YuvToRgbConverter:
     """Converts the frames of one client, all in the way that suits the chart of the first."""
 
     def __init__(self) -> None:
-        self._meaning: tuple[str, str] | None = None
+        self._variant: tuple[str, str] | None = None
 
     def __call__(self, frame: VideoFrame) -> U8:
         """uint8 HWC RGB."""
-        if self._meaning is None and frame.height > STRIP and frame.width >= 2 * STRIP:
-            self._meaning = min(_MEANINGS, key=lambda each: chart_error(_rgb(frame, *each)))
-        return _rgb(frame, *(self._meaning or _MEANINGS[0]))
+        if (
+            self._variant is None
+            and frame.height > STRIP_HEIGHT_PX
+            and frame.width >= 2 * STRIP_HEIGHT_PX
+        ):
+            self._variant = min(
+                _YUV_VARIANTS, key=lambda each: color_chart_error(_to_rgb(frame, *each))
+            )
+        return _to_rgb(frame, *(self._variant or _YUV_VARIANTS[0]))
 
 
-def _rgb(frame: VideoFrame, matrix: str, span: str) -> U8:
-    converted = frame.reformat(format="rgb24", src_colorspace=matrix, src_color_range=span)
+def _to_rgb(frame: VideoFrame, matrix: str, color_range: str) -> U8:
+    converted = frame.reformat(format="rgb24", src_colorspace=matrix, src_color_range=color_range)
     pixels: Any = converted.to_ndarray()
     return np.asarray(pixels, np.uint8)

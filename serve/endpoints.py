@@ -25,18 +25,18 @@ class Endpoint:
     public: bool = False
 
 
-def problem(*statuses: int) -> dict[str, Any]:
+def problem_responses(*statuses: int) -> dict[str, Any]:
     """Responses of an operation: each status as a problem document (RFC 9457)."""
     schema = {"$ref": "#/components/schemas/Problem"}
     content = {"application/problem+json": {"schema": schema}}
     return {
-        str(status): {"description": _MEANING[status], "content": content}
-        | ({"headers": _RETRY} if status == 429 else {})
+        str(status): {"description": _STATUS_DESCRIPTIONS[status], "content": content}
+        | ({"headers": _RETRY_AFTER_HEADER} if status == 429 else {})
         for status in statuses
     }
 
 
-CHOICE: list[dict[str, Any]] = [
+SELECTION_PARAMETERS: list[dict[str, Any]] = [
     {
         "name": "model",
         "in": "query",
@@ -60,8 +60,8 @@ CHOICE: list[dict[str, Any]] = [
 ]
 """Parameters of what takes a model, a size and a precision; see `Catalog.choice`."""
 
-_RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
-_MEANING = {
+_RETRY_AFTER_HEADER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+_STATUS_DESCRIPTIONS = {
     400: "The request makes no sense; `detail` says why.",
     401: "A token is needed.",
     403: "The Host or Origin header is not this server's.",

@@ -13,44 +13,51 @@ from aiohttp import web
 from .endpoints import Endpoint, Handler
 from .guard import Guard
 
-PAGE = Path(__file__).parent / "page"
+PAGE_DIR = Path(__file__).parent / "page"
 
-GUARD = web.AppKey("guard", Guard)
+GUARD_KEY = web.AppKey("guard", Guard)
 
 
-async def index(request: web.Request) -> web.StreamResponse:
+async def serve_index(request: web.Request) -> web.StreamResponse:
     """The page. `/?token=T`, as the server prints it, keeps the token in a cookie first, so that
     it is gone from the address bar."""
-    guard = request.app[GUARD]
+    guard = request.app[GUARD_KEY]
     token = request.query.get("token")
     if token is None:
-        return await _INDEX(request)
+        return await _INDEX_HANDLER(request)
     response = web.HTTPSeeOther("/")
-    if guard.token is not None and guard.fits(token):
+    if guard.token is not None and guard.is_valid_token(token):
         response.set_cookie(
-            guard.cookie, token, httponly=True, samesite="Strict", secure=guard.secure
+            guard.cookie_name, token, httponly=True, samesite="Strict", secure=guard.secure
         )
     raise response
 
 
-def _file(path: Path) -> Handler:
+def _make_file_handler(path: Path) -> Handler:
     body = path.read_bytes()
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    charset = "utf-8" if kind.startswith("text/") or kind.endswith("javascript") else None
+    content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    charset = (
+        "utf-8" if content_type.startswith("text/") or content_type.endswith("javascript") else None
+    )
 
-    async def send(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=body, content_type=kind, charset=charset)
+    async def send_file(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type=content_type, charset=charset)
 
-    return send
+    return send_file
 
 
-_INDEX = _file(PAGE / "index.html")
+_INDEX_HANDLER = _make_file_handler(PAGE_DIR / "index.html")
 
 ENDPOINTS = (
-    Endpoint("GET", "/", index, public=True),
+    Endpoint("GET", "/", serve_index, public=True),
     *(
-        Endpoint("GET", f"/{path.relative_to(PAGE).as_posix()}", _file(path), public=True)
-        for path in sorted(PAGE.rglob("*"))
+        Endpoint(
+            "GET",
+            f"/{path.relative_to(PAGE_DIR).as_posix()}",
+            _make_file_handler(path),
+            public=True,
+        )
+        for path in sorted(PAGE_DIR.rglob("*"))
         if path.is_file() and path.name != "index.html"
     ),
 )

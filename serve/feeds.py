@@ -10,85 +10,89 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from cgt.runtime.closing import Closing
+from cgt.runtime.closing import Closeable
 from cgt.runtime.errors import CgtError
 from cgt.runtime.preprocess import U8
 
 from .broadcast import Broadcast
-from .catalog import Choice
-from .refusals import Refusal
-from .service import SERVICE
+from .catalog import ModelSelection
+from .refusals import HttpError
+from .service import SERVICE_KEY
 from .sessions import Session
-from .shown import Shown
+from .shown import OutputFrame
 
-BROADCAST = web.AppKey("broadcast", Broadcast)
+BROADCAST_KEY = web.AppKey("broadcast", Broadcast)
 
-_KEYS = ("source", "model", "size", "precision")
+_PARAM_NAMES = ("source", "model", "size", "precision")
 
 
 class Feed(Protocol):
     """One client's pictures, from its first to its last. Of the event loop's thread."""
 
-    def offer(self, picture: U8, stamp: int) -> None:
+    def submit(self, image: U8, timestamp: int) -> None:
         """uint8 HWC RGB to be translated; the newest wins."""
 
-    async def shown(self) -> Shown | None:
+    async def next_frame(self) -> OutputFrame | None:
         """The next picture to show, when there is one; None after the end. Raises CgtError where
         one could not be translated; others may follow."""
 
-    async def choose(self, choice: Choice) -> None:
+    async def select_model(self, selection: ModelSelection) -> None:
         """From the next picture on."""
 
     def close(self) -> None:
         """Gives back the client's place; twice is fine."""
 
 
-class Own(Closing):
+class ClientFeed(Closeable):
     """A client's own pictures."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def offer(self, picture: U8, stamp: int) -> None:
-        self._session.offer(picture, stamp)
+    def submit(self, image: U8, timestamp: int) -> None:
+        self._session.submit(image, timestamp)
 
-    async def shown(self) -> Shown | None:
-        job = await self._session.answer()
+    async def next_frame(self) -> OutputFrame | None:
+        job = await self._session.next_result()
         if job is None:
             return None
         assert job.translated is not None
-        return Shown(job.translated, job.tag)
+        return OutputFrame(job.translated, job.tag)
 
-    async def choose(self, choice: Choice) -> None:
-        await self._session.choose(choice)
+    async def select_model(self, selection: ModelSelection) -> None:
+        await self._session.select_model(selection)
 
     def close(self) -> None:
         self._session.close()
 
 
-async def open_feed(app: web.Application, asked: Mapping[str, Any]) -> Feed:
+async def open_feed(app: web.Application, params: Mapping[str, Any]) -> Feed:
     """asked: `source` ("mine" or "server"), and as for `Catalog.choice`; all optional, all text.
 
     Raises Refusal for what makes no sense, and where all places are taken.
     """
-    words = _words(asked)
-    source = words.get("source") or "mine"
+    text_params = _text_params(params)
+    source = text_params.get("source") or "mine"
     if source not in ("mine", "server"):
-        raise Refusal(400, "source must be mine or server")
-    if source == "server" and BROADCAST not in app:
-        raise Refusal(404, "this server has no source of its own; start it with --source")
-    service = app[SERVICE]
-    choice = service.catalog.choice(words)
-    place = service.sessions.open()
+        raise HttpError(400, "source must be mine or server")
+    if source == "server" and BROADCAST_KEY not in app:
+        raise HttpError(404, "this server has no source of its own; start it with --source")
+    service = app[SERVICE_KEY]
+    selection = service.catalog.parse_selection(text_params)
+    session = service.sessions.open()
     try:
-        await place.choose(choice)
-        return app[BROADCAST].watch(choice, place) if source == "server" else Own(place)
+        await session.select_model(selection)
+        return (
+            app[BROADCAST_KEY].add_viewer(selection, session)
+            if source == "server"
+            else ClientFeed(session)
+        )
     except BaseException:
-        place.close()
+        session.close()
         raise
 
 
-async def obey(app: web.Application, feed: Feed, text: str) -> dict[str, Any]:
+async def handle_message(app: web.Application, feed: Feed, text: str) -> dict[str, Any]:
     """What a client says on the side, as JSON, and the answer to it:
 
     {"kind": "choose", "model": ..., "size": ..., "precision": ...}  -> {"kind": "chosen"}
@@ -97,40 +101,40 @@ async def obey(app: web.Application, feed: Feed, text: str) -> dict[str, Any]:
     What makes no sense or cannot be had is answered with {"kind": "error", "message": ...}.
     """
     try:
-        said = json.loads(text)
-        if not isinstance(said, dict):
-            raise Refusal(400, "an object is expected")
-        if said.get("kind") == "clock":
-            return {**said, "server": time.perf_counter() * 1000}
-        if said.get("kind") != "choose":
-            raise Refusal(400, "kind must be choose or clock")
-        await feed.choose(app[SERVICE].catalog.choice(_words(said)))
+        message = json.loads(text)
+        if not isinstance(message, dict):
+            raise HttpError(400, "an object is expected")
+        if message.get("kind") == "clock":
+            return {**message, "server": time.perf_counter() * 1000}
+        if message.get("kind") != "choose":
+            raise HttpError(400, "kind must be choose or clock")
+        await feed.select_model(app[SERVICE_KEY].catalog.parse_selection(_text_params(message)))
         return {"kind": "chosen"}
     except (ValueError, RecursionError):
-        return complaint("not JSON")
+        return error_message("not JSON")
     except CgtError as error:
-        return complaint(str(error))
+        return error_message(str(error))
 
 
-def complaint(message: str) -> dict[str, Any]:
+def error_message(message: str) -> dict[str, Any]:
     """An error, as clients are told it."""
     return {"kind": "error", "message": message}
 
 
-def _words(asked: Mapping[str, Any]) -> dict[str, str]:
-    words = {key: asked[key] for key in _KEYS if asked.get(key) is not None}
-    for key, word in words.items():
-        if not isinstance(word, str):
-            raise Refusal(400, f"{key} must be text")
-    return words
+def _text_params(params: Mapping[str, Any]) -> dict[str, str]:
+    texts = {key: params[key] for key in _PARAM_NAMES if params.get(key) is not None}
+    for key, text in texts.items():
+        if not isinstance(text, str):
+            raise HttpError(400, f"{key} must be text")
+    return texts
 
 
-async def broadcasting(app: web.Application) -> AsyncIterator[None]:
+async def broadcast_context(app: web.Application) -> AsyncIterator[None]:
     """A cleanup context of the application: the server's own source, where it has one."""
-    service = app[SERVICE]
+    service = app[SERVICE_KEY]
     if service.source is None:
         yield
         return
-    app[BROADCAST] = await asyncio.to_thread(Broadcast, service.source, service.sessions)
+    app[BROADCAST_KEY] = await asyncio.to_thread(Broadcast, service.source, service.sessions)
     yield
-    app[BROADCAST].close()
+    app[BROADCAST_KEY].close()

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from .refusals import Refusal
+from .refusals import HttpError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -50,58 +50,58 @@ class Guard:
     host: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
-    names: Collection[str] = ()
+    allowed_hosts: Collection[str] = ()
     secure: bool = False
 
     @property
-    def cookie(self) -> str:
+    def cookie_name(self) -> str:
         """Its name. Cookies know no ports, so that two servers need two."""
         return f"cgt-token-{self.port}"
 
     def check(self, request: web.BaseRequest, public: bool) -> None:
         """Raises Refusal (403, 401). public: it needs no token."""
-        if not self._known(request.headers.get("Host", "")):
-            raise Refusal(403, "this server does not go by that name; see --allow-host")
+        if not self._is_known_host(request.headers.get("Host", "")):
+            raise HttpError(403, "this server does not go by that name; see --allow-host")
         origin = request.headers.get("Origin")
-        if origin is not None and not _is_at(origin, request.headers.get("Host", "")):
-            raise Refusal(403, "pages of other servers may not use this one")
-        if not public and not self._shown(request):
-            raise Refusal(401, "this server needs a token; open the address that it printed")
+        if origin is not None and not _is_same_origin(origin, request.headers.get("Host", "")):
+            raise HttpError(403, "pages of other servers may not use this one")
+        if not public and not self._has_valid_token(request):
+            raise HttpError(401, "this server needs a token; open the address that it printed")
 
-    def _known(self, host: str) -> bool:
+    def _is_known_host(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        if is_loopback(name) or name in self.names or name == self.host:
+        if is_loopback(name) or name in self.allowed_hosts or name == self.host:
             return True
         if is_loopback(self.host):
             return False
-        own = socket.gethostname().lower()
-        return name in (own, f"{own}.local") or _is_address(name)
+        own_name = socket.gethostname().lower()
+        return name in (own_name, f"{own_name}.local") or _is_ip_address(name)
 
-    def _shown(self, request: web.BaseRequest) -> bool:
+    def _has_valid_token(self, request: web.BaseRequest) -> bool:
         if self.token is None:
             return True
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.fits(bearer.strip()):
+        if scheme.lower() == "bearer" and self.is_valid_token(bearer.strip()):
             return True
-        return self.fits(request.cookies.get(self.cookie, ""))
+        return self.is_valid_token(request.cookies.get(self.cookie_name, ""))
 
-    def fits(self, token: str) -> bool:
+    def is_valid_token(self, token: str) -> bool:
         """Whether it is the token, in a time that does not depend on how much of it is right."""
-        wanted = (self.token or "").encode()
-        return hmac.compare_digest(token.encode("utf-8", "surrogateescape"), wanted)
+        expected = (self.token or "").encode()
+        return hmac.compare_digest(token.encode("utf-8", "surrogateescape"), expected)
 
 
-def _is_at(origin: str, host: str) -> bool:
+def _is_same_origin(origin: str, host: str) -> bool:
     try:
         return urlsplit(origin).netloc == host
     except ValueError:
         return False
 
 
-def _is_address(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     """An address cannot be made to point elsewhere, unlike a name."""
     try:
         ipaddress.ip_address(name)

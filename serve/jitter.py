@@ -6,18 +6,20 @@ from __future__ import annotations
 from aiortc import RTCPeerConnection
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 
-_CAPACITY = 512  # packets, as aiortc has it for video
-_SLOT = "_RTCRtpReceiver__jitter_buffer"  # aiortc has no door to it; tests/serve/test_webrtc.py
+_CAPACITY_PACKETS = 512  # packets, as aiortc has it for video
+_BUFFER_ATTRIBUTE = (
+    "_RTCRtpReceiver__jitter_buffer"  # aiortc has no door to it; tests/serve/test_webrtc.py
+)
 
 
-class PromptBuffer(JitterBuffer):
+class LowLatencyJitterBuffer(JitterBuffer):
     """Gives a frame out with its last packet, which bears RTP's marker."""
 
     def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
         frame = super()._remove_frame(sequence_number)
-        return self._marked() if frame is None else frame
+        return self._pop_complete_frame() if frame is None else frame
 
-    def _marked(self) -> JitterFrame | None:
+    def _pop_complete_frame(self) -> JitterFrame | None:
         """The oldest frame, where all its packets are here and it is the only one."""
         assert self._origin is not None
         data = b""
@@ -32,9 +34,13 @@ class PromptBuffer(JitterBuffer):
         return None
 
 
-def make_prompt(connection: RTCPeerConnection) -> None:
+def use_low_latency_buffers(connection: RTCPeerConnection) -> None:
     """For all video that a connection will receive. Where aiortc keeps its buffer elsewhere, it
     stays as it is."""
     for transceiver in connection.getTransceivers():
-        if transceiver.kind == "video" and hasattr(transceiver.receiver, _SLOT):
-            setattr(transceiver.receiver, _SLOT, PromptBuffer(_CAPACITY, is_video=True))
+        if transceiver.kind == "video" and hasattr(transceiver.receiver, _BUFFER_ATTRIBUTE):
+            setattr(
+                transceiver.receiver,
+                _BUFFER_ATTRIBUTE,
+                LowLatencyJitterBuffer(_CAPACITY_PACKETS, is_video=True),
+            )

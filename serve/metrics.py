@@ -16,13 +16,13 @@ from prometheus_client import (
     generate_latest,
 )
 
-from .scheduler import Job
+from .scheduler import TranslationJob
 
-_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
-_WINDOW = 5.0  # seconds that frames per second are counted over
+_LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+_RATE_WINDOW_S = 5.0  # seconds that frames per second are counted over
 
 
-class Metrics:
+class ServerMetrics:
     """In a registry of its own; `process_*` (memory, open files, CPU) are the process's."""
 
     def __init__(self) -> None:
@@ -34,42 +34,44 @@ class Metrics:
         self.dropped = self._counter("dropped", "Pictures that a newer one took the place of.")
         self.sessions = Gauge("cgt_sessions", "Clients that are here.", registry=self.registry)
         self.latency = self._histogram("latency", "From a picture's arrival to its translation.")
-        self.engine = self._histogram("translation", "Of that, its translation.")
-        rate = Gauge("cgt_frames_per_second", "Of the last seconds.", registry=self.registry)
-        rate.set_function(self.rate)
-        self._lately: deque[float] = deque()
+        self.translation_time = self._histogram("translation", "Of that, its translation.")
+        rate_gauge = Gauge("cgt_frames_per_second", "Of the last seconds.", registry=self.registry)
+        rate_gauge.set_function(self.frames_per_second)
+        self._recent_times: deque[float] = deque()
         self._lock = threading.Lock()
 
     def _counter(self, name: str, help: str) -> Counter:
         return Counter(f"cgt_{name}", help, registry=self.registry)
 
     def _histogram(self, name: str, help: str) -> Histogram:
-        return Histogram(f"cgt_{name}_seconds", help, buckets=_BUCKETS, registry=self.registry)
+        return Histogram(
+            f"cgt_{name}_seconds", help, buckets=_LATENCY_BUCKETS_S, registry=self.registry
+        )
 
-    def answered(self, job: Job) -> None:
+    def record(self, job: TranslationJob) -> None:
         """One more is done. The scheduler's thread."""
         if job.error is not None:
             self.failed.inc()
             return
         self.frames.inc()
-        self.latency.observe(job.done - job.offered)
-        self.engine.observe(job.done - job.began)
+        self.latency.observe(job.finished_at - job.submitted_at)
+        self.translation_time.observe(job.finished_at - job.started_at)
         with self._lock:
-            self._lately.append(job.done)
-            self._forget(job.done)
+            self._recent_times.append(job.finished_at)
+            self._drop_old(job.finished_at)
 
-    def _forget(self, now: float) -> None:
-        while self._lately and self._lately[0] < now - _WINDOW:
-            self._lately.popleft()
+    def _drop_old(self, now: float) -> None:
+        while self._recent_times and self._recent_times[0] < now - _RATE_WINDOW_S:
+            self._recent_times.popleft()
 
-    def rate(self) -> float:
+    def frames_per_second(self) -> float:
         """Frames per second, of all sessions together."""
         with self._lock:
-            self._forget(time.perf_counter())
-            return len(self._lately) / _WINDOW
+            self._drop_old(time.perf_counter())
+            return len(self._recent_times) / _RATE_WINDOW_S
 
     @property
-    def translated(self) -> int:
+    def frames_translated(self) -> int:
         """Pictures, of all clients."""
         return sum(
             int(sample.value)
@@ -78,6 +80,6 @@ class Metrics:
             if sample.name.endswith("_total")
         )
 
-    def text(self) -> bytes:
+    def render(self) -> bytes:
         """In Prometheus' text format."""
         return generate_latest(self.registry)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def best(accept: str, kinds: Sequence[str]) -> str | None:
+def choose_media_type(accept: str, media_types: Sequence[str]) -> str | None:
     """Of `kinds` ("image/png"), in the server's order of preference, the one that the header gives
     most weight; None where it takes none of them. Malformed parts of it count as absent."""
-    ranges = list(filter(None, map(_range, accept.split(",")))) or [("*/*", 1.0)]
-    weights = [_weight(kind, ranges) for kind in kinds]
-    top = max(weights)
-    return kinds[weights.index(top)] if top > 0 else None
+    ranges = list(filter(None, map(_parse_media_range, accept.split(",")))) or [("*/*", 1.0)]
+    weights = [_quality(kind, ranges) for kind in media_types]
+    highest = max(weights)
+    return media_types[weights.index(highest)] if highest > 0 else None
 
 
-def _range(part: str) -> tuple[str, float] | None:
+def _parse_media_range(part: str) -> tuple[str, float] | None:
     pattern, *parameters = (piece.strip().lower() for piece in part.split(";"))
     if pattern.count("/") != 1:
         return None
@@ -28,10 +28,10 @@ def _range(part: str) -> tuple[str, float] | None:
     return pattern, 1.0
 
 
-def _weight(kind: str, ranges: Sequence[tuple[str, float]]) -> float:
+def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     """What the most specific range that fits says of it."""
-    family = kind.split("/")[0]
-    for pattern in (kind, f"{family}/*", "*/*"):
+    family = media_type.split("/")[0]
+    for pattern in (media_type, f"{family}/*", "*/*"):
         weights = [weight for range, weight in ranges if range == pattern]
         if weights:
             return max(weights)

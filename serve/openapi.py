@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
-from .endpoints import Endpoint, problem
+from .endpoints import Endpoint, problem_responses
 
-_PROBLEM = {
+_PROBLEM_SCHEMA = {
     "type": "object",
     "properties": {
         "status": {"type": "integer"},
@@ -19,15 +19,19 @@ _PROBLEM = {
 }
 
 
-def describe(endpoints: Iterable[Endpoint], token: bool) -> dict[str, Any]:
+def build_openapi(endpoints: Iterable[Endpoint], token_required: bool) -> dict[str, Any]:
     """token: whether one is needed for what is not public."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         if endpoint.operation is None:
             continue
         operation = {"responses": {}} | endpoint.operation
-        always = problem(400, 403) if endpoint.public or not token else problem(400, 401, 403)
-        operation["responses"] = always | operation["responses"]
+        common_responses = (
+            problem_responses(400, 403)
+            if endpoint.public or not token_required
+            else problem_responses(400, 401, 403)
+        )
+        operation["responses"] = common_responses | operation["responses"]
         if endpoint.public:
             operation["security"] = []
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
@@ -35,9 +39,9 @@ def describe(endpoints: Iterable[Endpoint], token: bool) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "cgt serve", "version": version("cyclegan-toolkit")},
         "paths": paths,
-        "components": {"schemas": {"Problem": _PROBLEM}},
+        "components": {"schemas": {"Problem": _PROBLEM_SCHEMA}},
     }
-    if token:
+    if token_required:
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
     return document

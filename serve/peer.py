@@ -23,18 +23,20 @@ from av import VideoFrame
 
 from cgt.runtime.errors import CgtError
 
-from .colors import Colors
-from .feeds import Feed, complaint, obey
-from .jitter import make_prompt
-from .refusals import Refusal
-from .stamp import stamped, unstamped
+from .colors import YuvToRgbConverter
+from .feeds import Feed, error_message, handle_message
+from .jitter import use_low_latency_buffers
+from .refusals import HttpError
+from .stamp import embed_timestamp, extract_timestamp
 
-_PATIENCE = 15.0  # seconds without a word or a frame; pages say something every second
-_CONNECTING = 4.5  # seconds; less than pages wait before they take the WebSocket, and a place again
-_CLOCK = 90000  # ticks a second, as RTP has them for video
+_MAX_CLIENT_SILENCE_S = 15.0  # seconds without a word or a frame; pages say something every second
+_CONNECT_TIMEOUT_S = (
+    4.5  # seconds; less than pages wait before they take the WebSocket, and a place again
+)
+_RTP_CLOCK_RATE = 90000  # ticks a second, as RTP has them for video
 
 
-class Translations(MediaStreamTrack):
+class TranslatedTrack(MediaStreamTrack):
     """What a feed shows, as a video track. complain: is told what went wrong with a picture."""
 
     kind = "video"
@@ -42,22 +44,24 @@ class Translations(MediaStreamTrack):
     def __init__(self, peer: Peer) -> None:
         super().__init__()
         self._peer = peer
-        self._began = time.perf_counter()
+        self._started_at = time.perf_counter()
 
     async def recv(self) -> VideoFrame:
         """The next frame. Raises MediaStreamError after the last."""
         while True:
             try:
-                shown = await self._peer.feed.shown()
+                output = await self._peer.feed.next_frame()
             except CgtError as error:
-                self._peer.say(complaint(str(error)))
+                self._peer.send_message(error_message(str(error)))
                 continue
-            if shown is None:
+            if output is None:
                 self.stop()
                 raise MediaStreamError
-            frame = VideoFrame.from_ndarray(stamped(shown.picture, shown.stamp), "rgb24")
-            frame.pts = round((time.perf_counter() - self._began) * _CLOCK)
-            frame.time_base = Fraction(1, _CLOCK)
+            frame = VideoFrame.from_ndarray(
+                embed_timestamp(output.image, output.timestamp), "rgb24"
+            )
+            frame.pts = round((time.perf_counter() - self._started_at) * _RTP_CLOCK_RATE)
+            frame.time_base = Fraction(1, _RTP_CLOCK_RATE)
             return frame
 
 
@@ -70,78 +74,78 @@ class Peer:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._channel: RTCDataChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._heard = time.monotonic()
-        self.connection.on("track", self._receive)
-        self.connection.on("datachannel", self._listen)
-        self.connection.on("connectionstatechange", self._changed)
-        app[PEERS].add(self)
+        self._last_heard = time.monotonic()
+        self.connection.on("track", self._on_track)
+        self.connection.on("datachannel", self._on_datachannel)
+        self.connection.on("connectionstatechange", self._on_state_change)
+        app[PEERS_KEY].add(self)
 
-    async def accept(self, offer: RTCSessionDescription) -> RTCSessionDescription:
+    async def accept_offer(self, offer: RTCSessionDescription) -> RTCSessionDescription:
         """The answer. Raises Refusal for an offer that is none."""
         try:
             await self.connection.setRemoteDescription(offer)
-            make_prompt(self.connection)
-            self.connection.addTrack(Translations(self))
+            use_low_latency_buffers(self.connection)
+            self.connection.addTrack(TranslatedTrack(self))
             await self.connection.setLocalDescription(await self.connection.createAnswer())
         except Exception:  # a dozen kinds come of damaged descriptions
-            raise Refusal(400, "the offer is not one of a video track and a channel") from None
-        self._start(self._watch())
+            raise HttpError(400, "the offer is not one of a video track and a channel") from None
+        self._start_task(self._close_when_silent())
         return self.connection.localDescription
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _watch(self) -> None:
-        await asyncio.sleep(_CONNECTING)
+    async def _close_when_silent(self) -> None:
+        await asyncio.sleep(_CONNECT_TIMEOUT_S)
         if self.connection.connectionState == "connected":
-            while (left := self._heard + _PATIENCE - time.monotonic()) > 0:
-                await asyncio.sleep(left)
+            while (remaining := self._last_heard + _MAX_CLIENT_SILENCE_S - time.monotonic()) > 0:
+                await asyncio.sleep(remaining)
         await self.close()
 
-    async def _changed(self) -> None:
+    async def _on_state_change(self) -> None:
         if self.connection.connectionState in ("failed", "closed"):
             await self.close()
 
-    def _receive(self, track: MediaStreamTrack) -> None:
+    def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "video":
-            self._start(self._take(track))
+            self._start_task(self._read_track(track))
 
-    async def _take(self, track: MediaStreamTrack) -> None:
-        colors = Colors()
+    async def _read_track(self, track: MediaStreamTrack) -> None:
+        to_rgb = YuvToRgbConverter()
         with suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
                 assert isinstance(frame, VideoFrame)
-                self._heard = time.monotonic()
-                found = unstamped(await asyncio.to_thread(colors, frame))
+                self._last_heard = time.monotonic()
+                found = extract_timestamp(await asyncio.to_thread(to_rgb, frame))
                 if found is not None:
-                    self.feed.offer(*found)
+                    self.feed.submit(*found)
 
-    def _listen(self, channel: RTCDataChannel) -> None:
+    def _on_datachannel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
-        channel.on("message", self._obey)
+        channel.on("message", self._on_message)
 
-    async def _obey(self, message: str | bytes) -> None:
-        self._heard = time.monotonic()
+    async def _on_message(self, message: str | bytes) -> None:
+        self._last_heard = time.monotonic()
         if isinstance(message, str):
-            self.say(await obey(self.app, self.feed, message))
+            self.send_message(await handle_message(self.app, self.feed, message))
 
-    def say(self, words: dict[str, Any]) -> None:
+    def send_message(self, message: dict[str, Any]) -> None:
         """On the channel, where there is one."""
         if self._channel is not None and self._channel.readyState == "open":
-            self._channel.send(json.dumps(words))
+            self._channel.send(json.dumps(message))
 
     async def close(self) -> None:
         """Twice is fine."""
-        if self not in self.app[PEERS]:
+        if self not in self.app[PEERS_KEY]:
             return
-        self.app[PEERS].discard(self)
+        self.app[PEERS_KEY].discard(self)
         self.feed.close()
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         await self.connection.close()
 
 
-PEERS = web.AppKey("peers", set[Peer])
+PEERS_KEY = web.AppKey("peers", set[Peer])

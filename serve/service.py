@@ -6,16 +6,16 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cgt.runtime.closing import Closing
+from cgt.runtime.closing import Closeable
 
-from .catalog import Catalog
-from .metrics import Metrics
+from .catalog import ModelCatalog
+from .metrics import ServerMetrics
 from .scheduler import Scheduler
-from .sessions import Sessions
-from .translators import Translators
+from .sessions import SessionManager
+from .translators import TranslatorPool
 
 
-class Service(Closing):
+class Service(Closeable):
     """Models, the engines that run them, who is served and what it took.
 
     paths: of the models; opens the engine of each, which takes seconds. source: what the server
@@ -24,17 +24,21 @@ class Service(Closing):
     """
 
     def __init__(
-        self, paths: list[Path], engine: str = "auto", most: int = 8, source: str | None = None
+        self,
+        model_paths: list[Path],
+        engine: str = "auto",
+        max_sessions: int = 8,
+        source: str | None = None,
     ) -> None:
         self.source = source
-        self.catalog = Catalog(paths)
-        self.metrics = Metrics()
-        self.translators = Translators(self.catalog, engine)
+        self.catalog = ModelCatalog(model_paths)
+        self.metrics = ServerMetrics()
+        self.translators = TranslatorPool(self.catalog, engine)
         for name in self.catalog.models:
-            self.translators.open(self.catalog.choice({"model": name}))
+            self.translators.get_engine(self.catalog.parse_selection({"model": name}))
         self.scheduler = Scheduler(self.translators)
-        self.sessions = Sessions(
-            self.catalog.default, self.scheduler, self.translators, self.metrics, most
+        self.sessions = SessionManager(
+            self.catalog.default, self.scheduler, self.translators, self.metrics, max_sessions
         )
 
     def close(self) -> None:
@@ -43,9 +47,9 @@ class Service(Closing):
         self.translators.close()
 
 
-SERVICE = web.AppKey("service", Service)
+SERVICE_KEY = web.AppKey("service", Service)
 
 
-async def dismiss(app: web.Application) -> None:
+async def shutdown_sessions(app: web.Application) -> None:
     """At the end of an application: nobody is let in, and all sessions end."""
-    app[SERVICE].sessions.close()
+    app[SERVICE_KEY].sessions.close()

@@ -8,20 +8,20 @@ from cgt.runtime.images import encode_image
 from cgt.runtime.preprocess import U8
 
 
-class Shown:
+class OutputFrame:
     """picture: uint8 HWC RGB. stamp: see `stamp`. May be shared between clients; any thread."""
 
-    def __init__(self, picture: U8, stamp: int) -> None:
-        self.picture, self.stamp = picture, stamp
+    def __init__(self, image: U8, timestamp: int) -> None:
+        self.image, self.timestamp = image, timestamp
         self._lock = threading.Lock()
         self._message: bytes | None = None
 
-    def message(self) -> bytes:
+    def websocket_message(self) -> bytes:
         """As the WebSocket carries it: four bytes of stamp, big end first, and a JPEG. Made once,
         however many clients are shown it."""
         with self._lock:
             if self._message is None:
-                image = encode_image(self.picture, ".jpg")
-                assert image is not None
-                self._message = self.stamp.to_bytes(4, "big") + image
+                jpeg = encode_image(self.image, ".jpg")
+                assert jpeg is not None
+                self._message = self.timestamp.to_bytes(4, "big") + jpeg
             return self._message

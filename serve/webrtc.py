@@ -13,70 +13,70 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from aiortc import RTCSessionDescription
 
-from .endpoints import Endpoint, problem
+from .endpoints import Endpoint, problem_responses
 from .feeds import open_feed
-from .peer import PEERS, Peer
-from .refusals import Refusal
-from .uploads import receive_small
+from .peer import PEERS_KEY, Peer
+from .refusals import HttpError
+from .uploads import read_small_body
 
-_MAX_OFFER = 64 * 1024  # bytes
+_MAX_OFFER_BYTES = 64 * 1024  # bytes
 
 
-async def answer(request: web.Request) -> web.Response:
+async def answer_offer(request: web.Request) -> web.Response:
     """Open a connection."""
     try:
-        asked = json.loads(await receive_small(request, _MAX_OFFER))
-        offer = RTCSessionDescription(asked["sdp"], asked["type"])
+        params = json.loads(await read_small_body(request, _MAX_OFFER_BYTES))
+        offer = RTCSessionDescription(params["sdp"], params["type"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Refusal(400, "send JSON with sdp and type of an offer") from None
+        raise HttpError(400, "send JSON with sdp and type of an offer") from None
     if offer.type != "offer" or not isinstance(offer.sdp, str):
-        raise Refusal(400, "send JSON with sdp and type of an offer")
-    peer = Peer(request.app, await open_feed(request.app, asked))
+        raise HttpError(400, "send JSON with sdp and type of an offer")
+    peer = Peer(request.app, await open_feed(request.app, params))
     try:
-        description = await peer.accept(offer)
+        description = await peer.accept_offer(offer)
     except BaseException:
         await peer.close()
         raise
     return web.json_response({"sdp": description.sdp, "type": description.type})
 
 
-async def peering(app: web.Application) -> AsyncIterator[None]:
+async def webrtc_context(app: web.Application) -> AsyncIterator[None]:
     """A cleanup context of the application: no connection outlives it."""
-    app[PEERS] = set()
+    app[PEERS_KEY] = set()
     yield
-    peers = app[PEERS]
+    peers = app[PEERS_KEY]
     await asyncio.gather(*(peer.close() for peer in tuple(peers)))
 
 
-_TEXT = {"type": "string"}
-_DESCRIPTION = {
+_STRING_SCHEMA = {"type": "string"}
+_SESSION_DESCRIPTION_SCHEMA = {
     "type": "object",
-    "properties": {"sdp": _TEXT, "type": _TEXT},
+    "properties": {"sdp": _STRING_SCHEMA, "type": _STRING_SCHEMA},
     "required": ["sdp", "type"],
 }
-_OFFER = _DESCRIPTION | {
-    "properties": {"sdp": _TEXT, "type": {"const": "offer"}}
+_OFFER_SCHEMA = _SESSION_DESCRIPTION_SCHEMA | {
+    "properties": {"sdp": _STRING_SCHEMA, "type": {"const": "offer"}}
     | {"source": {"enum": ["mine", "server"]}}
-    | dict.fromkeys(("model", "size", "precision"), _TEXT),
+    | dict.fromkeys(("model", "size", "precision"), _STRING_SCHEMA),
 }
 
 ENDPOINTS = (
     Endpoint(
         "POST",
         "/v1/webrtc",
-        answer,
+        answer_offer,
         {
             "summary": "Video both ways over WebRTC.",
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": _OFFER}},
+                "content": {"application/json": {"schema": _OFFER_SCHEMA}},
             },
             "responses": {
                 "200": {
                     "description": "The answer.",
-                    "content": {"application/json": {"schema": _DESCRIPTION}},
+                    "content": {"application/json": {"schema": _SESSION_DESCRIPTION_SCHEMA}},
                 },
-                **problem(404, 408, 413, 429, 500),
+                **problem_responses(404, 408, 413, 429, 500),
             },
         },
     ),

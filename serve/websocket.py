@@ -19,32 +19,36 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from cgt.runtime.errors import CgtError
 
 from .endpoints import Endpoint
-from .feeds import Feed, complaint, obey, open_feed
-from .pictures import MAX_BYTES, decode
-from .refusals import Refusal
+from .feeds import Feed, error_message, handle_message, open_feed
+from .pictures import MAX_IMAGE_BYTES, decode_upload
+from .refusals import HttpError
 
-_PATIENCE = 10.0  # seconds for the first message
-_HEARTBEAT = 15.0  # seconds between signs of life
+_FIRST_MESSAGE_TIMEOUT_S = 10.0  # seconds for the first message
+_HEARTBEAT_S = 15.0  # seconds between signs of life
 
 
-async def stream(request: web.Request) -> web.WebSocketResponse:
+async def handle_websocket(request: web.Request) -> web.WebSocketResponse:
     """One client, from its first message to its last."""
-    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=MAX_BYTES, compress=False)
+    socket = web.WebSocketResponse(
+        heartbeat=_HEARTBEAT_S, max_msg_size=MAX_IMAGE_BYTES, compress=False
+    )
     await socket.prepare(request)
     try:
-        feed = await open_feed(request.app, _asked(await socket.receive(_PATIENCE)))
+        feed = await open_feed(
+            request.app, _parse_first_message(await socket.receive(_FIRST_MESSAGE_TIMEOUT_S))
+        )
     except asyncio.TimeoutError:
-        await _close(socket, WSCloseCode.POLICY_VIOLATION, "nothing was said")
+        await _close_socket(socket, WSCloseCode.POLICY_VIOLATION, "nothing was said")
         return socket
     except CgtError as error:
-        full = isinstance(error, Refusal) and error.status == 429
-        await _close(socket, 4429 if full else WSCloseCode.POLICY_VIOLATION, str(error))
+        full = isinstance(error, HttpError) and error.status == 429
+        await _close_socket(socket, 4429 if full else WSCloseCode.POLICY_VIOLATION, str(error))
         return socket
-    sending = asyncio.create_task(_send(socket, feed))
+    sending = asyncio.create_task(_send_frames(socket, feed))
     try:
-        await _receive(request.app, socket, feed)
-    except Refusal as refusal:
-        await _close(socket, WSCloseCode.POLICY_VIOLATION, str(refusal))
+        await _receive_messages(request.app, socket, feed)
+    except HttpError as refusal:
+        await _close_socket(socket, WSCloseCode.POLICY_VIOLATION, str(refusal))
     finally:
         feed.close()
         sending.cancel()
@@ -52,45 +56,47 @@ async def stream(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
-def _asked(message: WSMessage) -> Mapping[str, Any]:
+def _parse_first_message(message: WSMessage) -> Mapping[str, Any]:
     """Of the first message. Raises Refusal."""
-    asked = None
+    params = None
     if message.type is WSMsgType.TEXT:
         with suppress(ValueError, RecursionError):
-            asked = json.loads(message.data)
-    if not isinstance(asked, dict):
-        raise Refusal(400, "the first message must be a JSON object")
-    return asked
+            params = json.loads(message.data)
+    if not isinstance(params, dict):
+        raise HttpError(400, "the first message must be a JSON object")
+    return params
 
 
-async def _receive(app: web.Application, socket: web.WebSocketResponse, feed: Feed) -> None:
+async def _receive_messages(
+    app: web.Application, socket: web.WebSocketResponse, feed: Feed
+) -> None:
     async for message in socket:
         if message.type is WSMsgType.TEXT:
-            await socket.send_json(await obey(app, feed, message.data))
+            await socket.send_json(await handle_message(app, feed, message.data))
         elif message.type is WSMsgType.BINARY:
             data: bytes = message.data
-            picture = await asyncio.to_thread(decode, data[4:])
-            feed.offer(picture, int.from_bytes(data[:4], "big"))
+            image = await asyncio.to_thread(decode_upload, data[4:])
+            feed.submit(image, int.from_bytes(data[:4], "big"))
 
 
-async def _send(socket: web.WebSocketResponse, feed: Feed) -> None:
+async def _send_frames(socket: web.WebSocketResponse, feed: Feed) -> None:
     with suppress(ConnectionError):  # who is gone is noticed by _receive
         while True:
             try:
-                shown = await feed.shown()
+                output = await feed.next_frame()
             except CgtError as error:
-                await socket.send_json(complaint(str(error)))
+                await socket.send_json(error_message(str(error)))
                 continue
-            if shown is None:
+            if output is None:
                 break
-            await socket.send_bytes(await asyncio.to_thread(shown.message))
-    await _close(socket, WSCloseCode.GOING_AWAY, "the end")
+            await socket.send_bytes(await asyncio.to_thread(output.websocket_message))
+    await _close_socket(socket, WSCloseCode.GOING_AWAY, "the end")
 
 
-async def _close(socket: web.WebSocketResponse, code: int, reason: str) -> None:
+async def _close_socket(socket: web.WebSocketResponse, code: int, reason: str) -> None:
     """A reason has at most 123 bytes."""
     with suppress(ConnectionError):
         await socket.close(code=code, message=reason.encode()[:120])
 
 
-ENDPOINTS = (Endpoint("GET", "/v1/stream", stream),)
+ENDPOINTS = (Endpoint("GET", "/v1/stream", handle_websocket),)

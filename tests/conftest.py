@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 
-FRAMES = 20
+CLIP_FRAMES = 20
 
 # What this machine remembers from other runs must not decide a test, nor a test what it remembers.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cgt-tests-cache-")
@@ -44,7 +44,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | N
         time.sleep(0.02)
 
 
-def picture(index: int, height: int, width: int) -> np.ndarray:
+def make_image(index: int, height: int, width: int) -> np.ndarray:
     """A smooth picture with a moving bright square, different for each index."""
     y, x = np.mgrid[:height, :width]
     image = np.stack([x * 255 // width, y * 255 // height, (x + y + 8 * index) % 256], -1)
@@ -53,7 +53,7 @@ def picture(index: int, height: int, width: int) -> np.ndarray:
     return image.astype(np.uint8)
 
 
-def inverse_graph(
+def write_inverse_model(
     path: Path, height: int | str = "h", width: int | str = "w", statistics: int = 0
 ) -> Path:
     """255 - image for uint8 N,H,W,3; and used = given + 1."""
@@ -95,16 +95,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         video = out.add_stream("libx264", rate=Fraction(25, 2), options={"crf": "10"})
         video.width, video.height, video.pix_fmt = 160, 90, "yuv420p"
         audio = out.add_stream("aac", rate=48000, layout="stereo")
-        for index in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(picture(index, 90, 160), format="rgb24")
+        for index in range(CLIP_FRAMES):
+            frame = av.VideoFrame.from_ndarray(make_image(index, 90, 160), format="rgb24")
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
         tone = np.sin(np.arange(76800) / 20).astype(np.float32)
         for start in range(0, 76800, 1024):
-            part = np.stack([tone[start : start + 1024]] * 2)
-            sound = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
-            sound.sample_rate, sound.pts = 48000, start
-            out.mux(audio.encode(sound))
+            samples = np.stack([tone[start : start + 1024]] * 2)
+            audio_frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+            audio_frame.sample_rate, audio_frame.pts = 48000, start
+            out.mux(audio.encode(audio_frame))
         out.mux(audio.encode(None))
     return path
 
@@ -118,7 +118,7 @@ def images(tmp_path: Path) -> Path:
     for index, name in enumerate(("a.png", "b with space.png", "more/c.png")):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_image(picture(index, 64, 64), ".png"))
+        path.write_bytes(encode_image(make_image(index, 64, 64), ".png"))
     return folder
 
 
@@ -131,7 +131,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder, count in (("trainA", 6), ("trainB", 4), ("testA", 2), ("testB", 2)):
         (root / folder).mkdir(parents=True)
         for index in range(count):
-            image = picture(index, 48, 48)
+            image = make_image(index, 48, 48)
             if folder.endswith("B"):
                 image = np.random.default_rng(index).permuted(image, axis=0)
             (root / folder / f"{index}.png").write_bytes(encode_image(image, ".png"))
@@ -142,12 +142,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a very small CycleGAN."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    done = run_cgt("train", "--data", dataset, "--out", folder, *TINY)
+    done = run_cgt("train", "--data", dataset, "--out", folder, *TINY_TRAIN_FLAGS)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-TINY = [
+TINY_TRAIN_FLAGS = [
     *("--generator", "resnet1", "--ngf", "4", "--ndf", "4", "--load-size", "36"),
     *("--crop-size", "32", "--epochs", "1", "--decay-epochs", "1", "--precision", "fp32"),
     *("--threads", "1"),
@@ -170,7 +170,7 @@ def stream_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import onnx
     from onnx.parser import parse_model
 
-    from cgt.runtime.artifact import KEY, Artifact
+    from cgt.runtime.artifact import METADATA_KEY, ModelMetadata
 
     model = parse_model(
         """<ir_version: 9, opset_import: ["" : 18]>
@@ -206,8 +206,8 @@ def stream_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }"""
     )
     entry = model.metadata_props.add()
-    entry.key = KEY
-    entry.value = Artifact(size=(32, 32), dynamic=True, norm="stream", statistics=7).to_json()
+    entry.key = METADATA_KEY
+    entry.value = ModelMetadata(size=(32, 32), dynamic=True, norm="stream", statistics=7).to_json()
     path = tmp_path_factory.mktemp("stream") / "stream.onnx"
     onnx.save(model, path)
     return path
@@ -232,11 +232,11 @@ def ffprobe() -> str:
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """film.mp4, and beside it .mkv and .mov: long enough to be cut three times."""
-    from cgt.benchmarks.films import write_film
+    from cgt.benchmarks.films import write_video
 
     folder = tmp_path_factory.mktemp("film")
     for suffix in (".mp4", ".mkv", ".mov"):
-        write_film(folder / f"film{suffix}", 125, rate=5)
+        write_video(folder / f"film{suffix}", 125, rate=5)
     return folder / "film.mp4"

@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from cgt.runtime.artifact import KEY, Artifact
+from cgt.runtime.artifact import METADATA_KEY, ModelMetadata
 
 FLOAT, HALF, BYTE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
 
 
-class _Writer:
+class _GraphWriter:
     def __init__(self, kind: type[np.floating[Any]]) -> None:
-        self.kind = kind
+        self.dtype = kind
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self.random = np.random.default_rng(0)
@@ -34,7 +34,7 @@ class _Writer:
     def conv(self, x: str, channels: int, outputs: int, quantized: bool) -> str:
         weight = self.random.normal(0, 0.3, (outputs, channels, 3, 3)).astype(np.float32)
         if not quantized:
-            kernel = self.constant(weight.astype(self.kind))
+            kernel = self.constant(weight.astype(self.dtype))
         else:
             scale = np.abs(weight).max((1, 2, 3)) / 127
             levels = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
@@ -46,19 +46,19 @@ class _Writer:
         return self.node("Conv", x, kernel, pads=[1, 1, 1, 1])
 
 
-def write_translator(
+def write_translator_model(
     path: Path,
     precision: str = "fp32",
     io: str = "float",
     statistics: int = 0,
-    sides: tuple[int, int] | None = None,
-    foreign: bool = False,
-    **described: Any,
+    size: tuple[int, int] | None = None,
+    third_party: bool = False,
+    **metadata_fields: Any,
 ) -> Path:
     """Three convolutions, fp32, fp16 or int8, of any size or of `sides`. statistics: a second
     tensor of that length, used = given + 1. described: further fields of its Artifact, which a
     foreign model has not."""
-    w = _Writer(np.float16 if precision == "fp16" else np.float32)
+    w = _GraphWriter(np.float16 if precision == "fp16" else np.float32)
     x = "image"
     if io == "uint8":
         x = w.node("Cast", x, to=FLOAT)
@@ -83,7 +83,7 @@ def write_translator(
         w.node("Cast", x, out="translated", to=BYTE)
     if statistics:
         w.node("Add", "given", w.constant(np.float32(1)), out="used")
-    height, width = sides or ("height", "width")
+    height, width = size or ("height", "width")
     shape = ["batch", height, width, 3] if io == "uint8" else ["batch", 3, height, width]
     kind = BYTE if io == "uint8" else FLOAT
     ends = [
@@ -93,11 +93,11 @@ def write_translator(
     ]
     graph = helper.make_graph(w.nodes, "small", *ends, w.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    if not foreign:
-        fields = {"size": sides or (32, 32), "dynamic": sides is None, "multiple": 4}
+    if not third_party:
+        fields = {"size": size or (32, 32), "dynamic": size is None, "multiple": 4}
         fields |= {"precision": precision, "io": io, "statistics": statistics}
-        text = Artifact(**(fields | described)).to_json()
-        model.metadata_props.add(key=KEY, value=text)
+        text = ModelMetadata(**(fields | metadata_fields)).to_json()
+        model.metadata_props.add(key=METADATA_KEY, value=text)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return path

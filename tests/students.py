@@ -11,9 +11,9 @@ from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.networks import StudentGenerator
 
 
-def student(**changes: Any) -> GeneratorConfig:
+def student_config(**changes: Any) -> GeneratorConfig:
     """Steered, with patches, residual: as `cgt distill` makes them."""
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "kind": "student2",
         "ngf": 8,
         "norm": "steered",
@@ -24,29 +24,29 @@ def student(**changes: Any) -> GeneratorConfig:
         "ends_kernel": 3,
         **dict.fromkeys(("ends_padding", "padding", "up_padding"), "zero"),
     }
-    return GeneratorConfig(**(usual | changes))
+    return GeneratorConfig(**(defaults | changes))
 
 
-STUDENTS = [
-    student(),
-    student(patch=1, halvings=2, upsampling="resize", ends_kernel=5),
-    student(norm="batch", block="mobile"),
-    student(block="mobile", padding="reflect", up_padding="reflect", ends_padding="reflect"),
-    student(norm="instance", bias=True, upsampling="resize", learn_residual=False),
-    student(norm="instance_affine", bias=True, upsampling="resize", tone=True),
-    student(tone=True),
+STUDENT_CONFIGS = [
+    student_config(),
+    student_config(patch=1, halvings=2, upsampling="resize", ends_kernel=5),
+    student_config(norm="batch", block="mobile"),
+    student_config(block="mobile", padding="reflect", up_padding="reflect", ends_padding="reflect"),
+    student_config(norm="instance", bias=True, upsampling="resize", learn_residual=False),
+    student_config(norm="instance_affine", bias=True, upsampling="resize", tone=True),
+    student_config(tone=True),
 ]
 
 
-def made(config: GeneratorConfig) -> StudentGenerator:
+def build_student(config: GeneratorConfig) -> StudentGenerator:
     """With weights that make every part matter, in eval mode."""
     torch.manual_seed(1)
     network = StudentGenerator(config).eval()
     for name, value in network.state_dict().items():
         if "running" in name:
             value.uniform_(0.5, 1.5)
-    if network.steering is not None:
-        last = network.steering.tell[-1]
+    if network.film is not None:
+        last = network.film.head[-1]
         assert isinstance(last, nn.Linear)
         nn.init.normal_(last.weight, 0, 0.3)
     return network

@@ -14,11 +14,11 @@ from cgt.runtime.errors import MissingDependency
 
 # The side of the pictures that each was trained on. What is learned with a projected discriminator
 # is learned for the first's eyes; the second did not see it.
-SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240}
+INPUT_SIDES_PX = {"efficientnet-lite0": 224, "efficientnet-lite1": 240}
 
 
 @functools.cache
-def efficientnet(device: torch.device, name: str = "efficientnet-lite0") -> Any:
+def load_efficientnet(device: torch.device, name: str = "efficientnet-lite0") -> Any:
     """Frozen, in eval mode; one for all who ask. name: of SIDES. Raises MissingDependency."""
     kind = name.replace("-", "_")
     try:
@@ -36,6 +36,6 @@ def efficientnet(device: torch.device, name: str = "efficientnet-lite0") -> Any:
     return network.eval().requires_grad_(False).to(device)
 
 
-def as_trained(x: Tensor) -> Tensor:
+def normalize_input(x: Tensor) -> Tensor:
     """[-1, 1] -> what the weights were trained on, (byte - 127) / 128."""
     return (x * 127.5 + 0.5) / 128

@@ -10,29 +10,29 @@ from torch import nn
 
 from cgt.runtime.errors import UsageError
 
-from .foreign.importing import SeveralGenerators
-from .generator import TrainedGenerator, open_both
+from .foreign.importing import MultipleGeneratorsError
+from .generator import TrainedGenerator, open_generators
 from .trainconfig import TrainConfig
 
 
 @dataclass(frozen=True)
-class Beginning:
+class PretrainedInit:
     """Generators of a checkpoint, "G_A", "G_B" or both, of one architecture."""
 
-    given: dict[str, TrainedGenerator]
+    pretrained: dict[str, TrainedGenerator]
 
     @classmethod
-    def of(cls, path: Path) -> Beginning:
+    def from_checkpoint(cls, path: Path) -> PretrainedInit:
         """Raises CheckpointError for a file without generators, UsageError when they are not both
         of one architecture, or do not take RGB images."""
         try:
-            given = open_both(path)
-        except SeveralGenerators as error:
+            pretrained = open_generators(path)
+        except MultipleGeneratorsError as error:
             found = str(error).partition("; ")[0]
             raise UsageError(
                 f"{found}, and their names tell no direction; save them as G_AB.pth and G_BA.pth"
             ) from None
-        one, *others = given.values()
+        one, *others = pretrained.values()
         if (one.in_channels, one.out_channels) != (3, 3):
             raise UsageError(
                 f"{path} translates {one.in_channels} to {one.out_channels} channels; only RGB "
@@ -40,29 +40,29 @@ class Beginning:
             )
         if any(other.architecture != one.architecture for other in others):
             raise UsageError(f"the two generators of {path} differ in architecture; they must not")
-        return cls(given)
+        return cls(pretrained)
 
-    def configure(self, config: TrainConfig) -> TrainConfig:
+    def apply_architecture(self, config: TrainConfig) -> TrainConfig:
         """The run with this architecture."""
-        architecture = next(iter(self.given.values())).architecture
+        architecture = next(iter(self.pretrained.values())).architecture
         return dataclasses.replace(
             config,
             generator=architecture["kind"],
             ngf=architecture["ngf"],
-            described=architecture,
+            generator_json=architecture,
         )
 
-    def fill(self, generators: dict[str, nn.Module]) -> str:
+    def load_weights(self, generators: dict[str, nn.Module]) -> str:
         """Set the weights. Returns a line that says which, and which begin from scratch.
         Raises UsageError when there is none for them."""
-        taken = {name: one for name, one in self.given.items() if name in generators}
-        if not taken:
+        matching = {name: one for name, one in self.pretrained.items() if name in generators}
+        if not matching:
             raise UsageError(
-                f"the checkpoint has {', '.join(self.given)}, the run learns "
+                f"the checkpoint has {', '.join(self.pretrained)}, the run learns "
                 f"{', '.join(generators)}; give the other --direction"
             )
-        for name, one in taken.items():
+        for name, one in matching.items():
             generators[name].load_state_dict(one.network.state_dict())
-        begun = [f"{name} begins with {one.path.name}" for name, one in taken.items()]
-        alone = [] if len(taken) == len(generators) else ["the other from scratch"]
-        return ", ".join([*begun, *alone])
+        loaded = [f"{name} begins with {one.path.name}" for name, one in matching.items()]
+        remaining = [] if len(matching) == len(generators) else ["the other from scratch"]
+        return ", ".join([*loaded, *remaining])

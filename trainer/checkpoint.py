@@ -29,7 +29,7 @@ import torch
 
 from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import CgtError, CheckpointError
-from cgt.runtime.files import file_sha256, whole_file
+from cgt.runtime.files import atomic_write, file_sha256
 
 from .distill.config import DistillConfig
 from .foreign.reading import read_payload
@@ -37,8 +37,14 @@ from .networks import Generator, build_generator
 from .trainconfig import TrainConfig
 
 FORMAT, VERSION = "cgt-checkpoint", 1
-_STATE = ("networks", "optimizers", "averages", "pools", "unlogged")
-_LATER = ("scaler", "best", "world", "distilling", "report")  # what the first checkpoints lack
+_REQUIRED_KEYS = ("networks", "optimizers", "averages", "pools", "unlogged")
+_OPTIONAL_KEYS = (
+    "scaler",
+    "best",
+    "world",
+    "distilling",
+    "report",
+)  # what the first checkpoints lack
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,14 @@ class Checkpoint:
     step: int
     state: dict[str, Any]
 
-    def generator(self, direction: Direction) -> Generator:
+    def load_generator(self, direction: Direction) -> Generator:
         """The generator of one direction, in eval mode; its moving average where there is one."""
         name = "G_A" if direction == "AtoB" else "G_B"
         if direction not in self.config.directions:
             raise CheckpointError(
                 f"{self.path} has no generator {direction}; it learned {self.config.direction}"
             )
-        network = build_generator(self.config.generator_of(direction))
+        network = build_generator(self.config.generator_config_for(direction))
         try:
             weights = self.state["networks"][name]
             if name in self.state["averages"]:
@@ -92,7 +98,7 @@ def save_checkpoint(
         "step": step,
         **state,
     }
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(payload, temporary)
 
 
@@ -100,20 +106,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Raises CheckpointError when the file is missing, damaged, or neither `cgt train`'s nor `cgt
     distill`'s."""
     payload = read_payload(path)
-    if not is_own(payload):
+    if not is_cgt_checkpoint(payload):
         raise CheckpointError(
             f"{path} was not written by `cgt train` or `cgt distill`; `cgt train --init-from` "
             "begins with the weights of other trainers"
         )
-    return from_payload(path, payload)
+    return parse_checkpoint(path, payload)
 
 
-def is_own(payload: Any) -> bool:
+def is_cgt_checkpoint(payload: Any) -> bool:
     """Whether `cgt train` or `cgt distill` wrote what a file holds."""
     return isinstance(payload, dict) and payload.get("format") == FORMAT
 
 
-def from_payload(path: Path, payload: dict[str, Any]) -> Checkpoint:
+def parse_checkpoint(path: Path, payload: dict[str, Any]) -> Checkpoint:
     """Raises CheckpointError for a newer version's, and for one with parts missing."""
     try:
         if payload["version"] > VERSION:
@@ -121,9 +127,9 @@ def from_payload(path: Path, payload: dict[str, Any]) -> Checkpoint:
                 f"{path} was written by a newer version of cgt; upgrade to read it"
             )
         a, b = payload["domains"]
-        state = {name: payload[name] for name in _STATE}
-        state |= {name: payload.get(name, {}) for name in _LATER}
-        config = _config(payload["config"])
+        state = {name: payload[name] for name in _REQUIRED_KEYS}
+        state |= {name: payload.get(name, {}) for name in _OPTIONAL_KEYS}
+        config = _parse_config(payload["config"])
         return Checkpoint(path, config, (a, b), payload["step"], state)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CgtError):
@@ -131,7 +137,7 @@ def from_payload(path: Path, payload: dict[str, Any]) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged: {error} is missing or wrong in it") from None
 
 
-def _config(values: dict[str, Any]) -> TrainConfig:
+def _parse_config(values: dict[str, Any]) -> TrainConfig:
     """Of either command. Raises CheckpointError for what this version does not know."""
     if values.get("method") == "distill":
         return DistillConfig.from_json(values)

@@ -6,16 +6,16 @@ import csv
 import math
 from pathlib import Path
 
-Row = dict[str, float]
+MetricsRow = dict[str, float]
 """A line by the names of its columns; what it does not say is left out."""
 
 
-def text_of(value: float) -> str:
+def format_value(value: float) -> str:
     """Six digits, whole numbers as such."""
     return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
 
 
-def read_log(path: Path) -> list[Row]:
+def read_metrics(path: Path) -> list[MetricsRow]:
     """All whole lines; one that was cut off in the middle is none."""
     rows = []
     with open(path, newline="") as file:

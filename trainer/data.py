@@ -21,17 +21,17 @@ from torch import Tensor
 from cgt.runtime.errors import DataError
 from cgt.runtime.preprocess import F32, U8
 
-from .domain import Domain
-from .store import ImageStore
-from .views import Draw, Preprocess
+from .domain import ImageFolder
+from .store import ImageCache
+from .views import CropParams, Preprocess
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """A process's part of each batch: `rank` of `world` equal ones."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
 
 class TrainingData(ABC):
@@ -45,18 +45,18 @@ class TrainingData(ABC):
 
     def __init__(
         self,
-        domains: tuple[Domain, Domain],
+        folders: tuple[ImageFolder, ImageFolder],
         preprocess: Preprocess,
-        store: ImageStore,
+        cache: ImageCache,
         *,
         batch_size: int = 1,
         accumulate: int = 1,
         seed: int = 0,
-        share: Share | None = None,
+        shard: Shard | None = None,
     ) -> None:
-        self.domains, self.preprocess, self.store = domains, preprocess, store
+        self.folders, self.preprocess, self.cache = folders, preprocess, cache
         self.batch_size, self.accumulate, self.seed = batch_size, accumulate, seed
-        self.share = share or Share()
+        self.shard = shard or Shard()
         self.images_per_step = batch_size * accumulate
         self.steps_per_epoch = math.ceil(self.images_per_epoch / self.images_per_step)
 
@@ -66,37 +66,40 @@ class TrainingData(ABC):
         """Of one domain."""
 
     @abstractmethod
-    def view(self, side: int, draw: int) -> F32:
+    def load_crop(self, side: int, sample_index: int) -> F32:
         """The draw-th image of domain 0 or 1, counted over the whole run."""
 
-    def image(self, side: int, index: int) -> U8:
+    def load_image(self, side: int, index: int) -> U8:
         """As it is in the file."""
-        domain = self.domains[side]
-        return domain.finish(self.store.get(domain.files[index]))
+        domain = self.folders[side]
+        return domain.convert(self.cache.get(domain.files[index]))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """The images of one step, counted from 0 over the whole run.
         Raises DataError for a file that does not decode, or images of several sizes in a batch."""
-        draws = self.draws(step)
-        a, b = (self._stack([self.view(side, draw) for draw in draws]) for side in (0, 1))
+        indices = self.sample_indices(step)
+        a, b = (self._stack([self.load_crop(side, draw) for draw in indices]) for side in (0, 1))
         return a, b
 
-    def draws(self, step: int) -> list[int]:
+    def sample_indices(self, step: int) -> list[int]:
         """Which images of the run, counted from 0, a step has in this process."""
-        part = self.batch_size // self.share.world
+        shard_size = self.batch_size // self.shard.world_size
         return [
-            step * self.images_per_step + batch * self.batch_size + self.share.rank * part + slot
+            step * self.images_per_step
+            + batch * self.batch_size
+            + self.shard.rank * shard_size
+            + slot
             for batch in range(self.accumulate)
-            for slot in range(part)
+            for slot in range(shard_size)
         ]
 
-    def _stack(self, views: list[F32]) -> Tensor:
-        if len({view.shape for view in views}) > 1:
+    def _stack(self, crops: list[F32]) -> Tensor:
+        if len({view.shape for view in crops}) > 1:
             raise DataError(
                 "images of different sizes do not make a batch; use --batch-size 1, or "
                 "--preprocess resize-and-crop"
             )
-        return torch.from_numpy(np.stack(views))
+        return torch.from_numpy(np.stack(crops))
 
     def batches(
         self, first_step: int, last_step: int, workers: int = 1
@@ -105,26 +108,26 @@ class TrainingData(ABC):
         if workers == 0:
             yield from (self.batch(step) for step in range(first_step, last_step))
             return
-        ahead = workers + 1
+        prefetch = workers + 1
         with ThreadPoolExecutor(workers, thread_name_prefix="cgt-data") as readers:
-            waiting = [
+            futures = [
                 readers.submit(self.batch, step)
-                for step in range(first_step, min(first_step + ahead, last_step))
+                for step in range(first_step, min(first_step + prefetch, last_step))
             ]
             for step in range(first_step, last_step):
-                ready = waiting.pop(0)
-                if step + ahead < last_step:
-                    waiting.append(readers.submit(self.batch, step + ahead))
-                yield ready.result()
+                future = futures.pop(0)
+                if step + prefetch < last_step:
+                    futures.append(readers.submit(self.batch, step + prefetch))
+                yield future.result()
 
-    def _place(self, side: int, draw: int, count: int) -> int:
+    def _shuffled_index(self, side: int, sample_index: int, count: int) -> int:
         """Which of `count` images the draw is: each pass over them has an order of its own."""
-        epoch, position = divmod(draw, count)
-        return int(_order(self.seed, side, epoch, count)[position])
+        epoch, position = divmod(sample_index, count)
+        return int(_epoch_permutation(self.seed, side, epoch, count)[position])
 
 
 @functools.lru_cache(maxsize=8)
-def _order(seed: int, side: int, epoch: int, count: int) -> NDArray[np.int64]:
+def _epoch_permutation(seed: int, side: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, side, epoch)).permutation(count)
 
 
@@ -134,12 +137,12 @@ class UnpairedData(TrainingData):
 
     @property
     def images_per_epoch(self) -> int:
-        return max(len(domain.files) for domain in self.domains)
+        return max(len(domain.files) for domain in self.folders)
 
-    def view(self, side: int, draw: int) -> F32:
-        random = np.random.default_rng((self.seed, side, 1, draw))
-        index = self._place(side, draw, len(self.domains[side].files))
-        return self.preprocess.view(self.image(side, index), Draw.of(random))
+    def load_crop(self, side: int, sample_index: int) -> F32:
+        rng = np.random.default_rng((self.seed, side, 1, sample_index))
+        index = self._shuffled_index(side, sample_index, len(self.folders[side].files))
+        return self.preprocess.apply(self.load_image(side, index), CropParams.sample(rng))
 
 
 class PairedData(TrainingData):
@@ -147,7 +150,7 @@ class PairedData(TrainingData):
 
     @property
     def images_per_epoch(self) -> int:
-        return len(self.domains[0].files)
+        return len(self.folders[0].files)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         a, b = super().batch(step)
@@ -158,7 +161,7 @@ class PairedData(TrainingData):
             )
         return a, b
 
-    def view(self, side: int, draw: int) -> F32:
-        random = np.random.default_rng((self.seed, 0, 1, draw))
-        index = self._place(0, draw, len(self.domains[0].files))
-        return self.preprocess.view(self.image(side, index), Draw.of(random))
+    def load_crop(self, side: int, sample_index: int) -> F32:
+        rng = np.random.default_rng((self.seed, 0, 1, sample_index))
+        index = self._shuffled_index(0, sample_index, len(self.folders[0].files))
+        return self.preprocess.apply(self.load_image(side, index), CropParams.sample(rng))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from cgt.runtime.errors import DataError
 
-from .data import PairedData, Share, TrainingData, UnpairedData
-from .domain import Domain, find_domains
-from .store import ImageStore
-from .survey import survey
+from .data import PairedData, Shard, TrainingData, UnpairedData
+from .domain import ImageFolder, find_image_folders
+from .store import ImageCache
+from .survey import validate_images
 from .trainconfig import TrainConfig
 from .views import Preprocess
 
@@ -21,20 +21,20 @@ class Dataset:
     """What a run learns from, and what it is judged on."""
 
     train: TrainingData
-    tests: tuple[Domain, Domain] | None  # None where there is no test folder
+    test: tuple[ImageFolder, ImageFolder] | None  # None where there is no test folder
     summary: tuple[str, ...]
 
     @property
-    def shown(self) -> tuple[Domain, Domain]:
+    def sample_folders(self) -> tuple[ImageFolder, ImageFolder]:
         """Where sample pictures come from."""
-        return self.tests or self.train.domains
+        return self.test or self.train.folders
 
 
 def open_dataset(
     config: TrainConfig,
     paired: bool,
-    share: Share | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    shard: Shard | None = None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
     """Find, decode once and count all images. say: is given a line for each thing found.
 
@@ -42,24 +42,26 @@ def open_dataset(
     for pairs of different sizes.
     """
     root, channels = Path(config.data), (config.channels_a, config.channels_b)
-    store = ImageStore(config.cache_mb)
-    train = find_domains(root, "train", paired, channels)
+    cache = ImageCache(config.cache_mb)
+    train = find_image_folders(root, "train", paired, channels)
     try:
-        tests = find_domains(root, "test", paired, channels)
+        tests = find_image_folders(root, "test", paired, channels)
     except DataError:
         tests = None
-    found = survey([*train, *(tests or ())], store, config.workers)
-    lines = found.lines() + ([] if tests else ["there are no test images: samples show training"])
+    report = validate_images([*train, *(tests or ())], cache, config.workers)
+    lines = report.summary_lines() + (
+        [] if tests else ["there are no test images: samples show training"]
+    )
     for line in lines:
-        say(line)
-    if broken := found.unreadable(config.broken):
-        partners = broken | _partners(train, broken) if paired else broken
-        train = (train[0].without(partners), train[1].without(partners))
+        log(line)
+    if corrupt := report.files_to_skip(config.on_corrupt):
+        excluded = corrupt | _files_of_corrupt_pairs(train, corrupt) if paired else corrupt
+        train = (train[0].excluding(excluded), train[1].excluding(excluded))
         if tests:
-            partners = broken | _partners(tests, broken) if paired else broken
-            tests = (tests[0].without(partners), tests[1].without(partners))
-    kind = PairedData if paired else UnpairedData
-    data = kind(
+            excluded = corrupt | _files_of_corrupt_pairs(tests, corrupt) if paired else corrupt
+            tests = (tests[0].excluding(excluded), tests[1].excluding(excluded))
+    data_class = PairedData if paired else UnpairedData
+    data = data_class(
         train,
         Preprocess(
             config.preprocess,
@@ -68,16 +70,18 @@ def open_dataset(
             config.flip,
             config.generator_config.multiple,
         ),
-        store,
+        cache,
         batch_size=config.batch_size,
         accumulate=config.accumulate,
         seed=config.seed,
-        share=share,
+        share=shard,
     )
     return Dataset(data, tests, tuple(lines))
 
 
-def _partners(pair: tuple[Domain, Domain], broken: frozenset[Path]) -> frozenset[Path]:
+def _files_of_corrupt_pairs(
+    pair: tuple[ImageFolder, ImageFolder], corrupt: frozenset[Path]
+) -> frozenset[Path]:
     """The other halves of broken files."""
     both = zip(pair[0].files, pair[1].files, strict=True)
-    return frozenset(path for files in both if broken & set(files) for path in files)
+    return frozenset(path for files in both if corrupt & set(files) for path in files)

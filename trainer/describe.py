@@ -10,30 +10,30 @@ from torch import Tensor
 from cgt.runtime.errors import CheckpointError
 from cgt.runtime.files import file_sha256
 
-from .checkpoint import Checkpoint, from_payload, is_own
+from .checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
 from .config import GeneratorConfig
-from .foreign.importing import Identified, identify, import_identified
-from .foreign.options import Options
+from .foreign.importing import IdentifiedNetwork, build_imported, identify_networks
+from .foreign.options import TrainOptions
 from .foreign.reading import read_payload
-from .generator import TrainedGenerator, foreign_generator, own_generator
+from .generator import TrainedGenerator, generator_from_checkpoint, generator_from_import
 from .macs import count_macs
 
-Size = tuple[int, int] | None
+OptionalSize = tuple[int, int] | None
 
 
-def describe_checkpoint(path: Path, size: Size = None) -> dict[str, Any]:
+def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
     """Plain JSON types: what the file is, and each network in it.
 
     size: height, width at which to count MACs, rounded up to what the network takes; by default
     the one that it was trained for. Raises CheckpointError when the file cannot be read.
     """
     payload = read_payload(path)
-    if is_own(payload):
-        checkpoint = from_payload(path, payload)
+    if is_cgt_checkpoint(payload):
+        checkpoint = parse_checkpoint(path, payload)
         networks = [
-            _generator(own_generator(checkpoint, network=name), name, size)
+            _describe_generator(generator_from_checkpoint(checkpoint, network=name), name, size)
             if name.startswith("G")
-            else _other(name, "discriminator", checkpoint.config.discriminator, weights)
+            else _describe_other(name, "discriminator", checkpoint.config.discriminator, weights)
             for name, weights in checkpoint.state["networks"].items()
         ]
         return {
@@ -41,13 +41,13 @@ def describe_checkpoint(path: Path, size: Size = None) -> dict[str, Any]:
             "kind": "checkpoint",
             "written_by": f"{checkpoint.written_by}, at step {checkpoint.step}",
             "sha256": checkpoint.sha256(),
-            "training": _training(checkpoint),
+            "training": _training_settings(checkpoint),
             "networks": networks,
             "distilled": checkpoint.state["report"],
         }
-    options = Options.beside(path)
-    found = identify(payload, options)
-    if not found:
+    options = TrainOptions.load_next_to(path)
+    identified = identify_networks(payload, options)
+    if not identified:
         raise CheckpointError(f"{path} holds no image network: nothing in it has convolutions")
     return {
         "file": str(path),
@@ -55,50 +55,56 @@ def describe_checkpoint(path: Path, size: Size = None) -> dict[str, Any]:
         "written_by": "another trainer",
         "sha256": file_sha256(path),
         "options": str(options.path) if options.path else None,
-        "networks": [_identified(path, one, options, size) for one in found],
+        "networks": [_describe_identified(path, one, options, size) for one in identified],
     }
 
 
-def _identified(path: Path, one: Identified, options: Options, size: Size) -> dict[str, Any]:
-    tensors = one.network.tensors
-    if one.generator:
+def _describe_identified(
+    path: Path, identified: IdentifiedNetwork, options: TrainOptions, size: OptionalSize
+) -> dict[str, Any]:
+    tensors = identified.network.tensors
+    if identified.generator:
         try:
-            opened = foreign_generator(import_identified(path, one, options))
+            generator = generator_from_import(build_imported(path, identified, options))
         except CheckpointError as error:
-            return _other(one.name, "unknown", str(error), tensors)
-        return _generator(opened, one.name, size)
-    if one.discriminator:
-        return _other(one.name, "discriminator", one.discriminator, tensors)
-    return _other(one.name, "unknown", one.reason, tensors)
+            return _describe_other(identified.name, "unknown", str(error), tensors)
+        return _describe_generator(generator, identified.name, size)
+    if identified.discriminator:
+        return _describe_other(identified.name, "discriminator", identified.discriminator, tensors)
+    return _describe_other(identified.name, "unknown", identified.reason, tensors)
 
 
-def _generator(opened: TrainedGenerator, name: str, size: Size) -> dict[str, Any]:
-    config = GeneratorConfig.from_json(opened.architecture)
-    height, width = (-(-side // opened.multiple) * opened.multiple for side in size or opened.size)
+def _describe_generator(
+    generator: TrainedGenerator, name: str, size: OptionalSize
+) -> dict[str, Any]:
+    config = GeneratorConfig.from_json(generator.architecture)
+    height, width = (
+        -(-side // generator.multiple) * generator.multiple for side in size or generator.size
+    )
     return {
         "name": name,
         "what": "generator",
-        "direction": opened.direction,
-        "domains": list(opened.domains),
-        "size": list(opened.size),
-        "multiple": opened.multiple,
-        "channels": [opened.in_channels, opened.out_channels],
-        "norm": opened.norm,
-        "parameters": opened.parameters,
+        "direction": generator.direction,
+        "domains": list(generator.domains),
+        "size": list(generator.size),
+        "multiple": generator.multiple,
+        "channels": [generator.in_channels, generator.out_channels],
+        "norm": generator.norm,
+        "parameters": generator.parameters,
         "macs": {"size": [height, width], "count": count_macs(config, (height, width))},
-        "architecture": opened.architecture,
-        "evidence": list(opened.evidence),
-        "ambiguous": list(opened.ambiguous),
-        "doubts": list(opened.doubts),
+        "architecture": generator.architecture,
+        "evidence": list(generator.evidence),
+        "ambiguous": list(generator.ambiguities),
+        "doubts": list(generator.warnings),
     }
 
 
-def _other(name: str, what: str, about: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+def _describe_other(name: str, what: str, about: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     parameters = sum(t.numel() for t in tensors.values() if t.is_floating_point())
     return {"name": name, "what": what, "about": about, "parameters": parameters}
 
 
-def _training(checkpoint: Checkpoint) -> dict[str, Any]:
+def _training_settings(checkpoint: Checkpoint) -> dict[str, Any]:
     """The settings that are not the generator's."""
     values = checkpoint.config.to_json()
     return {name: value for name, value in values.items() if name != "architecture"}

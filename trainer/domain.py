@@ -21,7 +21,7 @@ Half = Literal["whole", "left", "right"]
 
 
 @dataclass(frozen=True)
-class Domain:
+class ImageFolder:
     """One side of a data set: files sorted by name, or halves of them, and their channels."""
 
     folder: Path
@@ -30,7 +30,7 @@ class Domain:
     channels: int = 3  # 1: grayscale
 
     @classmethod
-    def open(cls, folder: Path, half: Half = "whole", channels: int = 3) -> Domain:
+    def open(cls, folder: Path, half: Half = "whole", channels: int = 3) -> ImageFolder:
         """Raises DataError when the folder is missing or has no image."""
         if not folder.is_dir():
             raise DataError(
@@ -46,14 +46,14 @@ class Domain:
     def name(self) -> str:
         return self.folder.name if self.half == "whole" else f"{self.folder.name} ({self.half})"
 
-    def without(self, broken: frozenset[Path]) -> Domain:
+    def excluding(self, excluded: frozenset[Path]) -> ImageFolder:
         """Raises DataError when nothing is left."""
-        files = tuple(path for path in self.files if path not in broken)
+        files = tuple(path for path in self.files if path not in excluded)
         if not files:
             raise DataError(f"{self.folder} has no readable image")
         return replace(self, files=files)
 
-    def finish(self, image: U8) -> U8:
+    def convert(self, image: U8) -> U8:
         """An RGB image of a file -> this domain's part of it, in its channels; uint8 HWC."""
         middle = image.shape[1] // 2
         if self.half != "whole":
@@ -63,10 +63,10 @@ class Domain:
         return image
 
 
-def read(path: Path) -> U8:
+def read_rgb(path: Path) -> U8:
     """uint8 HWC RGB of any image file. Raises DataError naming one that does not decode."""
     image = read_image(path)
-    if image is None or _cut_short(path):
+    if image is None or _is_truncated_jpeg(path):
         raise DataError(
             f"{path} is not a readable image; remove or replace it, or leave such files out "
             "with --broken skip"
@@ -74,7 +74,7 @@ def read(path: Path) -> U8:
     return image
 
 
-def _cut_short(path: Path) -> bool:
+def _is_truncated_jpeg(path: Path) -> bool:
     """A JPEG without an end: OpenCV decodes what there is and makes the rest gray."""
     with open(path, "rb") as file:
         if file.read(2) != b"\xff\xd8":
@@ -83,36 +83,36 @@ def _cut_short(path: Path) -> bool:
         return b"\xff\xd9" not in file.read()
 
 
-def find_domains(
-    root: Path, part: str, paired: bool, channels: tuple[int, int]
-) -> tuple[Domain, Domain]:
+def find_image_folders(
+    root: Path, split: str, paired: bool, channels: tuple[int, int]
+) -> tuple[ImageFolder, ImageFolder]:
     """A and B of "train" or "test". Raises DataError for what is missing, or has no partner."""
-    if paired and not (root / f"{part}A").is_dir() and (root / part).is_dir():
+    if paired and not (root / f"{split}A").is_dir() and (root / split).is_dir():
         return (
-            Domain.open(root / part, "left", channels[0]),
-            Domain.open(root / part, "right", channels[1]),
+            ImageFolder.open(root / split, "left", channels[0]),
+            ImageFolder.open(root / split, "right", channels[1]),
         )
-    a = Domain.open(root / f"{part}A", channels=channels[0])
-    b = Domain.open(root / f"{part}B", channels=channels[1])
+    a = ImageFolder.open(root / f"{split}A", channels=channels[0])
+    b = ImageFolder.open(root / f"{split}B", channels=channels[1])
     if paired:
-        _check_partners(a, b)
+        _check_pairs(a, b)
     return a, b
 
 
-def _key(domain: Domain, path: Path) -> Path:
-    return path.relative_to(domain.folder).with_suffix("")
+def _pair_key(image_folder: ImageFolder, path: Path) -> Path:
+    return path.relative_to(image_folder.folder).with_suffix("")
 
 
-def _check_partners(a: Domain, b: Domain) -> None:
+def _check_pairs(a: ImageFolder, b: ImageFolder) -> None:
     """Pairs have one name, whatever their suffixes."""
-    names_a, names_b = ([_key(d, path) for path in d.files] for d in (a, b))
+    names_a, names_b = ([_pair_key(d, path) for path in d.files] for d in (a, b))
     if names_a == names_b:
         return
-    lonely = sorted(set(names_a) ^ set(names_b)) or [
+    unpaired = sorted(set(names_a) ^ set(names_b)) or [
         name for name in names_a if names_a.count(name) > 1
     ]
     raise DataError(
-        f"{a.folder} and {b.folder} are not pairs: {lonely[0]} is "
+        f"{a.folder} and {b.folder} are not pairs: {unpaired[0]} is "
         f"{'in one of them only' if set(names_a) ^ set(names_b) else 'there twice'} "
-        f"({len(lonely)} such names); pairs have the same name in both"
+        f"({len(unpaired)} such names); pairs have the same name in both"
     )

@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgt.runtime.artifact import Artifact
-from cgt.runtime.engines.base import Array, BatchShape, Engine, Goal, cores, one_line
+from cgt.runtime.artifact import ModelMetadata
+from cgt.runtime.engines.base import (
+    Array,
+    BatchShape,
+    Engine,
+    PerformanceHint,
+    available_cpus,
+    last_error_line,
+)
 from cgt.runtime.errors import EngineError
 from cgt.runtime.preprocess import F32
 
@@ -29,24 +36,24 @@ class TorchEngine(Engine):
         self,
         path: Path,
         shape: BatchShape,
-        goal: Goal,
+        performance_hint: PerformanceHint,
         precision: str | None = None,
         device: str | None = None,
     ) -> None:
-        wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if wanted == "cuda" and not torch.cuda.is_available():
+        device_name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if device_name == "cuda" and not torch.cuda.is_available():
             raise EngineError("PyTorch finds no CUDA here; use --engine torch:cpu")
-        self._device = torch.device(wanted)
+        self._device = torch.device(device_name)
         self._network = open_generator(path).network.to(self._device)
-        self.device = wanted.upper()
+        self.device = device_name.upper()
         self.precision = "fp32"
         self.workers = 1
-        torch.set_num_threads(cores())
+        torch.set_num_threads(available_cpus())
 
     @classmethod
-    def artifact(cls, path: Path) -> Artifact:
+    def read_metadata(cls, path: Path) -> ModelMetadata:
         source = open_generator(path)
-        return Artifact(
+        return ModelMetadata(
             direction=source.direction,
             domains=source.domains,
             size=source.size,
@@ -60,14 +67,18 @@ class TorchEngine(Engine):
         )
 
     def infer(
-        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
     ) -> None:
         try:
             with torch.inference_mode():
-                made = self._network(torch.from_numpy(batch).to(self._device))
-            np.copyto(out, made.cpu().numpy())
+                output = self._network(torch.from_numpy(batch).to(self._device))
+            np.copyto(out, output.cpu().numpy())
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"PyTorch failed: {one_line(error)}") from None
+            raise EngineError(f"PyTorch failed: {last_error_line(error)}") from None
 
     def close(self) -> None:
         pass

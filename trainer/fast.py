@@ -13,23 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def speed_up(network: nn.Module) -> None:
+def use_fast_cpu_layers(network: nn.Module) -> None:
     """In place. Networks on a GPU are better served by PyTorch's own layers."""
     for module in network.modules():
         if type(module) is nn.ReflectionPad2d and len(set(module.padding)) == 1:
-            module.__class__ = _ReflectionPad
+            module.__class__ = _FastReflectionPad2d
         elif type(module) is nn.InstanceNorm2d and not module.track_running_stats:
-            module.__class__ = _InstanceNorm
+            module.__class__ = _FastInstanceNorm2d
         elif (
             type(module) is nn.Conv2d
             and module.out_channels <= 4 < module.in_channels
             and module.kernel_size[1] > 1
             and (module.stride, module.padding, module.groups) == ((1, 1), (0, 0), 1)
         ):
-            module.__class__ = _NarrowConv
+            module.__class__ = _FastNarrowConv2d
 
 
-class _Reflect(torch.autograd.Function):
+class _ReflectionPadFunction(torch.autograd.Function):
     """PyTorch's backward of a reflection adds pixel by pixel; this one adds whole borders. And
     autocast widens what is padded to float32, for the next convolution to narrow it again."""
 
@@ -52,13 +52,13 @@ class _Reflect(torch.autograd.Function):
         return out, None
 
 
-class _ReflectionPad(nn.ReflectionPad2d):
+class _FastReflectionPad2d(nn.ReflectionPad2d):
     def forward(self, input: Tensor) -> Tensor:
-        out: Tensor = _Reflect.apply(input, self.padding[0])  # type: ignore[no-untyped-call]
+        out: Tensor = _ReflectionPadFunction.apply(input, self.padding[0])  # type: ignore[no-untyped-call]
         return out
 
 
-class _InstanceNorm(nn.InstanceNorm2d):
+class _FastInstanceNorm2d(nn.InstanceNorm2d):
     """As a GroupNorm of single channels, whose kernel is twice as fast, and whose backward is
     right for one channels-last image too (InstanceNorm2d's is not, in PyTorch 2.13)."""
 
@@ -66,14 +66,14 @@ class _InstanceNorm(nn.InstanceNorm2d):
         return F.group_norm(input, self.num_features, self.weight, self.bias, self.eps)
 
 
-class _NarrowConv(nn.Conv2d):
+class _FastNarrowConv2d(nn.Conv2d):
     """A convolution with few outputs, such as a generator's last, fills a fraction of a SIMD
     register. Four neighbouring columns as outputs of one wider kernel, with stride 4, fill it."""
 
-    COLUMNS = 4
+    PACKED_COLUMNS = 4
 
     def forward(self, input: Tensor) -> Tensor:
-        n, columns = self.out_channels, self.COLUMNS
+        n, columns = self.out_channels, self.PACKED_COLUMNS
         if (input.shape[3] - self.kernel_size[1] + 1) % columns:
             return super().forward(input)
         shifted = [F.pad(self.weight, (c, columns - 1 - c)) for c in range(columns)]

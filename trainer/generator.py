@@ -15,12 +15,12 @@ from cgt.runtime.errors import UsageError
 from cgt.runtime.files import file_sha256
 from cgt.runtime.preprocess import Filter
 
-from .checkpoint import Checkpoint, from_payload, is_own
-from .foreign.importing import Imported, import_generator
-from .foreign.names import domains_of
+from .checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
+from .foreign.importing import ImportedGenerator, import_generator
+from .foreign.names import infer_domains
 from .foreign.reading import read_payload
 
-_NETWORKS: dict[str, Direction] = {"G_A": "AtoB", "G_B": "BtoA"}
+_NETWORK_DIRECTIONS: dict[str, Direction] = {"G_A": "AtoB", "G_B": "BtoA"}
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,15 @@ class TrainedGenerator:
     in_channels: int
     out_channels: int
     architecture: dict[str, Any]  # GeneratorConfig as plain JSON types
-    test_images: Path | None  # a folder with images of the source domain, where it is known
+    test_folder: Path | None  # a folder with images of the source domain, where it is known
     sha256: str  # of the file
     evidence: tuple[str, ...]  # what was inferred, and from what
     filter: Filter  # with which the training resized
-    ambiguous: tuple[str, ...] = ()  # what the file leaves open, and which reading was taken
-    doubts: tuple[str, ...] = ()  # why its output on a test picture is no translation
-    distilled: dict[str, Any] = field(default_factory=dict)  # what `cgt distill` measured of it
+    ambiguities: tuple[str, ...] = ()  # what the file leaves open, and which reading was taken
+    warnings: tuple[str, ...] = ()  # why its output on a test picture is no translation
+    distill_report: dict[str, Any] = field(
+        default_factory=dict
+    )  # what `cgt distill` measured of it
     direction_known: bool = True  # or taken as A to B
 
     @property
@@ -57,10 +59,10 @@ class TrainedGenerator:
     @property
     def summary(self) -> str:
         """What it is, in a few words."""
-        about = self.architecture
-        norm = str(about["norm"]).replace("instance_affine", "affine instance")
+        architecture = self.architecture
+        norm = str(architecture["norm"]).replace("instance_affine", "affine instance")
         return (
-            f"{about['kind']}, ngf {about['ngf']}, {'no' if norm == 'none' else norm} norm, "
+            f"{architecture['kind']}, ngf {architecture['ngf']}, {'no' if norm == 'none' else norm} norm, "
             f"{self.in_channels} to {self.out_channels} channels"
         )
 
@@ -80,49 +82,49 @@ def open_generator(
     when the direction or the network is not in it.
     """
     payload = read_payload(path)
-    if is_own(payload):
-        return own_generator(from_payload(path, payload), direction, network)
-    return foreign_generator(import_generator(path, payload, direction, network), direction)
+    if is_cgt_checkpoint(payload):
+        return generator_from_checkpoint(parse_checkpoint(path, payload), direction, network)
+    return generator_from_import(import_generator(path, payload, direction, network), direction)
 
 
-def open_both(path: Path) -> dict[str, TrainedGenerator]:
+def open_generators(path: Path) -> dict[str, TrainedGenerator]:
     """The generators of both directions, "G_A" and "G_B", as far as the file, or the one beside it
     that leads back, has them. Raises what open_generator raises."""
     payload = read_payload(path)
-    if is_own(payload):
-        checkpoint = from_payload(path, payload)
-        held = checkpoint.config.directions
+    if is_cgt_checkpoint(payload):
+        checkpoint = parse_checkpoint(path, payload)
+        directions = checkpoint.config.directions
         return {
-            name: own_generator(checkpoint, network=name)
-            for name, way in _NETWORKS.items()
-            if way in held
+            name: generator_from_checkpoint(checkpoint, network=name)
+            for name, direction in _NETWORK_DIRECTIONS.items()
+            if direction in directions
         }
     first = import_generator(path, payload, None, None)
     known = first.direction or "AtoB"
-    found = {known: foreign_generator(first)}
+    found = {known: generator_from_import(first)}
     if first.direction is not None:
         back: Direction = "BtoA" if known == "AtoB" else "AtoB"
         with contextlib.suppress(UsageError):  # there is none
-            found[back] = foreign_generator(import_generator(path, payload, back, None), back)
-    return {name: found[way] for name, way in _NETWORKS.items() if way in found}
+            found[back] = generator_from_import(import_generator(path, payload, back, None), back)
+    return {name: found[way] for name, way in _NETWORK_DIRECTIONS.items() if way in found}
 
 
-def own_generator(
+def generator_from_checkpoint(
     checkpoint: Checkpoint, direction: Direction | None = None, network: str | None = None
 ) -> TrainedGenerator:
     """From a run of `cgt train` or `cgt distill`, which has recorded everything."""
     if network is not None:
-        if network not in _NETWORKS:
+        if network not in _NETWORK_DIRECTIONS:
             raise UsageError(f"--network {network} is not a generator; take G_A or G_B")
-        if direction not in (None, _NETWORKS[network]):
-            raise UsageError(f"--network {network} translates {_NETWORKS[network]}")
-        direction = _NETWORKS[network]
+        if direction not in (None, _NETWORK_DIRECTIONS[network]):
+            raise UsageError(f"--network {network} translates {_NETWORK_DIRECTIONS[network]}")
+        direction = _NETWORK_DIRECTIONS[network]
     direction = direction or checkpoint.config.directions[0]
     config = checkpoint.config
-    generator = config.generator_of(direction)
-    side = config.serving_size
+    generator = config.generator_config_for(direction)
+    side = config.inference_size
     return TrainedGenerator(
-        network=checkpoint.generator(direction),
+        network=checkpoint.load_generator(direction),
         path=checkpoint.path,
         domains=checkpoint.domains,
         direction=direction,
@@ -132,30 +134,34 @@ def own_generator(
         in_channels=generator.in_channels,
         out_channels=generator.out_channels,
         architecture=config.architecture(direction),
-        test_images=config.test_images(direction),
+        test_folder=config.test_folder(direction),
         sha256=checkpoint.sha256(),
         evidence=(f"{checkpoint.written_by} recorded its settings in the file",),
         filter="bilinear",
-        distilled=checkpoint.state["report"],
+        distill_report=checkpoint.state["report"],
     )
 
 
-def foreign_generator(found: Imported, direction: Direction | None = None) -> TrainedGenerator:
+def generator_from_import(
+    imported: ImportedGenerator, direction: Direction | None = None
+) -> TrainedGenerator:
     """From another trainer's file, which has recorded little."""
-    config, options = found.network.config, found.options
-    evidence = list(found.evidence)
-    direction = direction or found.direction or "AtoB"
-    if found.direction is None:
+    config, options = imported.network.config, imported.options
+    evidence = list(imported.evidence)
+    direction = direction or imported.direction or "AtoB"
+    if imported.direction is None:
         evidence.append(f"no name tells the direction; taken as {direction}")
     # A deep U-Net is made for the size that it brings down to a point.
-    usual = config.multiple if config.levels >= 7 else 256
-    side = -(-(options.number("crop_size") or usual) // config.multiple) * config.multiple
+    default_side = config.multiple if config.levels >= 7 else 256
+    side = (
+        -(-(options.positive_int("crop_size") or default_side) // config.multiple) * config.multiple
+    )
     root = options.get("dataroot")
     tests = Path(root) / ("testA" if direction == "AtoB" else "testB") if root else None
     return TrainedGenerator(
-        network=found.network,
-        path=found.path,
-        domains=domains_of(found.path, Path(root or "").name, options.get("name")),
+        network=imported.network,
+        path=imported.path,
+        domains=infer_domains(imported.path, Path(root or "").name, options.get("name")),
         direction=direction,
         size=(side, side),
         multiple=config.multiple,
@@ -163,11 +169,11 @@ def foreign_generator(found: Imported, direction: Direction | None = None) -> Tr
         in_channels=config.in_channels,
         out_channels=config.out_channels,
         architecture=config.to_json(),
-        test_images=tests,
-        sha256=file_sha256(found.path),
+        test_folder=tests,
+        sha256=file_sha256(imported.path),
         evidence=tuple(evidence),
         filter="bicubic",  # what nearly all of them resize with
-        ambiguous=found.ambiguous,
-        doubts=found.doubts,
-        direction_known=found.direction is not None,
+        ambiguities=imported.ambiguities,
+        warnings=imported.warnings,
+        direction_known=imported.direction is not None,
     )

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-Adversarial = Callable[[Tensor], Tensor]
+AdversarialLoss = Callable[[Tensor], Tensor]
 
 
-def _towards(target: float) -> Adversarial:
+def _squared_error_to(target: float) -> AdversarialLoss:
     return lambda verdict: (verdict.float() - target).square().mean()
 
 
@@ -22,14 +22,14 @@ def _towards(target: float) -> Adversarial:
 class GanLoss:
     """What D learns from real and from generated images, and what G learns from D's verdict."""
 
-    real: Adversarial
-    fake: Adversarial
-    fool: Adversarial
+    real: AdversarialLoss
+    fake: AdversarialLoss
+    generator: AdversarialLoss
 
 
 GAN_LOSSES = {
     # (D(x) - 1)^2 and D(x)^2: Mao et al. 2017; section 4 of the paper.
-    "lsgan": GanLoss(_towards(1.0), _towards(0.0), _towards(1.0)),
+    "lsgan": GanLoss(_squared_error_to(1.0), _squared_error_to(0.0), _squared_error_to(1.0)),
     # -log D(x) and -log(1 - D(x)) with D a logit, not saturating: Goodfellow et al. 2014.
     "vanilla": GanLoss(
         lambda verdict: F.softplus(-verdict.float()).mean(),
@@ -55,4 +55,4 @@ def l2_loss(a: Tensor, b: Tensor) -> Tensor:
     return (a.float() - b.float()).square().mean()
 
 
-DISTANCES = {"l1": l1_loss, "l2": l2_loss}
+PIXEL_LOSSES = {"l1": l1_loss, "l2": l2_loss}

@@ -25,7 +25,7 @@ def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
     return rounded
 
 
-def as_channels(picture: F32, channels: int) -> F32:
+def convert_channels(image: F32, channels: int) -> F32:
     """float32 3,H,W in [-1, 1] -> channels,H,W: gray, the first two, all, or with opaque alpha."""
-    gray: F32 = picture.mean(0, keepdims=True, dtype=np.float32)
-    return gray if channels == 1 else np.concatenate([picture, np.ones_like(gray)])[:channels]
+    gray: F32 = image.mean(0, keepdims=True, dtype=np.float32)
+    return gray if channels == 1 else np.concatenate([image, np.ones_like(gray)])[:channels]

@@ -15,28 +15,28 @@ class ImagePool:
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
         self.images: list[Tensor] = []
-        self.random = torch.Generator().manual_seed(seed)
+        self.rng = torch.Generator().manual_seed(seed)
 
-    def query(self, batch: Tensor) -> Tensor:
+    def query(self, images: Tensor) -> Tensor:
         """NCHW -> NCHW, detached."""
-        batch = batch.detach()
+        images = images.detach()
         if self.size == 0:
-            return batch
-        return torch.stack([self._exchange(image) for image in batch])
+            return images
+        return torch.stack([self._exchange(image) for image in images])
 
     def _exchange(self, image: Tensor) -> Tensor:
         if len(self.images) < self.size:
             self.images.append(image.clone())
             return image
-        if torch.rand((), generator=self.random) < 0.5:
+        if torch.rand((), generator=self.rng) < 0.5:
             return image
-        slot = int(torch.randint(self.size, (), generator=self.random))
+        slot = int(torch.randint(self.size, (), generator=self.rng))
         older, self.images[slot] = self.images[slot], image.clone()
         return older
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": list(self.images), "random": self.random.get_state()}
+        return {"images": list(self.images), "random": self.rng.get_state()}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         self.images = [image.to(device) for image in state["images"]]
-        self.random.set_state(state["random"].cpu())
+        self.rng.set_state(state["random"].cpu())

@@ -12,23 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import as_trained, efficientnet
+from .backbone import load_efficientnet, normalize_input
 
 # Blocks of EfficientNet-Lite0 whose output is judged, and its channels: 1/4, 1/8 and 1/16.
-_TAPS = {2: 24, 4: 40, 10: 112}
+_TAP_CHANNELS = {2: 24, 4: 40, 10: 112}
 
 
-def features(x: Tensor) -> list[Tensor]:
+def extract_features(x: Tensor) -> list[Tensor]:
     """N,3,H,W in [-1, 1] -> the activations at _TAPS."""
-    network = efficientnet(x.device)
-    x = as_trained(x)
+    network = load_efficientnet(x.device)
+    x = normalize_input(x)
     x = F.relu6(network._bn0(network._conv_stem(x)))
-    taken = []
-    for index, block in enumerate(network._blocks[: max(_TAPS) + 1]):
+    activations = []
+    for index, block in enumerate(network._blocks[: max(_TAP_CHANNELS) + 1]):
         x = block(x)
-        if index in _TAPS:
-            taken.append(x)
-    return taken
+        if index in _TAP_CHANNELS:
+            activations.append(x)
+    return activations
 
 
 class ProjectedDiscriminator(nn.Module):
@@ -40,20 +40,20 @@ class ProjectedDiscriminator(nn.Module):
     def __init__(self, ndf: int = 64) -> None:
         super().__init__()
         self.heads = nn.ModuleList(
-            self._head(channels, ndf, halvings)
-            for channels, halvings in zip(_TAPS.values(), (2, 1, 0), strict=True)
+            self._build_head(channels, ndf, halvings)
+            for channels, halvings in zip(_TAP_CHANNELS.values(), (2, 1, 0), strict=True)
         )
 
     @staticmethod
-    def _head(channels: int, ndf: int, halvings: int) -> nn.Sequential:
+    def _build_head(channels: int, ndf: int, n_downsampling: int) -> nn.Sequential:
         """Down to 1/16 whatever the scale, so that all scales have equally many verdicts."""
         norm = nn.utils.parametrizations.spectral_norm
         layers: list[nn.Module] = [norm(nn.Conv2d(channels, ndf, 1)), nn.LeakyReLU(0.2)]
-        for _ in range(halvings):
+        for _ in range(n_downsampling):
             layers += [norm(nn.Conv2d(ndf, ndf, 4, 2, 1)), nn.LeakyReLU(0.2)]
         layers += [norm(nn.Conv2d(ndf, ndf, 3, 1, 1)), nn.LeakyReLU(0.2)]
         return nn.Sequential(*layers, norm(nn.Conv2d(ndf, 1, 3, 1, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        judged = zip(self.heads, features(x), strict=True)
-        return torch.cat([head(feature).flatten(2)[:, :, None] for head, feature in judged], 2)
+        head_inputs = zip(self.heads, extract_features(x), strict=True)
+        return torch.cat([head(feature).flatten(2)[:, :, None] for head, feature in head_inputs], 2)

@@ -8,56 +8,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 from cgt.runtime.images import encode_image
-from cgt.runtime.montage import montage
+from cgt.runtime.montage import make_grid
 from cgt.runtime.preprocess import U8, unpack
 
-from .domain import Domain, read
+from .domain import ImageFolder, read_rgb
 from .method import Method
-from .views import middle, whole
+from .views import center_square, squash_square
 
-ROWS = 4
+MAX_SAMPLE_ROWS = 4
 
 
-class Samples:
+class SampleGrid:
     """Pairs of fixed images, 1,C,S,S float32 in [-1, 1] each."""
 
     def __init__(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
         self.pairs = pairs
 
     @classmethod
-    def of(cls, domains: tuple[Domain, Domain], size: int, square: bool) -> Samples:
+    def from_folders(
+        cls, folders: tuple[ImageFolder, ImageFolder], size: int, squash: bool
+    ) -> SampleGrid:
         """Spread over the files of both domains. square: images are squeezed into a square, as
         --preprocess resize-and-crop does."""
-        a, b = ([load(d, path, size, square) for path in spread(d)] for d in domains)
+        a, b = (
+            [load_sample(d, path, size, squash) for path in select_sample_files(d)] for d in folders
+        )
         return cls(list(zip(a, b, strict=False)))
 
-    def grid(self, method: Method) -> U8:
+    def render(self, method: Method) -> U8:
         """uint8 HWC RGB: a row per pair, with the method's columns."""
-        rows = [[_tile(t) for t in method.sample(a, b)] for a, b in self.pairs]
-        return montage(rows)
+        rows = [[_to_rgb_uint8(t) for t in method.sample(a, b)] for a, b in self.pairs]
+        return make_grid(rows)
 
     def save(self, method: Method, path: Path) -> None:
         """As PNG."""
-        data = encode_image(self.grid(method), ".png")
+        data = encode_image(self.render(method), ".png")
         assert data is not None
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(data)
 
 
-def spread(domain: Domain) -> list[Path]:
+def select_sample_files(folder: ImageFolder) -> list[Path]:
     """ROWS of its files."""
-    return list(domain.files[:: max(1, len(domain.files) // ROWS)][:ROWS])
+    return list(folder.files[:: max(1, len(folder.files) // MAX_SAMPLE_ROWS)][:MAX_SAMPLE_ROWS])
 
 
-def load(domain: Domain, path: Path, size: int, square: bool) -> Tensor:
+def load_sample(folder: ImageFolder, path: Path, size: int, squash: bool) -> Tensor:
     """1,C,size,size float32 in [-1, 1]."""
-    image = domain.finish(read(path))
-    return torch.from_numpy((whole if square else middle)(image, size))
+    image = folder.convert(read_rgb(path))
+    return torch.from_numpy((squash_square if squash else center_square)(image, size))
 
 
-def _tile(tensor: Tensor) -> U8:
+def _to_rgb_uint8(tensor: Tensor) -> U8:
     """The first of a batch as uint8 HWC RGB."""
     image = unpack(np.ascontiguousarray(tensor[0].float().cpu().numpy()))
     return np.repeat(image, 3, 2) if image.shape[2] == 1 else image

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SCHEDULES = ("linear", "step", "cosine")
-STEP_FACTOR = 0.1
+LR_SCHEDULES = ("linear", "step", "cosine")
+STEP_GAMMA = 0.1
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LRSchedule:
     """The factor of the learning rate at a position, counted from 0 in epochs or in steps.
 
     linear   1 for `hold`, then a straight line towards 0 over `decay` (Zhu et al. 2017)
@@ -21,11 +21,11 @@ class Schedule:
     kind: str
     hold: int
     decay: int
-    every: int = 50
+    step_size: int = 50
 
     def factor(self, position: int) -> float:
         """In (0, 1]; the last position is one short of 0."""
         if self.kind == "step":
-            return float(STEP_FACTOR ** (position // self.every))
-        done = max(0, position + 1 - self.hold) / (self.decay + 1)
-        return (1 + math.cos(math.pi * done)) / 2 if self.kind == "cosine" else 1.0 - done
+            return float(STEP_GAMMA ** (position // self.step_size))
+        progress = max(0, position + 1 - self.hold) / (self.decay + 1)
+        return (1 + math.cos(math.pi * progress)) / 2 if self.kind == "cosine" else 1.0 - progress

@@ -14,21 +14,21 @@ from cgt.runtime.errors import UsageError
 from cgt.runtime.preprocess import U8, Packer, unpack
 
 from .dataset import Dataset
-from .domain import Domain, read
-from .evaluation.features import efficientnet_features
-from .evaluation.report import Pictures, Translate, measure
+from .domain import ImageFolder, read_rgb
+from .evaluation.features import efficientnet_extractor
+from .evaluation.report import EvaluationImages, TranslateFn, measure_translation
 from .method import Method
 from .trainconfig import TrainConfig
-from .views import middle, whole
+from .views import center_square, squash_square
 
-MOST = 200  # test images of a domain that are looked at
-_BIGGER_IS_BETTER = frozenset({"cycle_psnr", "psnr", "ssim", "explained"})
-_OF_PAIRS = frozenset({"psnr", "ssim", "l1"})
+MAX_EVAL_IMAGES = 200  # test images of a domain that are looked at
+_HIGHER_IS_BETTER = frozenset({"cycle_psnr", "psnr", "ssim", "explained"})
+_PAIRED_METRICS = frozenset({"psnr", "ssim", "l1"})
 
 
-def network_translate(
+def make_translate_fn(
     network: Callable[[torch.Tensor], torch.Tensor], device: torch.device, multiple: int
-) -> Translate:
+) -> TranslateFn:
     """uint8 HWC -> uint8 HWC of any size, by a network that is ready to be used. What is no
     multiple is padded by reflection, as at run time."""
 
@@ -37,20 +37,25 @@ def network_translate(
         packer = Packer((height, width), channels=channels, multiple=multiple)
         with torch.no_grad():
             y = network(torch.from_numpy(packer(image))[None].to(device))
-            made: U8 = unpack(y[0, :, :height, :width].float().cpu().numpy())
-            return made
+            output: U8 = unpack(y[0, :, :height, :width].float().cpu().numpy())
+            return output
 
     return translate
 
 
-def pictures_of(domain: Domain, size: int, square: bool, most: int = MOST) -> list[U8]:
+def load_eval_images(
+    folder: ImageFolder, size: int, squash: bool, max_images: int = MAX_EVAL_IMAGES
+) -> list[U8]:
     """Squares of `size` of the first images, as samples show them."""
-    view = whole if square else middle
-    return [unpack(view(domain.finish(read(path)), size)[0]) for path in domain.files[:most]]
+    to_square = squash_square if squash else center_square
+    return [
+        unpack(to_square(folder.convert(read_rgb(path)), size)[0])
+        for path in folder.files[:max_images]
+    ]
 
 
 @dataclass
-class Best:
+class BestMetric:
     """The best value of a metric so far."""
 
     metric: str
@@ -59,87 +64,87 @@ class Best:
 
     def update(self, value: float, epoch: int) -> bool:
         """Whether it is better than all before."""
-        sign = -1 if self.metric in _BIGGER_IS_BETTER else 1
+        sign = -1 if self.metric in _HIGHER_IS_BETTER else 1
         if self.value is not None and sign * value >= sign * self.value:
             return False
         self.value, self.epoch = value, epoch
         return True
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"metric": self.metric, "value": self.value, "epoch": self.epoch}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Another metric starts anew."""
         if state.get("metric") == self.metric:
             self.value, self.epoch = state["value"], state["epoch"]
 
 
-class Judges(Protocol):
+class Evaluator(Protocol):
     """What measures a run."""
 
-    def measure(self, model: Any) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         """Metrics by name, of what a method has learned so far."""
 
 
-class Judge:
+class GeneratorEvaluator:
     """Measures the generators of a run on its test images."""
 
-    def __init__(self, config: TrainConfig, tests: tuple[Domain, Domain]) -> None:
+    def __init__(self, config: TrainConfig, tests: tuple[ImageFolder, ImageFolder]) -> None:
         self.config = config
-        square = config.preprocess == "resize-and-crop"
-        a, b = (pictures_of(domain, config.serving_size, square) for domain in tests)
-        self.pictures: dict[Direction, Pictures] = {
-            "AtoB": Pictures(a, b),
-            "BtoA": Pictures(b, a),
+        squash = config.preprocess == "resize-and-crop"
+        a, b = (load_eval_images(domain, config.inference_size, squash) for domain in tests)
+        self.eval_images: dict[Direction, EvaluationImages] = {
+            "AtoB": EvaluationImages(a, b),
+            "BtoA": EvaluationImages(b, a),
         }
 
     @classmethod
-    def of(cls, config: TrainConfig, data: Dataset) -> Judge | None:
+    def from_config(cls, config: TrainConfig, data: Dataset) -> GeneratorEvaluator | None:
         """None where no metric was asked for. Raises UsageError for one that cannot be measured,
         MissingDependency for features that are not installed."""
         if config.best == "none":
             return None
-        if config.best in _OF_PAIRS and config.method != "pix2pix":
+        if config.best in _PAIRED_METRICS and config.method != "pix2pix":
             raise UsageError(f"--best {config.best} compares pairs; it is for --method pix2pix")
         if config.best == "cycle_psnr" and config.method != "cyclegan":
             raise UsageError("--best cycle_psnr is for --method cyclegan")
-        if data.tests is None:
+        if data.test is None:
             raise UsageError(f"--best {config.best} needs test images beside the training images")
         if config.best in ("frechet", "kernel"):
-            from .backbone import efficientnet
+            from .backbone import load_efficientnet
 
-            efficientnet(torch.device("cpu"))
-        return cls(config, data.tests)
+            load_efficientnet(torch.device("cpu"))
+        return cls(config, data.test)
 
-    def measure(self, model: Method) -> dict[str, float]:
+    def evaluate(self, model: Method) -> dict[str, float]:
         """Means over the directions."""
         features = self.config.best in ("frechet", "kernel")
-        backbones = [efficientnet_features()] if features else []
-        found: list[dict[str, float]] = []
-        with model.at_rest() as shown:
+        backbones = [efficientnet_extractor()] if features else []
+        results: list[dict[str, float]] = []
+        with model.eval_generators() as generators:
             multiple = self.config.generator_config.multiple
-            ready = {
-                name: network_translate(network, model.device, multiple)
-                for name, network in shown.items()
+            translate_fns = {
+                name: make_translate_fn(network, model.device, multiple)
+                for name, network in generators.items()
             }
             directions: Sequence[tuple[Direction, str, str]] = (
                 ("AtoB", "G_A", "G_B"),
                 ("BtoA", "G_B", "G_A"),
             )
             for direction, forth, back in directions:
-                if forth in ready:
-                    report, _ = measure(
-                        self.pictures[direction],
-                        ready[forth],
-                        ready.get(back),
+                if forth in translate_fns:
+                    report, _ = measure_translation(
+                        self.eval_images[direction],
+                        translate_fns[forth],
+                        translate_fns.get(back),
                         backbones,
                         paired=model.paired,
                     )
-                    found.append(_flat(report))
-        return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+                    results.append(_flatten_report(report))
+        return {name: float(np.mean([each[name] for each in results])) for name in results[0]}
 
 
-def _flat(report: dict[str, Any]) -> dict[str, float]:
+def _flatten_report(report: dict[str, Any]) -> dict[str, float]:
     values: dict[str, float] = {}
     for distance in report["distances"].values():
         values |= distance["translated"]

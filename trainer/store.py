@@ -7,26 +7,26 @@ from pathlib import Path
 
 from cgt.runtime.preprocess import U8
 
-from .domain import read
+from .domain import read_rgb
 
 
-class ImageStore:
+class ImageCache:
     """Path -> uint8 HWC RGB. What came first stays: a random order gives no better rule."""
 
     def __init__(self, limit_mb: int) -> None:
-        self._left = limit_mb << 20
+        self._bytes_left = limit_mb << 20
         self._images: dict[Path, U8] = {}
         self._lock = threading.Lock()
 
     def add(self, path: Path, image: U8) -> U8:
         """Keep an image if it fits; returns it."""
         with self._lock:
-            if path not in self._images and image.nbytes <= self._left:
-                self._left -= image.nbytes
+            if path not in self._images and image.nbytes <= self._bytes_left:
+                self._bytes_left -= image.nbytes
                 self._images[path] = image
         return image
 
     def get(self, path: Path) -> U8:
         """Raises DataError for a file that does not decode. Not to be written to."""
         image = self._images.get(path)
-        return self.add(path, read(path)) if image is None else image
+        return self.add(path, read_rgb(path)) if image is None else image

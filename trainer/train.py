@@ -20,38 +20,38 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from cgt.runtime.errors import CgtError, CheckpointError, Interrupted, UsageError
-from cgt.runtime.progress import Bar, progress_bar
+from cgt.runtime.progress import ProgressBar, progress_bar
 from cgt.runtime.stopping import stop_on_signal
 
-from .beginning import Beginning
+from .beginning import PretrainedInit
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .data import Share
+from .data import Shard
 from .dataset import Dataset, open_dataset
 from .method import Method
 from .methods import METHODS
-from .precision import Precision, make_deterministic
-from .processes import open_processes
-from .runlog import RunLog
-from .samples import Samples
-from .selection import Best, Judge, Judges
+from .precision import Precision, set_deterministic
+from .processes import init_distributed
+from .runlog import MetricsLogger
+from .samples import SampleGrid
+from .selection import BestMetric, Evaluator, GeneratorEvaluator
 from .trainconfig import TrainConfig
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-LOG_EVERY = 50  # steps
-SAVE_EVERY = 300.0  # seconds; also at the end of each epoch
+LOG_INTERVAL_STEPS = 50  # steps
+SAVE_INTERVAL_S = 300.0  # seconds; also at the end of each epoch
 
-Say = Callable[[str], None]
+LogFn = Callable[[str], None]
 
 
-def domain_names(data: Path) -> tuple[str, str]:
+def parse_domain_names(data: Path) -> tuple[str, str]:
     """ "horse2zebra" holds horses and zebras; any other folder holds A and B."""
     match = re.fullmatch(r"([a-z]+)2([a-z]+)", data.resolve().name)
     return (match[1], match[2]) if match else ("A", "B")
 
 
-class Run:
+class TrainingRun:
     """A training run in a folder. `Run.create` starts one, `Run.resume` goes on with one.
 
     cgt distill's is a Run, too (distill/run.py), with another _open, _model, _samples, _judge, and
@@ -59,55 +59,55 @@ class Run:
     """
 
     command: ClassVar[str] = "cgt train"
-    configs: ClassVar[type[TrainConfig]] = TrainConfig
+    config_class: ClassVar[type[TrainConfig]] = TrainConfig
 
-    def __init__(self, folder: Path, config: TrainConfig, say: Say = lambda line: None) -> None:
+    def __init__(self, folder: Path, config: TrainConfig, log: LogFn = lambda line: None) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
-        make_deterministic(config.deterministic)
+        set_deterministic(config.deterministic)
         self.folder = folder
-        self.processes = open_processes(config.device, config.batch_size)
-        self.leads = self.processes.rank == 0
-        self._say = say if self.leads else lambda line: None
-        self.precision = self._precision(config.precision)
+        self.distributed = init_distributed(config.device, config.batch_size)
+        self.is_main_process = self.distributed.rank == 0
+        self._echo = log if self.is_main_process else lambda line: None
+        self.precision = self._resolve_precision(config.precision)
         # A run goes on in what it began in, also on a machine that would choose otherwise.
         self.config = config = dataclasses.replace(config, precision=self.precision.name)
-        self.domains = domain_names(Path(config.data))
-        self.data = self._open(Share(self.processes.rank, self.processes.world))
-        self.samples = self._samples()
-        self.model = self._model()
-        self.judge = self._judge()
-        self.best = Best(config.best)
-        self.begun = ""  # what --init-from brought
+        self.domains = parse_domain_names(Path(config.data))
+        self.data = self._open_dataset(Shard(self.distributed.rank, self.distributed.world_size))
+        self.samples = self._build_samples()
+        self.model = self._build_method()
+        self.evaluator = self._build_evaluator()
+        self.best_metric = BestMetric(config.best)
+        self.init_summary = ""  # what --init-from brought
         self.step = 0
-        self.unlogged: list[torch.Tensor] = []
+        self.pending_losses: list[torch.Tensor] = []
         per_epoch = self.data.train.steps_per_epoch
-        self.total_steps = config.schedule_units * (1 if config.steps else per_epoch)
+        self.total_steps = config.schedule_length * (1 if config.steps else per_epoch)
 
-    def _precision(self, name: str) -> Precision:
+    def _resolve_precision(self, name: str) -> Precision:
         """The same in all processes, which measure what is faster each for itself."""
-        precision = Precision.of(name, self.processes.device)
-        if name == "auto" and self.processes.any(precision.autocast is not None):
-            return Precision.of("bf16", self.processes.device)
+        precision = Precision.from_name(name, self.distributed.device)
+        if name == "auto" and self.distributed.any(precision.autocast_dtype is not None):
+            return Precision.from_name("bf16", self.distributed.device)
         return precision
 
-    def _open(self, share: Share) -> Dataset:
+    def _open_dataset(self, shard: Shard) -> Dataset:
         """What there is to learn from. Raises DataError."""
-        return open_dataset(self.config, METHODS[self.config.method].paired, share, self._say)
+        return open_dataset(self.config, METHODS[self.config.method].paired, shard, self._echo)
 
-    def _samples(self) -> Samples:
+    def _build_samples(self) -> SampleGrid:
         """What is shown at the end of each epoch."""
         square = self.config.preprocess == "resize-and-crop"
-        return Samples.of(self.data.shown, self.config.serving_size, square)
+        return SampleGrid.from_folders(self.data.sample_folders, self.config.inference_size, square)
 
-    def _model(self) -> Method:
+    def _build_method(self) -> Method:
         """What learns."""
-        processes, autocast = self.processes, self.precision.autocast
+        processes, autocast = self.distributed, self.precision.autocast_dtype
         return METHODS[self.config.method](self.config, processes.device, autocast, processes)
 
-    def _judge(self) -> Judges | None:
+    def _build_evaluator(self) -> Evaluator | None:
         """What measures it now and then, if anything does."""
-        return Judge.of(self.config, self.data)
+        return GeneratorEvaluator.from_config(self.config, self.data)
 
     @classmethod
     def create(
@@ -115,30 +115,30 @@ class Run:
         folder: Path,
         config: TrainConfig,
         init_from: Path | None = None,
-        say: Say = lambda line: None,
+        log: LogFn = lambda line: None,
     ) -> Self:
         """init_from: a checkpoint of any trainer, whose generators are the first weights and whose
         architecture is taken. Raises UsageError when the folder already holds a run or the
         checkpoint does not fit, DataError for unusable data, CheckpointError."""
         if (folder / "latest.pth").exists():
             raise UsageError(f"{folder} holds a run already; resume it with --resume {folder}")
-        beginning = Beginning.of(init_from) if init_from else None
-        run = cls(folder, beginning.configure(config) if beginning else config, say)
-        if beginning:
-            run.begun = beginning.fill(run.model.generators)
+        pretrained = PretrainedInit.from_checkpoint(init_from) if init_from else None
+        run = cls(folder, pretrained.apply_architecture(config) if pretrained else config, log)
+        if pretrained:
+            run.init_summary = pretrained.load_weights(run.model.generators)
         try:
             (folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
-        run._begin()
+        run._init_new_run()
         return run
 
-    def _begin(self) -> None:
+    def _init_new_run(self) -> None:
         """Of a new run alone, last: first weights that a seed does not tell."""
 
     @classmethod
     def resume(
-        cls, folder: Path, changes: dict[str, Any] | None = None, say: Say = lambda line: None
+        cls, folder: Path, changes: dict[str, Any] | None = None, log: LogFn = lambda line: None
     ) -> Self:
         """changes: settings that shall differ from now on; see trainconfig.SAFE.
         Raises CheckpointError when there is nothing to resume, UsageError for other changes."""
@@ -146,17 +146,17 @@ class Run:
         if not path.exists():
             raise CheckpointError(f"{path} is missing; there is no run to resume in {folder}")
         checkpoint = load_checkpoint(path)
-        if type(checkpoint.config) is not cls.configs:
+        if type(checkpoint.config) is not cls.config_class:
             raise UsageError(
                 f"{folder} is a run of `{checkpoint.written_by}`; go on with it by "
                 f"`{checkpoint.written_by} --resume {folder}`"
             )
-        config = checkpoint.config.changed(changes or {})
-        run = cls(folder, config, say)
+        config = checkpoint.config.with_changes(changes or {})
+        run = cls(folder, config, log)
         now = config.to_json()
         for name, old in checkpoint.config.to_json().items():
             if (new := now[name]) != old:
-                run._say(f"--{name.replace('_', '-')}: {old} before, {new} from here on")
+                run._echo(f"--{name.replace('_', '-')}: {old} before, {new} from here on")
         run.restore(checkpoint)
         return run
 
@@ -164,39 +164,43 @@ class Run:
         """Go on where the checkpoint was written."""
         self.model.load_state_dict(checkpoint.state)
         self.step = checkpoint.step
-        self.unlogged = checkpoint.state["unlogged"]
-        self.best.load(checkpoint.state["best"])
-        before, here = checkpoint.state["world"], self.processes.world
-        if before and before != here:
-            self._say(
-                f"warning: processes: {before} before, {here} from here on; the same batches, but "
+        self.pending_losses = checkpoint.state["unlogged"]
+        self.best_metric.load_state_dict(checkpoint.state["best"])
+        saved_world_size, world_size = checkpoint.state["world"], self.distributed.world_size
+        if saved_world_size and saved_world_size != world_size:
+            self._echo(
+                f"warning: processes: {saved_world_size} before, {world_size} from here on; the same batches, but "
                 "sums in another order: no longer an uninterrupted run bit for bit"
             )
 
-    def describe(self) -> str:
+    def summarize(self) -> str:
         """The run in a line."""
         config = self.config
-        a, b = (len(domain.files) for domain in self.data.train.domains)
-        world = self.processes.world
+        a, b = (len(domain.files) for domain in self.data.train.folders)
+        world_size = self.distributed.world_size
         return (
-            (f"{self.begun}; " if self.begun else "")
+            (f"{self.init_summary}; " if self.init_summary else "")
             + f"{config.method}, {config.generator} ngf {config.ngf}: {self.domains[0]} "
             f"({a} images) and {self.domains[1]} ({b}), steps {self.step} to {self.total_steps}, "
             f"{self.model.device.type}, {self.precision.name}"
-            + (f", {world} processes" if world > 1 else "")
+            + (f", {world_size} processes" if world_size > 1 else "")
         )
 
     def train(self) -> None:
         """Train to the end. Raises Interrupted after a signal, with everything saved, and CgtError
         where another process of the job is lost."""
         # What a run that was cut off wrote last is dropped, and written again.
-        log = RunLog(self.folder, self.step, self.unlogged) if self.leads else None
+        log = (
+            MetricsLogger(self.folder, self.step, self.pending_losses)
+            if self.is_main_process
+            else None
+        )
         progress = progress_bar("training", self.total_steps, self.step, unit="step")
         try:
             with stop_on_signal() as stop, progress as bar:
-                self._steps(log or _NoLog(self.unlogged), bar, stop.is_set)
+                self._train_steps(log or _NullMetricsLogger(self.pending_losses), bar, stop.is_set)
         except RuntimeError as error:
-            if isinstance(error, CgtError) or not self.processes.lost_one(error):
+            if isinstance(error, CgtError) or not self.distributed.is_peer_failure(error):
                 raise
             raise CgtError(
                 f"another process of the job was lost in step {self.step + 1}; start it again with "
@@ -205,27 +209,31 @@ class Run:
         if log is not None:
             log.close()
 
-    def _steps(self, log: RunLog, bar: Bar, asked_to_stop: Callable[[], bool]) -> None:
+    def _train_steps(
+        self, log: MetricsLogger, bar: ProgressBar, stop_requested: Callable[[], bool]
+    ) -> None:
         # Of several processes any may be lost: there is something to go on from at once.
-        first = self.processes.world > 1 and not (self.folder / "latest.pth").exists()
-        saved_at = -math.inf if first else time.monotonic()
+        save_first_step = (
+            self.distributed.world_size > 1 and not (self.folder / "latest.pth").exists()
+        )
+        saved_at = -math.inf if save_first_step else time.monotonic()
         data, per_epoch = self.data.train, self.data.train.steps_per_epoch
         for a, b in data.batches(self.step, self.total_steps, self.config.workers):
             epoch = self.step // per_epoch
             # Dropout follows from seed, step and process alone, as the data does.
-            torch.manual_seed(hash((self.config.seed, self.step, self.processes.rank)))
+            torch.manual_seed(hash((self.config.seed, self.step, self.distributed.rank)))
             position = self.step if self.config.steps else epoch
             losses = self.model.step(a, b, position)
             self.step += 1
             bar.advance()
-            log.add(losses)
-            if self.step % LOG_EVERY == 0 or self.step == self.total_steps:
-                self._log(log, bar, position)
-            stop = self.processes.any(asked_to_stop())
+            log.add_losses(losses)
+            if self.step % LOG_INTERVAL_STEPS == 0 or self.step == self.total_steps:
+                self._log_losses(log, bar, position)
+            stop = self.distributed.any(stop_requested())
             if self.step % per_epoch == 0 or self.step == self.total_steps:
                 self._end_epoch(log, epoch + 1)
                 saved_at = time.monotonic()
-            elif stop or self._due(saved_at):
+            elif stop or self._is_save_due(saved_at):
                 self.save(log)
                 saved_at = time.monotonic()
             if stop and self.step < self.total_steps:
@@ -234,74 +242,74 @@ class Run:
                     f"go on with `{self.command} --resume {self.folder}`"
                 )
 
-    def _due(self, saved_at: float) -> bool:
-        return self.leads and time.monotonic() - saved_at > SAVE_EVERY
+    def _is_save_due(self, saved_at: float) -> bool:
+        return self.is_main_process and time.monotonic() - saved_at > SAVE_INTERVAL_S
 
-    def _log(self, log: RunLog, bar: Bar, position: int) -> None:
+    def _log_losses(self, log: MetricsLogger, bar: ProgressBar, position: int) -> None:
         self._check_losses(log)
-        log.pending[:] = [self.processes.mean(losses) for losses in log.pending]
-        means = log.flush()
+        log.pending_losses[:] = [self.distributed.mean(losses) for losses in log.pending_losses]
+        means = log.pop_means()
         rate = self.config.lr * self.config.lr_schedule.factor(position)
-        log.write(self.step, self._epochs, {"lr": rate, **means})
-        bar.note(" ".join(f"{name} {value:.2f}" for name, value in means.items()))
+        log.write_row(self.step, self._fractional_epoch, {"lr": rate, **means})
+        bar.set_postfix(" ".join(f"{name} {value:.2f}" for name, value in means.items()))
 
     @property
-    def _epochs(self) -> float:
+    def _fractional_epoch(self) -> float:
         return round(self.step / self.data.train.steps_per_epoch, 3)
 
-    def _end_epoch(self, log: RunLog, epoch: int) -> None:
+    def _end_epoch(self, log: MetricsLogger, epoch: int) -> None:
         config, last = self.config, self.step == self.total_steps
-        if self.leads:
-            best = False
-            if self.judge is not None and (epoch % config.eval_every == 0 or last):
-                measured = self.judge.measure(self.model)
-                log.write(self.step, self._epochs, measured)
-                best = self.best.update(measured[config.best], epoch)
+        if self.is_main_process:
+            is_best = False
+            if self.evaluator is not None and (epoch % config.eval_every == 0 or last):
+                metrics = self.evaluator.evaluate(self.model)
+                log.write_row(self.step, self._fractional_epoch, metrics)
+                is_best = self.best_metric.update(metrics[config.best], epoch)
             # First what may stay behind, then latest.pth, which says how far the run is: a run
             # killed in between does it all again.
             self.samples.save(self.model, self.folder / "samples" / f"epoch_{epoch:03d}.png")
             if config.save_every and epoch % config.save_every == 0:
                 self.save(log, f"epoch_{epoch}.pth")
-            if best:
+            if is_best:
                 self.save(log, "best.pth")
             self.save(log)
 
-    def save(self, log: RunLog, name: str = "latest.pth") -> None:
+    def save(self, log: MetricsLogger, name: str = "latest.pth") -> None:
         """Write a checkpoint. Raises CgtError, and keeps the old one, if a number is none."""
         self._check_losses(log)
         for network, module in self.model.networks.items():
             for key, tensor in module.state_dict().items():
                 if not bool(torch.isfinite(tensor).all()):
-                    raise self._diverged(f"{network}.{key}", self.step)
-        if self.leads:
+                    raise self._divergence_error(f"{network}.{key}", self.step)
+        if self.is_main_process:
             state = {
-                "unlogged": log.pending,
-                "best": self.best.state(),
-                "world": self.processes.world,
+                "unlogged": log.pending_losses,
+                "best": self.best_metric.state_dict(),
+                "world": self.distributed.world_size,
                 **self.model.state_dict(),
             }
             path = self.folder / name
             save_checkpoint(path, self.config, self.domains, self.step, state)
 
-    def _check_losses(self, log: RunLog) -> None:
-        if bad := log.not_finite(self.step):
+    def _check_losses(self, log: MetricsLogger) -> None:
+        if bad := log.find_non_finite(self.step):
             step, name = bad
-            raise self._diverged(f"the loss {name}", step)
+            raise self._divergence_error(f"the loss {name}", step)
 
-    def _diverged(self, what: str, step: int) -> CgtError:
+    def _divergence_error(self, what: str, step: int) -> CgtError:
         kept = self.folder / "latest.pth"
-        way_out = f"go on from {kept}, the last good state, or " if kept.exists() else ""
+        advice = f"go on from {kept}, the last good state, or " if kept.exists() else ""
         return CgtError(
-            f"{what} is not finite at step {step}; {way_out}start again with a lower --lr "
+            f"{what} is not finite at step {step}; {advice}start again with a lower --lr "
             "or --precision fp32"
         )
 
 
-class _NoLog(RunLog):
+class _NullMetricsLogger(MetricsLogger):
     """Of a process that does not lead."""
 
-    def __init__(self, pending: list[torch.Tensor]) -> None:
-        self.pending, self.names = pending, []
+    def __init__(self, pending_losses: list[torch.Tensor]) -> None:
+        self.pending_losses, self.loss_names = pending_losses, []
 
-    def write(self, step: int, epoch: float, values: dict[str, float]) -> None:
+    def write_row(self, step: int, epoch: float, values: dict[str, float]) -> None:
         pass

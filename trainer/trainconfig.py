@@ -11,7 +11,7 @@ from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.errors import CheckpointError, UsageError
 
 from .config import GeneratorConfig
-from .schedule import SCHEDULES, Schedule
+from .schedule import LR_SCHEDULES, LRSchedule
 
 # Defaults of a method where they are not the paper's of CycleGAN (Isola et al. 2017).
 METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "init": ("auto", "normal", "xavier", "kaiming", "orthogonal"),
     "gan_loss": ("lsgan", "vanilla", "hinge"),
     "cycle_loss": ("l1", "l2"),
-    "schedule": SCHEDULES,
+    "schedule": LR_SCHEDULES,
     "preprocess": ("resize-and-crop", "crop", "scale-width", "scale-short", "none"),
     "broken": ("fail", "skip"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
@@ -46,14 +46,14 @@ _POSITIVE = (
     *("ngf", "ndf", "batch_size", "accumulate", "crop_size", "load_size", "lr", "d_layers"),
     *("step_every", "eval_every"),
 )
-_NOT_NEGATIVE = (
+_NON_NEGATIVE = (
     *("lambda_cycle", "lambda_identity", "lambda_l1", "pool_size", "epochs", "decay_epochs"),
     *("steps", "decay_steps", "threads", "workers", "clip_grad", "cache_mb", "save_every"),
 )
 
 # What a run may go on with though it was started with something else: none of it changes what
 # the networks are or what they are told.
-SAFE = frozenset(
+CHANGEABLE_ON_RESUME = frozenset(
     {"data", "threads", "device", "workers", "cache_mb", "save_every", "compile", "broken"}
     | {"epochs", "decay_epochs", "steps", "decay_steps", "best", "eval_every"}
 )
@@ -64,12 +64,12 @@ class TrainConfig:
     """A training run. Defaults are those of the paper (Zhu et al. 2017, section 4 and appendix)."""
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = CHOICES
-    safe: ClassVar[frozenset[str]] = SAFE
+    changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME
 
     data: str
     method: str = "cyclegan"
     direction: str = "AtoB"  # of pix2pix, which learns one
-    described: dict[str, Any] | None = None  # a GeneratorConfig in place of flags; --init-from
+    generator_json: dict[str, Any] | None = None  # a GeneratorConfig in place of flags; --init-from
 
     generator: str = "resnet9"
     ngf: int = 64
@@ -112,7 +112,7 @@ class TrainConfig:
     load_size: int = 286
     crop_size: int = 256
     flip: bool = True
-    broken: str = "fail"  # what a file that does not decode does to the run
+    on_corrupt: str = "fail"  # what a file that does not decode does to the run
     workers: int = 1
     cache_mb: int = 1024  # of decoded images kept in memory
 
@@ -129,21 +129,23 @@ class TrainConfig:
     eval_every: int = 5  # epochs between its measurements
 
     @classmethod
-    def of(cls, method: str = "cyclegan", **given: Any) -> TrainConfig:
+    def for_method(cls, method: str = "cyclegan", **settings: Any) -> TrainConfig:
         """A run of a method: what is not given is as its paper has it. Raises UsageError."""
         defaults = METHOD_DEFAULTS.get(method, {})
-        return cls(**(defaults | given | {"method": method}))
+        return cls(**(defaults | settings | {"method": method}))
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
-            _require(getattr(self, name) > 0, name, "must be positive")
-        for name in _NOT_NEGATIVE:
-            _require(getattr(self, name) >= 0, name, "must not be negative")
+            _check_setting(getattr(self, name) > 0, name, "must be positive")
+        for name in _NON_NEGATIVE:
+            _check_setting(getattr(self, name) >= 0, name, "must not be negative")
         for name, allowed in self.choices.items():
-            _require(getattr(self, name) in allowed, name, f"must be one of {', '.join(allowed)}")
-        _require(0 <= self.ema < 1, "ema", "must be at least 0 and below 1")
-        _require(0 <= self.beta1 < 1, "beta1", "must be at least 0 and below 1")
-        if self.schedule_units < 1:
+            _check_setting(
+                getattr(self, name) in allowed, name, f"must be one of {', '.join(allowed)}"
+            )
+        _check_setting(0 <= self.ema < 1, "ema", "must be at least 0 and below 1")
+        _check_setting(0 <= self.beta1 < 1, "beta1", "must be at least 0 and below 1")
+        if self.schedule_length < 1:
             raise UsageError("--epochs and --decay-epochs must add up to at least 1")
         if self.decay_steps and not self.steps:
             raise UsageError("--decay-steps needs --steps")
@@ -173,8 +175,10 @@ class TrainConfig:
                 "--lambda-identity must be 0 where A and B have different channels: no image of "
                 "one can be its own translation"
             )
-        judged = {self.channels_a, self.channels_b}
-        if self.discriminator == "projected" and (judged != {3} or self.method != "cyclegan"):
+        channel_counts = {self.channels_a, self.channels_b}
+        if self.discriminator == "projected" and (
+            channel_counts != {3} or self.method != "cyclegan"
+        ):
             raise UsageError("--discriminator projected judges colour images of cyclegan only")
 
     @property
@@ -184,10 +188,10 @@ class TrainConfig:
             return DIRECTIONS
         return ("AtoB",) if self.direction == "AtoB" else ("BtoA",)
 
-    def generator_of(self, direction: Direction) -> GeneratorConfig:
+    def generator_config_for(self, direction: Direction) -> GeneratorConfig:
         """The generator of one direction."""
-        if self.described is not None:
-            return GeneratorConfig.from_json(self.described)
+        if self.generator_json is not None:
+            return GeneratorConfig.from_json(self.generator_json)
         channels = (self.channels_a, self.channels_b)
         a, b = channels if direction == "AtoB" else channels[::-1]
         return GeneratorConfig(
@@ -206,7 +210,7 @@ class TrainConfig:
     @property
     def generator_config(self) -> GeneratorConfig:
         """Of the direction A to B."""
-        return self.generator_of("AtoB")
+        return self.generator_config_for("AtoB")
 
     @property
     def discriminator_norm(self) -> str:
@@ -222,7 +226,7 @@ class TrainConfig:
         return weight if a is None else a, weight if b is None else b
 
     @property
-    def serving_size(self) -> int:
+    def inference_size(self) -> int:
         """The side at which things are as large as in training: --load-size, rounded down to a
         multiple of 32 (286 is 256, as the paper tests), or of what a U-Net needs."""
         step = max(32, self.generator_config.multiple)
@@ -230,40 +234,40 @@ class TrainConfig:
         return max(step, side // step * step)
 
     @property
-    def lr_schedule(self) -> Schedule:
+    def lr_schedule(self) -> LRSchedule:
         """In steps where the run is measured in steps, else in epochs."""
         hold, decay = (
             (self.steps, self.decay_steps) if self.steps else (self.epochs, self.decay_epochs)
         )
-        return Schedule(self.schedule, hold, decay, self.step_every)
+        return LRSchedule(self.schedule, hold, decay, self.step_every)
 
     @property
-    def schedule_units(self) -> int:
+    def schedule_length(self) -> int:
         """Epochs of the run; its steps where it is measured in steps."""
         return self.lr_schedule.hold + self.lr_schedule.decay
 
     def architecture(self, direction: Direction = "AtoB") -> dict[str, Any]:
         """A generator as plain JSON types."""
-        return self.generator_of(direction).to_json()
+        return self.generator_config_for(direction).to_json()
 
-    def test_images(self, direction: Direction) -> Path | None:
+    def test_folder(self, direction: Direction) -> Path | None:
         """A folder with images of the domain that a direction begins at, none of them seen."""
         return Path(self.data) / ("testA" if direction == "AtoB" else "testB")
 
-    def changed(self, given: dict[str, Any]) -> TrainConfig:
+    def with_changes(self, changes: dict[str, Any]) -> TrainConfig:
         """This run going on with other settings. Raises UsageError for one that is not SAFE."""
-        new = {name: value for name, value in given.items() if value != getattr(self, name)}
+        changed = {name: value for name, value in changes.items() if value != getattr(self, name)}
         refused = [
             f"--{name.replace('_', '-')} ({getattr(self, name)} to {value})"
-            for name, value in new.items()
-            if name not in self.safe
+            for name, value in changed.items()
+            if name not in self.changeable_on_resume
         ]
         if refused:
             raise UsageError(
                 f"a run cannot go on with another {', '.join(refused)}; start a new one, with "
                 "--init-from its latest.pth to keep what it has learned"
             )
-        return dataclasses.replace(self, **new)
+        return dataclasses.replace(self, **changed)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, for the checkpoint."""
@@ -282,6 +286,6 @@ class TrainConfig:
         return cls(**values)
 
 
-def _require(holds: bool, name: str, what: str) -> None:
-    if not holds:
-        raise UsageError(f"--{name.replace('_', '-')} {what}")
+def _check_setting(is_valid: bool, name: str, requirement: str) -> None:
+    if not is_valid:
+        raise UsageError(f"--{name.replace('_', '-')} {requirement}")

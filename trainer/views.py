@@ -11,18 +11,18 @@ from cgt.runtime.preprocess import F32, U8, pack, resize
 
 
 @dataclass(frozen=True)
-class Draw:
+class CropParams:
     """What is random about a view: where it is cut out, in [0, 1), whether it is mirrored, and how
     much larger than Preprocess says it is, at least 1."""
 
-    down: float
-    right: float
-    mirror: bool
+    y_fraction: float
+    x_fraction: float
+    flip: bool
     zoom: float = 1.0
 
     @classmethod
-    def of(cls, random: np.random.Generator) -> Draw:
-        down, right, side = random.random(3)
+    def sample(cls, rng: np.random.Generator) -> CropParams:
+        down, right, side = rng.random(3)
         return cls(float(down), float(right), bool(side < 0.5))
 
 
@@ -47,19 +47,19 @@ class Preprocess:
     flip: bool = True
     multiple: int = 4
 
-    def view(self, image: U8, draw: Draw) -> F32:
+    def apply(self, image: U8, crop: CropParams) -> F32:
         """uint8 HWC -> float32 CHW in [-1, 1]."""
-        height, width = self.scaled(image.shape[0], image.shape[1])
-        size = round(height * draw.zoom), round(width * draw.zoom)
+        height, width = self.scaled_size(image.shape[0], image.shape[1])
+        size = round(height * crop.zoom), round(width * crop.zoom)
         if size != image.shape[:2]:
             image = resize(image, size)
-        height, width = (self._cut(side) for side in size)
-        top = int(draw.down * (size[0] - height + 1))
-        left = int(draw.right * (size[1] - width + 1))
+        height, width = (self._crop_side(side) for side in size)
+        top = int(crop.y_fraction * (size[0] - height + 1))
+        left = int(crop.x_fraction * (size[1] - width + 1))
         tensor = pack(image[top : top + height, left : left + width])
-        return tensor[:, :, ::-1] if self.flip and draw.mirror else tensor
+        return tensor[:, :, ::-1] if self.flip and crop.flip else tensor
 
-    def scaled(self, height: int, width: int) -> tuple[int, int]:
+    def scaled_size(self, height: int, width: int) -> tuple[int, int]:
         """What an image of (height, width) is resized to."""
         load = self.load_size
         if self.mode == "resize-and-crop":
@@ -72,23 +72,23 @@ class Preprocess:
         by = load / (width if self.mode == "scale-width" else short)
         return max(1, round(height * by)), max(1, round(width * by))
 
-    def _cut(self, side: int) -> int:
-        wanted = side if self.mode == "none" else min(side, self.crop_size)
-        if wanted < self.multiple:
+    def _crop_side(self, side: int) -> int:
+        crop_side = side if self.mode == "none" else min(side, self.crop_size)
+        if crop_side < self.multiple:
             raise DataError(
-                f"an image has a side of {wanted} pixels; the networks need {self.multiple}: "
+                f"an image has a side of {crop_side} pixels; the networks need {self.multiple}: "
                 "use --preprocess resize-and-crop"
             )
-        return wanted // self.multiple * self.multiple
+        return crop_side // self.multiple * self.multiple
 
 
-def whole(image: U8, size: int) -> F32:
+def squash_square(image: U8, size: int) -> F32:
     """1,C,size,size float32 in [-1, 1]: a test image as the runtime would prepare it."""
     return pack(image, (size, size))[None]
 
 
-def middle(image: U8, size: int) -> F32:
+def center_square(image: U8, size: int) -> F32:
     """1,C,size,size: the square in the middle of an image, for what keeps its aspect."""
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    return whole(image[top : top + side, left : left + side], size)
+    return squash_square(image[top : top + side, left : left + side], size)

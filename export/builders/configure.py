@@ -15,23 +15,26 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 
-def known_compute_capabilities(api: ModuleType) -> list[int]:
+def supported_compute_capabilities(api: ModuleType) -> list[int]:
     """That TensorRT-RTX can build for without a card."""
     names = getattr(api, "ComputeCapability").__members__  # noqa: B009  the stubs are TensorRT's
     return sorted(int(name[2:]) for name in names if re.fullmatch(r"SM\d+", name))
 
 
-def configure(
-    api: ModuleType, builder: trt.Builder, options: BuildOptions, targets: tuple[int, ...]
+def make_builder_config(
+    api: ModuleType,
+    builder: trt.Builder,
+    options: BuildOptions,
+    compute_capabilities: tuple[int, ...],
 ) -> trt.IBuilderConfig:
     """A configuration; targets are for TensorRT-RTX. Raises UsageError for what this machine or
     version has not."""
     config: trt.IBuilderConfig = builder.create_builder_config()
     config.profiling_verbosity = api.ProfilingVerbosity.DETAILED  # the layer table needs it
     config.clear_flag(api.BuilderFlag.TF32)
-    if targets:
-        config.num_compute_capabilities = len(targets)
-        for index, target in enumerate(targets):
+    if compute_capabilities:
+        config.num_compute_capabilities = len(compute_capabilities)
+        for index, target in enumerate(compute_capabilities):
             capability = getattr(api.ComputeCapability, f"SM{target}")
             config.set_compute_capability(capability, index)
     if options.workspace is not None:

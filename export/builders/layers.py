@@ -18,7 +18,7 @@ from typing import Any
 from cgt.runtime.errors import QualityError
 
 # Spellings of the builder's log and of EngineInspector, old and new.
-_PRECISIONS = {
+_PRECISION_SPELLINGS = {
     "float": "fp32",
     "fp32": "fp32",
     "half": "fp16",
@@ -27,17 +27,19 @@ _PRECISIONS = {
     "bf16": "bf16",
     "int8": "int8",
 }
-_TYPE = re.compile("|".join(sorted(_PRECISIONS, key=len, reverse=True)), re.IGNORECASE)
-_ONNX = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
-_TENSOR = re.compile(r"Dimensions: \[([-\d,]*)\].*?Datatype: (\w+)")
-_LAYER = re.compile(
+_PRECISION_RE = re.compile(
+    "|".join(sorted(_PRECISION_SPELLINGS, key=len, reverse=True)), re.IGNORECASE
+)
+_ONNX_NODE_RE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+_TENSOR_RE = re.compile(r"Dimensions: \[([-\d,]*)\].*?Datatype: (\w+)")
+_LAYER_RE = re.compile(
     r"^Name: (?P<name>.*), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*)\], "
     r"Constants: \[(?P<constants>.*)\], Outputs: \[.*Metadata: (?P<nodes>.*)$"
 )
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorInfo:
     """dims: -1 where they vary. precision: "" for a type of no interest here."""
 
     dims: tuple[int, ...]
@@ -45,48 +47,51 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Layer:
+class EngineLayer:
     """A layer of an engine. weights: the precision of its weights where the engine says so.
     nodes: the ONNX nodes that it computes, among others."""
 
     name: str
-    kind: str
-    inputs: tuple[Tensor, ...]
-    nodes: frozenset[str]
-    weights: str = ""
+    layer_type: str
+    inputs: tuple[TensorInfo, ...]
+    onnx_nodes: frozenset[str]
+    weights_precision: str = ""
 
 
 @dataclass(frozen=True)
-class Convolution:
+class ExpectedConvolution:
     """A convolution, plain or transposed, as the graph wants it."""
 
-    node: str
+    node_name: str
     kernel: tuple[int, ...]
     precision: str
 
 
-def layers_of_log(messages: Iterable[str]) -> list[Layer]:
+def parse_build_log(messages: Iterable[str]) -> list[EngineLayer]:
     """From the builder's VERBOSE messages with DETAILED profiling; needs no GPU."""
     layers = []
     for line in (line for message in messages for line in message.splitlines()):
-        found = _LAYER.match(line.strip())
+        found = _LAYER_RE.match(line.strip())
         if found:
-            tensors = _TENSOR.findall(found["inputs"]) + _TENSOR.findall(found["constants"])
+            tensors = _TENSOR_RE.findall(found["inputs"]) + _TENSOR_RE.findall(found["constants"])
             layers.append(
-                Layer(
+                EngineLayer(
                     found["name"],
                     found["kind"],
                     tuple(
-                        Tensor(tuple(int(side) for side in dims.split(",") if side), _read(kind))
+                        TensorInfo(
+                            tuple(int(side) for side in dims.split(",") if side),
+                            _parse_precision(kind),
+                        )
                         for dims, kind in tensors
                     ),
-                    frozenset(_ONNX.findall(found["nodes"])),
+                    frozenset(_ONNX_NODE_RE.findall(found["nodes"])),
                 )
             )
     return layers
 
 
-def layers_of_inspector(text: str) -> list[Layer]:
+def parse_inspector_json(text: str) -> list[EngineLayer]:
     """From EngineInspector's JSON of an engine built with DETAILED profiling."""
     layers = []
     for layer in json.loads(text)["Layers"]:
@@ -94,27 +99,32 @@ def layers_of_inspector(text: str) -> list[Layer]:
             continue  # of an engine without details: names alone
         tensors = [*layer.get("Inputs", ()), *layer.get("Constants", ())]
         layers.append(
-            Layer(
+            EngineLayer(
                 layer.get("Name", ""),
                 layer.get("LayerType", ""),
-                tuple(Tensor(tuple(t.get("Dimensions", ())), _type_of(t)) for t in tensors),
-                frozenset(_ONNX.findall(str(layer.get("Metadata", "")))),
-                _read(str(layer.get("Weights", {}).get("Type", ""))),
+                tuple(
+                    TensorInfo(tuple(t.get("Dimensions", ())), _tensor_precision(t))
+                    for t in tensors
+                ),
+                frozenset(_ONNX_NODE_RE.findall(str(layer.get("Metadata", "")))),
+                _parse_precision(str(layer.get("Weights", {}).get("Type", ""))),
             )
         )
     return layers
 
 
-def _type_of(tensor: dict[str, Any]) -> str:
-    return _read(str(tensor.get("Datatype") or tensor.get("Format/Datatype", "")))
+def _tensor_precision(tensor: dict[str, Any]) -> str:
+    return _parse_precision(str(tensor.get("Datatype") or tensor.get("Format/Datatype", "")))
 
 
-def _read(text: str) -> str:
-    found = _TYPE.search(text)
-    return _PRECISIONS[found.group().lower()] if found else ""
+def _parse_precision(text: str) -> str:
+    found = _PRECISION_RE.search(text)
+    return _PRECISION_SPELLINGS[found.group().lower()] if found else ""
 
 
-def verify(layers: list[Layer], wanted: list[Convolution], where: str) -> Counter[str]:
+def verify_precisions(
+    layers: list[EngineLayer], expected: list[ExpectedConvolution], engine_name: str
+) -> Counter[str]:
     """How many convolutions compute in which precision.
 
     Raises QualityError naming the first layers that compute in another precision than the graph
@@ -122,32 +132,34 @@ def verify(layers: list[Layer], wanted: list[Convolution], where: str) -> Counte
     """
     counts: Counter[str] = Counter()
     wrong = []
-    for convolution in wanted:
-        layer, precision = _computed_in(layers, convolution)
+    for convolution in expected:
+        layer, precision = _find_computing_layer(layers, convolution)
         counts[precision] += 1
         if precision != convolution.precision:
             wrong.append(f"{layer} is {precision} and not {convolution.precision}")
-    if not wanted:
-        raise QualityError(f"{where} has no convolution to check")
+    if not expected:
+        raise QualityError(f"{engine_name} has no convolution to check")
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise QualityError(
-            f"{where} does not compute as the graph says: {'; '.join(wrong[:3])}{more}; "
+            f"{engine_name} does not compute as the graph says: {'; '.join(wrong[:3])}{more}; "
             "nothing was written"
         )
     return counts
 
 
-def _computed_in(layers: list[Layer], convolution: Convolution) -> tuple[str, str]:
+def _find_computing_layer(
+    layers: list[EngineLayer], convolution: ExpectedConvolution
+) -> tuple[str, str]:
     """The layer that computes it, and in which precision: that of its weights, which has to be
     the image's too. Of the layers that mention a node some only prepare its input; the weights
     are the largest tensor that ends in the kernel's sides."""
-    size, name, precision = 0, convolution.node, "unknown"
+    size, name, precision = 0, convolution.node_name, "unknown"
     for layer in layers:
-        if convolution.node not in layer.nodes:
+        if convolution.node_name not in layer.onnx_nodes:
             continue
-        if layer.weights:
-            return layer.name, layer.weights
+        if layer.weights_precision:
+            return layer.name, layer.weights_precision
         four = [tensor for tensor in layer.inputs if len(tensor.dims) == 4 and tensor.precision]
         images = {tensor.precision for tensor in four if tensor.dims[2:] != convolution.kernel}
         for weights in (tensor for tensor in four if tensor.dims[2:] == convolution.kernel):

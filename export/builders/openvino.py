@@ -5,17 +5,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from cgt.runtime.artifact import Artifact
+from cgt.runtime.artifact import ModelMetadata
 from cgt.runtime.errors import ModelError, SinkError
 
 from ..formats import BuildOptions, Format
-from .base import Built, Say, load_package
+from .base import BuildResult, LogFn, load_package
 
 
-def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, say: Say) -> Built:
+def build(
+    onnx: Path, metadata: ModelMetadata, fmt: Format, options: BuildOptions, log: LogFn
+) -> BuildResult:
     """The same graph with the same weights in OpenVINO's own file, which loads without the ONNX
     importer. Raises ModelError where OpenVINO cannot read it."""
-    ov = load_package(kind)
+    ov = load_package(fmt)
     try:
         model = ov.Core().read_model(onnx)
     except RuntimeError as error:
@@ -28,4 +30,4 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
         except RuntimeError:  # an "iostream error", whatever the system said
             raise SinkError(f"cannot write in {folder}: is the disk full?") from None
         files = {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
-    return Built(version=ov.__version__.split("-")[0], files=files)
+    return BuildResult(version=ov.__version__.split("-")[0], files=files)

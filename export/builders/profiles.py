@@ -4,49 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cgt.runtime.artifact import Artifact
+from cgt.runtime.artifact import ModelMetadata
 
-from ..shapes import Profile, Shape
+from ..shapes import Shape, ShapeProfile
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 
-def profiles_of(artifact: Artifact) -> list[Profile]:
+def engine_profiles(metadata: ModelMetadata) -> list[ShapeProfile]:
     """Those that the artifact names; else half to twice the sides of its size, one at a time."""
-    if artifact.profiles:
+    if metadata.profiles:
         return [
-            Profile(_shape(named["min"]), _shape(named["opt"]), _shape(named["max"]))
-            for named in artifact.profiles
+            ShapeProfile(_as_shape(entry["min"]), _as_shape(entry["opt"]), _as_shape(entry["max"]))
+            for entry in metadata.profiles
         ]
-    height, width = artifact.size
-    if not artifact.dynamic:
-        return [Profile(*(((1, height, width),) * 3))]
+    height, width = metadata.size
+    if not metadata.dynamic:
+        return [ShapeProfile(*(((1, height, width),) * 3))]
 
     def shape(scale: float) -> Shape:
-        of = artifact.multiple
-        return 1, _multiple(scale * height, of), _multiple(scale * width, of)
+        multiple = metadata.multiple
+        return 1, _round_up(scale * height, multiple), _round_up(scale * width, multiple)
 
-    return [Profile(shape(0.5), shape(1), shape(2))]
+    return [ShapeProfile(shape(0.5), shape(1), shape(2))]
 
 
-def describe(profile: Profile) -> str:
+def format_profile(profile: ShapeProfile) -> str:
     """Such as 1x128x128 to 8x512x512: batch, height, width."""
     low, high = ("x".join(map(str, shape)) for shape in (profile.min, profile.max))
     return low if low == high else f"{low} to {high}"
 
 
-def _shape(sides: list[int]) -> Shape:
+def _as_shape(sides: list[int]) -> Shape:
     count, height, width = sides
     return count, height, width
 
 
-def _multiple(side: float, of: int) -> int:
-    return max(1, -int(-side // of)) * of
+def _round_up(side: float, multiple: int) -> int:
+    return max(1, -int(-side // multiple)) * multiple
 
 
-def set_shapes(
-    profile: Profile, to: trt.IOptimizationProfile, network: trt.INetworkDefinition, io: str
+def set_profile_shapes(
+    profile: ShapeProfile,
+    trt_profile: trt.IOptimizationProfile,
+    network: trt.INetworkDefinition,
+    io: str,
 ) -> None:
     """Tell TensorRT: for the image, and for the statistics where there are some."""
     for index in range(network.num_inputs):
@@ -59,4 +62,4 @@ def set_shapes(
             for axis, side in zip(axes, wanted, strict=False):
                 shape[axis] = side if sides[axis] < 0 else sides[axis]
             shapes.append(tuple(shape))
-        to.set_shape(tensor.name, *shapes)
+        trt_profile.set_shape(tensor.name, *shapes)

@@ -26,7 +26,7 @@ from cgt.runtime.errors import ModelError
 
 
 @dataclass(frozen=True)
-class Node:
+class OnnxNode:
     """constants: the inputs that are, by position; PyTorch wants some of them as numbers."""
 
     op: str
@@ -36,72 +36,74 @@ class Node:
     attributes: dict[str, Any]
     constants: dict[int, NDArray[Any]]
 
-    def get(self, name: str, default: Any) -> Any:
+    def attribute(self, name: str, default: Any) -> Any:
         return self.attributes.get(name, default)
 
 
-def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    top, left, bottom, right = node.get("pads", [0] * 4)
-    strides, dilations = node.get("strides", [1, 1]), node.get("dilations", [1, 1])
+def _conv(node: OnnxNode, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    top, left, bottom, right = node.attribute("pads", [0] * 4)
+    strides, dilations = node.attribute("strides", [1, 1]), node.attribute("dilations", [1, 1])
     padding = (top, left)
     if padding != (bottom, right):
         x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
-    return F.conv2d(x, weight, bias, strides, padding, dilations, node.get("group", 1))
+    return F.conv2d(x, weight, bias, strides, padding, dilations, node.attribute("group", 1))
 
 
-def _conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    top, left, bottom, right = node.get("pads", [0] * 4)
-    more = node.get("output_padding", [0, 0])
-    strides, dilations = node.get("strides", [1, 1]), node.get("dilations", [1, 1])
-    if more[0] > bottom or more[1] > right:
+def _conv_transpose(
+    node: OnnxNode, x: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    top, left, bottom, right = node.attribute("pads", [0] * 4)
+    output_padding = node.attribute("output_padding", [0, 0])
+    strides, dilations = node.attribute("strides", [1, 1]), node.attribute("dilations", [1, 1])
+    if output_padding[0] > bottom or output_padding[1] > right:
         raise ModelError(f"node {node.name}: an output padding beyond the padding is not known")
-    groups = node.get("group", 1)
+    groups = node.attribute("group", 1)
     y = F.conv_transpose2d(x, weight, bias, strides, groups=groups, dilation=dilations)
-    height, width = y.shape[2] - bottom + more[0], y.shape[3] - right + more[1]
+    height, width = y.shape[2] - bottom + output_padding[0], y.shape[3] - right + output_padding[1]
     return y[:, :, top:height, left:width]
 
 
-def _instance_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    centred = x - x.mean((2, 3), keepdim=True)
-    variance = (centred * centred).mean((2, 3), keepdim=True)
-    x = centred * torch.rsqrt(variance + node.get("epsilon", 1e-5))
+def _instance_norm(node: OnnxNode, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    centered = x - x.mean((2, 3), keepdim=True)
+    variance = (centered * centered).mean((2, 3), keepdim=True)
+    x = centered * torch.rsqrt(variance + node.attribute("epsilon", 1e-5))
     if (node.constants[1] != 1).any():
         x = x * scale[:, None, None]
     return x + bias[:, None, None] if node.constants[2].any() else x
 
 
-def _pad(node: Node, x: Tensor, *_: Tensor) -> Tensor:
+def _pad(node: OnnxNode, x: Tensor, *_: Tensor) -> Tensor:
     ends = node.constants[1].tolist()
     if any(ends[:2] + ends[4:6]):
         raise ModelError(f"node {node.name}: padding of batch or channels is not known")
     (top, left), (bottom, right) = ends[2:4], ends[6:8]
-    mode = node.get("mode", b"constant").decode()
+    mode = node.attribute("mode", b"constant").decode()
     value = float(node.constants[2]) if 2 in node.constants and mode == "constant" else None
     mode = {"edge": "replicate"}.get(mode, mode)
     return F.pad(x, (left, right, top, bottom), mode, value)
 
 
-def _resize(node: Node, x: Tensor, *_: Tensor) -> Tensor:
+def _resize(node: OnnxNode, x: Tensor, *_: Tensor) -> Tensor:
     scales = node.constants[2].tolist() if 2 in node.constants else []
-    if node.get("mode", b"nearest") != b"nearest" or scales != [1, 1, 2, 2]:
+    if node.attribute("mode", b"nearest") != b"nearest" or scales != [1, 1, 2, 2]:
         raise ModelError(f"node {node.name}: a Resize other than to twice the size is not known")
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def _cast(node: Node, x: Tensor) -> Tensor:
+def _cast(node: OnnxNode, x: Tensor) -> Tensor:
     kinds = {TensorProto.FLOAT: torch.float32, TensorProto.UINT8: torch.uint8}
     if node.attributes["to"] not in kinds:
         raise ModelError(f"node {node.name} casts to a type that is not known; export with --fp32")
     return x.to(kinds[node.attributes["to"]])
 
 
-def _clip(node: Node, x: Tensor, *_: Tensor) -> Tensor:
+def _clip(node: OnnxNode, x: Tensor, *_: Tensor) -> Tensor:
     low, high = (float(node.constants[i]) if i in node.constants else None for i in (1, 2))
     return x.clamp(low, high)
 
 
-def _depth_to_space(node: Node, x: Tensor) -> Tensor:
-    if node.get("mode", b"DCR") != b"CRD":
+def _depth_to_space(node: OnnxNode, x: Tensor) -> Tensor:
+    if node.attribute("mode", b"DCR") != b"CRD":
         raise ModelError(f"node {node.name}: a DepthToSpace of another order than CRD is not known")
     return F.pixel_shuffle(x, node.attributes["blocksize"])
 
@@ -130,7 +132,7 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-class Replay(nn.Module):
+class OnnxModule(nn.Module):
     """One tensor in, one out, as in the file. Raises ModelError where the file cannot be read and
     for a node that it does not know."""
 
@@ -144,28 +146,30 @@ class Replay(nn.Module):
         for node in graph.node:
             if node.op_type == "Constant":
                 weights[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        self.nodes = [_node(node, weights) for node in graph.node if node.op_type != "Constant"]
-        self.input, self.output = graph.input[0].name, graph.output[0].name
-        self.weights = {name: f"weight{index}" for index, name in enumerate(weights)}
+        self.nodes = [
+            _convert_node(node, weights) for node in graph.node if node.op_type != "Constant"
+        ]
+        self.input_name, self.output_name = graph.input[0].name, graph.output[0].name
+        self.buffer_names = {name: f"weight{index}" for index, name in enumerate(weights)}
         for name, value in weights.items():
-            self.register_buffer(self.weights[name], torch.from_numpy(value.copy()))
+            self.register_buffer(self.buffer_names[name], torch.from_numpy(value.copy()))
 
     def forward(self, image: Tensor) -> Tensor:
-        known: dict[str, Any] = {"": None, self.input: image}
-        known |= {name: self.get_buffer(buffer) for name, buffer in self.weights.items()}
+        values: dict[str, Any] = {"": None, self.input_name: image}
+        values |= {name: self.get_buffer(buffer) for name, buffer in self.buffer_names.items()}
         for node in self.nodes:
-            known[node.output] = _OPERATORS[node.op](node, *(known[name] for name in node.inputs))
-        result: Tensor = known[self.output]
+            values[node.output] = _OPERATORS[node.op](node, *(values[name] for name in node.inputs))
+        result: Tensor = values[self.output_name]
         return result
 
 
-def _node(node: onnx.NodeProto, weights: dict[str, NDArray[Any]]) -> Node:
+def _convert_node(node: onnx.NodeProto, weights: dict[str, NDArray[Any]]) -> OnnxNode:
     if node.op_type not in _OPERATORS:
         raise ModelError(
             f"node {node.name} is a {node.op_type}, which --format litert does not know; "
             f"it knows {', '.join(_OPERATORS)}"
         )
-    return Node(
+    return OnnxNode(
         op=node.op_type,
         name=node.name,
         inputs=tuple(node.input),

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cgt.runtime.artifact import Artifact
-from cgt.runtime.cuda import GPU, gpus
-from cgt.runtime.engines.tensorrt_log import make_log
+from cgt.runtime.artifact import ModelMetadata
+from cgt.runtime.cuda import GPU, list_gpus
+from cgt.runtime.engines.tensorrt_log import make_logger
 from cgt.runtime.errors import (
     EngineError,
     Interrupted,
@@ -20,42 +20,50 @@ from cgt.runtime.errors import (
     SinkError,
     UsageError,
 )
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 from cgt.runtime.stopping import stop_on_signal
 
 from ..formats import BuildOptions, Format
-from .base import Built, Say, load_package
-from .configure import configure, known_compute_capabilities
-from .layers import Convolution, Layer, layers_of_inspector, layers_of_log, verify
-from .profiles import describe, profiles_of, set_shapes
+from .base import BuildResult, LogFn, load_package
+from .configure import make_builder_config, supported_compute_capabilities
+from .layers import (
+    EngineLayer,
+    ExpectedConvolution,
+    parse_build_log,
+    parse_inspector_json,
+    verify_precisions,
+)
+from .profiles import engine_profiles, format_profile, set_profile_shapes
 from .progress import progress_monitor
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-_LAYER_TYPES = {"CONVOLUTION": "IConvolutionLayer", "DECONVOLUTION": "IDeconvolutionLayer"}
-_TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
+_CONV_LAYER_CLASSES = {"CONVOLUTION": "IConvolutionLayer", "DECONVOLUTION": "IDeconvolutionLayer"}
+_PRECISION_OF_DTYPE = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 
 
-def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, say: Say) -> Built:
+def build(
+    onnx: Path, metadata: ModelMetadata, fmt: Format, options: BuildOptions, log: LogFn
+) -> BuildResult:
     """Raises MissingDependency without the package, UsageError for an option that this
     machine or this version has not, ModelError naming the node that the parser refuses,
     EngineError where the build fails, QualityError naming the layers that compute in another
     precision than the graph says, Interrupted after a signal."""
-    api = load_package(kind)
-    here = gpus()
-    targets = targets_of(api, kind, options, here)
-    log = make_log(api)
-    builder: trt.Builder = api.Builder(log)
-    network, parser = _parse(api, builder, log, onnx)
-    wanted = _convolutions(api, network)
-    config = configure(api, builder, options, () if kind.on_gpu else targets)
-    profiles = profiles_of(artifact)
+    api = load_package(fmt)
+    local_gpus = list_gpus()
+    targets = target_compute_capabilities(api, fmt, options, local_gpus)
+    trt_logger = make_logger(api)
+    builder: trt.Builder = api.Builder(trt_logger)
+    network, parser = _parse_onnx(api, builder, trt_logger, onnx)
+    expected = _expected_convolutions(api, network)
+    config = make_builder_config(api, builder, options, () if fmt.needs_gpu else targets)
+    profiles = engine_profiles(metadata)
     for profile in profiles:
         shapes: trt.IOptimizationProfile = builder.create_optimization_profile()
-        set_shapes(profile, shapes, network, artifact.io)
+        set_profile_shapes(profile, shapes, network, metadata.io)
         config.add_optimization_profile(shapes)
-    say(f"{kind.name} {api.__version__}: building for {', '.join(map(describe, profiles))}")
+    log(f"{fmt.name} {api.__version__}: building for {', '.join(map(format_profile, profiles))}")
     with stop_on_signal() as stop, progress_monitor(api, stop) as monitor:
         config.progress_monitor = monitor
         plan = builder.build_serialized_network(network, config)
@@ -63,18 +71,18 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
     if stop.is_set():
         raise Interrupted("stopped; no engine was written")
     if plan is None:
-        raise EngineError(f"{kind.name} cannot build {onnx}: {log.last_error()}")
+        raise EngineError(f"{fmt.name} cannot build {onnx}: {trt_logger.last_error()}")
     _save_timing_cache(config, options.timing_cache)
-    layers = _layers(api, log, plan, kind)
+    layers = _read_engine_layers(api, trt_logger, plan, fmt)
     names = ", ".join(f"{target / 10:.1f}" for target in targets)
-    counts = verify(layers, wanted, f"the {kind.name} engine for {names}")
+    counts = verify_precisions(layers, expected, f"the {fmt.name} engine for {names}")
     kinds = ", ".join(f"{count} in {precision}" for precision, count in counts.items())
-    say(f"engine: {len(layers)} layers, convolutions {kinds}, all as in the graph; for {names}")
-    return Built(
+    log(f"engine: {len(layers)} layers, convolutions {kinds}, all as in the graph; for {names}")
+    return BuildResult(
         version=api.__version__,
-        files={kind.suffix: bytes(memoryview(plan))},
-        facts={
-            "gpu": here[0].name if kind.on_gpu else "",
+        files={fmt.suffix: bytes(memoryview(plan))},
+        build_info={
+            "gpu": local_gpus[0].name if fmt.needs_gpu else "",
             "compute_capabilities": targets,
             "hardware_compatible": options.hardware_compatible,
             "version_compatible": options.version_compatible,
@@ -84,35 +92,35 @@ def build(onnx: Path, artifact: Artifact, kind: Format, options: BuildOptions, s
     )
 
 
-def targets_of(
-    api: ModuleType, kind: Format, options: BuildOptions, here: list[GPU]
+def target_compute_capabilities(
+    api: ModuleType, fmt: Format, options: BuildOptions, local_gpus: list[GPU]
 ) -> tuple[int, ...]:
     """Compute capabilities to build for. Raises UsageError for an unknown one, and for none."""
-    if kind.on_gpu:
-        return (here[0].compute_capability,)
-    asked = options.compute_capabilities
-    if not asked and not here:
+    if fmt.needs_gpu:
+        return (local_gpus[0].compute_capability,)
+    requested = options.compute_capabilities
+    if not requested and not local_gpus:
         raise UsageError("say which cards it is for, such as --compute-capability 75,86,89,120")
-    known = known_compute_capabilities(api)
-    for target in asked:
+    known = supported_compute_capabilities(api)
+    for target in requested:
         if target not in known:
             raise UsageError(
-                f"{kind.name} {api.__version__} does not build for compute capability {target}; "
+                f"{fmt.name} {api.__version__} does not build for compute capability {target}; "
                 f"it does for {', '.join(map(str, known))}"
             )
-    return asked or (here[0].compute_capability,)
+    return requested or (local_gpus[0].compute_capability,)
 
 
-def _parse(
-    api: ModuleType, builder: trt.Builder, log: Any, onnx: Path
+def _parse_onnx(
+    api: ModuleType, builder: trt.Builder, trt_logger: Any, onnx: Path
 ) -> tuple[trt.INetworkDefinition, trt.OnnxParser]:
     # Without the bit TensorRT 10 would choose precisions itself; 11 ignores it.
     typed = 1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network: trt.INetworkDefinition = builder.create_network(typed)
-    parser: trt.OnnxParser = api.OnnxParser(network, log)
+    parser: trt.OnnxParser = api.OnnxParser(network, trt_logger)
     if not parser.parse_from_file(str(onnx)) or not network.num_inputs:
         if not parser.num_errors:
-            raise ModelError(f"{api.__name__} cannot read {onnx}: {log.last_error()}")
+            raise ModelError(f"{api.__name__} cannot read {onnx}: {trt_logger.last_error()}")
         error: trt.ParserError = parser.get_error(0)
         node = error.node_name() or f"number {error.node()}"
         code = str(error.code()).rpartition(".")[2]
@@ -123,7 +131,9 @@ def _parse(
     return network, parser
 
 
-def _convolutions(api: ModuleType, network: trt.INetworkDefinition) -> list[Convolution]:
+def _expected_convolutions(
+    api: ModuleType, network: trt.INetworkDefinition
+) -> list[ExpectedConvolution]:
     """The network's convolutions and the precision that the graph gives each."""
     quantized: set[str] = set()  # tensors that come from integers
     found = []
@@ -131,31 +141,33 @@ def _convolutions(api: ModuleType, network: trt.INetworkDefinition) -> list[Conv
         layer: trt.ILayer = network.get_layer(index)
         if layer.type == api.LayerType.DEQUANTIZE:
             quantized.add(layer.get_output(0).name)
-        made = _LAYER_TYPES.get(layer.type.name)
-        if made is None:
+        layer_class = _CONV_LAYER_CLASSES.get(layer.type.name)
+        if layer_class is None:
             continue
         names = [layer.get_input(n).name for n in range(layer.num_inputs) if layer.get_input(n)]
         integers = len(names) > 1 and all(name in quantized for name in names[:2])
         kind = layer.get_input(0).dtype.name
-        precision = "int8" if integers else _TYPES.get(kind, kind.lower())
-        layer.__class__ = getattr(api, made)  # the bindings do not downcast
+        precision = "int8" if integers else _PRECISION_OF_DTYPE.get(kind, kind.lower())
+        layer.__class__ = getattr(api, layer_class)  # the bindings do not downcast
         convolution: trt.IConvolutionLayer = layer
         kernel = tuple(convolution.kernel_size_nd)
-        found.append(Convolution(layer.name, kernel, precision))
+        found.append(ExpectedConvolution(layer.name, kernel, precision))
     return found
 
 
-def _layers(api: ModuleType, log: Any, plan: trt.IHostMemory, kind: Format) -> list[Layer]:
+def _read_engine_layers(
+    api: ModuleType, trt_logger: Any, plan: trt.IHostMemory, fmt: Format
+) -> list[EngineLayer]:
     """From the engine itself where a GPU can load it, else from what the builder logged."""
-    if not kind.on_gpu:
-        return layers_of_log(log.tables)
-    runtime: trt.Runtime = api.Runtime(log)
+    if not fmt.needs_gpu:
+        return parse_build_log(trt_logger.tables)
+    runtime: trt.Runtime = api.Runtime(trt_logger)
     runtime.engine_host_code_allowed = True  # of a version-compatible plan, made just now
     engine: trt.ICudaEngine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise EngineError(f"{kind.name} cannot load what it built: {log.last_error()}")
+        raise EngineError(f"{fmt.name} cannot load what it built: {trt_logger.last_error()}")
     inspector: trt.EngineInspector = engine.create_engine_inspector()
-    return layers_of_inspector(inspector.get_engine_information(api.LayerInformationFormat.JSON))
+    return parse_inspector_json(inspector.get_engine_information(api.LayerInformationFormat.JSON))
 
 
 def _save_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:
@@ -163,7 +175,7 @@ def _save_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:
         return
     cache: trt.ITimingCache = config.get_timing_cache()
     try:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(bytes(memoryview(cache.serialize())))
     except OSError as error:
         raise SinkError(f"timing cache {path} cannot be written: {error.strerror}") from None

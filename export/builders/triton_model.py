@@ -22,23 +22,27 @@ from cgt.runtime import Translator
 from cgt.runtime.errors import CgtError
 from cgt.runtime.preprocess import U8
 
-_SIZES = 4  # of pictures, for which a compiled network is kept
+_MAX_CACHED_SIZES = 4  # of pictures, for which a compiled network is kept
 
 
-class _Network:
+class _FixedSizeTranslator:
     """The model for pictures of one size, on as many threads as the engine likes."""
 
     def __init__(self, model: Path, engine: str, height: int, width: int) -> None:
         self._translator = Translator(
-            model, engine=engine, frame=(height, width), size=(height, width), goal="throughput"
+            model,
+            engine=engine,
+            frame_size=(height, width),
+            size=(height, width),
+            performance_hint="throughput",
         )
-        self._threads = ThreadPoolExecutor(self._translator.workers)
+        self._pool = ThreadPoolExecutor(self._translator.workers)
 
-    def __call__(self, picture: U8) -> Future[U8]:
-        return self._threads.submit(lambda: self._translator.timed([picture])[0][0])
+    def __call__(self, image: U8) -> Future[U8]:
+        return self._pool.submit(lambda: self._translator.translate_batch([image])[0][0])
 
     def close(self) -> None:
-        self._threads.shutdown()
+        self._pool.shutdown()
         self._translator.close()
 
 
@@ -50,40 +54,40 @@ class TritonPythonModel:
         self._input, self._output = (config[way][0]["name"] for way in ("input", "output"))
         self._engine = config["parameters"]["engine"]["string_value"]
         self._model = Path(args["model_repository"], args["model_version"], "model.onnx")
-        self._networks: OrderedDict[tuple[int, int], _Network] = OrderedDict()
+        self._translators: OrderedDict[tuple[int, int], _FixedSizeTranslator] = OrderedDict()
         height, width = json.loads(config["parameters"]["cgt"]["string_value"])["size"]
-        self._network(height, width)  # what does not run at all fails now
+        self._get_translator(height, width)  # what does not run at all fails now
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Every picture by itself, so that its translation does not depend on its neighbours."""
-        asked = [self._begin(request) for request in requests]
-        return [self._end(pictures) for pictures in asked]
+        submitted = [self._submit(request) for request in requests]
+        return [self._make_response(images) for images in submitted]
 
     def finalize(self) -> None:
-        while self._networks:
-            self._networks.popitem()[1].close()
+        while self._translators:
+            self._translators.popitem()[1].close()
 
-    def _begin(self, request: Any) -> list[Future[U8]] | CgtError:
-        pictures = triton.get_input_tensor_by_name(request, self._input).as_numpy()
+    def _submit(self, request: Any) -> list[Future[U8]] | CgtError:
+        images = triton.get_input_tensor_by_name(request, self._input).as_numpy()
         try:
-            return [self._network(*picture.shape[:2])(picture) for picture in pictures]
+            return [self._get_translator(*image.shape[:2])(image) for image in images]
         except CgtError as error:
             return error
 
-    def _end(self, pictures: list[Future[U8]] | CgtError) -> Any:
+    def _make_response(self, futures: list[Future[U8]] | CgtError) -> Any:
         try:
-            if isinstance(pictures, CgtError):
-                raise pictures
-            batch = np.stack([picture.result() for picture in pictures])
+            if isinstance(futures, CgtError):
+                raise futures
+            batch = np.stack([image.result() for image in futures])
         except CgtError as error:
             return triton.InferenceResponse(error=triton.TritonError(str(error)))
         return triton.InferenceResponse([triton.Tensor(self._output, batch)])
 
-    def _network(self, height: int, width: int) -> _Network:
+    def _get_translator(self, height: int, width: int) -> _FixedSizeTranslator:
         size = height, width
-        if size not in self._networks:
-            while len(self._networks) >= _SIZES:
-                self._networks.popitem(last=False)[1].close()
-            self._networks[size] = _Network(self._model, self._engine, height, width)
-        self._networks.move_to_end(size)
-        return self._networks[size]
+        if size not in self._translators:
+            while len(self._translators) >= _MAX_CACHED_SIZES:
+                self._translators.popitem(last=False)[1].close()
+            self._translators[size] = _FixedSizeTranslator(self._model, self._engine, height, width)
+        self._translators.move_to_end(size)
+        return self._translators[size]

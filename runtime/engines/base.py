@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ..artifact import IO, Artifact, read_artifact
-from ..closing import Closing
+from ..artifact import IOType, ModelMetadata, read_metadata
+from ..closing import Closeable
 from ..preprocess import F32, U8
 
-Goal = Literal["throughput", "latency"]
+PerformanceHint = Literal["throughput", "latency"]
 """throughput: several frames at once, as files want; latency: all cores on one frame, as live
 pictures want."""
 
@@ -25,35 +25,37 @@ class BatchShape:
     """The tensors in and out of a network. height and width are 0 where they vary from call to
     call, which some engines pay for in speed. io and statistics as in `artifact`."""
 
-    count: int
+    batch_size: int
     channels: int
     height: int
     width: int
-    io: IO = "float"
+    io: IOType = "float"
     statistics: int = 0
 
     @classmethod
-    def of(cls, artifact: Artifact, height: int = 0, width: int = 0, count: int = 1) -> BatchShape:
+    def from_metadata(
+        cls, metadata: ModelMetadata, height: int = 0, width: int = 0, batch_size: int = 1
+    ) -> BatchShape:
         """What a model takes."""
-        return cls(count, 3, height, width, artifact.io, artifact.statistics)
+        return cls(batch_size, 3, height, width, metadata.io, metadata.statistics)
 
-    def sized(self, height: int, width: int) -> BatchShape:
+    def with_size(self, height: int, width: int) -> BatchShape:
         """The same for pictures of another size."""
         return replace(self, height=height, width=width)
 
     @property
-    def fixed(self) -> bool:
+    def is_static(self) -> bool:
         return self.height > 0 and self.width > 0
 
     @property
-    def image(self) -> tuple[int, int, int, int]:
+    def image_shape(self) -> tuple[int, int, int, int]:
         """Shape of the image tensors, with 0 for what varies."""
         if self.io == "uint8":
-            return self.count, self.height, self.width, self.channels
-        return self.count, self.channels, self.height, self.width
+            return self.batch_size, self.height, self.width, self.channels
+        return self.batch_size, self.channels, self.height, self.width
 
 
-class Engine(Closing):
+class Engine(Closeable):
     """A network, ready to run. Made by `open_engine`; a context manager.
 
     `infer` may be called by up to `workers` threads at once. The arrays belong to the caller and
@@ -68,25 +70,29 @@ class Engine(Closing):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)  # what may follow the name: `openvino:gpu`
 
     @classmethod
-    def artifact(cls, path: Path) -> Artifact:
+    def read_metadata(cls, path: Path) -> ModelMetadata:
         """What a model file of this engine says of itself. Raises ModelError."""
-        return read_artifact(path)
+        return read_metadata(path)
 
     @abstractmethod
     def infer(
-        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
     ) -> None:
         """batch: C-contiguous images as `BatchShape.image` and `.io` say. out: the same, written.
         given, used: N,S float32 statistics in and out (see `artifact`), for networks that have
         them, and only for these."""
 
 
-def cores() -> int:
+def available_cpus() -> int:
     """CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def one_line(error: Exception) -> str:
+def last_error_line(error: Exception) -> str:
     """The last telling line of a library's error text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -8,18 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache import Remembered, cpu_name, digest, file_digest
+from ..cache import JsonCache, cached_sha256, cpu_name, short_hash
 from ..errors import CgtError, EngineError, MissingDependency, ModelError
-from ..notes import note
+from ..notes import warn_user
 from ..preprocess import F32
-from .base import Array, BatchShape, Engine, Goal, cores
+from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus
 
-_REPEATS = 5
-_SECONDS = 0.5  # of runs, for each engine
+_MAX_RUNS = 5
+_TIME_BUDGET_S = 0.5  # of runs, for each engine
 
 
 def open_fastest(
-    path: Path, shape: BatchShape, names: tuple[str, ...], goal: Goal, precision: str | None
+    path: Path,
+    shape: BatchShape,
+    names: tuple[str, ...],
+    performance_hint: PerformanceHint,
+    precision: str | None,
 ) -> Engine:
     """The fastest of `names`. What fails or is not installed is passed over.
 
@@ -28,7 +32,7 @@ def open_fastest(
     from . import ENGINES, open_engine
 
     if len(names) == 1:
-        return open_engine(path, shape, names[0], goal, precision)
+        return open_engine(path, shape, names[0], performance_hint, precision)
     installed, first_error = [], None
     for name in names:
         try:
@@ -40,21 +44,21 @@ def open_fastest(
         assert first_error is not None
         raise first_error
     if len(installed) == 1 or not path.is_file():
-        return open_engine(path, shape, installed[0], goal, precision)
-    memory, key = Remembered("engines.json"), _key(path, installed, goal, precision)
-    known = memory.get(key)
-    if isinstance(known, str) and known in installed:
-        return open_engine(path, shape, known, goal, precision)
-    return _measured(path, shape, installed, goal, precision, memory, key)
+        return open_engine(path, shape, installed[0], performance_hint, precision)
+    cache, key = JsonCache("engines.json"), _cache_key(path, installed, performance_hint, precision)
+    cached = cache.get(key)
+    if isinstance(cached, str) and cached in installed:
+        return open_engine(path, shape, cached, performance_hint, precision)
+    return _measure_and_open(path, shape, installed, performance_hint, precision, cache, key)
 
 
-def _measured(
+def _measure_and_open(
     path: Path,
     shape: BatchShape,
     names: list[str],
-    goal: Goal,
+    performance_hint: PerformanceHint,
     precision: str | None,
-    memory: Remembered,
+    cache: JsonCache,
     key: str,
 ) -> Engine:
     from . import open_engine
@@ -64,12 +68,12 @@ def _measured(
     first_error: CgtError | None = None
     for name in names:
         try:
-            engine = open_engine(path, shape, name, goal, precision)
+            engine = open_engine(path, shape, name, performance_hint, precision)
         except (ModelError, EngineError) as error:
             first_error = first_error or error
             continue
         try:
-            times[name] = run_time(engine, shape)
+            times[name] = measure_frame_time(engine, shape)
         except EngineError as error:
             first_error = first_error or error
             engine.close()
@@ -85,44 +89,50 @@ def _measured(
         raise first_error
     if len(times) > 1:
         figures = ", ".join(f"{name} {seconds * 1e3:.3g} ms" for name, seconds in times.items())
-        kept = "remembered" if memory.put(key, best.name) else "not remembered: no cache folder"
-        note(f"measured: {figures} a frame; {kept}")
+        cache_note = (
+            "remembered" if cache.put(key, best.name) else "not remembered: no cache folder"
+        )
+        warn_user(f"measured: {figures} a frame; {cache_note}")
     return best
 
 
-def run_time(engine: Engine, shape: BatchShape) -> float:
+def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
     """Seconds of the fastest of a few runs of noise, one at a time, by frame."""
-    height, width = (shape.height, shape.width) if shape.fixed else (256, 256)
-    shape = BatchShape(shape.count, shape.channels, height, width, shape.io, shape.statistics)
+    height, width = (shape.height, shape.width) if shape.is_static else (256, 256)
+    shape = BatchShape(shape.batch_size, shape.channels, height, width, shape.io, shape.statistics)
     random = np.random.default_rng(0)
     batch: Array
     if shape.io == "uint8":
-        batch = random.integers(0, 256, shape.image, np.uint8)
+        batch = random.integers(0, 256, shape.image_shape, np.uint8)
     else:
-        batch = random.uniform(-1, 1, shape.image).astype(np.float32)
+        batch = random.uniform(-1, 1, shape.image_shape).astype(np.float32)
     out = np.empty_like(batch)
     statistics: tuple[()] | tuple[F32, F32] = ()
     if shape.statistics:
-        given = np.zeros((shape.count, shape.statistics), np.float32)
-        statistics = (given, np.empty_like(given))
+        statistics_in = np.zeros((shape.batch_size, shape.statistics), np.float32)
+        statistics = (statistics_in, np.empty_like(statistics_in))
     engine.infer(batch, out, *statistics)
-    best, end = float("inf"), time.perf_counter() + _SECONDS
-    for _ in range(_REPEATS):
+    best, end = float("inf"), time.perf_counter() + _TIME_BUDGET_S
+    for _ in range(_MAX_RUNS):
         began = time.perf_counter()
         engine.infer(batch, out, *statistics)
         done = time.perf_counter()
         best = min(best, done - began)
         if done > end:
             break
-    return best / shape.count
+    return best / shape.batch_size
 
 
-def _key(path: Path, names: list[str], goal: Goal, precision: str | None) -> str:
-    versions = [f"{name} {_version(name)}" for name in names]
-    return digest(file_digest(path), cpu_name(), cores(), goal, precision, *versions)
+def _cache_key(
+    path: Path, names: list[str], performance_hint: PerformanceHint, precision: str | None
+) -> str:
+    versions = [f"{name} {_package_version(name)}" for name in names]
+    return short_hash(
+        cached_sha256(path), cpu_name(), available_cpus(), performance_hint, precision, *versions
+    )
 
 
-def _version(name: str) -> str:
+def _package_version(name: str) -> str:
     for package in (name, f"{name}-gpu"):
         try:
             return importlib.metadata.version(package)

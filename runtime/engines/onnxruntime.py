@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..cache import cache_folder, digest, file_digest
+from ..cache import cache_dir, cached_sha256, short_hash
 from ..errors import EngineError, MissingDependency, ModelError
-from ..notes import note
+from ..notes import warn_user
 from ..preprocess import F32
-from .base import Array, BatchShape, Engine, Goal, cores, one_line
+from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus, last_error_line
 
 try:
     import onnxruntime as ort
@@ -19,7 +19,7 @@ except ImportError:
         "(or [gpu], the one that also has CUDA)"
     ) from None
 
-_PROVIDERS = {
+_PROVIDER_NAMES = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
@@ -35,58 +35,70 @@ class OnnxRuntimeEngine(Engine):
     """
 
     name = "onnxruntime"
-    devices = tuple(_PROVIDERS)
+    devices = tuple(_PROVIDER_NAMES)
 
     def __init__(
         self,
         path: Path,
         shape: BatchShape,
-        goal: Goal,
+        performance_hint: PerformanceHint,
         precision: str | None = None,
         device: str | None = None,
     ) -> None:
-        here = ort.get_available_providers()
-        wanted = device or ("cuda" if _PROVIDERS["cuda"] in here else "cpu")
-        if _PROVIDERS[wanted] not in here:
+        available = ort.get_available_providers()
+        wanted = device or ("cuda" if _PROVIDER_NAMES["cuda"] in available else "cpu")
+        if _PROVIDER_NAMES[wanted] not in available:
             raise MissingDependency(
-                f"this ONNX Runtime has no {_PROVIDERS[wanted]}; install the extra that has: "
+                f"this ONNX Runtime has no {_PROVIDER_NAMES[wanted]}; install the extra that has: "
                 "pip uninstall onnxruntime, then pip install 'cyclegan-toolkit[gpu]'"
             )
         on_cpu = wanted == "cpu"
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        together = goal == "throughput" and on_cpu
-        self.workers = cores() if together else 2 if goal == "throughput" else 1
-        options.intra_op_num_threads = 1 if together else cores()
+        concurrent = performance_hint == "throughput" and on_cpu
+        self.workers = (
+            available_cpus() if concurrent else 2 if performance_hint == "throughput" else 1
+        )
+        options.intra_op_num_threads = 1 if concurrent else available_cpus()
         # Spinning between layers would take the cores from decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(
-                path, options, providers=_providers(wanted, path, shape)
+                path, options, providers=_provider_options(wanted, path, shape)
             )
         except Exception as error:  # its classes derive from Exception alone
-            raise ModelError(f"ONNX Runtime cannot read {path}: {one_line(error)}") from None
-        self._check_provider(wanted, asked=device is not None)
+            raise ModelError(f"ONNX Runtime cannot read {path}: {last_error_line(error)}") from None
+        self._check_provider(wanted, requested=device is not None)
         self.precision = "fp32" if self.device == "CPU" else "as in the file"
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
 
-    def _check_provider(self, wanted: str, asked: bool) -> None:
+    def _check_provider(self, wanted: str, requested: bool) -> None:
         """What really loaded, which need not be what was given."""
-        names = {provider: name for name, provider in _PROVIDERS.items()}
-        got = names.get(self._session.get_providers()[0], "cpu")
-        self.device = got.upper()
-        if got == wanted:
+        names = {provider: name for name, provider in _PROVIDER_NAMES.items()}
+        actual = names.get(self._session.get_providers()[0], "cpu")
+        self.device = actual.upper()
+        if actual == wanted:
             return
-        said = f"ONNX Runtime's {_PROVIDERS[wanted]} does not load here (libraries, driver?)"
-        if asked:
-            raise EngineError(f"{said}; see `cgt doctor`, or use --engine onnxruntime:{got}")
-        note(f"{said}: it computes on the {self.device} instead")
+        message = (
+            f"ONNX Runtime's {_PROVIDER_NAMES[wanted]} does not load here (libraries, driver?)"
+        )
+        if requested:
+            raise EngineError(f"{message}; see `cgt doctor`, or use --engine onnxruntime:{actual}")
+        warn_user(f"{message}: it computes on the {self.device} instead")
 
     def infer(
-        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
     ) -> None:
-        arrays = (batch, out) if given is None or used is None else (batch, out, given, used)
+        arrays = (
+            (batch, out)
+            if statistics_in is None or statistics_out is None
+            else (batch, out, statistics_in, statistics_out)
+        )
         try:
             binding = self._session.io_binding()
             for name, array in zip(self._inputs, arrays[::2], strict=True):
@@ -95,26 +107,26 @@ class OnnxRuntimeEngine(Engine):
                 binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
             self._session.run_with_iobinding(binding)
         except Exception as error:
-            raise EngineError(f"ONNX Runtime failed: {one_line(error)}") from None
+            raise EngineError(f"ONNX Runtime failed: {last_error_line(error)}") from None
 
     def close(self) -> None:
         pass
 
 
-def _providers(wanted: str, path: Path, shape: BatchShape) -> list[Any]:
+def _provider_options(wanted: str, path: Path, shape: BatchShape) -> list[Any]:
     """In order; the later ones take the layers that the first cannot."""
     if wanted == "cpu":
-        return [_PROVIDERS["cpu"]]
-    cuda = (_PROVIDERS["cuda"], {"cudnn_conv_algo_search": "EXHAUSTIVE"})
+        return [_PROVIDER_NAMES["cpu"]]
+    cuda = (_PROVIDER_NAMES["cuda"], {"cudnn_conv_algo_search": "EXHAUSTIVE"})
     if wanted == "cuda":
-        return [cuda, _PROVIDERS["cpu"]]
+        return [cuda, _PROVIDER_NAMES["cpu"]]
     settings: dict[str, Any] = {}
-    name = digest(file_digest(path), ort.__version__, shape)
-    if folder := cache_folder("tensorrt", name):
+    name = short_hash(cached_sha256(path), ort.__version__, shape)
+    if folder := cache_dir("tensorrt", name):
         settings = {
             "trt_engine_cache_enable": True,
             "trt_engine_cache_path": str(folder),
             "trt_timing_cache_enable": True,
             "trt_timing_cache_path": str(folder),
         }
-    return [(_PROVIDERS["tensorrt"], settings), cuda, _PROVIDERS["cpu"]]
+    return [(_PROVIDER_NAMES["tensorrt"], settings), cuda, _PROVIDER_NAMES["cpu"]]

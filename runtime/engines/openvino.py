@@ -7,19 +7,19 @@ from pathlib import Path
 
 import openvino as ov
 
-from ..cache import cache_folder, cpu_name, digest, file_digest
+from ..cache import cache_dir, cached_sha256, cpu_name, short_hash
 from ..errors import EngineError, ModelError
 from ..preprocess import F32
-from ..sidecar import read_sidecar, read_verified, sidecar_path
-from .base import Array, BatchShape, Engine, Goal, one_line
-from .openvino_floats import fp32_is_faster
-from .openvino_int8 import is_quantized, keep_exact
+from ..sidecar import read_sidecar, read_verified_bytes, sidecar_path
+from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
+from .openvino_floats import fp32_faster_than_bf16
+from .openvino_int8 import avoid_int8_saturation, is_quantized
 
-_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
-_CONVOLUTIONS = ("Convolution", "Deconvolution")
+_PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+_CONVOLUTION_TYPES = ("Convolution", "Deconvolution")
 
 # Of layers prepared for a size, where sizes vary. By default 5000, a MiB for each new size.
-_SHAPES_KEPT = 256
+_MAX_CACHED_SHAPES = 256
 
 
 class OpenVINOEngine(Engine):
@@ -34,91 +34,107 @@ class OpenVINOEngine(Engine):
         self,
         path: Path,
         shape: BatchShape,
-        goal: Goal,
+        performance_hint: PerformanceHint,
         precision: str | None = None,
         device: str = "cpu",
     ) -> None:
         core = ov.Core()
         try:
-            model = _read(core, path)
-            model.reshape(_shapes(shape))
+            model = _read_ov_model(core, path)
+            model.reshape(_input_shapes(shape))
             if device == "cpu":
-                keep_exact(model)
+                avoid_int8_saturation(model)
         except RuntimeError as error:
-            raise ModelError(f"OpenVINO cannot read {path}: {one_line(error)}") from None
-        config = {"PERFORMANCE_HINT": goal.upper()}
+            raise ModelError(f"OpenVINO cannot read {path}: {last_error_line(error)}") from None
+        config = {"PERFORMANCE_HINT": performance_hint.upper()}
         # Of an INT8 model little is left in floats, and bf16 is quicker for what is half as long.
-        floats = device == "cpu" and not is_quantized(model)
-        if precision == "fp32" or (floats and fp32_is_faster(core)):
+        is_float = device == "cpu" and not is_quantized(model)
+        if precision == "fp32" or (is_float and fp32_faster_than_bf16(core)):
             config["INFERENCE_PRECISION_HINT"] = "f32"
-        if not shape.fixed and device == "cpu":
-            config["CPU_RUNTIME_CACHE_CAPACITY"] = str(_SHAPES_KEPT)
-        hint = config.get("INFERENCE_PRECISION_HINT")
-        name = digest(_digest(path), ov.__version__, cpu_name(), shape, goal, hint, device)
-        if folder := cache_folder("openvino", name):
+        if not shape.is_static and device == "cpu":
+            config["CPU_RUNTIME_CACHE_CAPACITY"] = str(_MAX_CACHED_SHAPES)
+        precision_hint = config.get("INFERENCE_PRECISION_HINT")
+        name = short_hash(
+            _model_sha256(path),
+            ov.__version__,
+            cpu_name(),
+            shape,
+            performance_hint,
+            precision_hint,
+            device,
+        )
+        if folder := cache_dir("openvino", name):
             config["CACHE_DIR"] = str(folder)
         try:
             self._compiled = core.compile_model(model, device.upper(), config)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot run {path}: {one_line(error)}") from None
+            raise EngineError(f"OpenVINO cannot run {path}: {last_error_line(error)}") from None
         self.device = device.upper()
-        self.from_cache = bool(self._compiled.get_property("LOADED_FROM_CACHE"))
+        self.loaded_from_cache = bool(self._compiled.get_property("LOADED_FROM_CACHE"))
         self.workers = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.precision = _convolution_precision(self._compiled)
-        self._local = threading.local()
+        self._thread_local = threading.local()
 
     def infer(
-        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
     ) -> None:
-        local = self._local
-        arrays = (batch, out, given, used)
+        local = self._thread_local
+        arrays = (batch, out, statistics_in, statistics_out)
         try:
             if not hasattr(local, "request"):
                 local.request = self._compiled.create_infer_request()
                 local.arrays = (None,) * 4
             if any(new is not old for new, old in zip(arrays, local.arrays, strict=True)):
-                _bind(local.request, *arrays)
+                _bind_tensors(local.request, *arrays)
                 local.arrays = arrays
             local.request.start_async()
             local.request.wait()
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed: {one_line(error)}") from None
+            raise EngineError(f"OpenVINO failed: {last_error_line(error)}") from None
 
     def close(self) -> None:
-        self._local = threading.local()
+        self._thread_local = threading.local()
 
 
-def _read(core: ov.Core, path: Path) -> ov.Model:
+def _read_ov_model(core: ov.Core, path: Path) -> ov.Model:
     """An ONNX file, or OpenVINO's own pair of files where they are what their sidecar says."""
     if path.suffix != ".xml":
         return core.read_model(path)
     build = read_sidecar(path).build
-    graph, weights = (read_verified(path, build, suffix) for suffix in (".xml", ".bin"))
+    graph, weights = (read_verified_bytes(path, build, suffix) for suffix in (".xml", ".bin"))
     return core.read_model(graph, weights)
 
 
-def _digest(path: Path) -> str:
+def _model_sha256(path: Path) -> str:
     """Of the weights too, which OpenVINO's own pair of files has in the second."""
-    return file_digest(sidecar_path(path) if path.suffix == ".xml" else path)
+    return cached_sha256(sidecar_path(path) if path.suffix == ".xml" else path)
 
 
-def _shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:
+def _input_shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:
     """By input's index."""
-    dims = [size or ov.Dimension(-1) for size in shape.image]
+    dims = [size or ov.Dimension(-1) for size in shape.image_shape]
     shapes = {0: ov.PartialShape(dims)}
     if shape.statistics:
-        shapes[1] = ov.PartialShape([shape.count, shape.statistics])
+        shapes[1] = ov.PartialShape([shape.batch_size, shape.statistics])
     return shapes
 
 
-def _bind(
-    request: ov.InferRequest, batch: Array, out: Array, given: F32 | None, used: F32 | None
+def _bind_tensors(
+    request: ov.InferRequest,
+    batch: Array,
+    out: Array,
+    statistics_in: F32 | None,
+    statistics_out: F32 | None,
 ) -> None:
     request.set_input_tensor(0, ov.Tensor(batch, shared_memory=True))
     request.set_output_tensor(0, ov.Tensor(out, shared_memory=True))
-    if given is not None and used is not None:
-        request.set_input_tensor(1, ov.Tensor(given, shared_memory=True))
-        request.set_output_tensor(1, ov.Tensor(used, shared_memory=True))
+    if statistics_in is not None and statistics_out is not None:
+        request.set_input_tensor(1, ov.Tensor(statistics_in, shared_memory=True))
+        request.set_output_tensor(1, ov.Tensor(statistics_out, shared_memory=True))
 
 
 def _convolution_precision(compiled: ov.CompiledModel) -> str:
@@ -126,10 +142,10 @@ def _convolution_precision(compiled: ov.CompiledModel) -> str:
     counts: dict[str, int] = {}
     for op in compiled.get_runtime_model().get_ops():
         info = op.get_rt_info()
-        if str(info["layerType"].astype(str)) in _CONVOLUTIONS:
+        if str(info["layerType"].astype(str)) in _CONVOLUTION_TYPES:
             kind = str(info["runtimePrecision"].astype(str))
             counts[kind] = counts.get(kind, 0) + 1
     if not counts:
         return "unknown"
     top = max(counts, key=lambda kind: counts[kind])
-    return _NAMES.get(top, top)
+    return _PRECISION_NAMES.get(top, top)

@@ -14,29 +14,31 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-_CHANNELS, _SIDE = 32, 8
+_PROBE_CHANNELS, _PROBE_SIDE_PX = 32, 8
 
 
 @lru_cache(maxsize=1)
-def int8_is_cut_off() -> bool:
+def int8_saturates() -> bool:
     """Whether it is on this CPU: tried, on a convolution whose sums are the largest there are."""
-    x = ops.parameter([1, _CHANNELS, _SIDE, _SIDE], ov.Type.f32)
+    x = ops.parameter([1, _PROBE_CHANNELS, _PROBE_SIDE_PX, _PROBE_SIDE_PX], ov.Type.f32)
     low, high = (ops.constant(np.float32(value)) for value in (-128 / 127, 1))
     bytes_ = ops.fake_quantize(ops.relu(x), low, high, low, high, 256)
-    weights = np.full((_CHANNELS, _CHANNELS, 3, 3), 127, np.int8)
+    weights = np.full((_PROBE_CHANNELS, _PROBE_CHANNELS, 3, 3), 127, np.int8)
     scaled = ops.multiply(
         ops.convert(ops.constant(weights), np.float32), ops.constant(np.float32(1 / 127))
     )
     y = ops.convolution(bytes_, scaled, [1, 1], [0, 0], [0, 0], [1, 1])
     compiled = ov.Core().compile_model(ov.Model([y], [x]), "CPU")
-    found = compiled([np.ones((1, _CHANNELS, _SIDE, _SIDE), np.float32)])[0]
-    return bool(abs(float(found.mean()) / (9 * _CHANNELS) - 1) > 0.01)
+    output = compiled([np.ones((1, _PROBE_CHANNELS, _PROBE_SIDE_PX, _PROBE_SIDE_PX), np.float32)])[
+        0
+    ]
+    return bool(abs(float(output.mean()) / (9 * _PROBE_CHANNELS) - 1) > 0.01)
 
 
-def keep_exact(model: ov.Model) -> None:
+def avoid_int8_saturation(model: ov.Model) -> None:
     """In place, before it is compiled for this CPU. Raises RuntimeError."""
-    if is_quantized(model) and int8_is_cut_off():
-        spare_a_bit(model)
+    if is_quantized(model) and int8_saturates():
+        requantize_to_7_bits(model)
 
 
 def is_quantized(model: ov.Model) -> bool:
@@ -44,11 +46,11 @@ def is_quantized(model: ov.Model) -> bool:
     return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
 
 
-def spare_a_bit(model: ov.Model) -> None:
+def requantize_to_7_bits(model: ov.Model) -> None:
     """The weights of each INT8 convolution as half of them, rounded, times two; in place."""
     for op in model.get_ordered_ops():
         if op.get_type_name() == "Constant" and op.get_element_type() == ov.Type.i8:
-            scaling = _scaling(op) if len(op.shape) >= 4 else None
+            scaling = _find_scale_multiply(op) if len(op.shape) >= 4 else None
             if scaling is not None:
                 half = ops.constant(np.rint(op.data / 2).astype(np.int8))
                 for reader in op.output(0).get_target_inputs():
@@ -58,7 +60,7 @@ def spare_a_bit(model: ov.Model) -> None:
                 scaling.input(1).replace_source_output(scale.output(0))
 
 
-def _scaling(weights: ov.Node) -> ov.Node | None:
+def _find_scale_multiply(weights: ov.Node) -> ov.Node | None:
     """What multiplies them by their scale; None where they are scaled in another way. Weights that
     are not symmetric, whose zero point is not zero, are left alone, too."""
     node = weights
@@ -70,14 +72,14 @@ def _scaling(weights: ov.Node) -> ov.Node | None:
         kind = node.get_type_name()
         if kind == "Multiply":
             return node
-        if kind == "Subtract" and _is_zero(node.input(1).get_source_output().get_node()):
+        if kind == "Subtract" and _is_zero_constant(node.input(1).get_source_output().get_node()):
             continue
         if kind != "Convert":
             return None
     return None
 
 
-def _is_zero(node: ov.Node) -> bool:
+def _is_zero_constant(node: ov.Node) -> bool:
     while node.get_type_name() in ("Convert", "Reshape"):
         node = node.input(0).get_source_output().get_node()
     return node.get_type_name() == "Constant" and not np.any(node.data)

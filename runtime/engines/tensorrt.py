@@ -20,11 +20,11 @@ import numpy as np
 
 from ..errors import EngineError, ModelError
 from ..preprocess import F32
-from ..sidecar import Build, read_sidecar, read_verified
-from .base import Array, BatchShape, Engine, Goal, one_line
-from .tensorrt_log import make_log
-from .tensorrt_machine import check_machine, load_api
-from .tensorrt_slot import Slot, Spans, cuda
+from ..sidecar import EngineBuildInfo, read_sidecar, read_verified_bytes
+from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
+from .tensorrt_log import make_logger
+from .tensorrt_machine import check_compatibility, load_tensorrt
+from .tensorrt_slot import ExecutionSlot, GpuTimings, cuda
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -45,7 +45,7 @@ class TensorRTEngine(Engine):
         self,
         path: Path,
         shape: BatchShape,
-        goal: Goal,
+        performance_hint: PerformanceHint,
         precision: str | None = None,
         cuda_graph: bool | None = None,
     ) -> None:
@@ -53,29 +53,31 @@ class TensorRTEngine(Engine):
         build = sidecar.build
         self.name = build.format
         self.precision = build.precision
-        self._api = load_api(build)
-        gpu = check_machine(path, build, self._api)
+        self._api = load_tensorrt(build)
+        gpu = check_compatibility(path, build, self._api)
         self.device = gpu.name
         if cuda_graph is None:
             cuda_graph = os.environ.get("CGT_CUDA_GRAPH") != "0"
-        self.cuda_graph = cuda_graph and shape.fixed
-        self.workers = 2 if goal == "throughput" else 1
-        self._slots: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._made: list[Slot] = []
-        self._context: cuda.Context | None = None
-        plan = read_verified(path, build)
+        self.cuda_graph = cuda_graph and shape.is_static
+        self.workers = 2 if performance_hint == "throughput" else 1
+        self._free_slots: queue.SimpleQueue[ExecutionSlot] = queue.SimpleQueue()
+        self._all_slots: list[ExecutionSlot] = []
+        self._cuda_context: cuda.Context | None = None
+        plan = read_verified_bytes(path, build)
         cuda.init()
-        self._context = cuda.Device(0).retain_primary_context()
+        self._cuda_context = cuda.Device(0).retain_primary_context()
         try:
-            with self._current():
-                self._open(path, build, plan, shape)
+            with self._active_context():
+                self._load_plan(path, build, plan, shape)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, path: Path, build: Build, plan: bytes, shape: BatchShape) -> None:
-        log = make_log(self._api)
-        runtime: trt.Runtime = self._api.Runtime(log)
+    def _load_plan(
+        self, path: Path, build: EngineBuildInfo, plan: bytes, shape: BatchShape
+    ) -> None:
+        logger = make_logger(self._api)
+        runtime: trt.Runtime = self._api.Runtime(logger)
         if build.version_compatible:
             runtime.engine_host_code_allowed = True  # its bytes are those that were verified
         if build.dla is not None:
@@ -83,70 +85,86 @@ class TensorRTEngine(Engine):
         engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise EngineError(
-                f"{build.format} cannot load {path}: {log.last_error()}; run: {build.again}"
+                f"{build.format} cannot load {path}: {logger.last_error()}; run: {build.rebuild_command}"
             )
-        self._log, self._runtime, self._engine = log, runtime, engine  # in the order of lifetime
-        inputs, outputs = _tensors(self._api, engine, path, shape)
+        self._logger, self._runtime, self._engine = (
+            logger,
+            runtime,
+            engine,
+        )  # in the order of lifetime
+        inputs, outputs = _io_tensor_names(self._api, engine, path, shape)
         for _ in range(self.workers):
-            slot = Slot(engine, inputs, outputs, self.cuda_graph)
-            self._made.append(slot)
-            if shape.fixed:
-                slot.fit(_shapes(shape))
-            self._slots.put(slot)
+            slot = ExecutionSlot(engine, inputs, outputs, self.cuda_graph)
+            self._all_slots.append(slot)
+            if shape.is_static:
+                slot.set_shapes(_array_specs(shape))
+            self._free_slots.put(slot)
 
     def infer(
-        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
     ) -> None:
-        self._with_slot(lambda slot: slot.run(*_arrays(batch, out, given, used)))
+        self._with_slot(
+            lambda slot: slot.run(*_split_arrays(batch, out, statistics_in, statistics_out))
+        )
 
-    def spans(
-        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
-    ) -> Spans:
+    def infer_timed(
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
+    ) -> GpuTimings:
         """As `infer`, without the CUDA graph, and the time of each step by CUDA events."""
-        spans: Spans = self._with_slot(lambda slot: slot.timed(*_arrays(batch, out, given, used)))
-        return spans
+        timings: GpuTimings = self._with_slot(
+            lambda slot: slot.run_timed(*_split_arrays(batch, out, statistics_in, statistics_out))
+        )
+        return timings
 
-    def layers(self) -> str:
+    def layer_information(self) -> str:
         """EngineInspector's JSON: every layer with its types."""
-        with self._current():
+        with self._active_context():
             inspector: trt.EngineInspector = self._engine.create_engine_inspector()
             text: str = inspector.get_engine_information(self._api.LayerInformationFormat.JSON)
             return text
 
-    def _with_slot(self, work: Callable[[Slot], Any]) -> Any:
-        slot = self._slots.get()
+    def _with_slot(self, work: Callable[[ExecutionSlot], Any]) -> Any:
+        slot = self._free_slots.get()
         try:
-            with self._current():
+            with self._active_context():
                 return work(slot)
         finally:
-            self._slots.put(slot)
+            self._free_slots.put(slot)
 
     @contextmanager
-    def _current(self) -> Iterator[None]:
+    def _active_context(self) -> Iterator[None]:
         """The GPU's context is this thread's; what CUDA raises becomes an EngineError."""
-        if self._context is None:
+        if self._cuda_context is None:
             raise EngineError(f"the {self.name} engine is closed")
-        self._context.push()
+        self._cuda_context.push()
         try:
             yield
         except cuda.Error as error:
-            raise EngineError(f"CUDA failed: {one_line(error)}") from None
+            raise EngineError(f"CUDA failed: {last_error_line(error)}") from None
         finally:
             cuda.Context.pop()
 
     def close(self) -> None:
-        if self._context is None:
+        if self._cuda_context is None:
             return
-        with self._current():
-            for slot in self._made:
+        with self._active_context():
+            for slot in self._all_slots:
                 slot.close()
-            self._made.clear()
+            self._all_slots.clear()
             self._engine = self._runtime = None
-        self._context.detach()
-        self._context = None
+        self._cuda_context.detach()
+        self._cuda_context = None
 
 
-def _tensors(
+def _io_tensor_names(
     api: ModuleType, engine: trt.ICudaEngine, path: Path, shape: BatchShape
 ) -> tuple[list[str], list[str]]:
     """Names of the inputs and outputs. Raises ModelError unless they are what the sidecar says."""
@@ -154,25 +172,25 @@ def _tensors(
     inputs = [n for n in names if engine.get_tensor_mode(n) == api.TensorIOMode.INPUT]
     outputs = [name for name in names if name not in inputs]
     image = np.dtype(np.uint8 if shape.io == "uint8" else np.float32)
-    wanted = [image, np.dtype(np.float32)][: 2 if shape.statistics else 1]
+    expected = [image, np.dtype(np.float32)][: 2 if shape.statistics else 1]
     for group in (inputs, outputs):
         found = [_DTYPES.get(engine.get_tensor_dtype(name).name) for name in group]
-        if found != wanted:
+        if found != expected:
             raise ModelError(f"{path} does not have the tensors that its sidecar describes")
     return inputs, outputs
 
 
-def _shapes(shape: BatchShape) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+def _array_specs(shape: BatchShape) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
     """Of the arrays in and out, in the order of `_arrays`."""
-    image = (shape.image, np.dtype(np.uint8 if shape.io == "uint8" else np.float32))
-    statistics = ((shape.count, shape.statistics), np.dtype(np.float32))
+    image = (shape.image_shape, np.dtype(np.uint8 if shape.io == "uint8" else np.float32))
+    statistics = ((shape.batch_size, shape.statistics), np.dtype(np.float32))
     return [image, image, *[statistics] * (2 if shape.statistics else 0)]
 
 
-def _arrays(
-    batch: Array, out: Array, given: F32 | None, used: F32 | None
+def _split_arrays(
+    batch: Array, out: Array, statistics_in: F32 | None, statistics_out: F32 | None
 ) -> tuple[list[Array], list[Array]]:
     """Those that go in and those that come out."""
-    if given is None or used is None:
+    if statistics_in is None or statistics_out is None:
         return [batch], [out]
-    return [batch, given], [out, used]
+    return [batch, statistics_in], [out, statistics_out]

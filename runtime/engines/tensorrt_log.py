@@ -6,11 +6,11 @@ from types import ModuleType
 from typing import Any
 
 
-def make_log(api: ModuleType) -> Any:
+def make_logger(api: ModuleType) -> Any:
     """An ILogger of `api` (tensorrt or tensorrt_rtx) that keeps the last errors and the builder's
     layer tables."""
 
-    class Log(api.ILogger):  # type: ignore[misc, name-defined]
+    class Logger(api.ILogger):  # type: ignore[misc, name-defined]
         """Must outlive all that was made with it."""
 
         def __init__(self) -> None:
@@ -29,4 +29,4 @@ def make_log(api: ModuleType) -> Any:
             telling = [error for error in self.errors if "catchCudaError" not in error]
             return (telling or self.errors or ["it does not say why"])[-1]
 
-    return Log()
+    return Logger()

@@ -6,18 +6,18 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
-from ..cuda import GPU, gpus
+from ..cuda import GPU, list_gpus
 from ..errors import EngineError, MissingDependency, ModelError
-from ..sidecar import Build
+from ..sidecar import EngineBuildInfo
 
 _PACKAGES = {
     "tensorrt": ("tensorrt", "[tensorrt], or JetPack's own on a Jetson"),
     "tensorrt-rtx": ("tensorrt_rtx", "[tensorrt-rtx]"),
 }
-_AMPERE = 80
+_AMPERE_COMPUTE_CAPABILITY = 80
 
 
-def load_api(build: Build) -> ModuleType:
+def load_tensorrt(build: EngineBuildInfo) -> ModuleType:
     """tensorrt or tensorrt_rtx, whichever a plan was built by."""
     if build.format not in _PACKAGES:
         raise ModelError(f"{build.onnx}'s engine is of {build.format}, which TensorRT does not run")
@@ -31,40 +31,40 @@ def load_api(build: Build) -> ModuleType:
     return api
 
 
-def check_machine(path: Path, build: Build, api: ModuleType) -> GPU:
+def check_compatibility(path: Path, build: EngineBuildInfo, api: ModuleType) -> GPU:
     """The GPU to run on. Raises MissingDependency without one, and EngineError where the plan is
     of another TensorRT or for another GPU, naming the command that builds it for this one."""
-    found = gpus()
+    found = list_gpus()
     if not found:
         raise MissingDependency(f"there is no NVIDIA GPU here, and {path} needs one")
     gpu, version = found[0], str(api.__version__)
-    if not _takes_version(build, version):
+    if not _is_version_compatible(build, version):
         raise EngineError(
             f"{path} was built by {build.format} {build.version} and here is {version}; "
-            f"run: {build.again}"
+            f"run: {build.rebuild_command}"
         )
-    if not _takes_gpu(build, gpu):
+    if not _is_gpu_compatible(build, gpu):
         made = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
         raise EngineError(
             f"{path} was built for {f'{build.gpu}, ' if build.gpu else ''}compute capability {made}"
-            f" and here is {gpu.name}, {gpu.compute_capability / 10:.1f}; run: {build.again}"
+            f" and here is {gpu.name}, {gpu.compute_capability / 10:.1f}; run: {build.rebuild_command}"
         )
     return gpu
 
 
-def _takes_version(build: Build, here: str) -> bool:
-    if build.version == here:
+def _is_version_compatible(build: EngineBuildInfo, installed: str) -> bool:
+    if build.version == installed:
         return True
     made, have = (
         tuple(int(part) for part in text.split(".") if part.isdigit())
-        for text in (build.version, here)
+        for text in (build.version, installed)
     )
     return build.version_compatible and made[:1] == have[:1] and made <= have
 
 
-def _takes_gpu(build: Build, gpu: GPU) -> bool:
+def _is_gpu_compatible(build: EngineBuildInfo, gpu: GPU) -> bool:
     if build.hardware_compatible:
-        return gpu.compute_capability >= _AMPERE
+        return gpu.compute_capability >= _AMPERE_COMPUTE_CAPABILITY
     if build.gpu and build.gpu != gpu.name:
         return False
     return gpu.compute_capability in build.compute_capabilities

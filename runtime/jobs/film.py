@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from ..cache import digest, file_digest
+from ..cache import cached_sha256, short_hash
 from ..errors import SourceError
-from ..notes import note
-from ..sources.cuts import PIECE
-from ..sources.video import Input, VideoSource
-from ..translation import Translation
-from ..translator import model_file
-from .ledger import Ledger
-from .tasks import Join, Part, Task, Whole
+from ..notes import warn_user
+from ..sources.cuts import MIN_SEGMENT_S
+from ..sources.video import FFmpegInput, VideoSource
+from ..translation import TranslateOptions
+from ..translator import resolve_model
+from .ledger import JobManifest
+from .tasks import ConcatSegments, Task, TranslateSegment, TranslateVideo
 
 
 @dataclass
-class Film:
+class VideoJob:
     """source, target: absolute. key: see ledger. frames: to come, as far as one can tell; then how
     many came. parts: files of its pieces, in order; none where it is done in one go. error: why it
     failed, one line. tries: of its task that was tried most often."""
@@ -28,73 +28,85 @@ class Film:
     source: Path
     target: Path
     key: str
-    frames: int = 0
-    cuts: tuple[Fraction, ...] = ()
-    room: Path = Path()
+    frame_count: int = 0
+    boundaries: tuple[Fraction, ...] = ()
+    work_dir: Path = Path()
     skipped: bool = False
     done: bool = False
     error: str = ""
-    tries: int = 0
-    seconds: float = 0.0  # of workers
-    notes: list[str] = field(default_factory=list)
+    attempts: int = 0
+    worker_seconds: float = 0.0  # of workers
+    warnings: list[str] = field(default_factory=list)
 
     @property
-    def parts(self) -> list[Path]:
-        return [self.room / f"{i:05d}.part" for i in range(len(self.cuts) + 1)] if self.cuts else []
+    def segment_files(self) -> list[Path]:
+        return (
+            [self.work_dir / f"{i:05d}.part" for i in range(len(self.boundaries) + 1)]
+            if self.boundaries
+            else []
+        )
 
-    def pieces(self, given: Translation) -> list[Task]:
+    def initial_tasks(self, options: TranslateOptions) -> list[Task]:
         """What to begin with: its parts, without those that are there, or all in one go."""
-        if not self.cuts:
-            return [Whole(self.source, self.room / self.target.name, given)]
-        ends = itertools.pairwise((None, *self.cuts, None))
+        if not self.boundaries:
+            return [TranslateVideo(self.source, self.work_dir / self.target.name, options)]
+        ends = itertools.pairwise((None, *self.boundaries, None))
         return [
-            Part(self.source, path, given, self.target, first, end)
-            for path, (first, end) in zip(self.parts, ends, strict=True)
+            TranslateSegment(self.source, path, options, self.target, first, end)
+            for path, (first, end) in zip(self.segment_files, ends, strict=True)
             if not path.exists()
         ]
 
-    def join(self, given: Translation) -> Task:
+    def concat_task(self, options: TranslateOptions) -> Task:
         """What to do when all parts are there."""
-        return Join(self.source, self.room / self.target.name, given, tuple(self.parts))
+        return ConcatSegments(
+            self.source, self.work_dir / self.target.name, options, tuple(self.segment_files)
+        )
 
 
-def plan_film(source: Path, target: Path, given: Translation, ledger: Ledger) -> Film:
+def plan_video(
+    source: Path, target: Path, options: TranslateOptions, manifest: JobManifest
+) -> VideoJob:
     """Look at a file: is it finished, how long is it, where may it be cut? A file that is no video
     is a film with an error."""
     try:
-        key = _key(source, target, given)
-        film = Film(source, target, key, skipped=ledger.is_finished(target, key))
-        if film.skipped:
-            return film
-        with VideoSource(Input(str(source), str(source)), given.audio, given.stream) as opened:
-            film.frames = given.expected(opened) or 0
-            if may_cut(given):
-                film.cuts = tuple(opened.find_cuts())
+        key = _job_key(source, target, options)
+        job = VideoJob(source, target, key, skipped=manifest.is_finished(target, key))
+        if job.skipped:
+            return job
+        with VideoSource(
+            FFmpegInput(str(source), str(source)), options.audio, options.stream
+        ) as opened:
+            job.frame_count = options.expected_frames(opened) or 0
+            if options_allow_splitting(options):
+                job.boundaries = tuple(opened.find_segment_boundaries())
     except (SourceError, OSError) as error:
         why = str(error) if isinstance(error, SourceError) else f"{source}: {error.strerror}"
-        return Film(source, target, "", error=why)
-    film.room = ledger.room(key)
-    return film
+        return VideoJob(source, target, "", error=why)
+    job.work_dir = manifest.work_dir(key)
+    return job
 
 
-def may_cut(given: Translation) -> bool:
+def options_allow_splitting(options: TranslateOptions) -> bool:
     """Whether frames can be translated without those before them."""
-    return not (given.calm or given.frames or given.duration or given.max_fps or given.start)
+    return not (
+        options.deflicker or options.frames or options.duration or options.max_fps or options.start
+    )
 
 
-def say_what_is_not_cut(given: Translation) -> None:
+def warn_if_not_splittable(options: TranslateOptions) -> None:
     """By the name of the flag."""
-    if not may_cut(given):
+    if not options_allow_splitting(options):
         flags = ("calm", "frames", "duration", "max_fps", "start")
-        named = next(flag for flag in flags if getattr(given, flag)).replace("_", "-")
-        note(f"--{named} goes from frame to frame: no film is cut, each is one worker's")
+        flag_name = next(flag for flag in flags if getattr(options, flag)).replace("_", "-")
+        warn_user(f"--{flag_name} goes from frame to frame: no film is cut, each is one worker's")
 
 
-def _key(source: Path, target: Path, given: Translation) -> str:
-    model = model_file(given.model)
+def _job_key(source: Path, target: Path, options: TranslateOptions) -> str:
+    model = resolve_model(options.model)
     found = source.stat()
     versions = [importlib.metadata.version(name) for name in ("av", "cyclegan-toolkit")]
-    return digest(
-        *(source, found.st_size, found.st_mtime_ns, target.name, PIECE),
-        *(given, file_digest(model) if model.is_file() else "", *versions),
+    return short_hash(
+        *(source, found.st_size, found.st_mtime_ns, target.name, MIN_SEGMENT_S),
+        *(options, cached_sha256(model) if model.is_file() else "", *versions),
     )

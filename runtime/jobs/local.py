@@ -10,21 +10,21 @@ from collections import deque
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ..engines.base import cores
+from ..engines.base import available_cpus
 from .pool import Pool
 from .tasks import Task
-from .worker import Outcome, Worker
+from .worker import TaskResult, Worker
 
-_Errand = tuple[int, Task, Path]
+_QueuedTask = tuple[int, Task, Path]
 
 
-class _Member:
+class _WorkerProcess:
     """A process and what it is doing."""
 
-    def __init__(self, share: int) -> None:
+    def __init__(self, cpus: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, share), daemon=True)
+        self.process = context.Process(target=_worker_main, args=(theirs, cpus), daemon=True)
         # Ctrl-C reaches all processes of a terminal; what it means is decided here.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -32,13 +32,13 @@ class _Member:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        self.errand: _Errand | None = None
+        self.assignment: _QueuedTask | None = None
 
-    def give(self, errand: _Errand) -> None:
-        self.errand = errand
-        self.pipe.send(errand)
+    def assign(self, assignment: _QueuedTask) -> None:
+        self.assignment = assignment
+        self.pipe.send(assignment)
 
-    def end(self) -> str:
+    def terminate(self) -> str:
         """Returns how it ended, if it had already."""
         self.process.join(0.2)
         code = self.process.exitcode
@@ -53,75 +53,77 @@ class LocalPool(Pool):
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._share = max(1, cores() // workers)
-        self._waiting: deque[_Errand] = deque()
-        self._members: list[_Member] = []
+        self._cpus_per_worker = max(1, available_cpus() // workers)
+        self._queue: deque[_QueuedTask] = deque()
+        self._processes: list[_WorkerProcess] = []
 
-    def submit(self, number: int, task: Task, beat: Path, urgent: bool) -> None:
-        put = self._waiting.appendleft if urgent else self._waiting.append
-        put((number, task, beat))
+    def submit(self, task_id: int, task: Task, heartbeat_file: Path, urgent: bool) -> None:
+        put = self._queue.appendleft if urgent else self._queue.append
+        put((task_id, task, heartbeat_file))
 
-    def withdraw(self, number: int) -> None:
-        self._waiting = deque(errand for errand in self._waiting if errand[0] != number)
+    def cancel(self, task_id: int) -> None:
+        self._queue = deque(errand for errand in self._queue if errand[0] != task_id)
 
-    def wait(self, seconds: float) -> list[tuple[int, Outcome]]:
-        self._set_to_work()
-        busy = {member.pipe: member for member in self._members if member.errand}
+    def wait(self, timeout: float) -> list[tuple[int, TaskResult]]:
+        self._dispatch()
+        busy = {member.pipe: member for member in self._processes if member.assignment}
         back = []
-        for pipe in wait(list(busy), seconds):
+        for pipe in wait(list(busy), timeout):
             member = busy[pipe]  # type: ignore[index]
-            assert member.errand is not None
-            number = member.errand[0]
+            assert member.assignment is not None
+            number = member.assignment[0]
             try:
                 back.append((number, member.pipe.recv()))
-                member.errand = None
+                member.assignment = None
             except (EOFError, OSError):
-                self._members.remove(member)
-                back.append((number, Outcome("failed", error=f"a worker died: {member.end()}")))
+                self._processes.remove(member)
+                back.append(
+                    (number, TaskResult("failed", error=f"a worker died: {member.terminate()}"))
+                )
         return back
 
-    def _set_to_work(self) -> None:
-        idle = [member for member in self._members if member.errand is None]
-        while self._waiting and (idle or len(self._members) < self.workers):
+    def _dispatch(self) -> None:
+        idle = [member for member in self._processes if member.assignment is None]
+        while self._queue and (idle or len(self._processes) < self.workers):
             if not idle:
-                idle.append(_Member(self._share))
-                self._members.append(idle[-1])
+                idle.append(_WorkerProcess(self._cpus_per_worker))
+                self._processes.append(idle[-1])
             member = idle.pop()
             try:
-                member.give(self._waiting[0])
+                member.assign(self._queue[0])
             except OSError:  # it died while idle
-                self._members.remove(member)
-                member.end()
+                self._processes.remove(member)
+                member.terminate()
                 continue
-            self._waiting.popleft()
+            self._queue.popleft()
 
     @property
-    def processes(self) -> list[int]:
+    def busy_pids(self) -> list[int]:
         """The ids of those that are at work."""
-        return [m.process.pid for m in self._members if m.errand and m.process.pid]
+        return [m.process.pid for m in self._processes if m.assignment and m.process.pid]
 
     def close(self) -> None:
-        for member in self._members:
+        for member in self._processes:
             member.process.kill()
-        for member in self._members:
-            member.end()
-        self._members, self._waiting = [], deque()
+        for member in self._processes:
+            member.terminate()
+        self._processes, self._queue = [], deque()
 
 
-def _serve(pipe: Connection, share: int) -> None:
+def _worker_main(pipe: Connection, cpus: int) -> None:
     """The life of a process."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    worker = Worker(share)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    worker = Worker(cpus)
     while True:
         try:
-            number, task, beat = pipe.recv()
+            number, task, heartbeat_file = pipe.recv()
         except EOFError:
             return
         del number
-        pipe.send(worker.do(task, beat))
+        pipe.send(worker.run(task, heartbeat_file))
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

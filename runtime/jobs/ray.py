@@ -13,11 +13,11 @@ from typing import Any
 from ..errors import EngineError, MissingDependency
 from .pool import Pool
 from .tasks import Task
-from .worker import Outcome, Worker
+from .worker import TaskResult, Worker
 
 # Ray asks the internet for nothing, and hides no GPU from a worker that asked for none.
-_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-_Errand = tuple[int, Task, Path]
+_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_QueuedTask = tuple[int, Task, Path]
 _worker: Worker | None = None  # of a process that Ray runs tasks in
 
 
@@ -30,7 +30,7 @@ class RayPool(Pool):
     """
 
     def __init__(self, address: str = "", workers: int | None = None, gpu: bool = False) -> None:
-        for name, value in _SETTINGS.items():
+        for name, value in _RAY_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
             import ray
@@ -38,13 +38,13 @@ class RayPool(Pool):
             raise MissingDependency(
                 "--ray needs Ray: pip install 'cyclegan-toolkit[ray]'; or use --jobs"
             ) from None
-        _knock(address)
+        _check_reachable(address)
         self._ray: Any = ray
-        self._ending = contextlib.ExitStack()
+        self._exit_stack = contextlib.ExitStack()
         # What goes wrong in the cluster it prints, with pages of logs; we say it in a line.
-        nowhere = self._ending.enter_context(open(os.devnull, "w"))  # noqa: SIM115
-        self._ending.enter_context(contextlib.redirect_stdout(nowhere))
-        self._ending.callback(ray.shutdown)
+        nowhere = self._exit_stack.enter_context(open(os.devnull, "w"))  # noqa: SIM115
+        self._exit_stack.enter_context(contextlib.redirect_stdout(nowhere))
+        self._exit_stack.callback(ray.shutdown)
         try:
             ray.init(
                 address=address or "local",
@@ -53,63 +53,65 @@ class RayPool(Pool):
                 logging_level=logging.ERROR,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            self._ending.close()
+            self._exit_stack.close()
             why = " ".join(str(error).split())
             raise EngineError(f"there is no Ray cluster at {address or 'hand'}: {why}") from None
-        self._most, self._gpu = workers, gpu
-        self._waiting: deque[_Errand] = deque()
-        self._out: dict[Any, int] = {}
+        self._max_workers, self._use_gpu = workers, gpu
+        self._queue: deque[_QueuedTask] = deque()
+        self._in_flight: dict[Any, int] = {}
 
     @property
     def workers(self) -> int:  # type: ignore[override]
-        return self._most or max(1, int(self._total("GPU" if self._gpu else "CPU")))
+        return self._max_workers or max(
+            1, int(self._cluster_total("GPU" if self._use_gpu else "CPU"))
+        )
 
-    def _total(self, kind: str) -> float:
+    def _cluster_total(self, kind: str) -> float:
         return float(self._ray.cluster_resources().get(kind, 0))
 
-    def _share(self) -> int:
+    def _cpus_per_worker(self) -> int:
         """Cores of one worker: no more than the largest machine has."""
         largest = max(
             (n["Resources"].get("CPU", 0) for n in self._ray.nodes() if n["Alive"]), default=1
         )
-        return max(1, min(int(self._total("CPU")) // self.workers, int(largest)))
+        return max(1, min(int(self._cluster_total("CPU")) // self.workers, int(largest)))
 
-    def submit(self, number: int, task: Task, beat: Path, urgent: bool) -> None:
-        put = self._waiting.appendleft if urgent else self._waiting.append
-        put((number, task, beat))
+    def submit(self, task_id: int, task: Task, heartbeat_file: Path, urgent: bool) -> None:
+        put = self._queue.appendleft if urgent else self._queue.append
+        put((task_id, task, heartbeat_file))
 
-    def withdraw(self, number: int) -> None:
-        self._waiting = deque(errand for errand in self._waiting if errand[0] != number)
+    def cancel(self, task_id: int) -> None:
+        self._queue = deque(errand for errand in self._queue if errand[0] != task_id)
 
-    def wait(self, seconds: float) -> list[tuple[int, Outcome]]:
-        share = self._share()
-        remote = self._ray.remote(do_task).options(
+    def wait(self, timeout: float) -> list[tuple[int, TaskResult]]:
+        share = self._cpus_per_worker()
+        remote = self._ray.remote(run_task).options(
             num_cpus=share,
-            num_gpus=1 if self._gpu else 0,
+            num_gpus=1 if self._use_gpu else 0,
             max_retries=0,  # what failed is given out again by who counts it
             scheduling_strategy="SPREAD",
         )
-        while self._waiting and len(self._out) < self.workers:
-            number, task, beat = self._waiting.popleft()
-            self._out[remote.remote(task, beat, share)] = number
-        ready, _ = self._ray.wait(list(self._out), num_returns=1, timeout=seconds)
-        return [(self._out.pop(answer), self._outcome(answer)) for answer in ready]
+        while self._queue and len(self._in_flight) < self.workers:
+            number, task, beat = self._queue.popleft()
+            self._in_flight[remote.remote(task, beat, share)] = number
+        ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=timeout)
+        return [(self._in_flight.pop(answer), self._get_result(answer)) for answer in ready]
 
-    def _outcome(self, answer: Any) -> Outcome:
+    def _get_result(self, reference: Any) -> TaskResult:
         try:
-            outcome: Outcome = self._ray.get(answer)
+            result: TaskResult = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            return Outcome("failed", error=_told(error))
-        return outcome
+            return TaskResult("failed", error=_describe_crash(error))
+        return result
 
     def close(self) -> None:
-        for answer in self._out:
-            self._ray.cancel(answer, force=True)
-        self._out, self._waiting = {}, deque()
-        self._ending.close()
+        for reference in self._in_flight:
+            self._ray.cancel(reference, force=True)
+        self._in_flight, self._queue = {}, deque()
+        self._exit_stack.close()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
@@ -121,14 +123,14 @@ def _knock(address: str) -> None:
         raise EngineError(f"there is no Ray cluster at {address}: {why}") from None
 
 
-def do_task(task: Task, beat: Path, share: int) -> Outcome:
+def run_task(task: Task, heartbeat_file: Path, cpus: int) -> TaskResult:
     """In a process that Ray has chosen."""
     global _worker
     if _worker is None:
-        _worker = Worker(share)
-    return _worker.do(task, beat)
+        _worker = Worker(cpus)
+    return _worker.run(task, heartbeat_file)
 
 
-def _told(error: Exception) -> str:
+def _describe_crash(error: Exception) -> str:
     words = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
     return f"a worker died: {type(error).__name__}: {words}"

@@ -10,118 +10,124 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SinkError
-from ..notes import note
-from ..translation import Translation
-from .film import Film
-from .ledger import Ledger
-from .parts import read_times
+from ..notes import warn_user
+from ..translation import TranslateOptions
+from .film import VideoJob
+from .ledger import JobManifest
+from .parts import read_pts
 from .pool import Pool
-from .tasks import Join, Task
-from .worker import Outcome
+from .tasks import ConcatSegments, Task
+from .worker import TaskResult
 
-TRIES = 3
+MAX_ATTEMPTS = 3
 """How often a task is given to a worker before its film counts as failed."""
-_LOOK = 0.5  # seconds between looks at the progress
+_POLL_INTERVAL_S = 0.5  # seconds between looks at the progress
 
 
 @dataclass
-class _Errand:
+class _InFlight:
     """A task that is out."""
 
-    film: Film
+    job: VideoJob
     task: Task
-    beat: Path
-    tries: int = 1
+    heartbeat_file: Path
+    attempt: int = 1
 
 
-class Run:
+class BatchScheduler:
     """films: as `plan_film` gives them; they are told what became of them."""
 
-    def __init__(self, films: list[Film], given: Translation, pool: Pool, ledger: Ledger) -> None:
-        self._films, self._given, self._pool, self._ledger = films, given, pool, ledger
-        self._out: dict[int, _Errand] = {}
-        self._numbers = itertools.count()
-        self._done: dict[Path, int] = {}  # frames, by what a task made
+    def __init__(
+        self, jobs: list[VideoJob], options: TranslateOptions, pool: Pool, manifest: JobManifest
+    ) -> None:
+        self._jobs, self._options, self._pool, self._manifest = jobs, options, pool, manifest
+        self._in_flight: dict[int, _InFlight] = {}
+        self._task_ids = itertools.count()
+        self._frames_done: dict[Path, int] = {}  # frames, by what a task made
         self.retries = 0
 
-    def finish(self, stop: threading.Event, watch: Callable[[int], None]) -> None:
+    def run(self, stop: threading.Event, on_progress: Callable[[int], None]) -> None:
         """Until all films are finished or have failed, or `stop` is set. watch: is told the frames
         done so far, of all films."""
-        for film in self._films:
-            if not film.skipped and not film.error:
-                self._begin(film)
-        while self._out and not stop.is_set():
-            for number, outcome in self._pool.wait(_LOOK):
-                errand = self._out.pop(number, None)
-                if errand is not None:
-                    self._take(errand, outcome)
-            watch(sum(self._done.values()) + sum(map(_told, self._out.values())))
+        for job in self._jobs:
+            if not job.skipped and not job.error:
+                self._start_job(job)
+        while self._in_flight and not stop.is_set():
+            for number, result in self._pool.wait(_POLL_INTERVAL_S):
+                in_flight = self._in_flight.pop(number, None)
+                if in_flight is not None:
+                    self._handle_result(in_flight, result)
+            on_progress(
+                sum(self._frames_done.values()) + sum(map(_progress_of, self._in_flight.values()))
+            )
 
-    def _begin(self, film: Film) -> None:
-        pieces = film.pieces(self._given)
-        for part in film.parts:
-            if part.exists():  # an earlier run's
-                self._done[part] = len(read_times(part))
-        for piece in pieces or [film.join(self._given)]:
-            self._submit(film, piece)
+    def _start_job(self, job: VideoJob) -> None:
+        tasks = job.initial_tasks(self._options)
+        for segment_file in job.segment_files:
+            if segment_file.exists():  # an earlier run's
+                self._frames_done[segment_file] = len(read_pts(segment_file))
+        for task in tasks or [job.concat_task(self._options)]:
+            self._submit(job, task)
 
-    def _submit(self, film: Film, task: Task, tries: int = 1) -> None:
-        number = next(self._numbers)
-        beat = film.room / f"{number}.beat"
-        self._out[number] = _Errand(film, task, beat, tries)
-        film.tries = max(film.tries, tries)
-        urgent = tries > 1 or isinstance(task, Join)
-        self._pool.submit(number, task, beat, urgent)
+    def _submit(self, job: VideoJob, task: Task, attempt: int = 1) -> None:
+        task_id = next(self._task_ids)
+        heartbeat_file = job.work_dir / f"{task_id}.beat"
+        self._in_flight[task_id] = _InFlight(job, task, heartbeat_file, attempt)
+        job.attempts = max(job.attempts, attempt)
+        urgent = attempt > 1 or isinstance(task, ConcatSegments)
+        self._pool.submit(task_id, task, heartbeat_file, urgent)
 
-    def _take(self, errand: _Errand, outcome: Outcome) -> None:
-        film, task = errand.film, errand.task
-        film.seconds += outcome.seconds
-        if outcome.verdict == "done":
-            film.notes += [text for text in outcome.notes if text not in film.notes]
-            self._done[task.out] = outcome.frames
-            self._go_on(film, task)
-        elif outcome.verdict == "uncuttable":
-            note(f"{film.source} is not cut: {outcome.error}")
-            self._withdraw(film)
-            film.cuts = ()
-            self._begin(film)
-        elif outcome.verdict == "failed" and errand.tries < TRIES:
-            note(f"{film.source}: {outcome.error}; trying again")
+    def _handle_result(self, in_flight: _InFlight, result: TaskResult) -> None:
+        job, task = in_flight.job, in_flight.task
+        job.worker_seconds += result.seconds
+        if result.status == "done":
+            job.warnings += [text for text in result.warnings if text not in job.warnings]
+            self._frames_done[task.output] = result.frames
+            self._advance_job(job, task)
+        elif result.status == "uncuttable":
+            warn_user(f"{job.source} is not cut: {result.error}")
+            self._cancel_tasks(job)
+            job.boundaries = ()
+            self._start_job(job)
+        elif result.status == "failed" and in_flight.attempt < MAX_ATTEMPTS:
+            warn_user(f"{job.source}: {result.error}; trying again")
             self.retries += 1
-            self._submit(film, task, errand.tries + 1)
+            self._submit(job, task, in_flight.attempt + 1)
         else:
-            self._fail(film, outcome.error)
+            self._fail_job(job, result.error)
 
-    def _go_on(self, film: Film, task: Task) -> None:
-        if film.cuts and not isinstance(task, Join):
-            if not any(errand.film is film for errand in self._out.values()):
-                self._submit(film, film.join(self._given))
+    def _advance_job(self, job: VideoJob, task: Task) -> None:
+        if job.boundaries and not isinstance(task, ConcatSegments):
+            if not any(errand.job is job for errand in self._in_flight.values()):
+                self._submit(job, job.concat_task(self._options))
             return
         try:
-            self._ledger.publish(task.out, film.target, film.key)
+            self._manifest.commit(task.output, job.target, job.key)
         except SinkError as error:
-            self._fail(film, str(error))
+            self._fail_job(job, str(error))
             return
-        film.done = True
-        film.frames = sum(self._done.get(path, 0) for path in (*film.parts, task.out))
-        for text in film.notes:
-            note(text)
+        job.done = True
+        job.frame_count = sum(
+            self._frames_done.get(path, 0) for path in (*job.segment_files, task.output)
+        )
+        for text in job.warnings:
+            warn_user(text)
 
-    def _fail(self, film: Film, why: str) -> None:
-        film.error = why
-        self._withdraw(film)
-        self._ledger.forget(film.key)
+    def _fail_job(self, job: VideoJob, why: str) -> None:
+        job.error = why
+        self._cancel_tasks(job)
+        self._manifest.remove(job.key)
 
-    def _withdraw(self, film: Film) -> None:
-        for number in [n for n, errand in self._out.items() if errand.film is film]:
-            del self._out[number]
-            self._pool.withdraw(number)
-        for path in film.parts:
-            self._done.pop(path, None)
+    def _cancel_tasks(self, job: VideoJob) -> None:
+        for number in [n for n, errand in self._in_flight.items() if errand.job is job]:
+            del self._in_flight[number]
+            self._pool.cancel(number)
+        for path in job.segment_files:
+            self._frames_done.pop(path, None)
 
 
-def _told(errand: _Errand) -> int:
+def _progress_of(in_flight: _InFlight) -> int:
     """What the worker has said of its progress."""
     with contextlib.suppress(OSError, ValueError):
-        return int(errand.beat.read_text())
+        return int(in_flight.heartbeat_file.read_text())
     return 0

@@ -16,23 +16,23 @@ from typing import Any
 import av
 
 from ..errors import SinkError
-from ..pipeline import stream
-from ..sinks import Result, Sink, StreamFormat, open_sink, viewed
+from ..pipeline import translate_stream
+from ..sinks import Sink, StreamFormat, TranslatedFrame, open_sink, open_with_view
 from ..sinks.video import VideoSink
 from ..sources import Frame, Source, open_source
-from ..sources.video import Input, VideoSource
-from ..sources.wrapped import Piece
+from ..sources.video import FFmpegInput, VideoSource
+from ..sources.wrapped import SegmentSource
 from ..stats import Stats
-from ..translation import Translation
+from ..translation import TranslateOptions
 from ..translator import Translator
-from ..wanted import Items
-from .parts import PartSink, read_header, read_packets, read_times
+from ..wanted import StreamItems
+from .parts import SegmentSink, read_header, read_packets, read_pts
 
-Progress = Callable[[int], None]  # is told the number of frames done
-Opener = Callable[[Translation, Source], AbstractContextManager[Translator]]
+ProgressFn = Callable[[int], None]  # is told the number of frames done
+TranslatorOpener = Callable[[TranslateOptions, Source], AbstractContextManager[Translator]]
 
 
-class Uncuttable(Exception):
+class NotSplittable(Exception):
     """Parts of this film would not be what one run makes of it; the message says why."""
 
 
@@ -42,85 +42,98 @@ class Task:
     absolute, and mean the same to all workers."""
 
     source: Path
-    out: Path
-    translation: Translation
+    output: Path
+    options: TranslateOptions
 
     @abstractmethod
-    def run(self, open_translator: Opener, progress: Progress) -> int:
+    def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
         """Frames that were translated. Raises CgtError and Uncuttable."""
 
 
 @dataclass(frozen=True)
-class Whole(Task):
+class TranslateVideo(Task):
     """A film in one go: what `cgt translate` does."""
 
-    def run(self, open_translator: Opener, progress: Progress) -> int:
-        given = self.translation
+    def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
+        options = self.options
         with (
             open_source(
-                str(self.source), given.audio, stream=given.stream, start=given.start
+                str(self.source), options.audio, stream=options.stream, start=options.start
             ) as source,
-            open_translator(given, source) as translator,
+            open_translator(options, source) as translator,
             open_sink(
-                str(self.out), given.format(source, translator), given.codec, given.view
+                str(self.output),
+                options.stream_format(source, translator),
+                options.codec,
+                options.view,
             ) as sink,
         ):
             stats = Stats()
-            return _translate(given.items(source, stats), translator, sink, stats, progress)
+            return _translate_items(
+                options.select_items(source, stats), translator, sink, stats, progress
+            )
 
 
 @dataclass(frozen=True)
-class Part(Task):
+class TranslateSegment(Task):
     """The pictures of [first, end), encoded as those of `target` will be. None: the film's own
     beginning and end."""
 
     target: Path
-    first: Fraction | None
+    start: Fraction | None
     end: Fraction | None
 
-    def run(self, open_translator: Opener, progress: Progress) -> int:
-        given = self.translation
-        whole = VideoSource(Input(str(self.source), str(self.source)), stream=given.stream)
+    def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
+        options = self.options
+        video = VideoSource(FFmpegInput(str(self.source), str(self.source)), stream=options.stream)
         with (
-            Piece(whole, self.first, self.end) as source,
-            open_translator(given, source) as translator,
-            viewed(self._open, given.format(source, translator), given.view) as sink,
+            SegmentSource(video, self.start, self.end) as source,
+            open_translator(options, source) as translator,
+            open_with_view(
+                self._open_segment, options.stream_format(source, translator), options.view
+            ) as sink,
         ):
-            return _translate(self._checked(source, whole), translator, sink, Stats(), progress)
+            return _translate_items(
+                self._checked_frames(source, video), translator, sink, Stats(), progress
+            )
 
-    def _open(self, stream: StreamFormat) -> Sink:
-        return PartSink(self.out, self.target, stream, self.translation.codec)
+    def _open_segment(self, stream: StreamFormat) -> Sink:
+        return SegmentSink(self.output, self.target, stream, self.options.codec)
 
-    def _checked(self, source: Source, whole: VideoSource) -> Items:
-        pictures = 0
+    def _checked_frames(self, source: Source, video: VideoSource) -> StreamItems:
+        frame_count = 0
         for frame in source:
             assert isinstance(frame, Frame)  # a piece has nothing else
-            if pictures == 0 and self.first is not None and frame.time != self.first:
-                raise Uncuttable("reading does not begin at the key picture that was looked for")
-            pictures += 1
+            if frame_count == 0 and self.start is not None and frame.time != self.start:
+                raise NotSplittable("reading does not begin at the key picture that was looked for")
+            frame_count += 1
             yield frame
-        if pictures == 0:
-            raise Uncuttable("there is no picture between two key pictures")
-        if not whole.alike:
-            raise Uncuttable("it is damaged, interlaced or changes its size")
+        if frame_count == 0:
+            raise NotSplittable("there is no picture between two key pictures")
+        if not video.is_splittable:
+            raise NotSplittable("it is damaged, interlaced or changes its size")
 
 
 @dataclass(frozen=True)
-class Join(Task):
+class ConcatSegments(Task):
     """Parts, in order, beside the film's other streams in one file; nothing is encoded again."""
 
-    parts: tuple[Path, ...]
+    segments: tuple[Path, ...]
 
-    def run(self, open_translator: Opener, progress: Progress) -> int:
-        given = self.translation
-        refuse_overlap(self.parts)
-        headers = [read_header(part) for part in self.parts]
-        whole = VideoSource(Input(str(self.source), str(self.source)), given.audio, given.stream)
-        with whole as source:
+    def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
+        options = self.options
+        check_no_overlap(self.segments)
+        headers = [read_header(part) for part in self.segments]
+        video = VideoSource(
+            FFmpegInput(str(self.source), str(self.source)), options.audio, options.stream
+        )
+        with video as source:
             stream = dataclasses.replace(
-                StreamFormat.of(source, None), size=headers[0].size, aspect=headers[0].aspect
+                StreamFormat.from_source(source, None),
+                size=headers[0].size,
+                aspect=headers[0].sample_aspect_ratio,
             )
-            with VideoSink(self.out, stream, given.codec) as sink:
+            with VideoSink(self.output, stream, options.codec) as sink:
                 if any(header.extradata != sink.extradata for header in headers):
                     raise SinkError(
                         f"the parts of {self.source} come from encoders of several versions; "
@@ -131,42 +144,42 @@ class Join(Task):
         return 0
 
     def _interleave(self, source: VideoSource, sink: VideoSink) -> None:
-        pictures = itertools.chain.from_iterable(map(read_packets, self.parts))
-        ahead = next(pictures, None)
-        for other in source.undecoded():
-            while ahead is not None and _decoded_at(ahead) <= _decoded_at(other.packet):
-                sink.write_encoded(ahead)
-                ahead = next(pictures, None)
-            sink.pass_through(other)
+        video_packets = itertools.chain.from_iterable(map(read_packets, self.segments))
+        ahead = next(video_packets, None)
+        for other in source.demux_other_streams():
+            while ahead is not None and _decode_time(ahead) <= _decode_time(other.av_packet):
+                sink.write_encoded_frame(ahead)
+                ahead = next(video_packets, None)
+            sink.write_packet(other)
         while ahead is not None:
-            sink.write_encoded(ahead)
-            ahead = next(pictures, None)
+            sink.write_encoded_frame(ahead)
+            ahead = next(video_packets, None)
 
 
-def refuse_overlap(parts: Iterable[Path]) -> None:
+def check_no_overlap(segments: Iterable[Path]) -> None:
     """Raises Uncuttable: one run would have moved on what stands still."""
-    for before, after in itertools.pairwise(map(read_times, parts)):
+    for before, after in itertools.pairwise(map(read_pts, segments)):
         if min(after) <= max(before):
-            raise Uncuttable("times stand still at a key picture")
+            raise NotSplittable("times stand still at a key picture")
 
 
-def _decoded_at(packet: av.Packet[Any]) -> Fraction:
+def _decode_time(packet: av.Packet[Any]) -> Fraction:
     assert packet.dts is not None
     assert packet.time_base is not None
     return packet.dts * packet.time_base
 
 
-def _translate(
-    items: Items, translator: Translator, sink: Sink, stats: Stats, progress: Progress
+def _translate_items(
+    items: StreamItems, translator: Translator, sink: Sink, stats: Stats, progress: ProgressFn
 ) -> int:
     """Unlike a run that is watched, one that fails leaves nothing: it will be tried again."""
     frames = 0
-    for item in stream(items, translator, stats, threading.Event()):
-        if isinstance(item, Result):
+    for item in translate_stream(items, translator, stats, threading.Event()):
+        if isinstance(item, TranslatedFrame):
             sink.write(item)
             frames += 1
             progress(frames)
         else:
-            sink.pass_through(item)
+            sink.write_packet(item)
     sink.finish()
     return frames

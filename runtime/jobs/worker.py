@@ -15,28 +15,28 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import CgtError, SourceError, UsageError
-from ..heap import share_one_heap
+from ..heap import limit_malloc_arenas
 from ..sources import Source
-from ..translation import Translation
+from ..translation import TranslateOptions
 from ..translator import Translator
-from .tasks import Task, Uncuttable
+from .tasks import NotSplittable, Task
 
-Verdict = Literal["done", "bad", "uncuttable", "failed"]
+TaskStatus = Literal["done", "bad", "uncuttable", "failed"]
 """bad: the film or the request is at fault, nobody will do better. failed: another worker may."""
 
-_BEAT = 0.5  # seconds between words on the progress
+_HEARTBEAT_INTERVAL_S = 0.5  # seconds between words on the progress
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """What became of a task. frames: translated. error: one line, unless done. notes: what the
     user should know. worker: host and process."""
 
-    verdict: Verdict
+    status: TaskStatus
     frames: int = 0
     seconds: float = 0.0
     error: str = ""
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     worker: str = ""
 
 
@@ -46,59 +46,59 @@ class Worker:
     cores: how many it may use. To be made in a process of its own, before engines are loaded.
     """
 
-    def __init__(self, cores: int) -> None:
-        share_one_heap()
-        self._claims = claim_cores(cores)
-        self._kept: tuple[object, Translator] | None = None
+    def __init__(self, cpus: int) -> None:
+        limit_malloc_arenas()
+        self._cpu_claims = reserve_cpus(cpus)
+        self._cached: tuple[object, Translator] | None = None
 
-    def do(self, task: Task, beat: Path) -> Outcome:
+    def run(self, task: Task, heartbeat_file: Path) -> TaskResult:
         """Never raises what a task may raise. beat: a file that is told the frames done so far."""
         began, due = time.monotonic(), 0.0
 
         def progress(frames: int) -> None:
             nonlocal due
             if (now := time.monotonic()) >= due:
-                due = now + _BEAT
+                due = now + _HEARTBEAT_INTERVAL_S
                 with contextlib.suppress(OSError):
-                    beat.write_text(str(frames))
+                    heartbeat_file.write_text(str(frames))
 
         frames, error = 0, ""
-        verdict: Verdict = "done"
-        with _collected_notes() as notes:
+        status: TaskStatus = "done"
+        with _collect_warnings() as warnings:
             try:
-                _look_for(task.out.parent)
-                frames = task.run(self._translator, progress)
-            except Uncuttable as reason:
-                verdict, error = "uncuttable", str(reason)
+                _check_shared_dir(task.output.parent)
+                frames = task.run(self._open_translator, progress)
+            except NotSplittable as reason:
+                status, error = "uncuttable", str(reason)
             except (SourceError, UsageError) as wrong:
-                verdict, error = "bad", str(wrong)
+                status, error = "bad", str(wrong)
             except Exception as failure:  # whatever it was, it must not end the pile
-                verdict, error = "failed", _described(failure)
-        beat.unlink(missing_ok=True)
+                status, error = "failed", _describe_error(failure)
+        heartbeat_file.unlink(missing_ok=True)
         seconds = time.monotonic() - began
         who = f"{platform.node()}:{os.getpid()}"
-        return Outcome(verdict, frames, seconds, error, tuple(notes), who)
+        return TaskResult(status, frames, seconds, error, tuple(warnings), who)
 
     @contextmanager
-    def _translator(self, given: Translation, source: Source) -> Iterator[Translator]:
-        wanted = (given, source.size, source.aspect)
-        if self._kept is not None and self._kept[0] != wanted:
-            self._kept[1].close()
-            self._kept = None
-        translator = self._kept[1] if self._kept else given.translator(source)
-        self._kept = None
+    def _open_translator(self, options: TranslateOptions, source: Source) -> Iterator[Translator]:
+        cache_key = (options, source.size, source.sample_aspect_ratio)
+        if self._cached is not None and self._cached[0] != cache_key:
+            self._cached[1].close()
+            self._cached = None
+        translator = self._cached[1] if self._cached else options.open_translator(source)
+        self._cached = None
         try:
             yield translator
         except BaseException:
             translator.close()
             raise
-        if given.calm:  # it remembers the last film
+        if options.deflicker:  # it remembers the last film
             translator.close()
         else:
-            self._kept = (wanted, translator)
+            self._cached = (cache_key, translator)
 
 
-def claim_cores(count: int) -> list[socket.socket]:
+def reserve_cpus(count: int) -> list[socket.socket]:
     """Confine this process to so many cores that no other worker here has claimed; engines, FFmpeg
     and the C library take as many threads. Where too few are left it shares.
 
@@ -110,7 +110,7 @@ def claim_cores(count: int) -> list[socket.socket]:
     allowed = sorted(os.sched_getaffinity(0))
     if count >= len(allowed):
         return []
-    mine, claims = [], []
+    reserved, claims = [], []
     for core in allowed:
         claim = socket.socket(socket.AF_UNIX)
         try:
@@ -118,17 +118,17 @@ def claim_cores(count: int) -> list[socket.socket]:
         except OSError:
             claim.close()
             continue
-        mine.append(core)
+        reserved.append(core)
         claims.append(claim)
-        if len(mine) == count:
+        if len(reserved) == count:
             break
     first = os.getpid() % len(allowed)
-    others = (allowed[first:] + allowed[:first])[: count - len(mine)]
-    os.sched_setaffinity(0, {*mine, *others})
+    others = (allowed[first:] + allowed[:first])[: count - len(reserved)]
+    os.sched_setaffinity(0, {*reserved, *others})
     return claims
 
 
-def _look_for(folder: Path) -> None:
+def _check_shared_dir(folder: Path) -> None:
     if not folder.is_dir():
         raise CgtError(
             f"{platform.node()} does not see {folder}; videos and outputs must be in a folder "
@@ -136,26 +136,26 @@ def _look_for(folder: Path) -> None:
         )
 
 
-def _described(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, CgtError):
         return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @contextmanager
-def _collected_notes() -> Iterator[list[str]]:
+def _collect_warnings() -> Iterator[list[str]]:
     """What `note` says, instead of its going to stderr."""
-    notes: list[str] = []
+    warnings: list[str] = []
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            notes.append(record.getMessage().removeprefix("note: "))
+            warnings.append(record.getMessage().removeprefix("note: "))
 
     log, handler = logging.getLogger("cgt"), Collector()
     before, log.propagate = log.propagate, False
     log.addHandler(handler)
     try:
-        yield notes
+        yield warnings
     finally:
         log.removeHandler(handler)
         log.propagate = before

@@ -26,7 +26,7 @@ static int check_packing(const cgt_packing *p, const cgt_plan *plan, int channel
 }
 
 typedef struct {
-    const cgt_rows *rows;
+    const cgt_kernels *kernels;
     const cgt_plan *plan;
     const cgt_packing *packing;
     const cgt_tensor *dst;
@@ -38,68 +38,68 @@ typedef struct {
 } packer;
 
 /* Row `row` of `channel`, as bytes; channel is 0 for HWC. */
-static uint8_t *address(const packer *p, int channel, int row) {
+static uint8_t *row_address(const packer *p, int channel, int row) {
     const cgt_tensor *t = p->dst;
     const ptrdiff_t element = t->type == CGT_F32 ? 4 : 2;
     return (uint8_t *)t->data + (channel * t->plane_stride + row * t->row_stride) * element;
 }
 
 /* Output row o as sums in planes s.plane apart. */
-static void gather(packer *p, int o) {
+static void resample_row(packer *p, int o) {
     const cgt_axis *x = &p->plan->x;
     const cgt_axis *y = &p->plan->y;
     const int first = y->lo + y->first[o];
     const int taps = (y->count[o] + 1) / 2 * 2;
     for (int k = 0; k < y->count[o]; k++)
-        p->s.taps[k] = cgt_source_row(&p->source, first + k);
-    p->s.taps[taps - 1] = p->s.taps[y->count[o] - 1];
-    p->rows->columns(p->s.taps, taps, y->weights + (size_t)o * (size_t)y->taps,
-                     y->bits - CGT_FRACTION, (size_t)x->span * (size_t)p->channels, p->s.columns);
-    p->rows->sums[p->channels](x, x->weights, p->s.columns, p->s.sums, p->s.plane);
+        p->s.tap_rows[k] = cgt_source_row(&p->source, first + k);
+    p->s.tap_rows[taps - 1] = p->s.tap_rows[y->count[o] - 1];
+    p->kernels->vertical_pass(p->s.tap_rows, taps, y->weights + (size_t)o * (size_t)y->taps,
+                     y->bits - CGT_SUM_FRACTION_BITS, (size_t)x->span * (size_t)p->channels, p->s.column_sums);
+    p->kernels->horizontal_pass[p->channels](x, x->weights, p->s.column_sums, p->s.sums, p->s.plane);
 }
 
 /* Row o as floats: lines[c] is the source's channel c. */
 static void convert(packer *p, int o, float *const *lines) {
     const size_t n = (size_t)p->plan->x.out;
     if (p->plan->x.identity && p->plan->y.identity) {
-        p->rows->split[p->channels](cgt_source_row(&p->source, p->plan->y.lo + o), n, p->scale,
+        p->kernels->deinterleave[p->channels](cgt_source_row(&p->source, p->plan->y.lo + o), n, p->scale,
                                     p->offset, lines);
         return;
     }
-    gather(p, o);
-    const int bits = p->plan->x.bits + CGT_FRACTION;
+    resample_row(p, o);
+    const int bits = p->plan->x.bits + CGT_SUM_FRACTION_BITS;
     for (int c = 0; c < p->channels; c++)
-        p->rows->scale(p->s.sums + (size_t)c * p->s.plane, n, 255 << bits,
+        p->kernels->scale(p->s.sums + (size_t)c * p->s.plane, n, 255 << bits,
                        ldexpf(p->scale[c], -bits), p->offset[c], lines[c]);
 }
 
 /* Make row o, without padding. */
-static void make(packer *p, int o) {
+static void pack_row(packer *p, int o) {
     const size_t n = (size_t)p->plan->x.out;
     const size_t channels = (size_t)p->channels;
     const int in_place = p->dst->layout == CGT_CHW && p->dst->type == CGT_F32;
     float *lines[4] = {NULL};
     for (int c = 0; c < p->channels; c++)
-        lines[p->from[c]] = in_place ? (float *)(void *)address(p, c, o)
+        lines[p->from[c]] = in_place ? (float *)(void *)row_address(p, c, o)
                                      : p->s.line + (size_t)c * p->s.plane;
     convert(p, o, lines);
     if (in_place)
         return;
     if (p->dst->layout == CGT_CHW) {
         for (int c = 0; c < p->channels; c++)
-            p->rows->to_half(lines[p->from[c]], n, (uint16_t *)(void *)address(p, c, o));
+            p->kernels->f32_to_f16(lines[p->from[c]], n, (uint16_t *)(void *)row_address(p, c, o));
         return;
     }
-    float *out = p->dst->type == CGT_F32 ? (float *)(void *)address(p, 0, o) : p->s.mixed;
+    float *out = p->dst->type == CGT_F32 ? (float *)(void *)row_address(p, 0, o) : p->s.interleaved_line;
     for (size_t c = 0; c < channels; c++)
         for (size_t i = 0; i < n; i++)
             out[i * channels + c] = p->s.line[c * p->s.plane + i];
     if (p->dst->type == CGT_F16)
-        p->rows->to_half(out, n * channels, (uint16_t *)(void *)address(p, 0, o));
+        p->kernels->f32_to_f16(out, n * channels, (uint16_t *)(void *)row_address(p, 0, o));
 }
 
 /* Fill what row o mirrors into: its own right margin, and a row of the lower one. */
-static void reflect(const packer *p, int o) {
+static void reflect_padding(const packer *p, int o) {
     const int width = p->plan->x.out;
     const int height = p->plan->y.out;
     const int padded = p->packing->padded_width ? p->packing->padded_width : width;
@@ -107,11 +107,11 @@ static void reflect(const packer *p, int o) {
     const int chw = p->dst->layout == CGT_CHW;
     const size_t pixel = (p->dst->type == CGT_F32 ? 4u : 2u) * (chw ? 1u : (size_t)p->channels);
     for (int c = 0; c < (chw ? p->channels : 1); c++) {
-        uint8_t *row = address(p, c, o);
+        uint8_t *row = row_address(p, c, o);
         for (int i = width; i < padded; i++)
             memcpy(row + (size_t)i * pixel, row + (size_t)(2 * (width - 1) - i) * pixel, pixel);
         if (mirror >= height && mirror < p->packing->padded_height)
-            memcpy(address(p, c, mirror), row, (size_t)padded * pixel);
+            memcpy(row_address(p, c, mirror), row, (size_t)padded * pixel);
     }
 }
 
@@ -131,15 +131,15 @@ int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
         rc = scratch ? cgt_check_rows(first_row, last_row, plan->y.out) : CGT_E_NULL;
     if (rc != CGT_OK)
         return rc;
-    packer p = {.rows = cgt_rows_current(),
+    packer p = {.kernels = cgt_kernels_current(),
                 .plan = plan,
                 .packing = packing,
                 .dst = dst,
                 .channels = src->channels};
-    if (!p.rows)
+    if (!p.kernels)
         return CGT_E_SIMD;
-    p.s = cgt_scratch_carve(plan, src->channels, src->format, scratch);
-    cgt_source_open(&p.source, p.rows, plan, src, p.s.ring);
+    p.s = cgt_scratch_layout(plan, src->channels, src->format, scratch);
+    cgt_source_open(&p.source, p.kernels, plan, src, p.s.ring);
 
     cgt_scratch_clear(&p.s, src->channels);
     for (int c = 0; c < src->channels; c++) {
@@ -149,9 +149,9 @@ int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
     }
     const int padded = packing->padded_width > plan->x.out || packing->padded_height > plan->y.out;
     for (int o = first_row; o < last_row; o++) {
-        make(&p, o);
+        pack_row(&p, o);
         if (padded)
-            reflect(&p, o);
+            reflect_padding(&p, o);
     }
     return CGT_OK;
 }

@@ -57,11 +57,11 @@ static void axis_free(cgt_axis *axis) {
     free(axis->weights);
     free(axis->high);
     free(axis->low);
-    free(axis->exact);
+    free(axis->weights32);
 }
 
 /* The samples lo..hi-1 that output o is made of. */
-static void reach(const filter_def *filter, double center, double stretch, int in, int *lo,
+static void sample_range(const filter_def *filter, double center, double stretch, int in, int *lo,
                   int *hi) {
     if (!filter->weight) {
         *lo = (int)center < in ? (int)center : in - 1;
@@ -77,7 +77,7 @@ static void reach(const filter_def *filter, double center, double stretch, int i
 }
 
 /* Normalised weights of lo..lo+count-1; returns the largest magnitude. */
-static double weigh(const filter_def *filter, double center, double stretch, int lo, int count,
+static double compute_weights(const filter_def *filter, double center, double stretch, int lo, int count,
                     double *weights) {
     const double shrink = 1.0 / stretch;
     double sum = 0.0;
@@ -95,23 +95,23 @@ static double weigh(const filter_def *filter, double center, double stretch, int
 
 /* Fixed point whose sum is exactly 2^bits, so that flat areas stay what they
  * are: the rounding error is carried from weight to weight. */
-static void quantise(const double *weights, int count, int bits, int16_t *out) {
+static void quantize_weights(const double *weights, int count, int bits, int16_t *out) {
     double sum = 0.0;
-    int given = 0;
+    int assigned = 0;
     for (int i = 0; i < count; i++) {
         sum += ldexp(weights[i], bits);
-        const int upto = (int)lrint(sum);
-        out[i] = (int16_t)(upto - given);
-        given = upto;
+        const int cumulative = (int)lrint(sum);
+        out[i] = (int16_t)(cumulative - assigned);
+        assigned = cumulative;
     }
 }
 
 /* Pillow's fixed point: each weight rounded for itself. */
-static void quantise_as_pillow(const double *weights, int count, int32_t *exact, int16_t *high,
+static void quantize_like_pillow(const double *weights, int count, int32_t *weights32, int16_t *high,
                                int16_t *low) {
     for (int i = 0; i < count; i++) {
         const int32_t w = (int32_t)(ldexp(weights[i], 22) + (weights[i] < 0.0 ? -0.5 : 0.5));
-        exact[i] = w;
+        weights32[i] = w;
         /* -1024..1023, and no larger than w: however many there are, their sums fit in 32 bits. */
         low[i] = (int16_t)(((w + 1024) & 2047) - 1024);
         high[i] = (int16_t)((w - low[i]) / 2048);
@@ -137,11 +137,11 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
     if (axis->identity) /* every filter's weights are 1 and 0 then */
         filter = &NEAREST;
     int taps = 1;
-    double walk = from + 0.5 * scale; /* Pillow adds up nearest's positions, rounding and all */
-    for (int o = 0; o < out; o++, walk += scale) {
+    double nearest_center = from + 0.5 * scale; /* Pillow adds up nearest's positions, rounding and all */
+    for (int o = 0; o < out; o++, nearest_center += scale) {
         int lo = 0;
         int hi = 0;
-        reach(filter, filter->weight ? from + (o + 0.5) * scale : walk, stretch, in, &lo, &hi);
+        sample_range(filter, filter->weight ? from + (o + 0.5) * scale : nearest_center, stretch, in, &lo, &hi);
         axis->first[o] = lo;
         axis->count[o] = hi - lo;
         taps = hi - lo > taps ? hi - lo : taps;
@@ -153,9 +153,9 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
     axis->weights = calloc(cells, sizeof *axis->weights);
     axis->high = calloc(cells, sizeof *axis->high);
     axis->low = calloc(cells, sizeof *axis->low);
-    axis->exact = calloc(cells, sizeof *axis->exact);
+    axis->weights32 = calloc(cells, sizeof *axis->weights32);
     double *real = calloc((size_t)taps, sizeof *real);
-    if (!axis->weights || !axis->high || !axis->low || !axis->exact || !real) {
+    if (!axis->weights || !axis->high || !axis->low || !axis->weights32 || !real) {
         free(real);
         return CGT_E_MEMORY;
     }
@@ -164,7 +164,7 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
     for (int o = 0; o < out; o++) {
         const int lo = axis->first[o];
         const double center = from + (o + 0.5) * scale;
-        largest = fmax(largest, weigh(filter, center, stretch, lo, axis->count[o], real));
+        largest = fmax(largest, compute_weights(filter, center, stretch, lo, axis->count[o], real));
     }
     /* A carried error can add 1 to a weight; it must stay below 2^15. */
     axis->bits = max_bits;
@@ -173,10 +173,10 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
     for (int o = 0; o < out; o++) {
         const int lo = axis->first[o];
         const double center = from + (o + 0.5) * scale;
-        weigh(filter, center, stretch, lo, axis->count[o], real);
+        compute_weights(filter, center, stretch, lo, axis->count[o], real);
         const size_t cell = (size_t)o * (size_t)axis->taps;
-        quantise(real, axis->count[o], axis->bits, axis->weights + cell);
-        quantise_as_pillow(real, axis->count[o], axis->exact + cell, axis->high + cell,
+        quantize_weights(real, axis->count[o], axis->bits, axis->weights + cell);
+        quantize_like_pillow(real, axis->count[o], axis->weights32 + cell, axis->high + cell,
                            axis->low + cell);
         axis->first[o] -= axis->lo;
     }
@@ -206,14 +206,14 @@ int cgt_plan_create(cgt_plan **out_plan, int in_width, int in_height, int out_wi
     if (!plan)
         return CGT_E_MEMORY;
     /* Down: 255 * 2^22 and what Lanczos overshoots fit in 31 bits. Across: column
-     * sums are CGT_FRACTION bits longer. */
+     * sums are CGT_SUM_FRACTION_BITS bits longer. */
     int rc = axis_init(&plan->x, in_width, out_width, &FILTERS[filter], b[0], b[2],
-                       22 - CGT_FRACTION);
+                       22 - CGT_SUM_FRACTION_BITS);
     if (rc == CGT_OK)
         rc = axis_init(&plan->y, in_height, out_height, &FILTERS[filter], b[1], b[3], 22);
     /* As Pillow chooses since version 13. The order shows: clamping in between cuts off what
      * bicubic and Lanczos overshoot. */
-    plan->down_first =
+    plan->vertical_first =
         out_height < in_height && in_height - out_height > 2 * (in_width - out_width);
     if (rc != CGT_OK) {
         cgt_plan_destroy(plan);
@@ -231,22 +231,22 @@ void cgt_plan_destroy(cgt_plan *plan) {
     free(plan);
 }
 
-cgt_scratch cgt_scratch_carve(const cgt_plan *plan, int channels, cgt_format format,
+cgt_scratch cgt_scratch_layout(const cgt_plan *plan, int channels, cgt_format format,
                               void *scratch) {
     const size_t c = (size_t)channels;
     const size_t plane = ((size_t)plan->x.out + CGT_LANES - 1) / CGT_LANES * CGT_LANES;
     const size_t taps = (size_t)plan->y.taps;
-    /* What row functions may read and write past the end; see cgt_rows. */
+    /* What row functions may read and write past the end; see cgt_kernels. */
     const size_t in = ((size_t)plan->x.span + (size_t)plan->x.taps) * c;
-    const size_t wide = (in > c * plane ? in : c * plane) + 64;
+    const size_t column_sums_length = (in > c * plane ? in : c * plane) + 64;
     const size_t sizes[] = {
         taps * sizeof(uint8_t *),
-        wide * sizeof(int16_t),
+        column_sums_length * sizeof(int16_t),
         c * plane * sizeof(int32_t),
         c * plane * sizeof(int32_t),
         c * plane * sizeof(float),
         c * plane * sizeof(float),
-        (taps + 1) * c * plane + wide,
+        (taps + 1) * c * plane + column_sums_length,
         cgt_source_ring(plan, format),
     };
     enum { PARTS = sizeof sizes / sizeof sizes[0], ALIGN = 64 };
@@ -264,20 +264,20 @@ cgt_scratch cgt_scratch_carve(const cgt_plan *plan, int channels, cgt_format for
             at += size;
         }
     }
-    s.taps = (const uint8_t **)(void *)part[0];
-    s.columns = (int16_t *)(void *)part[1];
-    s.wide = wide;
+    s.tap_rows = (const uint8_t **)(void *)part[0];
+    s.column_sums = (int16_t *)(void *)part[1];
+    s.column_sums_length = column_sums_length;
     s.sums = (int32_t *)(void *)part[2];
     s.low = (int32_t *)(void *)part[3];
     s.line = (float *)(void *)part[4];
-    s.mixed = (float *)(void *)part[5];
+    s.interleaved_line = (float *)(void *)part[5];
     s.bytes = part[6];
     s.ring = part[7];
     return s;
 }
 
 void cgt_scratch_clear(const cgt_scratch *s, int channels) {
-    memset(s->columns, 0, s->wide * sizeof *s->columns);
+    memset(s->column_sums, 0, s->column_sums_length * sizeof *s->column_sums);
     memset(s->sums, 0, (size_t)channels * s->plane * sizeof *s->sums);
     memset(s->low, 0, (size_t)channels * s->plane * sizeof *s->low);
 }
@@ -286,5 +286,5 @@ size_t cgt_scratch_size(const cgt_plan *plan, int channels, cgt_format format) {
     if (!plan || (channels != 1 && channels != 3 && channels != 4) || (int)format < 0 ||
         format > CGT_I420)
         return 0;
-    return cgt_scratch_carve(plan, channels, format, NULL).size;
+    return cgt_scratch_layout(plan, channels, format, NULL).size;
 }

@@ -5,7 +5,7 @@
 #include "internal.h"
 
 typedef struct {
-    const cgt_rows *rows;
+    const cgt_kernels *kernels;
     const cgt_plan *plan;
     int channels;
     cgt_source source;
@@ -15,42 +15,42 @@ typedef struct {
 } resizer;
 
 /* One row of interleaved bytes -> planes of bytes. */
-static void across(resizer *r, const uint8_t *in, uint8_t *out) {
+static void resize_horizontally(resizer *r, const uint8_t *in, uint8_t *out) {
     const cgt_axis *x = &r->plan->x;
-    r->rows->widen(in, (size_t)x->span * (size_t)r->channels, r->s.columns);
-    r->rows->sums[r->channels](x, x->high, r->s.columns, r->s.sums, r->s.plane);
-    r->rows->sums[r->channels](x, x->low, r->s.columns, r->s.low, r->s.plane);
-    r->rows->narrow(r->s.sums, r->s.low, r->row_bytes, out);
+    r->kernels->u8_to_i16(in, (size_t)x->span * (size_t)r->channels, r->s.column_sums);
+    r->kernels->horizontal_pass[r->channels](x, x->high, r->s.column_sums, r->s.sums, r->s.plane);
+    r->kernels->horizontal_pass[r->channels](x, x->low, r->s.column_sums, r->s.low, r->s.plane);
+    r->kernels->sums_to_u8(r->s.sums, r->s.low, r->row_bytes, out);
 }
 
-/* s.taps -> n bytes of output row o. */
-static void down(resizer *r, int o, size_t n, uint8_t *out) {
+/* s.tap_rows -> n bytes of output row o. */
+static void resize_vertically(resizer *r, int o, size_t n, uint8_t *out) {
     const cgt_axis *y = &r->plan->y;
-    r->rows->blend(r->s.taps, y->count[o], y->exact + (size_t)o * (size_t)y->taps, n, out);
+    r->kernels->vertical_pass_u8(r->s.tap_rows, y->count[o], y->weights32 + (size_t)o * (size_t)y->taps, n, out);
 }
 
 /* Rows that were resized across wait in a ring for the outputs that they are part of. */
-static void across_then_down(resizer *r, int o, uint8_t *out) {
+static void horizontal_then_vertical(resizer *r, int o, uint8_t *out) {
     const cgt_axis *y = &r->plan->y;
     const int first = y->first[o];
     const int end = first + y->count[o];
     for (int i = first; i < end; i++) {
         uint8_t *slot = r->s.bytes + (size_t)(i % y->taps) * r->row_bytes;
         if (i >= r->next)
-            across(r, cgt_source_row(&r->source, y->lo + i), slot);
-        r->s.taps[i - first] = slot;
+            resize_horizontally(r, cgt_source_row(&r->source, y->lo + i), slot);
+        r->s.tap_rows[i - first] = slot;
     }
     r->next = end;
-    down(r, o, r->row_bytes, out);
+    resize_vertically(r, o, r->row_bytes, out);
 }
 
-static void down_then_across(resizer *r, int o, uint8_t *out) {
+static void vertical_then_horizontal(resizer *r, int o, uint8_t *out) {
     const cgt_axis *y = &r->plan->y;
     for (int k = 0; k < y->count[o]; k++)
-        r->s.taps[k] = cgt_source_row(&r->source, y->lo + y->first[o] + k);
+        r->s.tap_rows[k] = cgt_source_row(&r->source, y->lo + y->first[o] + k);
     uint8_t *row = r->s.bytes;
-    down(r, o, (size_t)r->plan->x.span * (size_t)r->channels, row);
-    across(r, row, out);
+    resize_vertically(r, o, (size_t)r->plan->x.span * (size_t)r->channels, row);
+    resize_horizontally(r, row, out);
 }
 
 int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst, ptrdiff_t dst_stride,
@@ -62,16 +62,16 @@ int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst, ptrdiff
         rc = scratch ? cgt_check_rows(first_row, last_row, plan->y.out) : CGT_E_NULL;
     if (rc != CGT_OK)
         return rc;
-    resizer r = {.rows = cgt_rows_current(), .plan = plan, .channels = src->channels};
-    if (!r.rows)
+    resizer r = {.kernels = cgt_kernels_current(), .plan = plan, .channels = src->channels};
+    if (!r.kernels)
         return CGT_E_SIMD;
-    r.s = cgt_scratch_carve(plan, src->channels, src->format, scratch);
+    r.s = cgt_scratch_layout(plan, src->channels, src->format, scratch);
     r.row_bytes = (size_t)src->channels * r.s.plane;
     cgt_scratch_clear(&r.s, src->channels);
-    cgt_source_open(&r.source, r.rows, plan, src, r.s.ring);
+    cgt_source_open(&r.source, r.kernels, plan, src, r.s.ring);
 
     const size_t width = (size_t)plan->x.out;
-    /* The finished row, in planes; the ring lies behind it, or the one row of `down`. */
+    /* The finished row, in planes; the ring lies behind it, or the one row of `resize_vertically`. */
     uint8_t *const done = r.s.bytes;
     r.s.bytes += r.row_bytes;
     const uint8_t *planes[4];
@@ -83,11 +83,11 @@ int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst, ptrdiff
             memcpy(out, cgt_source_row(&r.source, plan->y.lo + o), width * (size_t)src->channels);
             continue;
         }
-        if (plan->down_first)
-            down_then_across(&r, o, done);
+        if (plan->vertical_first)
+            vertical_then_horizontal(&r, o, done);
         else
-            across_then_down(&r, o, done);
-        r.rows->merge[src->channels](planes, width, out);
+            horizontal_then_vertical(&r, o, done);
+        r.kernels->interleave[src->channels](planes, width, out);
     }
     return CGT_OK;
 }

@@ -18,11 +18,11 @@ static __m256i load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);
 }
 
-static __m128i load_half(const void *p) {
+static __m128i load_128(const void *p) {
     return _mm_loadu_si128((const __m128i *)p);
 }
 
-static void columns_32(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+static void vertical_pass_32(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
                        size_t at, int16_t *out) {
     const __m256i zero = _mm256_setzero_si256();
     __m256i s0 = _mm256_set1_epi32(1 << (shift - 1));
@@ -49,16 +49,16 @@ static void columns_32(const uint8_t *const *rows, int taps, const int16_t *weig
     _mm256_storeu_si256((__m256i *)(out + at + 16), _mm256_permute2x128_si256(left, right, 0x31));
 }
 
-static void columns(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
                     size_t n, int16_t *out) {
     if (n < 32) {
-        columns_rest(rows, taps, weights, shift, 0, n, out);
+        vertical_pass_tail(rows, taps, weights, shift, 0, n, out);
         return;
     }
     for (size_t i = 0; i + 32 <= n; i += 32)
-        columns_32(rows, taps, weights, shift, i, out);
+        vertical_pass_32(rows, taps, weights, shift, i, out);
     if (n % 32)
-        columns_32(rows, taps, weights, shift, n - 32, out);
+        vertical_pass_32(rows, taps, weights, shift, n - 32, out);
 }
 
 /* The weights w0..w3 as w0 w1 (four times), w2 w3 (four times). */
@@ -78,8 +78,8 @@ dot(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const in
     const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
     __m256i sum = _mm256_setzero_si256();
     for (int k = 0; k < taps; k += 4, p += (ptrdiff_t)4 * channels) {
-        const __m256i pixels = _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(p)),
-                                                       load_half(p + (ptrdiff_t)2 * channels), 1);
+        const __m256i pixels = _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(p)),
+                                                       load_128(p + (ptrdiff_t)2 * channels), 1);
         sum = _mm256_add_epi32(
             sum, _mm256_madd_epi16(_mm256_shuffle_epi8(pixels, pairs), weights_4(w + k)));
     }
@@ -97,7 +97,7 @@ dots(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const i
 }
 
 static inline __attribute__((always_inline)) void
-sums_of(const cgt_axis *axis, int taps, int channels, __m256i pairs, const int16_t *weights,
+horizontal_pass_taps(const cgt_axis *axis, int taps, int channels, __m256i pairs, const int16_t *weights,
                         const int16_t *in,
                         int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 8) {
@@ -120,30 +120,30 @@ sums_of(const cgt_axis *axis, int taps, int channels, __m256i pairs, const int16
 
 /* Copies for the numbers of taps that video has most, without inner loops. */
 static inline __attribute__((always_inline)) void
-sums(const cgt_axis *axis, int channels, __m256i pairs, const int16_t *weights, const int16_t *in,
+horizontal_pass(const cgt_axis *axis, int channels, __m256i pairs, const int16_t *weights, const int16_t *in,
      int32_t *out, size_t plane) {
     if (axis->taps == 4)
-        sums_of(axis, 4, channels, pairs, weights, in, out, plane);
+        horizontal_pass_taps(axis, 4, channels, pairs, weights, in, out, plane);
     else if (axis->taps == 8)
-        sums_of(axis, 8, channels, pairs, weights, in, out, plane);
+        horizontal_pass_taps(axis, 8, channels, pairs, weights, in, out, plane);
     else if (axis->taps == 12)
-        sums_of(axis, 12, channels, pairs, weights, in, out, plane);
+        horizontal_pass_taps(axis, 12, channels, pairs, weights, in, out, plane);
     else
-        sums_of(axis, axis->taps, channels, pairs, weights, in, out, plane);
+        horizontal_pass_taps(axis, axis->taps, channels, pairs, weights, in, out, plane);
 }
 
-static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
     const __m256i pairs = _mm256_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1, 0,
                                            1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1);
-    sums(axis, 3, pairs, weights, in, out, plane);
+    horizontal_pass(axis, 3, pairs, weights, in, out, plane);
 }
 
-static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
     const __m256i pairs = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0,
                                            1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
-    sums(axis, 4, pairs, weights, in, out, plane);
+    horizontal_pass(axis, 4, pairs, weights, in, out, plane);
 }
 
 static __m128i dot_1(const cgt_axis *axis, int o, const int16_t *weights, const int16_t *in) {
@@ -157,7 +157,7 @@ static __m128i dot_1(const cgt_axis *axis, int o, const int16_t *weights, const 
     return sum;
 }
 
-void cgt_avx2_sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+void cgt_avx2_horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
     (void)plane;
     for (int o = 0; o < axis->out; o += 4) {
@@ -177,7 +177,7 @@ static void store_floats(__m256i v, float by, float plus, float *out) {
 
 /* Eight pixels at a time, four a lane; `channel` moves one channel's bytes to
  * the low ends of four 32-bit integers. */
-static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
     /* The upper lane is loaded 4 bytes early, so that 24 bytes are read and no more. */
     const __m256i base =
@@ -186,17 +186,17 @@ static void split_3(const uint8_t *in, size_t n, const float *scale_, const floa
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         const uint8_t *p = in + 3 * i;
-        const __m256i pixels = _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(p)),
-                                                       load_half(p + 8), 1);
+        const __m256i pixels = _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(p)),
+                                                       load_128(p + 8), 1);
         for (int c = 0; c < 3; c++) {
             const __m256i channel = _mm256_add_epi8(base, _mm256_set1_epi32(c));
             store_floats(_mm256_shuffle_epi8(pixels, channel), scale_[c], offset[c], out[c] + i);
         }
     }
-    split_rest(in, i, n, 3, scale_, offset, out);
+    deinterleave_tail(in, i, n, 3, scale_, offset, out);
 }
 
-static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
     const __m256i low = _mm256_set1_epi32(255);
     size_t i = 0;
@@ -206,11 +206,11 @@ static void split_4(const uint8_t *in, size_t n, const float *scale_, const floa
             store_floats(_mm256_and_si256(_mm256_srl_epi32(pixels, _mm_cvtsi32_si128(8 * c)), low),
                          scale_[c], offset[c], out[c] + i);
     }
-    split_rest(in, i, n, 4, scale_, offset, out);
+    deinterleave_tail(in, i, n, 4, scale_, offset, out);
 }
 
 /* Sixteen pixels at a time: third t of the output takes its bytes from all planes. */
-static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
+static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     static const int8_t FROM[3][3][16] = {
         {{0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1, 5},
          {-1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1},
@@ -224,26 +224,26 @@ static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     };
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        const __m128i a = load_half(planes[0] + i);
-        const __m128i b = load_half(planes[1] + i);
-        const __m128i c = load_half(planes[2] + i);
+        const __m128i a = load_128(planes[0] + i);
+        const __m128i b = load_128(planes[1] + i);
+        const __m128i c = load_128(planes[2] + i);
         for (int t = 0; t < 3; t++)
             _mm_storeu_si128(
                 (__m128i *)(out + 3 * i + 16 * (size_t)t),
-                _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, load_half(FROM[t][0])),
-                                          _mm_shuffle_epi8(b, load_half(FROM[t][1]))),
-                             _mm_shuffle_epi8(c, load_half(FROM[t][2]))));
+                _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, load_128(FROM[t][0])),
+                                          _mm_shuffle_epi8(b, load_128(FROM[t][1]))),
+                             _mm_shuffle_epi8(c, load_128(FROM[t][2]))));
     }
-    merge_rest(planes, i, n, 3, out);
+    interleave_tail(planes, i, n, 3, out);
 }
 
-void cgt_avx2_merge_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
+void cgt_avx2_interleave_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        const __m128i a = load_half(planes[0] + i);
-        const __m128i b = load_half(planes[1] + i);
-        const __m128i c = load_half(planes[2] + i);
-        const __m128i d = load_half(planes[3] + i);
+        const __m128i a = load_128(planes[0] + i);
+        const __m128i b = load_128(planes[1] + i);
+        const __m128i c = load_128(planes[2] + i);
+        const __m128i d = load_128(planes[3] + i);
         const __m128i ab[2] = {_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)};
         const __m128i cd[2] = {_mm_unpacklo_epi8(c, d), _mm_unpackhi_epi8(c, d)};
         __m128i *to = (__m128i *)(out + 4 * i);
@@ -252,11 +252,11 @@ void cgt_avx2_merge_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
             _mm_storeu_si128(to + 2 * t + 1, _mm_unpackhi_epi16(ab[t], cd[t]));
         }
     }
-    merge_rest(planes, i, n, 4, out);
+    interleave_tail(planes, i, n, 4, out);
 }
 
 /* [-1, 1] to [0, 255]; max and min give their second operand when the first is NaN. */
-static __m256 to_range_8(const float *in) {
+static __m256 to_u8_range_8(const float *in) {
     const __m256 v = _mm256_mul_ps(_mm256_add_ps(_mm256_loadu_ps(in), _mm256_set1_ps(1.0f)),
                                    _mm256_set1_ps(127.5f));
     return _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
@@ -271,40 +271,40 @@ static void store_32(__m256i a, __m256i b, __m256i c, __m256i d, uint8_t *out) {
         _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
 
-static void quantise_256(const float *in, size_t n, uint8_t *out) {
+static void float_to_u8_256(const float *in, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 32 <= n; i += 32)
-        store_32(_mm256_cvtps_epi32(to_range_8(in + i)), _mm256_cvtps_epi32(to_range_8(in + i + 8)),
-                 _mm256_cvtps_epi32(to_range_8(in + i + 16)),
-                 _mm256_cvtps_epi32(to_range_8(in + i + 24)), out + i);
-    quantise(in + i, n - i, out + i);
+        store_32(_mm256_cvtps_epi32(to_u8_range_8(in + i)), _mm256_cvtps_epi32(to_u8_range_8(in + i + 8)),
+                 _mm256_cvtps_epi32(to_u8_range_8(in + i + 16)),
+                 _mm256_cvtps_epi32(to_u8_range_8(in + i + 24)), out + i);
+    float_to_u8(in + i, n - i, out + i);
 }
 
-static void truncate_256(const float *in, size_t n, uint8_t *out) {
+static void float_to_u8_truncated_256(const float *in, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 32 <= n; i += 32)
-        store_32(_mm256_cvttps_epi32(to_range_8(in + i)),
-                 _mm256_cvttps_epi32(to_range_8(in + i + 8)),
-                 _mm256_cvttps_epi32(to_range_8(in + i + 16)),
-                 _mm256_cvttps_epi32(to_range_8(in + i + 24)), out + i);
-    truncate_(in + i, n - i, out + i);
+        store_32(_mm256_cvttps_epi32(to_u8_range_8(in + i)),
+                 _mm256_cvttps_epi32(to_u8_range_8(in + i + 8)),
+                 _mm256_cvttps_epi32(to_u8_range_8(in + i + 16)),
+                 _mm256_cvttps_epi32(to_u8_range_8(in + i + 24)), out + i);
+    float_to_u8_truncated(in + i, n - i, out + i);
 }
 
-static void to_half(const float *in, size_t n, uint16_t *out) {
+static void f32_to_f16(const float *in, size_t n, uint16_t *out) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8)
         _mm_storeu_si128((__m128i *)(out + i),
                          _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
     for (; i < n; i++)
-        out[i] = half_of(in[i]);
+        out[i] = f32_to_f16_value(in[i]);
 }
 
-static void from_half(const uint16_t *in, size_t n, float *out) {
+static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(load_half(in + i)));
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(load_128(in + i)));
     for (; i < n; i++)
-        out[i] = float_of(in[i]);
+        out[i] = f16_to_f32_value(in[i]);
 }
 
 /* Sixteen pixels as bytes << 8 in 16-bit words, minus 128 << 8. */
@@ -321,7 +321,7 @@ static void store_levels(__m256i lower, __m256i upper, uint8_t *out) {
                                             _mm256_srai_epi16(_mm256_add_epi16(upper, half), 5)));
 }
 
-void cgt_avx2_yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
+void cgt_avx2_yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
                   const int16_t k[6], uint8_t *const rgb[3]) {
     /* Where a pixel's chroma lies: every other byte for NV12, each twice; -1 gives 0. */
     const char s = (char)step;
@@ -343,8 +343,8 @@ void cgt_avx2_yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step
             us = load(u + i);
             vs = _mm256_srli_epi16(us, 8);
         } else {
-            us = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load_half(u + i / 2)), 0x50);
-            vs = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load_half(v + i / 2)), 0x50);
+            us = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load_128(u + i / 2)), 0x50);
+            vs = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load_128(v + i / 2)), 0x50);
         }
         const __m256i ys = load(y + i);
         __m256i r[2];
@@ -367,24 +367,24 @@ void cgt_avx2_yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step
         store_levels(g[0], g[1], rgb[1] + i);
         store_levels(b[0], b[1], rgb[2] + i);
     }
-    yuv_rest(y, u, v, step, i, n, k, rgb);
+    yuv_to_rgb_tail(y, u, v, step, i, n, k, rgb);
 }
 
-const cgt_rows cgt_rows_avx2 = {
+const cgt_kernels cgt_kernels_avx2 = {
     .name = "avx2",
-    .columns = columns,
-    .sums = {NULL, cgt_avx2_sums_1, NULL, sums_3, sums_4},
-    .split = {NULL, split_1, NULL, split_3, split_4},
-    .merge = {NULL, merge_1, NULL, merge_3, cgt_avx2_merge_4},
+    .vertical_pass = vertical_pass,
+    .horizontal_pass = {NULL, cgt_avx2_horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
+    .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
+    .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
     .scale = scale,
-    .widen = widen,
-    .blend = blend,
-    .narrow = narrow,
-    .quantise = quantise_256,
-    .truncate = truncate_256,
-    .to_half = to_half,
-    .from_half = from_half,
-    .yuv = cgt_avx2_yuv,
+    .u8_to_i16 = u8_to_i16,
+    .vertical_pass_u8 = vertical_pass_u8,
+    .sums_to_u8 = sums_to_u8,
+    .float_to_u8 = float_to_u8_256,
+    .float_to_u8_truncated = float_to_u8_truncated_256,
+    .f32_to_f16 = f32_to_f16,
+    .f16_to_f32 = f16_to_f32,
+    .yuv_to_rgb = cgt_avx2_yuv_to_rgb,
 };
 
 #if defined(__clang__)

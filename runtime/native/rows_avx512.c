@@ -24,7 +24,7 @@ static __mmask64 first_bytes(size_t n) {
     return n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
 }
 
-static void columns(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
                     size_t n, int16_t *out) {
     /* Lanes of `left` hold columns 0-7, 16-23, .., those of `right` 8-15, 24-31, .. */
     const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
@@ -102,7 +102,7 @@ dots(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const i
 }
 
 static inline __attribute__((always_inline)) void
-sums_of(const cgt_axis *axis, int taps, int channels, __m512i pairs, const int16_t *weights,
+horizontal_pass_taps(const cgt_axis *axis, int taps, int channels, __m512i pairs, const int16_t *weights,
                         const int16_t *in,
                         int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 16) {
@@ -125,16 +125,16 @@ sums_of(const cgt_axis *axis, int taps, int channels, __m512i pairs, const int16
 
 /* Copies for the numbers of taps that video has most, without inner loops. */
 static inline __attribute__((always_inline)) void
-sums(const cgt_axis *axis, int channels, __m512i pairs, const int16_t *weights, const int16_t *in,
+horizontal_pass(const cgt_axis *axis, int channels, __m512i pairs, const int16_t *weights, const int16_t *in,
      int32_t *out, size_t plane) {
     if (axis->taps == 4)
-        sums_of(axis, 4, channels, pairs, weights, in, out, plane);
+        horizontal_pass_taps(axis, 4, channels, pairs, weights, in, out, plane);
     else if (axis->taps == 8)
-        sums_of(axis, 8, channels, pairs, weights, in, out, plane);
+        horizontal_pass_taps(axis, 8, channels, pairs, weights, in, out, plane);
     else if (axis->taps == 12)
-        sums_of(axis, 12, channels, pairs, weights, in, out, plane);
+        horizontal_pass_taps(axis, 12, channels, pairs, weights, in, out, plane);
     else
-        sums_of(axis, axis->taps, channels, pairs, weights, in, out, plane);
+        horizontal_pass_taps(axis, axis->taps, channels, pairs, weights, in, out, plane);
 }
 
 /* Words 6 and 7 of a lane are not used for 3 channels. */
@@ -143,18 +143,18 @@ sums(const cgt_axis *axis, int channels, __m512i pairs, const int16_t *weights, 
 static const short PAIRS_3[32] = {PAIR_3(0), PAIR_3(6), PAIR_3(12), PAIR_3(18)};
 static const short PAIRS_4[32] = {PAIR_4(0), PAIR_4(8), PAIR_4(16), PAIR_4(24)};
 
-static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
-    sums(axis, 3, load(PAIRS_3), weights, in, out, plane);
+    horizontal_pass(axis, 3, load(PAIRS_3), weights, in, out, plane);
 }
 
-static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
-    sums(axis, 4, load(PAIRS_4), weights, in, out, plane);
+    horizontal_pass(axis, 4, load(PAIRS_4), weights, in, out, plane);
 }
 
 /* Sixteen pixels at a time: byte `channel` of each to the low end of an integer. */
-static inline void split(const uint8_t *in, size_t n, int channels, const float *scale_,
+static inline void deinterleave(const uint8_t *in, size_t n, int channels, const float *scale_,
                          const float *offset, float *const *out) {
     const size_t c = (size_t)channels;
     const __m512i first = _mm512_mullo_epi32(
@@ -176,14 +176,14 @@ static inline void split(const uint8_t *in, size_t n, int channels, const float 
     }
 }
 
-static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
-    split(in, n, 3, scale_, offset, out);
+    deinterleave(in, n, 3, scale_, offset, out);
 }
 
-static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
-    split(in, n, 4, scale_, offset, out);
+    deinterleave(in, n, 4, scale_, offset, out);
 }
 
 /* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc..; a and b are
@@ -194,7 +194,7 @@ static void split_4(const uint8_t *in, size_t n, const float *scale_, const floa
 #define AT_64(i) {AT_16(i), AT_16((i) + 16), AT_16((i) + 32), AT_16((i) + 48)}
 static const uint8_t FROM[3][64] = {AT_64(0), AT_64(64), AT_64(128)};
 
-static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
+static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     static const __mmask64 third[3] = {0x4924924924924924, 0x2492492492492492, 0x9249249249249249};
     for (size_t i = 0; i < n; i += 64) {
         const __mmask64 inside = first_bytes(n - i);
@@ -213,60 +213,60 @@ static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
 }
 
 /* [-1, 1] to [0, 255]; max and min give their second operand when the first is NaN. */
-static __m512 to_range_16(const float *in) {
+static __m512 to_u8_range_16(const float *in) {
     const __m512 v = _mm512_mul_ps(_mm512_add_ps(_mm512_loadu_ps(in), _mm512_set1_ps(1.0f)),
                                    _mm512_set1_ps(127.5f));
     return _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
 }
 
-static void quantise_512(const float *in, size_t n, uint8_t *out) {
+static void float_to_u8_512(const float *in, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16)
         _mm_storeu_si128((__m128i *)(out + i),
-                         _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(to_range_16(in + i))));
-    quantise(in + i, n - i, out + i);
+                         _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(to_u8_range_16(in + i))));
+    float_to_u8(in + i, n - i, out + i);
 }
 
-static void truncate_512(const float *in, size_t n, uint8_t *out) {
+static void float_to_u8_truncated_512(const float *in, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16)
         _mm_storeu_si128((__m128i *)(out + i),
-                         _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(to_range_16(in + i))));
-    truncate_(in + i, n - i, out + i);
+                         _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(to_u8_range_16(in + i))));
+    float_to_u8_truncated(in + i, n - i, out + i);
 }
 
-static void to_half(const float *in, size_t n, uint16_t *out) {
+static void f32_to_f16(const float *in, size_t n, uint16_t *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16)
         _mm256_storeu_si256((__m256i *)(out + i),
                             _mm512_cvtps_ph(_mm512_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
     for (; i < n; i++)
-        out[i] = half_of(in[i]);
+        out[i] = f32_to_f16_value(in[i]);
 }
 
-static void from_half(const uint16_t *in, size_t n, float *out) {
+static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16)
         _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(in + i))));
     for (; i < n; i++)
-        out[i] = float_of(in[i]);
+        out[i] = f16_to_f32_value(in[i]);
 }
 
-const cgt_rows cgt_rows_avx512 = {
+const cgt_kernels cgt_kernels_avx512 = {
     .name = "avx512",
-    .columns = columns,
-    .sums = {NULL, cgt_avx2_sums_1, NULL, sums_3, sums_4},
-    .split = {NULL, split_1, NULL, split_3, split_4},
-    .merge = {NULL, merge_1, NULL, merge_3, cgt_avx2_merge_4},
+    .vertical_pass = vertical_pass,
+    .horizontal_pass = {NULL, cgt_avx2_horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
+    .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
+    .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
     .scale = scale,
-    .widen = widen,
-    .blend = blend,
-    .narrow = narrow,
-    .quantise = quantise_512,
-    .truncate = truncate_512,
-    .to_half = to_half,
-    .from_half = from_half,
-    .yuv = cgt_avx2_yuv,
+    .u8_to_i16 = u8_to_i16,
+    .vertical_pass_u8 = vertical_pass_u8,
+    .sums_to_u8 = sums_to_u8,
+    .float_to_u8 = float_to_u8_512,
+    .float_to_u8_truncated = float_to_u8_truncated_512,
+    .f32_to_f16 = f32_to_f16,
+    .f16_to_f32 = f16_to_f32,
+    .yuv_to_rgb = cgt_avx2_yuv_to_rgb,
 };
 
 #if defined(__clang__)

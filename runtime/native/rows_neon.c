@@ -4,7 +4,7 @@
 
 #include "rows_plain.h"
 
-static void columns_16(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+static void vertical_pass_16(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
                        size_t at, int16_t *out) {
     int32x4_t s0 = vdupq_n_s32(1 << (shift - 1));
     int32x4_t s1 = s0;
@@ -26,16 +26,16 @@ static void columns_16(const uint8_t *const *rows, int taps, const int16_t *weig
               vcombine_s16(vqmovn_s32(vshlq_s32(s2, by)), vqmovn_s32(vshlq_s32(s3, by))));
 }
 
-static void columns(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
                     size_t n, int16_t *out) {
     if (n < 16) {
-        columns_rest(rows, taps, weights, shift, 0, n, out);
+        vertical_pass_tail(rows, taps, weights, shift, 0, n, out);
         return;
     }
     for (size_t i = 0; i + 16 <= n; i += 16)
-        columns_16(rows, taps, weights, shift, i, out);
+        vertical_pass_16(rows, taps, weights, shift, i, out);
     if (n % 16)
-        columns_16(rows, taps, weights, shift, n - 16, out);
+        vertical_pass_16(rows, taps, weights, shift, n - 16, out);
 }
 
 /* All channels of one output; for 3 the fourth is of the next pixel, and not used. */
@@ -55,7 +55,7 @@ static inline int32x4_t dot(const cgt_axis *axis, int o, int channels, const int
     return sum;
 }
 
-static inline void sums(const cgt_axis *axis, int channels, const int16_t *weights,
+static inline void horizontal_pass(const cgt_axis *axis, int channels, const int16_t *weights,
                         const int16_t *in, int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 4) {
         const int32x4x2_t ab = vtrnq_s32(dot(axis, o, channels, weights, in),
@@ -72,17 +72,17 @@ static inline void sums(const cgt_axis *axis, int channels, const int16_t *weigh
     }
 }
 
-static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
-    sums(axis, 3, weights, in, out, plane);
+    horizontal_pass(axis, 3, weights, in, out, plane);
 }
 
-static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
-    sums(axis, 4, weights, in, out, plane);
+    horizontal_pass(axis, 4, weights, in, out, plane);
 }
 
-static void sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
     (void)plane;
     const int taps = axis->taps;
@@ -109,7 +109,7 @@ static void store_floats(uint8x16_t bytes, float by, float plus, float *out) {
     store_four(vget_high_u16(hi), by, plus, out + 12);
 }
 
-static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -117,10 +117,10 @@ static void split_3(const uint8_t *in, size_t n, const float *scale_, const floa
         for (size_t c = 0; c < 3; c++)
             store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
     }
-    split_rest(in, i, n, 3, scale_, offset, out);
+    deinterleave_tail(in, i, n, 3, scale_, offset, out);
 }
 
-static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -128,43 +128,43 @@ static void split_4(const uint8_t *in, size_t n, const float *scale_, const floa
         for (size_t c = 0; c < 4; c++)
             store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
     }
-    split_rest(in, i, n, 4, scale_, offset, out);
+    deinterleave_tail(in, i, n, 4, scale_, offset, out);
 }
 
-static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
+static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const uint8x16x3_t pixels = {
             {vld1q_u8(planes[0] + i), vld1q_u8(planes[1] + i), vld1q_u8(planes[2] + i)}};
         vst3q_u8(out + 3 * i, pixels);
     }
-    merge_rest(planes, i, n, 3, out);
+    interleave_tail(planes, i, n, 3, out);
 }
 
-static void merge_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
+static void interleave_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const uint8x16x4_t pixels = {{vld1q_u8(planes[0] + i), vld1q_u8(planes[1] + i),
                                       vld1q_u8(planes[2] + i), vld1q_u8(planes[3] + i)}};
         vst4q_u8(out + 4 * i, pixels);
     }
-    merge_rest(planes, i, n, 4, out);
+    interleave_tail(planes, i, n, 4, out);
 }
 
-static void to_half(const float *in, size_t n, uint16_t *out) {
+static void f32_to_f16(const float *in, size_t n, uint16_t *out) {
     size_t i = 0;
     for (; i + 4 <= n; i += 4)
         vst1_u16(out + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(in + i))));
     for (; i < n; i++)
-        out[i] = half_of(in[i]);
+        out[i] = f32_to_f16_value(in[i]);
 }
 
-static void from_half(const uint16_t *in, size_t n, float *out) {
+static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
     size_t i = 0;
     for (; i + 4 <= n; i += 4)
         vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(in + i))));
     for (; i < n; i++)
-        out[i] = float_of(in[i]);
+        out[i] = f16_to_f32_value(in[i]);
 }
 
 /* Eight pixels' chroma << 8, minus 128 << 8. */
@@ -173,7 +173,7 @@ static int16x8_t chroma(uint8x8_t bytes) {
         veorq_u16(vshlq_n_u16(vmovl_u8(bytes), 8), vdupq_n_u16(0x8000)));
 }
 
-static void yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
+static void yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
                 const int16_t k[6], uint8_t *const rgb[3]) {
     const int16x8_t black = vdupq_n_s16((int16_t)(k[0] * 128));
     size_t i = 0;
@@ -202,24 +202,24 @@ static void yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, 
                     vqrshrun_n_s16(vaddq_s16(luma, vqrdmulhq_n_s16(wide_u, k[5])), 5));
         }
     }
-    yuv_rest(y, u, v, step, i, n, k, rgb);
+    yuv_to_rgb_tail(y, u, v, step, i, n, k, rgb);
 }
 
-const cgt_rows cgt_rows_neon = {
+const cgt_kernels cgt_kernels_neon = {
     .name = "neon",
-    .columns = columns,
-    .sums = {NULL, sums_1, NULL, sums_3, sums_4},
-    .split = {NULL, split_1, NULL, split_3, split_4},
-    .merge = {NULL, merge_1, NULL, merge_3, merge_4},
+    .vertical_pass = vertical_pass,
+    .horizontal_pass = {NULL, horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
+    .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
+    .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
     .scale = scale,
-    .widen = widen,
-    .blend = blend,
-    .narrow = narrow,
-    .quantise = quantise,
-    .truncate = truncate_,
-    .to_half = to_half,
-    .from_half = from_half,
-    .yuv = yuv,
+    .u8_to_i16 = u8_to_i16,
+    .vertical_pass_u8 = vertical_pass_u8,
+    .sums_to_u8 = sums_to_u8,
+    .float_to_u8 = float_to_u8,
+    .float_to_u8_truncated = float_to_u8_truncated,
+    .f32_to_f16 = f32_to_f16,
+    .f16_to_f32 = f16_to_f32,
+    .yuv_to_rgb = yuv_to_rgb,
 };
 #else
 typedef int cgt_no_neon; /* ISO C forbids an empty file */

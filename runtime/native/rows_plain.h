@@ -15,19 +15,19 @@ static void scale(const int32_t *restrict in, size_t n, int32_t top, float scale
     }
 }
 
-static void widen(const uint8_t *restrict in, size_t n, int16_t *restrict out) {
+static void u8_to_i16(const uint8_t *restrict in, size_t n, int16_t *restrict out) {
     for (size_t i = 0; i < n; i++)
         out[i] = in[i];
 }
 
 enum { BITS = 22, LOW_BITS = 11 }; /* of Pillow's weights */
 
-static inline uint8_t rounded(int32_t sum) {
+static inline uint8_t clamp_to_u8(int32_t sum) {
     const int32_t v = (sum + (1 << (BITS - 1))) >> BITS;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-static void blend(const uint8_t *const *rows, int taps, const int32_t *weights, size_t n,
+static void vertical_pass_u8(const uint8_t *const *rows, int taps, const int32_t *weights, size_t n,
                   uint8_t *restrict out) {
     enum { BLOCK = 64 };
     for (size_t i = 0; i < n; i += BLOCK) {
@@ -44,33 +44,33 @@ static void blend(const uint8_t *const *rows, int taps, const int32_t *weights, 
                     sums[j] += w * row[j];
         }
         for (size_t j = 0; j < m; j++)
-            out[i + j] = rounded(sums[j]);
+            out[i + j] = clamp_to_u8(sums[j]);
     }
 }
 
-static void narrow(const int32_t *restrict high, const int32_t *restrict low, size_t n,
+static void sums_to_u8(const int32_t *restrict high, const int32_t *restrict low, size_t n,
                    uint8_t *restrict out) {
     for (size_t i = 0; i < n; i++)
         /* Unsigned, since the parts may overshoot what the whole does not. */
-        out[i] = rounded((int32_t)(((uint32_t)high[i] << LOW_BITS) + (uint32_t)low[i]));
+        out[i] = clamp_to_u8((int32_t)(((uint32_t)high[i] << LOW_BITS) + (uint32_t)low[i]));
 }
 
 /* [-1, 1] to [0, 255]. Written so that NaN fails both comparisons and lands on 0. */
-static inline float to_range(float f) {
+static inline float to_u8_range(float f) {
     const float v = (f + 1.0f) * 127.5f;
-    const float kept = v > 0.0f ? v : 0.0f;
-    return kept < 255.0f ? kept : 255.0f;
+    const float non_negative = v > 0.0f ? v : 0.0f;
+    return non_negative < 255.0f ? non_negative : 255.0f;
 }
 
-static void quantise(const float *restrict in, size_t n, uint8_t *restrict out) {
+static void float_to_u8(const float *restrict in, size_t n, uint8_t *restrict out) {
     /* Adding 1.5 * 2^23 rounds to an integer, half to even. */
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(int32_t)((to_range(in[i]) + 12582912.0f) - 12582912.0f);
+        out[i] = (uint8_t)(int32_t)((to_u8_range(in[i]) + 12582912.0f) - 12582912.0f);
 }
 
-static void truncate_(const float *restrict in, size_t n, uint8_t *restrict out) {
+static void float_to_u8_truncated(const float *restrict in, size_t n, uint8_t *restrict out) {
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(int32_t)to_range(in[i]);
+        out[i] = (uint8_t)(int32_t)to_u8_range(in[i]);
 }
 
 /* (a * b + 2^14) >> 15, what pmulhrsw and sqrdmulh compute. */
@@ -78,27 +78,27 @@ static inline int16_t mul_round(int16_t a, int16_t b) {
     return (int16_t)((((int32_t)a * b >> 14) + 1) >> 1);
 }
 
-static inline uint8_t to_byte(int v) {
+static inline uint8_t level_to_u8(int v) {
     v = (v + 16) >> 5;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
 /* Luma shifted up by 7 times 2^13, chroma by 8 times 2^12, products down by 15:
  * units of 1/32 level, at most 255 * 1.17 * 32 + 128 * 2.12 * 32 < 2^15. */
-static inline void yuv_rest(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step,
+static inline void yuv_to_rgb_tail(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step,
                             size_t from, size_t n, const int16_t k[6], uint8_t *const rgb[3]) {
     for (size_t i = from; i < n; i++) {
         const int16_t wide_u = (int16_t)((u[i / 2 * (size_t)step] - 128) * 256);
         const int16_t wide_v = (int16_t)((v[i / 2 * (size_t)step] - 128) * 256);
         const int16_t luma = mul_round((int16_t)((y[i] - k[0]) * 128), k[1]);
-        rgb[0][i] = to_byte(luma + mul_round(wide_v, k[2]));
-        rgb[1][i] = to_byte(luma + mul_round(wide_u, k[3]) + mul_round(wide_v, k[4]));
-        rgb[2][i] = to_byte(luma + mul_round(wide_u, k[5]));
+        rgb[0][i] = level_to_u8(luma + mul_round(wide_v, k[2]));
+        rgb[1][i] = level_to_u8(luma + mul_round(wide_u, k[3]) + mul_round(wide_v, k[4]));
+        rgb[2][i] = level_to_u8(luma + mul_round(wide_u, k[5]));
     }
 }
 
-/* Of one channel, split and merge are plain loops. */
-static void split_1(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+/* Of one channel, deinterleave and interleave are plain loops. */
+static void deinterleave_1(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
     const float by = scale_[0];
     const float plus = offset[0];
@@ -107,13 +107,13 @@ static void split_1(const uint8_t *in, size_t n, const float *scale_, const floa
         to[i] = (float)in[i] * by + plus;
 }
 
-static void merge_1(const uint8_t *const *planes, size_t n, uint8_t *restrict out) {
+static void interleave_1(const uint8_t *const *planes, size_t n, uint8_t *restrict out) {
     const uint8_t *in = planes[0];
     for (size_t i = 0; i < n; i++)
         out[i] = in[i];
 }
 
-static inline void split_rest(const uint8_t *in, size_t from, size_t n, int channels,
+static inline void deinterleave_tail(const uint8_t *in, size_t from, size_t n, int channels,
                               const float *scale_, const float *offset, float *const *out) {
     const size_t c = (size_t)channels;
     for (size_t i = from; i < n; i++)
@@ -121,7 +121,7 @@ static inline void split_rest(const uint8_t *in, size_t from, size_t n, int chan
             out[j][i] = (float)in[i * c + j] * scale_[j] + offset[j];
 }
 
-static inline void merge_rest(const uint8_t *const *planes, size_t from, size_t n, int channels,
+static inline void interleave_tail(const uint8_t *const *planes, size_t from, size_t n, int channels,
                               uint8_t *out) {
     const size_t c = (size_t)channels;
     for (size_t i = from; i < n; i++)
@@ -129,8 +129,8 @@ static inline void merge_rest(const uint8_t *const *planes, size_t from, size_t 
             out[i * c + j] = planes[j][i];
 }
 
-/* One column of cgt_rows.columns, for what is left of a row. */
-static inline void columns_rest(const uint8_t *const *rows, int taps, const int16_t *weights,
+/* One column of cgt_kernels.vertical_pass, for what is left of a row. */
+static inline void vertical_pass_tail(const uint8_t *const *rows, int taps, const int16_t *weights,
                                 int shift, size_t from, size_t n, int16_t *out) {
     for (size_t i = from; i < n; i++) {
         int32_t sum = (int32_t)1 << (shift - 1);
@@ -141,7 +141,7 @@ static inline void columns_rest(const uint8_t *const *rows, int taps, const int1
 }
 
 /* IEEE binary32 to binary16, to nearest, half to even; NaN stays NaN. */
-static inline uint16_t half_of(float f) {
+static inline uint16_t f32_to_f16_value(float f) {
     union {
         float f;
         uint32_t u;
@@ -162,7 +162,7 @@ static inline uint16_t half_of(float f) {
     return (uint16_t)(sign | ((magnitude - 0x38000000u + 0xfffu + odd) >> 13));
 }
 
-static inline float float_of(uint16_t half) {
+static inline float f16_to_f32_value(uint16_t half) {
     union {
         uint32_t u;
         float f;

@@ -1,12 +1,12 @@
 /* The reference: what every other table must equal, bit for bit. */
 #include "rows_plain.h"
 
-static void columns(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
+static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
                     size_t n, int16_t *out) {
-    columns_rest(rows, taps, weights, shift, 0, n, out);
+    vertical_pass_tail(rows, taps, weights, shift, 0, n, out);
 }
 
-static inline void sums(const cgt_axis *axis, int channels, const int16_t *weights,
+static inline void horizontal_pass(const cgt_axis *axis, int channels, const int16_t *weights,
                         const int16_t *in, int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o++) {
         const int16_t *w = weights + (size_t)o * (size_t)axis->taps;
@@ -20,67 +20,67 @@ static inline void sums(const cgt_axis *axis, int channels, const int16_t *weigh
     }
 }
 
-static void sums_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
-    sums(axis, 1, weights, in, out, plane);
+    horizontal_pass(axis, 1, weights, in, out, plane);
 }
 
-static void sums_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
-    sums(axis, 3, weights, in, out, plane);
+    horizontal_pass(axis, 3, weights, in, out, plane);
 }
 
-static void sums_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
+static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
                    int32_t *out, size_t plane) {
-    sums(axis, 4, weights, in, out, plane);
+    horizontal_pass(axis, 4, weights, in, out, plane);
 }
 
-static void split_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
-    split_rest(in, 0, n, 3, scale_, offset, out);
+    deinterleave_tail(in, 0, n, 3, scale_, offset, out);
 }
 
-static void split_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
                     float *const *out) {
-    split_rest(in, 0, n, 4, scale_, offset, out);
+    deinterleave_tail(in, 0, n, 4, scale_, offset, out);
 }
 
-static void merge_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
-    merge_rest(planes, 0, n, 3, out);
+static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
+    interleave_tail(planes, 0, n, 3, out);
 }
 
-static void merge_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
-    merge_rest(planes, 0, n, 4, out);
+static void interleave_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
+    interleave_tail(planes, 0, n, 4, out);
 }
 
-static void to_half(const float *in, size_t n, uint16_t *out) {
+static void f32_to_f16(const float *in, size_t n, uint16_t *out) {
     for (size_t i = 0; i < n; i++)
-        out[i] = half_of(in[i]);
+        out[i] = f32_to_f16_value(in[i]);
 }
 
-static void from_half(const uint16_t *in, size_t n, float *out) {
+static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
     for (size_t i = 0; i < n; i++)
-        out[i] = float_of(in[i]);
+        out[i] = f16_to_f32_value(in[i]);
 }
 
-static void yuv(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
+static void yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
                 const int16_t k[6], uint8_t *const rgb[3]) {
-    yuv_rest(y, u, v, step, 0, n, k, rgb);
+    yuv_to_rgb_tail(y, u, v, step, 0, n, k, rgb);
 }
 
-const cgt_rows cgt_rows_scalar = {
+const cgt_kernels cgt_kernels_scalar = {
     .name = "scalar",
-    .columns = columns,
-    .sums = {NULL, sums_1, NULL, sums_3, sums_4},
-    .split = {NULL, split_1, NULL, split_3, split_4},
-    .merge = {NULL, merge_1, NULL, merge_3, merge_4},
+    .vertical_pass = vertical_pass,
+    .horizontal_pass = {NULL, horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
+    .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
+    .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
     .scale = scale,
-    .widen = widen,
-    .blend = blend,
-    .narrow = narrow,
-    .quantise = quantise,
-    .truncate = truncate_,
-    .to_half = to_half,
-    .from_half = from_half,
-    .yuv = yuv,
+    .u8_to_i16 = u8_to_i16,
+    .vertical_pass_u8 = vertical_pass_u8,
+    .sums_to_u8 = sums_to_u8,
+    .float_to_u8 = float_to_u8,
+    .float_to_u8_truncated = float_to_u8_truncated,
+    .f32_to_f16 = f32_to_f16,
+    .f16_to_f32 = f16_to_f32,
+    .yuv_to_rgb = yuv_to_rgb,
 };

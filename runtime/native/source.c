@@ -19,10 +19,10 @@ size_t cgt_source_ring(const cgt_plan *plan, cgt_format format) {
     return format == CGT_PIXELS ? 0 : (size_t)plan->y.taps * ring_stride(plan);
 }
 
-void cgt_source_open(cgt_source *source, const cgt_rows *rows, const cgt_plan *plan,
+void cgt_source_open(cgt_source *source, const cgt_kernels *kernels, const cgt_plan *plan,
                      const cgt_image *image, uint8_t *ring) {
     *source = (cgt_source){
-        .rows = rows,
+        .kernels = kernels,
         .image = image,
         .x = plan->x.lo,
         .width = plan->x.span,
@@ -42,14 +42,14 @@ static void convert(const cgt_source *s, int row, uint8_t *out) {
     const uint8_t *v = nv12 ? u + 1 : image->plane[2] + half * image->stride[2];
     const int16_t *k = COEFFICIENTS[image->matrix][image->full_range != 0];
     const int end = s->x + s->width;
-    for (int x = s->x & ~1; x < end; x += CGT_CHUNK) {
-        uint8_t planes[3][CGT_CHUNK];
+    for (int x = s->x & ~1; x < end; x += CGT_CHUNK_PIXELS) {
+        uint8_t planes[3][CGT_CHUNK_PIXELS];
         uint8_t *const rgb[3] = {planes[0], planes[1], planes[2]};
         const uint8_t *const all[3] = {planes[0], planes[1], planes[2]};
-        const size_t n = (size_t)(end - x < CGT_CHUNK ? end - x : CGT_CHUNK);
+        const size_t n = (size_t)(end - x < CGT_CHUNK_PIXELS ? end - x : CGT_CHUNK_PIXELS);
         const ptrdiff_t chroma = (ptrdiff_t)(x / 2) * step;
-        s->rows->yuv(y + x, u + chroma, v + chroma, step, n, k, rgb);
-        s->rows->merge[3](all, n, out);
+        s->kernels->yuv_to_rgb(y + x, u + chroma, v + chroma, step, n, k, rgb);
+        s->kernels->interleave[3](all, n, out);
         out += 3 * n;
     }
 }

@@ -2,11 +2,11 @@
 #include "internal.h"
 
 /* Floats of `n` elements at `at`; halves are converted into `room`. */
-static const float *floats(const cgt_rows *rows, cgt_type type, const void *data, ptrdiff_t at,
+static const float *floats(const cgt_kernels *kernels, cgt_type type, const void *data, ptrdiff_t at,
                            size_t n, float *room) {
     if (type == CGT_F32)
         return (const float *)data + at;
-    rows->from_half((const uint16_t *)data + at, n, room);
+    kernels->f16_to_f32((const uint16_t *)data + at, n, room);
     return room;
 }
 
@@ -27,28 +27,28 @@ int cgt_unpack(const cgt_tensor *src, int width, int height, int channels, int s
         rc = cgt_check_rows(first_row, last_row, height);
     if (rc != CGT_OK)
         return rc;
-    const cgt_rows *rows = cgt_rows_current();
-    if (!rows)
+    const cgt_kernels *kernels = cgt_kernels_current();
+    if (!kernels)
         return CGT_E_SIMD;
 
-    uint8_t bytes[4][CGT_CHUNK];
-    float room[CGT_CHUNK];
+    uint8_t bytes[4][CGT_CHUNK_PIXELS];
+    float room[CGT_CHUNK_PIXELS];
     const uint8_t *planes[4];
     for (int c = 0; c < channels; c++)
         planes[c] = bytes[swap_rb && c != 3 ? 2 - c : c];
     for (int y = first_row; y < last_row; y++) {
         uint8_t *out = dst + y * dst_stride;
-        for (int x = 0; x < width; x += CGT_CHUNK) {
-            const size_t n = (size_t)(width - x < CGT_CHUNK ? width - x : CGT_CHUNK);
+        for (int x = 0; x < width; x += CGT_CHUNK_PIXELS) {
+            const size_t n = (size_t)(width - x < CGT_CHUNK_PIXELS ? width - x : CGT_CHUNK_PIXELS);
             for (int c = 0; c < channels; c++) {
                 const ptrdiff_t at = c * src->plane_stride + y * src->row_stride + x;
-                const float *in = floats(rows, src->type, src->data, at, n, room);
+                const float *in = floats(kernels, src->type, src->data, at, n, room);
                 if (rounding == CGT_ROUND)
-                    rows->quantise(in, n, bytes[c]);
+                    kernels->float_to_u8(in, n, bytes[c]);
                 else
-                    rows->truncate(in, n, bytes[c]);
+                    kernels->float_to_u8_truncated(in, n, bytes[c]);
             }
-            rows->merge[channels](planes, n, out);
+            kernels->interleave[channels](planes, n, out);
             out += n * (size_t)channels;
         }
     }

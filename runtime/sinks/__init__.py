@@ -9,12 +9,20 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UsageError
-from ..images import SUFFIXES as IMAGE_SUFFIXES
+from ..images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from ..uri import parse_uri
-from ..views import View, view_size
-from .base import Result, Sink, StreamFormat
+from ..views import ViewMode, view_output_size
+from .base import Sink, StreamFormat, TranslatedFrame
 
-__all__ = ["NullSink", "Result", "Sink", "StreamFormat", "open_sink", "open_sinks", "viewed"]
+__all__ = [
+    "NullSink",
+    "Sink",
+    "StreamFormat",
+    "TranslatedFrame",
+    "open_sink",
+    "open_sinks",
+    "open_with_view",
+]
 
 
 class NullSink(Sink):
@@ -22,7 +30,7 @@ class NullSink(Sink):
 
     name = "null:"
 
-    def write(self, result: Result) -> None:
+    def write(self, result: TranslatedFrame) -> None:
         pass
 
     def finish(self) -> None:
@@ -36,14 +44,14 @@ def open_sinks(
     uris: Sequence[str],
     stream: StreamFormat,
     codec: str | None = None,
-    view: View = "translated",
+    view: ViewMode = "translated",
 ) -> Sink:
     """One sink that feeds all of them; see `open_sink` and `Tee`."""
     if len(set(uris)) < len(uris):
         raise UsageError(f"an output is named twice: {', '.join(uris)}")
     if len(uris) == 1:
         return open_sink(uris[0], stream, codec, view)
-    from .tee import Tee
+    from .tee import TeeSink
 
     opened: list[Sink] = []
     try:
@@ -53,14 +61,14 @@ def open_sinks(
         for sink in opened:
             sink.close()
         raise
-    return Tee(opened)
+    return TeeSink(opened)
 
 
 def open_sink(
     uri: str,
     stream: StreamFormat,
     codec: str | None = None,
-    view: View = "translated",
+    view: ViewMode = "translated",
 ) -> Sink:
     """`null:` drops the frames, a video suffix makes a video, an image suffix one image, no suffix
     (or a folder that is there) a folder of PNGs, `%05d.png` numbered ones; `window` shows them, `-`
@@ -73,34 +81,36 @@ def open_sink(
         from .window import WindowSink
 
         return WindowSink(stream, view)
-    return viewed(partial(_open, uri, codec=codec), stream, view)
+    return open_with_view(partial(_open, uri, codec=codec), stream, view)
 
 
-def viewed(make: Callable[[StreamFormat], Sink], stream: StreamFormat, view: View) -> Sink:
+def open_with_view(
+    make_sink: Callable[[StreamFormat], Sink], stream: StreamFormat, view: ViewMode
+) -> Sink:
     """The sink that `make` makes, given that view of each result."""
     if view == "translated":
-        return make(stream)
-    from .tee import Viewed
+        return make_sink(stream)
+    from .tee import ComposedSink
 
-    size = view_size(stream.size, view) if stream.size else None
-    return Viewed(make(replace(stream, size=size)), view)
+    size = view_output_size(stream.size, view) if stream.size else None
+    return ComposedSink(make_sink(replace(stream, size=size)), view)
 
 
 def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:
     if text == "null:":
         return NullSink()
     uri = parse_uri(text)
-    if uri.rest == "-" or uri.scheme == "pipe":
+    if uri.path == "-" or uri.scheme == "pipe":
         from .stdout import StdoutSink
 
         return StdoutSink(uri, stream)
     if uri.scheme or re.match(r"/dev/video\d+$", text):
-        from .push import SCHEMES, PushSink
+        from .push import OUTPUT_SCHEMES, StreamSink
 
-        if uri.scheme and uri.scheme not in SCHEMES:
-            known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        if uri.scheme and uri.scheme not in OUTPUT_SCHEMES:
+            known = ", ".join(f"{scheme}://" for scheme in OUTPUT_SCHEMES)
             raise UsageError(f"cannot send to {text}; known: {known}")
-        return PushSink(text, stream, codec)
+        return StreamSink(text, stream, codec)
     return _open_path(text, stream, codec)
 
 
@@ -118,9 +128,9 @@ def _open_path(text: str, stream: StreamFormat, codec: str | None) -> Sink:
 
         return VideoSink(path, stream, codec)
     if suffix in IMAGE_SUFFIXES:
-        from .images import ImageSink, NumberedSink
+        from .images import ImageSequenceSink, ImageSink
 
-        return NumberedSink(text) if re.search(r"%\d*d", path.name) else ImageSink(path)
+        return ImageSequenceSink(text) if re.search(r"%\d*d", path.name) else ImageSink(path)
     raise UsageError(
         f"cannot tell what to write to {text}; use {', '.join(CONTAINERS)}, an image suffix, "
         "a folder, window, - or null:"

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from ..closing import Closing
+from ..closing import Closeable
 from ..geometry import Geometry
 from ..preprocess import U8
-from ..sources import Color, Frame, Packet, Source
+from ..sources import ColorSpace, Frame, Packet, Source
 
 
 @dataclass(frozen=True)
-class Result:
+class TranslatedFrame:
     """A frame and its translation, uint8 HWC RGB."""
 
-    frame: Frame
+    source_frame: Frame
     image: U8
 
 
@@ -29,30 +29,30 @@ class StreamFormat:
     size: tuple[int, int] | None  # height, width; None where pictures differ
     rate: Fraction | None
     time_base: Fraction | None
-    aspect: Fraction = Fraction(1)
+    sample_aspect_ratio: Fraction = Fraction(1)
     live: bool = False
-    color: Color | None = None
-    others: tuple[Any, ...] = ()  # av streams, the indices of Packet.stream
+    color_space: ColorSpace | None = None
+    other_streams: tuple[Any, ...] = ()  # av streams, the indices of Packet.stream
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapters: tuple[Any, ...] = ()
 
     @classmethod
-    def of(cls, source: Source, geometry: Geometry | None) -> StreamFormat:
+    def from_source(cls, source: Source, geometry: Geometry | None) -> StreamFormat:
         """The translation of a source; geometry: None where pictures differ in size."""
         return cls(
-            size=geometry.output if geometry else None,
+            size=geometry.output_size if geometry else None,
             rate=source.rate,
             time_base=source.time_base,
-            aspect=geometry.aspect if geometry else Fraction(1),
+            sample_aspect_ratio=geometry.sample_aspect_ratio if geometry else Fraction(1),
             live=source.live,
-            color=source.color,
-            others=source.others,
+            color_space=source.color_space,
+            other_streams=source.other_streams,
             metadata=source.metadata,
             chapters=source.chapters,
         )
 
 
-class Sink(Closing):
+class Sink(Closeable):
     """A context manager. What was written counts only after `finish`; leaving without it drops what
     is not finished. Methods raise SinkError; a sink that raised it has already kept what it could,
     and takes `finish` and `close` in silence."""
@@ -60,14 +60,14 @@ class Sink(Closing):
     name: str
 
     @property
-    def ended(self) -> bool:
+    def closed_by_user(self) -> bool:
         """Whoever watches wants no more: the run is done."""
         return False
 
     @abstractmethod
-    def write(self, result: Result) -> None: ...
+    def write(self, result: TranslatedFrame) -> None: ...
 
-    def pass_through(self, packet: Packet) -> None:
+    def write_packet(self, packet: Packet) -> None:
         """A packet of another stream; sinks that hold only pictures let it go."""
         del packet
 

@@ -14,93 +14,99 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class _Box(NamedTuple):
+class _FullBox(NamedTuple):
     """Where a box with a version lies in an index (ISO/IEC 14496-12, 4.2)."""
 
-    begin: int
+    start: int
     end: int
     version: int
 
 
-def show_all_pictures(index: bytearray) -> None:
+def fix_edit_lists(moov: bytearray) -> None:
     """Lengthen edits that end before their track's last picture. index: a whole moov box, changed
     where it lies; an index that is not as expected stays as it is."""
-    movie = _find(index, 8, len(index), b"mvhd")
+    movie = _find_box(moov, 8, len(moov), b"mvhd")
     if movie is None:
         return
-    wide = movie.version == 1
-    scale = _read(index, movie.begin + (28 if wide else 20), 4)
-    for begin, end in _children(index, 8, len(index), b"trak"):
-        shown = _shown(index, begin + 8, end, scale)
-        track = _find(index, begin + 8, end, b"tkhd")
-        if shown is None or track is None:
+    is_64_bit = movie.version == 1
+    scale = _read_uint(moov, movie.start + (28 if is_64_bit else 20), 4)
+    for begin, end in _iter_child_boxes(moov, 8, len(moov), b"trak"):
+        duration = _extend_last_edit(moov, begin + 8, end, scale)
+        track = _find_box(moov, begin + 8, end, b"tkhd")
+        if duration is None or track is None:
             continue
-        _raise(index, track.begin + (36 if track.version else 28), 8 if track.version else 4, shown)
-        _raise(index, movie.begin + (32 if wide else 24), 8 if wide else 4, shown)
+        _raise_uint_to(
+            moov, track.start + (36 if track.version else 28), 8 if track.version else 4, duration
+        )
+        _raise_uint_to(
+            moov, movie.start + (32 if is_64_bit else 24), 8 if is_64_bit else 4, duration
+        )
 
 
-def _shown(index: bytearray, begin: int, end: int, scale: int) -> int | None:
+def _extend_last_edit(moov: bytearray, begin: int, end: int, scale: int) -> int | None:
     """Of a track with pictures out of order and an edit at its end: for how long it is shown, in
     movie's units, once that edit reaches the last picture."""
-    media = _find(index, begin, end, b"mdia", b"mdhd")
-    edits = _find(index, begin, end, b"edts", b"elst")
+    media = _find_box(moov, begin, end, b"mdia", b"mdhd")
+    edits = _find_box(moov, begin, end, b"edts", b"elst")
     table = (b"mdia", b"minf", b"stbl")
-    times = _find(index, begin, end, *table, b"stts")
-    offsets = _find(index, begin, end, *table, b"ctts")
+    times = _find_box(moov, begin, end, *table, b"stts")
+    offsets = _find_box(moov, begin, end, *table, b"ctts")
     if media is None or edits is None or times is None or offsets is None:
         return None
-    lasts, moved = _runs(index, times), _runs(index, offsets)
-    if lasts.size < 2 or lasts.size != moved.size:
+    durations, composition_offsets = _expand_runs(moov, times), _expand_runs(moov, offsets)
+    if durations.size < 2 or durations.size != composition_offsets.size:
         return None
-    before, last = np.sort(np.cumsum(lasts) - lasts + moved)[-2:].tolist()
-    units = _read(index, media.begin + (28 if media.version else 20), 4)
+    before, last = np.sort(np.cumsum(durations) - durations + composition_offsets)[-2:].tolist()
+    units = _read_uint(moov, media.start + (28 if media.version else 20), 4)
     width = 8 if edits.version else 4
-    row, count = 2 * width + 4, _read(index, edits.begin + 12, 4)
-    at = edits.begin + 16 + row * (count - 1)
+    row, count = 2 * width + 4, _read_uint(moov, edits.start + 12, 4)
+    at = edits.start + 16 + row * (count - 1)
     if 0 in (count, units, scale) or at + row > edits.end:
         return None
-    from_time = int.from_bytes(index[at + width : at + 2 * width], "big", signed=True)
+    from_time = int.from_bytes(moov[at + width : at + 2 * width], "big", signed=True)
     if from_time < 0:  # an empty edit
         return None
-    if from_time + _read(index, at, width) * units / scale <= last:
+    if from_time + _read_uint(moov, at, width) * units / scale <= last:
         end = 2 * last - before  # as long as the one before it
-        _raise(index, at, width, -((from_time - end) * scale // units))
-    rows = range(edits.begin + 16, at + row, row)
-    return sum(_read(index, row_at, width) for row_at in rows)
+        _raise_uint_to(moov, at, width, -((from_time - end) * scale // units))
+    rows = range(edits.start + 16, at + row, row)
+    return sum(_read_uint(moov, row_at, width) for row_at in rows)
 
 
-def _runs(index: bytearray, box: _Box) -> NDArray[np.int64]:
+def _expand_runs(moov: bytearray, box: _FullBox) -> NDArray[np.int64]:
     """The value of each sample, of a table of counts and values."""
-    count = _read(index, box.begin + 12, 4)
-    table = np.frombuffer(bytes(index[box.begin + 16 : box.end]), ">i4")[: 2 * count]
+    count = _read_uint(moov, box.start + 12, 4)
+    table = np.frombuffer(bytes(moov[box.start + 16 : box.end]), ">i4")[: 2 * count]
     return np.repeat(table[1::2].astype(np.int64), table[::2].clip(0))
 
 
-def _find(index: bytearray, begin: int, end: int, *path: bytes) -> _Box | None:
+def _find_box(moov: bytearray, begin: int, end: int, *path: bytes) -> _FullBox | None:
     for kind in path:
-        found = next(_children(index, begin, end, kind), None)
+        found = next(_iter_child_boxes(moov, begin, end, kind), None)
         if found is None:
             return None
         begin, end = found[0] + 8, found[1]
-    return _Box(begin - 8, end, index[begin])
+    return _FullBox(begin - 8, end, moov[begin])
 
 
-def _children(index: bytearray, begin: int, end: int, kind: bytes) -> Iterator[tuple[int, int]]:
+def _iter_child_boxes(
+    moov: bytearray, begin: int, end: int, kind: bytes
+) -> Iterator[tuple[int, int]]:
     """(begin, end) of the boxes of that kind between."""
     while begin + 8 <= end:
-        size = _read(index, begin, 4)
+        size = _read_uint(moov, begin, 4)
         if size < 8:
             return
-        if index[begin + 4 : begin + 8] == kind:
+        if moov[begin + 4 : begin + 8] == kind:
             yield begin, begin + size
         begin += size
 
 
-def _read(index: bytearray, at: int, width: int) -> int:
-    return int.from_bytes(index[at : at + width], "big")
+def _read_uint(data: bytearray, at: int, width: int) -> int:
+    return int.from_bytes(data[at : at + width], "big")
 
 
-def _raise(index: bytearray, at: int, width: int, value: int) -> None:
+def _raise_uint_to(data: bytearray, at: int, width: int, value: int) -> None:
     """To at least that value."""
-    if value > _read(index, at, width):
-        index[at : at + width] = value.to_bytes(width, "big")
+    if value > _read_uint(data, at, width):
+        data[at : at + width] = value.to_bytes(width, "big")

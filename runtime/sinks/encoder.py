@@ -15,16 +15,16 @@ from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from ..preprocess import U8
-from ..sources import Color
-from .base import Result, StreamFormat
-from .encoding import Encoding
-from .scheduling import usual_scheduling
+from ..sources import ColorSpace
+from .base import StreamFormat, TranslatedFrame
+from .encoding import CodecSettings
+from .scheduling import preserve_thread_scheduling
 
 # FFmpeg converts to these matrices; what comes with another is written as BT.709.
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 to swscale's numbers
+_SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 to swscale's numbers
 # The same on every machine, because what x264, x265 and libvpx write depends on it. By frames: by
 # slices, FFmpeg's other way, the same quality takes 2 to 5 % more bytes.
-_THREADS = 4
+_ENCODER_THREADS = 4
 os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 greets on stderr each time it is opened
 
 
@@ -40,85 +40,89 @@ class VideoEncoder:
     def __init__(
         self,
         stream: StreamFormat,
-        encoding: Encoding,
+        codec: CodecSettings,
         context: av.VideoCodecContext | None = None,
         *,
-        headers: bool = False,
+        global_header: bool = False,
         live: bool = False,
     ) -> None:
-        self._stream, self._encoding = stream, encoding
-        self._headers, self._live = headers, live
+        self._stream, self._codec = stream, codec
+        self._global_header, self._live = global_header, live
         self._rate = stream.rate or Fraction(25)
         self.time_base = stream.time_base or 1 / self._rate
         self._frame_ticks = max(1, round(1 / self._rate / self.time_base))
         self._last_pts: int | None = None
-        color = stream.color or Color()
-        self._color = color if color.matrix in _MATRICES else replace(color, matrix=1)
+        color_space = stream.color_space or ColorSpace()
+        self._color_space = (
+            color_space
+            if color_space.matrix in _SWSCALE_MATRICES
+            else replace(color_space, matrix=1)
+        )
         self._reformatter = VideoReformatter()
-        self._context = self._set_up(context or self._another())
+        self._context = self._configure_context(context or self._create_context())
 
-    def _another(self) -> av.VideoCodecContext:
-        context = av.CodecContext.create(self._encoding.encoder, "w")
+    def _create_context(self) -> av.VideoCodecContext:
+        context = av.CodecContext.create(self._codec.encoder, "w")
         assert isinstance(context, av.VideoCodecContext)
         context.bit_rate = 0
-        if self._headers:
+        if self._global_header:
             context.flags |= Flags.global_header
         return context
 
-    def _set_up(self, context: av.VideoCodecContext) -> av.VideoCodecContext:
-        options = dict(self._encoding.options)
-        if self._encoding.encoder == "libx264" and _has_avx512():
+    def _configure_context(self, context: av.VideoCodecContext) -> av.VideoCodecContext:
+        options = dict(self._codec.options)
+        if self._codec.encoder == "libx264" and _has_avx512():
             options["x264-params"] = "asm=avx2"
-        if self._live and self._encoding.encoder == "libx264":
+        if self._live and self._codec.encoder == "libx264":
             options |= {"tune": "zerolatency", "g": str(max(1, round(2 * self._rate)))}
         elif not self._live:
-            context.thread_count, context.thread_type = _THREADS, "FRAME"
+            context.thread_count, context.thread_type = _ENCODER_THREADS, "FRAME"
         assert self._stream.size is not None
         context.options = options
         # Without it packets last for no time, and where the last packet is not the last picture an
         # MP4 ends before that picture.
         context.flags |= Flags.frame_duration
-        context.pix_fmt = self._encoding.pixels
+        context.pix_fmt = self._codec.pixel_format
         context.height, context.width = (side + side % 2 for side in self._stream.size)
         context.framerate, context.time_base = self._rate, self.time_base
-        context.sample_aspect_ratio = self._stream.aspect.limit_denominator(32767)
-        context.color_range = 2 if self._color.full_range else 1
-        context.colorspace = self._color.matrix
-        context.color_primaries = self._color.primaries
-        context.color_trc = self._color.transfer
+        context.sample_aspect_ratio = self._stream.sample_aspect_ratio.limit_denominator(32767)
+        context.color_range = 2 if self._color_space.full_range else 1
+        context.colorspace = self._color_space.matrix
+        context.color_primaries = self._color_space.primaries
+        context.color_trc = self._color_space.transfer
         return context
 
-    def encode(self, result: Result) -> list[av.Packet[Any]]:
+    def encode(self, frame: TranslatedFrame) -> list[av.Packet[Any]]:
         """What became ready, with times in `time_base`."""
         packets: list[av.Packet[Any]] = []
-        if result.frame.cut and self._last_pts is not None:
-            packets += self.finish()
-            self._context = self._set_up(self._another())
-        frame = av.VideoFrame.from_ndarray(even(result.image), format="rgb24")
-        frame = self._reformatter.reformat(
-            frame,
-            format=self._encoding.pixels,
-            dst_colorspace=_MATRICES[self._color.matrix],
-            dst_color_range=2 if self._color.full_range else 1,
+        if frame.source_frame.starts_segment and self._last_pts is not None:
+            packets += self.flush()
+            self._context = self._configure_context(self._create_context())
+        video_frame = av.VideoFrame.from_ndarray(pad_to_even(frame.image), format="rgb24")
+        video_frame = self._reformatter.reformat(
+            video_frame,
+            format=self._codec.pixel_format,
+            dst_colorspace=_SWSCALE_MATRICES[self._color_space.matrix],
+            dst_color_range=2 if self._color_space.full_range else 1,
             threads=1,
         )
-        pts = round(result.frame.time / self.time_base)
+        pts = round(frame.source_frame.time / self.time_base)
         if self._last_pts is not None and pts <= self._last_pts:
             pts = self._last_pts + 1  # players and encoders want time to move on
-        lasts = result.frame.duration
-        frame.duration = round(lasts / self.time_base) if lasts else self._frame_ticks
-        frame.pts, frame.time_base = pts, self.time_base
+        duration = frame.source_frame.duration
+        video_frame.duration = round(duration / self.time_base) if duration else self._frame_ticks
+        video_frame.pts, video_frame.time_base = pts, self.time_base
         self._last_pts = pts
-        return packets + self._encode(frame)
+        return packets + self._encode(video_frame)
 
-    def finish(self) -> list[av.Packet[Any]]:
+    def flush(self) -> list[av.Packet[Any]]:
         """What was left."""
         return self._encode(None)
 
     def _encode(self, frame: av.VideoFrame | None) -> list[av.Packet[Any]]:
         if self._context.is_open:
             return self._context.encode(frame)
-        with usual_scheduling():  # no container has opened it: the first picture does
+        with preserve_thread_scheduling():  # no container has opened it: the first picture does
             return self._context.encode(frame)
 
     @property
@@ -137,7 +141,7 @@ def _has_avx512() -> bool:
         return False
 
 
-def even(image: U8) -> U8:
+def pad_to_even(image: U8) -> U8:
     """4:2:0 stores colour for 2x2 pixels: odd sides repeat their last row or column."""
     height, width, _ = image.shape
     if height % 2 == 0 and width % 2 == 0:

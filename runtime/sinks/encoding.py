@@ -9,48 +9,48 @@ from fractions import Fraction
 import av
 
 from ..errors import MissingDependency, UsageError
-from ..notes import note
-from .scheduling import usual_scheduling
+from ..notes import warn_user
+from .scheduling import preserve_thread_scheduling
 
 
 @dataclass(frozen=True)
-class Encoding:
+class CodecSettings:
     """encoder, options: FFmpeg's names. pixels: the format it is fed."""
 
     encoder: str
     options: Mapping[str, str]
-    pixels: str = "yuv420p"
-    tag: str = ""  # what players look for in a mp4
+    pixel_format: str = "yuv420p"
+    codec_tag: str = ""  # what players look for in a mp4
 
 
 # Visually clean, and fast enough to share two cores with a network.
 CODECS = {
-    "h264": Encoding("libx264", {"preset": "veryfast", "crf": "20"}),
-    "hevc": Encoding(
+    "h264": CodecSettings("libx264", {"preset": "veryfast", "crf": "20"}),
+    "hevc": CodecSettings(
         "libx265",
         {"preset": "superfast", "crf": "23", "x265-params": "log-level=none"},
-        tag="hvc1",
+        codec_tag="hvc1",
     ),
-    "av1": Encoding("libsvtav1", {"preset": "10", "crf": "30"}),
-    "vp9": Encoding(
+    "av1": CodecSettings("libsvtav1", {"preset": "10", "crf": "30"}),
+    "vp9": CodecSettings(
         "libvpx-vp9",
         {
             **{"deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
             **{"crf": "30", "b": "0", "lag-in-frames": "0"},
         },
     ),
-    "prores": Encoding("prores_ks", {"profile": "standard"}, "yuv422p10le"),
+    "prores": CodecSettings("prores_ks", {"profile": "standard"}, "yuv422p10le"),
 }
-_NVENC = {"preset": "p4", "rc": "vbr", "cq": "23", "b": "0"}
-HARDWARE = {
-    "h264_nvenc": Encoding("h264_nvenc", _NVENC),
-    "hevc_nvenc": Encoding("hevc_nvenc", _NVENC, tag="hvc1"),
-    "av1_nvenc": Encoding("av1_nvenc", _NVENC),
-    "h264_qsv": Encoding("h264_qsv", {"global_quality": "23"}, "nv12"),
-    "hevc_qsv": Encoding("hevc_qsv", {"global_quality": "23"}, "nv12", tag="hvc1"),
-    "h264_v4l2m2m": Encoding("h264_v4l2m2m", {"b": "8M"}),
+_NVENC_OPTIONS = {"preset": "p4", "rc": "vbr", "cq": "23", "b": "0"}
+HARDWARE_CODECS = {
+    "h264_nvenc": CodecSettings("h264_nvenc", _NVENC_OPTIONS),
+    "hevc_nvenc": CodecSettings("hevc_nvenc", _NVENC_OPTIONS, codec_tag="hvc1"),
+    "av1_nvenc": CodecSettings("av1_nvenc", _NVENC_OPTIONS),
+    "h264_qsv": CodecSettings("h264_qsv", {"global_quality": "23"}, "nv12"),
+    "hevc_qsv": CodecSettings("hevc_qsv", {"global_quality": "23"}, "nv12", codec_tag="hvc1"),
+    "h264_v4l2m2m": CodecSettings("h264_v4l2m2m", {"b": "8M"}),
 }
-RAW = Encoding("rawvideo", {}, "yuyv422")
+RAW_VIDEO = CodecSettings("rawvideo", {}, "yuyv422")
 
 # What each kind of file may hold, the default first.
 CONTAINERS = {
@@ -62,44 +62,48 @@ CONTAINERS = {
 }
 
 
-def choose(codec: str | None, fits: tuple[str, ...], where: str, size: tuple[int, int]) -> Encoding:
+def select_codec(
+    codec: str | None, allowed: tuple[str, ...], target: str, size: tuple[int, int]
+) -> CodecSettings:
     """codec: a name of CODECS or HARDWARE, None for the first that `fits`. size: of the pictures.
 
     Hardware that does not work here is replaced by its software codec, which is said. Raises
     UsageError where `where` cannot hold it, MissingDependency where FFmpeg has no such encoder.
     """
-    codec = codec or fits[0]
-    if codec not in CODECS and codec not in HARDWARE:
-        raise UsageError(f"--codec {codec} is unknown; use {', '.join((*CODECS, *HARDWARE))}")
-    family = codec.partition("_")[0]
-    if family not in fits:
-        raise UsageError(f"{where} cannot hold {family}; use --codec {' or '.join(fits)}")
-    if codec in HARDWARE:
-        reason = _refusal(HARDWARE[codec], size)
-        if reason is None:
-            return HARDWARE[codec]
-        note(f"{codec} does not work here ({reason}): encoding with {CODECS[family].encoder}")
-    encoding = CODECS[family]
-    reason = _refusal(encoding, size)
-    if reason is not None:
-        raise MissingDependency(
-            f"FFmpeg does not encode {size[1]}x{size[0]} {family} here ({reason}); "
-            f"use another --codec: {', '.join(fits)}"
+    codec = codec or allowed[0]
+    if codec not in CODECS and codec not in HARDWARE_CODECS:
+        raise UsageError(
+            f"--codec {codec} is unknown; use {', '.join((*CODECS, *HARDWARE_CODECS))}"
         )
-    return encoding
+    family = codec.partition("_")[0]
+    if family not in allowed:
+        raise UsageError(f"{target} cannot hold {family}; use --codec {' or '.join(allowed)}")
+    if codec in HARDWARE_CODECS:
+        error = _encoder_error(HARDWARE_CODECS[codec], size)
+        if error is None:
+            return HARDWARE_CODECS[codec]
+        warn_user(f"{codec} does not work here ({error}): encoding with {CODECS[family].encoder}")
+    settings = CODECS[family]
+    error = _encoder_error(settings, size)
+    if error is not None:
+        raise MissingDependency(
+            f"FFmpeg does not encode {size[1]}x{size[0]} {family} here ({error}); "
+            f"use another --codec: {', '.join(allowed)}"
+        )
+    return settings
 
 
-def _refusal(encoding: Encoding, size: tuple[int, int]) -> str | None:
+def _encoder_error(settings: CodecSettings, size: tuple[int, int]) -> str | None:
     """Why the encoder does not open, or None where it does. Only trying tells: FFmpeg lists
     encoders whose hardware or driver is absent."""
     try:
-        context = av.CodecContext.create(encoding.encoder, "w")
+        context = av.CodecContext.create(settings.encoder, "w")
         assert isinstance(context, av.VideoCodecContext)
         context.height, context.width = size
-        context.pix_fmt, context.time_base = encoding.pixels, Fraction(1, 25)
+        context.pix_fmt, context.time_base = settings.pixel_format, Fraction(1, 25)
         context.framerate = Fraction(25)
-        context.options = dict(encoding.options)
-        with usual_scheduling():
+        context.options = dict(settings.options)
+        with preserve_thread_scheduling():
             context.open()
     except av.codec.codec.UnknownCodecError:
         return "FFmpeg was built without it"

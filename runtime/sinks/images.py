@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import SinkError, UsageError
-from ..files import whole_file
+from ..files import atomic_write
 from ..images import encode_image
-from .base import Result, Sink
+from .base import Sink, TranslatedFrame
 
 
 class FolderSink(Sink):
@@ -16,32 +16,32 @@ class FolderSink(Sink):
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
         self._folder = folder
-        self._written: set[Path] = set()
-        self._made = not folder.exists()
+        self._written_paths: set[Path] = set()
+        self._created_folder = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SinkError(f"cannot make folder {folder}: {error.strerror}") from None
 
-    def write(self, result: Result) -> None:
-        name = result.frame.name or f"{len(self._written):06d}"
+    def write(self, result: TranslatedFrame) -> None:
+        name = result.source_frame.name or f"{len(self._written_paths):06d}"
         path = self._folder / Path(name).with_suffix(".png")
-        if path in self._written:  # a.jpg and a.png
+        if path in self._written_paths:  # a.jpg and a.png
             path = self._folder / f"{name}.png"
-        self._written.add(path)
+        self._written_paths.add(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, result)
 
     def finish(self) -> None:
-        self._made = False
+        self._created_folder = False
 
     def close(self) -> None:
-        if self._made and not self._written:
+        if self._created_folder and not self._written_paths:
             self._folder.rmdir()
-        self._made = False
+        self._created_folder = False
 
 
-class NumberedSink(Sink):
+class ImageSequenceSink(Sink):
     """`frames/%05d.png`: one file per frame, numbered from 0."""
 
     def __init__(self, pattern: str) -> None:
@@ -55,7 +55,7 @@ class NumberedSink(Sink):
         except OSError as error:
             raise SinkError(f"cannot make folder {folder}: {error.strerror}") from None
 
-    def write(self, result: Result) -> None:
+    def write(self, result: TranslatedFrame) -> None:
         write_image(Path(self._pattern % self._count), result)
         self._count += 1
 
@@ -72,19 +72,21 @@ class ImageSink(Sink):
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
-        self._result: Result | None = None
-        self._refused = False  # a second picture: then it was meant otherwise, and none is written
+        self._result: TranslatedFrame | None = None
+        self._got_second_frame = (
+            False  # a second picture: then it was meant otherwise, and none is written
+        )
         if not path.parent.is_dir():
             raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
 
-    def write(self, result: Result) -> None:
+    def write(self, result: TranslatedFrame) -> None:
         if self._result is not None:
-            self._refused = True
+            self._got_second_frame = True
             raise SinkError(f"{self._path} holds one picture; name a folder for several")
         self._result = result
 
     def finish(self) -> None:
-        if self._refused:
+        if self._got_second_frame:
             return
         if self._result is None:
             raise SinkError(f"nothing to write to {self._path}: no frame came")
@@ -94,13 +96,13 @@ class ImageSink(Sink):
         self._result = None
 
 
-def write_image(path: Path, result: Result) -> None:
+def write_image(path: Path, result: TranslatedFrame) -> None:
     """Raises SinkError when the file cannot be written."""
     data = encode_image(result.image, path.suffix)
     if data is None:
         raise SinkError(f"cannot write {path}: OpenCV has no encoder for {path.suffix}")
     try:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror}") from None

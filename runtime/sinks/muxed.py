@@ -11,7 +11,7 @@ import av
 
 from ..errors import SinkError
 from ..sources import Packet
-from .base import Result, Sink
+from .base import Sink, TranslatedFrame
 from .muxer import Muxer
 
 
@@ -23,41 +23,41 @@ class MuxedSink(Sink):
 
     @property
     @abstractmethod
-    def _open(self) -> bool: ...
+    def _is_open(self) -> bool: ...
 
     @abstractmethod
-    def _failed(self, error: Exception) -> SinkError:
+    def _handle_failure(self, error: Exception) -> SinkError:
         """Closes, and keeps what can be kept."""
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _handle_errors(self) -> Iterator[None]:
         try:
             yield
         except (av.FFmpegError, OSError) as error:
-            raise self._failed(error) from None
+            raise self._handle_failure(error) from None
 
-    def write(self, result: Result) -> None:
-        if self._open:
-            with self._guarded():
+    def write(self, result: TranslatedFrame) -> None:
+        if self._is_open:
+            with self._handle_errors():
                 self._muxer.write(result)
 
-    def write_encoded(self, packet: av.Packet[Any]) -> None:
+    def write_encoded_frame(self, packet: av.Packet[Any]) -> None:
         """A picture that was encoded elsewhere, see Muxer."""
-        if self._open:
-            with self._guarded():
-                self._muxer.write_encoded(packet)
+        if self._is_open:
+            with self._handle_errors():
+                self._muxer.write_encoded_frame(packet)
 
     @property
     def extradata(self) -> bytes:
         """The parameters that encoded pictures must have been made with."""
         return self._muxer.extradata
 
-    def pass_through(self, packet: Packet) -> None:
-        if self._open:
-            with self._guarded():
-                self._muxer.pass_through(packet)
+    def write_packet(self, packet: Packet) -> None:
+        if self._is_open:
+            with self._handle_errors():
+                self._muxer.write_packet(packet)
 
 
-def reason(error: Exception) -> str:
+def ffmpeg_error_text(error: Exception) -> str:
     """The part of FFmpeg's error that tells."""
     return getattr(error, "strerror", None) or str(error)

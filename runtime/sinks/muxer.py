@@ -10,15 +10,15 @@ import av
 from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags
 
-from ..notes import note
+from ..notes import warn_user
 from ..sources import Packet
-from .base import Result, StreamFormat
+from .base import StreamFormat, TranslatedFrame
 from .encoder import VideoEncoder
-from .encoding import Encoding
-from .scheduling import usual_scheduling
+from .encoding import CodecSettings
+from .scheduling import preserve_thread_scheduling
 
 # What FFmpeg does not list of them.
-_HOLDS = {
+_UNLISTED_CODECS = {
     "mpegts": {"aac", "mp2", "mp3", "ac3", "eac3", "opus"},
     "rtsp": {"aac", "mp2", "mp3", "ac3", "opus", "pcm_alaw", "pcm_mulaw"},
 }
@@ -28,56 +28,58 @@ class Muxer:
     """Writes one video. Methods raise PyAV's errors and OSError."""
 
     def __init__(
-        self, container: Any, stream: StreamFormat, encoding: Encoding, live: bool = False
+        self, container: Any, stream: StreamFormat, codec: CodecSettings, live: bool = False
     ) -> None:
         """live: no frame waits in the encoder for the next."""
         self._container = container
-        self.pictures = 0
-        self._lost = 0
+        self.frame_count = 0
+        self._dropped_packets = 0
         self._last_dts: int | None = None
         rate = stream.rate or Fraction(25)
-        self._video = container.add_stream(encoding.encoder, rate=rate)
-        context = self._video.codec_context
-        headers = bool(context.flags & Flags.global_header)
-        self._encoder = VideoEncoder(stream, encoding, context, headers=headers, live=live)
-        if encoding.tag and container.format.name in ("mp4", "mov"):
-            context.codec_tag = encoding.tag
-        self._filters: dict[int, BitStreamFilterContext] = {}  # of sound framed for broadcasting
-        self._others = [self._add(other) for other in stream.others]
+        self._video_stream = container.add_stream(codec.encoder, rate=rate)
+        context = self._video_stream.codec_context
+        global_header = bool(context.flags & Flags.global_header)
+        self._encoder = VideoEncoder(stream, codec, context, global_header=global_header, live=live)
+        if codec.codec_tag and container.format.name in ("mp4", "mov"):
+            context.codec_tag = codec.codec_tag
+        self._bitstream_filters: dict[
+            int, BitStreamFilterContext
+        ] = {}  # of sound framed for broadcasting
+        self._other_streams = [self._add_stream(other) for other in stream.other_streams]
         container.metadata.update(
-            {k: v for k, v in stream.metadata.items() if k not in _OWN_METADATA}
+            {k: v for k, v in stream.metadata.items() if k not in _EXCLUDED_METADATA}
         )
         if stream.chapters:
             container.set_chapters(list(stream.chapters))
-        with usual_scheduling():  # it opens the encoder
+        with preserve_thread_scheduling():  # it opens the encoder
             container.start_encoding()
 
-    def _add(self, other: Any) -> Any:
+    def _add_stream(self, other: Any) -> Any:
         """The same stream in this container, or None where it cannot hold that."""
         codec = other.codec_context.name if other.codec_context else other.type
         name = self._container.format.name
         try:
-            holds = self._container.supported_codecs | _HOLDS.get(name, set())
-            if other.type != "attachment" and codec not in holds:
+            supported_codecs = self._container.supported_codecs | _UNLISTED_CODECS.get(name, set())
+            if other.type != "attachment" and codec not in supported_codecs:
                 raise ValueError
             added = self._container.add_stream_from_template(other)
         except (ValueError, av.FFmpegError):
-            note(f"{name} cannot hold {codec} ({other.type}): left out")
+            warn_user(f"{name} cannot hold {codec} ({other.type}): left out")
             return None
         added.metadata.update(other.metadata)
         added.disposition = other.disposition
         if codec == "aac" and not other.codec_context.extradata and name != "mpegts":
-            self._filters[added.index] = BitStreamFilterContext("aac_adtstoasc", other)
+            self._bitstream_filters[added.index] = BitStreamFilterContext("aac_adtstoasc", other)
         return added
 
-    def write(self, result: Result) -> None:
+    def write(self, result: TranslatedFrame) -> None:
         self._mux(self._encoder.encode(result))
-        self.pictures += 1
+        self.frame_count += 1
 
-    def write_encoded(self, packet: av.Packet[Any]) -> None:
+    def write_encoded_frame(self, packet: av.Packet[Any]) -> None:
         """A picture that another VideoEncoder, set up as ours, has encoded."""
         self._mux([packet])
-        self.pictures += 1
+        self.frame_count += 1
 
     @property
     def extradata(self) -> bytes:
@@ -92,28 +94,34 @@ class Muxer:
                 if self._last_dts is not None:
                     packet.dts = max(packet.dts, self._last_dts + 1)
                 self._last_dts = packet.dts
-            packet.stream = self._video
+            packet.stream = self._video_stream
             self._container.mux(packet)
 
-    def pass_through(self, packet: Packet) -> None:
-        stream = self._others[packet.stream]
+    def write_packet(self, packet: Packet) -> None:
+        stream = self._other_streams[packet.stream_index]
         if stream is None:
             return
-        convert = self._filters.get(stream.index)
+        bitstream_filter = self._bitstream_filters.get(stream.index)
         try:
-            for piece in convert.filter(packet.packet) if convert else [packet.packet]:
-                piece.stream = stream
-                self._container.mux(piece)
+            for filtered in (
+                bitstream_filter.filter(packet.av_packet)
+                if bitstream_filter
+                else [packet.av_packet]
+            ):
+                filtered.stream = stream
+                self._container.mux(filtered)
         except (av.ArgumentError, av.InvalidDataError):
-            self._lost += 1  # times that go backwards, in a damaged file
+            self._dropped_packets += 1  # times that go backwards, in a damaged file
 
     def finish(self) -> None:
         """The encoder's last packets and the container's end."""
-        self._mux(self._encoder.finish())
+        self._mux(self._encoder.flush())
         self._container.close()
-        if self._lost:
-            note(f"{self._lost} packets of sound or subtitles had impossible times: left out")
+        if self._dropped_packets:
+            warn_user(
+                f"{self._dropped_packets} packets of sound or subtitles had impossible times: left out"
+            )
 
 
 # Written by the muxer itself, or no longer true.
-_OWN_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")
+_EXCLUDED_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")

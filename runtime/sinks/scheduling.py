@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def usual_scheduling() -> Iterator[None]:
+def preserve_thread_scheduling() -> Iterator[None]:
     """After the block all threads are scheduled as the calling one was before it.
 
     SVT-AV1, opened by root, makes its own threads and the one that opens it real-time ones of the

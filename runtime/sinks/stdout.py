@@ -10,8 +10,8 @@ import av
 
 from ..errors import SinkError, UsageError
 from ..uri import Uri
-from .base import Result, Sink, StreamFormat
-from .encoder import even
+from .base import Sink, StreamFormat, TranslatedFrame
+from .encoder import pad_to_even
 
 
 class StdoutSink(Sink):
@@ -22,7 +22,7 @@ class StdoutSink(Sink):
     name = "standard output"
 
     def __init__(self, uri: Uri, stream: StreamFormat) -> None:
-        uri.only(("format",))
+        uri.check_parameters(("format",))
         format = uri.query.get("format", "y4m")
         if format not in ("y4m", "rgb24", "bgr24"):
             raise UsageError(f"{uri.text}: format={format} is none of y4m, rgb24, bgr24")
@@ -31,48 +31,48 @@ class StdoutSink(Sink):
         if os.isatty(1):
             raise UsageError("-o - writes pictures into a pipe: cgt translate ... -o - | ffplay -")
         sys.stdout.flush()
-        self._fd = os.dup(1)
+        self._stdout_fd = os.dup(1)
         os.dup2(2, 1)
-        self._pixels = "yuv420p" if format == "y4m" else format
-        self._header = _header(stream) if format == "y4m" else b""
-        self._between = b"FRAME\n" if format == "y4m" else b""
-        self._open = True
-        self._frames = 0
+        self._pixel_format = "yuv420p" if format == "y4m" else format
+        self._stream_header = _y4m_header(stream) if format == "y4m" else b""
+        self._frame_header = b"FRAME\n" if format == "y4m" else b""
+        self._is_open = True
+        self._frame_count = 0
 
-    def write(self, result: Result) -> None:
-        if not self._open:
+    def write(self, result: TranslatedFrame) -> None:
+        if not self._is_open:
             return
-        frame = av.VideoFrame.from_ndarray(even(result.image), format="rgb24")
-        if self._pixels != "rgb24":
-            frame = frame.reformat(format=self._pixels, dst_colorspace=1, dst_color_range=1)
+        frame = av.VideoFrame.from_ndarray(pad_to_even(result.image), format="rgb24")
+        if self._pixel_format != "rgb24":
+            frame = frame.reformat(format=self._pixel_format, dst_colorspace=1, dst_color_range=1)
         try:
-            for part in (self._header, self._between, frame.to_ndarray().tobytes()):
-                _write_all(self._fd, part)
+            for part in (self._stream_header, self._frame_header, frame.to_ndarray().tobytes()):
+                _write_all(self._stdout_fd, part)
         except OSError as error:
-            self._restore()
+            self._restore_stdout()
             raise SinkError(
-                f"{self.name} takes no more after {self._frames} frames: {error.strerror}"
+                f"{self.name} takes no more after {self._frame_count} frames: {error.strerror}"
             ) from None
-        self._header = b""
-        self._frames += 1
+        self._stream_header = b""
+        self._frame_count += 1
 
     def finish(self) -> None:
-        self._restore()
+        self._restore_stdout()
 
     def close(self) -> None:
-        self._restore()
+        self._restore_stdout()
 
-    def _restore(self) -> None:
-        if self._open:
-            os.dup2(self._fd, 1)
-            os.close(self._fd)
-        self._open = False
+    def _restore_stdout(self) -> None:
+        if self._is_open:
+            os.dup2(self._stdout_fd, 1)
+            os.close(self._stdout_fd)
+        self._is_open = False
 
 
-def _header(stream: StreamFormat) -> bytes:
+def _y4m_header(stream: StreamFormat) -> bytes:
     assert stream.size is not None
     height, width = (side + side % 2 for side in stream.size)
-    rate, aspect = stream.rate or Fraction(25), stream.aspect.limit_denominator(32767)
+    rate, aspect = stream.rate or Fraction(25), stream.sample_aspect_ratio.limit_denominator(32767)
     return (
         f"YUV4MPEG2 W{width} H{height} F{rate.numerator}:{rate.denominator} Ip "
         f"A{aspect.numerator}:{aspect.denominator} C420mpeg2 XCOLORRANGE=LIMITED\n"

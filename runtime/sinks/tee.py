@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import SinkError
-from ..notes import note
+from ..notes import warn_user
 from ..sources import Packet
-from ..views import View, compose
-from .base import Result, Sink
+from ..views import ViewMode, compose_view
+from .base import Sink, TranslatedFrame
 
 
-class Tee(Sink):
+class TeeSink(Sink):
     """Gives everything to all. One that fails keeps what it could and is left behind while the
     others go on; the run then ends as failed, with all other sinks complete."""
 
@@ -21,29 +21,29 @@ class Tee(Sink):
         self.name = " and ".join(sink.name for sink in sinks)
 
     @property
-    def ended(self) -> bool:
-        return any(sink.ended for sink in self._sinks)
+    def closed_by_user(self) -> bool:
+        return any(sink.closed_by_user for sink in self._sinks)
 
-    def write(self, result: Result) -> None:
-        self._all(lambda sink: sink.write(result))
+    def write(self, result: TranslatedFrame) -> None:
+        self._for_each(lambda sink: sink.write(result))
 
-    def pass_through(self, packet: Packet) -> None:
-        self._all(lambda sink: sink.pass_through(packet))
+    def write_packet(self, packet: Packet) -> None:
+        self._for_each(lambda sink: sink.write_packet(packet))
 
-    def _all(self, act: Callable[[Sink], None]) -> None:
+    def _for_each(self, action: Callable[[Sink], None]) -> None:
         for sink in list(self._sinks):
             try:
-                act(sink)
+                action(sink)
             except SinkError as error:
                 self._sinks.remove(sink)
                 sink.close()
                 self._failures.append(error)
                 if not self._sinks:
                     raise
-                note(f"{error}; going on with {self._sinks[0].name}")
+                warn_user(f"{error}; going on with {self._sinks[0].name}")
 
     def finish(self) -> None:
-        self._all(lambda sink: sink.finish())
+        self._for_each(lambda sink: sink.finish())
         if self._failures:
             raise self._failures[0]
 
@@ -52,23 +52,23 @@ class Tee(Sink):
             sink.close()
 
 
-class Viewed(Sink):
+class ComposedSink(Sink):
     """A sink that gets another view than the translation."""
 
-    def __init__(self, sink: Sink, view: View) -> None:
+    def __init__(self, sink: Sink, view: ViewMode) -> None:
         self._sink, self._view = sink, view
         self.name = sink.name
 
     @property
-    def ended(self) -> bool:
-        return self._sink.ended
+    def closed_by_user(self) -> bool:
+        return self._sink.closed_by_user
 
-    def write(self, result: Result) -> None:
-        image = compose(result.frame.image, result.image, self._view)
-        self._sink.write(Result(result.frame, image))
+    def write(self, result: TranslatedFrame) -> None:
+        image = compose_view(result.source_frame.image, result.image, self._view)
+        self._sink.write(TranslatedFrame(result.source_frame, image))
 
-    def pass_through(self, packet: Packet) -> None:
-        self._sink.pass_through(packet)
+    def write_packet(self, packet: Packet) -> None:
+        self._sink.write_packet(packet)
 
     def finish(self) -> None:
         self._sink.finish()

@@ -9,19 +9,19 @@ from pathlib import Path
 import av
 
 from ..errors import SinkError, UsageError
-from ..files import temporary_beside
-from ..notes import note
+from ..files import create_temp_sibling
+from ..notes import warn_user
 from .base import StreamFormat
-from .encoding import CONTAINERS, choose
-from .mp4 import cut_to_whole_fragments, move_index_to_front
-from .muxed import MuxedSink, reason
+from .encoding import CONTAINERS, select_codec
+from .mp4 import copy_with_faststart, truncate_to_last_fragment
+from .muxed import MuxedSink, ffmpeg_error_text
 from .muxer import Muxer
 
-SUFFIXES = tuple(CONTAINERS)
+CONTAINER_SUFFIXES = tuple(CONTAINERS)
 # A fragment a second while writing; the end makes one plain file of them, with an index. Not with
 # subtitles: FFmpeg ends their track with a sample as long as the one before, past the pictures.
-_FRAGMENTED = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
-_CLUSTERED = {"cluster_time_limit": "1000"}  # Matroska's, in milliseconds
+_FRAGMENTED_MP4_OPTIONS = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
+_MATROSKA_OPTIONS = {"cluster_time_limit": "1000"}  # Matroska's, in milliseconds
 
 
 class VideoSink(MuxedSink):
@@ -38,58 +38,58 @@ class VideoSink(MuxedSink):
         self.name = str(path)
         self._path = path
         suffix = path.suffix.lower()
-        self._indexed = suffix in (".mp4", ".mov")
+        self._is_mp4 = suffix in (".mp4", ".mov")
         height, width = (side + side % 2 for side in stream.size)
-        encoding = choose(codec, CONTAINERS[suffix], str(path), (height, width))
+        settings = select_codec(codec, CONTAINERS[suffix], str(path), (height, width))
         try:
-            self._temporary: Path | None = temporary_beside(path)
+            self._temporary: Path | None = create_temp_sibling(path)
         except OSError as error:
             raise SinkError(f"cannot write {path}: {error.strerror}") from None
         try:
-            self._file = _File(self._temporary)
+            self._file = _SealableFile(self._temporary)
             self._container = av.open(
                 self._file,
                 "w",
-                format=_FORMATS[suffix],
-                options=_options(suffix, stream),
+                format=_CONTAINER_FORMATS[suffix],
+                options=_muxer_options(suffix, stream),
             )
-            self._muxer = Muxer(self._container, stream, encoding)
+            self._muxer = Muxer(self._container, stream, settings)
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
-            raise SinkError(f"cannot write {path}: {reason(error)}") from None
+            raise SinkError(f"cannot write {path}: {ffmpeg_error_text(error)}") from None
 
     @property
-    def _open(self) -> bool:
+    def _is_open(self) -> bool:
         return self._temporary is not None
 
     def finish(self) -> None:
         if self._temporary is None:
             return
-        if self._muxer.pictures == 0:
+        if self._muxer.frame_count == 0:
             raise SinkError(f"nothing to write to {self._path}: no frame came")
-        with self._guarded():
+        with self._handle_errors():
             self._muxer.finish()
             self._file.sync()
             self._file.seal()
-        if self._indexed:
-            self._play_while_loading()
+        if self._is_mp4:
+            self._apply_faststart()
         self._temporary.replace(self._path)
         self._temporary = None
 
-    def _play_while_loading(self) -> None:
+    def _apply_faststart(self) -> None:
         """Best effort: the file is complete, and stays as it is where the disk has no room."""
         assert self._temporary is not None
         moved = self._temporary.with_name(f"{self._temporary.stem}.moved")
         try:
-            if move_index_to_front(self._temporary, moved):
+            if copy_with_faststart(self._temporary, moved):
                 with open(moved, "rb") as written:
                     os.fsync(written.fileno())
                 moved.replace(self._temporary)
         except OSError as error:
-            note(f"{self._path} is complete, its index stays at its end: {error.strerror}")
+            warn_user(f"{self._path} is complete, its index stays at its end: {error.strerror}")
         moved.unlink(missing_ok=True)
 
-    def _failed(self, error: Exception) -> SinkError:
+    def _handle_failure(self, error: Exception) -> SinkError:
         """Keeps what was written before, under the name."""
         assert self._temporary is not None
         self._file.seal()
@@ -97,9 +97,9 @@ class VideoSink(MuxedSink):
             self._container.close()
         frames = 0
         with suppress(av.FFmpegError, OSError):
-            if self._indexed:
-                cut_to_whole_fragments(self._temporary)
-            frames = _frames_in(self._temporary)
+            if self._is_mp4:
+                truncate_to_last_fragment(self._temporary)
+            frames = _count_frames(self._temporary)
         kept = "nothing of it could be kept"
         if frames:
             with suppress(OSError):
@@ -107,7 +107,9 @@ class VideoSink(MuxedSink):
                 kept = f"it holds the {frames} frames before that"
         self._temporary.unlink(missing_ok=True)
         self._temporary = None
-        return SinkError(f"cannot write {self._path} to its end: {reason(error)}; {kept}")
+        return SinkError(
+            f"cannot write {self._path} to its end: {ffmpeg_error_text(error)}; {kept}"
+        )
 
     def close(self) -> None:
         if self._temporary is None:
@@ -121,17 +123,23 @@ class VideoSink(MuxedSink):
         self._temporary = None
 
 
-_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
+_CONTAINER_FORMATS = {
+    ".mp4": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".ts": "mpegts",
+}
 
 
-def _options(suffix: str, stream: StreamFormat) -> dict[str, str]:
+def _muxer_options(suffix: str, stream: StreamFormat) -> dict[str, str]:
     if suffix in (".mkv", ".webm"):
-        return dict(_CLUSTERED)
-    subtitled = any(other.type == "subtitle" for other in stream.others)
-    return {} if subtitled or suffix == ".ts" else dict(_FRAGMENTED)
+        return dict(_MATROSKA_OPTIONS)
+    subtitled = any(other.type == "subtitle" for other in stream.other_streams)
+    return {} if subtitled or suffix == ".ts" else dict(_FRAGMENTED_MP4_OPTIONS)
 
 
-class _File:
+class _SealableFile:
     """What FFmpeg writes into. Sealed, it takes no more: the end that FFmpeg insists on writing
     would ruin a file that has no room for it."""
 
@@ -158,7 +166,7 @@ class _File:
         self._file.close()
 
 
-def _frames_in(path: Path) -> int:
+def _count_frames(path: Path) -> int:
     """How many pictures a file really has; 0 where it is none that plays."""
     frames = 0
     with suppress(av.FFmpegError, OSError), av.open(str(path)) as container:

@@ -11,18 +11,18 @@ from pathlib import Path
 
 from ..errors import MissingDependency
 from ..images import encode_image
-from ..notes import note
+from ..notes import warn_user
 from ..opencv import cv2
-from ..pace import Pace
+from ..pace import Pacer
 from ..preprocess import U8
-from ..stopping import asked_to_stop
-from ..views import VIEWS, View, compose
-from .base import Result, Sink, StreamFormat
+from ..stopping import stop_requested
+from ..views import VIEW_MODES, ViewMode, compose_view
+from .base import Sink, StreamFormat, TranslatedFrame
 
-TITLE = "cgt"
-_PLAIN = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL  # no tool bar
-_POLL = 0.02  # seconds between looks at the keyboard
-_QUIET = {"QT_LOGGING_RULES": "*.warning=false"}  # Qt's words on fonts
+WINDOW_TITLE = "cgt"
+_WINDOW_FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL  # no tool bar
+_POLL_INTERVAL_S = 0.02  # seconds between looks at the keyboard
+_QUIET_ENVIRONMENT = {"QT_LOGGING_RULES": "*.warning=false"}  # Qt's words on fonts
 
 
 class WindowSink(Sink):
@@ -32,102 +32,106 @@ class WindowSink(Sink):
 
     name = "window"
 
-    def __init__(self, stream: StreamFormat, view: View = "translated") -> None:
-        _try_window()
-        os.environ |= _QUIET
+    def __init__(self, stream: StreamFormat, view: ViewMode = "translated") -> None:
+        _check_window_support()
+        os.environ |= _QUIET_ENVIRONMENT
         self._view = view
-        self._pace = None if stream.live else Pace()
-        self._ended = self._paused = self._open = False
-        self._aspect = float(stream.aspect)
-        self._result: Result | None = None
+        self._pacer = None if stream.live else Pacer()
+        self._closed_by_user = self._paused = self._is_open = False
+        self._sample_aspect_ratio = float(stream.sample_aspect_ratio)
+        self._result: TranslatedFrame | None = None
 
     @property
-    def ended(self) -> bool:
-        return self._ended
+    def closed_by_user(self) -> bool:
+        return self._closed_by_user
 
-    def write(self, result: Result) -> None:
-        if self._ended:
+    def write(self, result: TranslatedFrame) -> None:
+        if self._closed_by_user:
             return
         self._result = result
         self._show()
-        if self._pace is None:
-            self._look(0)
-        elif (early := self._pace.due(result.frame.time) - time.perf_counter()) > 0:
-            self._look(early)
-        while self._paused and not self._ended and not asked_to_stop():
-            self._look(_POLL)
-            self._pace = Pace() if self._pace else None  # time stood still
+        if self._pacer is None:
+            self._poll_keyboard(0)
+        elif (early := self._pacer.due_time(result.source_frame.time) - time.perf_counter()) > 0:
+            self._poll_keyboard(early)
+        while self._paused and not self._closed_by_user and not stop_requested():
+            self._poll_keyboard(_POLL_INTERVAL_S)
+            self._pacer = Pacer() if self._pacer else None  # time stood still
 
-    def _picture(self) -> U8:
+    def _composed_image(self) -> U8:
         assert self._result is not None
-        return compose(self._result.frame.image, self._result.image, self._view)
+        return compose_view(self._result.source_frame.image, self._result.image, self._view)
 
     def _show(self) -> None:
-        image = self._picture()
-        if not self._open:
-            self._open = True
-            cv2.namedWindow(TITLE, _PLAIN)
-            self._resize(image)
-        cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        image = self._composed_image()
+        if not self._is_open:
+            self._is_open = True
+            cv2.namedWindow(WINDOW_TITLE, _WINDOW_FLAGS)
+            self._resize_window(image)
+        cv2.imshow(WINDOW_TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
-    def _resize(self, image: U8) -> None:
+    def _resize_window(self, image: U8) -> None:
         """To the shape that the picture is meant to have."""
         height, width = image.shape[:2]
-        cv2.resizeWindow(TITLE, round(width * self._aspect), height)
+        cv2.resizeWindow(WINDOW_TITLE, round(width * self._sample_aspect_ratio), height)
 
-    def _look(self, seconds: float) -> None:
+    def _poll_keyboard(self, seconds: float) -> None:
         """At the keyboard, for that long."""
         until = time.perf_counter() + seconds
-        while not self._ended:
-            left = max(0.001, min(_POLL, until - time.perf_counter()))
-            self._press(cv2.waitKey(max(1, round(left * 1000))))
-            if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
-                self._ended = True
-            if time.perf_counter() >= until or asked_to_stop():
+        while not self._closed_by_user:
+            left = max(0.001, min(_POLL_INTERVAL_S, until - time.perf_counter()))
+            self._handle_key(cv2.waitKey(max(1, round(left * 1000))))
+            if cv2.getWindowProperty(WINDOW_TITLE, cv2.WND_PROP_VISIBLE) < 1:
+                self._closed_by_user = True
+            if time.perf_counter() >= until or stop_requested():
                 return
 
-    def _press(self, code: int) -> None:
+    def _handle_key(self, code: int) -> None:
         key = chr(code & 0xFF).lower() if code >= 0 else ""
         if key in ("q", "\x1b"):
-            self._ended = True
+            self._closed_by_user = True
         elif key == " ":
             self._paused = not self._paused
         elif key == "s":
-            self._snapshot()
+            self._save_snapshot()
         elif key == "o":
-            shown = self._picture().shape
-            self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
+            shown = self._composed_image().shape
+            self._view = VIEW_MODES[(VIEW_MODES.index(self._view) + 1) % len(VIEW_MODES)]
             self._show()
-            if self._picture().shape != shown:
-                self._resize(self._picture())
+            if self._composed_image().shape != shown:
+                self._resize_window(self._composed_image())
 
-    def _snapshot(self) -> None:
+    def _save_snapshot(self) -> None:
         names = (Path(f"cgt-{number:03d}.png") for number in itertools.count())
         path = next(name for name in names if not name.exists())
-        data = encode_image(self._picture(), ".png")
+        data = encode_image(self._composed_image(), ".png")
         assert data is not None
         try:
             path.write_bytes(data)
-            note(f"saved {path}")
+            warn_user(f"saved {path}")
         except OSError as error:
-            note(f"cannot save {path}: {error.strerror}")
+            warn_user(f"cannot save {path}: {error.strerror}")
 
     def finish(self) -> None:
         self.close()
 
     def close(self) -> None:
-        if self._open:
-            cv2.destroyWindow(TITLE)
+        if self._is_open:
+            cv2.destroyWindow(WINDOW_TITLE)
             cv2.waitKey(1)
-        self._open = False
+        self._is_open = False
 
 
-def _try_window() -> None:
+def _check_window_support() -> None:
     """Qt ends the whole process where it finds no screen: so another process tries first (under
     another title: whoever looks for our window shall not find this one, which goes at once)."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import cv2; cv2.namedWindow('{TITLE}?', cv2.WINDOW_NORMAL)"],
-        env=os.environ | _QUIET,
+        [
+            sys.executable,
+            "-c",
+            f"import cv2; cv2.namedWindow('{WINDOW_TITLE}?', cv2.WINDOW_NORMAL)",
+        ],
+        env=os.environ | _QUIET_ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,

@@ -7,11 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
-from ..images import SUFFIXES, list_images  # loads OpenCV before PyAV: see tests of the window
+from ..images import (
+    IMAGE_SUFFIXES,
+    list_images,
+)  # loads OpenCV before PyAV: see tests of the window
 from ..uri import Uri, parse_uri
-from .base import Color, Frame, Packet, Source
+from .base import ColorSpace, Frame, Packet, Source
 
-__all__ = ["Color", "Frame", "Packet", "Source", "open_source"]
+__all__ = ["ColorSpace", "Frame", "Packet", "Source", "open_source"]
 
 
 def open_source(
@@ -29,19 +32,19 @@ def open_source(
     reconnect: open a live source again when it is lost.
     Raises SourceError where nothing can be read, UsageError for what makes no sense.
     """
-    opening = partial(_open, uri, audio, stream)
-    source = opening()
+    open_inner = partial(_open, uri, audio, stream)
+    source = open_inner()
     try:
         if reconnect:
-            from .reconnect import Reconnecting
+            from .reconnect import ReconnectingSource
 
-            source = Reconnecting(source, opening)
+            source = ReconnectingSource(source, open_inner)
         if start:
-            from .wrapped import Starting
+            from .wrapped import TrimmedSource
 
             if source.live:
                 raise UsageError(f"{source.name} is live: --start has nothing to count from")
-            source = Starting(source, start)
+            source = TrimmedSource(source, start)
         return source
     except BaseException:
         source.close()
@@ -53,12 +56,12 @@ def _open(text: str, audio: bool, stream: int | None) -> Source:
     if path.exists() and not path.is_char_device():
         return _open_path(text, path, audio, stream)
     uri = parse_uri(text)
-    if uri.rest == "-" or uri.scheme == "pipe":
+    if uri.path == "-" or uri.scheme == "pipe":
         from .stdin import stdin_input
         from .video import VideoSource
 
         return VideoSource(stdin_input(uri), audio, stream)
-    if uri.scheme == "v4l2" or (not uri.scheme and re.match(r"\d+$|/dev/video", uri.rest)):
+    if uri.scheme == "v4l2" or (not uri.scheme and re.match(r"\d+$|/dev/video", uri.path)):
         from .capture import open_camera
 
         return open_camera(uri)
@@ -69,37 +72,39 @@ def _open(text: str, audio: bool, stream: int | None) -> Source:
 
         pattern = re.sub(r"%\d*d", "[0-9]*", text)
         root = Path(*Path(pattern).parts[:-1])
-        found = sorted(p for p in root.glob(Path(pattern).name) if p.suffix.lower() in SUFFIXES)
+        found = sorted(
+            p for p in root.glob(Path(pattern).name) if p.suffix.lower() in IMAGE_SUFFIXES
+        )
         return ImageSource(text, root, found)
     raise SourceError(f"{text} is missing; give a video, a folder of images or a camera's number")
 
 
 def _open_path(text: str, path: Path, audio: bool, stream: int | None) -> Source:
-    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         from .images import ImageSource
 
         root, files = (path, list_images(path)) if path.is_dir() else (path.parent, [path])
         return ImageSource(text, root, files)
-    from .video import Input, VideoSource
+    from .video import FFmpegInput, VideoSource
 
-    return VideoSource(Input(str(path), text), audio, stream)
+    return VideoSource(FFmpegInput(str(path), text), audio, stream)
 
 
 def _open_scheme(uri: Uri, audio: bool, stream: int | None) -> Source:
-    from .network import SCHEMES, network_input
+    from .network import INPUT_SCHEMES, network_input
     from .video import VideoSource
 
     if uri.scheme == "test":
         from .pattern import PatternSource
-        from .wrapped import Paced
+        from .wrapped import RealtimeSource
 
         pattern = PatternSource(uri)
-        return Paced(pattern) if uri.flag("live", True) else pattern
+        return RealtimeSource(pattern) if uri.get_bool("live", True) else pattern
     if uri.scheme in ("csi", "gst"):
         from .capture import open_gstreamer
 
         return open_gstreamer(uri)
-    if uri.scheme in SCHEMES:
+    if uri.scheme in INPUT_SCHEMES:
         return VideoSource(network_input(uri), audio, stream)
-    known = ", ".join(f"{s}://" for s in (*SCHEMES, "v4l2", "csi", "gst", "test"))
+    known = ", ".join(f"{s}://" for s in (*INPUT_SCHEMES, "v4l2", "csi", "gst", "test"))
     raise UsageError(f"{uri.text} has an unknown scheme; known: {known}")

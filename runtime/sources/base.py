@@ -10,7 +10,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
-from ..closing import Closing
+from ..closing import Closeable
 from ..preprocess import U8
 
 
@@ -24,16 +24,16 @@ class Frame:
         image: U8 | Callable[[], U8],
         time: Fraction,
         name: str = "",
-        captured: float | None = None,
+        capture_time: float | None = None,
         duration: Fraction | None = None,
-        cut: bool = False,
+        starts_segment: bool = False,
     ) -> None:
         self._image = image
         self.time = time
         self.name = name
-        self.captured = perf_counter() if captured is None else captured
+        self.capture_time = perf_counter() if capture_time is None else capture_time
         self.duration = duration
-        self.cut = cut
+        self.starts_segment = starts_segment
 
     @property
     def image(self) -> U8:
@@ -48,12 +48,12 @@ class Frame:
 class Packet:
     """A piece of another stream (sound) on its way through, untouched."""
 
-    stream: int  # index into Source.others
-    packet: Any  # av.Packet
+    stream_index: int  # index into Source.others
+    av_packet: Any  # av.Packet
 
 
 @dataclass(frozen=True)
-class Color:
+class ColorSpace:
     """What the numbers of a video mean, as ITU-T H.273 numbers it: matrix, primaries, transfer.
     The default is BT.709 within the limits of television."""
 
@@ -63,19 +63,19 @@ class Color:
     full_range: bool = False
 
 
-class Source(Closing):
+class Source(Closeable):
     """Frames in order, with what lies between them. A context manager; iterate it once."""
 
     name: str
     size: tuple[int, int] | None  # height, width of all frames; None where they differ
     rate: Fraction | None = None  # frames per second, where there is such a thing
-    begin: Fraction = Fraction(0)  # the time of the first frame
+    start_time: Fraction = Fraction(0)  # the time of the first frame
     time_base: Fraction | None = None  # of which all times are multiples
-    aspect: Fraction = Fraction(1)  # width / height of a pixel
-    count: int | None = None  # frames, where it is known (or nearly)
+    sample_aspect_ratio: Fraction = Fraction(1)  # width / height of a pixel
+    frame_count: int | None = None  # frames, where it is known (or nearly)
     live: bool = False  # goes on whether or not we keep up
-    color: Color | None = None  # what a video says of its colours
-    others: tuple[Any, ...] = ()  # av streams whose packets are passed through
+    color_space: ColorSpace | None = None  # what a video says of its colours
+    other_streams: tuple[Any, ...] = ()  # av streams whose packets are passed through
     metadata: Mapping[str, str] = MappingProxyType({})  # title, and what else a container says
     chapters: tuple[Any, ...] = ()  # as PyAV gives them
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependency, SourceError, UsageError
-from ..notes import note
+from ..notes import warn_user
 from ..opencv import cv2
 from ..preprocess import U8
 from ..uri import Uri
@@ -25,14 +25,14 @@ class CaptureSource(Source):
     live = True
     time_base = Fraction(1, 90000)
 
-    def __init__(self, capture: Any, name: str, refused: str) -> None:
+    def __init__(self, capture: Any, name: str, error_message: str) -> None:
         """refused: what to say when no picture comes."""
         self.name = name
         self._capture = capture
         image = capture.read()[1] if capture.isOpened() else None
         if image is None:
             capture.release()
-            raise SourceError(refused)
+            raise SourceError(error_message)
         self.size = (image.shape[0], image.shape[1])
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= 1000 else None
@@ -45,13 +45,13 @@ class CaptureSource(Source):
                 raise SourceError(f"{self.name} stopped giving frames")
             captured = time.perf_counter()
             ticks = round((captured - start) / float(self.time_base))
-            yield Frame(partial(_rgb, image), ticks * self.time_base, captured=captured)
+            yield Frame(partial(_to_rgb, image), ticks * self.time_base, capture_time=captured)
 
     def close(self) -> None:
         self._capture.release()
 
 
-def _rgb(image: Any) -> U8:
+def _to_rgb(image: Any) -> U8:
     code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
     pixels: U8 = cv2.cvtColor(image, code).astype(np.uint8, copy=False)
     return pixels
@@ -62,11 +62,11 @@ def open_camera(uri: Uri) -> CaptureSource:
 
     A driver takes the nearest that it can; what it gives is said. Raises SourceError.
     """
-    uri.only(("size", "fps", "format"))
-    size, rate, format = uri.size(), uri.rate(), uri.query.get("format", "").upper()
+    uri.check_parameters(("size", "fps", "format"))
+    size, rate, format = uri.get_size(), uri.get_frame_rate(), uri.query.get("format", "").upper()
     if format and len(format) != 4:
         raise UsageError(f"{uri.text}: format={format} is not four letters, such as MJPG or YUYV")
-    device = uri.rest or "0"
+    device = uri.path or "0"
     name = f"camera {device}"
     number = device.removeprefix("/dev/video")
     if number.isdecimal():
@@ -88,11 +88,11 @@ def open_camera(uri: Uri) -> CaptureSource:
         code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
         fps = f"{float(source.rate):g}" if source.rate else "an unknown number of"
         kind = code if code.isalnum() else "pictures"
-        note(f"{name} gives {source.size[1]}x{source.size[0]} {kind} at {fps} frames/s")
+        warn_user(f"{name} gives {source.size[1]}x{source.size[0]} {kind} at {fps} frames/s")
     return source
 
 
-_SINK = "videoconvert ! video/x-raw,format=BGR ! appsink max-buffers=1 drop=true sync=false"
+_APPSINK = "videoconvert ! video/x-raw,format=BGR ! appsink max-buffers=1 drop=true sync=false"
 
 
 def open_gstreamer(uri: Uri) -> CaptureSource:
@@ -103,22 +103,22 @@ def open_gstreamer(uri: Uri) -> CaptureSource:
             f"{uri.scheme}:// needs an OpenCV with GStreamer, which PyPI's has not; take JetPack's "
             "or your distribution's (python3-opencv) with python3 -m venv --system-site-packages"
         )
-    pipeline = _csi(uri) if uri.scheme == "csi" else uri.text.partition("://")[2]
+    pipeline = _csi_pipeline(uri) if uri.scheme == "csi" else uri.text.partition("://")[2]
     if "appsink" not in pipeline:
-        pipeline += f" ! {_SINK}"
+        pipeline += f" ! {_APPSINK}"
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     return CaptureSource(
         capture, uri.text, f"GStreamer gives no picture; try it alone: gst-launch-1.0 {pipeline}"
     )
 
 
-def _csi(uri: Uri) -> str:
-    uri.only(("size", "fps"))
-    if not (uri.rest or "0").isdecimal():
+def _csi_pipeline(uri: Uri) -> str:
+    uri.check_parameters(("size", "fps"))
+    if not (uri.path or "0").isdecimal():
         raise UsageError(f"{uri.text} is no camera; write csi://0")
-    (height, width), rate = uri.size() or (720, 1280), uri.rate() or Fraction(30)
+    (height, width), rate = uri.get_size() or (720, 1280), uri.get_frame_rate() or Fraction(30)
     return (
-        f"nvarguscamerasrc sensor-id={uri.rest or 0} ! video/x-raw(memory:NVMM),format=NV12,"
+        f"nvarguscamerasrc sensor-id={uri.path or 0} ! video/x-raw(memory:NVMM),format=NV12,"
         f"width={width},height={height},framerate={rate.numerator}/{rate.denominator} ! "
-        f"nvvidconv ! video/x-raw,format=BGRx ! {_SINK}"
+        f"nvvidconv ! video/x-raw,format=BGRx ! {_APPSINK}"
     )

@@ -12,53 +12,53 @@ from typing import Any
 
 import av
 
-PIECE = 30  # seconds, at least
+MIN_SEGMENT_S = 30  # seconds, at least
 
 
-class Cuts:
+class SegmentBoundaries:
     """Told of each packet, in the order of the file, it knows the pictures that are cuts: each is
     the first key picture to come that lies `PIECE` or more behind the cut before."""
 
     def __init__(self) -> None:
-        self.due: int | None = None  # the least time of the next, in the stream's ticks
-        self._found: deque[int] = deque()
+        self.min_next_pts: int | None = None  # the least time of the next, in the stream's ticks
+        self._pending: deque[int] = deque()
 
-    def look(self, packet: av.Packet[Any]) -> int | None:
+    def observe(self, packet: av.Packet[Any]) -> int | None:
         """The time of the picture, in ticks, where it is a cut. packet: of the video stream."""
         if not packet.is_keyframe or packet.pts is None or packet.time_base is None:
             return None
-        first = self.due is None
-        if self.due is not None and packet.pts < self.due:
+        first = self.min_next_pts is None
+        if self.min_next_pts is not None and packet.pts < self.min_next_pts:
             return None
-        self.due = packet.pts + round(PIECE / packet.time_base)
+        self.min_next_pts = packet.pts + round(MIN_SEGMENT_S / packet.time_base)
         if first:
             return None
-        self._found.append(packet.pts)
+        self._pending.append(packet.pts)
         return packet.pts
 
-    def at(self, pts: int | None) -> bool:
+    def is_boundary(self, pts: int | None) -> bool:
         """Whether the picture of that time is a cut. To be asked in the order of showing."""
-        while self._found and pts is not None and self._found[0] < pts:
-            self._found.popleft()
-        return bool(self._found) and pts == self._found[0]
+        while self._pending and pts is not None and self._pending[0] < pts:
+            self._pending.popleft()
+        return bool(self._pending) and pts == self._pending[0]
 
 
-def find_cuts(path: Path, stream: int) -> list[int]:
+def find_segment_boundaries(path: Path, stream: int) -> list[int]:
     """The cuts of a file, in ticks of the video stream with that index, by seeking from each to
     the next. Raises PyAV's errors and OSError."""
-    cuts, found = Cuts(), []
+    boundaries, found = SegmentBoundaries(), []
     with av.open(str(path), metadata_errors="replace") as container:
         video = container.streams[stream]
         assert isinstance(video, av.VideoStream)
         for packet in container.demux(video):
-            cuts.look(packet)
-            if cuts.due is not None:
+            boundaries.observe(packet)
+            if boundaries.min_next_pts is not None:
                 break
-        while cuts.due is not None:
-            container.seek(cuts.due, stream=video)
-            looked = (cuts.look(packet) for packet in container.demux(video))
-            cut = next((cut for cut in looked if cut is not None), None)
-            if cut is None:
+        while boundaries.min_next_pts is not None:
+            container.seek(boundaries.min_next_pts, stream=video)
+            looked = (boundaries.observe(packet) for packet in container.demux(video))
+            boundary = next((cut for cut in looked if cut is not None), None)
+            if boundary is None:
                 break
-            found.append(cut)
+            found.append(boundary)
     return found

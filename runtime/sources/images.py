@@ -28,18 +28,18 @@ class ImageSource(Source):
         self._files = files
         if not files:
             raise SourceError(f"{name} has no image (looked for PNG, JPEG, WebP, BMP, TIFF)")
-        self.count = len(files)
+        self.frame_count = len(files)
 
     def __iter__(self) -> Iterator[Frame | Packet]:
         for index, path in enumerate(self._files):
             name = str(path.relative_to(self._root))
-            yield Frame(partial(_read, path), index * self.time_base, name)
+            yield Frame(partial(_read_or_raise, path), index * self.time_base, name)
 
     def close(self) -> None:
         pass
 
 
-def _read(path: Path) -> U8:
+def _read_or_raise(path: Path) -> U8:
     image = read_image(path)
     if image is None:
         raise SourceError(f"{path} is not a readable image; remove or replace it")

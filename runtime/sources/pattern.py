@@ -15,7 +15,10 @@ from ..preprocess import U8
 from ..uri import Uri
 from .base import Frame, Packet, Source
 
-_BITS, _COLUMNS = 20, 12  # two rows of twelve cells: black, white, 20 bits, 2 of checksum
+_COUNTER_BITS, _COUNTER_COLUMNS = (
+    20,
+    12,
+)  # two rows of twelve cells: black, white, 20 bits, 2 of checksum
 
 
 class PatternSource(Source):
@@ -25,22 +28,22 @@ class PatternSource(Source):
     size: tuple[int, int]
 
     def __init__(self, uri: Uri) -> None:
-        uri.only(("size", "fps", "frames", "live"))
+        uri.check_parameters(("size", "fps", "frames", "live"))
         self.name = uri.text
-        self.size = uri.size() or (720, 1280)
+        self.size = uri.get_size() or (720, 1280)
         if min(self.size) < 32:
             raise UsageError(f"{uri.text}: a test picture has at least 32x32 pixels")
-        self.rate = uri.rate() or Fraction(30)
+        self.rate = uri.get_frame_rate() or Fraction(30)
         self.time_base = 1 / self.rate
-        self.count = uri.number("frames")
-        self._background = _background(*self.size)
+        self.frame_count = uri.get_int("frames")
+        self._background = _make_background(*self.size)
 
     def __iter__(self) -> Iterator[Frame | Packet]:
-        numbers = itertools.count() if self.count is None else range(self.count)
+        numbers = itertools.count() if self.frame_count is None else range(self.frame_count)
         for number in numbers:
-            yield Frame(partial(self.draw, number), number / self.rate)
+            yield Frame(partial(self.draw_frame, number), number / self.rate)
 
-    def draw(self, number: int) -> U8:
+    def draw_frame(self, number: int) -> U8:
         """uint8 HWC RGB, the same for the same number."""
         height, width = self.size
         left = number * 4 % width
@@ -52,10 +55,12 @@ class PatternSource(Source):
         )
         cv2.circle(image, center, height // 8, (255, 255, 255), -1, cv2.LINE_AA)
         scale = height / 240
-        where = (width // 32, int(height * 0.15))
+        text_origin = (width // 32, int(height * 0.15))
         for color, thickness in (((0, 0, 0), 6), ((255, 255, 255), 2)):
             line = max(1, round(thickness * scale))
-            cv2.putText(image, f"{number:06d}", where, cv2.FONT_HERSHEY_SIMPLEX, scale, color, line)
+            cv2.putText(
+                image, f"{number:06d}", text_origin, cv2.FONT_HERSHEY_SIMPLEX, scale, color, line
+            )
         write_counter(image, number)
         return image
 
@@ -63,7 +68,7 @@ class PatternSource(Source):
         pass
 
 
-def _background(height: int, width: int) -> U8:
+def _make_background(height: int, width: int) -> U8:
     """Twice the width, so that any window of it is a picture and the last follows on the first."""
     x = np.arange(2 * width) * (2 * np.pi / width)
     y = np.linspace(0, 1, height)[:, None]
@@ -73,32 +78,34 @@ def _background(height: int, width: int) -> U8:
     ).astype(np.uint8)
 
 
-def _cells(image: U8, high: int | None) -> Iterator[tuple[slice, slice]]:
+def _counter_cells(image: U8, band_height: int | None) -> Iterator[tuple[slice, slice]]:
     """The 24 cells of the counter, which fills the lowest rows of a picture: an eighth of them, or
     as many as `high` says."""
     height, width = image.shape[:2]
-    high = height // 8 if high is None else high
-    rows = np.linspace(height - high, height, 3).round().astype(int)
-    columns = np.linspace(0, width, _COLUMNS + 1).round().astype(int)
+    band_height = height // 8 if band_height is None else band_height
+    rows = np.linspace(height - band_height, height, 3).round().astype(int)
+    columns = np.linspace(0, width, _COUNTER_COLUMNS + 1).round().astype(int)
     for top, bottom in itertools.pairwise(rows):
         for left, right in itertools.pairwise(columns):
             yield slice(top, bottom), slice(left, right)
 
 
-def write_counter(image: U8, number: int, high: int | None = None) -> None:
+def write_counter(image: U8, number: int, band_height: int | None = None) -> None:
     """Into the picture itself, its lowest eighth or `high` rows: black is 0, white is 1."""
-    number %= 1 << _BITS
-    bits = [number >> i & 1 for i in range(_BITS)]
+    number %= 1 << _COUNTER_BITS
+    bits = [number >> i & 1 for i in range(_COUNTER_BITS)]
     check = sum(bits) % 4
-    for cell, bit in zip(_cells(image, high), (0, 1, *bits, check & 1, check >> 1), strict=True):
+    for cell, bit in zip(
+        _counter_cells(image, band_height), (0, 1, *bits, check & 1, check >> 1), strict=True
+    ):
         image[cell] = 255 * bit
 
 
-def read_counter(image: U8, high: int | None = None) -> int | None:
+def read_counter(image: U8, band_height: int | None = None) -> int | None:
     """The number that `write_counter` left, also after scaling, coding and recolouring that keeps
     white lighter than black; None where there is none to be read."""
     values = []
-    for rows, columns in _cells(image, high):
+    for rows, columns in _counter_cells(image, band_height):
         cell = image[rows, columns]
         dy, dx = cell.shape[0] // 4, cell.shape[1] // 4  # its middle, clear of its neighbours
         values.append(float(cell[dy : cell.shape[0] - dy, dx : cell.shape[1] - dx].mean()))
@@ -106,6 +113,6 @@ def read_counter(image: U8, high: int | None = None) -> int | None:
     if white - black < 32:
         return None
     bits = [value > (black + white) / 2 for value in values[2:]]
-    if sum(bits[:_BITS]) % 4 != bits[_BITS] + 2 * bits[_BITS + 1]:
+    if sum(bits[:_COUNTER_BITS]) % 4 != bits[_COUNTER_BITS] + 2 * bits[_COUNTER_BITS + 1]:
         return None
-    return sum(bit << i for i, bit in enumerate(bits[:_BITS]))
+    return sum(bit << i for i, bit in enumerate(bits[:_COUNTER_BITS]))

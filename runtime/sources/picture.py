@@ -12,33 +12,33 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import SourceError
 from ..preprocess import U8, resize
-from .base import Color
+from .base import ColorSpace
 
-_UPRIGHT = ((1, 0), (0, 1))
-_local = threading.local()
+_IDENTITY = ((1, 0), (0, 1))
+_thread_local = threading.local()
 
 
-def rgb(frame: av.VideoFrame) -> U8:
+def to_rgb(frame: av.VideoFrame) -> U8:
     """uint8 HWC, by the matrix and range that the frame is tagged with (BT.601 where it is not).
 
     More bits than 8 and transparency are dropped. May be a view with gaps between its rows.
     """
-    if not hasattr(_local, "reformatter"):  # keeps its tables from frame to frame
-        _local.reformatter = VideoReformatter()
+    if not hasattr(_thread_local, "reformatter"):  # keeps its tables from frame to frame
+        _thread_local.reformatter = VideoReformatter()
     try:
-        picture = _local.reformatter.reformat(frame, format="rgb24", threads=1)
+        converted = _thread_local.reformatter.reformat(frame, format="rgb24", threads=1)
     except (av.FFmpegError, ValueError) as error:
         kind = f"{frame.format.name} pictures with matrix {frame.colorspace}"
         raise SourceError(f"FFmpeg does not convert {kind}: {error}") from None
-    pixels: U8 = picture.to_ndarray().astype(np.uint8, copy=False)
+    pixels: U8 = converted.to_ndarray().astype(np.uint8, copy=False)
     return pixels
 
 
-def orientation(frame: av.VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]:
+def read_orientation(frame: av.VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]:
     """How a phone was held: the signs of its display matrix, by rows, x before y."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
-        return _UPRIGHT
+        return _IDENTITY
     a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
     # Only quarter turns and mirrors; anything between is shown by no player.
     if (b, c) == (0, 0) or abs(a) > abs(b):
@@ -50,12 +50,12 @@ def _sign(value: int) -> int:
     return -1 if value < 0 else 1
 
 
-def upright(image: U8, matrix: tuple[tuple[int, int], tuple[int, int]]) -> U8:
+def apply_orientation(image: U8, matrix: tuple[tuple[int, int], tuple[int, int]]) -> U8:
     """Turned and mirrored to how it is meant to be seen.
 
     A point (x, y) is shown at (a x + c y, b x + d y): b and c set swap the axes.
     """
-    if matrix == _UPRIGHT:
+    if matrix == _IDENTITY:
         return image
     (a, b), (c, d) = matrix
     if a == 0:
@@ -64,12 +64,12 @@ def upright(image: U8, matrix: tuple[tuple[int, int], tuple[int, int]]) -> U8:
     return np.ascontiguousarray(image[:: d or 1, :: a or 1])
 
 
-def turns(matrix: tuple[tuple[int, int], tuple[int, int]]) -> bool:
+def swaps_axes(matrix: tuple[tuple[int, int], tuple[int, int]]) -> bool:
     """Whether width and height change places."""
     return matrix[0][0] == 0
 
 
-def fitted(image: U8, size: tuple[int, int]) -> U8:
+def letterbox(image: U8, size: tuple[int, int]) -> U8:
     """The whole picture inside (height, width), black around it where the shapes differ."""
     height, width = image.shape[:2]
     if (height, width) == size:
@@ -85,12 +85,12 @@ def fitted(image: U8, size: tuple[int, int]) -> U8:
     return canvas
 
 
-def color_of(frame: av.VideoFrame) -> Color | None:
+def read_color_space(frame: av.VideoFrame) -> ColorSpace | None:
     """The frame's tags; None where it says nothing of its matrix, or holds RGB."""
     matrix, unspecified = int(frame.colorspace), 2
     if frame.format.is_rgb or matrix in (0, unspecified):
         return None
-    return Color(
+    return ColorSpace(
         matrix, int(frame.color_primaries), int(frame.color_trc), int(frame.color_range) == 2
     )
 
@@ -112,8 +112,8 @@ class Deinterlacer:
         ready: list[av.VideoFrame] = []
         while True:
             try:
-                picture = self._graph.pull()
+                filtered = self._graph.pull()
             except (av.FFmpegError, EOFError, BlockingIOError):
                 return ready
-            assert isinstance(picture, av.VideoFrame)
-            ready.append(picture)
+            assert isinstance(filtered, av.VideoFrame)
+            ready.append(filtered)

@@ -12,118 +12,128 @@ from functools import partial
 import numpy as np
 
 from ..errors import SourceError, UsageError
-from ..notes import note
+from ..notes import warn_user
 from ..opencv import cv2
 from ..preprocess import U8
-from ..stopping import asked_to_stop
+from ..stopping import stop_requested
 from .base import Frame, Packet, Source
-from .picture import fitted
-from .wrapped import Wrapper, moved
+from .picture import letterbox
+from .wrapped import SourceWrapper, shift_packet
 
-_FIRST, _LONGEST = 0.5, 4.0  # seconds between attempts, doubling
-_SLATES = 5  # a second, while there is nothing to see
+_MIN_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.5, 4.0  # seconds between attempts, doubling
+_PLACEHOLDER_FPS = 5  # a second, while there is nothing to see
 
 
-class Reconnecting(Wrapper):
+class ReconnectingSource(SourceWrapper):
     """A live source that is opened again when it is lost, for as long as it takes.
 
     Meanwhile its last picture comes, dark and marked, so that whoever watches sees the loss and
     whoever records keeps the time. Raises UsageError for a source that is not live.
     """
 
-    def __init__(self, inner: Source, reopen: Callable[[], Source]) -> None:
+    def __init__(self, inner: Source, open_again: Callable[[], Source]) -> None:
         if not inner.live:
             raise UsageError(f"{inner.name} is not live; leave --reconnect out")
         super().__init__(inner)
-        self._reopen = reopen
+        self._open_again = open_again
         self._tick = inner.time_base or Fraction(1, 90000)
-        self._shift = Fraction(0)
-        self._last: Frame | None = None
-        self._at = self.begin  # the latest time given out
-        self._origin = 0.0  # when the stream's clock was at 0, on time.perf_counter
+        self._time_offset = Fraction(0)
+        self._last_frame: Frame | None = None
+        self._last_time = self.start_time  # the latest time given out
+        self._clock_origin = 0.0  # when the stream's clock was at 0, on time.perf_counter
 
     def __iter__(self) -> Iterator[Frame | Packet]:
-        while not asked_to_stop():
+        while not stop_requested():
             try:
                 for item in self.inner:
-                    if (continued := self._continued(item)) is not None:
+                    if (continued := self._rebase_item(item)) is not None:
                         yield continued
                 reason = f"{self.name} ended"
             except SourceError as error:
                 reason = str(error)
             self.inner.close()
-            note(f"{reason}; trying to reach it again")
+            warn_user(f"{reason}; trying to reach it again")
             since = time.perf_counter()
-            yield from self._wait_for_it()
-            note(f"{self.name} is back after {time.perf_counter() - since:.1f} s")
+            yield from self._placeholder_frames()
+            warn_user(f"{self.name} is back after {time.perf_counter() - since:.1f} s")
 
-    def _continued(self, item: Frame | Packet) -> Frame | Packet | None:
+    def _rebase_item(self, item: Frame | Packet) -> Frame | Packet | None:
         """Moved to where the stream before the loss has led."""
         if isinstance(item, Packet):
-            same = [s.type for s in self.inner.others] == [s.type for s in self.others]
-            return item if same and moved(item, self._shift) else None
+            same = [s.type for s in self.inner.other_streams] == [
+                s.type for s in self.other_streams
+            ]
+            return item if same and shift_packet(item, self._time_offset) else None
         if self.inner.size != self.size and self.size is not None:
             item = Frame(
-                partial(_fitted, item, self.size),
+                partial(_letterbox_frame, item, self.size),
                 item.time,
-                captured=item.captured,
+                capture_time=item.capture_time,
                 duration=item.duration,
             )
-        item.time += self._shift
-        if self._last is None:
-            self._origin = item.captured - float(item.time)
-        self._last, self._at = item, item.time
+        item.time += self._time_offset
+        if self._last_frame is None:
+            self._clock_origin = item.capture_time - float(item.time)
+        self._last_frame, self._last_time = item, item.time
         return item
 
-    def _wait_for_it(self) -> Iterator[Frame]:
+    def _placeholder_frames(self) -> Iterator[Frame]:
         opened: queue.SimpleQueue[Source] = queue.SimpleQueue()
-        given_up = threading.Event()
+        cancelled = threading.Event()
         threading.Thread(
-            target=self._try, args=(opened, given_up), name="cgt-reconnect", daemon=True
+            target=self._reconnect_loop, args=(opened, cancelled), name="cgt-reconnect", daemon=True
         ).start()
-        last, slate = self._last, None
+        last, placeholder = self._last_frame, None
         try:
-            while not asked_to_stop():
+            while not stop_requested():
                 try:
-                    self.inner = opened.get(timeout=1 / _SLATES)
+                    self.inner = opened.get(timeout=1 / _PLACEHOLDER_FPS)
                 except queue.Empty:
                     if last is not None:
-                        slate = _slate(last.image) if slate is None else slate
-                        yield Frame(slate, self._now())
+                        placeholder = (
+                            _no_signal_frame(last.image) if placeholder is None else placeholder
+                        )
+                        yield Frame(placeholder, self._next_timestamp())
                     continue
-                self._shift = self._now() - self.inner.begin if last else Fraction(0)
+                self._time_offset = (
+                    self._next_timestamp() - self.inner.start_time if last else Fraction(0)
+                )
                 return
         finally:
-            given_up.set()
+            cancelled.set()
             if not opened.empty():
                 opened.get().close()
 
-    def _now(self) -> Fraction:
+    def _next_timestamp(self) -> Fraction:
         """The present on the stream's clock, as its first frame set it; later than all before."""
-        world = Fraction(time.perf_counter() - self._origin)
-        self._at = max(self._at + self._tick, round(world / self._tick) * self._tick)
-        return self._at
+        wall_clock = Fraction(time.perf_counter() - self._clock_origin)
+        self._last_time = max(
+            self._last_time + self._tick, round(wall_clock / self._tick) * self._tick
+        )
+        return self._last_time
 
-    def _try(self, opened: queue.SimpleQueue[Source], given_up: threading.Event) -> None:
-        pause = _FIRST
-        while not given_up.wait(pause):
+    def _reconnect_loop(
+        self, opened: queue.SimpleQueue[Source], cancelled: threading.Event
+    ) -> None:
+        delay = _MIN_RETRY_DELAY_S
+        while not cancelled.wait(delay):
             try:
-                source = self._reopen()
+                source = self._open_again()
             except SourceError:
-                pause = min(2 * pause, _LONGEST)
+                delay = min(2 * delay, _MAX_RETRY_DELAY_S)
                 continue
-            if given_up.is_set():
+            if cancelled.is_set():
                 source.close()
             else:
                 opened.put(source)
             return
 
 
-def _fitted(frame: Frame, size: tuple[int, int]) -> U8:
-    return fitted(frame.image, size)
+def _letterbox_frame(frame: Frame, size: tuple[int, int]) -> U8:
+    return letterbox(frame.image, size)
 
 
-def _slate(image: U8) -> U8:
+def _no_signal_frame(image: U8) -> U8:
     """The picture dark, with a mark in its middle."""
     dark: U8 = (image // 3).astype(np.uint8)
     height, width = dark.shape[:2]

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ..pace import Pace
+from ..pace import Pacer
 from .base import Frame, Packet, Source
 
-_FACTS = (
+_FORWARDED_ATTRIBUTES = (
     *("name", "size", "rate", "begin", "time_base", "aspect", "count", "live", "color"),
     *("others", "metadata", "chapters"),
 )
 
 
-class Wrapper(Source):
+class SourceWrapper(Source):
     """Says of itself what the source inside says."""
 
     def __init__(self, inner: Source) -> None:
         self.inner = inner
-        for fact in _FACTS:
-            setattr(self, fact, getattr(inner, fact))
+        for attribute in _FORWARDED_ATTRIBUTES:
+            setattr(self, attribute, getattr(inner, attribute))
 
     def seek(self, seconds: Fraction) -> None:
         self.inner.seek(seconds)
@@ -29,51 +29,51 @@ class Wrapper(Source):
         self.inner.close()
 
 
-class Starting(Wrapper):
+class TrimmedSource(SourceWrapper):
     """A source without its first seconds; times move so that it still begins at `begin`."""
 
     def __init__(self, inner: Source, seconds: float) -> None:
         super().__init__(inner)
         tick = inner.time_base or Fraction(1, 1000)
-        self._skipped = round(Fraction(seconds) / tick) * tick
-        if self.count is not None and self.rate is not None:
-            self.count = max(0, self.count - round(self._skipped * self.rate))
+        self._trim_time = round(Fraction(seconds) / tick) * tick
+        if self.frame_count is not None and self.rate is not None:
+            self.frame_count = max(0, self.frame_count - round(self._trim_time * self.rate))
         self.chapters = ()
-        inner.seek(self._skipped)
+        inner.seek(self._trim_time)
 
     def __iter__(self) -> Iterator[Frame | Packet]:
-        first = self.begin + self._skipped
+        first = self.start_time + self._trim_time
         for item in self.inner:
             if isinstance(item, Frame):
                 if item.time >= first:
-                    item.time -= self._skipped
+                    item.time -= self._trim_time
                     yield item
-            elif moved(item, -self._skipped, self.begin):
+            elif shift_packet(item, -self._trim_time, self.start_time):
                 yield item
 
 
-class Piece(Wrapper):
+class SegmentSource(SourceWrapper):
     """The pictures of [first, end) of a film, alone. first: the time of one of its cuts, or None
     for its beginning. end: of another, or None for its end."""
 
-    def __init__(self, inner: Source, first: Fraction | None, end: Fraction | None) -> None:
+    def __init__(self, inner: Source, start: Fraction | None, end: Fraction | None) -> None:
         super().__init__(inner)
-        self.others = ()
-        self._first, self._end = first, end
-        if first is not None:
-            inner.seek(first - inner.begin)
+        self.other_streams = ()
+        self._start, self._end = start, end
+        if start is not None:
+            inner.seek(start - inner.start_time)
 
     def __iter__(self) -> Iterator[Frame | Packet]:
         for item in self.inner:
-            if isinstance(item, Packet) or (self._first is not None and item.time < self._first):
+            if isinstance(item, Packet) or (self._start is not None and item.time < self._start):
                 continue
             if self._end is not None and item.time >= self._end:
                 return
-            item.cut = False
+            item.starts_segment = False
             yield item
 
 
-class Paced(Wrapper):
+class RealtimeSource(SourceWrapper):
     """A recording that plays as if it were live."""
 
     def __init__(self, inner: Source) -> None:
@@ -81,20 +81,20 @@ class Paced(Wrapper):
         self.live = True
 
     def __iter__(self) -> Iterator[Frame | Packet]:
-        pace = Pace()
+        pacer = Pacer()
         for item in self.inner:
             if isinstance(item, Frame):
-                item.captured = pace.wait(item.time)
+                item.capture_time = pacer.wait(item.time)
             yield item
 
 
-def moved(packet: Packet, by: Fraction, earliest: Fraction | None = None) -> bool:
+def shift_packet(packet: Packet, offset: Fraction, earliest: Fraction | None = None) -> bool:
     """Moves a packet in time; False where it then lies before `earliest`."""
-    inside = packet.packet
-    if inside.pts is None:
-        return by == 0
-    ticks = round(by / inside.time_base)
-    inside.pts += ticks
-    if inside.dts is not None:
-        inside.dts += ticks
-    return earliest is None or bool(inside.pts * inside.time_base >= earliest)
+    av_packet = packet.av_packet
+    if av_packet.pts is None:
+        return offset == 0
+    ticks = round(offset / av_packet.time_base)
+    av_packet.pts += ticks
+    if av_packet.dts is not None:
+        av_packet.dts += ticks
+    return earliest is None or bool(av_packet.pts * av_packet.time_base >= earliest)

@@ -9,7 +9,7 @@ export class ServerError extends Error {
   }
 }
 
-const KINDS = { 401: "token", 429: "full" };
+const ERROR_KINDS = { 401: "token", 429: "full" };
 
 /** The Response. Throws ServerError. The token, where one is needed, is a cookie. */
 async function ask(path, options = {}) {
@@ -22,11 +22,11 @@ async function ask(path, options = {}) {
   if (response.ok) return response;
   const detail = await response.json().then((problem) => problem.detail ?? "", () => "");
   const wait = Number(response.headers.get("Retry-After")) || 0;
-  throw new ServerError(KINDS[response.status] ?? "refused", sentence(detail || response.statusText), wait);
+  throw new ServerError(ERROR_KINDS[response.status] ?? "refused", toSentence(detail || response.statusText), wait);
 }
 
 /** {models, source}: what there is. */
-export async function inventory() {
+export async function fetchModels() {
   return (await ask("v1/models")).json();
 }
 
@@ -36,10 +36,10 @@ export async function webrtc(offer) {
   return (await ask("v1/webrtc", { method: "POST", headers, body: JSON.stringify(offer) })).json();
 }
 
-/** A picture's translation: Blob in, Blob out. asked: {model, precision, size}. */
-export async function translate(blob, asked) {
+/** A picture's translation: Blob in, Blob out. selection: {model, precision, size}. */
+export async function translate(blob, selection) {
   const headers = { "Content-Type": blob.type, Accept: "image/png" };
-  return (await ask(`v1/translate?${new URLSearchParams(asked)}`, { method: "POST", headers, body: blob })).blob();
+  return (await ask(`v1/translate?${new URLSearchParams(selection)}`, { method: "POST", headers, body: blob })).blob();
 }
 
 /** The address of the WebSocket. */
@@ -51,19 +51,19 @@ export function streamUrl() {
 }
 
 /** Tells the server a token; it answers with a cookie, or without, and the page again. */
-export function showToken(token) {
+export function submitToken(token) {
   sessionStorage.setItem("tried", "yes");
   location.href = `./?${new URLSearchParams({ token })}`;
 }
 
 /** Whether a token was shown that did not fit. */
-export function tokenTried() {
+export function wasTokenRejected() {
   const tried = sessionStorage.getItem("tried") !== null;
   sessionStorage.removeItem("tried");
   return tried;
 }
 
-export function sentence(words) {
+export function toSentence(words) {
   const text = words.trim();
   return text && text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 }

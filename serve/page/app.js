@@ -1,24 +1,24 @@
 // One source, one connection, one picture: what belongs to it is shown together.
 
-import { sentence, translate } from "./api.js";
-import { Clock } from "./clock.js";
-import { Link } from "./link.js";
-import { Meter } from "./meter.js";
-import { Outbox } from "./outbox.js";
+import { toSentence, translate } from "./api.js";
+import { ServerClock } from "./clock.js";
+import { Connection } from "./connection.js";
+import { FrameStats } from "./stats.js";
+import { InFlightFrames } from "./inflight.js";
 import { Camera, VideoFile, readImage } from "./sources.js";
-import { STRIP } from "./stamp.js";
+import { STRIP_HEIGHT_PX } from "./timestamp.js";
 
 export class App {
-  /** on: {state(name, details), frame()}: the link's states, and that something new is shown. */
+  /** on: {state(name, details), frame()}: the connection's states, and that something new is shown. */
   constructor(settings, view, videos, on) {
     Object.assign(this, { settings, view, videos, on });
-    this.outbox = new Outbox();
-    this.meter = new Meter();
-    this.clock = new Clock();
+    this.inFlight = new InFlightFrames();
+    this.stats = new FrameStats();
+    this.clock = new ServerClock();
     this.kind = ""; // camera, video, image, server
-    this.link = new Link(this.outbox.canvas, videos.answer, {
-      frame: (...frame) => this.#arrived(...frame),
-      message: (message) => this.#told(message),
+    this.connection = new Connection(this.inFlight.canvas, videos.answer, {
+      frame: (...frame) => this.#onFrame(...frame),
+      message: (message) => this.#onMessage(message),
       state: (name, details) => this.#state(name, details),
     });
   }
@@ -51,103 +51,103 @@ export class App {
 
   async #connect(kind, source) {
     this.kind = kind;
-    this.meter.reset();
-    this.outbox.lost = 0;
-    await this.link.open({ source, ...this.#asked() });
+    this.stats.reset();
+    this.inFlight.dropped = 0;
+    await this.connection.open({ source, ...this.#selection() });
   }
 
   /** The server scales its own source; what is sent to it has the size that is wanted. */
-  #asked() {
+  #selection() {
     const { settings, view } = this;
-    if (this.kind !== "server") return settings.asked;
-    return settings.askedFor(view.shown && [view.shown.translated.height, view.shown.translated.width]);
+    if (this.kind !== "server") return settings.selection;
+    return settings.selectionFor(view.shown && [view.shown.translated.height, view.shown.translated.width]);
   }
 
   stop() {
-    this.link.close();
+    this.connection.close();
     this.view.clear();
     this.source?.stop();
     this.image?.close();
     this.source = this.image = null;
-    this.outbox.clear();
+    this.inFlight.clear();
     this.kind = "";
   }
 
   /** Another model or precision; a size is what is sent from now on. */
-  rechoose() {
+  updateSettings() {
     if (this.kind === "image") return this.translateImage();
-    return this.link.choose(this.#asked());
+    return this.connection.choose(this.#selection());
   }
 
   /** Sends the opened image once, without loss. */
   async translateImage() {
     const { image } = this;
-    const [height, width] = this.settings.pictureFor([image.height, image.width]);
+    const [height, width] = this.settings.frameSizeFor([image.height, image.width]);
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { alpha: false });
     context.imageSmoothingQuality = "high";
     context.drawImage(image, 0, 0, width, height);
-    this.meter.reset();
+    this.stats.reset();
     const started = performance.now();
     const blob = await canvas.convertToBlob({ type: "image/png" });
-    const answer = await translate(blob, this.settings.asked);
+    const answer = await translate(blob, this.settings.selection);
     const translated = await createImageBitmap(answer);
     if (this.image !== image) return translated.close();
-    this.meter.frame(started, performance.now());
-    this.#show(whole(canvas), whole(translated), image.width / image.height);
+    this.stats.frame(started, performance.now());
+    this.#show(fullImage(canvas), fullImage(translated), image.width / image.height);
   }
 
   #captured = (video, captured, missed) => {
-    this.outbox.lost += missed;
-    if (!this.link.transport || document.hidden) return;
-    this.outbox.resize(...this.settings.pictureFor(this.source.size));
-    const stamp = this.outbox.put(video, captured);
-    if (stamp !== null) this.link.send(stamp);
+    this.inFlight.dropped += missed;
+    if (!this.connection.transport || document.hidden) return;
+    this.inFlight.resize(...this.settings.frameSizeFor(this.source.size));
+    const timestamp = this.inFlight.add(video, captured);
+    if (timestamp !== null) this.connection.send(timestamp);
   };
 
   /** A translated picture; height counts its strip. */
-  #arrived(image, height, width, stamp) {
+  #onFrame(image, height, width, timestamp) {
     if (this.kind === "server") {
-      const half = (height - STRIP) / 2; // the original above, the translation below
-      const captured = this.clock.captured(stamp);
-      if (captured !== null) this.meter.frame(captured, performance.now());
+      const half = (height - STRIP_HEIGHT_PX) / 2; // the original above, the translation below
+      const captured = this.clock.captured(timestamp);
+      if (captured !== null) this.stats.frame(captured, performance.now());
       this.#show({ image, y: 0, width, height: half }, { image, y: half, width, height: half }, width / half);
       return;
     }
-    const sent = this.outbox.take(stamp);
+    const sent = this.inFlight.take(timestamp);
     if (!sent) return image.close?.();
     const [rows, columns] = this.source.size;
-    this.#show(whole(sent.original), { image, y: 0, width, height: height - STRIP }, columns / rows);
-    this.meter.frame(sent.captured, performance.now());
+    this.#show(fullImage(sent.original), { image, y: 0, width, height: height - STRIP_HEIGHT_PX }, columns / rows);
+    this.stats.frame(sent.captured, performance.now());
   }
 
   #show(original, translated, aspect) {
-    const freed = this.view.show(original, translated, aspect);
-    if (freed) {
-      if (freed.original.image instanceof OffscreenCanvas) this.outbox.recycle(freed.original.image);
-      if (freed.translated.image !== translated.image) freed.translated.image.close?.();
+    const previous = this.view.show(original, translated, aspect);
+    if (previous) {
+      if (previous.original.image instanceof OffscreenCanvas) this.inFlight.recycle(previous.original.image);
+      if (previous.translated.image !== translated.image) previous.translated.image.close?.();
     }
     this.on.frame();
   }
 
-  #told(message) {
-    if (message.kind === "clock") this.clock.answered(message);
-    if (message.kind === "error") this.on.state("trouble", { message: sentence(message.message) });
+  #onMessage(message) {
+    if (message.kind === "clock") this.clock.update(message);
+    if (message.kind === "error") this.on.state("trouble", { message: toSentence(message.message) });
   }
 
   #state(name, details) {
-    this.outbox.clear();
+    this.inFlight.clear();
     this.clock.reset();
-    this.meter.last = performance.now(); // silence counts from here
+    this.stats.last = performance.now(); // silence counts from here
     this.on.state(name, details);
   }
 
   /** How many frames of the source were not shown. */
   get dropped() {
-    return this.outbox.lost;
+    return this.inFlight.dropped;
   }
 }
 
-function whole(image) {
+function fullImage(image) {
   return { image, y: 0, width: image.width, height: image.height };
 }

@@ -1,30 +1,30 @@
 // The server's clock, for pictures that it captured itself.
 
-import { WRAP } from "./stamp.js";
+import { TIMESTAMP_PERIOD_MS } from "./timestamp.js";
 
-export class Clock {
+export class ServerClock {
   constructor() {
     this.reset();
   }
 
   reset() {
-    this.shortest = Infinity;
+    this.shortestRoundTrip = Infinity;
     this.offset = null; // server - page, milliseconds
   }
 
   /** The answer to a question asked at `page`; the quickest is the most exact. */
-  answered({ page, server }) {
+  update({ page, server }) {
     const now = performance.now();
-    if (now - page >= this.shortest) return;
-    this.shortest = now - page;
+    if (now - page >= this.shortestRoundTrip) return;
+    this.shortestRoundTrip = now - page;
     this.offset = server - (page + now) / 2;
   }
 
-  /** performance.now at the moment of a server's stamp; null before the first answer. */
-  captured(stamp) {
+  /** performance.now at the moment of a server's timestamp; null before the first answer. */
+  captured(timestamp) {
     if (this.offset === null) return null;
     const now = performance.now();
-    const age = (((now + this.offset - stamp) % WRAP) + WRAP) % WRAP;
-    return now - (age > WRAP / 2 ? age - WRAP : age);
+    const age = (((now + this.offset - timestamp) % TIMESTAMP_PERIOD_MS) + TIMESTAMP_PERIOD_MS) % TIMESTAMP_PERIOD_MS;
+    return now - (age > TIMESTAMP_PERIOD_MS / 2 ? age - TIMESTAMP_PERIOD_MS : age);
   }
 }

@@ -1,8 +1,8 @@
 // The page: buttons, keys, words; app.js does the work.
 
-import { inventory, showToken, tokenTried } from "./api.js";
+import { fetchModels, submitToken, wasTokenRejected } from "./api.js";
 import { App } from "./app.js";
-import { Recorder, snapshot } from "./keep.js";
+import { Recorder, snapshot } from "./capture.js";
 import { listen } from "./keys.js";
 import { Notices } from "./notices.js";
 import { Settings } from "./settings.js";
@@ -14,7 +14,7 @@ const all = (selector) => [...document.querySelectorAll(selector)];
 
 const notices = new Notices();
 const view = new View(byId("picture"), byId("frame"));
-const settings = new Settings(() => attempt(() => app.rechoose()));
+const settings = new Settings(() => attempt(() => app.updateSettings()));
 const videos = { camera: byId("camera-video"), answer: byId("answer-video") };
 export const app = new App(settings, view, videos, { state: stateChanged, frame: shown });
 const recorder = new Recorder(byId("picture"), (recording) => {
@@ -23,13 +23,13 @@ const recorder = new Recorder(byId("picture"), (recording) => {
 });
 
 const STATUS = { connecting: "Connecting", open: "Live", waiting: "Waiting", stopped: "Stopped" };
-const SILENCE = 5000; // milliseconds without a picture of the server's source
+const SILENCE_TIMEOUT_MS = 5000; // milliseconds without a picture of the server's source
 let again = start; // what "Try again" does
 let server = null; // what the server said it has
 
 async function start() {
   await attempt(async () => {
-    await learn();
+    await loadModels();
     if (again !== start) return; // something was opened meanwhile
     if (server.source) await openServer();
     else welcome();
@@ -37,9 +37,9 @@ async function start() {
 }
 
 /** What the server has. Throws ServerError. */
-async function learn() {
-  server = await inventory();
-  settings.offer(server.models);
+async function loadModels() {
+  server = await fetchModels();
+  settings.setModels(server.models);
   document.querySelector("[data-source=server]").hidden = !server.source;
 }
 
@@ -73,7 +73,7 @@ function open(name, work) {
   pressed("source", name);
   if (name !== "camera") byId("camera").hidden = true;
   return attempt(async () => {
-    if (!server) await learn(); // it may want a token first
+    if (!server) await loadModels(); // it may want a token first
     await work();
   });
 }
@@ -112,9 +112,9 @@ function stateChanged(name, { kind, message = "", until } = {}) {
   if (name === "connecting" && !notices.name) return undefined;
   if (name === "connecting" || name === "open") return notices.show("connecting");
   blank(true);
-  const now = ["Try now", () => app.link.retry()];
+  const now = ["Try now", () => app.connection.retry()];
   if (name === "waiting") return notices.show(kind === "full" ? "full" : "gone", { until, actions: [now] });
-  if (kind === "token") return notices.show("token", { text: tokenTried() ? "That token did not fit." : "" });
+  if (kind === "token") return notices.show("token", { text: wasTokenRejected() ? "That token did not fit." : "" });
   const what = ["gone", "trouble"].includes(kind) ? kind : "refused";
   return notices.show(what, { text: message, actions: [["Try again", () => again()]] });
 }
@@ -135,7 +135,7 @@ function blank(is) {
   if (byId("frame").hidden === is) return;
   byId("frame").hidden = is;
   for (const id of ["snapshot", "record", "fullscreen"]) byId(id).disabled = is;
-  byId("record").disabled ||= !Recorder.possible;
+  byId("record").disabled ||= !Recorder.isSupported;
   if (is) recorder.stop();
 }
 
@@ -172,7 +172,7 @@ byId("fullscreen").hidden = !document.fullscreenEnabled;
 byId("help-button").addEventListener("click", help);
 byId("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  showToken(byId("token").value.trim());
+  submitToken(byId("token").value.trim());
 });
 
 listen({
@@ -195,8 +195,8 @@ addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
 setInterval(() => {
   const now = performance.now();
-  const { fps, latency } = app.meter.now(now);
-  const silent = app.kind === "server" && app.link.transport && app.meter.silence(now) > SILENCE;
+  const { fps, latency } = app.stats.now(now);
+  const silent = app.kind === "server" && app.connection.transport && app.stats.millisecondsSinceFrame(now) > SILENCE_TIMEOUT_MS;
   if (silent && notices.name !== "silent") {
     status("stopped", STATUS.waiting);
     notices.show("silent");
@@ -204,7 +204,7 @@ setInterval(() => {
   byId("fps").textContent = fps ? fps.toFixed(1) : "–";
   byId("latency").textContent = latency === null ? "–" : Math.round(latency);
   byId("dropped").textContent = app.kind && app.kind !== "image" ? app.dropped : "–";
-  byId("transport").textContent = app.link.transport || "–";
+  byId("transport").textContent = app.connection.transport || "–";
 }, 500);
 
 moveSplit(50);

@@ -2,7 +2,7 @@
 
 const byId = (id) => document.getElementById(id);
 
-const WORDS = {
+const MESSAGES = {
   welcome: [
     "See yourself translated",
     "Use the camera, or drop a video or a picture here. This server computes everything and stores nothing.",
@@ -40,7 +40,7 @@ export class Notices {
   /** actions: [[label, function], ...], the first is the main one. text: instead of the usual.
    *  until: a time (Date.now) to count down to. */
   show(name, { actions = [], text = "", until = 0 } = {}) {
-    const [title, usual] = WORDS[name];
+    const [title, usual] = MESSAGES[name];
     clearInterval(this.ticking);
     this.name = name;
     this.box.hidden = false; // first: what changes while it is hidden is not read out

@@ -1,7 +1,7 @@
 // The pickers: model, size, precision; and the size of the pictures that follows from them.
 
-const SIZES = [128, 192, 256, 320, 384, 512, 768, 1024]; // short sides that are offered
-const STEP = 4; // of which sides are multiples, for networks and codecs
+const SHORT_SIDES = [128, 192, 256, 320, 384, 512, 768, 1024]; // short sides that are offered
+const SIDE_MULTIPLE = 4; // of which sides are multiples, for networks and codecs
 const byId = (id) => document.getElementById(id);
 
 export class Settings {
@@ -16,7 +16,7 @@ export class Settings {
   }
 
   /** models: what /v1/models gave. */
-  offer(models) {
+  setModels(models) {
     this.models = models;
     options(byId("model"), models.map(({ name }) => [name, name]));
     byId("model-field").hidden = models.length < 2;
@@ -28,7 +28,7 @@ export class Settings {
     const { size, any_size: dynamic, precision, precisions } = this.model;
     const own = Math.min(...size);
     const fixed = size[0] === size[1] ? `${own}` : size.join(" × ");
-    const free = [...new Set([...SIZES, own])].sort((a, b) => a - b);
+    const free = [...new Set([...SHORT_SIDES, own])].sort((a, b) => a - b);
     options(byId("size"), dynamic ? free.map((side) => [side, `${side}`]) : [["", fixed]], dynamic ? own : "");
     byId("size").disabled = !dynamic;
     const exact = precision.startsWith("int8") ? "int8, rest fp32" : "fp32";
@@ -41,7 +41,7 @@ export class Settings {
   }
 
   /** {model, precision, size}, as the server takes them, for pictures of the size that is wanted. */
-  get asked() {
+  get selection() {
     return {
       model: this.model.name,
       precision: byId("precision").value,
@@ -50,18 +50,18 @@ export class Settings {
   }
 
   /** The same for a source of another size: [height, width], or null where it is not known. */
-  askedFor(source) {
-    const { size, ...asked } = this.asked;
-    return source && size ? { ...asked, size: this.pictureFor(source).join("x") } : asked;
+  selectionFor(source) {
+    const { size, ...selection } = this.selection;
+    return source && size ? { ...selection, size: this.frameSizeFor(source).join("x") } : selection;
   }
 
   /** [height, width] of what is sent for a source of [height, width]: aspect kept, where the model
    *  takes any size, and sides of which the network and the codec can make something. */
-  pictureFor([height, width]) {
+  frameSizeFor([height, width]) {
     const { size, any_size: dynamic } = this.model;
     if (!dynamic) return size;
     const scale = Number(byId("size").value) / Math.min(height, width);
-    return [height, width].map((side) => Math.max(STEP, Math.round((side * scale) / STEP) * STEP));
+    return [height, width].map((side) => Math.max(SIDE_MULTIPLE, Math.round((side * scale) / SIDE_MULTIPLE) * SIDE_MULTIPLE));
   }
 }
 

@@ -1,7 +1,7 @@
 // Where pictures come from in the browser: a camera, or a video that was picked or dropped.
 // The server sees neither device nor file, only the pictures that are sent to it.
 
-import { eachFrame } from "./frames.js";
+import { forEachFrame } from "./video_frames.js";
 
 /** kind: which notice to show. */
 export class SourceError extends Error {
@@ -11,7 +11,7 @@ export class SourceError extends Error {
   }
 }
 
-const REFUSALS = {
+const CAMERA_ERRORS = {
   NotAllowedError: "camera-refused",
   SecurityError: "camera-refused",
   NotFoundError: "camera-missing",
@@ -22,11 +22,11 @@ const REFUSALS = {
 
 /** Plays into a <video>; onframe(video, captured, missed) per frame, captured in milliseconds of
  *  performance.now, missed: how many frames the browser itself left out. */
-class Playing {
+class VideoElementSource {
   constructor(video, onframe) {
     this.video = video;
     let presented = null;
-    this.stopFrames = eachFrame(video, ({ now, captureTime, presentedFrames }) => {
+    this.stopFrames = forEachFrame(video, ({ now, captureTime, presentedFrames }) => {
       const missed = presented === null || !presentedFrames ? 0 : presentedFrames - presented - 1;
       presented = presentedFrames ?? null;
       onframe(video, captureTime ?? now, missed);
@@ -43,7 +43,7 @@ class Playing {
   }
 }
 
-export class Camera extends Playing {
+export class Camera extends VideoElementSource {
   /** Throws SourceError. ended() is called when the camera is taken away. */
   static async open(video, deviceId, onframe, ended) {
     if (!navigator.mediaDevices?.getUserMedia) throw new SourceError("camera-insecure");
@@ -53,7 +53,7 @@ export class Camera extends Playing {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { ...wanted, ...sides } });
     } catch (error) {
-      throw new SourceError(REFUSALS[error.name] ?? "camera-busy", error.message);
+      throw new SourceError(CAMERA_ERRORS[error.name] ?? "camera-busy", error.message);
     }
     video.srcObject = stream;
     await video.play();
@@ -80,7 +80,7 @@ export class Camera extends Playing {
   }
 }
 
-export class VideoFile extends Playing {
+export class VideoFile extends VideoElementSource {
   /** Throws SourceError for a file that the browser cannot play. */
   static async open(video, file, onframe) {
     const url = URL.createObjectURL(file);

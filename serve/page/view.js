@@ -1,6 +1,6 @@
 // The picture as it is shown, recorded and kept: one canvas.
 
-const NARROW = matchMedia("(max-width: 40rem) and (orientation: portrait)");
+const NARROW_SCREEN = matchMedia("(max-width: 40rem) and (orientation: portrait)");
 
 export class View {
   constructor(canvas, frame) {
@@ -10,7 +10,7 @@ export class View {
     this.mode = "split";
     this.split = 0.5;
     this.shown = null; // {original, translated, aspect}
-    NARROW.addEventListener("change", () => this.#draw());
+    NARROW_SCREEN.addEventListener("change", () => this.#draw());
   }
 
   /** mode: split, side or translated. */
@@ -44,7 +44,7 @@ export class View {
     if (!this.shown) return;
     const { original, translated } = this.shown;
     const { width, height } = translated;
-    const stacked = NARROW.matches;
+    const stacked = NARROW_SCREEN.matches;
     const both = this.mode === "side";
     this.#resize(width * (both && !stacked ? 2 : 1), height * (both && stacked ? 2 : 1), stacked);
     this.#put(translated, both && !stacked ? width : 0, both && stacked ? height : 0);

@@ -1,31 +1,31 @@
 // Pictures to and from the server as video over WebRTC, with a data channel for words.
 
 import { webrtc } from "./api.js";
-import { eachFrame } from "./frames.js";
-import { readStamp } from "./stamp.js";
+import { forEachFrame } from "./video_frames.js";
+import { readTimestamp } from "./timestamp.js";
 
-const PATIENCE = 5000; // milliseconds to connect; then the WebSocket is tried
-const BITRATE = 2_500_000; // bits/s; browsers otherwise give small pictures too little
+const CONNECT_TIMEOUT_MS = 5000; // milliseconds to connect; then the WebSocket is tried
+const MAX_BITRATE = 2_500_000; // bits/s; browsers otherwise give small pictures too little
 
 export class WebRTC {
   name = "WebRTC";
 
   /** Throws ServerError where the server refuses, Error where no connection comes about.
-   *  asked: {source, model, size, precision}; canvas: what is sent, null to only watch;
-   *  on: {frame(image, height, width, stamp), message(object), closed()}. */
-  static async open(asked, canvas, video, on) {
+   *  selection: {source, model, size, precision}; canvas: what is sent, null to only watch;
+   *  on: {frame(image, height, width, timestamp), message(object), closed()}. */
+  static async open(selection, canvas, video, on) {
     if (!("RTCPeerConnection" in window)) throw new Error("this browser has no WebRTC");
-    const link = new WebRTC();
+    const transport = new WebRTC();
     try {
-      await link.#connect(asked, canvas, video, on);
+      await transport.#connect(selection, canvas, video, on);
     } catch (error) {
-      link.close();
+      transport.close();
       throw error;
     }
-    return link;
+    return transport;
   }
 
-  async #connect(asked, canvas, video, on) {
+  async #connect(selection, canvas, video, on) {
     const peer = (this.peer = new RTCPeerConnection());
     this.channel = peer.createDataChannel("control");
     this.channel.onmessage = ({ data }) => on.message(JSON.parse(data));
@@ -36,11 +36,11 @@ export class WebRTC {
       this.#show(track, video, on.frame);
     };
     await peer.setLocalDescription(await peer.createOffer());
-    await gathered(peer);
+    await waitForIceGathering(peer);
     const { sdp, type } = peer.localDescription;
-    await peer.setRemoteDescription(await webrtc({ sdp, type, ...asked }));
-    await opened(this.channel, peer);
-    if (canvas) await generous(transceiver.sender);
+    await peer.setRemoteDescription(await webrtc({ sdp, type, ...selection }));
+    await waitForOpen(this.channel, peer);
+    if (canvas) await raiseMaxBitrate(transceiver.sender);
     const closed = () => {
       if (this.peer) on.closed();
     };
@@ -61,10 +61,10 @@ export class WebRTC {
     video.srcObject = new MediaStream([track]);
     video.play().catch(() => {}); // an AbortError when closed meanwhile
     this.video = video;
-    this.stop = eachFrame(video, () => {
+    this.stop = forEachFrame(video, () => {
       const { videoWidth: width, videoHeight: height } = video;
-      const stamp = readStamp(video, width, height);
-      if (stamp !== null) onframe(video, height, width, stamp);
+      const timestamp = readTimestamp(video, width, height);
+      if (timestamp !== null) onframe(video, height, width, timestamp);
     });
   }
 
@@ -73,7 +73,7 @@ export class WebRTC {
     this.track.requestFrame();
   }
 
-  say(message) {
+  sendMessage(message) {
     if (this.channel.readyState === "open") this.channel.send(JSON.stringify(message));
   }
 
@@ -94,24 +94,24 @@ function preferVP8(transceiver) {
   if (first.length) transceiver.setCodecPreferences?.([...first, ...rest]);
 }
 
-async function generous(sender) {
+async function raiseMaxBitrate(sender) {
   const parameters = sender.getParameters();
   parameters.degradationPreference = "maintain-resolution";
-  for (const encoding of parameters.encodings ?? []) encoding.maxBitrate = BITRATE;
+  for (const encoding of parameters.encodings ?? []) encoding.maxBitrate = MAX_BITRATE;
   await sender.setParameters(parameters).catch(() => {}); // older browsers keep their own idea
 }
 
 /** Candidates are sent within the offer: wait for them, not for long. */
-function gathered(peer) {
+function waitForIceGathering(peer) {
   return new Promise((resolve) => {
     setTimeout(resolve, 1000);
     peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && resolve();
   });
 }
 
-function opened(channel, peer) {
+function waitForOpen(channel, peer) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("no connection")), PATIENCE);
+    const timer = setTimeout(() => reject(new Error("no connection")), CONNECT_TIMEOUT_MS);
     channel.onopen = () => (clearTimeout(timer), resolve());
     peer.onconnectionstatechange = () => {
       if (peer.connectionState === "failed") (clearTimeout(timer), reject(new Error("no connection")));

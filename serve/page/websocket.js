@@ -1,55 +1,55 @@
 // Pictures to and from the server as JPEG over a WebSocket: where WebRTC cannot connect.
-// A binary message is the stamp (4 bytes, big end first) and the file; a text message is JSON.
+// A binary message is the timestamp (4 bytes, big end first) and the file; a text message is JSON.
 
-import { STRIP } from "./stamp.js";
-import { ServerError, sentence, streamUrl } from "./api.js";
+import { STRIP_HEIGHT_PX } from "./timestamp.js";
+import { ServerError, toSentence, streamUrl } from "./api.js";
 
-const QUALITY = 0.9;
-const CODES = { 1008: "refused", 4429: "full" }; // what the server closes with when it refuses
+const JPEG_QUALITY = 0.9;
+const CLOSE_CODES = { 1008: "refused", 4429: "full" }; // what the server closes with when it refuses
 
-export class Socket {
+export class WebSocketTransport {
   name = "WebSocket";
 
   /** Throws ServerError. Arguments as for WebRTC.open. */
-  static async open(asked, canvas, _video, on) {
-    const link = new Socket();
-    link.canvas = canvas;
-    link.socket = new WebSocket(streamUrl());
-    link.socket.binaryType = "arraybuffer";
+  static async open(selection, canvas, _video, on) {
+    const transport = new WebSocketTransport();
+    transport.canvas = canvas;
+    transport.socket = new WebSocket(streamUrl());
+    transport.socket.binaryType = "arraybuffer";
     await new Promise((resolve, reject) => {
-      link.socket.onopen = resolve;
-      link.socket.onclose = (event) => reject(refusal(event));
+      transport.socket.onopen = resolve;
+      transport.socket.onclose = (event) => reject(refusal(event));
     });
-    link.socket.onmessage = ({ data }) => link.#receive(data, on);
-    link.socket.onclose = (event) => link.socket && on.closed(CODES[event.code] && refusal(event));
-    link.say(asked);
-    return link;
+    transport.socket.onmessage = ({ data }) => transport.#receive(data, on);
+    transport.socket.onclose = (event) => transport.socket && on.closed(CLOSE_CODES[event.code] && refusal(event));
+    transport.sendMessage(selection);
+    return transport;
   }
 
   async #receive(data, on) {
     if (typeof data === "string") return on.message(JSON.parse(data));
-    const stamp = new DataView(data).getUint32(0);
+    const timestamp = new DataView(data).getUint32(0);
     const image = await createImageBitmap(new Blob([new Uint8Array(data, 4)]));
     if (!this.socket) return image.close();
-    return on.frame(image, image.height + STRIP, image.width, stamp); // its to close
+    return on.frame(image, image.height + STRIP_HEIGHT_PX, image.width, timestamp); // its to close
   }
 
   /** Sends what is on the canvas now, without its strip. */
-  send(stamp) {
+  send(timestamp) {
     const { width, height } = this.canvas;
     this.copy ??= new OffscreenCanvas(0, 0);
-    if (this.copy.width !== width || this.copy.height !== height - STRIP)
-      Object.assign(this.copy, { width, height: height - STRIP });
+    if (this.copy.width !== width || this.copy.height !== height - STRIP_HEIGHT_PX)
+      Object.assign(this.copy, { width, height: height - STRIP_HEIGHT_PX });
     this.copy.getContext("2d", { alpha: false, willReadFrequently: true }).drawImage(this.canvas, 0, 0);
-    this.copy.convertToBlob({ type: "image/jpeg", quality: QUALITY }).then(async (blob) => {
+    this.copy.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY }).then(async (blob) => {
       const head = new DataView(new ArrayBuffer(4));
-      head.setUint32(0, stamp);
+      head.setUint32(0, timestamp);
       const message = await new Blob([head, blob]).arrayBuffer();
       if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(message);
     });
   }
 
-  say(message) {
+  sendMessage(message) {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
@@ -61,5 +61,5 @@ export class Socket {
 }
 
 function refusal({ code, reason }) {
-  return new ServerError(CODES[code] ?? "gone", sentence(reason));
+  return new ServerError(CLOSE_CODES[code] ?? "gone", toSentence(reason));
 }

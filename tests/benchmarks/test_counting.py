@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cgt.benchmarks.peak_models import conv_model
-from cgt.export.counting import count, macs
+from cgt.benchmarks.peak_models import make_conv_model
+from cgt.export.counting import count_layer_costs, total_macs
 from cgt.runtime.errors import ModelError
 
 torch = pytest.importorskip("torch")
@@ -56,8 +56,8 @@ def test_multiply_adds_are_those_of_the_flop_counter(kind: str, tmp_path: Path) 
 
     onnx.save(trace(NETWORKS[kind]()), tmp_path / "net.onnx")
     for batch, size in ((1, (64, 64)), (2, (32, 96))):
-        counted = count(tmp_path / "net.onnx", size, batch)
-        assert macs(counted) == by_torch(NETWORKS[kind](), batch, size) > 0
+        counted = count_layer_costs(tmp_path / "net.onnx", size, batch)
+        assert total_macs(counted) == by_torch(NETWORKS[kind](), batch, size) > 0
 
 
 def test_bytes_of_one_convolution(tmp_path: Path) -> None:
@@ -65,19 +65,19 @@ def test_bytes_of_one_convolution(tmp_path: Path) -> None:
     weights, image = 3 * 3 * 3 * 3, 3 * 8 * 8
     for precision in ("fp32", "int8"):
         path = tmp_path / f"{precision}.onnx"
-        path.write_bytes(conv_model(3, 3, precision))
-        (layer,) = count(path, (8, 8))
+        path.write_bytes(make_conv_model(3, 3, precision))
+        (layer,) = count_layer_costs(path, (8, 8))
         assert layer.macs == 64 * weights
-        assert layer.quantised == (precision == "int8")
+        assert layer.quantized == (precision == "int8")
         if precision == "fp32":
-            assert (layer.floats, layer.bytes8) == (2 * image + weights, 0)
-            assert layer.bytes(2) == 2 * (2 * image + weights)
+            assert (layer.float_elements, layer.int8_bytes) == (2 * image + weights, 0)
+            assert layer.bytes_moved(2) == 2 * (2 * image + weights)
         else:
-            assert (layer.floats, layer.bytes8) == (image, image + weights)
-            assert layer.bytes(4) == 4 * image + image + weights
+            assert (layer.float_elements, layer.int8_bytes) == (image, image + weights)
+            assert layer.bytes_moved(4) == 4 * image + image + weights
 
 
 def test_what_cannot_be_counted_is_said(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(ModelError, match="not an ONNX model"):
-        count(tmp_path / "text.onnx", (64, 64))
+        count_layer_costs(tmp_path / "text.onnx", (64, 64))

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cgt.benchmarks.doubts import warn
-from cgt.benchmarks.results import DeviceTimes, Report, Result, Round, Session
+from cgt.benchmarks.doubts import collect_warnings
+from cgt.benchmarks.results import BenchReport, DeviceTimes, Result, Round, SessionResult
 
 
 def result(**changes: Any) -> Result:
     """200 quiet runs, changed as told."""
     random = np.random.default_rng(0)
     rounds = tuple(Round(i, tuple(random.normal(10, 0.1, 50)), 0.5, 0.01, 0.0) for i in range(4))
-    session = Session(0.5, 1 << 27, 1 << 25, rounds, (), changes.pop("device_times", None))
+    session = SessionResult(0.5, 1 << 27, 1 << 25, rounds, (), changes.pop("device_times", None))
     fields: dict[str, Any] = {"precision": "fp32", "graph": "fp32", "sessions": [session]}
     return Result("m.onnx", "openvino", "CPU", size=(64, 64), batch=1, **(fields | changes))
 
@@ -27,9 +27,9 @@ def rounds_of(found: Result, **changes: Any) -> Result:
     return found
 
 
-def report(*results: Result, **changes: Any) -> Report:
+def report(*results: Result, **changes: Any) -> BenchReport:
     fields: dict[str, Any] = {"machine": {}, "before": {}, "after": {}}
-    return Report(["cgt"], "today", results=list(results), **(fields | changes))
+    return BenchReport(["cgt"], "today", results=list(results), **(fields | changes))
 
 
 def ramp() -> Result:
@@ -60,21 +60,21 @@ DOUBTFUL = [
 
 
 def test_good_figures_are_not_doubted() -> None:
-    assert warn(report(result())) == []
+    assert collect_warnings(report(result())) == []
     fast_copies = replace(DEVICE, h2d=(0.5,), d2h=(0.5,))
-    assert warn(report(result(device_times=fast_copies))) == []
-    assert warn(report(result(precision="bf16", asked="bf16"))) == []
+    assert collect_warnings(report(result(device_times=fast_copies))) == []
+    assert collect_warnings(report(result(precision="bf16", asked="bf16"))) == []
 
 
 @pytest.mark.parametrize(("make", "words"), DOUBTFUL, ids=[words for _, words in DOUBTFUL])
 def test_a_doubtful_figure(make: Any, words: str) -> None:
-    lines = warn(report(make()))
+    lines = collect_warnings(report(make()))
     assert any(line.startswith(words) for line in lines), lines
 
 
 def test_one_line_for_each_kind() -> None:
     some = [rounds_of(result(), others=share) for share in (0.2, 0.5, 0.3)]
-    (line,) = warn(report(*some))
+    (line,) = collect_warnings(report(*some))
     assert "50%" in line
     assert "and 2 more" in line
 
@@ -96,7 +96,7 @@ def test_one_line_for_each_kind() -> None:
 def test_a_doubtful_machine(
     machine: dict[str, Any], before: dict[str, Any], after: dict[str, Any], words: str
 ) -> None:
-    (line,) = warn(report(result(), machine=machine, before=before, after=after))
+    (line,) = collect_warnings(report(result(), machine=machine, before=before, after=after))
     assert line.startswith(words)
     idle = {"gpus": [{"clocks_throttle_reasons.active": "0x0000000000000001"}]}
-    assert warn(report(result(), after=idle)) == []
+    assert collect_warnings(report(result(), after=idle)) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cgt.benchmarks.machine import conditions, describe_machine, one_line
+from cgt.benchmarks.machine import current_conditions, describe_machine, machine_summary
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -72,9 +72,9 @@ def test_a_jetson(jetson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert machine["clock_max_mhz"] == pytest.approx(1510.4)
     assert machine["memory_bytes"] == 7802404 * 1024
     assert machine["power_mode"] == "15W"
-    assert "Orin Nano" in one_line(machine)
-    assert "power mode 15W" in one_line(machine)
-    state = conditions(jetson)
+    assert "Orin Nano" in machine_summary(machine)
+    assert "power mode 15W" in machine_summary(machine)
+    state = current_conditions(jetson)
     assert state["temperatures_c"] == {"cpu-thermal": 48.5}
     assert state["clocks_mhz"] == [1114]
 
@@ -83,7 +83,7 @@ def test_a_laptop(laptop: Path) -> None:
     machine = describe_machine(laptop)
     assert machine["cpu"] == "Some CPU (family 6, model 154)"
     assert "virtual" not in machine
-    state = conditions(laptop)
+    state = current_conditions(laptop)
     assert state["temperatures_c"] == {"coretemp Package id 0": 61.0}
     assert state["throttled_count"] == 7
     assert state["on_battery"] is True
@@ -96,7 +96,7 @@ def test_gpus(laptop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     machine = describe_machine(laptop)
     assert machine["gpus"][0]["name"] == "NVIDIA H100 80GB HBM3"
     assert machine["gpus"][0]["power.limit"] == "700.00 W"
-    assert "H100" in one_line(machine)
+    assert "H100" in machine_summary(machine)
 
 
 def test_what_is_not_known_is_absent(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_what_is_not_known_is_absent(tmp_path: Path) -> None:
     assert machine["cpu"]
     assert machine["cores_usable"] >= 1
     assert not {"governor", "board", "memory_bytes"} & set(machine)
-    assert set(conditions(tmp_path)) == {"load_average"}
+    assert set(current_conditions(tmp_path)) == {"load_average"}
 
 
 def test_this_machine() -> None:
     machine = describe_machine()
     assert machine["versions"]["numpy"]
-    assert one_line(machine)
+    assert machine_summary(machine)

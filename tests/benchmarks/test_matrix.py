@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from cgt.benchmarks import variants
-from cgt.benchmarks.matrix import Matrix, measure_matrix
+from cgt.benchmarks.matrix import BenchmarkMatrix, measure_matrix
 from cgt.benchmarks.quality import psnr
 from cgt.benchmarks.results import Result
-from cgt.benchmarks.variants import exports, reference, siblings
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.benchmarks.variants import export_all_precisions, find_sibling_models, reference_model
+from cgt.runtime.translator import DEFAULT_MODEL
 from conftest import run_cgt
 
 pytest.importorskip("onnx")
@@ -28,31 +28,33 @@ def fp16_model(run_folder: Path, tiny_model: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(fp16_model: Path, tiny_model: Path, clip: Path) -> tuple[Matrix, list[Result]]:
+def measured(
+    fp16_model: Path, tiny_model: Path, clip: Path
+) -> tuple[BenchmarkMatrix, list[Result]]:
     return measure_matrix(
         [tiny_model, fp16_model], [(32, 64)], min_psnr=40, seconds=0.05, source=str(clip)
     )
 
 
 def test_the_files_beside_a_model_are_found(fp16_model: Path, tiny_model: Path) -> None:
-    assert set(siblings(tiny_model)) == {tiny_model, fp16_model}
-    assert siblings(fp16_model)[0] == fp16_model
-    assert reference(siblings(fp16_model)) == tiny_model
-    assert siblings(BUNDLED_MODEL) == [BUNDLED_MODEL]
+    assert set(find_sibling_models(tiny_model)) == {tiny_model, fp16_model}
+    assert find_sibling_models(fp16_model)[0] == fp16_model
+    assert reference_model(find_sibling_models(fp16_model)) == tiny_model
+    assert find_sibling_models(DEFAULT_MODEL) == [DEFAULT_MODEL]
 
 
-def test_every_precision_that_runs_is_a_row(measured: tuple[Matrix, list[Result]]) -> None:
+def test_every_precision_that_runs_is_a_row(measured: tuple[BenchmarkMatrix, list[Result]]) -> None:
     matrix, results = measured
-    ran = {(r.engine, r.graph, r.precision) for r in matrix.rows if r.status == "ok"}
+    ran = {(r.engine, r.file_precision, r.precision) for r in matrix.rows if r.status == "ok"}
     assert {("openvino", "fp32", "fp32"), ("onnxruntime", "fp32", "fp32")} <= ran
     assert {graph for _, graph, _ in ran} == {"fp32", "fp16"}
     assert len(ran) == len(matrix.rows) == len(results), "a row twice"
     assert [r.p50 for r in matrix.rows] == sorted(r.p50 for r in matrix.rows)
 
 
-def test_quality_is_beside_speed(measured: tuple[Matrix, list[Result]]) -> None:
+def test_quality_is_beside_speed(measured: tuple[BenchmarkMatrix, list[Result]]) -> None:
     matrix, _ = measured
-    by_kind = {(r.engine, r.graph, r.precision): r.psnr for r in matrix.rows}
+    by_kind = {(r.engine, r.file_precision, r.precision): r.psnr for r in matrix.rows}
     assert all(value is not None for value in by_kind.values())
     exact, half = by_kind["onnxruntime", "fp32", "fp32"], by_kind["onnxruntime", "fp16", "fp32"]
     assert exact > 100 > half > 40
@@ -75,13 +77,13 @@ def test_a_floor_that_nothing_reaches_fails(tiny_model: Path, clip: Path, tmp_pa
 
 
 def test_a_checkpoint_is_exported_once(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variants, "PRECISIONS", ("fp32", "fp16", "made up"))
+    monkeypatch.setattr(variants, "EXPORTED_PRECISIONS", ("fp32", "fp16", "made up"))
     told: list[str] = []
-    first = exports(run_folder / "latest.pth", tell=told.append)
+    first = export_all_precisions(run_folder / "latest.pth", log=told.append)
     assert [path.stem.split("_")[-1] for path in first] == ["fp32", "fp16"]
     assert [line.split(":")[0] for line in told] == ["no made up"]
     times = [path.stat().st_mtime_ns for path in first]
-    again = exports(run_folder / "latest.pth", tell=told.append)
+    again = export_all_precisions(run_folder / "latest.pth", log=told.append)
     assert [path.stat().st_mtime_ns for path in again] == times
 
 

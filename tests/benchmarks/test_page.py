@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from cgt.benchmarks import bench, measure, peaks
-from cgt.benchmarks.page import render
-from cgt.benchmarks.plots import MAX_DOTS, histogram, timeline
-from cgt.benchmarks.results import Report, load_report
+from cgt.benchmarks.page import render_html
+from cgt.benchmarks.plots import MAX_DOTS, plot_latency_histogram, plot_latency_timeline
+from cgt.benchmarks.results import BenchReport, load_report
 from cgt.cli.bench import command
 from conftest import run_cgt
 
@@ -32,7 +32,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, clip: Pa
         # What takes long is repeating; twice is enough to see that it is done.
         for module in (bench, measure):
             patch.setattr(module, "SESSIONS", 2)
-        patch.setattr(peaks, "SECONDS", 0.0)
+        patch.setattr(peaks, "MEASURE_S", 0.0)
         done = CliRunner(env={"COLUMNS": "80"}).invoke(command, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
     (folder / "printed.txt").write_text(done.stdout)
@@ -40,7 +40,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, clip: Pa
 
 
 @pytest.fixture(scope="module")
-def report(reports: Path) -> Report:
+def report(reports: Path) -> BenchReport:
     return load_report(reports / "bench.json")
 
 
@@ -55,7 +55,7 @@ def test_the_terminal_says_it_all(reports: Path) -> None:
     assert max(map(len, printed.splitlines())) <= 80
 
 
-def test_raw_samples_and_conditions_are_kept(reports: Path, report: Report) -> None:
+def test_raw_samples_and_conditions_are_kept(reports: Path, report: BenchReport) -> None:
     document = json.loads((reports / "bench.json").read_text())
     assert document["command"][0] == "cgt"
     assert document["machine"]["cpu"]
@@ -75,7 +75,7 @@ def test_raw_samples_and_conditions_are_kept(reports: Path, report: Report) -> N
     assert two["macs"] == 2 * one["macs"], "a batch of two is twice the work"
 
 
-def test_the_pipeline_is_measured(report: Report) -> None:
+def test_the_pipeline_is_measured(report: BenchReport) -> None:
     run = report.pipeline
     assert run is not None
     assert run["frames"] == 20 or run["seconds"] >= 0.2
@@ -122,7 +122,7 @@ def test_the_page_asks_nothing_of_anybody(reports: Path) -> None:
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
 
 
-def test_the_page_shows_it_all(reports: Path, report: Report) -> None:
+def test_the_page_shows_it_all(reports: Path, report: BenchReport) -> None:
     text = (reports / "bench.html").read_text()
     for result in report.results:
         assert result.label in text
@@ -137,18 +137,18 @@ def test_the_page_shows_it_all(reports: Path, report: Report) -> None:
     assert "width=device-width" in text
 
 
-def test_names_cannot_break_the_page(report: Report) -> None:
+def test_names_cannot_break_the_page(report: BenchReport) -> None:
     report.results[0].model = "<script>alert(1)</script>.onnx"
-    text = render(report)
+    text = render_html(report)
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 
 
-def test_plots_hold_what_they_show(report: Report) -> None:
+def test_plots_hold_what_they_show(report: BenchReport) -> None:
     result = report.results[0]
-    shown = sum(bar.get_height() for bar in histogram(result).axes[0].patches)
+    shown = sum(bar.get_height() for bar in plot_latency_histogram(result).axes[0].patches)
     assert len(result.samples) * 0.98 <= shown <= len(result.samples)
-    dots = sum(len(line.get_xdata()) for line in timeline(result).axes[0].lines)
+    dots = sum(len(line.get_xdata()) for line in plot_latency_timeline(result).axes[0].lines)
     assert dots == len(result.samples) or len(result.samples) > MAX_DOTS
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgt.benchmarks import sections
-from cgt.benchmarks.peers import Duel, Peer, duel, table
+from cgt.benchmarks.peers import Baseline, PairedRun, format_table, run_paired
 from cgt.runtime.errors import SinkError
 
 MACHINE = {"cpu": "Some CPU", "cores_usable": 2, "versions": {"openvino": "1"}, "commit": "abc"}
@@ -60,26 +60,33 @@ def test_a_duel_takes_turns_and_begins_alternately() -> None:
 
         return run
 
-    found = duel(Peer("them", runs("them", 2, 8, 6)), runs("us", 1, 2, 1), 3, lambda: None)
+    found = run_paired(
+        Baseline("them", runs("them", 2, 8, 6)), runs("us", 1, 2, 1), 3, lambda: None
+    )
     assert order == ["them", "us", "us", "them", "them", "us"]
-    assert found.ratio == statistics.median([2, 4, 6]) == 4
-    (row,) = table([Duel("them", [0.5], [0.25])], "us", "frames/s")[2:]
+    assert found.speedup == statistics.median([2, 4, 6]) == 4
+    (row,) = format_table([PairedRun("them", [0.5], [0.25])], "us", "frames/s")[2:]
     assert row == "| them | 2.00 | 4.00 | 2.00 |"
-    (row,) = table([Duel("them", [0.5], [0.25])], "us", "ms")[2:]
+    (row,) = format_table([PairedRun("them", [0.5], [0.25])], "us", "ms")[2:]
     assert row == "| them | 500.00 | 250.00 | 2.00 |"
 
 
 def test_all_videos_have_all_frames(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from cgt.benchmarks.peer_videos import Film, by_cgt, by_extraction, by_hand
+    from cgt.benchmarks.peer_videos import (
+        VideoWorkload,
+        cgt_loop,
+        ffmpeg_pytorch_loop,
+        opencv_onnxruntime_loop,
+    )
     from cgt.benchmarks.torch_network import load_network
     from cgt.runtime.sources import open_source
 
     if shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed (apt-get install ffmpeg)")
-    film = Film(clip, tiny_model, (32, 32), 7, tmp_path)
+    film = VideoWorkload(clip, tiny_model, (32, 32), 7, tmp_path)
     network = load_network(tiny_model, None, "AtoB")
-    counts = (by_hand(film), by_cgt(film), by_extraction(film, network))
+    counts = (opencv_onnxruntime_loop(film), cgt_loop(film), ffmpeg_pytorch_loop(film, network))
     assert counts == (7, 7, 7)
     for name in ("hand", "cgt", "extracted"):
         with open_source(str(tmp_path / f"{name}.mp4"), audio=False) as source:

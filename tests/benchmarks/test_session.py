@@ -12,13 +12,18 @@ from typing import Any
 
 import pytest
 
-from cgt.benchmarks.measure import jobs_for, measure_all
-from cgt.benchmarks.session import LEAST_RUNS, ROUNDS, Job, measure
+from cgt.benchmarks.measure import make_jobs, run_jobs
+from cgt.benchmarks.session import (
+    MIN_RUNS_PER_ROUND,
+    ROUNDS_PER_SESSION,
+    BenchmarkJob,
+    measure_session,
+)
 from cgt.benchmarks.worker import run_session
-from cgt.benchmarks.yardstick import Cores, Yardstick
+from cgt.benchmarks.yardstick import CpuUsageMonitor, ReferenceLoad
 from cgt.runtime.engines import Engine
 from cgt.runtime.errors import CgtError, EngineError, ModelError, UsageError
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.runtime.translator import DEFAULT_MODEL
 
 
 class FakeEngine(Engine):
@@ -56,7 +61,7 @@ class SimulatedDevice(FakeEngine):
     device, workers = "simulated", 1
     cuda_graph = True
 
-    def spans(self, *arrays: Any) -> SimpleNamespace:
+    def infer_timed(self, *arrays: Any) -> SimpleNamespace:
         self.infer(*arrays)
         return SimpleNamespace(to_device=3.0, compute=2.0, to_host=1.0, enqueue=4.0)
 
@@ -72,20 +77,20 @@ class Opener:
         return self.opened[-1]
 
 
-JOB = Job(BUNDLED_MODEL, (32, 32), seconds=0.02)
+JOB = BenchmarkJob(DEFAULT_MODEL, (32, 32), seconds=0.02)
 
 
 def test_every_run_is_kept() -> None:
     opener = Opener(FakeEngine)
-    opened, session = measure(replace(JOB, streams=None), opener)
+    opened, session = measure_session(replace(JOB, streams=None), opener)
     assert (opened.engine, opened.device, opened.workers) == ("fake", "CPU", 3)
-    assert len(session.rounds) == ROUNDS
+    assert len(session.rounds) == ROUNDS_PER_SESSION
     for found in session.rounds:
-        assert len(found.ms) >= LEAST_RUNS
+        assert len(found.ms) >= MIN_RUNS_PER_ROUND
         assert all(ms >= 1.0 for ms in found.ms), "the engine sleeps for a millisecond"
-        assert found.yardstick_ms > 0
+        assert found.reference_load_ms > 0
     assert [r.at for r in session.rounds] == sorted(r.at for r in session.rounds)
-    assert session.overlaps == ()
+    assert session.throughput_runs == ()
     assert 0 < session.rss_before <= session.rss
     assert [engine.closed for engine in opener.opened] == [True]
 
@@ -98,29 +103,29 @@ def test_as_many_calls_are_in_flight_as_asked_for(
 ) -> None:
     """At most as many as the engine takes."""
     opener = Opener(FakeEngine)
-    _, session = measure(replace(JOB, streams=streams), opener)
-    assert [overlap.streams for overlap in session.overlaps] == measured
+    _, session = measure_session(replace(JOB, streams=streams), opener)
+    assert [overlap.streams for overlap in session.throughput_runs] == measured
     latency, throughput = opener.opened
     assert (latency.goal, throughput.goal) == ("latency", "throughput")
     assert latency.most == 1
     if measured[-1] > 1:
         assert throughput.most == measured[-1]
-    for overlap in session.overlaps:
+    for overlap in session.throughput_runs:
         per_call = 1e3 / (sum(overlap.ms) / len(overlap.ms))
         assert overlap.fps == pytest.approx(overlap.streams * per_call, rel=0.2)
 
 
 def test_a_batch_counts_as_its_images() -> None:
     opener = Opener(FakeEngine)
-    _, session = measure(replace(JOB, batch=4, streams=(1,)), opener)
-    (overlap,) = session.overlaps
+    _, session = measure_session(replace(JOB, batch=4, streams=(1,)), opener)
+    (overlap,) = session.throughput_runs
     calls_per_second = 1e3 / (sum(overlap.ms) / len(overlap.ms))
     assert overlap.fps == pytest.approx(4 * calls_per_second, rel=0.1)
 
 
 def test_a_device_says_where_its_time_goes() -> None:
     """On a simulated device."""
-    _, session = measure(replace(JOB, streams=None), Opener(SimulatedDevice))
+    _, session = measure_session(replace(JOB, streams=None), Opener(SimulatedDevice))
     times = session.device_times
     assert times is not None
     assert (times.h2d[0], times.compute[0], times.d2h[0], times.enqueue[0]) == (3, 2, 1, 4)
@@ -130,7 +135,7 @@ def test_a_device_says_where_its_time_goes() -> None:
 @pytest.mark.parametrize("call", [1, 5])
 def test_an_engine_that_breaks_is_an_error(call: int) -> None:
     with pytest.raises(EngineError, match="broke"):
-        measure(JOB, Opener(FakeEngine, fail_at=call))
+        measure_session(JOB, Opener(FakeEngine, fail_at=call))
 
 
 def test_an_engine_that_breaks_in_a_thread_is_an_error() -> None:
@@ -141,7 +146,7 @@ def test_an_engine_that_breaks_in_a_thread_is_an_error() -> None:
             super().infer(*arrays)
 
     with pytest.raises(EngineError, match="only together"):
-        measure(JOB, Opener(BreaksTogether))
+        measure_session(JOB, Opener(BreaksTogether))
 
 
 def test_a_fresh_process_measures_and_its_errors_come_back(
@@ -162,29 +167,29 @@ def test_a_fresh_process_measures_and_its_errors_come_back(
 
 def test_configurations_take_turns() -> None:
     told: list[str] = []
-    failed: dict[Job, CgtError] = {}
+    failed: dict[BenchmarkJob, CgtError] = {}
     jobs = [replace(JOB, engine="openvino", streams=None), replace(JOB, engine="warp")]
-    results = measure_all(jobs, 2, told.append, failed=failed)
+    results = run_jobs(jobs, 2, told.append, failed=failed)
     assert [line.split()[1] for line in told] == ["openvino", "warp", "openvino", "warp"]
     assert [(r.engine, len(r.sessions)) for r in results] == [("openvino", 2)]
     assert list(failed) == [jobs[1]]
 
 
 def test_every_combination_is_a_job_once() -> None:
-    jobs = jobs_for([BUNDLED_MODEL], ["a", "b"], ["auto"], [(64, 64), (64, 64)], [1, 2], [1], 3.0)
+    jobs = make_jobs([DEFAULT_MODEL], ["a", "b"], ["auto"], [(64, 64), (64, 64)], [1, 2], [1], 3.0)
     assert len(jobs) == 4
     with pytest.raises(UsageError, match="source"):
-        jobs_for([BUNDLED_MODEL], ["a"], ["auto"], ["source"], [1], [], 3.0)
+        make_jobs([DEFAULT_MODEL], ["a"], ["auto"], ["source"], [1], [], 3.0)
 
 
 def test_the_cores_of_others_are_counted(tmp_path: Path) -> None:
     """A simulated /proc/stat: half the ticks idle, a quarter others', a quarter stolen."""
     stat = tmp_path / "stat"
     stat.write_text("cpu 100 0 0 100 0 0 0 100 0 0\n")
-    cores = Cores(stat)
+    cores = CpuUsageMonitor(stat)
     stat.write_text("cpu 100100 0 0 200100 0 0 0 100100 0 0\n")
-    others, stolen = cores.shares()
+    others, stolen = cores.other_load_and_steal()
     assert others == pytest.approx(0.5, abs=0.01)
     assert stolen == pytest.approx(0.25, abs=0.01)
-    assert Cores(tmp_path / "none").shares() == (None, None)
-    assert Yardstick()() > 0
+    assert CpuUsageMonitor(tmp_path / "none").other_load_and_steal() == (None, None)
+    assert ReferenceLoad()() > 0

@@ -63,11 +63,17 @@ def test_the_table_says_what_was_done(clip: Path, tiny_model: Path) -> None:
 def test_the_doctor_says_what_is_here() -> None:
     from importlib.metadata import version
 
-    from cgt.runtime.preprocess import simd_path
+    from cgt.runtime.preprocess import simd_instruction_set
 
     done = run_cgt("doctor", env={"COLUMNS": "200", "PATH": "/usr/bin"})
     assert done.returncode == 0, done.stderr
-    for fact in (simd_path(), version("openvino"), version("av"), version("torch"), "libx264"):
+    for fact in (
+        simd_instruction_set(),
+        version("openvino"),
+        version("av"),
+        version("torch"),
+        "libx264",
+    ):
         assert fact in done.stdout
     assert "[gpu]" in done.stdout
     forced = run_cgt("doctor", env={"COLUMNS": "200", "PATH": "/usr/bin", "CGT_SIMD": "scalar"})
@@ -163,14 +169,14 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """2000 frames of 320x180."""
     import av
 
-    from conftest import picture
+    from conftest import make_image
 
     path = tmp_path_factory.mktemp("long") / "long.mp4"
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
         for index in range(2000):
-            image = picture(index % 50, 180, 320)
+            image = make_image(index % 50, 180, 320)
             out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         out.mux(video.encode(None))
     return path

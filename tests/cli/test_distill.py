@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from cgt.cli.concluding import check_speed
-from cgt.cli.distilling import parse_student
-from cgt.runtime.artifact import read_artifact
+from cgt.cli.concluding import check_target_speed
+from cgt.cli.distilling import parse_student_spec
+from cgt.runtime.artifact import read_metadata
 from cgt.runtime.errors import QualityError, UsageError
 from cgt.runtime.images import encode_image
 from cgt.trainer.config import GeneratorConfig
-from conftest import picture, run_cgt
+from conftest import make_image, run_cgt
 
 TINY = [
     *("--student", "4x1,instance,resize", "--size", "64", "--steps", "6", "--batch-size", "2"),
@@ -28,7 +28,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 21; one is held out."""
     folder = tmp_path_factory.mktemp("photos")
     for index in range(21):
-        png = encode_image(picture(index, 64, 72), ".png")
+        png = encode_image(make_image(index, 64, 72), ".png")
         assert png is not None
         (folder / f"{index:02}.png").write_bytes(png)
     return folder
@@ -86,8 +86,8 @@ def test_it_is_a_checkpoint_like_any_other(
         "export", "--ckpt", student, "--int8", "--calib", photos, "--min-psnr", "0", "-o", model
     )
     assert done.returncode == 0, done.stderr
-    artifact = read_artifact(model)
-    assert artifact.distilled["photos"]
+    artifact = read_metadata(model)
+    assert artifact.distill_report["photos"]
     assert artifact.domains == ("ramp", "noise")
     done = run_cgt(
         "translate", clip, "-o", tmp_path / "a.mp4", "--model", student, "--engine", "torch"
@@ -154,26 +154,26 @@ def test_one_that_begins_as_its_teacher(run_folder: Path, photos: Path, tmp_path
 
 def test_a_student_is_named_by_what_it_differs_in() -> None:
     teacher = GeneratorConfig("resnet9", upsampling="resize")
-    candidate = parse_student("24x6,steered,mobile").of(teacher)
+    candidate = parse_student_spec("24x6,steered,mobile").to_candidate(teacher)
     assert (candidate.ngf, candidate.blocks) == (24, 6)
-    assert (candidate.kind.norm, candidate.kind.block) == ("steered", "mobile")
-    assert candidate.layout is None
-    pruned = parse_student("20x6,pruned").of(teacher)
+    assert (candidate.variant.norm, candidate.variant.block) == ("steered", "mobile")
+    assert candidate.pruned_from is None
+    pruned = parse_student_spec("20x6,pruned").to_candidate(teacher)
     assert pruned.config == replace(teacher, kind="resnet6", ngf=20, norm="instance_affine")
     for wrong in ("24x6,shiny", "24x6,pruned,mobile", "0x6", "24,pruned"):
         with pytest.raises(UsageError, match=r"20x9,pruned or 32x6"):
-            parse_student(wrong)
+            parse_student_spec(wrong)
     with pytest.raises(UsageError, match=r"9 blocks and is 64 wide"):
-        parse_student("20x12,pruned").of(teacher)
+        parse_student_spec("20x12,pruned").to_candidate(teacher)
     with pytest.raises(UsageError, match=r"cannot be pruned: it is no ResNet"):
-        parse_student("20x9,pruned").of(GeneratorConfig("unet256"))
+        parse_student_spec("20x9,pruned").to_candidate(GeneratorConfig("unet256"))
 
 
 def test_a_missed_target_is_an_error() -> None:
     def speed(fps: float) -> dict[str, Any]:
         return {"fps": fps, "target": 60.0, "size": [256, 256], "precision": "int8"}
 
-    check_speed(None, "auto")
-    check_speed(speed(60.0), "auto")
+    check_target_speed(None, "auto")
+    check_target_speed(speed(60.0), "auto")
     with pytest.raises(QualityError, match=r"59\.9 frames/s.*below the target of 60"):
-        check_speed(speed(59.9), "auto")
+        check_target_speed(speed(59.9), "auto")

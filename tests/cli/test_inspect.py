@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from cgt.cli.inspect import command as inspect
-from cgt.export.describe import describe_engine, describe_onnx
-from cgt.runtime.artifact import read_artifact
+from cgt.export.describe import inspect_engine, inspect_onnx
+from cgt.runtime.artifact import read_metadata
 from cgt.runtime.errors import CgtError, ModelError
 from cgt.trainer.config import GeneratorConfig
-from cgt.trainer.describe import describe_checkpoint
+from cgt.trainer.describe import inspect_checkpoint
 from cgt.trainer.macs import count_macs
 from cgt.trainer.networks import PatchDiscriminator, build_generator
 from conftest import run_cgt
@@ -81,7 +81,7 @@ def test_another_trainers_file(tmp_path: Path) -> None:
         "GMAC at 256x256",
     ):
         assert fact in done.stdout, fact
-    facts = describe_checkpoint(path)
+    facts = inspect_checkpoint(path)
     assert [n["what"] for n in facts["networks"]] == ["generator", "discriminator", "unknown"]
     assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -89,8 +89,8 @@ def test_another_trainers_file(tmp_path: Path) -> None:
 def test_a_model_counts_as_its_checkpoint(
     tiny_model: Path, run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    facts = describe_onnx(tiny_model, (64, 96))
-    network = describe_checkpoint(run_folder / "latest.pth", (64, 96))["networks"][0]
+    facts = inspect_onnx(tiny_model, (64, 96))
+    network = inspect_checkpoint(run_folder / "latest.pth", (64, 96))["networks"][0]
     assert facts["macs"] == network["macs"]
     assert facts["parameters"] == network["parameters"]
     assert facts["artifact"]["domains"] == ["ramp", "noise"]
@@ -106,8 +106,8 @@ def test_an_engine_and_what_stands_beside_it(
     engine = tmp_path / "model.engine"
     engine.write_bytes(b"ptrt plan")
     with pytest.raises(ModelError, match="beside it"):
-        describe_engine(engine)
-    said = json.loads(read_artifact(tiny_model).to_json()) | {
+        inspect_engine(engine)
+    said = json.loads(read_metadata(tiny_model).to_json()) | {
         "engine": {
             "format": "tensorrt",
             "version": "10.3.0",
@@ -123,12 +123,12 @@ def test_an_engine_and_what_stands_beside_it(
     shown = capsys.readouterr().out
     for fact in ("engine", "tensorrt", "10.3.0", "Orin", "ramp, noise"):
         assert fact in shown
-    assert describe_engine(engine)["note"] == ""
+    assert inspect_engine(engine)["note"] == ""
     engine.write_bytes(b"another plan")
-    assert "build it again" in describe_engine(engine)["note"]
+    assert "build it again" in inspect_engine(engine)["note"]
     (tmp_path / "model.engine.json").write_text("{}")
     with pytest.raises(ModelError, match="damaged"):
-        describe_engine(engine)
+        inspect_engine(engine)
 
 
 @pytest.mark.parametrize(

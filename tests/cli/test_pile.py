@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from cgt.benchmarks.same import count_pictures, differences
-from conftest import FRAMES, run_cgt, wait_for
+from cgt.benchmarks.same import count_frames, video_differences
+from conftest import CLIP_FRAMES, run_cgt, wait_for
 
 CGT = str(Path(sys.executable).with_name("cgt"))
 
 
 @pytest.fixture
-def pile(clip: Path, film: Path, tmp_path: Path) -> Path:
+def video_folder(clip: Path, long_video: Path, tmp_path: Path) -> Path:
     """A folder of three videos, one of them long enough to be cut."""
     folder = tmp_path / "videos"
     folder.mkdir()
@@ -62,18 +62,25 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return found
 
 
-def test_a_pile_is_what_single_runs_make(pile: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_pile_is_what_single_runs_make(
+    video_folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
     """With a bad file among them, which is said at the end; the rest is done, and is not done
     again."""
-    (pile / "c.mp4").write_bytes(b"no video")
+    (video_folder / "c.mp4").write_bytes(b"no video")
     out = tmp_path / "out"
-    command = ("translate", f"{pile}/*", "-o", out, *flags(tiny_model), "--jobs", 2)
+    command = ("translate", f"{video_folder}/*", "-o", out, *flags(tiny_model), "--jobs", 2)
     done = run_cgt(*command, "--stats", tmp_path / "stats.json")
     assert done.returncode == 1, done.stderr
     assert "c.mp4 is not a video" in done.stderr
     assert "1 of 4 videos failed" in done.stderr.splitlines()[-1]
     for name in ("a.mp4", "b.mp4", "long.mkv"):
-        assert differences(single(pile / name, tiny_model, tmp_path / "single"), out / name) == []
+        assert (
+            video_differences(
+                single(video_folder / name, tiny_model, tmp_path / "single"), out / name
+            )
+            == []
+        )
     assert {path.name for path in out.iterdir()} == {"a.mp4", "b.mp4", "long.mkv", ".cgt-jobs"}
     assert {path.name for path in (out / ".cgt-jobs").iterdir()} == {"lock", "finished.json"}
     facts = {
@@ -81,24 +88,24 @@ def test_a_pile_is_what_single_runs_make(pile: Path, tiny_model: Path, tmp_path:
         for v in json.loads((tmp_path / "stats.json").read_text())["videos"]
     }
     assert facts["long.mkv"]["parts"] == 4
-    assert facts["a.mp4"]["frames"] == FRAMES
+    assert facts["a.mp4"]["frames"] == CLIP_FRAMES
     assert facts["c.mp4"]["error"]
 
     changed = {path: path.stat().st_mtime_ns for path in out.glob("*.m*")}
-    shutil.copy(pile / "a.mp4", pile / "c.mp4")
+    shutil.copy(video_folder / "a.mp4", video_folder / "c.mp4")
     (out / "b.mp4").unlink()
     done = run_cgt(*command, "--resume")
     assert done.returncode == 0, done.stderr
     assert "2 done, 2 were there" in done.stderr
     assert changed[out / "long.mkv"] == (out / "long.mkv").stat().st_mtime_ns
-    assert count_pictures(out / "c.mp4") == count_pictures(out / "b.mp4") == FRAMES
+    assert count_frames(out / "c.mp4") == count_frames(out / "b.mp4") == CLIP_FRAMES
 
 
-def test_a_killed_worker_and_a_signal(film: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_and_a_signal(long_video: Path, tiny_model: Path, tmp_path: Path) -> None:
     """The worker's part is done by another; after the signal the finished parts are there, and
     --resume does the others."""
     out = tmp_path / "out.mp4"
-    command = [*map(str, ("translate", film, "-o", out, *flags(tiny_model), "--jobs", 2))]
+    command = [*map(str, ("translate", long_video, "-o", out, *flags(tiny_model), "--jobs", 2))]
     process = subprocess.Popen([CGT, *command], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: at_work(tmp_path) and children(process))
     for pid in children(process):
@@ -121,12 +128,12 @@ def test_a_killed_worker_and_a_signal(film: Path, tiny_model: Path, tmp_path: Pa
     assert all(path.stat().st_mtime_ns == then for path, then in changed.items() if path.exists())
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert differences(single(film, tiny_model, tmp_path / "single"), out) == []
+    assert video_differences(single(long_video, tiny_model, tmp_path / "single"), out) == []
     assert not list(tmp_path.glob(".cgt-jobs/*/"))
 
 
 def test_a_task_that_always_kills_its_worker(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
-    """Three times, then the film has failed."""
+    """Three times, then the long_video has failed."""
     out = tmp_path / "out"
     command = map(str, ("translate", clip, "-o", out, *flags(tiny_model), "--jobs", 1))
     process = subprocess.Popen([CGT, *command], stderr=subprocess.PIPE, text=True)
@@ -168,21 +175,32 @@ def test_resume_wants_several(clip: Path) -> None:
     assert "--resume is for several videos" in done.stderr
 
 
-def test_calm_films_are_not_cut(film: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_calm_films_are_not_cut(long_video: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "calm.mp4"
     done = run_cgt(
-        *("translate", film, "-o", out, "--jobs", 2, "--calm", 0.5, "--stats", tmp_path / "s.json"),
+        *(
+            "translate",
+            long_video,
+            "-o",
+            out,
+            "--jobs",
+            2,
+            "--calm",
+            0.5,
+            "--stats",
+            tmp_path / "s.json",
+        ),
         *flags(tiny_model),
     )
     assert done.returncode == 0, done.stderr
-    assert "--calm goes from frame to frame: no film is cut" in done.stderr
+    assert "--calm goes from frame to frame: no long_video is cut" in done.stderr
     assert json.loads((tmp_path / "s.json").read_text())["videos"][0]["parts"] == 1
 
 
 def test_two_at_once_in_one_folder(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
-    from cgt.runtime.jobs.ledger import Ledger
+    from cgt.runtime.jobs.ledger import JobManifest
 
-    with Ledger(tmp_path / "out", resume=False):
+    with JobManifest(tmp_path / "out", resume=False):
         done = run_cgt("translate", clip, "-o", tmp_path / "out", "--jobs", 1, *flags(tiny_model))
     assert done.returncode == 1
     assert "another cgt translate is writing" in done.stderr

@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cgt.cli.main import main
-from conftest import inverse_graph
+from conftest import write_inverse_model
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return inverse_graph(tmp_path / "inverse.onnx")
+    return write_inverse_model(tmp_path / "inverse.onnx")
 
 
 @contextmanager

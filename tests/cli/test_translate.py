@@ -15,7 +15,7 @@ import pytest
 
 from cgt.runtime.sources import open_source
 from cgt.runtime.sources.pattern import read_counter
-from conftest import FRAMES, run_cgt
+from conftest import CLIP_FRAMES, run_cgt
 
 
 def frames_of(path: Path) -> list:
@@ -30,7 +30,7 @@ def test_stats_say_everything(clip: Path, tiny_model: Path, tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "s.json").read_text())
-    assert facts["frames"] == facts["milliseconds"]["latency"]["count"] == FRAMES
+    assert facts["frames"] == facts["milliseconds"]["latency"]["count"] == CLIP_FRAMES
     stage = facts["milliseconds"]["inference"]
     assert 0 < stage["p50"] <= stage["p90"] <= stage["p99"]
     assert facts["engine"] | {"workers": 0} == {
@@ -90,8 +90,8 @@ def test_what_is_live_and_what_is_not_can_be_said(
     done = run_cgt("translate", clip, "-o", "null:", "--live", *model)
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "s.json").read_text())
-    assert facts["seconds"] >= (FRAMES - 1) / 12.5
-    assert facts["frames"] + facts["dropped"] == FRAMES
+    assert facts["seconds"] >= (CLIP_FRAMES - 1) / 12.5
+    assert facts["frames"] + facts["dropped"] == CLIP_FRAMES
 
 
 def test_max_fps(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -140,12 +140,12 @@ def test_what_makes_no_sense_is_refused(clip: Path, flags: tuple[str, ...], word
 def test_the_doctor_for_programs() -> None:
     done = run_cgt("doctor", "--json")
     assert done.returncode == 0, done.stderr
-    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
     for name in ("pixels", "openvino", "encode H.264", "decode", "opencv"):
-        assert findings[name]["works"], findings[name]
+        assert findings[name]["available"], findings[name]
     for finding in findings.values():
-        assert finding["found"]
-        assert finding["works"] or finding["install"], finding
+        assert finding["details"]
+        assert finding["available"] or finding["install"], finding
 
 
 @pytest.mark.parametrize("delay", [0.3, 0.6, 1.0, 1.6])

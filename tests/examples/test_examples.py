@@ -10,7 +10,7 @@ import numpy as np
 
 from cgt.runtime.images import read_image
 from cgt.runtime.sources import open_source
-from conftest import FRAMES
+from conftest import CLIP_FRAMES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -43,7 +43,7 @@ def test_one_image(images: Path, tmp_path: Path, tiny_model: Path) -> None:
 
 def test_count_colors(clip: Path, tiny_model: Path) -> None:
     said = run_example("count_colors.py", clip, tiny_model)
-    assert len(said.splitlines()) == FRAMES
+    assert len(said.splitlines()) == CLIP_FRAMES
 
 
 def test_live(clip: Path) -> None:
@@ -54,8 +54,8 @@ def test_live(clip: Path) -> None:
 
 def test_video_to_video(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     said = run_example("video_to_video.py", clip, tmp_path / "o.mp4", tiny_model)
-    assert said.startswith(f"{FRAMES} frames")
-    assert count_frames(tmp_path / "o.mp4") == FRAMES
+    assert said.startswith(f"{CLIP_FRAMES} frames")
+    assert count_frames(tmp_path / "o.mp4") == CLIP_FRAMES
 
 
 def test_own_engine(clip: Path, tmp_path: Path) -> None:

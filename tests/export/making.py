@@ -12,14 +12,14 @@ from cgt.trainer.generator import TrainedGenerator
 from cgt.trainer.networks import ResnetGenerator, init_weights
 
 
-def resnet(kind: str = "resnet1", ngf: int = 4) -> nn.Module:
+def make_resnet(kind: str = "resnet1", ngf: int = 4) -> nn.Module:
     torch.manual_seed(0)
-    made = ResnetGenerator(GeneratorConfig(kind, ngf))
-    init_weights(made)
-    return made.eval()
+    network = ResnetGenerator(GeneratorConfig(kind, ngf))
+    init_weights(network)
+    return network.eval()
 
 
-def trained(
+def make_trained_generator(
     network: nn.Module, data: Path | None, size: int = 32, multiple: int = 4
 ) -> TrainedGenerator:
     """A stand-in for a checkpoint: data has testA and trainA."""
@@ -34,7 +34,7 @@ def trained(
         in_channels=3,
         out_channels=3,
         architecture={},
-        test_images=None if data is None else data / "testA",
+        test_folder=None if data is None else data / "testA",
         sha256="0" * 64,
         evidence=(),
         filter="bilinear",

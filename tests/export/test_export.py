@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from cgt.export import export
-from cgt.export.frames import Frames, fit_to, sample_frames
+from cgt.export.frames import ImageSet, make_resize_fn, sample_images
 from cgt.export.graph import trace
-from cgt.export.halve import Narrow
-from cgt.export.parity import compare, psnr
-from cgt.export.precision import layer_precisions, verify_precision
-from cgt.export.recipe import Recipe
-from cgt.runtime.artifact import Artifact, read_artifact
+from cgt.export.halve import ReducedPrecision
+from cgt.export.parity import measure_parity, psnr
+from cgt.export.precision import count_layer_precisions, verify_precision
+from cgt.export.recipe import ExportConfig
+from cgt.runtime.artifact import ModelMetadata, read_metadata
 from cgt.runtime.errors import CheckpointError, QualityError, SinkError, UsageError
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.config import GeneratorConfig
@@ -41,16 +41,16 @@ def test_export_describes_and_compares(run_folder: Path, tmp_path: Path, directi
     assert "PSNR" in done.stdout
     assert "max error" in done.stdout
     onnx.checker.check_model(out, full_check=True)
-    artifact = read_artifact(out)
+    artifact = read_metadata(out)
     domains = ("ramp", "noise") if direction == "AtoB" else ("noise", "ramp")
-    assert (artifact.source, artifact.target) == domains
+    assert (artifact.source_domain, artifact.target_domain) == domains
     assert (artifact.precision, artifact.size, artifact.dynamic) == ("fp32", (32, 32), True)
     checkpoint = load_checkpoint(run_folder / "latest.pth")
     assert artifact.checkpoint_sha256 == checkpoint.sha256()
     assert artifact.parity["psnr_worst_db"] > 80
-    generator = checkpoint.generator(direction)  # the right one of the two
+    generator = checkpoint.load_generator(direction)  # the right one of the two
     noise = np.random.default_rng(5).integers(0, 256, (36, 44, 3)).astype(np.uint8)
-    assert compare(out, generator, Frames((noise,), "noise"), artifact).psnr_db > 100
+    assert measure_parity(out, generator, ImageSet((noise,), "noise"), artifact).psnr_db > 100
 
 
 def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
     done = run_cgt("export", "--ckpt", run_folder / "latest.pth", "--fp16", "-o", out)
     assert done.returncode == 0, done.stderr
     model = onnx.load(out)
-    counts = layer_precisions(model)
+    counts = count_layer_precisions(model)
     assert counts == {
         "Conv": {"fp16": 6},
         "ConvTranspose": {"fp16": 2},
@@ -67,25 +67,25 @@ def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
     halves = [w for w in model.graph.initializer if w.data_type == onnx.TensorProto.FLOAT16]
     assert (
         sum(onnx.numpy_helper.to_array(w).size for w in halves)
-        > 0.9 * read_artifact(out).parameters
+        > 0.9 * read_metadata(out).parameters
     )
-    assert read_artifact(out).precision == "fp16"
-    assert read_artifact(out).parity["psnr_worst_db"] > 50
+    assert read_metadata(out).precision == "fp16"
+    assert read_metadata(out).parity["psnr_worst_db"] > 50
 
 
 def test_a_convolution_in_another_precision_is_found() -> None:
-    half = trace(Narrow(network()))
-    assert verify_precision(half, Recipe("fp16"))["Conv"] == {"fp16": 8}
+    half = trace(ReducedPrecision(network()))
+    assert verify_precision(half, ExportConfig("fp16"))["Conv"] == {"fp16": 8}
     with pytest.raises(QualityError, match=r"model\.1 \(Conv\) is fp16 instead of fp32"):
-        verify_precision(half, Recipe())
+        verify_precision(half, ExportConfig())
     with pytest.raises(QualityError, match="instead of int8"):
-        verify_precision(half, Recipe("int8", "fp16"))
+        verify_precision(half, ExportConfig("int8", "fp16"))
     name = next(node for node in half.graph.node if node.op_type == "Conv").input[1]
     weights = next(w for w in half.graph.initializer if w.name == name)
     wide = onnx.numpy_helper.to_array(weights).astype(np.float32)
     weights.CopyFrom(onnx.numpy_helper.from_array(wide, name))
     with pytest.raises(QualityError, match=r"model\.1 \(Conv\) is fp32"):
-        verify_precision(half, Recipe("fp16"))
+        verify_precision(half, ExportConfig("fp16"))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_graphs_agree_with_pytorch_at_any_size(
 
     original = network(**changes)
     path = tmp_path / "g.onnx"
-    onnx.save(trace(Narrow(copy.deepcopy(original)) if half else original), path)
+    onnx.save(trace(ReducedPrecision(copy.deepcopy(original)) if half else original), path)
     for shape in ((1, 3, 32, 32), (1, 3, 64, 100), (2, 3, 40, 20)):
         batch = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
         out = np.zeros_like(batch)
@@ -121,10 +121,10 @@ def test_the_same_checkpoint_gives_the_same_bytes(run_folder: Path, tmp_path: Pa
 def test_the_same_flags_give_the_same_bytes(run_folder: Path, images: Path, tmp_path: Path) -> None:
     """Also of what is calibrated, in processes that order sets differently."""
     from cgt.runtime.images import encode_image
-    from conftest import picture
+    from conftest import make_image
 
     for index in range(10):
-        (images / f"{index}.png").write_bytes(encode_image(picture(index, 32, 32), ".png"))
+        (images / f"{index}.png").write_bytes(encode_image(make_image(index, 32, 32), ".png"))
     made = []
     for seed in ("1", "2"):
         made.append(tmp_path / f"{seed}.onnx")
@@ -149,7 +149,7 @@ def test_below_the_floor_nothing_is_left(run_folder: Path, tmp_path: Path) -> No
 
 def test_it_compares_on_pictures_that_are_given(run_folder: Path, tmp_path: Path) -> None:
     from cgt.runtime.images import encode_image
-    from conftest import picture
+    from conftest import make_image
 
     photos, out = tmp_path / "photos", tmp_path / "m.onnx"
     photos.mkdir()
@@ -159,11 +159,11 @@ def test_it_compares_on_pictures_that_are_given(run_folder: Path, tmp_path: Path
     assert done.stderr == f"cgt: --pictures {photos} has no readable image\n"
     assert not out.exists()
     for index in range(3):
-        (photos / f"{index}.png").write_bytes(encode_image(picture(index, 40, 32), ".png"))
+        (photos / f"{index}.png").write_bytes(encode_image(make_image(index, 40, 32), ".png"))
     done = run_cgt(*args)
     assert done.returncode == 0, done.stderr
     assert f"on 3 images of {photos}" in done.stdout
-    assert read_artifact(out).parity["frames"] == 3
+    assert read_metadata(out).parity["frames"] == 3
 
 
 def test_bad_requests(run_folder: Path, tmp_path: Path) -> None:
@@ -197,11 +197,11 @@ def test_dead_leaves_look_like_photographs(cgt_data: Path) -> None:
 
 
 def test_frames_come_from_the_data_where_it_is(dataset: Path, tmp_path: Path) -> None:
-    fit = fit_to(Artifact(size=(32, 32), dynamic=True, multiple=4))
-    frames = sample_frames(dataset / "testA", fit, (32, 32))
+    fit = make_resize_fn(ModelMetadata(size=(32, 32), dynamic=True, multiple=4))
+    frames = sample_images(dataset / "testA", fit, (32, 32))
     assert len(frames.images) == 2
     assert "testA" in frames.origin
-    frames = sample_frames(tmp_path, fit, (32, 40))
+    frames = sample_images(tmp_path, fit, (32, 40))
     assert "synthetic" in frames.origin
     assert {frame.shape for frame in frames.images} == {(32, 40, 3)}
     assert all(frame.dtype == np.uint8 for frame in frames.images)

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from cgt.export import build_engine
-from cgt.export.formats import FORMATS, BuildOptions, table
+from cgt.export.formats import FORMATS, BuildOptions, format_markdown_table
 from cgt.runtime import Translator, sidecar
-from cgt.runtime.artifact import read_artifact
+from cgt.runtime.artifact import read_metadata
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import MissingDependency, ModelError, SinkError, UsageError
 from conftest import run_cgt
-from graphs import write_translator
+from graphs import write_translator_model
 
 MANUAL = Path(__file__).parents[2] / "docs" / "tensorrt.md"
 
@@ -29,14 +29,14 @@ def test_the_table_is_consistent() -> None:
     assert {option for made in FORMATS.values() for option in made.options} == fields
     for name, made in FORMATS.items():
         assert made.name == name
-        assert (made.suffix in sidecar.SUFFIXES) == bool(made.builder and made.suffix)
+        assert (made.suffix in sidecar.ENGINE_SUFFIXES) == bool(made.builder and made.suffix)
     help_text = run_cgt("export", "--help").stdout
     for name in FORMATS:
         assert name in help_text
 
 
 def test_the_manuals_have_the_table() -> None:
-    assert table() in MANUAL.read_text()
+    assert format_markdown_table() in MANUAL.read_text()
     readme = (MANUAL.parents[1] / "README.md").read_text()
     for made in FORMATS.values():
         assert f"--format {made.name}" in readme or not made.builder, made.name
@@ -44,7 +44,7 @@ def test_the_manuals_have_the_table() -> None:
 
 def test_building_needs_no_torch(tmp_path: Path) -> None:
     """The machine that an engine is for has none."""
-    onnx = write_translator(tmp_path / "m.onnx")
+    onnx = write_translator_model(tmp_path / "m.onnx")
     code = (
         "import sys; from cgt.cli.main import cgt\n"
         f"cgt(['export', {str(onnx)!r}, '--format', 'openvino'], standalone_mode=False)\n"
@@ -56,17 +56,17 @@ def test_building_needs_no_torch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("io", ["float", "uint8"])
 def test_openvino_files_give_what_the_onnx_gives(tmp_path: Path, io: str) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", io=io, domains=("horse", "zebra"))
+    onnx = write_translator_model(tmp_path / "m.onnx", io=io, domains=("horse", "zebra"))
     done = run_cgt("export", onnx, "--format", "openvino")
     assert done.returncode == 0, done.stderr
     path = onnx.with_suffix(".xml")
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         *("m.bin", "m.onnx", "m.xml", "m.xml.json")
     ]
-    assert read_artifact(path) == read_artifact(onnx)
+    assert read_metadata(path) == read_metadata(onnx)
     shape = BatchShape(1, 3, 32, 48, io)
     random = np.random.default_rng(0)
-    batch = random.integers(0, 256, shape.image, np.uint8)
+    batch = random.integers(0, 256, shape.image_shape, np.uint8)
     if io == "float":
         batch = (batch / 127.5 - 1).astype(np.float32)
     outs = []
@@ -79,7 +79,7 @@ def test_openvino_files_give_what_the_onnx_gives(tmp_path: Path, io: str) -> Non
 
 
 def test_the_runtime_takes_what_was_built(tmp_path: Path, clip: Path) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "openvino")
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "openvino")
     done = run_cgt("translate", clip, "-o", tmp_path / "out.mp4", "--model", path)
     assert done.returncode == 0, done.stderr
     with Translator(path) as translator:
@@ -88,7 +88,7 @@ def test_the_runtime_takes_what_was_built(tmp_path: Path, clip: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".xml", ".bin"])
 def test_changed_files_are_refused(tmp_path: Path, suffix: str) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "openvino")
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "openvino")
     changed = path.with_suffix(suffix)
     changed.write_bytes(changed.read_bytes()[:-1] + b" ")
     with pytest.raises(ModelError, match=rf"m\{suffix} is not the file .*cgt export m\.onnx"):
@@ -105,14 +105,14 @@ def test_changed_files_are_refused(tmp_path: Path, suffix: str) -> None:
     ],
 )
 def test_a_missing_or_tampered_sidecar(tmp_path: Path, text: str | None, message: str) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "openvino")
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "openvino")
     beside = sidecar.sidecar_path(path)
     if text is None:
         beside.unlink()
     else:
         beside.write_text(text)
     with pytest.raises(ModelError, match=message):
-        read_artifact(path)
+        read_metadata(path)
     done = run_cgt("bench", "--model", path)
     assert done.returncode == 1
     assert message in done.stderr
@@ -120,18 +120,18 @@ def test_a_missing_or_tampered_sidecar(tmp_path: Path, text: str | None, message
 
 
 def test_the_sidecar_says_what_is_beside_it(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", domains=("horse", "zebra"))
+    onnx = write_translator_model(tmp_path / "m.onnx", domains=("horse", "zebra"))
     path = build_engine(onnx, "openvino")
     values = json.loads(sidecar.sidecar_path(path).read_text())
     engine = values.pop("engine")
-    assert values == json.loads(read_artifact(onnx).to_json())
+    assert values == json.loads(read_metadata(onnx).to_json())
     assert engine["onnx_sha256"] == sidecar.sha256(onnx.read_bytes())
     for suffix in (".xml", ".bin"):
         assert engine["files"][suffix] == sidecar.sha256(path.with_suffix(suffix).read_bytes())
 
 
 def test_by_default_it_says_why_there_is_no_engine(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx")
+    onnx = write_translator_model(tmp_path / "m.onnx")
     done = run_cgt("export", onnx)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
@@ -148,7 +148,7 @@ def test_one_checkpoint_to_two_formats(run_folder: Path, tmp_path: Path) -> None
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [
         *(".bin", ".json", ".onnx", ".xml")
     ]
-    assert read_artifact(tmp_path / "m.xml") == read_artifact(tmp_path / "m.onnx")
+    assert read_metadata(tmp_path / "m.xml") == read_metadata(tmp_path / "m.onnx")
 
 
 def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "for tensorrt-rtx: --fp16 --io uint8" in done.stdout
     for path in (onnx, tmp_path / "m.engine"):
-        assert (read_artifact(path).precision, read_artifact(path).io) == ("fp16", "uint8")
+        assert (read_metadata(path).precision, read_metadata(path).io) == ("fp16", "uint8")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_bad_requests(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
-    write_translator(tmp_path / "m.onnx")
+    write_translator_model(tmp_path / "m.onnx")
     (tmp_path / "text.onnx").write_text("hello")
     (tmp_path / "latest.pth").write_bytes(b"PK\3\4 some weights")
     before = sorted(tmp_path.iterdir())
@@ -216,7 +216,7 @@ def test_bad_requests(tmp_path: Path, arguments: list[str], code: int, message: 
 
 
 def test_the_python_call_refuses_the_same(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx")
+    onnx = write_translator_model(tmp_path / "m.onnx")
     for name in ("abacus", "onnx"):
         with pytest.raises(UsageError):
             build_engine(onnx, name)
@@ -231,7 +231,7 @@ def test_the_python_call_refuses_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["openvino", "tensorrt-rtx"])
 def test_a_full_disk(tmp_path: Path, kind: str) -> None:
     """Files may not grow beyond 2 kB: the system says so as it does of a full disk."""
-    onnx = write_translator(tmp_path / "m.onnx")
+    onnx = write_translator_model(tmp_path / "m.onnx")
     limit = (2000, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     capability = ["--compute-capability", "86"] if kind == "tensorrt-rtx" else []
     done = run_cgt(

@@ -14,18 +14,18 @@ import pytest
 import torch
 
 from cgt.export import build_engine, export
-from cgt.export.builders.replay import Replay
-from cgt.export.formats import FORMATS, check_graph
+from cgt.export.builders.replay import OnnxModule
+from cgt.export.formats import FORMATS, check_graph_supported
 from cgt.runtime import Translator, sidecar
-from cgt.runtime.artifact import IO, read_artifact
+from cgt.runtime.artifact import IOType, read_metadata
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import MissingDependency, ModelError, QualityError, SourceError, UsageError
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.networks import build_generator, init_weights
 from conftest import run_cgt
-from graphs import write_translator
+from graphs import write_translator_model
 
-from .making import trained
+from .making import make_trained_generator
 
 needs_litert = pytest.mark.skipif(
     importlib.util.find_spec("litert_torch") is None,
@@ -55,17 +55,17 @@ def test_a_replay_gives_what_the_graph_gives(tmp_path: Path, kind: str) -> None:
     if made.norm != "none":  # whose answer would be next to nothing
         init_weights(network)
     size = 128 if kind == "unet" else 64
-    io: IO = "uint8" if kind == "pixels" else "float"
-    source = trained(network.eval(), None, size, made.multiple)
+    io: IOType = "uint8" if kind == "pixels" else "float"
+    source = make_trained_generator(network.eval(), None, size, made.multiple)
     path, _ = export(source, tmp_path / "m.onnx", io=io, size=str(size))
     shape = BatchShape(1, 3, size, size, io)
-    batch = np.random.default_rng(0).integers(0, 256, shape.image, np.uint8)
+    batch = np.random.default_rng(0).integers(0, 256, shape.image_shape, np.uint8)
     given = batch if io == "uint8" else (batch / 127.5 - 1).astype(np.float32)
     expected = np.empty_like(given)
     with open_engine(path, shape, "onnxruntime", precision="fp32") as engine:
         engine.infer(given, expected)
     with torch.no_grad():
-        got = Replay(path)(torch.from_numpy(given)).numpy()
+        got = OnnxModule(path)(torch.from_numpy(given)).numpy()
     assert got.shape == expected.shape
     assert got.dtype == expected.dtype
     difference = np.abs(got.astype(np.float64) - expected)
@@ -75,24 +75,24 @@ def test_a_replay_gives_what_the_graph_gives(tmp_path: Path, kind: str) -> None:
 
 
 def test_an_unknown_node_is_named(tmp_path: Path) -> None:
-    path = write_translator(tmp_path / "m.onnx")
+    path = write_translator_model(tmp_path / "m.onnx")
     model = onnx.load(path)
     model.graph.node[1].op_type = "Softplus"
     onnx.save(model, path)
     with pytest.raises(ModelError, match=rf"{model.graph.node[1].name} is a Softplus"):
-        Replay(path)
+        OnnxModule(path)
 
 
 @pytest.mark.parametrize(("precision", "norm"), REFUSED.items())
 def test_graphs_that_are_not_fp32(precision: str, norm: str) -> None:
     with pytest.raises(UsageError, match="takes fp32 graphs with image tensors alone"):
-        check_graph(FORMATS["litert"], precision, norm)
-    check_graph(FORMATS["openvino"], precision, norm)
+        check_graph_supported(FORMATS["litert"], precision, norm)
+    check_graph_supported(FORMATS["openvino"], precision, norm)
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "litert_torch", None)
-    onnx_file = write_translator(tmp_path / "m.onnx")
+    onnx_file = write_translator_model(tmp_path / "m.onnx")
     with pytest.raises(MissingDependency, match=r"pip install 'cyclegan-toolkit\[litert\]'") as e:
         build_engine(onnx_file, "litert")
     assert e.value.exit_code == 3
@@ -112,7 +112,7 @@ def test_it_is_not_run_here(tmp_path: Path, clip: Path) -> None:
 
 @needs_litert
 @pytest.mark.parametrize("io", ["float", "uint8"])
-def test_from_a_checkpoint(run_folder: Path, tmp_path: Path, io: IO) -> None:
+def test_from_a_checkpoint(run_folder: Path, tmp_path: Path, io: IOType) -> None:
     done = run_cgt(
         *("export", "--ckpt", run_folder / "latest.pth", "--format", "litert", "--io", io),
         *("-o", tmp_path / "m.tflite"),
@@ -122,14 +122,14 @@ def test_from_a_checkpoint(run_folder: Path, tmp_path: Path, io: IO) -> None:
     assert "against the ONNX file on" in done.stdout
     assert "images of" in done.stdout
     path = tmp_path / "m.tflite"
-    artifact = read_artifact(path)
+    artifact = read_metadata(path)
     assert not artifact.dynamic
     values = json.loads(sidecar.sidecar_path(path).read_text())
     assert values["engine"]["parity"]["reference"] == "the ONNX file"
     assert values["layout"] == ("NHWC" if io == "uint8" else "NCHW")
     assert "litert" in run_cgt("inspect", path).stdout
-    shape = BatchShape.of(artifact, *artifact.size)
-    random = np.random.default_rng(0).integers(0, 256, shape.image, np.uint8)
+    shape = BatchShape.from_metadata(artifact, *artifact.size)
+    random = np.random.default_rng(0).integers(0, 256, shape.image_shape, np.uint8)
     batch = random if io == "uint8" else (random / 127.5 - 1).astype(np.float32)
     expected = np.empty_like(batch)
     with open_engine(tmp_path / "m.onnx", shape, "onnxruntime", precision="fp32") as engine:
@@ -153,9 +153,9 @@ def _run(path: Path, batch: np.ndarray) -> np.ndarray:
 def test_below_the_floor_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_translator(tmp_path / "m.onnx", sides=(32, 32), size=(32, 32))
-    forward = Replay.forward
-    monkeypatch.setattr(Replay, "forward", lambda self, image: forward(self, image) * 0.99)
+    path = write_translator_model(tmp_path / "m.onnx", size=(32, 32), size=(32, 32))
+    forward = OnnxModule.forward
+    monkeypatch.setattr(OnnxModule, "forward", lambda self, image: forward(self, image) * 0.99)
     with pytest.raises(QualityError, match=r"below the floor of 80\.0; nothing was written") as e:
         build_engine(path, "litert")
     assert e.value.exit_code == 4
@@ -166,7 +166,7 @@ def test_below_the_floor_nothing_is_written(
 def test_pictures_without_a_picture(tmp_path: Path) -> None:
     from cgt.export.formats import BuildOptions
 
-    path = write_translator(tmp_path / "m.onnx")
+    path = write_translator_model(tmp_path / "m.onnx")
     with pytest.raises(SourceError, match="has no readable image"):
-        build_engine(path, "litert", options=BuildOptions(pictures=tmp_path))
+        build_engine(path, "litert", options=BuildOptions(eval_images=tmp_path))
     assert list(tmp_path.iterdir()) == [path]

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from cgt.benchmarks.precision import IOS, NETWORKS, NORMS, PRECISIONS, leaves, made, measure
+from cgt.benchmarks.precision import (
+    IOS,
+    NETWORKS,
+    NORMS,
+    PRECISIONS,
+    measure_combination,
+    random_generator,
+    write_dead_leaves,
+)
 
 CASES = [
     (network, precision, NORMS[(i + j) % 2], IOS[(i // 2 + j) % 2])
@@ -30,7 +38,9 @@ def test_it_loads_and_agrees(
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     wishes = {"precision": precision, "norm": norm, "io": io}
-    row = measure(network, made(network), wishes, leaves(pictures), tmp_path)
+    row = measure_combination(
+        network, random_generator(network), wishes, write_dead_leaves(pictures), tmp_path
+    )
     assert row.agreement > AGREEMENT[precision]
     assert row.engine_kb > 0
     if norm == "instance":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgt.runtime.images import encode_image
-from conftest import picture, run_cgt
+from conftest import make_image, run_cgt
 
 MISTAKES = [
     (("--int8", "--calib", "three"), 2, "three has 3 readable pictures; 10 are the least"),
@@ -32,7 +32,7 @@ def test_a_mistake_is_one_line(
         (tmp_path / folder).mkdir()
     for index in range(3):
         (tmp_path / "three" / f"{index}.png").write_bytes(
-            encode_image(picture(index, 32, 32), ".png")
+            encode_image(make_image(index, 32, 32), ".png")
         )
     (tmp_path / "texts" / "a.txt").write_text("not a picture")
     (tmp_path / "texts" / "b.png").write_text("nor this")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from cgt.export.graph import Interface, trace
-from cgt.export.halve import Narrow
-from cgt.export.norms import Streamed, fold, freeze, statistics_of
+from cgt.export.graph import GraphInterface, trace
+from cgt.export.halve import ReducedPrecision
+from cgt.export.norms import ExternalStatistics, fold_norms, freeze_norms, statistics_size
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import UsageError
 
@@ -43,8 +43,8 @@ def test_frozen_on_one_frame_is_instance_on_that_frame(affine: bool) -> None:
     original = network(affine)
     frame, other = pictures(2, 24, 20)
     frozen = copy.deepcopy(original)
-    freeze(frozen, [frame])
-    fold(frozen)
+    freeze_norms(frozen, [frame])
+    fold_norms(frozen)
     assert [type(m).__name__ for m in frozen] == [
         *("Conv2d", "Identity", "ReLU", "ConvTranspose2d", "Identity", "Conv2d")
     ]
@@ -57,7 +57,7 @@ def test_frozen_on_one_frame_is_instance_on_that_frame(affine: bool) -> None:
 def test_frozen_statistics_are_the_frames_means() -> None:
     original = network()
     frames = pictures(3, 16, 16)
-    freeze(original, frames)
+    freeze_norms(original, frames)
     with torch.no_grad():
         outs = [original[0](torch.from_numpy(frame)) for frame in frames]
     means = torch.stack([out.mean((1, 2)) for out in outs]).mean(0)
@@ -73,7 +73,7 @@ def test_batch_norms_fold_exactly() -> None:
     made.eval()
     x = torch.randn(1, 3, 16, 16)
     expected = made(x)
-    fold(made)
+    fold_norms(made)
     assert isinstance(made[1], nn.Identity)
     torch.testing.assert_close(made(x), expected)
 
@@ -84,11 +84,11 @@ def test_streamed_statistics(engine: str, half: bool, tmp_path: Path) -> None:
     """The contract of runtime/artifact.py, in both engines."""
     original = network()
     inner: nn.Module = copy.deepcopy(original)
-    streamed = Streamed(Narrow(inner) if half else inner)
-    size = statistics_of(original)
+    streamed = ExternalStatistics(ReducedPrecision(inner) if half else inner)
+    size = statistics_size(original)
     assert size == streamed.statistics == 1 + 2 * (4 + 2)
     path, near = tmp_path / "m.onnx", 2e-2 if half else 2e-4
-    onnx.save(trace(streamed, Interface(statistics=size)), path)
+    onnx.save(trace(streamed, GraphInterface(statistics=size)), path)
     onnx.checker.check_model(path, full_check=True)
     frame, other = pictures(2, 16, 20)
     other = np.ascontiguousarray(other * 0.3 - 0.5)
@@ -132,11 +132,11 @@ def test_statistics_survive_a_large_mean() -> None:
     """E[x^2] - E[x]^2 in FP32, where a channel's mean is a hundred times its deviation."""
     norm = nn.Sequential(nn.InstanceNorm2d(1))
     x = 100 + torch.randn(1, 1, 256, 256, generator=torch.manual_seed(0))
-    out, used = Streamed(copy.deepcopy(norm))(x, torch.zeros(1, 3))
+    out, used = ExternalStatistics(copy.deepcopy(norm))(x, torch.zeros(1, 3))
     torch.testing.assert_close(out, norm(x), atol=0.02, rtol=0)
     assert used[0, 2] == pytest.approx(1, rel=0.02)
 
 
 def test_a_network_without_norms_is_told() -> None:
     with pytest.raises(UsageError, match="no InstanceNorm"):
-        freeze(nn.Sequential(nn.Conv2d(3, 3, 1)), pictures(1, 8, 8))
+        freeze_norms(nn.Sequential(nn.Conv2d(3, 3, 1)), pictures(1, 8, 8))

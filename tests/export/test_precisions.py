@@ -11,22 +11,22 @@ import torch
 from torch import nn
 
 from cgt.export import export
-from cgt.export.drift import most
-from cgt.export.graph import Interface, trace
-from cgt.export.magnitudes import measure_magnitudes
-from cgt.export.pixels import Pixels
-from cgt.export.recipe import OPSETS, Recipe
-from cgt.runtime.artifact import read_artifact
+from cgt.export.drift import worst_layers
+from cgt.export.graph import GraphInterface, trace
+from cgt.export.magnitudes import measure_activation_range
+from cgt.export.pixels import Uint8IO
+from cgt.export.recipe import SUPPORTED_OPSETS, ExportConfig
+from cgt.runtime.artifact import read_metadata
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import QualityError, UsageError
 from cgt.runtime.preprocess import pack, unpack
 
-from .making import resnet, trained
+from .making import make_resnet, make_trained_generator
 
 
 def scaled(by: float) -> nn.Module:
     """The same function, for norms undo it, on values `by` times as large."""
-    made = resnet()
+    made = make_resnet()
     with torch.no_grad():
         for module in made.modules():
             if isinstance(module, nn.Conv2d) and module.out_channels > 3:
@@ -38,9 +38,9 @@ def test_a_norm_that_overflows_is_computed_in_fp32(dataset: Path, tmp_path: Path
     """Its squares pass 65504, the values themselves do not."""
     network = scaled(1e4)
     frames = [np.random.default_rng(0).uniform(-1, 1, (3, 32, 32)).astype(np.float32)]
-    found = measure_magnitudes(network, frames)
-    assert found.value < 65504 < found.square
-    made = trained(network, dataset)
+    found = measure_activation_range(network, frames)
+    assert found.max_magnitude < 65504 < found.max_mean_square
+    made = make_trained_generator(network, dataset)
     _, artifact = export(made, tmp_path / "m.onnx", precision="fp16")
     assert artifact.parity["psnr_worst_db"] > 50
     with pytest.raises(QualityError, match="leave out --fp16-norm"):
@@ -49,16 +49,16 @@ def test_a_norm_that_overflows_is_computed_in_fp32(dataset: Path, tmp_path: Path
 
 
 def test_convolutions_that_overflow_are_caught(dataset: Path, tmp_path: Path) -> None:
-    made = trained(scaled(1e7), dataset)
+    made = make_trained_generator(scaled(1e7), dataset)
     with pytest.raises(QualityError, match=r"values of model\.\d.* reach .*--bf16 or --fp32"):
         export(made, tmp_path / "m.onnx", precision="fp16")
     assert not list(tmp_path.glob("*.onnx"))
 
 
 def test_bf16_is_bf16(dataset: Path, tmp_path: Path) -> None:
-    made = trained(resnet(), dataset)
+    made = make_trained_generator(make_resnet(), dataset)
     said: list[str] = []
-    export(made, tmp_path / "m.onnx", precision="bf16", say=said.append)
+    export(made, tmp_path / "m.onnx", precision="bf16", log=said.append)
     assert said[0] == "graph: 6 Conv bf16, 7 InstanceNormalization fp32, 2 ConvTranspose fp32"
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
@@ -72,8 +72,8 @@ def test_a_mixture_keeps_what_is_asked_for(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its floor lies between all in INT8 and none."""
-    made = trained(resnet(), dataset)
-    monkeypatch.setattr("cgt.export.frames.COUNT", 4)
+    made = make_trained_generator(make_resnet(), dataset)
+    monkeypatch.setattr("cgt.export.frames.NUM_IMAGES", 4)
     calib, wishes = str(dataset / "trainA"), {"calib_frames": 4}
     _, whole = export(made, tmp_path / "i.onnx", precision="int8", calib=calib, **wishes)
     floor = whole.parity["psnr_worst_db"] + 3
@@ -84,7 +84,7 @@ def test_a_mixture_keeps_what_is_asked_for(
         calib=calib,
         min_psnr=floor,
         drift=True,
-        say=said.append,
+        log=said.append,
         **wishes,
     )
     assert mixed.parity["psnr_worst_db"] >= floor
@@ -103,17 +103,17 @@ def test_a_mixture_keeps_what_is_asked_for(
 
 
 def test_below_the_floor_the_layers_are_named(dataset: Path, tmp_path: Path) -> None:
-    made = trained(resnet(), dataset)
+    made = make_trained_generator(make_resnet(), dataset)
     with pytest.raises(QualityError, match=r"Most drift: model\.\d+.* dB"):
         export(made, tmp_path / "m.onnx", precision="fp16", min_psnr=150)
     assert not list(tmp_path.glob("*.onnx"))
 
 
 def test_most_names_the_lowest() -> None:
-    from cgt.export.drift import Drift
+    from cgt.export.drift import LayerDrift
 
-    drifts = [Drift(name, snr) for name, snr in (("a", 40.0), ("b", 20.0), ("c", 30.0))]
-    assert most(drifts, 2) == "b (20.0 dB), c (30.0 dB)"
+    drifts = [LayerDrift(name, snr) for name, snr in (("a", 40.0), ("b", 20.0), ("c", 30.0))]
+    assert worst_layers(drifts, 2) == "b (20.0 dB), c (30.0 dB)"
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
@@ -123,7 +123,7 @@ def test_pixels_are_those_of_the_c_library(engine: str, tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 3, 1)).eval()
     with torch.no_grad():
         network[0].weight.mul_(3)
-    model = trace(Pixels(network), Interface(io="uint8"))
+    model = trace(Uint8IO(network), GraphInterface(io="uint8"))
     assert [model.graph.node[i].op_type for i in (0, -1)] == ["Cast", "Cast"]
     onnx.save(model, tmp_path / "m.onnx")
     image = np.random.default_rng(0).integers(0, 256, (16, 20, 3)).astype(np.uint8)
@@ -140,15 +140,15 @@ def test_pixels_are_those_of_the_c_library(engine: str, tmp_path: Path) -> None:
     assert (difference == 0).mean() > 0.99
 
 
-@pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
+@pytest.mark.parametrize("opset", [SUPPORTED_OPSETS[0], SUPPORTED_OPSETS[-1]])
 def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
-    made = trained(resnet(), dataset)
+    made = make_trained_generator(make_resnet(), dataset)
     path, _ = export(made, tmp_path / "m.onnx", opset=opset, size="32x48", batch="2", drift=True)
     model = onnx.load(path)
     assert model.opset_import[0].version == opset
     dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert dims == [2, 3, 32, 48]
-    artifact = read_artifact(path)
+    artifact = read_metadata(path)
     assert (artifact.size, artifact.dynamic) == ((32, 48), False)
     assert artifact.profiles == ({"min": [2, 32, 48], "opt": [2, 32, 48], "max": [2, 32, 48]},)
 
@@ -167,4 +167,4 @@ def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
 )
 def test_wishes_that_make_no_sense(wishes: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        Recipe(**wishes)
+        ExportConfig(**wishes)

@@ -10,12 +10,12 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from cgt.export.calibrate import BINS, METHODS, Histogram, calibrate
+from cgt.export.calibrate import CALIBRATION_METHODS, HISTOGRAM_BINS, MagnitudeHistogram, calibrate
 from cgt.export.graph import trace
-from cgt.export.halve import Narrow
-from cgt.export.precision import layer_precisions
-from cgt.export.quantize import quantize
-from cgt.runtime.artifact import read_artifact
+from cgt.export.halve import ReducedPrecision
+from cgt.export.precision import count_layer_precisions
+from cgt.export.quantize import insert_qdq
+from cgt.runtime.artifact import read_metadata
 from conftest import run_cgt
 
 
@@ -26,13 +26,13 @@ def network() -> nn.Module:
 
 
 def test_a_histogram_grows_with_its_values() -> None:
-    histogram = Histogram()
+    histogram = MagnitudeHistogram()
     parts = [torch.linspace(-1, 1, 1001), torch.linspace(-7.5, 0, 1001), torch.zeros(10)]
     for part in parts:
         histogram.add(part)
     everything = torch.cat(parts).abs().numpy()
-    expected, _ = np.histogram(everything, BINS, (0, histogram.limit))
-    assert histogram.largest == 7.5
+    expected, _ = np.histogram(everything, HISTOGRAM_BINS, (0, histogram.upper_edge))
+    assert histogram.max_magnitude == 7.5
     assert histogram.counts.sum() == everything.size
     # Doubling adds the counts of two bins; only values within rounding of an edge may differ.
     assert np.abs(np.cumsum(histogram.counts) - np.cumsum(expected)).max() <= 2
@@ -40,13 +40,13 @@ def test_a_histogram_grows_with_its_values() -> None:
 
 def test_where_the_range_ends() -> None:
     """Of values with a long tail."""
-    histogram = Histogram()
+    histogram = MagnitudeHistogram()
     values = torch.randn(1_000_000, generator=torch.manual_seed(0)) ** 3
     histogram.add(values)
-    ends = {method: histogram.threshold(method) for method in METHODS}
+    ends = {method: histogram.threshold(method) for method in CALIBRATION_METHODS}
     assert ends["minmax"] == values.abs().max()
     exact = float(np.percentile(values.abs().numpy(), 99.999))
-    assert ends["percentile"] == pytest.approx(exact, abs=2 * histogram.limit / BINS)
+    assert ends["percentile"] == pytest.approx(exact, abs=2 * histogram.upper_edge / HISTOGRAM_BINS)
     assert 0.1 * ends["minmax"] < ends["entropy"] < ends["percentile"]
 
 
@@ -54,7 +54,7 @@ def test_a_dead_input_has_a_range(network: nn.Module) -> None:
     thresholds = calibrate(network, [np.zeros((3, 16, 16), np.float32)], "entropy")
     assert thresholds["0"] == 0
     model = trace(network)
-    quantize(model, thresholds)
+    insert_qdq(model, thresholds)
     scales = [numpy_helper.to_array(w) for w in model.graph.initializer if "scale" in w.name]
     assert all((scale > 0).all() for scale in scales)
 
@@ -68,12 +68,12 @@ def test_int8_is_int8(network: nn.Module, half: bool, engine: str, tmp_path: Pat
     thresholds = calibrate(network, [frame], "minmax")
     assert set(thresholds) == {"0", "2"}
     assert thresholds["0"] == np.abs(frame).max()
-    model = trace(Narrow(copy.deepcopy(network)) if half else network)
+    model = trace(ReducedPrecision(copy.deepcopy(network)) if half else network)
     if half:
         model = onnx.version_converter.convert_version(model, 19)
-    quantize(model, thresholds)
+    insert_qdq(model, thresholds)
     onnx.checker.check_model(model, full_check=True)
-    assert layer_precisions(model) == {"Conv": {"int8": 2}}
+    assert count_layer_precisions(model) == {"Conv": {"int8": 2}}
     kinds = {w.name: w for w in model.graph.initializer}
     assert kinds["0.weight_int8"].data_type == onnx.TensorProto.INT8
     assert kinds["0.weight_scale"].dims == [4]
@@ -97,10 +97,10 @@ def test_int8_from_the_command_line(
     run_folder: Path, images: Path, tmp_path: Path, extra: tuple[str, ...]
 ) -> None:
     from cgt.runtime.images import encode_image
-    from conftest import picture
+    from conftest import make_image
 
     for index in range(12):
-        (images / f"{index}.png").write_bytes(encode_image(picture(index, 48, 64), ".png"))
+        (images / f"{index}.png").write_bytes(encode_image(make_image(index, 48, 64), ".png"))
     out = tmp_path / "model.onnx"
     done = run_cgt(
         *("export", "--ckpt", run_folder / "latest.pth", "--int8", *extra),
@@ -111,6 +111,6 @@ def test_int8_from_the_command_line(
     assert "held-out" in done.stdout
     assert "6 Conv int8" in done.stdout
     assert f"2 ConvTranspose {'fp16' if extra else 'fp32'}" in done.stdout
-    artifact = read_artifact(out)
+    artifact = read_metadata(out)
     assert artifact.precision == ("int8-fp16" if extra else "int8")
     assert 28 < artifact.parity["psnr_worst_db"] < 80

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cgt.export.shapes import Profile, Shapes, parse_shapes
+from cgt.export.shapes import InputShapes, ShapeProfile, parse_shapes
 from cgt.runtime.errors import UsageError
 
 READ = [
@@ -18,15 +18,15 @@ READ = [
 @pytest.mark.parametrize(("size", "batch", "profiles"), READ)
 def test_what_can_be_read(size: str, batch: str | None, profiles: list) -> None:
     shapes = parse_shapes(size, batch, 4, (200, 240))
-    assert shapes.profiles == tuple(Profile(*points) for points in profiles)
+    assert shapes.profiles == tuple(ShapeProfile(*points) for points in profiles)
 
 
 def test_what_is_fixed() -> None:
-    assert [Shapes().fixed(axis) for axis in range(3)] == [None, None, None]
+    assert [InputShapes().fixed_size(axis) for axis in range(3)] == [None, None, None]
     some = parse_shapes("256x128..256x512", "2", 4, (256, 256))
-    assert [some.fixed(axis) for axis in range(3)] == [2, 256, None]
+    assert [some.fixed_size(axis) for axis in range(3)] == [2, 256, None]
     two = parse_shapes("256,512", None, 4, (256, 256))
-    assert two.fixed(1) is None
+    assert two.fixed_size(1) is None
 
 
 @pytest.mark.parametrize(

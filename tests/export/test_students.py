@@ -12,23 +12,23 @@ from torch import nn
 
 from cgt.export import build_engine, export
 from cgt.export.formats import BuildOptions
-from cgt.export.halve import Narrow
-from cgt.runtime.artifact import read_artifact
+from cgt.export.halve import ReducedPrecision
+from cgt.runtime.artifact import read_metadata
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.sidecar import read_sidecar
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.generator import TrainedGenerator
-from cgt.trainer.networks.student import Summary
-from students import STUDENTS, made, student
+from cgt.trainer.networks.student import MeanStdPool
+from students import STUDENT_CONFIGS, build_student, student_config
 
-from .making import trained
+from .making import make_trained_generator
 
 
 def checkpoint(config: GeneratorConfig, dataset: Path) -> TrainedGenerator:
-    return trained(made(config), dataset, 32, config.multiple)
+    return make_trained_generator(build_student(config), dataset, 32, config.multiple)
 
 
-@pytest.mark.parametrize("config", STUDENTS)
+@pytest.mark.parametrize("config", STUDENT_CONFIGS)
 def test_in_every_size_and_batch(config: GeneratorConfig, dataset: Path, tmp_path: Path) -> None:
     source = checkpoint(config, dataset)
     path, artifact = export(source, tmp_path / "m.onnx")
@@ -60,12 +60,12 @@ def test_in_every_precision(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cgt.export.frames.COUNT", 4)
+    monkeypatch.setattr("cgt.export.frames.NUM_IMAGES", 4)
     calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4}
     more = calibrated if wishes["precision"] == "int8" else {}
-    source = checkpoint(student(block="mobile"), dataset)
+    source = checkpoint(student_config(block="mobile"), dataset)
     path, artifact = export(source, tmp_path / "m.onnx", **wishes, **more)
-    assert read_artifact(path).precision == artifact.precision
+    assert read_metadata(path).precision == artifact.precision
     assert artifact.parity["psnr_worst_db"] > 28
 
 
@@ -73,9 +73,9 @@ def test_convolutions_of_a_steered_student_stay_int8(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Read from what OpenVINO executes: all of them take 8-bit integers, and no norm is left."""
-    config = student(ngf=16, upsampling="resize")
+    config = student_config(ngf=16, upsampling="resize")
     calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4, "min_psnr": 0.0}
-    monkeypatch.setattr("cgt.export.frames.COUNT", 4)
+    monkeypatch.setattr("cgt.export.frames.NUM_IMAGES", 4)
     path, _ = export(
         checkpoint(config, dataset), tmp_path / "m.onnx", precision="int8", **calibrated
     )
@@ -97,8 +97,8 @@ def test_convolutions_of_a_steered_student_stay_int8(
 def test_tensorrt_rtx_builds_them(
     card: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cgt.export.frames.COUNT", 4)
-    config = student(ngf=16)
+    monkeypatch.setattr("cgt.export.frames.NUM_IMAGES", 4)
+    config = student_config(ngf=16)
     source = checkpoint(config, dataset)
     calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4, "min_psnr": 0.0}
     for wishes, counts in (
@@ -119,9 +119,9 @@ def test_a_picture_is_summed_up_in_fp32() -> None:
         kinds.add((given[0].dtype, out.dtype))
 
     for narrow_norms in (False, True):
-        network = Narrow(made(student()), torch.float16, narrow_norms)
+        network = ReducedPrecision(build_student(student_config()), torch.float16, narrow_norms)
         for module in network.modules():
-            if isinstance(module, Summary):
+            if isinstance(module, MeanStdPool):
                 module.register_forward_hook(look)
         network(torch.rand(1, 3, 32, 32))
     assert kinds == {(torch.float32, torch.float32)}

@@ -12,8 +12,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from cgt.export.graph import Interface, trace
-from cgt.export.subpixel import as_it_was, is_rewritten, subpixel
+from cgt.export.graph import GraphInterface, trace
+from cgt.export.subpixel import is_subpixel_conv, undo_subpixel, use_subpixel_conv
 
 
 def answers(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -34,16 +34,16 @@ def test_the_same_picture_at_any_size(bias: bool, end: str, channels: int) -> No
     padding = [nn.ReflectionPad2d(3)] if end == "pad" else []
     last = nn.Conv2d(5, channels, 7, padding=0 if padding else 3, bias=bias)
     network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), *padding, last, nn.Tanh())
-    model = trace(network, Interface(multiple=4))
+    model = trace(network, GraphInterface(multiple=4))
     squares = copy.deepcopy(model)
-    subpixel(squares)
+    use_subpixel_conv(squares)
     assert kinds(squares).count("DepthToSpace") == 1
     onnx.checker.check_model(squares, full_check=True)
     weights = {w.name: numpy_helper.to_array(w) for w in squares.graph.initializer}
-    (node,) = filter(is_rewritten, squares.graph.node)
+    (node,) = filter(is_subpixel_conv, squares.graph.node)
     names = [name for name in ("weight", "bias") if getattr(last, name) is not None]
     for name, stored in zip(names, node.input[1:], strict=True):
-        assert np.array_equal(as_it_was(weights[stored]), getattr(last, name).detach().numpy())
+        assert np.array_equal(undo_subpixel(weights[stored]), getattr(last, name).detach().numpy())
     for size in ((2, 3, 32, 48), (1, 3, 20, 16)):
         x = np.random.default_rng(1).normal(size=size).astype(np.float32)
         expected = answers(model, x)
@@ -68,7 +68,7 @@ def test_others_stay_as_they_are(given: dict[str, object]) -> None:
     )
     model = helper.make_model(graph)
     before = model.SerializeToString()
-    subpixel(model)
+    use_subpixel_conv(model)
     assert model.SerializeToString() == before
 
 
@@ -78,19 +78,19 @@ def test_a_narrow_one_before_the_last_stays() -> None:
         *(nn.Conv2d(3, 4, 3, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Upsample(scale_factor=4)),
         nn.Conv2d(4, 3, 3, padding=1),
     )
-    model = trace(network, Interface(multiple=4))
+    model = trace(network, GraphInterface(multiple=4))
     squares = copy.deepcopy(model)
-    subpixel(squares)
-    assert [is_rewritten(n) for n in squares.graph.node if n.op_type == "Conv"] == [0, 0, 1]
+    use_subpixel_conv(squares)
+    assert [is_subpixel_conv(n) for n in squares.graph.node if n.op_type == "Conv"] == [0, 0, 1]
     x = np.random.default_rng(1).normal(size=(1, 3, 20, 20)).astype(np.float32)
     np.testing.assert_allclose(answers(squares, x), answers(model, x), atol=1e-6)
 
 
 def test_half_precision_stays_half() -> None:
-    model = trace(nn.Conv2d(3, 3, 3, padding=1), Interface())
+    model = trace(nn.Conv2d(3, 3, 3, padding=1), GraphInterface())
     for weight in model.graph.initializer:
         half = numpy_helper.to_array(weight).astype(np.float16)
         weight.CopyFrom(numpy_helper.from_array(half, weight.name))
-    subpixel(model)
+    use_subpixel_conv(model)
     assert {w.data_type for w in model.graph.initializer} == {TensorProto.FLOAT16}
     assert [list(w.dims) for w in model.graph.initializer] == [[12, 3, 4, 4], [12]]

@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 import torch
 
-from cgt.benchmarks.unrounded import write_unrounded
+from cgt.benchmarks.unrounded import write_dequantized
 from cgt.export import build_engine, export
 from cgt.export.builders import tensorrt as builder
 from cgt.export.builders.layers import (
-    Convolution,
-    Layer,
-    Tensor,
-    layers_of_inspector,
-    layers_of_log,
-    verify,
+    EngineLayer,
+    ExpectedConvolution,
+    TensorInfo,
+    parse_build_log,
+    parse_inspector_json,
+    verify_precisions,
 )
 from cgt.export.formats import BuildOptions
-from cgt.runtime.artifact import read_artifact
+from cgt.runtime.artifact import read_metadata
 from cgt.runtime.errors import ModelError, QualityError
 from cgt.runtime.images import encode_image
 from cgt.runtime.sidecar import read_sidecar
-from cgt.runtime.translator import BUNDLED_MODEL
+from cgt.runtime.translator import DEFAULT_MODEL
 from cgt.trainer.config import GeneratorConfig
 from cgt.trainer.networks import ResnetGenerator, init_weights
-from conftest import picture, run_cgt
-from graphs import write_translator
+from conftest import make_image, run_cgt
+from graphs import write_translator_model
 
 CARDS = (75, 86, 89, 120)
 
@@ -46,7 +46,7 @@ def convolutions(onnx: Path, output: Path, *cards: int) -> dict[str, int]:
 @pytest.mark.parametrize("card", CARDS)
 def test_precisions(tmp_path: Path, io: str, sides: tuple[int, int] | None, card: int) -> None:
     for precision in ("fp32", "fp16", "int8"):
-        onnx = write_translator(tmp_path / f"{precision}.onnx", precision, io, sides=sides)
+        onnx = write_translator_model(tmp_path / f"{precision}.onnx", precision, io, size=sides)
         if precision == "int8" and card == 75:
             # No kernels for Q/DQ there: it would compute in FP32, slower than the fp32 file.
             with pytest.raises(QualityError, match=r"7\.5 does not compute .* fp32 and not int8"):
@@ -57,16 +57,16 @@ def test_precisions(tmp_path: Path, io: str, sides: tuple[int, int] | None, card
 
 
 def test_one_plan_for_all_cards(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", "fp16")
+    onnx = write_translator_model(tmp_path / "m.onnx", "fp16")
     assert convolutions(onnx, onnx, *CARDS) == {"fp16": 3}
 
 
 def test_the_bundled_model(tmp_path: Path) -> None:
-    unrounded = write_unrounded(tmp_path / "unrounded.onnx", BUNDLED_MODEL)
+    unrounded = write_dequantized(tmp_path / "unrounded.onnx", DEFAULT_MODEL)
     for card in CARDS:
         assert convolutions(unrounded, tmp_path / "monet", card) == {"fp32": 18}
         if card > 75:
-            assert convolutions(BUNDLED_MODEL, tmp_path / "monet", card) == {"int8": 18}
+            assert convolutions(DEFAULT_MODEL, tmp_path / "monet", card) == {"int8": 18}
 
 
 def test_a_resnet9_of_full_width(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_resnet9_of_full_width(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for index in range(10):
-        (photos / f"{index}.png").write_bytes(encode_image(picture(index, 64, 64), ".png"))
+        (photos / f"{index}.png").write_bytes(encode_image(make_image(index, 64, 64), ".png"))
     calibrated = {"calib": str(photos), "calib_frames": 10, "min_psnr": 10}
     for wishes, wanted in (
         ({"precision": "fp32"}, {"fp32": 24}),
@@ -105,10 +105,10 @@ def test_profiles_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         {"min": [1, 128, 128], "opt": [1, 256, 256], "max": [1, 512, 512]},
         {"min": [2, 64, 64], "opt": [4, 64, 64], "max": [8, 64, 64]},
     )
-    onnx = write_translator(tmp_path / "m.onnx", statistics=6, profiles=profiles)
+    onnx = write_translator_model(tmp_path / "m.onnx", statistics=6, profiles=profiles)
     logs = []
-    make_log = builder.make_log
-    monkeypatch.setattr(builder, "make_log", lambda api: logs.append(make_log(api)) or logs[0])
+    make_log = builder.make_logger
+    monkeypatch.setattr(builder, "make_logger", lambda api: logs.append(make_log(api)) or logs[0])
     assert convolutions(onnx, onnx, 86) == {"fp32": 3}
     (engine,) = logs[0].tables
     for least, usual, most in (
@@ -121,13 +121,13 @@ def test_profiles_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_command_says_what_it_found(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", "fp16")
+    onnx = write_translator_model(tmp_path / "m.onnx", "fp16")
     done = run_cgt("export", onnx, "--format", "tensorrt-rtx", "--compute-capability", "8.6,8.9")
     assert done.returncode == 0, done.stderr
     assert "building for 1x16x16 to 1x64x64" in done.stdout
     assert "convolutions 3 in fp16, all as in the graph; for 8.6, 8.9" in done.stdout
     path = tmp_path / "m.engine"
-    assert read_artifact(path) == read_artifact(onnx)
+    assert read_metadata(path) == read_metadata(onnx)
     assert path.read_bytes()[:4] in (b"ptrt", b"ftrt", b"vtrt")  # a plain plan, nothing before it
 
 
@@ -135,7 +135,7 @@ def test_a_node_that_the_parser_refuses_is_named(tmp_path: Path) -> None:
     import onnx
     from onnx import helper
 
-    path = write_translator(tmp_path / "m.onnx")
+    path = write_translator_model(tmp_path / "m.onnx")
     model = onnx.load(path)
     del model.graph.node[-1]
     last = model.graph.node[-1].output[0]
@@ -148,26 +148,26 @@ def test_a_node_that_the_parser_refuses_is_named(tmp_path: Path) -> None:
 def test_a_silent_fallback_is_found() -> None:
     """What TensorRT-RTX does with Q/DQ on 7.5, and what an ignored FP16 flag would do."""
 
-    def layer(name: str, image: str, weights: str) -> Layer:
-        tensors = (Tensor((1, 8, 64, 64), image), Tensor((16, 8, 3, 3), weights))
-        return Layer(name, "correlation", tensors, frozenset({"conv1"}))
+    def layer(name: str, image: str, weights: str) -> EngineLayer:
+        tensors = (TensorInfo((1, 8, 64, 64), image), TensorInfo((16, 8, 3, 3), weights))
+        return EngineLayer(name, "correlation", tensors, frozenset({"conv1"}))
 
-    wanted = [Convolution("conv1", (3, 3), "fp16")]
-    assert verify([layer("a", "fp16", "fp16")], wanted, "it") == {"fp16": 1}
+    wanted = [ExpectedConvolution("conv1", (3, 3), "fp16")]
+    assert verify_precisions([layer("a", "fp16", "fp16")], wanted, "it") == {"fp16": 1}
     for image, weights, found in (
         ("fp32", "fp32", "fp32"),
         ("fp32", "fp16", "fp32"),  # weights that are widened before use
     ):
         with pytest.raises(QualityError, match=f"it does not.*a is {found} and not fp16"):
-            verify([layer("a", image, weights)], wanted, "it")
+            verify_precisions([layer("a", image, weights)], wanted, "it")
     with pytest.raises(QualityError, match="conv1 is unknown"):
-        verify([Layer("b", "kgen", (), frozenset({"other"}))], wanted, "it")
+        verify_precisions([EngineLayer("b", "kgen", (), frozenset({"other"}))], wanted, "it")
     with pytest.raises(QualityError, match="no convolution"):
-        verify([], [], "it")
+        verify_precisions([], [], "it")
 
 
 def test_tables_in_all_their_spellings() -> None:
-    wanted = [Convolution("conv1", (3, 3), "int8")]
+    wanted = [ExpectedConvolution("conv1", (3, 3), "int8")]
     older = """{"Layers": [{"Name": "conv1", "LayerType": "CaskConvolution",
       "Inputs": [{"Name": "x", "Dimensions": [1, 512, 28, 28],
                   "Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format"}],
@@ -185,9 +185,9 @@ def test_tables_in_all_their_spellings() -> None:
         "[ONNX Layer: conv0_DequantizeLinear][ONNX Layer: conv1]"
     )
     for layers in (
-        layers_of_inspector(older),
-        layers_of_inspector(newer),
-        layers_of_log([logged]),
+        parse_inspector_json(older),
+        parse_inspector_json(newer),
+        parse_build_log([logged]),
     ):
-        assert verify(layers, wanted, "it") == {"int8": 1}
-    assert layers_of_inspector('{"Layers": ["conv1"]}') == []
+        assert verify_precisions(layers, wanted, "it") == {"int8": 1}
+    assert parse_inspector_json('{"Layers": ["conv1"]}') == []

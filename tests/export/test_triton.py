@@ -11,11 +11,11 @@ from google.protobuf import text_format
 
 from cgt.export import build_engine
 from cgt.export.formats import BuildOptions
-from cgt.runtime.artifact import Artifact, read_artifact
+from cgt.runtime.artifact import ModelMetadata, read_metadata
 from cgt.runtime.errors import UsageError
-from cgt.runtime.sidecar import Build, Sidecar, sha256, sidecar_path
+from cgt.runtime.sidecar import EngineBuildInfo, Sidecar, sha256, sidecar_path
 from conftest import run_cgt
-from graphs import write_translator
+from graphs import write_translator_model
 
 BACKENDS = ("python", "onnxruntime", "tensorrt")
 
@@ -30,7 +30,7 @@ def read_config(home: Path) -> Any:
 
 def add(onnx: Path, repository: Path, *backends: str) -> list[str]:
     said: list[str] = []
-    build_engine(onnx, "triton", repository, BuildOptions(backends=backends), say=said.append)
+    build_engine(onnx, "triton", repository, BuildOptions(backends=backends), log=said.append)
     return said
 
 
@@ -39,7 +39,7 @@ def engine_beside(onnx: Path) -> bytes:
     plan = b"plan of " + onnx.read_bytes()[:100]
     path = onnx.with_suffix(".engine")
     path.write_bytes(plan)
-    build = Build(
+    build = EngineBuildInfo(
         format="tensorrt",
         version="10.13",
         onnx=onnx.name,
@@ -48,14 +48,14 @@ def engine_beside(onnx: Path) -> bytes:
         gpu="H100",
         compute_capabilities=(90,),
     )
-    sidecar_path(path).write_text(Sidecar(read_artifact(onnx), build).to_json())
+    sidecar_path(path).write_text(Sidecar(read_metadata(onnx), build).to_json())
     return plan
 
 
 def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> None:
     profile = {"min": [1, 32, 32], "opt": [1, 64, 64], "max": [4, 128, 128]}
     described = {"domains": ("l'été", "hiver"), "size": (64, 64), "profiles": (profile,)}
-    onnx = write_translator(tmp_path / "h2z.onnx", io="uint8", **described)
+    onnx = write_translator_model(tmp_path / "h2z.onnx", io="uint8", **described)
     plan = engine_beside(onnx)
     repository = tmp_path / "repo"
     said = add(onnx, repository)
@@ -82,7 +82,7 @@ def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> N
         assert config.version_policy.latest.num_versions == 2
         (warm,) = config.model_warmup
         assert list(warm.inputs["image"].dims) == [64, 64, 3]
-        found = Artifact.from_json(config.parameters["cgt"].string_value)
+        found = ModelMetadata.from_json(config.parameters["cgt"].string_value)
         assert found.domains == ("l'été", "hiver")
         assert found.io == "uint8"
     assert (repository / "h2z_onnxruntime/1/model.onnx").read_bytes() == onnx.read_bytes()
@@ -95,14 +95,14 @@ def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> N
 
 
 def test_a_fixed_model_says_so(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", io="uint8", sides=(32, 48))
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8", size=(32, 48))
     add(onnx, tmp_path / "repo")
     config = read_config(tmp_path / "repo/m_onnxruntime")
     assert list(config.input[0].dims) == [32, 48, 3]
 
 
 def test_without_a_plan_the_config_says_how_to_add_one(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", io="uint8")
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
     said = add(onnx, tmp_path / "repo")
     home = tmp_path / "repo/m_tensorrt"
     assert read_config(home).max_batch_size == 1, "what such a plan is built for"
@@ -113,7 +113,7 @@ def test_without_a_plan_the_config_says_how_to_add_one(tmp_path: Path) -> None:
 
 
 def test_float_models_are_for_the_python_backend(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", sides=(32, 48))
+    onnx = write_translator_model(tmp_path / "m.onnx", size=(32, 48))
     said = add(onnx, tmp_path / "repo")
     assert "Python backend only" in said[0]
     assert [path.name for path in (tmp_path / "repo").iterdir()] == ["m_python"]
@@ -126,14 +126,14 @@ def test_float_models_are_for_the_python_backend(tmp_path: Path) -> None:
 def test_the_same_name_gets_the_next_version(tmp_path: Path) -> None:
     """And everything else in the repository stays."""
     repository = tmp_path / "repo"
-    onnx = write_translator(tmp_path / "m.onnx", io="uint8")
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
     add(onnx, repository)
     other = repository / "other/3/model.onnx"
     other.parent.mkdir(parents=True)
     other.write_text("somebody else's")
     path = repository / "m_onnxruntime/config.pbtxt"
     path.write_text(path.read_text().replace("count: 1", "count: 7") + "# a note\n")
-    write_translator(onnx, io="uint8", domains=("dog", "cat"))
+    write_translator_model(onnx, io="uint8", domains=("dog", "cat"))
     said = add(onnx, repository)
     assert sorted(p.name for p in path.parent.iterdir()) == ["1", "2", "config.pbtxt"]
     assert any("m_python/2" in line for line in said)
@@ -147,10 +147,10 @@ def test_the_same_name_gets_the_next_version(tmp_path: Path) -> None:
 
 def test_what_cannot_be_the_same_model_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     repository = tmp_path / "repo"
-    onnx = write_translator(tmp_path / "m.onnx", io="uint8")
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
     add(onnx, repository, "onnxruntime")
     before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
-    write_translator(onnx, io="uint8", sides=(32, 32))
+    write_translator_model(onnx, io="uint8", size=(32, 32))
     with pytest.raises(UsageError, match="takes other sizes"):
         add(onnx, repository)  # the Python backend's, too, would be new
     (repository / "m_python").mkdir()
@@ -163,10 +163,10 @@ def test_what_cannot_be_the_same_model_is_refused_and_nothing_changes(tmp_path: 
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", io="uint8")
-    streamed = write_translator(tmp_path / "s.onnx", io="uint8", statistics=4, norm="stream")
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
+    streamed = write_translator_model(tmp_path / "s.onnx", io="uint8", statistics=4, norm="stream")
     (tmp_path / "file").write_text("")
-    spaced = write_translator(tmp_path / "a b.onnx", io="uint8")
+    spaced = write_translator_model(tmp_path / "a b.onnx", io="uint8")
     for arguments, words, code in (
         ([onnx, "-o", tmp_path / "file"], "cannot write", 1),
         ([onnx, "-o", tmp_path / "missing" / "repo"], "cannot write", 1),
@@ -192,7 +192,7 @@ def test_a_checkpoint_becomes_a_repository(run_folder: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     (onnx,) = run_folder.glob("*_uint8.onnx")
     assert onnx.with_suffix(".xml").exists()
-    assert read_artifact(onnx).io == "uint8"
+    assert read_metadata(onnx).io == "uint8"
     assert {path.name for path in repository.iterdir()} == {
         f"{onnx.stem}_{backend}" for backend in BACKENDS
     }

@@ -22,8 +22,8 @@ from cgt.export import build_engine
 from cgt.export.formats import BuildOptions
 from cgt.runtime import Translator
 from cgt.runtime.clip import sample_clip
-from cgt.runtime.translator import BUNDLED_MODEL
-from conftest import picture, run_cgt
+from cgt.runtime.translator import DEFAULT_MODEL
+from conftest import make_image, run_cgt
 
 TRITON = Path(os.environ.get("CGT_TRITON", Path(sys.prefix, "triton", "tritonserver")))
 pytestmark = pytest.mark.skipif(
@@ -106,7 +106,7 @@ def tiny(run_folder: Path) -> Path:
 def server(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("triton")
     bundled = folder / "bundled.onnx"
-    bundled.write_bytes(BUNDLED_MODEL.read_bytes())
+    bundled.write_bytes(DEFAULT_MODEL.read_bytes())
     for onnx in (bundled, tiny):
         build_engine(onnx, "triton", folder / "repository", BuildOptions(backends=("python",)))
     server = Server(folder / "repository")
@@ -120,8 +120,8 @@ def test_http_and_grpc_answer_as_the_local_engine(
     server: Server, tiny: Path, size: tuple[int, int]
 ) -> None:
     """Also a size that the network pads: the server does."""
-    image = picture(3, *size)
-    for name, model in (("bundled_python", BUNDLED_MODEL), ("tiny_python", tiny)):
+    image = make_image(3, *size)
+    for name, model in (("bundled_python", DEFAULT_MODEL), ("tiny_python", tiny)):
         options = {"frame": size, "size": size, "goal": "throughput"}
         with Translator(model, engine="openvino", **options) as local:
             expected = local(image)
@@ -173,6 +173,6 @@ def _count(path: Path) -> int:
 def test_a_picture_that_the_model_refuses_is_an_error_of_its_own(server: Server) -> None:
     """Others in the same batch are translated."""
     with pytest.raises(urllib.error.HTTPError) as refused:
-        server.by_http("tiny_python", picture(0, 64, 64)[:8, :8])
+        server.by_http("tiny_python", make_image(0, 64, 64)[:8, :8])
     assert "too small" in refused.value.read().decode()
-    assert server.by_http("tiny_python", picture(0, 64, 64)).shape == (64, 64, 3)
+    assert server.by_http("tiny_python", make_image(0, 64, 64)).shape == (64, 64, 3)

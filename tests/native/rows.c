@@ -3,97 +3,97 @@
 #include "internal.h"
 #include "support.h"
 
-enum { LONGEST = 300, TAPS = 26, ROOM = 64 };
+enum { MAX_LENGTH = 300, TAPS = 26, SLACK = 64 };
 
-static const cgt_rows *const ref = &cgt_rows_scalar;
+static const cgt_kernels *const ref = &cgt_kernels_scalar;
 
-static void same(const char *set, const char *function, const void *a, const void *b, size_t size) {
+static void expect_equal(const char *set, const char *function, const void *a, const void *b, size_t size) {
     if (memcmp(a, b, size) != 0) {
         fprintf(stderr, "%s: %s differs from scalar\n", set, function);
         exit(1);
     }
 }
 
-static void columns_and_blend(const cgt_rows *r, size_t n) {
+static void check_vertical_passes(const cgt_kernels *r, size_t n) {
     const int taps = between(1, TAPS / 2) * 2;
     guarded rows[TAPS];
     const uint8_t *pointers[TAPS];
     int16_t weights[TAPS];
-    int32_t exact[TAPS];
+    int32_t weights32[TAPS];
     for (int k = 0; k < taps; k++) {
         rows[k] = guarded_new(n);
         fill(rows[k].data, n);
         pointers[k] = rows[k].data;
         /* so that sums stay within 31 bits and, shifted, within 15 */
         weights[k] = (int16_t)between(-8000 / taps, 60000 / taps < 32767 ? 60000 / taps : 32767);
-        exact[k] = between(-900000 / taps, 5000000 / taps);
+        weights32[k] = between(-900000 / taps, 5000000 / taps);
     }
     const int shift = between(9, 12);
-    int16_t a[LONGEST + ROOM];
-    int16_t b[LONGEST + ROOM];
-    ref->columns(pointers, taps, weights, shift, n, a);
-    r->columns(pointers, taps, weights, shift, n, b);
-    same(r->name, "columns", a, b, n * sizeof *a);
+    int16_t a[MAX_LENGTH + SLACK];
+    int16_t b[MAX_LENGTH + SLACK];
+    ref->vertical_pass(pointers, taps, weights, shift, n, a);
+    r->vertical_pass(pointers, taps, weights, shift, n, b);
+    expect_equal(r->name, "vertical_pass", a, b, n * sizeof *a);
     guarded out = guarded_new(n);
-    uint8_t bytes[LONGEST];
-    ref->blend(pointers, taps - 1, exact, n, bytes);
-    r->blend(pointers, taps - 1, exact, n, out.data);
-    same(r->name, "blend", bytes, out.data, n);
+    uint8_t bytes[MAX_LENGTH];
+    ref->vertical_pass_u8(pointers, taps - 1, weights32, n, bytes);
+    r->vertical_pass_u8(pointers, taps - 1, weights32, n, out.data);
+    expect_equal(r->name, "vertical_pass_u8", bytes, out.data, n);
     guarded_free(&out);
     for (int k = 0; k < taps; k++)
         guarded_free(&rows[k]);
 }
 
-static void sums(const cgt_rows *r, int channels) {
+static void horizontal_pass(const cgt_kernels *r, int channels) {
     const int in = between(1, 200);
     const int out = between(1, 150);
     cgt_plan *plan = NULL;
     CHECK(cgt_plan_create(&plan, in, in, out, out, (cgt_filter)between(0, 4), NULL) == CGT_OK);
     const cgt_axis *axis = &plan->x;
     const size_t plane = ((size_t)out + CGT_LANES - 1) / CGT_LANES * CGT_LANES;
-    const size_t size = ((size_t)in + (size_t)axis->taps) * (size_t)channels + ROOM;
-    int16_t *columns = malloc(size * sizeof *columns);
+    const size_t size = ((size_t)in + (size_t)axis->taps) * (size_t)channels + SLACK;
+    int16_t *column_sums = malloc(size * sizeof *column_sums);
     int32_t *a = calloc(plane * 4, sizeof *a);
     int32_t *b = calloc(plane * 4, sizeof *b);
-    CHECK(columns && a && b);
+    CHECK(column_sums && a && b);
     /* Column sums for the weights of pack; bytes for the halves of Pillow's. */
     const int16_t *const tables[] = {axis->weights, axis->low, axis->high};
     int32_t low[256];
     const size_t n = (size_t)out;
     for (int t = 0; t < 3; t++) {
         for (size_t i = 0; i < size; i++)
-            columns[i] = (int16_t)(t == 0 ? between(-5000, 20000) : between(0, 255));
+            column_sums[i] = (int16_t)(t == 0 ? between(-5000, 20000) : between(0, 255));
         if (t == 2)
             memcpy(low, a, n * sizeof *low);
-        ref->sums[channels](axis, tables[t], columns, a, plane);
-        r->sums[channels](axis, tables[t], columns, b, plane);
+        ref->horizontal_pass[channels](axis, tables[t], column_sums, a, plane);
+        r->horizontal_pass[channels](axis, tables[t], column_sums, b, plane);
         for (int c = 0; c < channels; c++)
-            same(r->name, "sums", a + (size_t)c * plane, b + (size_t)c * plane, n * sizeof *a);
+            expect_equal(r->name, "horizontal_pass", a + (size_t)c * plane, b + (size_t)c * plane, n * sizeof *a);
     }
-    uint8_t narrow_a[256];
-    uint8_t narrow_b[256];
-    ref->narrow(a, low, n, narrow_a);
-    r->narrow(a, low, n, narrow_b);
-    same(r->name, "narrow", narrow_a, narrow_b, n);
+    uint8_t u8_a[256];
+    uint8_t u8_b[256];
+    ref->sums_to_u8(a, low, n, u8_a);
+    r->sums_to_u8(a, low, n, u8_b);
+    expect_equal(r->name, "sums_to_u8", u8_a, u8_b, n);
     float scaled_a[256];
     guarded scaled = guarded_new(n * sizeof(float));
     ref->scale(a, n, 255 << 16, 0.01f, -1.3f, scaled_a);
     r->scale(a, n, 255 << 16, 0.01f, -1.3f, (float *)(void *)scaled.data);
-    same(r->name, "scale", scaled_a, scaled.data, n * sizeof(float));
+    expect_equal(r->name, "scale", scaled_a, scaled.data, n * sizeof(float));
     guarded_free(&scaled);
-    free(columns);
+    free(column_sums);
     free(a);
     free(b);
     cgt_plan_destroy(plan);
 }
 
-static void split_and_merge(const cgt_rows *r, size_t n, int channels) {
+static void check_interleaving(const cgt_kernels *r, size_t n, int channels) {
     const size_t c = (size_t)channels;
     guarded in = guarded_new(n * c);
     fill(in.data, in.size);
     static const float scale[4] = {1 / 127.5f, 0.0171f, 3.0f, -0.3f};
     static const float offset[4] = {-1.0f, -2.1f, 0.1f, 7.0f};
-    static float a[4][LONGEST];
+    static float a[4][MAX_LENGTH];
     float *const to_a[4] = {a[0], a[1], a[2], a[3]};
     guarded floats[4];
     float *to_b[4] = {NULL};
@@ -101,10 +101,10 @@ static void split_and_merge(const cgt_rows *r, size_t n, int channels) {
         floats[i] = guarded_new(n * sizeof(float));
         to_b[i] = (float *)(void *)floats[i].data;
     }
-    ref->split[channels](in.data, n, scale, offset, to_a);
-    r->split[channels](in.data, n, scale, offset, to_b);
+    ref->deinterleave[channels](in.data, n, scale, offset, to_a);
+    r->deinterleave[channels](in.data, n, scale, offset, to_b);
     for (size_t i = 0; i < c; i++) {
-        same(r->name, "split", a[i], to_b[i], n * sizeof(float));
+        expect_equal(r->name, "deinterleave", a[i], to_b[i], n * sizeof(float));
         guarded_free(&floats[i]);
     }
 
@@ -115,26 +115,26 @@ static void split_and_merge(const cgt_rows *r, size_t n, int channels) {
         fill(planes[i].data, n);
         pointers[i] = planes[i].data;
     }
-    uint8_t merged[4 * LONGEST];
-    ref->merge[channels](pointers, n, merged);
-    r->merge[channels](pointers, n, in.data);
-    same(r->name, "merge", merged, in.data, in.size);
+    uint8_t merged[4 * MAX_LENGTH];
+    ref->interleave[channels](pointers, n, merged);
+    r->interleave[channels](pointers, n, in.data);
+    expect_equal(r->name, "interleave", merged, in.data, in.size);
     for (size_t i = 0; i < c; i++)
         guarded_free(&planes[i]);
     guarded_free(&in);
 
     guarded bytes = guarded_new(n);
     fill(bytes.data, n);
-    int16_t wide_a[LONGEST];
-    int16_t wide_b[LONGEST];
-    ref->widen(bytes.data, n, wide_a);
-    r->widen(bytes.data, n, wide_b);
-    same(r->name, "widen", wide_a, wide_b, n * sizeof *wide_a);
+    int16_t wide_a[MAX_LENGTH];
+    int16_t wide_b[MAX_LENGTH];
+    ref->u8_to_i16(bytes.data, n, wide_a);
+    r->u8_to_i16(bytes.data, n, wide_b);
+    expect_equal(r->name, "u8_to_i16", wide_a, wide_b, n * sizeof *wide_a);
     guarded_free(&bytes);
 }
 
 /* Floats of any bits: NaN, infinities, subnormals; and values around what rounds. */
-static void floats(const cgt_rows *r, size_t n) {
+static void floats(const cgt_kernels *r, size_t n) {
     guarded in = guarded_new(n * sizeof(float));
     float *f = (float *)(void *)in.data;
     for (size_t i = 0; i < n; i++) {
@@ -147,32 +147,32 @@ static void floats(const cgt_rows *r, size_t n) {
         }
     }
     guarded out = guarded_new(n);
-    uint8_t bytes[LONGEST];
-    ref->quantise(f, n, bytes);
-    r->quantise(f, n, out.data);
-    same(r->name, "quantise", bytes, out.data, n);
-    ref->truncate(f, n, bytes);
-    r->truncate(f, n, out.data);
-    same(r->name, "truncate", bytes, out.data, n);
+    uint8_t bytes[MAX_LENGTH];
+    ref->float_to_u8(f, n, bytes);
+    r->float_to_u8(f, n, out.data);
+    expect_equal(r->name, "float_to_u8", bytes, out.data, n);
+    ref->float_to_u8_truncated(f, n, bytes);
+    r->float_to_u8_truncated(f, n, out.data);
+    expect_equal(r->name, "float_to_u8_truncated", bytes, out.data, n);
     guarded_free(&out);
 
     guarded halves = guarded_new(n * sizeof(uint16_t));
     uint16_t *h = (uint16_t *)(void *)halves.data;
-    uint16_t half[LONGEST];
-    ref->to_half(f, n, half);
-    r->to_half(f, n, h);
-    same(r->name, "to_half", half, h, halves.size);
+    uint16_t half[MAX_LENGTH];
+    ref->f32_to_f16(f, n, half);
+    r->f32_to_f16(f, n, h);
+    expect_equal(r->name, "f32_to_f16", half, h, halves.size);
     for (size_t i = 0; i < n; i++)
         h[i] = (uint16_t)rnd();
-    float back[LONGEST];
-    ref->from_half(h, n, back);
-    r->from_half(h, n, f);
-    same(r->name, "from_half", back, f, in.size);
+    float back[MAX_LENGTH];
+    ref->f16_to_f32(h, n, back);
+    r->f16_to_f32(h, n, f);
+    expect_equal(r->name, "f16_to_f32", back, f, in.size);
     guarded_free(&halves);
     guarded_free(&in);
 }
 
-static void yuv(const cgt_rows *r, size_t n, int step) {
+static void yuv_to_rgb(const cgt_kernels *r, size_t n, int step) {
     static const int16_t k[6] = {16, 9539, 7343, -873, -2183, 8652};
     const size_t half = (n + 1) / 2;
     guarded y = guarded_new(n);
@@ -182,14 +182,14 @@ static void yuv(const cgt_rows *r, size_t n, int step) {
     fill(u.data, u.size);
     fill(v.data, v.size);
     const uint8_t *second = step == 2 ? u.data + 1 : v.data;
-    uint8_t a[3][LONGEST];
-    uint8_t b[3][LONGEST];
+    uint8_t a[3][MAX_LENGTH];
+    uint8_t b[3][MAX_LENGTH];
     uint8_t *const to_a[3] = {a[0], a[1], a[2]};
     uint8_t *const to_b[3] = {b[0], b[1], b[2]};
-    ref->yuv(y.data, u.data, second, step, n, k, to_a);
-    r->yuv(y.data, u.data, second, step, n, k, to_b);
+    ref->yuv_to_rgb(y.data, u.data, second, step, n, k, to_a);
+    r->yuv_to_rgb(y.data, u.data, second, step, n, k, to_b);
     for (int c = 0; c < 3; c++)
-        same(r->name, "yuv", a[c], b[c], n);
+        expect_equal(r->name, "yuv_to_rgb", a[c], b[c], n);
     guarded_free(&y);
     guarded_free(&u);
     guarded_free(&v);
@@ -197,15 +197,15 @@ static void yuv(const cgt_rows *r, size_t n, int step) {
 
 int main(void) {
     static const int channels[] = {1, 3, 4};
-    for (const cgt_rows *const *r = cgt_rows_available(); *r; r++) {
-        for (size_t n = 1; n <= LONGEST; n++) {
-            columns_and_blend(*r, n);
+    for (const cgt_kernels *const *r = cgt_kernels_available(); *r; r++) {
+        for (size_t n = 1; n <= MAX_LENGTH; n++) {
+            check_vertical_passes(*r, n);
             floats(*r, n);
-            yuv(*r, n, 1);
-            yuv(*r, n, 2);
+            yuv_to_rgb(*r, n, 1);
+            yuv_to_rgb(*r, n, 2);
             for (int c = 0; c < 3; c++) {
-                sums(*r, channels[c]);
-                split_and_merge(*r, n, channels[c]);
+                horizontal_pass(*r, channels[c]);
+                check_interleaving(*r, n, channels[c]);
             }
         }
         printf("%s equals scalar\n", (*r)->name);

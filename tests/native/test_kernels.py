@@ -14,14 +14,14 @@ def test_the_table_and_its_json(
 ) -> None:
     pytest.importorskip("PIL")
     kernels = pytest.importorskip("cgt.benchmarks.kernels")
-    monkeypatch.setattr(kernels, "ROUNDS", 1)
-    monkeypatch.setattr(kernels, "REPEATS", 2)
-    monkeypatch.setattr(kernels, "LARGE", 1 << 20)
+    monkeypatch.setattr(kernels, "NUM_ROUNDS", 1)
+    monkeypatch.setattr(kernels, "RUNS_PER_ROUND", 2)
+    monkeypatch.setattr(kernels, "COPY_BYTES", 1 << 20)
     monkeypatch.setattr(sys, "argv", ["kernels", "--json", str(tmp_path / "kernels.json")])
     kernels.main()
     report = json.loads((tmp_path / "kernels.json").read_text(encoding="utf-8"))
     assert report["copy_gigabytes_per_second"] > 0
-    assert len(report["kernels"]) == len(kernels.contests())
+    assert len(report["kernels"]) == len(kernels.kernel_benchmarks())
     printed = capsys.readouterr().out
     for kernel in report["kernels"]:
         assert kernel["milliseconds"] > 0

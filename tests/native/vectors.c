@@ -10,9 +10,9 @@ static const int CHANNELS[] = {1, 3, 4};
 typedef struct {
     cgt_image image;
     guarded planes[3];
-} picture;
+} test_image;
 
-static void picture_new(picture *p, int width, int height, int channels, cgt_format format) {
+static void test_image_new(test_image *p, int width, int height, int channels, cgt_format format) {
     memset(p, 0, sizeof *p);
     p->image.width = width;
     p->image.height = height;
@@ -35,7 +35,7 @@ static void picture_new(picture *p, int width, int height, int channels, cgt_for
     }
 }
 
-static void picture_free(picture *p) {
+static void test_image_free(test_image *p) {
     for (int i = 0; i < 3; i++)
         if (p->planes[i].data)
             guarded_free(&p->planes[i]);
@@ -46,7 +46,7 @@ static int side(void) {
     return between(0, 3) ? between(1, 40) : between(1, 230);
 }
 
-static void one(int number) {
+static void run_case(int number) {
     const int in_w = side();
     const int in_h = side();
     const int same_size = between(0, 7) == 0;
@@ -60,10 +60,10 @@ static void one(int number) {
     const float box[4] = {left, top, left + ((float)in_w - left) * (float)between(1, 4) / 4.0f,
                           top + ((float)in_h - top) * (float)between(1, 4) / 4.0f};
     cgt_plan *plan = NULL;
-    const int boxed = !same_size && between(0, 2) == 0;
-    CHECK(cgt_plan_create(&plan, in_w, in_h, out_w, out_h, filter, boxed ? box : NULL) == CGT_OK);
-    picture p;
-    picture_new(&p, in_w, in_h, channels, format);
+    const int use_box = !same_size && between(0, 2) == 0;
+    CHECK(cgt_plan_create(&plan, in_w, in_h, out_w, out_h, filter, use_box ? box : NULL) == CGT_OK);
+    test_image p;
+    test_image_new(&p, in_w, in_h, channels, format);
     guarded scratch = guarded_new(cgt_scratch_size(plan, channels, format));
     fill(scratch.data, scratch.size);
 
@@ -122,14 +122,14 @@ static void one(int number) {
     guarded_free(&floats);
     guarded_free(&bytes);
     guarded_free(&scratch);
-    picture_free(&p);
+    test_image_free(&p);
     cgt_plan_destroy(plan);
 }
 
 /* Longer than the pieces that rows are converted in. */
-static void wide(void) {
-    picture p;
-    picture_new(&p, 2501, 3, 3, CGT_I420);
+static void run_wide(void) {
+    test_image p;
+    test_image_new(&p, 2501, 3, 3, CGT_I420);
     cgt_plan *plan = NULL;
     CHECK(cgt_plan_create(&plan, 2501, 3, 2501, 3, CGT_FILTER_BILINEAR, NULL) == CGT_OK);
     void *scratch = malloc(cgt_scratch_size(plan, 3, CGT_I420));
@@ -146,20 +146,20 @@ static void wide(void) {
     guarded_free(&bytes);
     guarded_free(&floats);
     free(scratch);
-    picture_free(&p);
+    test_image_free(&p);
     cgt_plan_destroy(plan);
 }
 
 /* So many samples an output that sums come near to the ends of 32 bits. */
-static void tall(void) {
+static void run_tall(void) {
     enum { LONG = 30000 };
     for (int filter = 0; filter < 5; filter++) {
-        for (int turned = 0; turned < 2; turned++) {
-            const int in_w = turned ? 3 : LONG;
-            const int in_h = turned ? LONG : 3;
+        for (int transposed = 0; transposed < 2; transposed++) {
+            const int in_w = transposed ? 3 : LONG;
+            const int in_h = transposed ? LONG : 3;
             const int out = filter + 1;
-            picture p;
-            picture_new(&p, in_w, in_h, 1, CGT_PIXELS);
+            test_image p;
+            test_image_new(&p, in_w, in_h, 1, CGT_PIXELS);
             memset(p.planes[0].data, 255, p.planes[0].size);
             cgt_plan *plan = NULL;
             CHECK(cgt_plan_create(&plan, in_w, in_h, out, out, (cgt_filter)filter, NULL) == CGT_OK);
@@ -172,7 +172,7 @@ static void tall(void) {
             for (int i = 0; i < out * out; i++)
                 CHECK(bytes[i] == 255 && floats[i] == 1.0f);
             free(scratch);
-            picture_free(&p);
+            test_image_free(&p);
             cgt_plan_destroy(plan);
         }
     }
@@ -183,8 +183,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "%s\n", cgt_simd() ? cgt_simd() : "none");
     CHECK(cgt_simd());
     for (int i = 0; i < calls; i++)
-        one(i);
-    wide();
-    tall();
+        run_case(i);
+    run_wide();
+    run_tall();
     return 0;
 }

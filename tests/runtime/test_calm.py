@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cgt.runtime import Translator
-from cgt.runtime.calm import FlowCalm, Scenes, StatisticsCalm
-from cgt.runtime.warping import Flow, WarpingError, visible, warping_error
+from cgt.runtime.calm import FlowSmoother, SceneDetector, StatisticsSmoother
+from cgt.runtime.warping import OpticalFlow, WarpingErrorMeter, visibility_mask, warping_error
 
 
 def texture(seed: int = 0, size: int = 160) -> np.ndarray:
@@ -38,17 +38,19 @@ def flickering(image: np.ndarray, index: int) -> np.ndarray:
 
 def test_flow_finds_the_movement() -> None:
     first, second = (frame[..., 1].copy() for frame in moving(2))
-    flow = Flow()
-    back = flow.backward(first, second)
+    flow = OpticalFlow()
+    back = flow.backward_flow(first, second)
     assert np.abs(back[16:-16, 16:-16] - (2, 0)).mean() < 0.2
-    assert visible(flow, back, flow.backward(second, first))[16:-16, 16:-16].mean() > 0.9
+    assert (
+        visibility_mask(flow, back, flow.backward_flow(second, first))[16:-16, 16:-16].mean() > 0.9
+    )
 
 
 def test_the_warping_error_sees_flicker_and_not_movement() -> None:
-    steady, flicker = WarpingError(), WarpingError()
+    steady, flicker = WarpingErrorMeter(), WarpingErrorMeter()
     for index, frame in enumerate(moving()):
-        steady.add(frame, frame)
-        flicker.add(frame, flickering(frame, index))
+        steady.update(frame, frame)
+        flicker.update(frame, flickering(frame, index))
     assert steady.mean < 1e-4
     assert flicker.mean == pytest.approx((24 / 255) ** 2, rel=0.1)
 
@@ -58,7 +60,7 @@ def test_what_is_hidden_does_not_count() -> None:
     wrong = second.copy()
     second[30:70, 40:90] = texture(5)[:40, :50]  # comes into sight
     wrong[30:70, 40:90] = 255 - second[30:70, 40:90]
-    assert warping_error(Flow(), first, second, first, wrong) < 0.02
+    assert warping_error(OpticalFlow(), first, second, first, wrong) < 0.02
 
 
 # ---- Flow ---------------------------------------------------------------------------------------
@@ -67,22 +69,22 @@ def test_what_is_hidden_does_not_count() -> None:
 def test_flow_calm_lessens_flicker() -> None:
     errors = {}
     for weight in (0.0, 0.5, 0.8):
-        calm, error = FlowCalm(weight), WarpingError()
+        calm, error = FlowSmoother(weight), WarpingErrorMeter()
         for index, frame in enumerate(moving(12)):
-            error.add(frame, calm(frame, flickering(frame, index)))
+            error.update(frame, calm(frame, flickering(frame, index)))
         errors[weight] = error.mean
     assert errors[0.8] < errors[0.5] < 0.5 * errors[0.0]
 
 
 def test_flow_calm_leaves_a_cut_alone() -> None:
-    calm = FlowCalm(0.9)
+    calm = FlowSmoother(0.9)
     before, after = texture(1), 255 - texture(1) // 2
     calm(before, before)
     np.testing.assert_array_equal(calm(after, after), after)
 
 
 def test_flow_calm_of_another_size_than_the_frame() -> None:
-    calm = FlowCalm(0.5)
+    calm = FlowSmoother(0.5)
     for frame in moving(3):
         small = np.ascontiguousarray(frame[::2, ::2])
         assert calm(frame, small).shape == small.shape
@@ -92,41 +94,41 @@ def test_flow_calm_of_another_size_than_the_frame() -> None:
 
 
 def test_scenes() -> None:
-    scenes = Scenes()
+    scenes = SceneDetector()
     black = np.zeros((96, 128, 3), np.uint8)
     frames = list(moving(3))
-    assert [scenes.look(image) for image in (black, black, *frames)] == [
+    assert [scenes.classify(image) for image in (black, black, *frames)] == [
         *("blank", "blank", "new", "same", "same")
     ]
-    assert scenes.look(black) == "blank"
-    assert scenes.look(frames[2]) == "same"
-    assert scenes.look(255 - frames[2]) == "new"
+    assert scenes.classify(black) == "blank"
+    assert scenes.classify(frames[2]) == "same"
+    assert scenes.classify(255 - frames[2]) == "new"
 
 
 def test_a_fade_in_is_new_until_it_is_there() -> None:
-    scenes = Scenes()
+    scenes = SceneDetector()
     image = texture()
-    fade = [scenes.look((image * (i / 10)).astype(np.uint8)) for i in range(1, 11)]
+    fade = [scenes.classify((image * (i / 10)).astype(np.uint8)) for i in range(1, 11)]
     assert fade[:2] == ["blank", "new"]
     assert fade.count("new") >= 4  # what was learnt from the dark is forgotten on the way
-    assert [scenes.look(image) for _ in range(2)] == ["same", "same"]
+    assert [scenes.classify(image) for _ in range(2)] == ["same", "same"]
 
 
 # ---- Statistics ---------------------------------------------------------------------------------
 
 
-def feed(calm: StatisticsCalm, image: np.ndarray, own: float) -> np.ndarray:
+def feed(calm: StatisticsSmoother, image: np.ndarray, own: float) -> np.ndarray:
     """What a network of one statistic is given."""
     given = np.full((1, 2), np.nan, np.float32)
-    calm.before(image, given)
+    calm.fill(image, given)
     weight = given[0, 0]
     mixed = weight * given[0, 1] + (1 - weight) * own
-    calm.after(np.array([[weight, mixed]], np.float32))
+    calm.update(np.array([[weight, mixed]], np.float32))
     return given[0]
 
 
 def test_statistics_are_smoothed_and_reset_at_cuts() -> None:
-    calm, image = StatisticsCalm(0.75), texture()
+    calm, image = StatisticsSmoother(0.75), texture()
     assert feed(calm, image, 4.0)[0] == 0.0
     np.testing.assert_allclose(feed(calm, image, 8.0), [0.75, 4.0])
     np.testing.assert_allclose(feed(calm, image, 8.0), [0.75, 5.0])
@@ -135,7 +137,7 @@ def test_statistics_are_smoothed_and_reset_at_cuts() -> None:
 
 
 def test_black_frames_are_given_the_past_and_leave_no_trace() -> None:
-    calm, image = StatisticsCalm(0.5), texture()
+    calm, image = StatisticsSmoother(0.5), texture()
     black = np.zeros_like(image)
     assert feed(calm, black, 0.0)[0] == 0.0  # no past yet
     assert feed(calm, image, 4.0)[0] == 0.0  # starts from the first real frame
@@ -148,8 +150,8 @@ def test_a_stream_network_without_calm_is_instance_normalisation(stream_model: P
     values = image.astype(np.float64) / 127.5 - 1
     normal = (values - values.mean((0, 1))) / np.sqrt(values.var((0, 1)) + 1e-5) / 4
     expected = np.clip(np.rint((normal + 1) * 127.5), 0, 255)
-    with Translator(stream_model, size="source", frame=(64, 64)) as translator:
-        assert translator.calming == ""
+    with Translator(stream_model, size="source", frame_size=(64, 64)) as translator:
+        assert translator.deflicker_mode == ""
         for _ in range(2):
             assert np.abs(translator(image) - expected).max() <= 2
 
@@ -161,9 +163,11 @@ def test_a_stream_network_with_calm_follows_slowly(stream_model: Path) -> None:
     second = (first + 20).astype(np.uint8)
     outs = {}
     for calm in (0.0, 0.8):
-        with Translator(stream_model, size="source", frame=(64, 64), calm=calm) as translator:
+        with Translator(
+            stream_model, size="source", frame_size=(64, 64), deflicker=calm
+        ) as translator:
             assert translator.workers == 1 or not calm
-            assert translator.calming == ("statistics" if calm else "")
+            assert translator.deflicker_mode == ("statistics" if calm else "")
             outs[calm] = [translator(image).mean() for image in (first, second, *[second] * 30)]
     assert abs(outs[0.0][1] - outs[0.0][0]) < 1
     assert outs[0.8][1] - outs[0.8][0] > 8
@@ -171,7 +175,7 @@ def test_a_stream_network_with_calm_follows_slowly(stream_model: Path) -> None:
 
 
 def test_any_other_network_is_calmed_by_flow(tiny_model: Path) -> None:
-    with Translator(tiny_model, size="source", frame=(96, 128), calm=0.5) as translator:
-        assert translator.calming == "flow"
+    with Translator(tiny_model, size="source", frame_size=(96, 128), deflicker=0.5) as translator:
+        assert translator.deflicker_mode == "flow"
         first, second = (translator(frame) for frame in moving(2))
     assert first.shape == second.shape == (96, 128, 3)

@@ -10,7 +10,7 @@ import pytest
 
 from cgt.runtime.errors import SourceError
 from cgt.runtime.sources import Frame, open_source
-from conftest import picture, run_cgt
+from conftest import make_image, run_cgt
 
 FRAMES = 200
 
@@ -26,7 +26,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
             video = out.add_stream("libx264", rate=25, options={"g": "10", "preset": "ultrafast"})
             video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
             for index in range(FRAMES):
-                frame = av.VideoFrame.from_ndarray(picture(index, 96, 160), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(make_image(index, 96, 160), format="rgb24")
                 out.mux(video.encode(frame))
             out.mux(video.encode(None))
         made[suffix] = path.read_bytes()

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgt.runtime.artifact import read_artifact
-from cgt.runtime.cache import cache_folder
+from cgt.runtime.artifact import read_metadata
+from cgt.runtime.cache import cache_dir
 from cgt.runtime.engines import BatchShape, Engine, fastest, open_engine, openvino_floats
 from cgt.runtime.errors import EngineError, MissingDependency, ModelError, UsageError
-from conftest import inverse_graph
+from conftest import write_inverse_model
 
 ENGINES = ("openvino", "onnxruntime")
 
@@ -19,13 +19,15 @@ ENGINES = ("openvino", "onnxruntime")
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("fixed", [False, True])
 def test_uint8_tensors(tmp_path: Path, engine: str, fixed: bool) -> None:
-    path = inverse_graph(tmp_path / "m.onnx")
-    artifact = read_artifact(path)
+    path = write_inverse_model(tmp_path / "m.onnx")
+    artifact = read_metadata(path)
     assert artifact.io == "uint8"
     assert artifact.dynamic
     image = np.random.default_rng(0).integers(0, 256, (1, 5, 7, 3), np.uint8)
     out = np.zeros_like(image)
-    shape = BatchShape.of(artifact, 5, 7) if fixed else BatchShape.of(artifact)
+    shape = (
+        BatchShape.from_metadata(artifact, 5, 7) if fixed else BatchShape.from_metadata(artifact)
+    )
     with open_engine(path, shape, engine) as runner:
         runner.infer(image, out)
     assert (out == 255 - image).all()
@@ -33,7 +35,7 @@ def test_uint8_tensors(tmp_path: Path, engine: str, fixed: bool) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_statistics_go_in_and_out(tmp_path: Path, engine: str) -> None:
-    path = inverse_graph(tmp_path / "m.onnx", statistics=6)
+    path = write_inverse_model(tmp_path / "m.onnx", statistics=6)
     image = np.zeros((1, 4, 4, 3), np.uint8)
     out = np.zeros_like(image)
     given = np.arange(6, dtype=np.float32)[None]
@@ -47,7 +49,7 @@ def test_statistics_go_in_and_out(tmp_path: Path, engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_wrong_shape_is_an_engine_error(tmp_path: Path, engine: str) -> None:
-    path = inverse_graph(tmp_path / "m.onnx")
+    path = write_inverse_model(tmp_path / "m.onnx")
     image = np.zeros((1, 4, 4, 2), np.uint8)
     with (
         open_engine(path, BatchShape(1, 3, 0, 0, "uint8"), engine) as runner,
@@ -60,7 +62,7 @@ def test_a_wrong_shape_is_an_engine_error(tmp_path: Path, engine: str) -> None:
 
 
 @pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "cgt"
 
@@ -73,32 +75,32 @@ def pretend(monkeypatch: pytest.MonkeyPatch, times: dict[str, float]) -> list[st
         measured.append(engine.name)
         return times[engine.name]
 
-    monkeypatch.setattr(fastest, "run_time", run_time)
+    monkeypatch.setattr(fastest, "measure_frame_time", run_time)
     return measured
 
 
 @pytest.mark.parametrize("winner", ENGINES)
 def test_auto_takes_the_fastest_and_measures_once(
-    own_cache: Path,
+    isolated_cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     winner: str,
 ) -> None:
-    path = inverse_graph(tmp_path / "m.onnx")
+    path = write_inverse_model(tmp_path / "m.onnx")
     measured = pretend(monkeypatch, dict.fromkeys(ENGINES, 0.031) | {winner: 0.012})
-    shape = BatchShape.of(read_artifact(path), 8, 8)
+    shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
     with open_engine(path, shape) as engine:
         assert engine.name == winner
         (note,) = caplog.messages
         assert f"{winner} 12 ms" in note
         assert "31 ms" in note
         assert "remembered" in note
-    with open_engine(path, shape.sized(16, 16)) as engine:
+    with open_engine(path, shape.with_size(16, 16)) as engine:
         assert engine.name == winner
         assert len(caplog.messages) == 1
     assert sorted(measured) == ["onnxruntime", "openvino"]
-    inverse_graph(path, statistics=3)  # another model under the same name
+    write_inverse_model(path, statistics=3)  # another model under the same name
     with open_engine(path, BatchShape(1, 3, 8, 8, "uint8", 3)) as engine:
         assert engine.name == winner
     assert len(measured) == 4
@@ -109,22 +111,22 @@ def test_auto_without_a_cache_folder_still_measures(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    path = inverse_graph(tmp_path / "m.onnx")
-    assert cache_folder() is None
-    open_engine(path, BatchShape.of(read_artifact(path), 8, 8)).close()
+    path = write_inverse_model(tmp_path / "m.onnx")
+    assert cache_dir() is None
+    open_engine(path, BatchShape.from_metadata(read_metadata(path), 8, 8)).close()
     assert "not remembered" in caplog.text
 
 
 def test_auto_passes_over_what_fails(
-    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    isolated_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cgt.runtime.engines.openvino import OpenVINOEngine
 
     def fails(self: object, *arguments: object) -> None:
         raise EngineError("no such layer")
 
-    path = inverse_graph(tmp_path / "m.onnx")
-    shape = BatchShape.of(read_artifact(path), 8, 8)
+    path = write_inverse_model(tmp_path / "m.onnx")
+    shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
     monkeypatch.setattr(OpenVINOEngine, "infer", fails)
     with open_engine(path, shape) as engine:
         assert engine.name == "onnxruntime"
@@ -134,12 +136,12 @@ def test_auto_passes_over_what_fails(
 
 
 def test_a_damaged_memory_is_no_error(
-    own_cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    isolated_cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_cache.mkdir(parents=True)
-    (own_cache / "engines.json").write_text("{broken")
-    path = inverse_graph(tmp_path / "m.onnx")
-    open_engine(path, BatchShape.of(read_artifact(path), 8, 8)).close()
+    (isolated_cache / "engines.json").write_text("{broken")
+    path = write_inverse_model(tmp_path / "m.onnx")
+    open_engine(path, BatchShape.from_metadata(read_metadata(path), 8, 8)).close()
     assert "; remembered" in caplog.text
 
 
@@ -158,7 +160,7 @@ def test_names_of_engines_and_devices_are_checked(tmp_path: Path, tiny_model: Pa
 
 
 def test_openvino_keeps_what_it_compiled_and_survives_its_damage(
-    own_cache: Path, tiny_model: Path
+    isolated_cache: Path, tiny_model: Path
 ) -> None:
     batch = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32)
     outs = []
@@ -179,7 +181,7 @@ def test_openvino_keeps_what_it_compiled_and_survives_its_damage(
 
 @pytest.mark.parametrize("slower", ["fp32", "what OpenVINO takes"])
 def test_openvino_computes_in_what_was_measured_to_be_faster(
-    own_cache: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, slower: str
+    isolated_cache: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, slower: str
 ) -> None:
     """Measured once: whatever a second measurement would say, the first is remembered."""
     import openvino as ov
@@ -190,7 +192,7 @@ def test_openvino_computes_in_what_was_measured_to_be_faster(
 
     measured: list[dict[str, str]] = []
     by_itself = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    monkeypatch.setattr(openvino_floats, "_seconds", seconds)
+    monkeypatch.setattr(openvino_floats, "_fastest_run_s", seconds)
     for _ in range(2):
         with open_engine(tiny_model, BatchShape(1, 3, 32, 32), "openvino") as engine:
             kept = slower == "fp32" and by_itself == ov.Type.bf16
@@ -218,8 +220,8 @@ def test_a_provider_that_falls_back_is_said(
 ) -> None:
     import onnxruntime as ort
 
-    path, real = inverse_graph(tmp_path / "m.onnx"), ort.InferenceSession
-    shape = BatchShape.of(read_artifact(path), 8, 8)
+    path, real = write_inverse_model(tmp_path / "m.onnx"), ort.InferenceSession
+    shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
     with pytest.raises(MissingDependency, match=r"\[gpu\]"):
         open_engine(path, shape, "onnxruntime:cuda")
     names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -246,12 +248,12 @@ def test_a_provider_that_falls_back_is_said(
 
 def test_the_torch_engine_runs_a_checkpoint(run_folder: Path, tiny_model: Path) -> None:
     from cgt.runtime import Translator
-    from conftest import picture
+    from conftest import make_image
 
-    image = picture(1, 48, 64)
+    image = make_image(1, 48, 64)
     with Translator(run_folder / "latest.pth", engine="torch") as reference:
         expected = reference(image).astype(int)
-        assert reference.artifact.size == (32, 32)
+        assert reference.metadata.size == (32, 32)
     with Translator(run_folder / "latest.pth") as by_suffix:
         np.testing.assert_array_equal(by_suffix(image), expected)
     with Translator(tiny_model, engine="onnxruntime") as exported:

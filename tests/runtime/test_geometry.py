@@ -2,11 +2,11 @@ from fractions import Fraction
 
 import pytest
 
-from cgt.runtime.artifact import Artifact
+from cgt.runtime.artifact import ModelMetadata
 from cgt.runtime.errors import UsageError
-from cgt.runtime.geometry import parse_size, plan
+from cgt.runtime.geometry import parse_size, plan_geometry
 
-FREE = Artifact(size=(256, 256), dynamic=True, multiple=4)
+FREE = ModelMetadata(size=(256, 256), dynamic=True, multiple=4)
 
 
 @pytest.mark.parametrize(
@@ -36,29 +36,29 @@ def test_other_sizes_are_refused(text: str) -> None:
 def test_by_default_the_short_side_is_the_models(
     frame: tuple[int, int], aspect: Fraction, picture: tuple[int, int]
 ) -> None:
-    geometry = plan(frame, FREE, None, aspect)
-    assert geometry.picture == geometry.tensor == picture
+    geometry = plan_geometry(frame, FREE, None, aspect)
+    assert geometry.image_size == geometry.tensor_size == picture
     shown = Fraction(frame[1], frame[0]) * aspect
-    assert Fraction(picture[1], picture[0]) * geometry.aspect == shown
+    assert Fraction(picture[1], picture[0]) * geometry.sample_aspect_ratio == shown
 
 
 def test_odd_sizes_are_padded_not_rescaled() -> None:
-    geometry = plan((239, 427), FREE, "source")
-    assert (geometry.picture, geometry.tensor) == ((239, 427), (240, 428))
-    assert geometry.aspect == 1
+    geometry = plan_geometry((239, 427), FREE, "source")
+    assert (geometry.image_size, geometry.tensor_size) == ((239, 427), (240, 428))
+    assert geometry.sample_aspect_ratio == 1
 
 
 def test_a_square_keeps_the_aspect_in_its_pixels() -> None:
-    assert plan((480, 640), FREE, (256, 256)).aspect == Fraction(4, 3)
+    assert plan_geometry((480, 640), FREE, (256, 256)).sample_aspect_ratio == Fraction(4, 3)
 
 
 def test_a_fixed_model_takes_its_size_only() -> None:
-    fixed = Artifact(size=(64, 96))
-    assert plan((480, 640), fixed).picture == (64, 96)
+    fixed = ModelMetadata(size=(64, 96))
+    assert plan_geometry((480, 640), fixed).image_size == (64, 96)
     with pytest.raises(UsageError, match="64x96 only"):
-        plan((480, 640), fixed, (128, 128))
+        plan_geometry((480, 640), fixed, (128, 128))
 
 
 def test_too_small_is_refused() -> None:
     with pytest.raises(UsageError, match="too small"):
-        plan((480, 640), FREE, (7, 7))
+        plan_geometry((480, 640), FREE, (7, 7))

@@ -7,9 +7,9 @@ import pytest
 
 from cgt.runtime.errors import SinkError, SourceError
 from cgt.runtime.images import list_images, read_image
-from cgt.runtime.sinks import Result, StreamFormat, open_sink
+from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, open_source
-from conftest import picture, run_cgt
+from conftest import make_image, run_cgt
 
 ANY = StreamFormat(None, None, None)
 
@@ -26,7 +26,7 @@ def test_a_folder_becomes_a_folder(images: Path, tiny_model: Path, tmp_path: Pat
 def test_pictures_of_different_sizes_keep_theirs(
     images: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    cv2.imwrite(str(images / "wide.jpg"), picture(0, 40, 101))
+    cv2.imwrite(str(images / "wide.jpg"), make_image(0, 40, 101))
     out = tmp_path / "out"
     done = run_cgt("translate", images, "-o", out, "--model", tiny_model, "--size", "source")
     assert done.returncode == 0, done.stderr
@@ -75,21 +75,21 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_that_meet_stay_apart(tmp_path: Path) -> None:
-    image = picture(0, 32, 32)
+    image = make_image(0, 32, 32)
     with open_sink(str(tmp_path / "out"), ANY) as sink:
         for name in ("a.jpg", "a.png", ""):
-            sink.write(Result(Frame(image, Fraction(0), name), image))
+            sink.write(TranslatedFrame(Frame(image, Fraction(0), name), image))
         sink.finish()
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["000002.png", "a.png", "a.png.png"]
 
 
 def test_one_file_does_not_take_two_pictures(tmp_path: Path) -> None:
-    image = picture(0, 32, 32)
+    image = make_image(0, 32, 32)
     with open_sink(str(tmp_path / "one.png"), ANY) as sink:
-        sink.write(Result(Frame(image, Fraction(0)), image))
+        sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
         with pytest.raises(SinkError, match="holds one picture"):
-            sink.write(Result(Frame(image, Fraction(0)), image))
+            sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
     assert not list(tmp_path.iterdir())
 
 

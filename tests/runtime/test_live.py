@@ -18,10 +18,10 @@ import pytest
 
 from cgt.runtime.errors import MissingDependency, SourceError, UsageError
 from cgt.runtime.opencv import cv2
-from cgt.runtime.sinks import Result, StreamFormat, open_sink
+from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, open_source, reconnect
 from cgt.runtime.sources.pattern import read_counter
-from conftest import picture
+from conftest import make_image
 
 SERVER = Path(__file__).parent.parent / "rtsp_server.py"
 
@@ -86,8 +86,8 @@ def test_an_rtsp_server_that_dies_ends_the_stream(rtsp: Rtsp) -> None:
 def test_an_rtsp_server_that_comes_back(
     rtsp: Rtsp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(reconnect, "_FIRST", 0.1)
-    monkeypatch.setattr(reconnect, "_LONGEST", 0.2)
+    monkeypatch.setattr(reconnect, "_MIN_RETRY_DELAY_S", 0.1)
+    monkeypatch.setattr(reconnect, "_MAX_RETRY_DELAY_S", 0.2)
     with open_source(rtsp.uri("live"), reconnect=True) as source:
         frames = (item for item in source if isinstance(item, Frame))
         before = list(itertools.islice(frames, 5))
@@ -109,7 +109,7 @@ def test_an_rtsp_server_that_comes_back(
     assert all(a <= b for a, b in itertools.pairwise(times)), list(map(float, times))
     assert after[-1].image is not slates[-1].image
     # The clock went on: the gap in the times is the gap in the world (servers send some at once).
-    world = after[-1].captured - before[-1].captured
+    world = after[-1].capture_time - before[-1].capture_time
     assert float(after[-1].time - before[-1].time) == pytest.approx(world, abs=2.0)
 
 
@@ -118,8 +118,8 @@ def test_a_push_over_rtsp_arrives(rtsp: Rtsp, ffprobe: str) -> None:
     began = time.perf_counter()
     with open_sink(rtsp.uri("push"), stream) as sink:
         for index in range(30):
-            image = picture(index, 96, 160)
-            sink.write(Result(Frame(image, Fraction(index, 25)), image))
+            image = make_image(index, 96, 160)
+            sink.write(TranslatedFrame(Frame(image, Fraction(index, 25)), image))
         paced = time.perf_counter() - began
         time.sleep(1)  # the server stops at once when told to, also before it has recorded all
         sink.finish()
@@ -148,8 +148,8 @@ def test_udp_both_ways(tmp_path: Path) -> None:
     stream = StreamFormat((96, 160), Fraction(25), Fraction(1, 25))
     with open_sink(f"udp://127.0.0.1:{port}", stream) as sink:
         for index in range(120):
-            image = picture(index, 96, 160)
-            sink.write(Result(Frame(image, Fraction(index, 25)), image))
+            image = make_image(index, 96, 160)
+            sink.write(TranslatedFrame(Frame(image, Fraction(index, 25)), image))
             if receiver.poll() is not None:
                 break
         sink.finish()
@@ -189,7 +189,7 @@ def test_motion_jpeg_over_http_has_the_times_of_its_arrival() -> None:
         server.terminate()
         server.wait()
     for before, after in itertools.pairwise(frames):
-        apart = after.captured - before.captured
+        apart = after.capture_time - before.capture_time
         assert float(after.time - before.time) == pytest.approx(apart, abs=0.02)
 
 
@@ -205,7 +205,7 @@ def _when_it_listens(uri: str) -> Any:
 def test_a_silent_source_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     from cgt.runtime.sources import network
 
-    monkeypatch.setattr(network, "_SILENCE", 0.5)
+    monkeypatch.setattr(network, "_READ_TIMEOUT_S", 0.5)
     with pytest.raises(SourceError, match=r"nothing came for 0\.5 s"):
         open_source(f"udp://127.0.0.1:{free_port()}")
 
@@ -221,7 +221,7 @@ class Unplugged:
 
     def read(self) -> tuple[bool, np.ndarray | None]:
         self.left -= 1
-        return (True, picture(self.left, 48, 64)) if self.left >= 0 else (False, None)
+        return (True, make_image(self.left, 48, 64)) if self.left >= 0 else (False, None)
 
     def get(self, key: int) -> float:
         return {cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_FOURCC: float(0x47504A4D)}.get(key, 0.0)
@@ -245,7 +245,7 @@ def test_a_camera_is_pulled_out(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_camera_comes_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(reconnect, "_FIRST", 0.05)
+    monkeypatch.setattr(reconnect, "_MIN_RETRY_DELAY_S", 0.05)
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: Unplugged())
     with open_source("/dev/video0", reconnect=True) as source:
         frames = list(itertools.islice(source, 14))
@@ -296,7 +296,12 @@ def test_uris_that_make_no_sense(uri: str, words: str) -> None:
 
 def test_the_test_picture_counts() -> None:
     with open_source("test://?size=640x360&fps=50&frames=12&live=0") as source:
-        assert (source.size, source.rate, source.count, source.live) == ((360, 640), 50, 12, False)
+        assert (source.size, source.rate, source.frame_count, source.live) == (
+            (360, 640),
+            50,
+            12,
+            False,
+        )
         frames = [item for item in source if isinstance(item, Frame)]
     assert [read_counter(frame.image) for frame in frames] == list(range(12))
     assert [frame.time for frame in frames] == [Fraction(i, 50) for i in range(12)]
@@ -313,7 +318,7 @@ def test_the_test_picture_is_read_back_from_a_video(tmp_path: Path) -> None:
     ):
         for item in source:
             assert isinstance(item, Frame)
-            sink.write(Result(item, item.image))
+            sink.write(TranslatedFrame(item, item.image))
         sink.finish()
     with open_source(str(tmp_path / "o.mp4")) as source:
         assert [read_counter(item.image) for item in source] == list(range(30))
@@ -323,7 +328,7 @@ def test_live_test_pictures_come_on_time() -> None:
     with open_source("test://?size=64x64&fps=40&frames=20") as source:
         assert source.live
         frames = list(source)
-    apart = frames[-1].captured - frames[0].captured
+    apart = frames[-1].capture_time - frames[0].capture_time
     assert apart == pytest.approx(19 / 40, abs=0.01)
 
 
@@ -334,7 +339,7 @@ def test_pipes_into_the_source(clip: Path) -> None:
         "with open_source(sys.argv[1]) as s:\n"
         "    print(s.size, s.rate, sum(isinstance(i, Frame) for i in s))"
     )
-    pictures = b"".join(picture(i, 48, 64).tobytes() for i in range(7))
+    pictures = b"".join(make_image(i, 48, 64).tobytes() for i in range(7))
     recorded = ffmpeg("-i", clip, "-c", "copy", "-f", "matroska", clip.with_suffix(".piped"))
     recorded.wait()
     for uri, data, said in (

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from cgt.runtime.errors import SourceError, UsageError
-from cgt.runtime.sinks import Result, StreamFormat, open_sink
+from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, Packet, Source, open_source
 
 PICTURES = "testsrc2=size=160x96:rate=12:duration=1,eq=saturation=0.5"
@@ -123,18 +123,18 @@ def copy(source: Source, out: Path) -> None:
         size=source.size,
         rate=source.rate,
         time_base=source.time_base,
-        aspect=source.aspect,
-        color=source.color,
-        others=source.others,
+        sample_aspect_ratio=source.sample_aspect_ratio,
+        color_space=source.color_space,
+        other_streams=source.other_streams,
         metadata=source.metadata,
         chapters=source.chapters,
     )
     with open_sink(str(out), stream) as sink:
         for item in source:
             if isinstance(item, Frame):
-                sink.write(Result(item, item.image))
+                sink.write(TranslatedFrame(item, item.image))
             else:
-                sink.pass_through(item)
+                sink.write_packet(item)
         sink.finish()
 
 
@@ -370,7 +370,7 @@ def test_start_leaves_out_and_begins_at_zero(tmp_path: Path, make: Any) -> None:
     frames = [item for item in items if isinstance(item, Frame)]
     assert [frame.time for frame in frames] == [Fraction(i, 12) for i in range(6)]
     assert all((a.image == b).all() for a, b in zip(frames, whole[6:], strict=True))
-    sound = [item.packet for item in items if isinstance(item, Packet)]
+    sound = [item.av_packet for item in items if isinstance(item, Packet)]
     assert 0 <= float(sound[0].pts * sound[0].time_base) < 0.03
     with pytest.raises(UsageError, match="is live"):
         open_source("test://", start=1)

@@ -8,8 +8,8 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from cgt.runtime.engines.openvino_int8 import int8_is_cut_off, spare_a_bit
-from cgt.runtime.translator import Translator, model_file
+from cgt.runtime.engines.openvino_int8 import int8_saturates, requantize_to_7_bits
+from cgt.runtime.translator import Translator, resolve_model
 from cgt.trainer.evaluation.likeness import psnr
 from cgt.trainer.pictures import dead_leaves
 
@@ -29,7 +29,7 @@ def test_both_engines_make_the_same_picture(name: str) -> None:
     """Cut off, vintage's were 27 dB apart."""
     image = dead_leaves((256, 256), np.random.default_rng(0))
     one, other = (
-        Translator(model_file(name), engine=engine, size="source")(image)
+        Translator(resolve_model(name), engine=engine, size="source")(image)
         for engine in ("openvino", "onnxruntime")
     )
     assert psnr(one, other) > 36
@@ -37,17 +37,17 @@ def test_both_engines_make_the_same_picture(name: str) -> None:
 
 def test_what_is_tried_is_what_the_cpu_says() -> None:
     vnni = FLAGS & {"avx512_vnni", "avx_vnni", "amx_int8"}
-    assert int8_is_cut_off() == ("avx2" in FLAGS and not vnni)
+    assert int8_saturates() == ("avx2" in FLAGS and not vnni)
 
 
 def test_weights_lose_a_bit_and_keep_their_size(tmp_path: Path) -> None:
     """In an ONNX file, and in OpenVINO's own pair of files."""
     core = ov.Core()
-    model = core.read_model(model_file("vintage"))
+    model = core.read_model(resolve_model("vintage"))
     ov.save_model(model, tmp_path / "own.xml")
     for kind in (model, core.read_model(tmp_path / "own.xml")):
         before = weights_of(kind)
-        spare_a_bit(kind)
+        requantize_to_7_bits(kind)
         after = weights_of(kind)
         assert len(before) == len(after) == 22
         for old, new in zip(before, after, strict=True):

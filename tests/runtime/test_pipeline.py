@@ -13,29 +13,29 @@ import pytest
 
 from cgt.runtime import translate
 from cgt.runtime.errors import EngineError, SinkError, SourceError
-from cgt.runtime.pipeline import limited, run, stream
-from cgt.runtime.sinks import Result, StreamFormat, open_sink
+from cgt.runtime.pipeline import limit_frames, run_pipeline, translate_stream
+from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
-from cgt.runtime.stats import Histogram, Stats
+from cgt.runtime.stats import DurationHistogram, Stats
 from cgt.runtime.translator import Translator
-from conftest import FRAMES, picture
+from conftest import CLIP_FRAMES, make_image
 
 
 def frames(count: int) -> Iterator[Frame | Packet]:
     for index in range(count):
-        yield Frame(picture(index, 32, 32), Fraction(index, 25), name=str(index))
+        yield Frame(make_image(index, 32, 32), Fraction(index, 25), name=str(index))
 
 
 @pytest.fixture
 def translator(tiny_model: Path) -> Iterator[Translator]:
-    with Translator(tiny_model, frame=(32, 32), goal="throughput") as made:
+    with Translator(tiny_model, frame_size=(32, 32), performance_hint="throughput") as made:
         yield made
 
 
 def test_order_is_kept_when_workers_finish_out_of_order(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = translator.timed
+    real = translator.translate_batch
 
     def uneven(images: list[np.ndarray]) -> object:
         time.sleep(float(images[0][0, 0, 2]) % 3 / 200)
@@ -43,8 +43,8 @@ def test_order_is_kept_when_workers_finish_out_of_order(
 
     monkeypatch.setattr(translator, "timed", uneven)
     monkeypatch.setattr(translator, "workers", 4)
-    results = list(stream(frames(60), translator, Stats(), threading.Event()))
-    assert [item.frame.name for item in results] == [str(index) for index in range(60)]
+    results = list(translate_stream(frames(60), translator, Stats(), threading.Event()))
+    assert [item.source_frame.name for item in results] == [str(index) for index in range(60)]
 
 
 def test_few_frames_are_in_flight(translator: Translator) -> None:
@@ -58,7 +58,7 @@ def test_few_frames_are_in_flight(translator: Translator) -> None:
             yield item
 
     ahead = []
-    for index, _ in enumerate(stream(counted(), translator, Stats(), threading.Event())):
+    for index, _ in enumerate(translate_stream(counted(), translator, Stats(), threading.Event())):
         time.sleep(0.002)
         ahead.append(given - index)
     assert max(ahead) <= 2 * translator.workers + 4
@@ -68,7 +68,7 @@ def test_a_live_source_drops_what_comes_too_fast(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A simulated camera of 200 frames/s before an engine of 50."""
-    real = translator.timed
+    real = translator.translate_batch
 
     def slow(images: list[np.ndarray]) -> object:
         time.sleep(0.02)
@@ -77,16 +77,16 @@ def test_a_live_source_drops_what_comes_too_fast(
     def camera() -> Iterator[Frame | Packet]:
         for item in frames(100):
             time.sleep(0.005)
-            item.captured = time.perf_counter()
+            item.capture_time = time.perf_counter()
             yield item
 
     monkeypatch.setattr(translator, "timed", slow)
     monkeypatch.setattr(translator, "workers", 1)
     stats = Stats()
-    results = list(stream(camera(), translator, stats, threading.Event(), live=True))
+    results = list(translate_stream(camera(), translator, stats, threading.Event(), live=True))
     assert stats.dropped + len(results) == 100
     assert stats.dropped > 30
-    numbers = [int(item.frame.name) for item in results]
+    numbers = [int(item.source_frame.name) for item in results]
     assert numbers == sorted(numbers)
     assert numbers[-1] > 75
 
@@ -95,7 +95,7 @@ def test_a_live_stream_is_never_more_than_one_frame_behind(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a clock: while the engine works on one frame, nine others come; the last is next."""
-    real, begun, go = translator.timed, threading.Event(), threading.Event()
+    real, begun, go = translator.translate_batch, threading.Event(), threading.Event()
 
     def held(images: list[np.ndarray]) -> object:
         begun.set()
@@ -112,8 +112,8 @@ def test_a_live_stream_is_never_more_than_one_frame_behind(
     monkeypatch.setattr(translator, "timed", held)
     monkeypatch.setattr(translator, "workers", 1)
     stats = Stats()
-    results = list(stream(camera(), translator, stats, threading.Event(), live=True))
-    assert [item.frame.name for item in results] == ["0", "9"]
+    results = list(translate_stream(camera(), translator, stats, threading.Event(), live=True))
+    assert [item.source_frame.name for item in results] == ["0", "9"]
     assert stats.dropped == 8
 
 
@@ -124,7 +124,7 @@ def test_a_silent_source_does_not_hold_up_the_stop(translator: Translator) -> No
         yield from frames(3)
         silence.wait(60)
 
-    results = stream(camera(), translator, Stats(), stop, live=True)
+    results = translate_stream(camera(), translator, Stats(), stop, live=True)
     next(results)
     stop.set()
     began = time.monotonic()
@@ -136,11 +136,11 @@ def test_a_silent_source_does_not_hold_up_the_stop(translator: Translator) -> No
 
 def test_batches_are_the_same_pictures_in_order(tiny_model: Path) -> None:
     expected = []
-    with Translator(tiny_model, frame=(32, 32), engine="onnxruntime") as one:
+    with Translator(tiny_model, frame_size=(32, 32), engine="onnxruntime") as one:
         expected = [one(item.image) for item in frames(10)]
-    with Translator(tiny_model, frame=(32, 32), engine="onnxruntime", batch=4) as four:
-        got = list(stream(frames(10), four, Stats(), threading.Event()))
-    assert [item.frame.name for item in got] == [str(index) for index in range(10)]
+    with Translator(tiny_model, frame_size=(32, 32), engine="onnxruntime", batch=4) as four:
+        got = list(translate_stream(frames(10), four, Stats(), threading.Event()))
+    assert [item.source_frame.name for item in got] == [str(index) for index in range(10)]
     for item, image in zip(got, expected, strict=True):
         assert np.abs(item.image.astype(int) - image).max() <= 1
 
@@ -149,10 +149,10 @@ def test_a_source_that_changes_its_size_is_written_as_it_began(translator: Trans
     def changing() -> Iterator[Frame | Packet]:
         yield from frames(5)
         for index in range(5, 10):
-            yield Frame(picture(index, 48, 64), Fraction(index, 25), name=str(index))
+            yield Frame(make_image(index, 48, 64), Fraction(index, 25), name=str(index))
 
-    results = list(stream(changing(), translator, Stats(), threading.Event()))
-    assert [item.frame.name for item in results] == [str(index) for index in range(10)]
+    results = list(translate_stream(changing(), translator, Stats(), threading.Event()))
+    assert [item.source_frame.name for item in results] == [str(index) for index in range(10)]
     assert {item.image.shape for item in results} == {(32, 32, 3)}
 
 
@@ -163,7 +163,7 @@ def test_an_error_of_the_source_arrives_after_its_frames(translator: Translator)
 
     seen = []
     with pytest.raises(SourceError, match="cable"):
-        seen.extend(stream(broken(), translator, Stats(), threading.Event()))
+        seen.extend(translate_stream(broken(), translator, Stats(), threading.Event()))
     assert len(seen) == 5
     assert_no_threads_left()
 
@@ -177,7 +177,7 @@ def test_an_error_of_the_engine_ends_the_run(
     monkeypatch.setattr(translator.engine, "infer", fails)
     sink = open_sink(str(tmp_path / "o.mp4"), StreamFormat((32, 32), None, None))
     with pytest.raises(EngineError, match="out of order"), sink:
-        list(run(frames(50), translator, sink, Stats(), threading.Event()))
+        list(run_pipeline(frames(50), translator, sink, Stats(), threading.Event()))
     assert not list(tmp_path.iterdir())
     assert_no_threads_left()
 
@@ -186,7 +186,7 @@ def test_an_error_of_the_engine_ends_the_run(
 def test_what_came_before_an_error_is_kept(
     translator: Translator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
 ) -> None:
-    real, count = translator.timed, 0
+    real, count = translator.translate_batch, 0
 
     def fails_late(images: list[np.ndarray]) -> object:
         nonlocal count
@@ -208,7 +208,7 @@ def test_what_came_before_an_error_is_kept(
         pytest.raises(type(error), match=f"{error}; .*o.mp4 holds the 8 frames before"),
         open_sink(str(out), StreamFormat((32, 32), Fraction(25), Fraction(1, 25))) as sink,
     ):
-        list(run(source(), translator, sink, Stats(), threading.Event()))
+        list(run_pipeline(source(), translator, sink, Stats(), threading.Event()))
     with open_source(str(out)) as made:
         assert sum(1 for _ in made) == 8
     assert_no_threads_left()
@@ -230,25 +230,25 @@ def test_a_network_that_stops_giving_numbers(
     monkeypatch.setattr(translator, "workers", 1)
     seen = []
     with pytest.raises(EngineError, match="no numbers"):
-        seen.extend(stream(frames(9), translator, Stats(), threading.Event()))
+        seen.extend(translate_stream(frames(9), translator, Stats(), threading.Event()))
     assert len(seen) == 2
 
 
 def test_an_error_of_the_sink_ends_the_run(translator: Translator) -> None:
     class Full:
-        def write(self, result: Result) -> None:
+        def write(self, result: TranslatedFrame) -> None:
             raise SinkError("the disk is full")
 
     with pytest.raises(SinkError, match="full"):
-        list(run(frames(10**6), translator, Full(), Stats(), threading.Event()))
+        list(run_pipeline(frames(10**6), translator, Full(), Stats(), threading.Event()))
     assert_no_threads_left()
 
 
 def test_stop_finishes_what_was_begun(translator: Translator, tmp_path: Path) -> None:
     out, stop, stats = tmp_path / "o.mp4", threading.Event(), Stats()
     with open_sink(str(out), StreamFormat((32, 32), None, Fraction(1, 25))) as sink:
-        for result in run(frames(10**6), translator, sink, stats, stop):
-            if result.frame.name == "9":
+        for result in run_pipeline(frames(10**6), translator, sink, stats, stop):
+            if result.source_frame.name == "9":
                 stop.set()
     with open_source(str(out)) as source:
         assert sum(1 for _ in source) == stats.frames >= 10
@@ -260,13 +260,13 @@ def test_an_empty_source_is_an_error(translator: Translator, tmp_path: Path) -> 
         open_sink(str(tmp_path / "o.mp4"), StreamFormat((32, 32), None, None)) as sink,
         pytest.raises(SourceError, match="before its first frame"),
     ):
-        list(run(frames(0), translator, sink, Stats(), threading.Event()))
+        list(run_pipeline(frames(0), translator, sink, Stats(), threading.Event()))
     assert not list(tmp_path.iterdir())
 
 
 def test_translate_as_a_generator(clip: Path, tiny_model: Path) -> None:
     images = list(translate(clip, model=tiny_model))
-    assert len(images) == FRAMES
+    assert len(images) == CLIP_FRAMES
     assert all(image.shape == (32, 56, 3) for image in images)
     for _ in translate(clip, model=tiny_model):
         break  # leaving early ends all threads
@@ -283,23 +283,23 @@ def test_a_camera_that_is_a_file(
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture(str(clip)))
     with open_source("0") as source:
         assert (source.live, source.size) == (True, (90, 160))
-        got = list(limited(source, frames=5))
+        got = list(limit_frames(source, frames=5))
     assert len(got) == 5
     assert [item.time for item in got] == sorted(item.time for item in got)
-    expected = picture(1, 90, 160).astype(int)  # the first was looked at to learn the size
+    expected = make_image(1, 90, 160).astype(int)  # the first was looked at to learn the size
     assert np.abs(got[0].image - expected).mean() < 6
 
 
 def test_percentiles_are_within_a_percent() -> None:
     random = np.random.default_rng(0)
     values = random.lognormal(-5, 1, 5000)
-    histogram = Histogram()
+    histogram = DurationHistogram()
     for value in values:
         histogram.add(value)
     for q in (1, 50, 90, 99):
         exact = np.percentile(values, q, method="inverted_cdf")
         assert histogram.percentile(q) == pytest.approx(exact, rel=0.01)
-    assert Histogram().percentile(50) == 0
+    assert DurationHistogram().percentile(50) == 0
 
 
 def assert_no_threads_left() -> None:

@@ -24,9 +24,9 @@ from cgt.runtime.preprocess import (
     Filter,
     Packer,
     pack,
-    padded,
     resize,
-    simd_path,
+    round_up_to_multiple,
+    simd_instruction_set,
     unpack,
 )
 
@@ -237,7 +237,7 @@ def test_swap_rb_layout_dtype_scale_and_padding() -> None:
     for size in ((24, 24), (9, 13), (30, 41)):
         image = random_image(random, 30, 41, 3)
         base = Packer((30, 41), size, scale=1.0, offset=0.0)(image)
-        padded_size = padded(size, 8)
+        padded_size = round_up_to_multiple(size, 8)
         inner = base[::-1] * np.float32(scale)[:, None, None] + np.float32(offset)[:, None, None]
         wanted = reflected(inner, padded_size)
         for dtype in (np.float32, np.float16):
@@ -291,7 +291,7 @@ def test_shrinking_antialiases() -> None:
 
 
 def test_padding_reflects() -> None:
-    assert padded((239, 427), 4) == (240, 428)
+    assert round_up_to_multiple((239, 427), 4) == (240, 428)
     image = random_image(np.random.default_rng(0), 5, 9, 3)
     assert np.array_equal(Packer((5, 9), multiple=4)(image), reflected(pack(image), (8, 12)))
     with pytest.raises(UsageError, match="too large"):
@@ -324,7 +324,7 @@ def yuv_to_rgb(picture: YUV) -> F64:
 def random_yuv(random: np.random.Generator, height: int, width: int, nv12: bool) -> YUV:
     half = ((height + 1) // 2, (width + 1) // 2)
     y = random.integers(0, 256, (height, width), dtype=np.uint8)
-    matrix = preprocess.MATRICES[int(random.integers(2))]
+    matrix = preprocess.COLOR_MATRICES[int(random.integers(2))]
     full = bool(random.integers(2))
     chroma = random.integers(0, 256, (*half, 2), dtype=np.uint8)
     if nv12:
@@ -489,7 +489,7 @@ def test_cgt_simd_chooses() -> None:
 
 
 def test_simd_path() -> None:
-    assert simd_path() in ("scalar", "avx2", "avx512", "neon")
+    assert simd_instruction_set() in ("scalar", "avx2", "avx512", "neon")
 
 
 # ---- Arguments -----------------------------------------------------------------------------------
@@ -624,7 +624,7 @@ def test_the_trainer_sees_what_the_runtime_sees(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     assert cv2.imwrite(str(path), image[:, :, ::-1])
     wanted = pack(image, (256, 256))
-    assert np.array_equal(views.whole(domain.read(path), 256)[0], wanted)
+    assert np.array_equal(views.squash_square(domain.read_rgb(path), 256)[0], wanted)
     # From a camera in BGR, into the slot of a batch, as it streams.
     bgr = np.ascontiguousarray(image[:, :, ::-1])
     batch = np.empty((2, 3, 256, 256), np.float32)
@@ -640,8 +640,8 @@ def test_the_trainers_view_is_the_runtimes_pixels(tmp_path: Path) -> None:
     image = random_image(np.random.default_rng(1), 200, 310, 3)
     path = tmp_path / "image.png"
     assert cv2.imwrite(str(path), image[:, :, ::-1])
-    draw = views.Draw.of(np.random.default_rng(0))
-    view = views.Preprocess("resize-and-crop", 64, 64).view(domain.read(path), draw)
+    draw = views.CropParams.sample(np.random.default_rng(0))
+    view = views.Preprocess("resize-and-crop", 64, 64).apply(domain.read_rgb(path), draw)
     wanted = pack(resize(image, (64, 64)))
     assert any(np.array_equal(view, side) for side in (wanted, wanted[:, :, ::-1]))
 

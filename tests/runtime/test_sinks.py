@@ -16,20 +16,20 @@ import pytest
 
 from cgt.runtime.errors import MissingDependency, SinkError, UsageError
 from cgt.runtime.images import read_image
-from cgt.runtime.sinks import Result, Sink, StreamFormat, open_sink, open_sinks
-from cgt.runtime.sinks.mp4 import boxes
+from cgt.runtime.sinks import Sink, StreamFormat, TranslatedFrame, open_sink, open_sinks
+from cgt.runtime.sinks.mp4 import iter_boxes
 from cgt.runtime.sources import Frame, open_source
-from cgt.runtime.views import compose, view_size
-from conftest import picture, run_cgt
+from cgt.runtime.views import compose_view, view_output_size
+from conftest import make_image, run_cgt
 
 STREAM = StreamFormat((96, 160), Fraction(25), Fraction(1, 25))
 
 
-def results(count: int) -> list[Result]:
+def results(count: int) -> list[TranslatedFrame]:
     made = []
     for index in range(count):
-        image = picture(index, 96, 160)
-        made.append(Result(Frame(image, Fraction(index, 25)), image[:, ::-1].copy()))
+        image = make_image(index, 96, 160)
+        made.append(TranslatedFrame(Frame(image, Fraction(index, 25)), image[:, ::-1].copy()))
     return made
 
 
@@ -94,7 +94,7 @@ def test_the_last_picture_is_shown(count: int, tmp_path: Path, ffprobe: str) -> 
     with open_sink(str(tmp_path / "o.mp4"), fine) as sink:
         for index in range(count):
             image = np.ascontiguousarray(wide[:, 4 * index : 4 * index + 160])
-            sink.write(Result(Frame(image, Fraction(index, 25)), image))
+            sink.write(TranslatedFrame(Frame(image, Fraction(index, 25)), image))
         sink.finish()
     assert video_facts(ffprobe, tmp_path / "o.mp4")[-1] == str(count)
     wanted = ("-show_entries", "format=duration", "-of", "csv=p=0")
@@ -125,7 +125,7 @@ def test_wrong_codecs_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_finished_file_has_its_index_in_front_and_no_fragments(tmp_path: Path) -> None:
     fill(open_sink(str(tmp_path / "o.mp4"), STREAM), 80)
     with open(tmp_path / "o.mp4", "rb") as file:
-        kinds = [kind for kind, _, _ in boxes(file)]
+        kinds = [kind for kind, _, _ in iter_boxes(file)]
     assert kinds[0] == b"ftyp"
     assert kinds.index(b"moov") < kinds.index(b"mdat")
     assert b"moof" not in kinds
@@ -215,7 +215,7 @@ class Failing(Sink):
     def __init__(self, after: int) -> None:
         self._left = after
 
-    def write(self, result: Result) -> None:
+    def write(self, result: TranslatedFrame) -> None:
         self._left -= 1
         if self._left < 0:
             raise SinkError("its disk is full")
@@ -230,16 +230,16 @@ class Failing(Sink):
 def test_one_of_several_sinks_fails(
     tmp_path: Path, ffprobe: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from cgt.runtime.sinks.tee import Tee
+    from cgt.runtime.sinks.tee import TeeSink
 
     failing = Failing(after=3)
     with pytest.raises(SinkError, match="its disk is full"):
-        fill(Tee([failing, open_sink(str(tmp_path / "o.mp4"), STREAM)]))
+        fill(TeeSink([failing, open_sink(str(tmp_path / "o.mp4"), STREAM)]))
     assert failing.closed
     assert video_facts(ffprobe, tmp_path / "o.mp4")[3] == "12"
     assert "going on with" in caplog.text
     with pytest.raises(SinkError, match="its disk is full"):
-        fill(Tee([Failing(2), Failing(3)]))
+        fill(TeeSink([Failing(2), Failing(3)]))
 
 
 def test_a_sink_that_does_not_open_leaves_no_other_behind(tmp_path: Path) -> None:
@@ -251,20 +251,20 @@ def test_a_sink_that_does_not_open_leaves_no_other_behind(tmp_path: Path) -> Non
 
 
 def test_views(tmp_path: Path) -> None:
-    before, after = picture(0, 48, 64), picture(9, 96, 128)
-    small = compose(before, after, "original")
+    before, after = make_image(0, 48, 64), make_image(9, 96, 128)
+    small = compose_view(before, after, "original")
     assert small.shape == after.shape
-    beside = compose(before, after, "side-by-side")
-    assert beside.shape[:2] == view_size((96, 128), "side-by-side") == (96, 256)
+    beside = compose_view(before, after, "side-by-side")
+    assert beside.shape[:2] == view_output_size((96, 128), "side-by-side") == (96, 256)
     assert (beside[:, :128] == small).all()
     assert (beside[:, 128:] == after).all()
-    split = compose(before, after, "split")
+    split = compose_view(before, after, "split")
     assert (split[:, :63] == small[:, :63]).all()
     assert (split[:, 65:] == after[:, 65:]).all()
     fill(open_sink(str(tmp_path / "%d.png"), STREAM, view="side-by-side"), 1)
     image = read_image(tmp_path / "0.png")
     assert image is not None
-    assert (image[:, :160] == results(1)[0].frame.image).all()
+    assert (image[:, :160] == results(1)[0].source_frame.image).all()
 
 
 def test_where_nothing_can_be_sent() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from cgt.runtime import Translator, pack, resize, unpack
 from cgt.runtime.errors import ModelError, UsageError
-from conftest import inverse_graph, picture
+from conftest import make_image, write_inverse_model
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
@@ -15,8 +15,8 @@ def test_equals_the_network_itself(run_folder: Path, tiny_model: Path, engine: s
 
     from cgt.trainer.checkpoint import load_checkpoint
 
-    network = load_checkpoint(run_folder / "latest.pth").generator("AtoB")
-    image = picture(3, 64, 96)
+    network = load_checkpoint(run_folder / "latest.pth").load_generator("AtoB")
+    image = make_image(3, 64, 96)
     with torch.no_grad():
         expected = unpack(network(torch.from_numpy(pack(image))[None])[0].numpy())
     with Translator(tiny_model, engine=engine, size="source") as translator:
@@ -28,7 +28,7 @@ def test_equals_the_network_itself(run_folder: Path, tiny_model: Path, engine: s
 
 
 def test_odd_sides_are_padded_and_cropped(tiny_model: Path) -> None:
-    image = picture(0, 61, 99)
+    image = make_image(0, 61, 99)
     with Translator(tiny_model, engine="onnxruntime", size="source") as translator:
         odd = translator(image)
         whole = translator(np.pad(image, ((0, 3), (0, 1), (0, 0)), mode="reflect"))
@@ -38,13 +38,13 @@ def test_odd_sides_are_padded_and_cropped(tiny_model: Path) -> None:
 
 def test_size_is_the_models_unless_told(tiny_model: Path) -> None:
     with Translator(tiny_model) as translator:  # trained at 32
-        assert translator(picture(0, 48, 96)).shape == (32, 64, 3)
+        assert translator(make_image(0, 48, 96)).shape == (32, 64, 3)
     with Translator(tiny_model, size=(40, 48)) as translator:
-        assert translator(picture(0, 48, 96)).shape == (40, 48, 3)
+        assert translator(make_image(0, 48, 96)).shape == (40, 48, 3)
 
 
 def test_two_engines_agree(tiny_model: Path) -> None:
-    image = picture(1, 64, 64)
+    image = make_image(1, 64, 64)
     results = []
     for engine in ("openvino", "onnxruntime"):
         with Translator(tiny_model, engine=engine, size="source") as translator:
@@ -99,40 +99,40 @@ def test_a_network_that_gives_no_numbers_is_refused(tiny_model: Path, tmp_path: 
 @pytest.mark.parametrize("size", [(32, 48), (30, 45)])
 def test_a_network_of_bytes(tmp_path: Path, size: tuple[int, int]) -> None:
     """uint8 tensors: resized, padded by reflection, never packed."""
-    path = inverse_graph(tmp_path / "m.onnx")
-    image = picture(0, 64, 96)
+    path = write_inverse_model(tmp_path / "m.onnx")
+    image = make_image(0, 64, 96)
     with Translator(path, size=size) as translator:
         np.testing.assert_array_equal(translator(image), 255 - resize(image, size))
-        tensors = translator._tensors((64, 96))
+        tensors = translator._buffers((64, 96))
     padded = np.pad(resize(image, size), ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), "reflect")
     np.testing.assert_array_equal(tensors.batch[0], padded)
 
 
 def test_what_was_given_back_stays_as_it_is(tmp_path: Path) -> None:
     """Arrays inside are used again; those handed out are not."""
-    path = inverse_graph(tmp_path / "m.onnx")
-    with Translator(path, size="source", frame=(32, 32)) as translator:
-        first = translator(picture(0, 32, 32))
+    path = write_inverse_model(tmp_path / "m.onnx")
+    with Translator(path, size="source", frame_size=(32, 32)) as translator:
+        first = translator(make_image(0, 32, 32))
         kept = first.copy()
-        translator(picture(5, 32, 32))
+        translator(make_image(5, 32, 32))
     np.testing.assert_array_equal(first, kept)
 
 
 def test_the_output_may_have_another_size(tiny_model: Path) -> None:
-    image = picture(0, 48, 96)
-    with Translator(tiny_model, output="source", frame=(48, 96)) as translator:
+    image = make_image(0, 48, 96)
+    with Translator(tiny_model, output_size="source", frame_size=(48, 96)) as translator:
         assert translator(image).shape == (48, 96, 3)
-        assert translator.geometry.picture == (32, 64)
-        assert translator.geometry.aspect == 1
-    with Translator(tiny_model, output=(60, 60), frame=(48, 96)) as translator:
+        assert translator.geometry.image_size == (32, 64)
+        assert translator.geometry.sample_aspect_ratio == 1
+    with Translator(tiny_model, output_size=(60, 60), frame_size=(48, 96)) as translator:
         assert translator(image).shape == (60, 60, 3)
-        assert translator.geometry.aspect == 2  # a pixel is twice as wide as high
+        assert translator.geometry.sample_aspect_ratio == 2  # a pixel is twice as wide as high
 
 
 def test_batches_are_checked(tiny_model: Path) -> None:
-    with Translator(tiny_model, frame=(32, 32), batch=2) as translator:
-        image = picture(0, 32, 32)
-        assert len(translator.timed([image, image])[0]) == 2
-        for bad in ([], [image] * 3, [image, picture(0, 32, 48)]):
+    with Translator(tiny_model, frame_size=(32, 32), batch=2) as translator:
+        image = make_image(0, 32, 32)
+        assert len(translator.translate_batch([image, image])[0]) == 2
+        for bad in ([], [image] * 3, [image, make_image(0, 32, 48)]):
             with pytest.raises(UsageError):
-                translator.timed(bad)
+                translator.translate_batch(bad)

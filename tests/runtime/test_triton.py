@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated.tritonserver import Server
+from simulated.tritonserver import FakeTritonServer
 
 from cgt.export import build_engine
 from cgt.export.formats import BuildOptions
 from cgt.runtime import Translator, translate
-from cgt.runtime.engines import BatchShape, open_engine, read_remote
+from cgt.runtime.engines import BatchShape, open_engine, read_triton_metadata
 from cgt.runtime.errors import EngineError, Interrupted, ModelError, UsageError
-from conftest import FRAMES, picture, run_cgt
-from graphs import write_translator
+from conftest import CLIP_FRAMES, make_image, run_cgt
+from graphs import write_translator_model
 
 FOREIGN = """name: "other" platform: "onnxruntime_onnx" max_batch_size: 0
     input {{ name: "x" data_type: {kind} dims: [ {dims} ] }}
@@ -28,39 +28,41 @@ FOREIGN = """name: "other" platform: "onnxruntime_onnx" max_batch_size: 0
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As the exporter writes it."""
     folder = tmp_path_factory.mktemp("triton")
-    onnx = write_translator(folder / "m.onnx", io="uint8", domains=("horse", "zebra"))
+    onnx = write_translator_model(folder / "m.onnx", io="uint8", domains=("horse", "zebra"))
     build_engine(onnx, "triton", folder / "repo", BuildOptions(backends=("python",)))
     return folder / "repo" / "m_python" / "config.pbtxt"
 
 
 @pytest.fixture
-def server(config: Path) -> Iterator[Server]:
-    server = Server(config)
+def server(config: Path) -> Iterator[FakeTritonServer]:
+    server = FakeTritonServer(config)
     yield server
     server.kill()
 
 
-def test_pictures_go_there_and_back(server: Server) -> None:
+def test_pictures_go_there_and_back(server: FakeTritonServer) -> None:
     with Translator(engine=server.uri, size=(36, 52)) as translator:
-        assert translator.artifact.domains == ("horse", "zebra")
+        assert translator.metadata.domains == ("horse", "zebra")
         assert translator.path.name == "m_python"
-        image = picture(0, 36, 52)
+        image = make_image(0, 36, 52)
         assert (translator(image) == 255 - image).all()
-    assert set(server.asked) == {(1, 36, 52, 3)}
+    assert set(server.request_shapes) == {(1, 36, 52, 3)}
 
 
-def test_a_video_keeps_its_order_with_several_in_flight(server: Server, clip: Path) -> None:
+def test_a_video_keeps_its_order_with_several_in_flight(
+    server: FakeTritonServer, clip: Path
+) -> None:
     plain = [255 - frame for frame in _frames(clip)]
     server.delay = 0.02
     made = list(translate(clip, engine=server.uri, size="source"))
-    assert len(made) == FRAMES
+    assert len(made) == CLIP_FRAMES
     assert all((a == b).all() for a, b in zip(made, plain, strict=True))
-    assert 2 <= server.most_at_once <= 4
-    server.most_at_once = 0
+    assert 2 <= server.max_in_flight <= 4
+    server.max_in_flight = 0
     list(translate(clip, engine=server.uri + "?requests=1", frames=4))
-    assert server.most_at_once == 1
+    assert server.max_in_flight == 1
     list(translate(clip, engine=server.uri, frames=5, batch=4))
-    assert {shape[0] for shape in server.asked} == {1, 4}
+    assert {shape[0] for shape in server.request_shapes} == {1, 4}
 
 
 def _frames(clip: Path) -> list[np.ndarray]:
@@ -73,17 +75,17 @@ def _frames(clip: Path) -> list[np.ndarray]:
 def test_a_server_that_is_killed_and_started_again_costs_no_frame(
     config: Path, clip: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = Server(config)
+    first = FakeTritonServer(config)
     first.delay = 0.05
-    again: list[Server] = []
+    again: list[FakeTritonServer] = []
 
     def restart() -> None:
-        while len(first.asked) < 6:
+        while len(first.request_shapes) < 6:
             time.sleep(0.01)
         first.kill()
         time.sleep(0.6)
         # A newer version has come: this run stays with the one that it began with.
-        again.append(Server(config, ("1", "2"), port=first.port))
+        again.append(FakeTritonServer(config, ("1", "2"), port=first.port))
 
     thread = threading.Thread(target=restart)
     thread.start()
@@ -92,45 +94,49 @@ def test_a_server_that_is_killed_and_started_again_costs_no_frame(
     again[0].kill()
     plain = [255 - frame for frame in _frames(clip)]
     assert all((a == b).all() for a, b in zip(made, plain, strict=True))
-    assert again[0].asked
+    assert again[0].request_shapes
     waiting, back = caplog.messages
     assert "waiting up to 120 s" in waiting
     assert "is back after" in back
 
 
-def test_a_dead_process_of_the_model_is_waited_for(server: Server, caplog: object) -> None:
+def test_a_dead_process_of_the_model_is_waited_for(
+    server: FakeTritonServer, caplog: object
+) -> None:
     with Translator(engine=server.uri, size=(32, 32)) as translator:
-        server.unhealthy = 2
-        image = picture(0, 32, 32)
+        server.unhealthy_requests = 2
+        image = make_image(0, 32, 32)
         assert (translator(image) == 255 - image).all()
 
 
-def test_who_does_not_come_back_is_given_up(server: Server) -> None:
+def test_who_does_not_come_back_is_given_up(server: FakeTritonServer) -> None:
     with Translator(engine=server.uri + "?wait=0", size=(32, 32)) as translator:
         server.kill()
         with pytest.raises(EngineError, match=r"no Triton server answers.*waited 0 s"):
-            translator(picture(0, 32, 32))
+            translator(make_image(0, 32, 32))
 
 
-def test_a_deadline_ends_a_request(server: Server) -> None:
+def test_a_deadline_ends_a_request(server: FakeTritonServer) -> None:
     with Translator(engine=server.uri + "?deadline=1&wait=0", size=(32, 32)) as translator:
         server.delay = 1.5
         with pytest.raises(EngineError, match="within 1 s"):
-            translator(picture(0, 32, 32))
+            translator(make_image(0, 32, 32))
 
 
-def test_a_signal_ends_the_waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_ends_the_waiting(
+    server: FakeTritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cgt.runtime.engines import triton_link
 
     with Translator(engine=server.uri, size=(32, 32)) as translator:
         server.kill()
-        monkeypatch.setattr(triton_link, "asked_to_stop", lambda: True)
+        monkeypatch.setattr(triton_link, "stop_requested", lambda: True)
         with pytest.raises(Interrupted):
-            translator(picture(0, 32, 32))
+            translator(make_image(0, 32, 32))
 
 
-def test_mistakes_are_one_line(server: Server, clip: Path, tmp_path: Path) -> None:
-    nowhere = Server("name: 'gone'")
+def test_mistakes_are_one_line(server: FakeTritonServer, clip: Path, tmp_path: Path) -> None:
+    nowhere = FakeTritonServer("name: 'gone'")
     nowhere.kill()
     for engine, words, code in (
         (server.uri + "s", "has no model m_pythons", 1),
@@ -153,8 +159,8 @@ def test_mistakes_are_one_line(server: Server, clip: Path, tmp_path: Path) -> No
         open_engine(tmp_path, BatchShape(1, 3, 32, 32), server.uri)
 
 
-def test_an_answer_of_another_shape_is_refused(server: Server) -> None:
-    server.crop = 2
+def test_an_answer_of_another_shape_is_refused(server: FakeTritonServer) -> None:
+    server.missing_rows = 2
     with pytest.raises(ModelError, match=r"gave uint8 1x30x32x3 for uint8 1x32x32x3"):
         Translator(engine=server.uri, size=(32, 32))
 
@@ -165,19 +171,19 @@ def test_models_of_others_are_known_by_their_shapes() -> None:
         ("TYPE_FP32", "3, -1, -1", "float", True),
         ("TYPE_UINT8", "-1, 40, 48, 3", "uint8", False),
     ):
-        server = Server(FOREIGN.format(kind=kind, dims=dims))
+        server = FakeTritonServer(FOREIGN.format(kind=kind, dims=dims))
         try:
-            artifact = read_remote(server.uri)
+            artifact = read_triton_metadata(server.uri)
             assert (artifact.io, artifact.dynamic) == (io, dynamic)
             assert dynamic or artifact.size == (40, 48)
             if not dynamic:
                 with Translator(engine=server.uri) as translator:
-                    image = picture(0, 40, 48)
+                    image = make_image(0, 40, 48)
                     assert np.abs(translator(image).astype(int) - (255 - image)).max() <= 1
         finally:
             server.kill()
     for kind, dims in (("TYPE_INT32", "3, 4, 4"), ("TYPE_FP32", "10"), ("TYPE_UINT8", "3, 8, 8")):
-        server = Server(FOREIGN.format(kind=kind, dims=dims))
+        server = FakeTritonServer(FOREIGN.format(kind=kind, dims=dims))
         with pytest.raises(ModelError, match="only such models can be translated with"):
-            read_remote(server.uri)
+            read_triton_metadata(server.uri)
         server.kill()

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from cgt.runtime.errors import SinkError, SourceError, UsageError
-from cgt.runtime.sinks import Result, StreamFormat, open_sink
+from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
-from conftest import FRAMES, picture, run_cgt
+from conftest import CLIP_FRAMES, make_image, run_cgt
 
 
 def probe(ffprobe: str, path: Path) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def test_translate_keeps_frames_time_aspect_and_sound(
     assert (video["codec_name"], video["pix_fmt"]) == ("h264", "yuv420p")
     assert (video["width"], video["height"]) == (56, 32)
     assert video["color_space"] == "bt709"
-    assert int(video["nb_read_frames"]) == FRAMES
+    assert int(video["nb_read_frames"]) == CLIP_FRAMES
     assert Fraction(video["avg_frame_rate"]) == Fraction(25, 2)
     assert float(after["format"]["duration"]) == pytest.approx(
         float(before["format"]["duration"]), abs=2 / 25
@@ -100,7 +100,7 @@ def test_colours_survive_the_round_trip(tmp_path: Path) -> None:
     with open_sink(str(out), stream) as sink:
         for index, colour in enumerate(colours):
             image = np.full((64, 64, 3), colour, np.uint8)
-            sink.write(Result(Frame(image, Fraction(index, 25)), image))
+            sink.write(TranslatedFrame(Frame(image, Fraction(index, 25)), image))
         sink.finish()
     with open_source(str(out)) as source:
         seen = [item.image[32, 32] for item in source if isinstance(item, Frame)]
@@ -110,9 +110,9 @@ def test_colours_survive_the_round_trip(tmp_path: Path) -> None:
 def test_a_sink_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     out.write_bytes(b"what was here before")
-    image = picture(0, 64, 64)
+    image = make_image(0, 64, 64)
     with open_sink(str(out), StreamFormat((64, 64), Fraction(25), Fraction(1, 25))) as sink:
-        sink.write(Result(Frame(image, Fraction(0)), image))
+        sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
         assert len(list(tmp_path.iterdir())) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert out.read_bytes() == b"what was here before"
@@ -120,21 +120,27 @@ def test_a_sink_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
 
 def test_times_that_stand_still_are_moved_on(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    image = picture(0, 64, 64)
+    image = make_image(0, 64, 64)
     with open_sink(str(out), StreamFormat((64, 64), Fraction(25), Fraction(1, 25))) as sink:
         for tick in (0, 1, 1, 1, 2, 5):
-            sink.write(Result(Frame(image, Fraction(tick, 25)), image))
+            sink.write(TranslatedFrame(Frame(image, Fraction(tick, 25)), image))
         sink.finish()
     assert [time * 25 for time in times(out)] == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_source_gives_frames_and_sound(clip: Path) -> None:
     with open_source(str(clip)) as source:
-        assert (source.size, source.rate, source.count) == ((90, 160), Fraction(25, 2), FRAMES)
+        assert (source.size, source.rate, source.frame_count) == (
+            (90, 160),
+            Fraction(25, 2),
+            CLIP_FRAMES,
+        )
         items = list(source)
     frames = [item for item in items if isinstance(item, Frame)]
-    assert [frame.time for frame in frames] == [index * Fraction(2, 25) for index in range(FRAMES)]
-    difference = frames[5].image.astype(int) - picture(5, 90, 160)
+    assert [frame.time for frame in frames] == [
+        index * Fraction(2, 25) for index in range(CLIP_FRAMES)
+    ]
+    difference = frames[5].image.astype(int) - make_image(5, 90, 160)
     assert np.abs(difference).mean() < 4
     assert sum(isinstance(item, Packet) for item in items) == len(packets(clip, "audio"))
 

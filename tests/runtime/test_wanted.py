@@ -10,7 +10,7 @@ import pytest
 
 from cgt.runtime.sources import Frame, Packet
 from cgt.runtime.stats import Stats
-from cgt.runtime.wanted import limited, thinned
+from cgt.runtime.wanted import limit_fps, limit_frames
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
 
@@ -21,27 +21,27 @@ def frames(count: int, rate: int = 25) -> Iterator[Frame | Packet]:
 
 
 def test_limits() -> None:
-    assert len(list(limited(frames(9), frames=4))) == 4
-    assert len(list(limited(frames(9), frames=0))) == 0
-    assert len(list(limited(frames(9), duration=0.12))) == 3
-    assert len(list(limited(frames(9)))) == 9
+    assert len(list(limit_frames(frames(9), frames=4))) == 4
+    assert len(list(limit_frames(frames(9), frames=0))) == 0
+    assert len(list(limit_frames(frames(9), duration=0.12))) == 3
+    assert len(list(limit_frames(frames(9)))) == 9
 
 
 @pytest.mark.parametrize(("rate", "most", "kept"), [(30, 10, 10), (30, 20, 20), (30, 30, 30),
                                                     (30, 60, 30), (24, 10, 10)])  # fmt: skip
 def test_max_fps_is_a_rate_and_not_every_nth(rate: int, most: float, kept: int) -> None:
     stats = Stats()
-    got = list(thinned(frames(rate, rate), most, stats))
+    got = list(limit_fps(frames(rate, rate), most, stats))
     assert len(got) == kept
-    assert stats.thinned == rate - kept
+    assert stats.skipped == rate - kept
 
 
 def test_max_fps_after_a_pause_does_not_catch_up() -> None:
     times = [0, 1, 2, 100, 101, 102, 103]
     items = [Frame(IMAGE, Fraction(t, 10)) for t in times]
-    assert [float(f.time) for f in thinned(items, 5, Stats())] == [0, 0.2, 10, 10.2]
+    assert [float(f.time) for f in limit_fps(items, 5, Stats())] == [0, 0.2, 10, 10.2]
 
 
 def test_packets_are_not_thinned() -> None:
     items = [Packet(0, None), *frames(3), Packet(0, None)]
-    assert sum(isinstance(item, Packet) for item in thinned(items, 1, Stats())) == 2
+    assert sum(isinstance(item, Packet) for item in limit_fps(items, 1, Stats())) == 2

@@ -12,32 +12,34 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cgt.benchmarks.chromium import chromium, numbered_frame
+from cgt.benchmarks.chromium import launch_chromium, numbered_frame
 from cgt.runtime import resize
 from cgt.runtime.errors import MissingDependency
 from cgt.runtime.opencv import cv2
 from cgt.runtime.preprocess import U8
 
-SIZE = (240, 320)  # of the camera
-FRAMES = 90  # of its clip, which it plays again and again
+CAMERA_SIZE = (240, 320)  # of the camera
+CAMERA_FRAMES = 90  # of its clip, which it plays again and again
 
 
 def camera_frame(number: int) -> U8:
     """What the camera shows, uint8 HWC RGB, with its number in the lowest eighth."""
-    return numbered_frame(number, SIZE)
+    return numbered_frame(number, CAMERA_SIZE)
 
 
 @contextmanager
-def browser(camera: Path | None = None, allowed: bool = True, *more: str) -> Iterator[Any]:
+def open_browser(
+    camera: Path | None = None, camera_allowed: bool = True, *extra_flags: str
+) -> Iterator[Any]:
     """See `chromium`; where it is missing the test is skipped."""
     try:
-        with chromium(camera, allowed, *more) as started:
+        with launch_chromium(camera, camera_allowed, *extra_flags) as started:
             yield started
     except MissingDependency as missing:
         pytest.skip(str(missing))
 
 
-def pixels(page: Any, selector: str = "#picture") -> U8:
+def read_pixels(page: Any, selector: str = "#picture") -> U8:
     """What a canvas or a video shows, uint8 HWC RGB."""
     url = page.evaluate(
         """(selector) => {
@@ -61,7 +63,7 @@ def psnr(one: U8, other: U8) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
-def until(page: Any, script: str, seconds: float = 30) -> None:
+def wait_until(page: Any, script: str, seconds: float = 30) -> None:
     """Wait until a function of JavaScript gives something true. (The page's own security policy
     forbids what Playwright would do.)"""
     deadline = time.monotonic() + seconds
@@ -70,6 +72,6 @@ def until(page: Any, script: str, seconds: float = 30) -> None:
         page.wait_for_timeout(20)
 
 
-def live(page: Any, frames: int = 10) -> None:
+def wait_for_frames(page: Any, frames: int = 10) -> None:
     """Wait for so many frames on the screen."""
-    until(page, f"async () => (await import('./main.js')).app.meter.shown >= {frames}")
+    wait_until(page, f"async () => (await import('./main.js')).app.stats.shown >= {frames}")

@@ -12,12 +12,12 @@ from cgt.benchmarks.webrtc_client import WebRTCClient
 
 async def main(url: str, count: int) -> None:
     image = np.zeros((64, 64, 3), np.uint8)
-    answered = asyncio.Event()
-    async with AsyncExitStack() as calls:
+    translated = asyncio.Event()
+    async with AsyncExitStack() as clients:
         for _ in range(count):
-            client = WebRTCClient(url, lambda _: image, lambda *_: answered.set(), rate=2)
-            await calls.enter_async_context(client)
-        await answered.wait()
+            client = WebRTCClient(url, lambda _: image, lambda *_: translated.set(), rate=2)
+            await clients.enter_async_context(client)
+        await translated.wait()
         print("translated", flush=True)
         await asyncio.sleep(600)
 

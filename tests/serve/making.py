@@ -10,37 +10,42 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from conftest import picture
+from conftest import make_image
 
 
-def encoded(kind: str, array: np.ndarray | None = None, **settings: Any) -> bytes:
+def encode_image(image_format: str, array: np.ndarray | None = None, **settings: Any) -> bytes:
     """An image file: "PNG", "JPEG", "WEBP", "GIF"...; of a smooth 64x48 picture by default."""
-    to = io.BytesIO()
-    Image.fromarray(picture(0, 64, 48) if array is None else array).save(to, kind, **settings)
-    return to.getvalue()
+    buffer = io.BytesIO()
+    Image.fromarray(make_image(0, 64, 48) if array is None else array).save(
+        buffer, image_format, **settings
+    )
+    return buffer.getvalue()
 
 
-def decoded(data: bytes) -> np.ndarray:
+def decode_image(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def chunk(name: bytes, data: bytes) -> bytes:
+def png_chunk(name: bytes, data: bytes) -> bytes:
     body = name + data
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def png_bomb(width: int, height: int, rows: int | None = None) -> bytes:
+def make_png_bomb(width: int, height: int, rows: int | None = None) -> bytes:
     """A PNG of zeros: a few KiB for any number of pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(3 * width + 1) * (height if rows is None else rows), 9)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", pixels)
+        + png_chunk(b"IEND", b"")
     )
 
 
-def scan_bomb(scans: int) -> bytes:
+def make_scan_bomb(scans: int) -> bytes:
     """A progressive JPEG of 1024x1024 whose last scan comes again and again: each is a few bytes,
     and goes over all pixels."""
-    data = encoded("JPEG", np.zeros((1024, 1024, 3), np.uint8), progressive=True)
+    data = encode_image("JPEG", np.zeros((1024, 1024, 3), np.uint8), progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:-2] + data[last:-2] * scans + data[-2:]

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cgt.serve.guard import Guard
-from cgt.serve.server import listen
+from cgt.serve.server import serve_until_stopped
 from cgt.serve.service import Service
 
 
-class Running:
+class RunningServer:
     """port, and the service behind it."""
 
     port: int
@@ -27,7 +27,7 @@ class Running:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -41,9 +41,9 @@ class Running:
             response = connection.getresponse()
             return response.status, response.headers, response.read()
 
-    def refused(self, *asked: Any, **more: Any) -> int:
+    def request_refused(self, *args: Any, **kwargs: Any) -> int:
         """The status of a refusal, which must be a problem document of one line."""
-        status, headers, body = self.ask(*asked, **more)
+        status, headers, body = self.request(*args, **kwargs)
         assert headers.get_content_type() == "application/problem+json"
         problem = json.loads(body)
         assert problem["status"] == status >= 400
@@ -52,9 +52,11 @@ class Running:
 
 
 @contextmanager
-def running(*models: Path, token: str | None = None, **settings: Any) -> Iterator[Running]:
+def start_server(
+    *models: Path, token: str | None = None, **settings: Any
+) -> Iterator[RunningServer]:
     """On a free port of the loopback, with ONNX Runtime, until the end of the block."""
-    server, stop, ready = Running(), threading.Event(), threading.Event()
+    server, stop, ready = RunningServer(), threading.Event(), threading.Event()
     failure: list[BaseException] = []
 
     def listening(port: int) -> None:
@@ -65,7 +67,7 @@ def running(*models: Path, token: str | None = None, **settings: Any) -> Iterato
         try:
             with Service(list(models), **{"engine": "onnxruntime"} | settings) as server.service:
                 guard = Guard(port=0, token=token)
-                asyncio.run(listen(server.service, guard, None, stop, listening))
+                asyncio.run(serve_until_stopped(server.service, guard, None, stop, listening))
         except BaseException as error:
             failure.append(error)
         finally:

@@ -10,16 +10,25 @@ import av
 import numpy as np
 import pytest
 
-from cgt.benchmarks.chromium import write_clip
+from cgt.benchmarks.chromium import write_camera_clip
 from cgt.runtime import Translator
 from cgt.runtime.images import encode_image, read_image
 from cgt.runtime.sources import open_source
 from cgt.runtime.sources.pattern import read_counter
-from conftest import inverse_graph, picture
-from graphs import write_translator
+from conftest import make_image, write_inverse_model
+from graphs import write_translator_model
 
-from .browsing import FRAMES, SIZE, browser, camera_frame, live, pixels, psnr, until
-from .serving import running
+from .browsing import (
+    CAMERA_FRAMES,
+    CAMERA_SIZE,
+    camera_frame,
+    open_browser,
+    psnr,
+    read_pixels,
+    wait_for_frames,
+    wait_until,
+)
+from .serving import start_server
 
 # dB of one picture and its copy by WebRTC, whose encoder follows what it takes for the network's
 # rate: 28 to 38. Pictures of other numbers are at 15 to 19.
@@ -28,17 +37,19 @@ SAME = 24
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return inverse_graph(tmp_path_factory.mktemp("page") / "inverse.onnx")
+    return write_inverse_model(tmp_path_factory.mktemp("page") / "inverse.onnx")
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("camera") / "camera.y4m", FRAMES, SIZE)
+    return write_camera_clip(
+        tmp_path_factory.mktemp("camera") / "camera.y4m", CAMERA_FRAMES, CAMERA_SIZE
+    )
 
 
 @pytest.fixture(scope="module")
 def chromium(clip: Path) -> Iterator[Any]:
-    with browser(clip) as started:
+    with open_browser(clip) as started:
         yield started
 
 
@@ -57,24 +68,24 @@ def page(chromium: Any) -> Iterator[Any]:
 def test_what_is_shown_is_the_translation_of_what_the_camera_saw(
     model: Path, page: Any, query: str, transport: str
 ) -> None:
-    with running(model) as server:
+    with start_server(model) as server:
         page.goto(f"{server.url}/{query}")
         page.get_by_role("button", name="Use the camera").click()
         page.get_by_role("button", name="Side by side").click()
-        live(page, 30)  # the codec's rate has grown to what the picture needs
+        wait_for_frames(page, 30)  # the codec's rate has grown to what the picture needs
         seen, alike = [], []
         for _ in range(3):
-            both, camera = pixels(page), pixels(page, "#camera-video")
+            both, camera = read_pixels(page), read_pixels(page, "#camera-video")
             original, translated = np.split(both, 2, axis=1)
             number = read_counter(original)
             assert number is not None
             assert read_counter(255 - translated) == number  # both sides are one frame
             with Translator(model, engine="onnxruntime", size="source") as translate:
                 wanted = translate(camera_frame(number))
-                other = translate(camera_frame((number + 2) % FRAMES))
+                other = translate(camera_frame((number + 2) % CAMERA_FRAMES))
             alike.append(psnr(translated, wanted))
             assert alike[-1] > SAME > psnr(translated, other)
-            assert (read_counter(camera) - number) % FRAMES < 45  # fresh: 1.5 s at most
+            assert (read_counter(camera) - number) % CAMERA_FRAMES < 45  # fresh: 1.5 s at most
             seen.append(number)
             page.wait_for_timeout(300)
         assert len(set(seen)) == 3
@@ -85,16 +96,16 @@ def test_what_is_shown_is_the_translation_of_what_the_camera_saw(
 def test_a_server_shows_its_own_source_to_all(
     model: Path, page: Any, chromium: Any, tmp_path: Path
 ) -> None:
-    with running(model, source="test://?size=320x240&fps=15") as server:
+    with start_server(model, source="test://?size=320x240&fps=15") as server:
         other = chromium.new_page()
         for each in (page, other):
             each.goto(server.url)  # it begins by itself
             each.get_by_role("button", name="Side by side").click()
         for each in (page, other):
-            live(each, 30)  # the codec's rate has grown to what the picture needs
+            wait_for_frames(each, 30)  # the codec's rate has grown to what the picture needs
             alike = []
             for _ in range(5):  # and may yet have to
-                original, translated = np.split(pixels(each), 2, axis=1)
+                original, translated = np.split(read_pixels(each), 2, axis=1)
                 number = read_counter(original)
                 assert number is not None
                 assert read_counter(255 - translated) == number
@@ -103,23 +114,23 @@ def test_a_server_shows_its_own_source_to_all(
             assert min(alike) > SAME
             assert max(alike) > 30
             latency = each.evaluate(
-                "async () => (await import('./main.js')).app.meter.now(performance.now()).latency"
+                "async () => (await import('./main.js')).app.stats.now(performance.now()).latency"
             )
             assert 0 < latency < 3000  # by the server's clock
         other.close()
 
 
 def test_a_video_file_that_is_opened(model: Path, page: Any, tmp_path: Path) -> None:
-    video = write_clip(tmp_path / "video.webm", 45, SIZE)
-    with running(model) as server:
+    video = write_camera_clip(tmp_path / "video.webm", 45, CAMERA_SIZE)
+    with start_server(model) as server:
         page.goto(server.url)
         page.get_by_role("button", name="Use the camera").wait_for()
         page.locator("#file").set_input_files(video)
         page.get_by_role("button", name="Translated", exact=True).click()
-        live(page, 30)  # the codec's rate has grown to what the picture needs
+        wait_for_frames(page, 30)  # the codec's rate has grown to what the picture needs
         alike = []
         for _ in range(5):  # and may yet have to
-            shown = pixels(page)
+            shown = read_pixels(page)
             number = read_counter(255 - shown)
             assert number is not None
             alike.append(psnr(shown, 255 - camera_frame(number)))
@@ -129,9 +140,9 @@ def test_a_video_file_that_is_opened(model: Path, page: Any, tmp_path: Path) -> 
 
 
 def test_an_image_that_is_dropped(model: Path, page: Any) -> None:
-    image = picture(3, 96, 128)
+    image = make_image(3, 96, 128)
     data = list(encode_image(image, ".png") or b"")
-    with running(model) as server:
+    with start_server(model) as server:
         page.goto(server.url)
         page.get_by_role("button", name="Use the camera").wait_for()
         page.locator("#size").select_option("128")
@@ -145,20 +156,20 @@ def test_an_image_that_is_dropped(model: Path, page: Any) -> None:
         )
         page.dispatch_event("body", "drop", {"dataTransfer": transfer})
         page.get_by_role("button", name="Side by side").click()
-        live(page, 1)
-        original, translated = np.split(pixels(page), 2, axis=1)
+        wait_for_frames(page, 1)
+        original, translated = np.split(read_pixels(page), 2, axis=1)
         assert original.shape == (128, 172, 3)
         np.testing.assert_array_equal(translated, 255 - original)  # nothing is lost on the way
         assert psnr(original, image) > 25
 
 
 def test_snapshot_and_recording(model: Path, page: Any, tmp_path: Path) -> None:
-    with running(model) as server:
+    with start_server(model) as server:
         page.goto(server.url)
         page.get_by_role("button", name="Use the camera").click()
-        live(page)
+        wait_for_frames(page)
         page.keyboard.press("3")
-        live(page, 30)
+        wait_for_frames(page, 30)
         alike = []
         for _ in range(5):
             with page.expect_download() as given:
@@ -185,10 +196,10 @@ def test_snapshot_and_recording(model: Path, page: Any, tmp_path: Path) -> None:
 
 
 def test_a_recording_outlives_a_change_of_view(model: Path, page: Any, tmp_path: Path) -> None:
-    with running(model) as server:
+    with start_server(model) as server:
         page.goto(server.url)
         page.keyboard.press("c")
-        live(page)
+        wait_for_frames(page)
         page.keyboard.press("r")
         page.wait_for_timeout(1500)
         page.keyboard.press("2")  # twice as wide
@@ -203,28 +214,30 @@ def test_a_recording_outlives_a_change_of_view(model: Path, page: Any, tmp_path:
 
 
 def test_models_are_picked(model: Path, page: Any, tmp_path: Path) -> None:
-    fixed = inverse_graph(tmp_path / "fixed.onnx", 64, 96)
-    with running(model, fixed) as server:
+    fixed = write_inverse_model(tmp_path / "fixed.onnx", 64, 96)
+    with start_server(model, fixed) as server:
         page.goto(server.url)
         page.keyboard.press("c")
-        live(page)
+        wait_for_frames(page)
         page.get_by_label("Model").select_option("fixed")
         page.keyboard.press("3")
-        until(page, "() => document.querySelector('#picture').height === 64")
+        wait_until(page, "() => document.querySelector('#picture').height === 64")
         page.get_by_label("Precision").select_option("fp32")
-        live(page, 30)
-        shown = pixels(page)
+        wait_for_frames(page, 30)
+        shown = read_pixels(page)
         assert shown.shape == (64, 96, 3)  # all that it takes, shown as wide as the camera's
         assert page.locator("#notice").is_hidden()
         aspect = page.evaluate(
             "() => document.querySelector('#picture').getBoundingClientRect().width /"
             " document.querySelector('#picture').getBoundingClientRect().height"
         )
-        assert abs(aspect - SIZE[1] / SIZE[0]) < 0.02
+        assert abs(aspect - CAMERA_SIZE[1] / CAMERA_SIZE[0]) < 0.02
 
 
 def test_what_is_int8_is_not_called_fp32(model: Path, page: Any, tmp_path: Path) -> None:
-    with running(model, write_translator(tmp_path / "small.onnx", precision="int8")) as server:
+    with start_server(
+        model, write_translator_model(tmp_path / "small.onnx", precision="int8")
+    ) as server:
         page.goto(server.url)
         for name, exact in (("inverse", "fp32"), ("small", "int8, rest fp32")):
             page.get_by_label("Model").select_option(name)
@@ -235,17 +248,17 @@ def test_what_is_int8_is_not_called_fp32(model: Path, page: Any, tmp_path: Path)
 def test_the_split_moves_by_keyboard_and_the_models_size_changes(
     model: Path, page: Any, query: str
 ) -> None:
-    with running(model) as server:
+    with start_server(model) as server:
         page.goto(f"{server.url}/{query}")
         page.keyboard.press("c")
-        live(page)
+        wait_for_frames(page)
         for _ in range(5):
             page.keyboard.press("ArrowRight")
         assert page.locator("#split").input_value() == "60"
         page.get_by_label("Size").select_option("192")
-        until(page, "() => document.querySelector('#picture').height === 192")
+        wait_until(page, "() => document.querySelector('#picture').height === 192")
         page.keyboard.press("2")
-        until(page, "() => document.querySelector('#picture').width === 512")
+        wait_until(page, "() => document.querySelector('#picture').width === 512")
         page.keyboard.press("?")
         assert page.get_by_role("dialog").is_visible()
 
@@ -258,17 +271,17 @@ def test_the_picture_takes_the_room_there_is(model: Path, page: Any, screen: str
     """In each view it touches two sides of its stage; nothing is cut off or out of reach."""
     width, height = SCREENS[screen]
     page.set_viewport_size({"width": width, "height": height})
-    with running(model) as server:
+    with start_server(model) as server:
         page.goto(server.url)
         page.keyboard.press("c")
-        live(page, 3)
+        wait_for_frames(page, 3)
         for key, columns, rows in (("1", 1, 1), ("2", 2, 1), ("3", 1, 1)):
             page.keyboard.press(key)
             if screen == "phone" and columns == 2:
                 columns, rows = 1, 2
-            until(page, f"() => document.querySelector('#picture').height === {256 * rows}")
+            wait_until(page, f"() => document.querySelector('#picture').height === {256 * rows}")
             stage, shown = (page.locator(name).bounding_box() for name in ("#stage", "#picture"))
-            aspect = columns * SIZE[1] / (rows * SIZE[0])
+            aspect = columns * CAMERA_SIZE[1] / (rows * CAMERA_SIZE[0])
             assert shown["width"] / shown["height"] == pytest.approx(aspect, rel=0.02)
             spare = [stage[side] - shown[side] for side in ("width", "height")]
             assert min(spare) == pytest.approx(2, abs=1)  # its border

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgt.benchmarks.served import Held, Served, served
-from cgt.runtime.engines import cores
-from conftest import inverse_graph
+from cgt.benchmarks.served import ProcessUsage, ServerProcess, start_server
+from cgt.runtime.engines import available_cpus
+from conftest import write_inverse_model
 
-from .making import encoded
+from .making import encode_image
 
 CLIENTS = 100
 PARTS = itertools.cycle((1, 2))
@@ -63,7 +63,7 @@ def connected(port: int) -> socket.socket:
 
 def an_upload(port: int) -> socket.socket:
     """In the middle of an image or after it, before the answer."""
-    data = encoded("PNG", np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
+    data = encode_image("PNG", np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
     head = "POST /v1/translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
     client = connected(port)
     sent = len(data) // next(PARTS)
@@ -87,7 +87,7 @@ def a_stream(port: int) -> socket.socket:
         b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
     )
-    picture = message(2, bytes(4) + encoded("JPEG"))
+    picture = message(2, bytes(4) + encode_image("JPEG"))
     client.sendall(message(1, json.dumps({"size": "source"}).encode()) + picture * 2)
     answer = b""
     while b"\xff\xd8" not in answer:
@@ -98,12 +98,12 @@ def a_stream(port: int) -> socket.socket:
     return client
 
 
-def settles(server: Served, files: int, memory: float = math.inf) -> Held:
+def settles(server: ServerProcess, files: int, memory: float = math.inf) -> ProcessUsage:
     """What the server holds, as soon as that is no more than so much, or after a while."""
     end = time.monotonic() + 40  # who is silent on WebRTC is given up after 15 seconds
     while True:
-        held = server.look()
-        if (held.files <= files and held.memory <= memory) or time.monotonic() > end:
+        held = server.read_usage()
+        if (held.open_files <= files and held.rss_bytes <= memory) or time.monotonic() > end:
             return held
         time.sleep(0.1)
 
@@ -115,21 +115,25 @@ def test_nothing_stays(
     tmp_path: Path, come_and_go: Callable[[int, int], None], at_once: int, before: int
 ) -> None:
     """before: rounds until all threads have done all kinds of work."""
-    model = inverse_graph(tmp_path / "inverse.onnx")
-    with served("--model", model, "--engine", "onnxruntime", "--max-sessions", at_once) as server:
+    model = write_inverse_model(tmp_path / "inverse.onnx")
+    with start_server(
+        "--model", model, "--engine", "onnxruntime", "--max-sessions", at_once
+    ) as server:
         port = int(server.url.rpartition(":")[2])
-        empty = server.look()
+        empty = server.read_usage()
         for _ in range(before):
             come_and_go(port, at_once)
-            settles(server, empty.files)
+            settles(server, empty.open_files)
         time.sleep(4)  # it tidies up every three seconds
-        start = settles(server, empty.files)
+        start = settles(server, empty.open_files)
         for _ in range(CLIENTS // at_once):
             come_and_go(port, at_once)
-            settles(server, empty.files)
-        after = settles(server, empty.files, start.memory + SLACK)
+            settles(server, empty.open_files)
+        after = settles(server, empty.open_files, start.rss_bytes + SLACK)
         with urllib.request.urlopen(f"{server.url}/metrics", timeout=20) as answer:
             assert "cgt_sessions 0.0" in answer.read().decode()
-    assert after.files == empty.files
-    assert after.memory <= start.memory + SLACK
-    assert after.threads <= empty.threads + cores() + 2  # those that encode, which all share
+    assert after.open_files == empty.open_files
+    assert after.rss_bytes <= start.rss_bytes + SLACK
+    assert (
+        after.threads <= empty.threads + available_cpus() + 2
+    )  # those that encode, which all share

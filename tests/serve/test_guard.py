@@ -8,23 +8,25 @@ from contextlib import nullcontext
 import pytest
 
 from cgt.serve.guard import Guard
-from cgt.serve.refusals import Refusal
-from conftest import inverse_graph
+from cgt.serve.refusals import HttpError
+from conftest import write_inverse_model
 
-from .making import encoded
-from .serving import Running, running
+from .making import encode_image
+from .serving import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(inverse_graph(tmp_path_factory.mktemp("models") / "inverse.onnx")) as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with start_server(
+        write_inverse_model(tmp_path_factory.mktemp("models") / "inverse.onnx")
+    ) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    model = inverse_graph(tmp_path_factory.mktemp("models") / "inverse.onnx")
-    with running(model, token="open sesame é") as server:
+def token_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    model = write_inverse_model(tmp_path_factory.mktemp("models") / "inverse.onnx")
+    with start_server(model, token="open sesame é") as server:
         yield server
 
 
@@ -55,25 +57,27 @@ class Request:
     ],
 )
 def test_hosts(host: str, listening: str, known: bool) -> None:
-    guard = Guard(listening, token="t" * 8, names=("paint.example",))
-    with nullcontext() if known else pytest.raises(Refusal, match="--allow-host"):
+    guard = Guard(listening, token="t" * 8, allowed_hosts=("paint.example",))
+    with nullcontext() if known else pytest.raises(HttpError, match="--allow-host"):
         guard.check(Request(Host=host), public=True)  # type: ignore[arg-type]
 
 
-def test_pages_elsewhere(server: Running) -> None:
+def test_pages_elsewhere(server: RunningServer) -> None:
     own = f"127.0.0.1:{server.port}"
     for origin in ("http://evil.example", "null", f"http://localhost:{server.port}", "http://["):
         for method, path in (("GET", "/v1/models"), ("POST", "/v1/translate"), ("GET", "/")):
-            assert server.refused(method, path, headers={"Origin": origin}) == 403
-    assert server.ask("GET", "/v1/models", headers={"Origin": f"http://{own}"})[0] == 200
-    status, headers, _ = server.ask("OPTIONS", "/v1/translate", headers={"Origin": f"http://{own}"})
+            assert server.request_refused(method, path, headers={"Origin": origin}) == 403
+    assert server.request("GET", "/v1/models", headers={"Origin": f"http://{own}"})[0] == 200
+    status, headers, _ = server.request(
+        "OPTIONS", "/v1/translate", headers={"Origin": f"http://{own}"}
+    )
     assert status == 405
     assert not [name for name in headers if name.startswith("Access-Control")]
 
 
-def test_a_token(locked: Running) -> None:
+def test_a_token(token_server: RunningServer) -> None:
     def status(path: str = "/v1/models", **headers: str) -> int:
-        return locked.ask("GET", path, headers=headers)[0]
+        return locked.request("GET", path, headers=headers)[0]
 
     token = "open sesame é".encode().decode("latin-1")  # as http.client writes it
     assert status(Authorization=f"Bearer {token}") == 200
@@ -82,24 +86,24 @@ def test_a_token(locked: Running) -> None:
         assert (status(Authorization=wrong) == 200) == (wrong == f"Bearer {token} ")
     for path in ("/v1/models", "/metrics"):
         assert status(path) == 401
-    assert locked.ask("GET", "/metrics")[1]["WWW-Authenticate"] == "Bearer"
-    assert locked.refused("POST", "/v1/translate", encoded("PNG")) == 401
+    assert locked.request("GET", "/metrics")[1]["WWW-Authenticate"] == "Bearer"
+    assert locked.request_refused("POST", "/v1/translate", encode_image("PNG")) == 401
     assert [status(path) for path in ("/", "/healthz", "/openapi.json", "/x")] == [200] * 3 + [401]
 
 
-def test_the_address_with_the_token_leaves_a_cookie(locked: Running) -> None:
-    status, headers, _ = locked.ask("GET", "/?token=open%20sesame%20%C3%A9")
+def test_the_address_with_the_token_leaves_a_cookie(token_server: RunningServer) -> None:
+    status, headers, _ = locked.request("GET", "/?token=open%20sesame%20%C3%A9")
     assert (status, headers["Location"]) == (303, "/")
     cookie, *attributes = headers["Set-Cookie"].split("; ")
     assert {"HttpOnly", "SameSite=Strict"} <= set(attributes)
-    assert locked.ask("GET", "/v1/models", headers={"Cookie": cookie})[0] == 200
-    assert locked.ask("GET", "/v1/models", headers={"Cookie": cookie + "x"})[0] == 401
-    assert locked.ask("GET", "/?token=wrong")[1]["Set-Cookie"] is None
+    assert locked.request("GET", "/v1/models", headers={"Cookie": cookie})[0] == 200
+    assert locked.request("GET", "/v1/models", headers={"Cookie": cookie + "x"})[0] == 401
+    assert locked.request("GET", "/?token=wrong")[1]["Set-Cookie"] is None
 
 
-def test_every_answer_is_restrained(server: Running) -> None:
+def test_every_answer_is_restrained(server: RunningServer) -> None:
     for path in ("/", "/v1/models", "/nosuch", "/healthz"):
-        headers = server.ask("GET", path)[1]
+        headers = server.request("GET", path)[1]
         policy = dict(
             directive.strip().split(" ", 1)
             for directive in headers["Content-Security-Policy"].split(";")

@@ -14,33 +14,33 @@ import numpy as np
 import pytest
 
 from cgt.serve import images, negotiation
-from cgt.serve.pictures import FORMATS, decode
-from conftest import inverse_graph, picture
+from cgt.serve.pictures import IMAGE_FORMATS, decode_upload
+from conftest import make_image, write_inverse_model
 
-from .making import decoded, encoded
-from .serving import Running, running
+from .making import decode_image, encode_image
+from .serving import RunningServer, start_server
 
-IMAGE = picture(0, 64, 48)
+IMAGE = make_image(0, 64, 48)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("models")
-    models = [inverse_graph(folder / name) for name in ("first.onnx", "second.onnx")]
-    models.append(inverse_graph(folder / "fixed.onnx", 32, 32))
-    with running(*models) as server:
+    models = [write_inverse_model(folder / name) for name in ("first.onnx", "second.onnx")]
+    models.append(write_inverse_model(folder / "fixed.onnx", 32, 32))
+    with start_server(*models) as server:
         yield server
 
 
-def post(server: Running, query: str = "?size=source", **headers: str) -> np.ndarray:
+def post(server: RunningServer, query: str = "?size=source", **headers: str) -> np.ndarray:
     sent = {"Content-Type": "image/png"} | headers
-    status, got, body = server.ask("POST", f"/v1/translate{query}", encoded("PNG"), sent)
+    status, got, body = server.request("POST", f"/v1/translate{query}", encode_image("PNG"), sent)
     assert status == 200, body
     assert got["Content-Type"] == headers.get("Accept", "image/png")
-    return decoded(body)
+    return decode_image(body)
 
 
-def test_an_image_for_an_image(server: Running) -> None:
+def test_an_image_for_an_image(server: RunningServer) -> None:
     np.testing.assert_array_equal(post(server), 255 - IMAGE)
     np.testing.assert_array_equal(post(server, "?model=second&size=64x48"), 255 - IMAGE)
     assert post(server, "").shape == (340, 256, 3)
@@ -48,13 +48,13 @@ def test_an_image_for_an_image(server: Running) -> None:
     assert post(server, "?model=fixed").shape == (32, 32, 3)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_in_and_out(server: Running, kind: str) -> None:
+@pytest.mark.parametrize("kind", IMAGE_FORMATS)
+def test_every_format_in_and_out(server: RunningServer, kind: str) -> None:
     headers = {"Content-Type": kind}
-    data = encoded(FORMATS[kind])
-    status, got, body = server.ask("POST", "/v1/translate?size=source", data, headers)
+    data = encode_image(IMAGE_FORMATS[kind])
+    status, got, body = server.request("POST", "/v1/translate?size=source", data, headers)
     assert (status, got["Content-Type"]) == (200, kind)
-    assert np.abs(decode(body).astype(int) - (255 - decode(data))).mean() < 4
+    assert np.abs(decode_upload(body).astype(int) - (255 - decode_upload(data))).mean() < 4
     assert np.abs(post(server, Accept=kind).astype(int) - (255 - IMAGE)).mean() < 4
 
 
@@ -67,15 +67,18 @@ def form(*fields: tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
     return b"".join(parts) + b"--xx--\r\n", {"Content-Type": "multipart/form-data; boundary=xx"}
 
 
-def test_the_field_of_a_form(server: Running) -> None:
-    asked = form(("other", b"1"), ("image", encoded("PNG")))
-    status, _, body = server.ask("POST", "/v1/translate?size=source", *asked)
+def test_the_field_of_a_form(server: RunningServer) -> None:
+    asked = form(("other", b"1"), ("image", encode_image("PNG")))
+    status, _, body = server.request("POST", "/v1/translate?size=source", *asked)
     assert status == 200
-    np.testing.assert_array_equal(decoded(body), 255 - IMAGE)
-    assert server.refused("POST", "/v1/translate", *form(("picture", encoded("PNG")))) == 400
+    np.testing.assert_array_equal(decode_image(body), 255 - IMAGE)
+    assert (
+        server.request_refused("POST", "/v1/translate", *form(("picture", encode_image("PNG"))))
+        == 400
+    )
     for big in ("image", "other"):
-        asked = form((big, bytes(17 * 2**20)), ("image", encoded("PNG")))
-        assert server.refused("POST", "/v1/translate", *asked) == 413
+        asked = form((big, bytes(17 * 2**20)), ("image", encode_image("PNG")))
+        assert server.request_refused("POST", "/v1/translate", *asked) == 413
 
 
 @pytest.mark.parametrize(
@@ -95,31 +98,38 @@ def test_the_field_of_a_form(server: Running) -> None:
         ("?precision=int3", 400),
     ],
 )
-def test_what_cannot_be_chosen(server: Running, query: str, status: int) -> None:
+def test_what_cannot_be_chosen(server: RunningServer, query: str, status: int) -> None:
     headers = {"Content-Type": "image/png"}
-    assert server.refused("POST", f"/v1/translate{query}", encoded("PNG"), headers) == status
+    assert (
+        server.request_refused("POST", f"/v1/translate{query}", encode_image("PNG"), headers)
+        == status
+    )
 
 
-def test_what_is_not_taken(server: Running) -> None:
+def test_what_is_not_taken(server: RunningServer) -> None:
     def status(body: bytes, kind: str = "image/png", **headers: str) -> int:
-        return server.refused("POST", "/v1/translate", body, {"Content-Type": kind} | headers)
+        return server.request_refused(
+            "POST", "/v1/translate", body, {"Content-Type": kind} | headers
+        )
 
-    assert status(encoded("PNG"), "application/x-www-form-urlencoded") == 415
-    assert status(encoded("GIF"), "image/gif") == 415
-    assert status(encoded("PNG"), Accept="text/html") == 406
+    assert status(encode_image("PNG"), "application/x-www-form-urlencoded") == 415
+    assert status(encode_image("GIF"), "image/gif") == 415
+    assert status(encode_image("PNG"), Accept="text/html") == 406
     assert status(bytes(17 * 2**20)) == 413
-    assert status(encoded("PNG")[:60]) == 422
-    assert status(encoded("PNG", np.zeros((16, 2000, 3), np.uint8))) == 400  # 256 high: too wide
-    assert server.refused("GET", "/v1/translate") == 405
-    assert server.refused("GET", "/v1/../../etc/passwd") == 404
+    assert status(encode_image("PNG")[:60]) == 422
+    assert (
+        status(encode_image("PNG", np.zeros((16, 2000, 3), np.uint8))) == 400
+    )  # 256 high: too wide
+    assert server.request_refused("GET", "/v1/translate") == 405
+    assert server.request_refused("GET", "/v1/../../etc/passwd") == 404
     np.testing.assert_array_equal(post(server), 255 - IMAGE)
 
 
-def test_many_at_once(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_at_once(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(8) as pool:
         for made in pool.map(lambda _: post(server), range(24)):
             np.testing.assert_array_equal(made, 255 - IMAGE)
-    monkeypatch.setattr(images, "_WAITING", 1)
+    monkeypatch.setattr(images, "_MAX_WAITING", 1)
     held = threading.Event()
     translate = server.service.translators.translate
     monkeypatch.setattr(
@@ -129,15 +139,15 @@ def test_many_at_once(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         first = pool.submit(post, server)
         while server.service.sessions._open == {}:
             pass
-        asked = "POST", "/v1/translate", encoded("PNG"), {"Content-Type": "image/png"}
-        status, headers, _ = server.ask(*asked)
+        asked = "POST", "/v1/translate", encode_image("PNG"), {"Content-Type": "image/png"}
+        status, headers, _ = server.request(*asked)
         held.set()
         assert (status, headers["Retry-After"]) == (429, "2")
         first.result()
-    assert server.service.sessions.count == 0
+    assert server.service.sessions.client_count == 0
 
 
-def test_slow_uploads_hold_up_nobody(server: Running) -> None:
+def test_slow_uploads_hold_up_nobody(server: RunningServer) -> None:
     head = "POST /v1/translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
     with ExitStack() as stack:
         for _ in range(40):
@@ -147,25 +157,27 @@ def test_slow_uploads_hold_up_nobody(server: Running) -> None:
             np.testing.assert_array_equal(post(server), 255 - IMAGE)
 
 
-def test_bytes_that_arrive_are_bounded(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = encoded("PNG")
-    monkeypatch.setattr(images, "_MOST_BYTES", len(data) - 1)
+def test_bytes_that_arrive_are_bounded(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode_image("PNG")
+    monkeypatch.setattr(images, "_MAX_BYTES_HELD", len(data) - 1)
     headers = {"Content-Type": "image/png"}
-    assert server.refused("POST", "/v1/translate", data, headers) == 429
-    monkeypatch.setattr(images, "_MOST_BYTES", len(data))
+    assert server.request_refused("POST", "/v1/translate", data, headers) == 429
+    monkeypatch.setattr(images, "_MAX_BYTES_HELD", len(data))
     np.testing.assert_array_equal(post(server), 255 - IMAGE)  # what was refused holds no bytes
 
 
-def test_facts(server: Running) -> None:
-    models = json.loads(server.ask("GET", "/v1/models")[2])["models"]
+def test_facts(server: RunningServer) -> None:
+    models = json.loads(server.request("GET", "/v1/models")[2])["models"]
     assert [model["name"] for model in models] == ["first", "second", "fixed"]
     assert [model["any_size"] for model in models] == [True, True, False]
     assert {model["engine"] for model in models} == {"onnxruntime on CPU, fp32"}
     assert {model["precision"] for model in models} == {"fp32"}
-    assert json.loads(server.ask("GET", "/healthz")[2]) == {"status": "ok"}
-    before = server.service.metrics.translated
+    assert json.loads(server.request("GET", "/healthz")[2]) == {"status": "ok"}
+    before = server.service.metrics.frames_translated
     post(server)
-    text = server.ask("GET", "/metrics")[2].decode()
+    text = server.request("GET", "/metrics")[2].decode()
     assert f"cgt_frames_total {before + 1}.0" in text
     assert f'cgt_latency_seconds_bucket{{le="+Inf"}} {before + 1}.0' in text
     for name in ("cgt_dropped_total", "cgt_sessions 0.0", "cgt_frames_per_second"):
@@ -174,12 +186,12 @@ def test_facts(server: Running) -> None:
 
 
 def test_a_server_that_translates_no_more_says_so(tmp_path: Path) -> None:
-    with running(inverse_graph(tmp_path / "inverse.onnx")) as server:
+    with start_server(write_inverse_model(tmp_path / "inverse.onnx")) as server:
         server.service.scheduler.close()
-        status, headers, body = server.ask("GET", "/healthz")
+        status, headers, body = server.request("GET", "/healthz")
         assert (status, headers.get_content_type()) == (503, "application/json")
         assert "ended" in json.loads(body)["status"]
-        answers = json.loads(server.ask("GET", "/openapi.json")[2])["paths"]["/healthz"]["get"]
+        answers = json.loads(server.request("GET", "/openapi.json")[2])["paths"]["/healthz"]["get"]
         assert {"200", "503"} <= set(answers["responses"])
 
 
@@ -196,4 +208,4 @@ def test_what_a_client_accepts() -> None:
         "*/*;q=0": None,
         ";;q=1/,image/webp": "image/webp",
     }.items():
-        assert negotiation.best(accept, kinds) == kind, accept
+        assert negotiation.choose_media_type(accept, kinds) == kind, accept

@@ -15,15 +15,17 @@ import aiohttp
 import numpy as np
 import pytest
 
-from conftest import inverse_graph, picture
+from conftest import make_image, write_inverse_model
 
-from .making import decoded, encoded, png_bomb, scan_bomb
-from .serving import Running, running
+from .making import decode_image, encode_image, make_png_bomb, make_scan_bomb
+from .serving import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(inverse_graph(tmp_path_factory.mktemp("models") / "inverse.onnx")) as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with start_server(
+        write_inverse_model(tmp_path_factory.mktemp("models") / "inverse.onnx")
+    ) as server:
         yield server
 
 
@@ -31,7 +33,7 @@ def bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
     """Images with bytes missing, changed and added; bombs; forms and encodings that are broken."""
     random = np.random.default_rng(0)
     for kind in ("PNG", "JPEG", "WEBP"):
-        data, headers = encoded(kind), {"Content-Type": f"image/{kind.lower()}"}
+        data, headers = encode_image(kind), {"Content-Type": f"image/{kind.lower()}"}
         for length in random.integers(0, len(data) - 20, 12):
             yield data[:length], headers
         for _ in range(20):
@@ -41,11 +43,16 @@ def bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
         yield random.bytes(2000), headers
         yield b"", headers
     png = {"Content-Type": "image/png"}
-    for bomb in (png_bomb(10000, 100), png_bomb(8000, 8000), scan_bomb(200), png_bomb(5, 0)):
+    for bomb in (
+        make_png_bomb(10000, 100),
+        make_png_bomb(8000, 8000),
+        make_scan_bomb(200),
+        make_png_bomb(5, 0),
+    ):
         yield bomb, png
     yield gzip.compress(bytes(64 * 2**20)), png | {"Content-Encoding": "gzip"}
     yield b"no gzip", png | {"Content-Encoding": "gzip"}
-    yield encoded("PNG"), png | {"Content-Encoding": "nonsense"}
+    yield encode_image("PNG"), png | {"Content-Encoding": "nonsense"}
     multipart = b'--xx\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
     broken = [b"", multipart, b"--xx--", b"--xx\r\n" * 500, multipart + b"--xx\r\n" * 100]
     broken += [b"--xx\r\n" + b"a" * 100_000, b"--xx\r\nContent-Length: -5\r\n\r\n\r\n--xx--"]
@@ -58,22 +65,22 @@ def bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
         yield b"abc", {"Content-Type": kind}
 
 
-def test_uploads(server: Running) -> None:
+def test_uploads(server: RunningServer) -> None:
     stop, answers = threading.Event(), [0]
 
     def neighbour() -> None:
-        image = picture(0, 64, 48)
+        image = make_image(0, 64, 48)
         while not stop.is_set():
-            asked = "/v1/translate?size=source", encoded("PNG"), {"Content-Type": "image/png"}
-            status, _, body = server.ask("POST", *asked)
+            asked = "/v1/translate?size=source", encode_image("PNG"), {"Content-Type": "image/png"}
+            status, _, body = server.request("POST", *asked)
             assert status == 200
-            np.testing.assert_array_equal(decoded(body), 255 - image)
+            np.testing.assert_array_equal(decode_image(body), 255 - image)
             answers[0] += 1
 
     thread = threading.Thread(target=neighbour)
     thread.start()
     try:
-        statuses = [server.ask("POST", "/v1/translate", *asked)[0] for asked in bodies()]
+        statuses = [server.request("POST", "/v1/translate", *asked)[0] for asked in bodies()]
     finally:
         stop.set()
         thread.join()
@@ -82,10 +89,10 @@ def test_uploads(server: Running) -> None:
     # A changed byte may leave an image that decodes.
     assert set(statuses) <= {200, 400, 413, 415, 422}
     assert statuses.count(200) < 30
-    assert server.ask("GET", "/healthz")[0] == 200
+    assert server.request("GET", "/healthz")[0] == 200
 
 
-def test_lines_that_are_no_http(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_that_are_no_http(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     random = np.random.default_rng(0)
     head = b"POST /v1/translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
     lines = [random.bytes(200) for _ in range(20)]
@@ -101,14 +108,14 @@ def test_lines_that_are_no_http(server: Running, caplog: pytest.LogCaptureFixtur
             answer = client.recv(100)
             assert not answer.startswith(b"HTTP/1.1 5"), line
             assert not answer.startswith(b"HTTP/1.1 2"), line
-    assert server.ask("GET", "/healthz")[0] == 200
+    assert server.request("GET", "/healthz")[0] == 200
     assert not caplog.records
 
 
 def words() -> Iterator[list[str | bytes]]:
     """What is said on one WebSocket, from its beginning. Lone words are no beginning."""
     random = np.random.default_rng(0)
-    jpeg, begin = encoded("JPEG"), '{"size": "32"}'
+    jpeg, begin = encode_image("JPEG"), '{"size": "32"}'
     for text in ("", "{", "[]", "null", "1", '"x"', "[" * 100_000, '{"a":' * 5000, "\0", "\ud7ff"):
         yield [text]
         yield [begin, text]
@@ -120,7 +127,14 @@ def words() -> Iterator[list[str | bytes]]:
     for said in ('{"kind": 1}', '{"kind": "clock"}', '{"kind": "nosuch"}', '{"kind": null}', "{}"):
         yield [begin, said, jpeg]
     yield [jpeg]
-    for data in (b"", b"1", b"1234", png_bomb(10000, 100), scan_bomb(200), bytes(15 * 2**20)):
+    for data in (
+        b"",
+        b"1",
+        b"1234",
+        make_png_bomb(10000, 100),
+        make_scan_bomb(200),
+        bytes(15 * 2**20),
+    ):
         yield [begin, b"\0\0\0\1" + data]
         yield [begin, data]
     yield [begin, bytes(17 * 2**20)]
@@ -150,18 +164,18 @@ async def say(http: aiohttp.ClientSession, url: str, said: list[str | bytes]) ->
                 assert ws.close_code in (1002, 1006, 1007, 1008, 1009)
 
 
-def test_messages(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     async def neighbour(http: aiohttp.ClientSession, url: str) -> int:
         """Until it is cancelled; every answer is right."""
-        image, count = picture(0, 64, 48), 0
+        image, count = make_image(0, 64, 48), 0
         async with http.ws_connect(url) as ws:
             await ws.send_str('{"size": "source"}')
             with contextlib.suppress(asyncio.CancelledError):
                 while True:
-                    await ws.send_bytes(count.to_bytes(4, "big") + encoded("PNG"))
+                    await ws.send_bytes(count.to_bytes(4, "big") + encode_image("PNG"))
                     answer = await ws.receive_bytes()
                     assert answer[:4] == count.to_bytes(4, "big")
-                    assert np.abs(decoded(answer[4:]).astype(int) - (255 - image)).mean() < 4
+                    assert np.abs(decode_image(answer[4:]).astype(int) - (255 - image)).mean() < 4
                     count += 1
         return count
 
@@ -178,5 +192,5 @@ def test_messages(server: Running, caplog: pytest.LogCaptureFixture) -> None:
     count, answered = asyncio.run(main())
     assert count >= 200
     assert answered > 20
-    assert server.ask("GET", "/healthz")[0] == 200
+    assert server.request("GET", "/healthz")[0] == 200
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

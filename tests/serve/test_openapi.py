@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cgt.serve.app import ENDPOINTS
-from conftest import inverse_graph
+from conftest import write_inverse_model
 
-from .serving import Running, running
+from .serving import RunningServer, start_server
 
 FUZZER = Path(sys.executable).with_name("schemathesis")
 
@@ -21,14 +21,14 @@ FUZZER = Path(sys.executable).with_name("schemathesis")
 @pytest.fixture(scope="module", params=[None, "a token"], ids=["open", "token"])
 def server(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Running]:
-    model = inverse_graph(tmp_path_factory.mktemp("models") / "inverse.onnx")
-    with running(model, token=request.param) as server:
+) -> Iterator[RunningServer]:
+    model = write_inverse_model(tmp_path_factory.mktemp("models") / "inverse.onnx")
+    with start_server(model, token=request.param) as server:
         yield server
 
 
-def test_it_describes_what_is_served(server: Running) -> None:
-    document = json.loads(server.ask("GET", "/openapi.json")[2])
+def test_it_describes_what_is_served(server: RunningServer) -> None:
+    document = json.loads(server.request("GET", "/openapi.json")[2])
     assert document["openapi"] == "3.1.0"
     described = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
@@ -41,7 +41,7 @@ def test_it_describes_what_is_served(server: Running) -> None:
             assert set(operation["responses"]) > {"200"}
 
 
-def test_a_fuzzer_finds_nothing(server: Running, tmp_path: Path) -> None:
+def test_a_fuzzer_finds_nothing(server: RunningServer, tmp_path: Path) -> None:
     """schemathesis: requests that the document allows and ones that it forbids; answers are held
     against it. That random bytes are no image is no mistake."""
     if not FUZZER.exists():

@@ -14,22 +14,24 @@ from typing import Any
 
 import pytest
 
-from cgt.benchmarks.chromium import write_clip
-from conftest import inverse_graph
+from cgt.benchmarks.chromium import write_camera_clip
+from conftest import write_inverse_model
 
-from .browsing import SIZE, browser, live, until
-from .making import encoded
-from .serving import running
+from .browsing import CAMERA_SIZE, open_browser, wait_for_frames, wait_until
+from .making import encode_image
+from .serving import start_server
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return inverse_graph(tmp_path_factory.mktemp("states") / "inverse.onnx")
+    return write_inverse_model(tmp_path_factory.mktemp("states") / "inverse.onnx")
 
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browser(write_clip(tmp_path_factory.mktemp("camera") / "camera.y4m", 30, SIZE)) as started:
+    with open_browser(
+        write_camera_clip(tmp_path_factory.mktemp("camera") / "camera.y4m", 30, CAMERA_SIZE)
+    ) as started:
         yield started
 
 
@@ -60,21 +62,21 @@ def use_camera(page: Any) -> None:
 
 
 def test_a_camera_that_is_refused(model: Path, tmp_path: Path) -> None:
-    with browser(allowed=False) as chromium, running(model) as server:
+    with open_browser(allowed=False) as chromium, start_server(model) as server:
         page = chromium.new_page()
         page.goto(server.url)
         use_camera(page)
         title(page, "The camera was refused")
         assert "Allow it" in page.locator("#notice-text").inner_text()
         assert page.locator("#snapshot").is_disabled()
-        assert server.service.sessions.count == 0
+        assert server.service.sessions.client_count == 0
 
 
 def test_a_page_that_gets_no_camera_because_it_is_not_secure(model: Path, tmp_path: Path) -> None:
     elsewhere = "--host-resolver-rules=MAP cgt.test 127.0.0.1"
     with (
         command(model, tmp_path, "--allow-host", "cgt.test") as (_, port),
-        browser(None, True, elsewhere) as chromium,
+        open_browser(None, True, elsewhere) as chromium,
     ):
         page = chromium.new_page()
         page.goto(f"http://cgt.test:{port}")
@@ -85,37 +87,39 @@ def test_a_page_that_gets_no_camera_because_it_is_not_secure(model: Path, tmp_pa
 
 def test_where_webrtc_cannot_connect_the_websocket_does(model: Path, tmp_path: Path) -> None:
     no_udp = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
-    camera = write_clip(tmp_path / "camera.y4m", 30, SIZE)
-    with browser(camera, True, no_udp) as chromium, running(model, most=1) as server:
+    camera = write_camera_clip(tmp_path / "camera.y4m", 30, CAMERA_SIZE)
+    with open_browser(camera, True, no_udp) as chromium, start_server(model, most=1) as server:
         page = chromium.new_page()
         page.goto(server.url)
         use_camera(page)
-        live(page, 3)
+        wait_for_frames(page, 3)
         page.locator("#transport").get_by_text("WebSocket").wait_for()
 
 
 def test_one_of_two_cameras(model: Path) -> None:
     two = "--use-fake-device-for-media-stream=device-count=2"
-    with browser(None, True, two) as chromium, running(model) as server:
+    with open_browser(None, True, two) as chromium, start_server(model) as server:
         page = chromium.new_page()
         page.goto(server.url)
         use_camera(page)
-        live(page, 3)
+        wait_for_frames(page, 3)
         picker = page.get_by_label("Which camera")
         first, second = (option.get_attribute("value") for option in picker.locator("option").all())
         assert picker.input_value() == first
         picker.select_option(second)
-        until(page, f"async () => (await import('./main.js')).app.source?.deviceId === '{second}'")
-        live(page, 3)
+        wait_until(
+            page, f"async () => (await import('./main.js')).app.source?.deviceId === '{second}'"
+        )
+        wait_for_frames(page, 3)
         page.get_by_role("button", name="Translated").click()
-        image = {"name": "a.png", "mimeType": "image/png", "buffer": encoded("PNG")}
+        image = {"name": "a.png", "mimeType": "image/png", "buffer": encode_image("PNG")}
         page.locator("#file").set_input_files([image])
         page.locator("#status").get_by_text("Translated").wait_for()
         assert picker.is_hidden()  # a picture has no camera
 
 
 def test_a_server_that_wants_a_token(model: Path, chromium: Any) -> None:
-    with running(model, token="right") as server:
+    with start_server(model, token="right") as server:
         page = chromium.new_context().new_page()
         page.goto(server.url)
         title(page, "This server wants a token")
@@ -127,19 +131,19 @@ def test_a_server_that_wants_a_token(model: Path, chromium: Any) -> None:
         page.get_by_label("Token").fill("right")
         page.get_by_role("button", name="Continue").click()
         use_camera(page)
-        live(page, 3)
+        wait_for_frames(page, 3)
         assert "right" not in page.url
         page.context.close()
 
 
 def test_a_full_server_lets_the_next_one_wait(model: Path, chromium: Any) -> None:
-    with running(model, most=1) as server:
+    with start_server(model, most=1) as server:
         first, second = chromium.new_page(), chromium.new_page()
         for page in (first, second):
             page.goto(server.url)
             use_camera(page)
             if page is first:
-                live(page, 3)
+                wait_for_frames(page, 3)
         title(second, "All places are taken")
         assert "Trying again in" in second.locator("#notice-wait").inner_text()
         # Read out is what happened, not the seconds and figures that change all the time.
@@ -151,17 +155,17 @@ def test_a_full_server_lets_the_next_one_wait(model: Path, chromium: Any) -> Non
         assert second.locator(changing).count() == 4
         first.close()
         second.get_by_role("button", name="Try now").wait_for()
-        live(second, 3)  # by itself
+        wait_for_frames(second, 3)  # by itself
         second.close()
 
 
 def test_a_source_of_the_server_that_falls_silent(
     model: Path, chromium: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(model, source="test://?size=64x48&fps=10") as server:
+    with start_server(model, source="test://?size=64x48&fps=10") as server:
         page = chromium.new_page()
         page.goto(server.url)
-        live(page, 3)
+        wait_for_frames(page, 3)
         assert page.locator("#notice").is_hidden()
         going, translate = threading.Event(), server.service.translators.translate
 
@@ -183,7 +187,7 @@ def test_a_server_that_goes_and_comes_back(model: Path, chromium: Any, tmp_path:
     with command(model, tmp_path) as (server, port):
         page.goto(f"http://127.0.0.1:{port}")
         use_camera(page)
-        live(page, 3)
+        wait_for_frames(page, 3)
         server.kill()
         title(page, "The server does not answer")
         page.locator("#notice-wait").get_by_text(re.compile("Trying again in [78] s")).wait_for()
@@ -201,7 +205,7 @@ def test_a_file_that_is_neither_video_nor_picture(
 ) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"nothing")
-    with running(model) as server:
+    with start_server(model) as server:
         page = chromium.new_page()
         page.goto(server.url)
         page.get_by_role("button", name="Use the camera").wait_for()

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from cgt.runtime.errors import EngineError
-from cgt.serve.batching import Gains
-from cgt.serve.catalog import Choice
-from cgt.serve.refusals import Refusal
+from cgt.serve.batching import BatchSpeedup
+from cgt.serve.catalog import ModelSelection
+from cgt.serve.refusals import HttpError
 from cgt.serve.service import Service
 from cgt.serve.sessions import Session
-from conftest import inverse_graph, picture
+from conftest import make_image, write_inverse_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return inverse_graph(tmp_path_factory.mktemp("serve") / "inverse.onnx")
+    return write_inverse_model(tmp_path_factory.mktemp("serve") / "inverse.onnx")
 
 
 def service(model: Path, **settings: object) -> Service:
@@ -30,15 +30,15 @@ def service(model: Path, **settings: object) -> Service:
 def test_an_offer_is_answered(model: Path) -> None:
     async def main() -> None:
         with service(model) as server, server.sessions.open() as session:
-            image = picture(0, 64, 64)
-            await session.choose(server.catalog.choice({"size": "64"}))
-            session.offer(image, tag="a")
-            answer = await session.answer()
+            image = make_image(0, 64, 64)
+            await session.select_model(server.catalog.parse_selection({"size": "64"}))
+            session.submit(image, tag="a")
+            answer = await session.next_result()
             assert answer is not None
             assert answer.tag == "a"
             np.testing.assert_array_equal(answer.translated, 255 - image)
-            assert answer.offered <= answer.began <= answer.done
-            assert (session.frames, session.dropped) == (1, 0)
+            assert answer.submitted_at <= answer.started_at <= answer.finished_at
+            assert (session.frames_translated, session.frames_dropped) == (1, 0)
 
     asyncio.run(main())
 
@@ -49,24 +49,24 @@ def test_the_newest_wins_and_the_others_are_counted(model: Path) -> None:
             held = threading.Event()
             translate = server.translators.translate
             server.translators.translate = lambda *args: (held.wait(), translate(*args))[1]
-            session.offer(picture(0, 64, 64), tag=0)
-            while session._picture is not None:
+            session.submit(make_image(0, 64, 64), tag=0)
+            while session._pending is not None:
                 await asyncio.sleep(0.01)
             for tag in range(1, 6):
-                session.offer(picture(tag, 64, 64), tag=tag)
+                session.submit(make_image(tag, 64, 64), tag=tag)
             held.set()
-            answers = [await session.answer() for _ in range(2)]
+            answers = [await session.next_result() for _ in range(2)]
             assert [answer.tag for answer in answers] == [0, 5]
-            assert session.dropped == 4
+            assert session.frames_dropped == 4
 
     asyncio.run(main())
 
 
 def test_one_too_many_is_told_to_wait(model: Path) -> None:
     async def main() -> None:
-        with service(model, most=2) as server:
+        with service(model, max_sessions=2) as server:
             first, _ = server.sessions.open(), server.sessions.open()
-            with pytest.raises(Refusal, match="wait") as refused:
+            with pytest.raises(HttpError, match="wait") as refused:
                 server.sessions.open()
             assert (refused.value.status, refused.value.retry_after) == (429, 5)
             server.sessions.open(counted=False).close()
@@ -80,13 +80,13 @@ def test_a_closed_session_answers_none(model: Path) -> None:
     async def main() -> None:
         with service(model) as server:
             session = server.sessions.open()
-            waiting = asyncio.create_task(session.answer())
+            waiting = asyncio.create_task(session.next_result())
             await asyncio.sleep(0.01)
             session.close()
             assert await waiting is None
-            session.offer(picture(0, 64, 64))
-            assert await session.answer() is None
-            assert server.sessions.count == 0
+            session.submit(make_image(0, 64, 64))
+            assert await session.next_result() is None
+            assert server.sessions.client_count == 0
 
     asyncio.run(main())
 
@@ -100,7 +100,7 @@ def test_shares_are_fair_whatever_is_offered(model: Path) -> None:
             turns: list[str] = []
             translate = server.translators.translate
 
-            def noted(choice: Choice, images: list[np.ndarray]) -> list[np.ndarray]:
+            def noted(choice: ModelSelection, images: list[np.ndarray]) -> list[np.ndarray]:
                 turns.extend("gmi"[image[0, 0, 0]] for image in images)
                 return translate(choice, images)
 
@@ -109,19 +109,19 @@ def test_shares_are_fair_whatever_is_offered(model: Path) -> None:
 
             async def offer(session: Session, image: np.ndarray, times: int) -> None:
                 for _ in range(times):
-                    session.offer(image)
+                    session.submit(image)
                     await asyncio.sleep(0)
 
             async def client(session: Session, image: np.ndarray, times: int) -> None:
                 while len(turns) < 120:
-                    idle.offer(images[2])
+                    idle.submit(images[2])
                     await offer(session, image, times)
-                    await session.answer()
+                    await session.next_result()
 
             await asyncio.gather(client(greedy, images[0], 50), client(modest, images[1], 1))
             assert turns.count("i") == 1  # its answer waits; nothing is translated in vain
             assert 0.8 < turns.count("g") / turns.count("m") < 1.25
-            assert greedy.dropped > 1000
+            assert greedy.frames_dropped > 1000
 
     asyncio.run(main())
 
@@ -129,19 +129,19 @@ def test_shares_are_fair_whatever_is_offered(model: Path) -> None:
 def test_a_picture_that_fails_ends_nothing(model: Path) -> None:
     async def main() -> None:
         with service(model) as server, server.sessions.open() as session:
-            await session.choose(server.catalog.choice({"size": "source"}))
-            session.offer(np.zeros((8, 8, 3), np.uint8))
-            with pytest.raises(Refusal, match="too small"):
-                await session.answer()
+            await session.select_model(server.catalog.parse_selection({"size": "source"}))
+            session.submit(np.zeros((8, 8, 3), np.uint8))
+            with pytest.raises(HttpError, match="too small"):
+                await session.next_result()
             translate = server.translators.translate
             server.translators.translate = lambda *_: 1 / 0  # type: ignore[method-assign]
-            session.offer(picture(0, 64, 64))
+            session.submit(make_image(0, 64, 64))
             with pytest.raises(EngineError, match="ZeroDivisionError"):
-                await session.answer()
+                await session.next_result()
             server.translators.translate = translate  # type: ignore[method-assign]
-            session.offer(picture(0, 64, 64))
-            assert await session.answer() is not None
-            assert session.frames == 1
+            session.submit(make_image(0, 64, 64))
+            assert await session.next_result() is not None
+            assert session.frames_translated == 1
 
     asyncio.run(main())
 
@@ -152,10 +152,10 @@ def test_sizes_come_and_go(model: Path) -> None:
     async def main() -> None:
         with service(model) as server, server.sessions.open() as session:
             for side in range(17, 97):
-                await session.choose(server.catalog.choice({"size": str(side)}))
-                image = picture(0, 64, side)
-                session.offer(image)
-                answer = await session.answer()
+                await session.select_model(server.catalog.parse_selection({"size": str(side)}))
+                image = make_image(0, 64, side)
+                session.submit(image)
+                answer = await session.next_result()
                 assert answer is not None
                 assert answer.translated is not None
                 assert answer.translated.shape == (side, side, 3)
@@ -170,8 +170,8 @@ def test_several_at_once_where_the_engine_gains(
     model: Path, gain: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The measurement is simulated; the engine of four is real."""
-    monkeypatch.setattr(Gains, "known", None)
-    monkeypatch.setattr(Gains, "measured", lambda *_: gain)
+    monkeypatch.setattr(BatchSpeedup, "cached_min_batch", None)
+    monkeypatch.setattr(BatchSpeedup, "measure_min_batch", lambda *_: gain)
 
     async def main() -> None:
         with service(model) as server:
@@ -179,24 +179,24 @@ def test_several_at_once_where_the_engine_gains(
             held = threading.Event()
             translate = server.translators.translate
 
-            def noted(choice: Choice, images: list[np.ndarray]) -> list[np.ndarray]:
+            def noted(choice: ModelSelection, images: list[np.ndarray]) -> list[np.ndarray]:
                 held.wait()
                 sizes.append(len(images))
                 return translate(choice, images)
 
             server.translators.translate = noted  # type: ignore[method-assign]
-            choice = server.catalog.choice({"size": "source"})
+            choice = server.catalog.parse_selection({"size": "source"})
             sessions = [server.sessions.open(choice) for _ in range(8)]
             for number, session in enumerate(sessions):
                 # The first holds the thread until all stand in the row; the last has another size.
-                session.offer(picture(number, 64, 64 if number < 7 else 48))
-                while number == 0 and session._picture is not None:
+                session.submit(make_image(number, 64, 64 if number < 7 else 48))
+                while number == 0 and session._pending is not None:
                     await asyncio.sleep(0)
             held.set()
             for number, session in enumerate(sessions):
-                answer = await session.answer()
+                answer = await session.next_result()
                 assert answer is not None
-                expected = 255 - picture(number, 64, 64 if number < 7 else 48)
+                expected = 255 - make_image(number, 64, 64 if number < 7 else 48)
                 np.testing.assert_array_equal(answer.translated, expected)
             assert sizes == {0: [1] * 8, 2: [1, 4, 2, 1], 3: [1, 4, 1, 1, 1]}[gain]
 
@@ -206,6 +206,6 @@ def test_several_at_once_where_the_engine_gains(
 def test_the_gain_is_measured_once(model: Path) -> None:
     with service(model) as server:
         engines = server.translators._engines["inverse", "auto"]
-        gains = Gains(model, engines.one)
-        assert gains.known in (0, 2, 3, 4)
-        assert gains.known == engines.least
+        gains = BatchSpeedup(model, engines.single)
+        assert gains.cached_min_batch in (0, 2, 3, 4)
+        assert gains.cached_min_batch == engines.min_batch

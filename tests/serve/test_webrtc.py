@@ -14,14 +14,14 @@ import pytest
 
 from cgt.benchmarks.webrtc_client import WebRTCClient
 from cgt.runtime.preprocess import U8
-from conftest import inverse_graph, picture
+from conftest import make_image, write_inverse_model
 
-from .serving import Running, running
+from .serving import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return inverse_graph(tmp_path_factory.mktemp("webrtc") / "inverse.onnx")
+    return write_inverse_model(tmp_path_factory.mktemp("webrtc") / "inverse.onnx")
 
 
 def smooth(number: int) -> U8:
@@ -29,7 +29,7 @@ def smooth(number: int) -> U8:
     return np.full((128, 128, 3), 16 * (number % 16), np.uint8)
 
 
-async def answers(server: Running, count: int, **asked: str) -> list[tuple[int, U8]]:
+async def answers(server: RunningServer, count: int, **asked: str) -> list[tuple[int, U8]]:
     """The first translations."""
     found: list[tuple[int, U8]] = []
     enough = asyncio.Event()
@@ -45,7 +45,7 @@ async def answers(server: Running, count: int, **asked: str) -> list[tuple[int, 
 
 
 def test_each_translation_is_that_of_its_picture(model: Path) -> None:
-    with running(model) as server:
+    with start_server(model) as server:
         found = asyncio.run(answers(server, 20, size="source"))
     numbers = [number for number, _ in found]
     assert numbers == sorted(set(numbers))
@@ -63,7 +63,7 @@ def test_a_frame_does_not_wait_for_the_next(model: Path) -> None:
             await asyncio.wait_for(answered.wait(), 2 * once - 0.5)
         assert client.skipped == 0
 
-    with running(model) as server:
+    with start_server(model) as server:
         asyncio.run(main())
 
 
@@ -82,10 +82,10 @@ def test_a_frame_does_not_wait_for_the_next(model: Path) -> None:
     ],
 )
 def test_bad_offers_are_refused_and_leave_nothing(model: Path, body: bytes) -> None:
-    with running(model) as server:
+    with start_server(model) as server:
         headers = {"Content-Type": "application/json"}
-        assert server.refused("POST", "/v1/webrtc", body, headers) in (400, 404, 413)
-        assert server.service.sessions.count == 0
+        assert server.request_refused("POST", "/v1/webrtc", body, headers) in (400, 404, 413)
+        assert server.service.sessions.client_count == 0
 
 
 def test_connections_that_end_leave_nothing(model: Path) -> None:
@@ -95,14 +95,14 @@ def test_connections_that_end_leave_nothing(model: Path) -> None:
         threads = [t for t in threading.enumerate() if "ThreadPoolExecutor" not in t.name]
         return len(threads), len(list(Path("/proc/self/fd").iterdir()))
 
-    with running(model) as server:
+    with start_server(model) as server:
         asyncio.run(answers(server, 2))
         asyncio.run(answers(server, 2))
         before = held()
         for _ in range(4):
             asyncio.run(answers(server, 2))
         deadline = time.monotonic() + 20
-        while server.service.sessions.count or held() > before:
+        while server.service.sessions.client_count or held() > before:
             assert time.monotonic() < deadline, (held(), before)
             time.sleep(0.1)
 
@@ -110,15 +110,17 @@ def test_connections_that_end_leave_nothing(model: Path) -> None:
 def test_a_client_that_falls_silent_gives_back_its_place(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cgt.serve.peer._PATIENCE", 1.0)
-    monkeypatch.setattr("cgt.serve.peer._CONNECTING", 1.0)
+    monkeypatch.setattr("cgt.serve.peer._MAX_CLIENT_SILENCE_S", 1.0)
+    monkeypatch.setattr("cgt.serve.peer._CONNECT_TIMEOUT_S", 1.0)
 
     async def main() -> None:
-        client = WebRTCClient(server.url, lambda _: picture(0, 64, 64), lambda *_: None, rate=0.01)
+        client = WebRTCClient(
+            server.url, lambda _: make_image(0, 64, 64), lambda *_: None, rate=0.01
+        )
         async with client:
-            assert server.service.sessions.count == 1
+            assert server.service.sessions.client_count == 1
             await asyncio.sleep(2)
-            assert server.service.sessions.count == 0
+            assert server.service.sessions.client_count == 0
 
-    with running(model) as server:
+    with start_server(model) as server:
         asyncio.run(main())

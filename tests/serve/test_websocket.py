@@ -15,18 +15,20 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from cgt.runtime.errors import SourceError
-from conftest import FRAMES, inverse_graph, picture
+from conftest import CLIP_FRAMES, make_image, write_inverse_model
 
-from .making import decoded, encoded
-from .serving import Running, running
+from .making import decode_image, encode_image
+from .serving import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return inverse_graph(tmp_path_factory.mktemp("socket") / "inverse.onnx")
+    return write_inverse_model(tmp_path_factory.mktemp("socket") / "inverse.onnx")
 
 
-def talk(server: Running, words: Callable[[ClientWebSocketResponse], Awaitable[None]]) -> None:
+def talk(
+    server: RunningServer, words: Callable[[ClientWebSocketResponse], Awaitable[None]]
+) -> None:
     async def main() -> None:
         async with ClientSession() as http, http.ws_connect(f"{server.url}/v1/stream") as socket:
             await words(socket)
@@ -42,17 +44,17 @@ async def closed(socket: ClientWebSocketResponse) -> int | None:
 
 
 def test_each_picture_comes_back_with_its_stamp(model: Path) -> None:
-    image = picture(0, 64, 96)
+    image = make_image(0, 64, 96)
 
     async def words(socket: ClientWebSocketResponse) -> None:
         await socket.send_json({"size": "source"})
         for stamp in (7, 2**32 - 1):
-            await socket.send_bytes(stamp.to_bytes(4, "big") + encoded("PNG", image))
+            await socket.send_bytes(stamp.to_bytes(4, "big") + encode_image("PNG", image))
             answer = await socket.receive_bytes()
             assert int.from_bytes(answer[:4], "big") == stamp
-            assert np.abs(decoded(answer[4:]).astype(int) - (255 - image)).mean() < 3
+            assert np.abs(decode_image(answer[4:]).astype(int) - (255 - image)).mean() < 3
 
-    with running(model) as server:
+    with start_server(model) as server:
         talk(server, words)
 
 
@@ -65,15 +67,15 @@ def test_choices_clock_and_complaints(model: Path) -> None:
         assert answer["server"] > 0
         await socket.send_json({"kind": "choose", "size": "32x48"})
         assert await socket.receive_json() == {"kind": "chosen"}
-        await socket.send_bytes(bytes(4) + encoded("PNG", picture(0, 64, 64)))
-        assert decoded((await socket.receive_bytes())[4:]).shape == (32, 48, 3)
+        await socket.send_bytes(bytes(4) + encode_image("PNG", make_image(0, 64, 64)))
+        assert decode_image((await socket.receive_bytes())[4:]).shape == (32, 48, 3)
         for wrong in ({"kind": "choose", "model": "x"}, {"kind": "choose", "size": 3}, {}, [], 1):
             await socket.send_json(wrong)
             assert (await socket.receive_json())["kind"] == "error"
         await socket.send_str("[" * 100_000)
         assert (await socket.receive_json())["kind"] == "error"
 
-    with running(model) as server:
+    with start_server(model) as server:
         talk(server, words)
 
 
@@ -85,9 +87,9 @@ def test_a_wrong_beginning_ends_it(model: Path, first: str) -> None:
         await socket.send_str(first)
         assert await closed(socket) == 1008
 
-    with running(model) as server:
+    with start_server(model) as server:
         talk(server, words)
-        assert server.service.sessions.count == 0
+        assert server.service.sessions.client_count == 0
 
 
 def test_what_is_no_picture_ends_it(model: Path) -> None:
@@ -96,7 +98,7 @@ def test_what_is_no_picture_ends_it(model: Path) -> None:
         await socket.send_bytes(b"1234 is no picture")
         assert await closed(socket) == 1008
 
-    with running(model) as server:
+    with start_server(model) as server:
         talk(server, words)
 
 
@@ -115,7 +117,7 @@ def test_the_next_one_is_told_to_wait(model: Path) -> None:
             assert message.data == 4429
             assert "taken" in message.extra
 
-    with running(model, most=1) as server:
+    with start_server(model, most=1) as server:
         talk(server, words)
 
 
@@ -128,7 +130,7 @@ def test_pages_of_other_servers_are_kept_out(model: Path) -> None:
                 )
             assert refused.value.status == 403
 
-    with running(model) as server:
+    with start_server(model) as server:
         asyncio.run(main())
 
 
@@ -140,7 +142,7 @@ def test_two_viewers_see_the_servers_source(model: Path) -> None:
             for _ in range(3):
                 answer = await socket.receive_bytes()
                 stamps.append(int.from_bytes(answer[:4], "big"))
-                pair = decoded(answer[4:])
+                pair = decode_image(answer[4:])
             height, width = map(int, size.split("x"))
             assert pair.shape == (2 * height, width, 3)
             above, below = np.split(pair.astype(int), 2)
@@ -152,24 +154,24 @@ def test_two_viewers_see_the_servers_source(model: Path) -> None:
         async with ClientSession() as http:
             await asyncio.gather(*(one(http, size) for size in ("48x64", "48x64", "96x128")))
 
-    with running(model, source="test://?size=128x96&fps=20") as server:
+    with start_server(model, source="test://?size=128x96&fps=20") as server:
         asyncio.run(asyncio.wait_for(main(), 30))
-        assert server.service.sessions.count == 0
+        assert server.service.sessions.client_count == 0
 
 
 def test_a_recording_plays_again_and_again(model: Path, clip: Path) -> None:
     async def words(socket: ClientWebSocketResponse) -> None:
         await socket.send_json({"source": "server"})
-        for _ in range(FRAMES + 5):
+        for _ in range(CLIP_FRAMES + 5):
             await socket.receive_bytes(timeout=10)
 
-    with running(model, source=str(clip)) as server:
+    with start_server(model, source=str(clip)) as server:
         talk(server, words)
     assert not [thread for thread in threading.enumerate() if thread.name == "cgt-source"]
 
 
 def test_a_source_that_is_not_there(model: Path) -> None:
-    with pytest.raises(SourceError, match="nowhere"), running(model, source="nowhere.mp4"):
+    with pytest.raises(SourceError, match="nowhere"), start_server(model, source="nowhere.mp4"):
         pass
 
 
@@ -187,8 +189,8 @@ def test_a_source_that_breaks_is_said_to_have(model: Path, tmp_path: Path) -> No
         video = out.add_stream("libx264", rate=20)
         video.height = video.width = 64
         for index in range(20):
-            frame = av.VideoFrame.from_ndarray(picture(index, 64, 64), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(make_image(index, 64, 64), format="rgb24")
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-    with running(model, source=str(film)) as server:
+    with start_server(model, source=str(film)) as server:
         talk(server, words)

@@ -49,7 +49,7 @@ class Builder:
         self._log, self._real = logger, rtx.Builder(logger)
         self.profiles: list[Any] = []
         self.create_network = self._real.create_network
-        _Parsed.builder = self
+        _LastParsed.builder = self
 
     def create_builder_config(self) -> Any:
         config = self._real.create_builder_config()
@@ -70,10 +70,10 @@ class Builder:
             for profile in self.profiles
         ]
         header = {"profiles": profiles, "layers": "\n".join(self._log.tables)}
-        return MAGIC + json.dumps(header).encode() + b"\n" + _Parsed.onnx
+        return MAGIC + json.dumps(header).encode() + b"\n" + _LastParsed.onnx
 
 
-class _Parsed:
+class _LastParsed:
     """The file that was parsed last."""
 
     onnx = b""
@@ -88,7 +88,7 @@ class OnnxParser:
 
     def parse_from_file(self, path: str) -> bool:
         with open(path, "rb") as file:
-            _Parsed.onnx = file.read()
+            _LastParsed.onnx = file.read()
         return bool(self._real.parse_from_file(path))
 
     def __getattr__(self, name: str) -> Any:
@@ -189,9 +189,11 @@ class Context:
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        least, _, most = self._engine.profiles[self._profile][name]
+        min_shape, _, max_shape = self._engine.profiles[self._profile][name]
         self._shapes[name] = tuple(shape)
-        return all(low <= side <= high for low, side, high in zip(least, shape, most, strict=True))
+        return all(
+            low <= side <= high for low, side, high in zip(min_shape, shape, max_shape, strict=True)
+        )
 
     def get_tensor_shape(self, name: str) -> Any:
         at = list(self._engine.tensors).index(name) % len(self._engine.inputs)

@@ -29,17 +29,17 @@ from cgt.runtime.errors import (
     UsageError,
 )
 from cgt.runtime.sidecar import read_sidecar, sidecar_path
-from graphs import write_translator
+from graphs import write_translator_model
 
-NAME = "SIMULATED GPU"
-DRIVER = Path(sys.prefix) / "simulated" / "libcuda.so"
+GPU_NAME = "SIMULATED GPU"
+DRIVER_PATH = Path(sys.prefix) / "simulated" / "libcuda.so"
 
 
 @pytest.fixture(scope="module")
 def driver() -> ctypes.CDLL:
-    if not DRIVER.exists() or importlib.util.find_spec("pycuda") is None:
+    if not DRIVER_PATH.exists() or importlib.util.find_spec("pycuda") is None:
         pytest.skip("no simulated device: `make simulated` builds it (needs the CUDA toolkit)")
-    ctypes.CDLL(str(DRIVER), ctypes.RTLD_GLOBAL)
+    ctypes.CDLL(str(DRIVER_PATH), ctypes.RTLD_GLOBAL)
     found = ctypes.CDLL("libcuda.so.1")
     if not hasattr(found, "simulated_live"):
         pytest.skip("a real CUDA driver is loaded; `make gpu-check` is for this machine")
@@ -56,22 +56,22 @@ def device(driver: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setenv("CGT_SIMULATED_GPU", NAME)
+    monkeypatch.setenv("CGT_SIMULATED_GPU", GPU_NAME)
     before = driver.simulated_live()
     yield
     assert driver.simulated_live() == before
 
 
-def images(shape: BatchShape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def make_batch(shape: BatchShape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     if shape.io == "uint8":
-        batch = random.integers(0, 256, shape.image, np.uint8)
+        batch = random.integers(0, 256, shape.image_shape, np.uint8)
     else:
-        batch = random.uniform(-1, 1, shape.image).astype(np.float32)
+        batch = random.uniform(-1, 1, shape.image_shape).astype(np.float32)
     return batch, np.zeros_like(batch)
 
 
-def expected(onnx: Path, shape: BatchShape, batch: np.ndarray) -> np.ndarray:
+def expected_output(onnx: Path, shape: BatchShape, batch: np.ndarray) -> np.ndarray:
     out = np.zeros_like(batch)
     with open_engine(onnx, shape, "onnxruntime") as engine:
         engine.infer(batch, out)
@@ -85,23 +85,23 @@ def test_it_gives_what_the_network_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, io: str, fixed: bool, graph: str
 ) -> None:
     monkeypatch.setenv("CGT_CUDA_GRAPH", graph)
-    onnx = write_translator(tmp_path / "m.onnx", io=io)
+    onnx = write_translator_model(tmp_path / "m.onnx", io=io)
     path = build_engine(onnx, "tensorrt")
     sides = (32, 40) if fixed else (0, 0)
     with open_engine(path, BatchShape(1, 3, *sides, io)) as engine:
-        assert (engine.name, engine.device, engine.precision) == ("tensorrt", NAME, "fp32")
+        assert (engine.name, engine.device, engine.precision) == ("tensorrt", GPU_NAME, "fp32")
         assert engine.cuda_graph == (fixed and graph == "1")
         for seed, (height, width) in enumerate([(32, 40)] * 3 if fixed else [(32, 40), (64, 16)]):
             shape = BatchShape(1, 3, height, width, io)
-            batch, out = images(shape, seed)
+            batch, out = make_batch(shape, seed)
             engine.infer(batch, out)
-            assert (out == expected(onnx, shape, batch)).all()
+            assert (out == expected_output(onnx, shape, batch)).all()
 
 
 def test_statistics_go_through(tmp_path: Path) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx", statistics=7), "tensorrt")
+    path = build_engine(write_translator_model(tmp_path / "m.onnx", statistics=7), "tensorrt")
     shape = BatchShape(1, 3, 32, 32, "float", 7)
-    batch, out = images(shape)
+    batch, out = make_batch(shape)
     given = np.arange(7, dtype=np.float32)[None]
     used = np.zeros_like(given)
     with open_engine(path, shape) as engine:
@@ -112,15 +112,17 @@ def test_statistics_go_through(tmp_path: Path) -> None:
 
 
 def test_two_threads_have_two_frames_in_flight(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx")
+    onnx = write_translator_model(tmp_path / "m.onnx")
     shape = BatchShape(1, 3, 32, 32)
     wrong: list[int] = []
-    with open_engine(build_engine(onnx, "tensorrt"), shape, goal="throughput") as engine:
+    with open_engine(
+        build_engine(onnx, "tensorrt"), shape, performance_hint="throughput"
+    ) as engine:
         assert engine.workers == 2
 
         def work(seed: int) -> None:
-            batch, out = images(shape, seed)
-            right = expected(onnx, shape, batch)
+            batch, out = make_batch(shape, seed)
+            right = expected_output(onnx, shape, batch)
             for _ in range(20):
                 out[:] = 0
                 engine.infer(batch, out)
@@ -136,9 +138,9 @@ def test_two_threads_have_two_frames_in_flight(tmp_path: Path) -> None:
 
 
 def test_each_step_is_timed(tmp_path: Path) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "tensorrt")
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
     shape = BatchShape(1, 3, 64, 64)
-    batch, out = images(shape)
+    batch, out = make_batch(shape)
     with open_engine(path, shape) as engine:
         spans = engine.spans(batch, out)
         timed = out.copy()
@@ -153,46 +155,46 @@ def test_the_profile_that_fits_is_taken(tmp_path: Path) -> None:
         {"min": [1, 32, 32], "opt": [1, 32, 32], "max": [1, 48, 48]},
         {"min": [2, 64, 64], "opt": [2, 64, 64], "max": [4, 96, 96]},
     )
-    onnx = write_translator(tmp_path / "m.onnx", profiles=profiles)
+    onnx = write_translator_model(tmp_path / "m.onnx", profiles=profiles)
     path = build_engine(onnx, "tensorrt")
     for count, side in ((1, 40), (3, 80)):
         shape = BatchShape(count, 3, side, side)
-        batch, out = images(shape)
+        batch, out = make_batch(shape)
         with open_engine(path, shape) as engine:
             engine.infer(batch, out)
-        assert (out == expected(onnx, shape, batch)).all()
+        assert (out == expected_output(onnx, shape, batch)).all()
     with pytest.raises(UsageError, match=r"1x3x32x32 to 1x3x48x48, or 2x3x64x64 to .* --size"):
         open_engine(path, BatchShape(1, 3, 64, 64))
 
 
 @pytest.mark.parametrize("io", ["float", "uint8"])
 def test_a_translator_takes_an_engine(tmp_path: Path, io: str) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", io=io, domains=("horse", "zebra"))
+    onnx = write_translator_model(tmp_path / "m.onnx", io=io, domains=("horse", "zebra"))
     path = build_engine(onnx, "tensorrt")
     image = np.random.default_rng(0).integers(0, 256, (50, 46, 3), np.uint8)
     with (
         Translator(path, size=(48, 48)) as there,
         Translator(onnx, engine="onnxruntime", size=(48, 48)) as here,
     ):
-        assert there.artifact.target == "zebra"
+        assert there.metadata.target_domain == "zebra"
         assert (there(image) == here(image)).all()
 
 
 def test_a_closed_engine_says_so(tmp_path: Path) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "tensorrt")
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
     shape = BatchShape(1, 3, 32, 32)
     engine: Engine = open_engine(path, shape)
     engine.close()
     engine.close()
     with pytest.raises(EngineError, match="closed"):
-        engine.infer(*images(shape))
+        engine.infer(*make_batch(shape))
 
 
-def edit(path: Path, change: Callable[[dict[str, object]], None]) -> None:
-    beside = sidecar_path(path)
-    values = json.loads(beside.read_text())
+def edit_sidecar(path: Path, change: Callable[[dict[str, object]], None]) -> None:
+    sidecar = sidecar_path(path)
+    values = json.loads(sidecar.read_text())
     change(values["engine"])
-    beside.write_text(json.dumps(values))
+    sidecar.write_text(json.dumps(values))
 
 
 @pytest.mark.parametrize(
@@ -214,18 +216,20 @@ def edit(path: Path, change: Callable[[dict[str, object]], None]) -> None:
 def test_a_plan_that_does_not_belong_here_is_refused(
     tmp_path: Path, change: dict[str, object], error: type[Exception], message: str
 ) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "tensorrt")
-    edit(path, lambda values: values.update(change))
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
+    edit_sidecar(path, lambda values: values.update(change))
     with pytest.raises(error, match=message):
         open_engine(path, BatchShape(1, 3, 32, 32))
 
 
 def test_compatible_plans_run_elsewhere(tmp_path: Path) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "tensorrt")
-    edit(path, lambda values: values.update(gpu="A100", hardware_compatible=True))
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
+    edit_sidecar(path, lambda values: values.update(gpu="A100", hardware_compatible=True))
     open_engine(path, BatchShape(1, 3, 32, 32)).close()
     for version, runs in (("10.3.0", True), ("10.14.0", False), ("9.9.0", False)):
-        edit(path, lambda v, version=version: v.update(version=version, version_compatible=True))
+        edit_sidecar(
+            path, lambda v, version=version: v.update(version=version, version_compatible=True)
+        )
         if runs:
             open_engine(path, BatchShape(1, 3, 32, 32)).close()
         else:
@@ -234,7 +238,7 @@ def test_compatible_plans_run_elsewhere(tmp_path: Path) -> None:
 
 
 def test_damage_is_found_before_loading(tmp_path: Path) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "tensorrt")
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
     plan = bytearray(path.read_bytes())
     plan[len(plan) // 2] ^= 1
     path.write_bytes(plan)
@@ -243,20 +247,20 @@ def test_damage_is_found_before_loading(tmp_path: Path) -> None:
 
 
 def test_what_tensorrt_itself_refuses_is_said(tmp_path: Path) -> None:
-    path = build_engine(write_translator(tmp_path / "m.onnx"), "tensorrt")
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
     path.write_bytes(b"a plan of another world")
     from cgt.runtime.sidecar import sha256
 
-    edit(path, lambda values: values.update(files={".engine": sha256(path.read_bytes())}))
+    edit_sidecar(path, lambda values: values.update(files={".engine": sha256(path.read_bytes())}))
     with pytest.raises(EngineError, match=r"Serialization.*run: cgt export m\.onnx"):
         open_engine(path, BatchShape(1, 3, 32, 32))
 
 
 def test_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    onnx = write_translator(tmp_path / "m.onnx")
+    onnx = write_translator_model(tmp_path / "m.onnx")
     path = build_engine(onnx, "tensorrt")
     monkeypatch.delenv("CGT_SIMULATED_GPU")
-    assert cuda.gpus() == []
+    assert cuda.list_gpus() == []
     with pytest.raises(MissingDependency, match="no NVIDIA GPU"):
         open_engine(path, BatchShape(1, 3, 32, 32))
     with pytest.raises(MissingDependency, match=r"no NVIDIA GPU.*tensorrt-rtx"):
@@ -264,10 +268,10 @@ def test_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_build_is_described(tmp_path: Path) -> None:
-    onnx = write_translator(tmp_path / "m.onnx", "fp16")
+    onnx = write_translator_model(tmp_path / "m.onnx", "fp16")
     said: list[str] = []
-    sidecar = read_sidecar(build_engine(onnx, "tensorrt", say=said.append))
-    assert sidecar.build.gpu == NAME
+    sidecar = read_sidecar(build_engine(onnx, "tensorrt", log=said.append))
+    assert sidecar.build.gpu == GPU_NAME
     assert sidecar.build.compute_capabilities == (86,)
     assert sidecar.build.convolutions == {"fp16": 3}
     assert any("convolutions 3 in fp16, all as in the graph; for 8.6" in line for line in said)
@@ -275,12 +279,14 @@ def test_the_build_is_described(tmp_path: Path) -> None:
 
 def test_an_accelerator_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--dla 0: .* finds 0 accelerators"):
-        build_engine(write_translator(tmp_path / "m.onnx"), "tensorrt", options=BuildOptions(dla=0))
+        build_engine(
+            write_translator_model(tmp_path / "m.onnx"), "tensorrt", options=BuildOptions(dla=0)
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Use Deprecated")  # of TensorRT-RTX alone
 def test_the_timing_cache_is_kept(tmp_path: Path) -> None:
-    onnx, cache = write_translator(tmp_path / "m.onnx"), tmp_path / "timing"
+    onnx, cache = write_translator_model(tmp_path / "m.onnx"), tmp_path / "timing"
     options = BuildOptions(timing_cache=cache)
     build_engine(onnx, "tensorrt", options=options)
     assert cache.stat().st_size > 0
@@ -294,9 +300,9 @@ def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     from cgt.benchmarks import gpu_check
 
     models = [
-        write_translator(tmp_path / "a.onnx", "fp16"),
-        write_translator(tmp_path / "b.onnx", "int8", "uint8", sides=(64, 64)),
-        write_translator(tmp_path / "c.onnx", statistics=5),
+        write_translator_model(tmp_path / "a.onnx", "fp16"),
+        write_translator_model(tmp_path / "b.onnx", "int8", "uint8", size=(64, 64)),
+        write_translator_model(tmp_path / "c.onnx", statistics=5),
     ]
     bad = tmp_path / "d.onnx"
     bad.write_text("no model")
@@ -304,7 +310,14 @@ def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     arguments = [*map(str, models), str(bad), "--report", str(report), "--seconds", "0.05"]
     assert gpu_check.main(arguments) == 1
     text = report.read_text()
-    for part in (NAME, "a.onnx 32x32 float", "3 fp16", "b.onnx 64x64 uint8", "3 int8", "c.onnx"):
+    for part in (
+        GPU_NAME,
+        "a.onnx 32x32 float",
+        "3 fp16",
+        "b.onnx 64x64 uint8",
+        "3 int8",
+        "c.onnx",
+    ):
         assert part in text
     assert "d.onnx failed: " in text
     figures = json.loads(text.partition("```json")[2].rpartition("```")[0])

@@ -20,7 +20,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 _TYPES = {"UINT8": np.uint8, "FP32": np.float32}
 
 
-class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
+class FakeTritonServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     """config: the model's config.pbtxt. Public attributes may be changed while it runs."""
 
     def __init__(
@@ -30,10 +30,10 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.config = text_format.Parse(text, model_config_pb2.ModelConfig())
         self.versions = versions
         self.delay = 0.0  # seconds
-        self.crop = 0  # rows missing in what it answers
-        self.unhealthy = 0  # requests to fail as after the death of the model's process
-        self.asked: list[tuple[int, ...]] = []  # shapes of requests
-        self.at_once = self.most_at_once = 0
+        self.missing_rows = 0  # rows missing in what it answers
+        self.unhealthy_requests = 0  # requests to fail as after the death of the model's process
+        self.request_shapes: list[tuple[int, ...]] = []  # shapes of requests
+        self.in_flight = self.max_in_flight = 0
         self._lock = threading.Lock()
         self._server = grpc.server(futures.ThreadPoolExecutor(16))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
@@ -49,47 +49,50 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
         self._server.stop(None).wait()
 
     def ModelMetadata(self, request, context):
-        self._find(request.name, request.version, context)
+        self._check_model(request.name, request.version, context)
         return service_pb2.ModelMetadataResponse(name=request.name, versions=self.versions)
 
     def ModelConfig(self, request, context):
-        self._find(request.name, request.version, context)
+        self._check_model(request.name, request.version, context)
         return service_pb2.ModelConfigResponse(config=self.config)
 
     def ModelInfer(self, request, context):
-        self._find(request.model_name, request.model_version, context)
-        (given,) = request.inputs
+        self._check_model(request.model_name, request.model_version, context)
+        (tensor,) = request.inputs
         with self._lock:
-            self.asked.append(tuple(given.shape))
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
-            failing, self.unhealthy = self.unhealthy > 0, self.unhealthy - 1
+            self.request_shapes.append(tuple(tensor.shape))
+            self.in_flight += 1
+            self.max_in_flight = max(self.max_in_flight, self.in_flight)
+            failing, self.unhealthy_requests = (
+                self.unhealthy_requests > 0,
+                self.unhealthy_requests - 1,
+            )
         try:
             time.sleep(self.delay)
             if failing:
                 context.abort(
                     grpc.StatusCode.INTERNAL, f"Stub process '{request.model_name}' is not healthy."
                 )
-            return self._answer(request, given)
+            return self._infer(request, tensor)
         finally:
             with self._lock:
-                self.at_once -= 1
+                self.in_flight -= 1
 
-    def _answer(self, request, given):
-        pixels = np.frombuffer(request.raw_input_contents[0], _TYPES[given.datatype])
-        image = pixels.reshape(given.shape)
+    def _infer(self, request, tensor):
+        pixels = np.frombuffer(request.raw_input_contents[0], _TYPES[tensor.datatype])
+        image = pixels.reshape(tensor.shape)
         if (request.model_version or max(self.versions)) != "2":
-            image = 255 - image if given.datatype == "UINT8" else -image
-        image = image[:, self.crop :]
-        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
-        output = answer.outputs.add(name=self.config.output[0].name, datatype=given.datatype)
+            image = 255 - image if tensor.datatype == "UINT8" else -image
+        image = image[:, self.missing_rows :]
+        response = service_pb2.ModelInferResponse(model_name=request.model_name)
+        output = response.outputs.add(name=self.config.output[0].name, datatype=tensor.datatype)
         output.shape.extend(image.shape)
-        answer.raw_output_contents.append(image.tobytes())
-        return answer
+        response.raw_output_contents.append(image.tobytes())
+        return response
 
-    def _find(self, name: str, version: str, context) -> None:
-        said = f"Request for unknown model: '{name}'"
+    def _check_model(self, name: str, version: str, context) -> None:
+        message = f"Request for unknown model: '{name}'"
         if name != self.config.name:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"{said} is not found")
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{message} is not found")
         if version and version not in self.versions:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"{said} version {version} is not found")
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{message} version {version} is not found")

@@ -13,51 +13,55 @@ from pathlib import Path
 
 import torch.utils.tensorboard  # noqa: F401  (so that no life has to)
 
-from cgt.trainer.train import Run
+from cgt.trainer.train import TrainingRun
 from cgt.trainer.trainconfig import TrainConfig
 
 KILLS = 10
-STEPS = (1, 8)  # of a life; an epoch, after which the run is saved, has 6
+STEPS_BEFORE_KILL = (1, 8)  # of a life; an epoch, after which the run is saved, has 6
 
 
-def live(config: TrainConfig, folder: Path, tell: int) -> None:
+def run_training(config: TrainConfig, folder: Path, step_fd: int) -> None:
     """Begin or go on; a byte for each step."""
-    run = Run.resume(folder) if (folder / "latest.pth").exists() else Run.create(folder, config)
+    run = (
+        TrainingRun.resume(folder)
+        if (folder / "latest.pth").exists()
+        else TrainingRun.create(folder, config)
+    )
     step = run.model.step
 
-    def told(*args: object) -> object:
+    def step_and_report(*args: object) -> object:
         losses = step(*args)
-        os.write(tell, b".")
+        os.write(step_fd, b".")
         return losses
 
-    run.model.step = told
+    run.model.step = step_and_report
     run.train()
 
 
 def main(seed: int, config: TrainConfig, folder: Path) -> None:
-    chance = random.Random(seed)
-    for life in range(KILLS + 1):
-        ear, mouth = os.pipe()
+    rng = random.Random(seed)
+    for attempt in range(KILLS + 1):
+        read_fd, write_fd = os.pipe()
         if not (child := os.fork()):
             try:
-                live(config, folder, mouth)
+                run_training(config, folder, write_fd)
             except BaseException as error:
                 print(error, file=sys.stderr)
                 os._exit(1)
             os._exit(0)
-        os.close(mouth)
-        if life < KILLS:
-            for _ in range(chance.randint(*STEPS)):
-                assert os.read(ear, 1), "the run ended before it was killed ten times"
-            time.sleep(chance.uniform(0, 0.03))
+        os.close(write_fd)
+        if attempt < KILLS:
+            for _ in range(rng.randint(*STEPS_BEFORE_KILL)):
+                assert os.read(read_fd, 1), "the run ended before it was killed ten times"
+            time.sleep(rng.uniform(0, 0.03))
             os.kill(child, signal.SIGKILL)
         else:
-            while os.read(ear, 4096):
+            while os.read(read_fd, 4096):
                 pass
-        os.close(ear)
+        os.close(read_fd)
         _, status = os.waitpid(child, 0)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        assert killed if life < KILLS else status == 0, status
+        assert killed if attempt < KILLS else status == 0, status
 
 
 if __name__ == "__main__":

@@ -13,31 +13,31 @@ from pathlib import Path
 
 import torch
 
-from cgt.trainer.train import Run
+from cgt.trainer.train import TrainingRun
 from cgt.trainer.trainconfig import TrainConfig
 
 torch.set_default_dtype(torch.float64)
 folder, config, out = map(Path, sys.argv[1:4])
 settings = TrainConfig(**json.loads(config.read_text()))
 if (folder / "latest.pth").exists():
-    run = Run.resume(folder, say=print)
+    run = TrainingRun.resume(folder, log=print)
 else:
-    run = Run.create(folder, settings)
-fatal = int(sys.argv[4]) if len(sys.argv) > 4 and run.processes.rank == 1 else None
-step, sample, seen = run.model.step, run.model.sample, {}
+    run = TrainingRun.create(folder, settings)
+kill_at_step = int(sys.argv[4]) if len(sys.argv) > 4 and run.distributed.rank == 1 else None
+step, sample, recorded = run.model.step, run.model.sample, {}
 
 
-def watched(a, b, position):
-    if run.step + 1 == fatal:
+def recording_step(a, b, position):
+    if run.step + 1 == kill_at_step:
         os.kill(os.getpid(), signal.SIGKILL)
     losses = step(a.double(), b.double(), position)
-    means = {name: float(run.processes.mean(value)) for name, value in losses.items()}
-    seen[run.step + 1] = means
+    means = {name: float(run.distributed.mean(value)) for name, value in losses.items()}
+    recorded[run.step + 1] = means
     return losses
 
 
-run.model.step = watched
+run.model.step = recording_step
 run.model.sample = lambda a, b: sample(a.double(), b.double())
 run.train()
-if run.leads:
-    out.write_text(json.dumps(seen))
+if run.is_main_process:
+    out.write_text(json.dumps(recorded))

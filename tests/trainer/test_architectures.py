@@ -10,8 +10,8 @@ import onnx
 import pytest
 import torch
 
-from cgt.export.graph import Interface, trace
-from cgt.export.halve import Narrow
+from cgt.export.graph import GraphInterface, trace
+from cgt.export.halve import ReducedPrecision
 from cgt.export.parity import psnr
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import CheckpointError, UsageError
@@ -23,19 +23,26 @@ FAMILIES = [
     GeneratorConfig("resnet2", 4),
     GeneratorConfig("resnet2", 4, norm="batch", bias=False, dropout=True),
     GeneratorConfig("resnet2", 4, norm="instance_affine", in_channels=1, out_channels=4),
-    GeneratorConfig("resnet2", 4, norm="none", upsampling="resize", halvings=3),
+    GeneratorConfig("resnet2", 4, norm="none", upsampling="resize", n_downsampling=3),
     GeneratorConfig("resnet2", 4, upsampling="antialias", downsampling="antialias"),
     GeneratorConfig("resnet2", 4, block="mobile", widths=(4, 12, 8, 20, 24, 8, 4)),
-    GeneratorConfig("resnet1", 4, kernel=4, ends_kernel=5, bare_first=True, output="sigmoid"),
+    GeneratorConfig(
+        "resnet1",
+        4,
+        sampling_kernel=4,
+        stem_kernel=5,
+        no_stem_norm=True,
+        output_activation="sigmoid",
+    ),
     GeneratorConfig(
         "resnet1",
         4,
         padding="zero",
-        ends_padding="zero",
+        stem_padding="zero",
         down_padding="reflect",
         up_padding="replicate",
     ),
-    GeneratorConfig("resnet1", 4, kernel=4, ends_kernel=4, norm="batch", residual=False),
+    GeneratorConfig("resnet1", 4, sampling_kernel=4, stem_kernel=4, norm="batch", residual=False),
     GeneratorConfig("unet32", 4),
     GeneratorConfig("unet16", 4, norm="batch", bias=False, dropout=True, in_channels=4),
     GeneratorConfig("unet8", 4, learn_residual=True),
@@ -71,8 +78,8 @@ def test_families_export(config: GeneratorConfig, tmp_path: Path) -> None:
         expected = network(torch.from_numpy(x)).numpy()
     half = config.norm == "batch"
     path = tmp_path / "g.onnx"
-    graph = Narrow(network) if half else network
-    onnx.save(trace(graph, Interface(config.in_channels, config.multiple)), path)
+    graph = ReducedPrecision(network) if half else network
+    onnx.save(trace(graph, GraphInterface(config.in_channels, config.multiple)), path)
     out = np.zeros_like(expected)
     with open_engine(path, BatchShape(*x.shape), "onnxruntime", precision="fp32") as engine:
         engine.infer(x, out)
@@ -124,7 +131,7 @@ def test_settings_of_the_future_are_refused() -> None:
 
 def test_a_unet_trains_at_its_multiples() -> None:
     config = TrainConfig(data="", generator="unet128", crop_size=256)
-    assert config.serving_size == 256
+    assert config.inference_size == 256
     assert config.architecture()["kind"] == "unet128"
     with pytest.raises(UsageError, match="multiple of 128"):
         TrainConfig(data="", generator="unet128", load_size=300, crop_size=192)

@@ -7,7 +7,7 @@ import torch
 from cgt.runtime.errors import UsageError
 from cgt.trainer.cyclegan import CycleGAN
 from cgt.trainer.dataset import open_dataset
-from cgt.trainer.train import domain_names
+from cgt.trainer.train import parse_domain_names
 from cgt.trainer.trainconfig import TrainConfig
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def test_the_generators_losses_are_those_of_the_paper() -> None:
     model = CycleGAN(small(lambda_cycle=10.0, lambda_identity=0.5), CPU, None)
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
-        losses = model.generator_losses(a, b, model.views(a, b))
+        losses = model.full_objective(a, b, model.forward(a, b))
         G, F, D_Y, D_X = model.G, model.F, model.D_Y, model.D_X
         expected = {
             "G_A": ((D_Y(G(a)) - 1) ** 2).mean(),
@@ -49,7 +49,7 @@ def test_the_discriminators_loss_is_halved() -> None:
     model = CycleGAN(small(), CPU, None)
     real, fake = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
-        loss = model.discriminator_loss(model.D_Y, real, fake)
+        loss = model.real_fake_loss(model.D_Y, real, fake)
         expected = 0.5 * (((model.D_Y(real) - 1) ** 2).mean() + (model.D_Y(fake) ** 2).mean())
     torch.testing.assert_close(loss, expected)
 
@@ -75,10 +75,10 @@ def test_the_moving_average_follows_the_generators() -> None:
         model.step(a, b, position=0)
         now = [p.detach().clone() for p in model.G.parameters()]
         expected = [(e + n) / 2 for e, n in zip(expected, now, strict=True)] if expected else now
-    for mean, value in zip(model.averages["G_A"].parameters(), expected, strict=True):
+    for mean, value in zip(model.ema_generators["G_A"].parameters(), expected, strict=True):
         torch.testing.assert_close(mean, value)
     assert not torch.equal(first[0], expected[0])
-    assert CycleGAN(small(), CPU, None).averages == {}
+    assert CycleGAN(small(), CPU, None).ema_generators == {}
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_settings_survive_json() -> None:
 
 
 def test_domains_are_named_by_the_folder() -> None:
-    assert domain_names(Path("/data/horse2zebra")) == ("horse", "zebra")
-    assert domain_names(Path("/data/my set")) == ("A", "B")
+    assert parse_domain_names(Path("/data/horse2zebra")) == ("horse", "zebra")
+    assert parse_domain_names(Path("/data/my set")) == ("A", "B")
 
 
 def test_projected_tells_apart_what_noise_is(dataset: Path) -> None:
@@ -132,7 +132,7 @@ def test_projected_tells_apart_what_noise_is(dataset: Path) -> None:
     for step in range(40):
         a, b = pairs.batch(step)
         model.optimizers["D"].zero_grad()
-        loss = model.discriminator_loss(model.D_Y, b, a)
+        loss = model.real_fake_loss(model.D_Y, b, a)
         loss.backward()
         model.optimizers["D"].step()
         losses.append(loss.item())
@@ -145,7 +145,7 @@ def test_weights_by_direction_and_squares() -> None:
     model = CycleGAN(small(lambda_a=3.0, lambda_b=7.0, cycle_loss="l2"), CPU, None)
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
-        losses = model.generator_losses(a, b, model.views(a, b))
+        losses = model.full_objective(a, b, model.forward(a, b))
         G, F = model.G, model.F
         torch.testing.assert_close(losses["cycle_A"], 3 * (F(G(a)) - a).square().mean())
         torch.testing.assert_close(losses["cycle_B"], 7 * (G(F(b)) - b).square().mean())
@@ -203,10 +203,10 @@ def test_gray_becomes_colour() -> None:
 
 def test_a_run_may_go_on_with_what_is_safe() -> None:
     config = small(epochs=5)
-    assert config.changed({"threads": 2, "epochs": 9}).epochs == 9
-    assert config.changed({"lr": config.lr}) == config
+    assert config.with_changes({"threads": 2, "epochs": 9}).epochs == 9
+    assert config.with_changes({"lr": config.lr}) == config
     with pytest.raises(UsageError, match=r"--lr \(0.0002 to 0.1\), --ngf"):
-        config.changed({"lr": 0.1, "ngf": 8, "threads": 1})
+        config.with_changes({"lr": 0.1, "ngf": 8, "threads": 1})
 
 
 def test_settings_of_older_checkpoints_have_their_defaults() -> None:

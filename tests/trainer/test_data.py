@@ -9,17 +9,17 @@ from cgt.runtime import pack, resize
 from cgt.runtime.errors import DataError
 from cgt.runtime.images import encode_image
 from cgt.runtime.opencv import cv2
-from cgt.trainer.data import Share, TrainingData, UnpairedData
+from cgt.trainer.data import Shard, TrainingData, UnpairedData
 from cgt.trainer.dataset import Dataset, open_dataset
-from cgt.trainer.samples import load
+from cgt.trainer.samples import load_sample
 from cgt.trainer.trainconfig import TrainConfig
-from cgt.trainer.views import Draw, Preprocess
-from conftest import picture
+from cgt.trainer.views import CropParams, Preprocess
+from conftest import make_image
 
 SMALL = {"generator": "resnet1", "load_size": 36, "crop_size": 32, "seed": 3}
 
 
-def opened(root: Path, paired: bool = False, share: Share | None = None, **more: object) -> Dataset:
+def opened(root: Path, paired: bool = False, share: Shard | None = None, **more: object) -> Dataset:
     lines: list[str] = []
     return open_dataset(TrainConfig(data=str(root), **(SMALL | more)), paired, share, lines.append)
 
@@ -57,14 +57,14 @@ def test_processes_share_what_one_would_see(dataset: Path) -> None:
     """Batch by batch, in the order of ranks."""
     settings = {"batch_size": 2, "accumulate": 2}
     whole = data(dataset, **settings).batch(3)[0]
-    parts = [opened(dataset, share=Share(r, 2), **settings).train.batch(3)[0] for r in (0, 1)]
+    parts = [opened(dataset, share=Shard(r, 2), **settings).train.batch(3)[0] for r in (0, 1)]
     assert torch.equal(whole, torch.stack(parts, 1).flatten(0, 1))
 
 
 def test_training_and_serving_prepare_the_same_pixels(dataset: Path) -> None:
-    domain = opened(dataset).shown[0]
-    tensor = load(domain, dataset / "testA" / "1.png", 32, square=True)
-    np.testing.assert_array_equal(tensor[0].numpy(), pack(picture(1, 48, 48), (32, 32)))
+    domain = opened(dataset).sample_folders[0]
+    tensor = load_sample(domain, dataset / "testA" / "1.png", 32, squash=True)
+    np.testing.assert_array_equal(tensor[0].numpy(), pack(make_image(1, 48, 48), (32, 32)))
 
 
 @pytest.mark.parametrize(
@@ -78,29 +78,29 @@ def test_training_and_serving_prepare_the_same_pixels(dataset: Path) -> None:
     ],
 )
 def test_preprocess_modes(mode: str, scaled: tuple[int, int], shape: tuple[int, int]) -> None:
-    image = picture(3, 50, 70)
+    image = make_image(3, 50, 70)
     preprocess = Preprocess(mode, 36, 32, flip=True, multiple=4)
-    assert preprocess.scaled(50, 70) == scaled
+    assert preprocess.scaled_size(50, 70) == scaled
     sized = pack(image if scaled == (50, 70) else resize(image, scaled))
     height, width = shape
     for down, right, mirror in ((0.0, 0.0, False), (0.999, 0.999, True)):
-        view = preprocess.view(image, Draw(down, right, mirror))
+        view = preprocess.apply(image, CropParams(down, right, mirror))
         top, left = (0, 0) if down == 0 else (scaled[0] - height, scaled[1] - width)
         wanted = sized[:, top : top + height, left : left + width]
         np.testing.assert_array_equal(view, wanted[:, :, ::-1] if mirror else wanted)
     unmirrored = Preprocess(mode, 36, 32, flip=False, multiple=4)
-    a, b = (unmirrored.view(image, Draw(0.3, 0.3, mirror)) for mirror in (True, False))
+    a, b = (unmirrored.apply(image, CropParams(0.3, 0.3, mirror)) for mirror in (True, False))
     np.testing.assert_array_equal(a, b)
 
 
 def test_images_smaller_than_the_networks_need_are_refused() -> None:
     with pytest.raises(DataError, match="side of 3 pixels"):
-        Preprocess("none", 36, 32).view(picture(0, 48, 48)[:3], Draw(0, 0, False))
+        Preprocess("none", 36, 32).apply(make_image(0, 48, 48)[:3], CropParams(0, 0, False))
 
 
 def test_kinds_of_files(tmp_path: Path) -> None:
     """16 bits, grayscale, transparency, folders within; wanted gray or in colour."""
-    image = picture(2, 48, 48)
+    image = make_image(2, 48, 48)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     (tmp_path / "trainA" / "deep").mkdir(parents=True)
@@ -110,10 +110,10 @@ def test_kinds_of_files(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "trainA" / "d.png"), np.dstack([bgr, gray]))
     write(tmp_path / "trainB" / "1.png", image)
     pairs = data(tmp_path)
-    assert len(pairs.domains[0].files) == 4
-    for index, path in enumerate(pairs.domains[0].files):
+    assert len(pairs.folders[0].files) == 4
+    for index, path in enumerate(pairs.folders[0].files):
         wanted = np.repeat(gray[..., None], 3, 2) if path.name == "b.tif" else image
-        np.testing.assert_array_equal(pairs.image(0, index), wanted)
+        np.testing.assert_array_equal(pairs.load_image(0, index), wanted)
     one = data(tmp_path, channels_a=1, lambda_identity=0.0)
     assert one.batch(0)[0].shape == (1, 1, 32, 32)
     assert one.batch(0)[1].shape == (1, 3, 32, 32)
@@ -123,7 +123,7 @@ def test_the_summary(dataset: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     shutil.copytree(dataset, root)
     shutil.copy(root / "trainA" / "3.png", root / "testA" / "copy.png")
-    write(root / "trainB" / "large.png", picture(9, 60, 40))
+    write(root / "trainB" / "large.png", make_image(9, 60, 40))
     lines = opened(root).summary
     assert f"{root / 'trainA'}: 6 images, 6 of 48x48" in lines
     assert f"{root / 'trainB'}: 5 images, 4 of 48x48, 1 of other sizes" in lines
@@ -136,13 +136,13 @@ def test_the_summary(dataset: Path, tmp_path: Path) -> None:
 def test_broken_files_are_named_or_skipped(dataset: Path, tmp_path: Path, kind: str) -> None:
     root = tmp_path / "set"
     shutil.copytree(dataset, root)
-    whole = encode_image(picture(0, 48, 48), ".jpg")
+    whole = encode_image(make_image(0, 48, 48), ".jpg")
     content = {"text": b"nothing", "empty": b"", "cut": whole[: len(whole) // 2]}[kind]
     (root / "trainA" / "broken.jpg").write_bytes(content)
     with pytest.raises(DataError, match=r"broken\.jpg is not a readable image"):
         opened(root)
     skipped = opened(root, broken="skip")
-    assert len(skipped.train.domains[0].files) == 6
+    assert len(skipped.train.folders[0].files) == 6
     assert any("broken.jpg" in line for line in skipped.summary)
 
 
@@ -154,7 +154,7 @@ def test_missing_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no image"):
         opened(tmp_path)
     (tmp_path / "trainA" / "x.png").write_bytes(b"nothing")
-    write(tmp_path / "trainB" / "x.png", picture(0, 48, 48))
+    write(tmp_path / "trainB" / "x.png", make_image(0, 48, 48))
     with pytest.raises(DataError, match="has no readable image"):
         opened(tmp_path, broken="skip")
 
@@ -162,7 +162,7 @@ def test_missing_data_is_named(tmp_path: Path) -> None:
 def test_images_of_several_sizes_make_no_batch(dataset: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     shutil.copytree(dataset, root)
-    write(root / "trainA" / "wide.png", picture(1, 48, 80))
+    write(root / "trainA" / "wide.png", make_image(1, 48, 80))
     pairs = data(root, batch_size=7, preprocess="none")
     with pytest.raises(DataError, match="--batch-size 1"):
         pairs.batch(0)
@@ -171,7 +171,7 @@ def test_images_of_several_sizes_make_no_batch(dataset: Path, tmp_path: Path) ->
 def halves(root: Path, count: int = 3) -> None:
     for part in ("train", "test"):
         for index in range(count):
-            left, right = picture(index, 48, 48), 255 - picture(index, 48, 48)
+            left, right = make_image(index, 48, 48), 255 - make_image(index, 48, 48)
             write(root / part / f"{index}.png", np.concatenate([left, right], 1))
 
 
@@ -182,8 +182,8 @@ def test_pairs_stay_pairs(tmp_path: Path, layout: str) -> None:
         halves(tmp_path)
     else:
         for index in range(3):
-            write(tmp_path / "trainA" / f"{index}.png", picture(index, 48, 48))
-            write(tmp_path / "trainB" / f"{index}.bmp", 255 - picture(index, 48, 48))
+            write(tmp_path / "trainA" / f"{index}.png", make_image(index, 48, 48))
+            write(tmp_path / "trainB" / f"{index}.bmp", 255 - make_image(index, 48, 48))
     pairs = data(tmp_path, paired=True, preprocess="crop")
     assert pairs.steps_per_epoch == 3
     seen = set()
@@ -196,8 +196,8 @@ def test_pairs_stay_pairs(tmp_path: Path, layout: str) -> None:
 
 def test_pairs_without_a_partner_are_named(tmp_path: Path) -> None:
     for name in ("1", "2"):
-        write(tmp_path / "trainA" / f"{name}.png", picture(0, 48, 48))
-    write(tmp_path / "trainB" / "1.png", picture(0, 48, 48))
+        write(tmp_path / "trainA" / f"{name}.png", make_image(0, 48, 48))
+    write(tmp_path / "trainB" / "1.png", make_image(0, 48, 48))
     with pytest.raises(DataError, match="2 is in one of them only"):
         opened(tmp_path, paired=True)
 
@@ -205,15 +205,15 @@ def test_pairs_without_a_partner_are_named(tmp_path: Path) -> None:
 def test_a_broken_half_takes_its_partner_along(tmp_path: Path) -> None:
     for side in "AB":
         for index in range(3):
-            write(tmp_path / f"train{side}" / f"{index}.png", picture(index, 48, 48))
+            write(tmp_path / f"train{side}" / f"{index}.png", make_image(index, 48, 48))
     (tmp_path / "trainB" / "1.png").write_bytes(b"")
     pairs = data(tmp_path, paired=True, broken="skip")
-    assert [p.stem for p in pairs.domains[0].files] == ["0", "2"]
+    assert [p.stem for p in pairs.folders[0].files] == ["0", "2"]
 
 
 def test_the_cache_keeps_what_fits(dataset: Path) -> None:
     kept, none = data(dataset), data(dataset, cache_mb=0)
     assert isinstance(kept, UnpairedData)
-    paths = kept.domains[0].files
-    assert kept.store.get(paths[0]) is kept.store.get(paths[0])
-    assert none.store.get(paths[0]) is not none.store.get(paths[0])
+    paths = kept.folders[0].files
+    assert kept.cache.get(paths[0]) is kept.cache.get(paths[0])
+    assert none.cache.get(paths[0]) is not none.cache.get(paths[0])

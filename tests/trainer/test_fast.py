@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cgt.trainer.fast import speed_up
+from cgt.trainer.fast import use_fast_cpu_layers
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_outputs_and_gradients_are_equal(
     torch.manual_seed(0)
     slow = copy.deepcopy(layer).double()
     fast = copy.deepcopy(slow)
-    speed_up(fast)
+    use_fast_cpu_layers(fast)
     assert type(fast) is not type(slow)
     assert fast.state_dict().keys() == slow.state_dict().keys()
     x = torch.randn(shape, dtype=torch.float64)
@@ -47,13 +47,13 @@ def test_outputs_and_gradients_are_equal(
 def test_others_are_left_alone() -> None:
     layers = [nn.Conv2d(8, 8, 3), nn.Conv2d(8, 1, 4, padding=1), nn.BatchNorm2d(8)]
     network = nn.Sequential(*layers)
-    speed_up(network)
+    use_fast_cpu_layers(network)
     assert [type(layer) for layer in network] == [nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]
 
 
 def test_autocast_widens_nothing_on_the_way() -> None:
     network = nn.Sequential(nn.ReflectionPad2d(1), nn.InstanceNorm2d(4))
-    speed_up(network)
+    use_fast_cpu_layers(network)
     x = torch.randn(1, 4, 8, 8, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         assert network(x).dtype == network[0](x).dtype == torch.bfloat16

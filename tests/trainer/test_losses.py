@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgt.trainer.losses import DISTANCES, GAN_LOSSES
+from cgt.trainer.losses import GAN_LOSSES, PIXEL_LOSSES
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -34,18 +34,18 @@ NUMPY = {
 def test_adversarial(name: str) -> None:
     x = np.random.default_rng(0).normal(0, 2, size=(2, 1, 5, 5))
     loss = GAN_LOSSES[name]
-    for ours, theirs in zip((loss.real, loss.fake, loss.fool), NUMPY[name], strict=True):
+    for ours, theirs in zip((loss.real, loss.fake, loss.generator), NUMPY[name], strict=True):
         assert ours(torch.from_numpy(x)).item() == pytest.approx(theirs(x), rel=1e-6)
 
 
 def test_distances() -> None:
     x, y = np.random.default_rng(0).normal(size=(2, 2, 3, 5, 5))
     a, b = torch.from_numpy(x), torch.from_numpy(y)
-    assert DISTANCES["l1"](a, b).item() == pytest.approx(np.mean(np.abs(x - y)), rel=1e-6)
-    assert DISTANCES["l2"](a, b).item() == pytest.approx(np.mean((x - y) ** 2), rel=1e-6)
+    assert PIXEL_LOSSES["l1"](a, b).item() == pytest.approx(np.mean(np.abs(x - y)), rel=1e-6)
+    assert PIXEL_LOSSES["l2"](a, b).item() == pytest.approx(np.mean((x - y) ** 2), rel=1e-6)
 
 
 def test_verdicts_in_bf16_are_summed_in_fp32() -> None:
     x = torch.full((1, 1, 64, 64), 0.1, dtype=torch.bfloat16)
     for loss in GAN_LOSSES.values():
-        assert loss.fool(x).dtype == torch.float32
+        assert loss.generator(x).dtype == torch.float32

@@ -93,10 +93,10 @@ def test_gradients_of_a_step_equal_those_in_float64() -> None:
         network.to(dtype=torch.float64, memory_format=torch.contiguous_format)
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     for which, x, y in ((model, a, b), (exact, a.double(), b.double())):
-        views = which.views(x, y)
-        sum(which.generator_losses(x, y, views).values()).backward()
+        views = which.forward(x, y)
+        sum(which.full_objective(x, y, views).values()).backward()
         for judge, real, fake in ((which.D_Y, y, views.fake_b), (which.D_X, x, views.fake_a)):
-            which.discriminator_loss(judge, real, fake.detach()).backward()
+            which.real_fake_loss(judge, real, fake.detach()).backward()
     for name, network in model.networks.items():
         for (key, p), q in zip(
             network.named_parameters(), exact.networks[name].parameters(), strict=True

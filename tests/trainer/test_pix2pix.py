@@ -8,7 +8,7 @@ from cgt.runtime.errors import CheckpointError
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.generator import open_generator
 from cgt.trainer.pix2pix import Pix2Pix
-from cgt.trainer.train import Run
+from cgt.trainer.train import TrainingRun
 from cgt.trainer.trainconfig import TrainConfig
 
 CPU = torch.device("cpu")
@@ -16,14 +16,14 @@ SMALL = {"generator": "unet32", "ngf": 4, "ndf": 4, "load_size": 36, "crop_size"
 
 
 def config(**more: object) -> TrainConfig:
-    return TrainConfig.of("pix2pix", **({"data": "", "precision": "fp32"} | SMALL | more))
+    return TrainConfig.for_method("pix2pix", **({"data": "", "precision": "fp32"} | SMALL | more))
 
 
 def test_defaults_are_the_papers() -> None:
-    ours = TrainConfig.of("pix2pix", data="")
+    ours = TrainConfig.for_method("pix2pix", data="")
     assert (ours.generator, ours.norm, ours.dropout) == ("unet256", "batch", True)
     assert (ours.gan_loss, ours.pool_size, ours.lambda_l1) == ("vanilla", 0, 100)
-    assert TrainConfig.of("pix2pix", data="", pool_size=9).pool_size == 9
+    assert TrainConfig.for_method("pix2pix", data="", pool_size=9).pool_size == 9
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
@@ -32,9 +32,9 @@ def test_losses_are_the_papers(direction: str) -> None:
     model = Pix2Pix(config(direction=direction, dropout=False, norm="instance"), CPU, None)
     a, b = torch.rand(2, 2, 3, 32, 32) * 2 - 1
     x, y = (a, b) if direction == "AtoB" else (b, a)
-    (G,), (D,) = model.generators.values(), model.judges.values()
+    (G,), (D,) = model.generators.values(), model.discriminators.values()
     with torch.no_grad():
-        losses, (made,) = model.learn_generators(a, b)
+        losses, (made,) = model.generator_losses(a, b)
         fake = G(x)
         torch.testing.assert_close(losses["L1"], 100 * (fake - y).abs().mean())
         judged = D(torch.cat([x, fake], 1))
@@ -42,7 +42,7 @@ def test_losses_are_the_papers(direction: str) -> None:
         torch.testing.assert_close(made, torch.cat([x, fake], 1))
         real = -torch.log(torch.sigmoid(D(torch.cat([x, y], 1)))).mean()
         wrong = -torch.log(1 - torch.sigmoid(judged)).mean()
-        learned = model.learn_judges(a, b, (made,))
+        learned = model.discriminator_losses(a, b, (made,))
         torch.testing.assert_close(learned["D"], 0.5 * (real + wrong))
 
 
@@ -61,7 +61,7 @@ def test_its_checkpoint_has_one_direction(dataset: Path, tmp_path: Path) -> None
     for side in "AB":
         shutil.copytree(dataset / "trainA", root / f"train{side}")
     ours = config(data=str(root), direction="BtoA", steps=2)
-    Run.create(tmp_path / "run", ours).train()
+    TrainingRun.create(tmp_path / "run", ours).train()
     path = tmp_path / "run" / "latest.pth"
     assert load_checkpoint(path).state["networks"].keys() == {"G_B", "D_B"}
     assert open_generator(path).direction == "BtoA"

@@ -12,14 +12,24 @@ import torch
 
 from cgt.runtime.errors import UsageError
 from cgt.trainer.checkpoint import load_checkpoint
-from cgt.trainer.csvlog import read_log
-from cgt.trainer.processes import open_processes
-from conftest import TINY, run_cgt
+from cgt.trainer.csvlog import read_metrics
+from cgt.trainer.processes import init_distributed
+from conftest import TINY_TRAIN_FLAGS, run_cgt
 
 TORCHRUN = [
     *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ]
-TWO = [*TINY, "--batch-size", "2", "--pool-size", "3", "--ema", "0.9", "--accumulate", "2"]
+TWO = [
+    *TINY_TRAIN_FLAGS,
+    "--batch-size",
+    "2",
+    "--pool-size",
+    "3",
+    "--ema",
+    "0.9",
+    "--accumulate",
+    "2",
+]
 
 
 def test_losses_and_weights_are_those_of_one(dataset: Path, tmp_path: Path) -> None:
@@ -33,7 +43,7 @@ def test_losses_and_weights_are_those_of_one(dataset: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "2 processes" in done.stdout
     assert done.stdout.count("trainA: 6 images") == 1, "one of them speaks"
-    one, two = (read_log(tmp_path / name / "metrics.csv")[-1] for name in ("one", "two"))
+    one, two = (read_metrics(tmp_path / name / "metrics.csv")[-1] for name in ("one", "two"))
     assert one == pytest.approx(two, rel=1e-3)
     one, two = (load_checkpoint(tmp_path / name / "latest.pth").state for name in ("one", "two"))
     for network, weights in one["networks"].items():
@@ -128,7 +138,7 @@ def test_another_number_of_processes_goes_on_with_a_warning(
     checkpoint.state["world"] = 2
     monkeypatch.setattr(train, "load_checkpoint", lambda path: checkpoint)
     said: list[str] = []
-    run = train.Run.resume(run_folder, {"epochs": 2}, say=said.append)
+    run = train.TrainingRun.resume(run_folder, {"epochs": 2}, log=said.append)
     assert run.step == checkpoint.step
     assert any("warning: processes: 2 before, 1 from here on" in line for line in said)
 
@@ -136,4 +146,4 @@ def test_another_number_of_processes_goes_on_with_a_warning(
 def test_a_batch_must_be_shared_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="--batch-size 3"):
-        open_processes("cpu", 3)
+        init_distributed("cpu", 3)

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from cgt.trainer.cyclegan import CycleGAN
-from cgt.trainer.schedule import Schedule
+from cgt.trainer.schedule import LRSchedule
 from cgt.trainer.trainconfig import TrainConfig
 
 
 def test_linear_is_the_references() -> None:
     """1 - max(0, epoch + first - n_epochs) / (n_epochs_decay + 1), with first = 1."""
-    schedule = Schedule("linear", 100, 100)
+    schedule = LRSchedule("linear", 100, 100)
     factors = [schedule.factor(epoch) for epoch in range(200)]
     assert factors[:100] == [1.0] * 100
     for epoch in range(100, 200):
@@ -20,7 +20,7 @@ def test_linear_is_the_references() -> None:
 
 
 def test_step_and_cosine() -> None:
-    step, cosine = Schedule("step", 200, 0, every=50), Schedule("cosine", 10, 40)
+    step, cosine = LRSchedule("step", 200, 0, step_size=50), LRSchedule("cosine", 10, 40)
     assert [step.factor(e) for e in (0, 49, 50, 99, 150)] == pytest.approx([1, 1, 0.1, 0.1, 1e-3])
     for epoch in range(50):
         done = max(0, epoch + 1 - 10) / 41
@@ -35,7 +35,7 @@ def test_step_and_cosine() -> None:
 def test_a_run_is_measured_in_epochs_or_steps(units: dict[str, int], total: int) -> None:
     settings = {"generator": "resnet1", "ngf": 4, "ndf": 4, "crop_size": 32, "load_size": 32}
     config = TrainConfig(data="", **settings, **units)
-    assert config.schedule_units == total
+    assert config.schedule_length == total
     model = CycleGAN(config, torch.device("cpu"), None)
     a, b = torch.rand(2, 1, 3, 32, 32)
     model.step(a, b, total - 1)

@@ -20,14 +20,14 @@ import torch
 from cgt.runtime.errors import CgtError, CheckpointError
 from cgt.trainer import precision
 from cgt.trainer.checkpoint import load_checkpoint
-from cgt.trainer.csvlog import read_log
-from cgt.trainer.runlog import RunLog
-from cgt.trainer.train import Run
+from cgt.trainer.csvlog import read_metrics
+from cgt.trainer.runlog import MetricsLogger
+from cgt.trainer.train import TrainingRun
 from cgt.trainer.trainconfig import TrainConfig
-from conftest import TINY, run_cgt
+from conftest import TINY_TRAIN_FLAGS, run_cgt
 
 LONG = [
-    *TINY,
+    *TINY_TRAIN_FLAGS,
     "--pool-size",
     "3",
     "--ema",
@@ -96,7 +96,7 @@ def test_ten_kills_change_nothing(dataset: Path, tmp_path: Path, method: str) ->
         settings = KILLED | {"method": "pix2pix", "dropout": True, "norm": "batch"}
     config = TrainConfig(data=str(root), **settings)
     straight, cut = tmp_path / "straight", tmp_path / "cut"
-    Run.create(straight, config).train()
+    TrainingRun.create(straight, config).train()
     (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
     script = Path(__file__).with_name("lives.py")
     command = [sys.executable, script, "7", tmp_path / "config.json", cut]
@@ -124,7 +124,7 @@ def test_a_signal_saves_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> 
 
 def test_a_run_is_not_overwritten(run_folder: Path, dataset: Path) -> None:
     before = (run_folder / "latest.pth").read_bytes()
-    done = run_cgt("train", "--data", dataset, "--out", run_folder, *TINY)
+    done = run_cgt("train", "--data", dataset, "--out", run_folder, *TINY_TRAIN_FLAGS)
     assert done.returncode == 2
     assert "--resume" in done.stderr
     assert (run_folder / "latest.pth").read_bytes() == before
@@ -185,9 +185,9 @@ def test_checkpoints_that_stay(dataset: Path, tmp_path: Path) -> None:
         **(KILLED | {"epochs": 4, "decay_epochs": 0, "best": "cycle_psnr", "save_every": 2}),
         eval_every=1,
     )
-    run = Run.create(tmp_path / "run", config)
+    run = TrainingRun.create(tmp_path / "run", config)
     run.train()
-    rows = [row for row in read_log(tmp_path / "run" / "metrics.csv") if "cycle_psnr" in row]
+    rows = [row for row in read_metrics(tmp_path / "run" / "metrics.csv") if "cycle_psnr" in row]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     best = max(rows, key=lambda row: row["cycle_psnr"])
     kept = {path.stem: load_checkpoint(path).step for path in (tmp_path / "run").glob("*.pth")}
@@ -197,7 +197,7 @@ def test_checkpoints_that_stay(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_the_step_that_went_wrong_is_named(dataset: Path, tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", TrainConfig(data=str(dataset), **KILLED))
+    run = TrainingRun.create(tmp_path / "run", TrainConfig(data=str(dataset), **KILLED))
     step = run.model.step
 
     def poisoned(*args: Any) -> dict[str, torch.Tensor]:
@@ -212,7 +212,7 @@ def test_the_step_that_went_wrong_is_named(dataset: Path, tmp_path: Path) -> Non
     assert load_checkpoint(tmp_path / "run" / "latest.pth").step == 12, "the last good one"
     run.model.networks["D_A"].model[0].weight.data[0, 0, 0, 0] = float("inf")
     with pytest.raises(CgtError, match=r"D_A.model.0.weight is not finite"):
-        run.save(RunLog(tmp_path, 0, []))
+        run.save(MetricsLogger(tmp_path, 0, []))
 
 
 def test_safe_changes_are_shown_and_others_refused(run_folder: Path, tmp_path: Path) -> None:
@@ -236,30 +236,30 @@ def test_a_run_goes_on_in_the_precision_it_began_in(
     """Also where a machine is faster in the other."""
     settings = KILLED | {"precision": "auto", "epochs": 1, "decay_epochs": 0}
     monkeypatch.setattr(precision, "_bf16_is_faster", lambda device: begun == "bf16")
-    run = Run.create(tmp_path, TrainConfig.of(data=str(dataset), **settings))
+    run = TrainingRun.create(tmp_path, TrainConfig.for_method(data=str(dataset), **settings))
     run.train()
     assert run.precision.name == run.config.precision == begun
     monkeypatch.setattr(precision, "_bf16_is_faster", lambda device: begun == "fp32")
-    assert Run.resume(tmp_path, {"epochs": 2}).precision.name == begun
+    assert TrainingRun.resume(tmp_path, {"epochs": 2}).precision.name == begun
 
 
 def test_the_log_survives_half_a_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("step,epoch,G\n50,1,0.5\n100,2,0.25\n150,3")
-    log = RunLog(tmp_path, 100, [])
-    assert [row["step"] for row in read_log(path)] == [50, 100]
-    log.write(150, 3.0, {"G": 0.125, "frechet": 10.0})
+    log = MetricsLogger(tmp_path, 100, [])
+    assert [row["step"] for row in read_metrics(path)] == [50, 100]
+    log.write_row(150, 3.0, {"G": 0.125, "frechet": 10.0})
     log.close()
-    assert read_log(path)[-1] == {"step": 150, "epoch": 3, "G": 0.125, "frechet": 10}
-    assert "frechet" not in read_log(path)[0]
+    assert read_metrics(path)[-1] == {"step": 150, "epoch": 3, "G": 0.125, "frechet": 10}
+    assert "frechet" not in read_metrics(path)[0]
 
 
 def test_tensorboard_gets_the_same(dataset: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     few = KILLED | {"epochs": 1, "decay_epochs": 0}
-    Run.create(tmp_path / "run", TrainConfig(data=str(dataset), **few)).train()
+    TrainingRun.create(tmp_path / "run", TrainConfig(data=str(dataset), **few)).train()
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    rows = read_log(tmp_path / "run" / "metrics.csv")
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
     assert events.Scalars("G_A")[0].value == pytest.approx(rows[0]["G_A"], rel=1e-5)
     assert events.Scalars("G_A")[0].step == rows[0]["step"] == 6

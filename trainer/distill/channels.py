@@ -10,107 +10,114 @@ from torch import Tensor
 
 from ..config import GeneratorConfig
 from ..networks import ResnetBlock, ResnetGenerator
-from .layerwise import Layer, layers_of
-from .leastsquares import choose
+from .layerwise import ConvLayer, split_conv_layers
+from .leastsquares import select_channels
 
-LOOKED_AT = 12  # photos from which it is told
+MAX_COVARIANCE_IMAGES = 12  # photos from which it is told
 
 
 @dataclass(frozen=True)
-class Parts:
+class ResnetLayers:
     """A ResNet: layers before the blocks, two of each block, layers after them."""
 
-    head: list[Layer]
-    blocks: list[tuple[Layer, Layer]]
-    tail: list[Layer]
+    encoder: list[ConvLayer]
+    blocks: list[tuple[ConvLayer, ConvLayer]]
+    decoder: list[ConvLayer]
 
     @classmethod
-    def of(cls, network: ResnetGenerator) -> Parts:
+    def from_network(cls, network: ResnetGenerator) -> ResnetLayers:
         modules = list(network.model)
-        places = [i for i, module in enumerate(modules) if isinstance(module, ResnetBlock)]
-        pairs = [layers_of(modules[i].conv_block) for i in places]  # type: ignore[arg-type]
+        block_indices = [i for i, module in enumerate(modules) if isinstance(module, ResnetBlock)]
+        pairs = [split_conv_layers(modules[i].conv_block) for i in block_indices]  # type: ignore[arg-type]
         return cls(
-            layers_of(modules[: places[0]]),
+            split_conv_layers(modules[: block_indices[0]]),
             [(one, two) for one, two in pairs],
-            layers_of(modules[places[-1] + 1 :]),
+            split_conv_layers(modules[block_indices[-1] + 1 :]),
         )
 
-    def only(self, blocks: Sequence[int]) -> Parts:
-        return Parts(self.head, [self.blocks[k] for k in blocks], self.tail)
+    def with_blocks(self, blocks: Sequence[int]) -> ResnetLayers:
+        return ResnetLayers(self.encoder, [self.blocks[k] for k in blocks], self.decoder)
 
 
-def run(layers: Sequence[Layer], x: Tensor) -> Tensor:
+def run_layers(layers: Sequence[ConvLayer], x: Tensor) -> Tensor:
     """One after the other."""
     for layer in layers:
-        x = layer.finish(layer.mix(x))
+        x = layer.apply_norm_and_activation(layer.convolve(x))
     return x
 
 
-def kept_blocks(teacher: Parts, count: int, photos: Sequence[Tensor]) -> list[int]:
+def select_blocks(teacher: ResnetLayers, count: int, photos: Sequence[Tensor]) -> list[int]:
     """`count` blocks, in order: one after the other the block is left out without which the output
     changes least. photos: 1,C,H,W each."""
     kept = list(range(len(teacher.blocks)))
     if count == len(kept):
         return kept
-    trunks = [run(teacher.head, photo) for photo in photos]
-    whole = [_rest(teacher, kept, trunk) for trunk in trunks]
+    encoded = [run_layers(teacher.encoder, photo) for photo in photos]
+    references = [_forward_after_encoder(teacher, kept, trunk) for trunk in encoded]
     while len(kept) > count:
         errors = []
         for k in kept:
             without = [j for j in kept if j != k]
-            made = (_rest(teacher, without, trunk) for trunk in trunks)
+            outputs = (_forward_after_encoder(teacher, without, trunk) for trunk in encoded)
             errors.append(
-                sum(float((a - b).square().mean()) for a, b in zip(made, whole, strict=True))
+                sum(
+                    float((a - b).square().mean()) for a, b in zip(outputs, references, strict=True)
+                )
             )
         del kept[min(range(len(kept)), key=errors.__getitem__)]
     return kept
 
 
-def _rest(teacher: Parts, blocks: Sequence[int], x: Tensor) -> Tensor:
+def _forward_after_encoder(teacher: ResnetLayers, blocks: Sequence[int], x: Tensor) -> Tensor:
     for k in blocks:
-        x = x + run(teacher.blocks[k], x)
-    return run(teacher.tail, x)
+        x = x + run_layers(teacher.blocks[k], x)
+    return run_layers(teacher.decoder, x)
 
 
 @dataclass(frozen=True)
-class Channels:
+class KeptChannels:
     """Indices of the channels that are kept, ascending: after each layer of the head but the last,
     in the trunk, between the convolutions of each block, after each layer of the tail but the last.
     """
 
-    head: list[Tensor] = field(default_factory=list)
+    encoder: list[Tensor] = field(default_factory=list)
     trunk: Tensor = field(default_factory=lambda: torch.empty(0))
-    inner: list[Tensor] = field(default_factory=list)
-    tail: list[Tensor] = field(default_factory=list)
+    block_inner: list[Tensor] = field(default_factory=list)
+    decoder: list[Tensor] = field(default_factory=list)
 
 
-def kept_channels(teacher: Parts, config: GeneratorConfig, photos: Sequence[Tensor]) -> Channels:
+def select_network_channels(
+    teacher: ResnetLayers, config: GeneratorConfig, photos: Sequence[Tensor]
+) -> KeptChannels:
     """As many as `config`, of the narrower network, says. teacher: of the blocks that are kept."""
-    head, blocks, tail = teacher.head, teacher.blocks, teacher.tail
-    seen: dict[int, Tensor] = {}  # covariances of what a layer reads
+    encoder, blocks, decoder = teacher.encoder, teacher.blocks, teacher.decoder
+    covariances: dict[int, Tensor] = {}  # covariances of what a layer reads
 
-    def step(layer: Layer, x: Tensor) -> Tensor:
+    def forward_and_record(layer: ConvLayer, x: Tensor) -> Tensor:
         flat = x[0].flatten(1)
         flat = flat - flat.mean(1, keepdim=True)
-        seen[id(layer)] = seen.get(id(layer), 0) + flat @ flat.T / flat.shape[1]
-        return layer.finish(layer.mix(x))
+        covariances[id(layer)] = covariances.get(id(layer), 0) + flat @ flat.T / flat.shape[1]
+        return layer.apply_norm_and_activation(layer.convolve(x))
 
-    for photo in photos[:LOOKED_AT]:
+    for photo in photos[:MAX_COVARIANCE_IMAGES]:
         x = photo
-        for layer in head:
-            x = step(layer, x)
+        for layer in encoder:
+            x = forward_and_record(layer, x)
         for one, two in blocks:
-            x = x + step(two, step(one, x))
-        for layer in tail:
-            x = step(layer, x)
+            x = x + forward_and_record(two, forward_and_record(one, x))
+        for layer in decoder:
+            x = forward_and_record(layer, x)
 
-    def best(layers: Sequence[Layer], count: int) -> Tensor:
-        return choose([seen[id(layer)] for layer in layers], count)
+    def select(layers: Sequence[ConvLayer], count: int) -> Tensor:
+        return select_channels([covariances[id(layer)] for layer in layers], count)
 
     levels, widths = config.levels, config.stage_widths
-    return Channels(
-        [best([layer], n) for layer, n in zip(head[1:], widths[:levels], strict=True)],
-        best([*(one for one, _ in blocks), tail[0]], widths[levels]),
-        [best([two], n) for (_, two), n in zip(blocks, widths[levels + 1 : -levels], strict=True)],
-        [best([layer], n) for layer, n in zip(tail[1:], widths[-levels:], strict=True)],
+    return KeptChannels(
+        [select([layer], n) for layer, n in zip(encoder[1:], widths[:levels], strict=True)],
+        select([*(one for one, _ in blocks), decoder[0]], widths[levels]),
+        [
+            select([two], n)
+            for (_, two), n in zip(blocks, widths[levels + 1 : -levels], strict=True)
+        ],
+        [select([layer], n) for layer, n in zip(decoder[1:], widths[-levels:], strict=True)],
     )

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import DataError, UsageError
 
-from ..schedule import Schedule
-from ..trainconfig import CHOICES, SAFE, TrainConfig
+from ..schedule import LRSchedule
+from ..trainconfig import CHANGEABLE_ON_RESUME, CHOICES, TrainConfig
 from .photos import find_photos
 
-CHOICES_HERE = CHOICES | {
+DISTILL_CHOICES = CHOICES | {
     "method": ("distill",),
     "best": ("none", "explained"),
     "preprocess": ("shrink-short", "scale-short"),  # the second: what was begun before the first
@@ -23,7 +23,7 @@ _NOT_NEGATIVE = (
     *("lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual", "lambda_tv"),
     *("lambda_temporal", "views", "int8_steps"),
 )
-_LISTS = ("photos", "videos")
+_TUPLE_FIELDS = ("photos", "videos")
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,24 @@ class DistillConfig(TrainConfig):
     learning rate falls over the whole run as half a cosine.
     """
 
-    choices: ClassVar[dict[str, tuple[str, ...]]] = CHOICES_HERE
-    safe: ClassVar[frozenset[str]] = SAFE | {"teacher", "videos", "domain", "targets"}
+    choices: ClassVar[dict[str, tuple[str, ...]]] = DISTILL_CHOICES
+    changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME | {
+        "teacher",
+        "videos",
+        "domain",
+        "targets",
+    }
 
     method: str = "distill"
     teacher: str = ""
     teacher_sha256: str = ""
     network: str = ""  # in that file, where it holds several
     photos: tuple[str, ...] = ()  # folders; see photos.py
-    targets: str = ""  # folder of the teacher's answers
+    teacher_cache: str = ""  # folder of the teacher's answers
     pruned: bool = False  # whether the student begins as its teacher, see pruning.py
-    views: int = 2  # of each photo that the teacher answers; 0: a new one each time, none kept
+    crops_per_image: int = (
+        2  # of each photo that the teacher answers; 0: a new one each time, none kept
+    )
 
     lambda_ssim: float = 0.5
     lambda_feature: float = 0.0
@@ -57,7 +64,7 @@ class DistillConfig(TrainConfig):
 
     # What it shall be measured on, and how fast it must be in the end (0: any), as what.
     videos: tuple[str, ...] = ()
-    domain: str = ""  # folder with images of what it translates to
+    target_images: str = ""  # folder with images of what it translates to
     target_fps: float = 0.0
     for_precision: str = "fp32"
     for_engine: str = "auto"
@@ -81,30 +88,34 @@ class DistillConfig(TrainConfig):
         if self.int8_steps > self.steps:
             raise UsageError("--int8-steps are a part of --steps")
 
-    def rounds_at(self, step: int) -> bool:
+    def is_int8_step(self, step: int) -> bool:
         """Whether a step is in INT8."""
         return step >= self.steps - self.int8_steps
 
     @property
-    def serving_size(self) -> int:
+    def inference_size(self) -> int:
         return self.crop_size
 
     @property
-    def lr_schedule(self) -> Schedule:
+    def lr_schedule(self) -> LRSchedule:
         """Half a cosine over all steps."""
-        return Schedule(self.schedule, 0, self.steps)
+        return LRSchedule(self.schedule, 0, self.steps)
 
-    def test_images(self, direction: Direction) -> Path | None:
+    def test_folder(self, direction: Direction) -> Path | None:
         try:
-            return find_photos([Path(folder) for folder in self.photos], direction).shown
+            return find_photos([Path(folder) for folder in self.photos], direction).test_folder
         except DataError:  # they are no longer there
             return None
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {name: list(getattr(self, name)) for name in _LISTS}
+        return dataclasses.asdict(self) | {
+            name: list(getattr(self, name)) for name in _TUPLE_FIELDS
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DistillConfig:
-        config = super().from_json(values | {name: tuple(values.get(name, ())) for name in _LISTS})
+        config = super().from_json(
+            values | {name: tuple(values.get(name, ())) for name in _TUPLE_FIELDS}
+        )
         assert isinstance(config, cls)
         return config

@@ -10,18 +10,18 @@ from torch import Tensor
 from cgt.runtime.errors import DataError
 from cgt.runtime.preprocess import F32, pack
 
-from ..data import Share, TrainingData
-from ..store import ImageStore
-from ..views import Draw, Preprocess
+from ..data import Shard, TrainingData
+from ..store import ImageCache
+from ..views import CropParams, Preprocess
 from .config import DistillConfig
-from .content import has_content
-from .pasting import Paste
-from .photos import Photos
-from .recolouring import Colours
-from .targets import Targets, photo_hash
+from .content import is_not_blank
+from .pasting import CutMix
+from .photos import PhotoSplit
+from .recolouring import ColorJitter
+from .targets import TeacherCache, photo_hash
 
-PASTED = 1 / 3  # share of the views
-ZOOMED, ZOOM = 1 / 2, 2.5  # share of the views, and most that is enlarged
+CUTMIX_SHARE = 1 / 3  # share of the views
+ZOOM_SHARE, MAX_ZOOM = 1 / 2, 2.5  # share of the views, and most that is enlarged
 
 
 class DistillData(TrainingData):
@@ -40,70 +40,72 @@ class DistillData(TrainingData):
     def __init__(
         self,
         config: DistillConfig,
-        photos: Photos,
-        targets: Targets,
-        store: ImageStore,
-        share: Share | None = None,
+        photos: PhotoSplit,
+        teacher_cache: TeacherCache,
+        cache: ImageCache,
+        shard: Shard | None = None,
     ) -> None:
-        self.config, self.targets = config, targets
+        self.config, self.teacher_cache = config, teacher_cache
         super().__init__(
             (photos.train, photos.train),
             Preprocess(config.preprocess, config.load_size, config.crop_size, config.flip),
-            store,
+            cache,
             batch_size=config.batch_size,
             accumulate=config.accumulate,
             seed=config.seed,
-            share=share,
+            shard=shard,
         )
 
     @property
     def images_per_epoch(self) -> int:
-        return len(self.domains[0].files)
+        return len(self.folders[0].files)
 
-    def pair(self, draw: int) -> tuple[F32, F32]:
+    def training_pair(self, draw: int) -> tuple[F32, F32]:
         """The draw-th view of the run, and its answer: 3,S,S each."""
-        view, index, name = self.look(draw)
-        if not self.config.views:
-            return view, pack(self.targets.teacher.answer(view))
-        return view, self.targets.of(self.domains[0].files[index], name, view)
+        view, index, name = self.augmented_crop(draw)
+        if not self.config.crops_per_image:
+            return view, pack(self.teacher_cache.teacher.predict(view))
+        return view, self.teacher_cache.get(self.folders[0].files[index], name, view)
 
-    def look(self, draw: int, changed: bool = True) -> tuple[F32, int, str]:
+    def augmented_crop(self, draw: int, augment: bool = True) -> tuple[F32, int, str]:
         """A view, of which photo it is, and its name among the views of that. changed: False
         leaves all as they are. Raises DataError where all photos are blank."""
-        count, views = len(self.domains[0].files), self.config.views
-        first = self._place(0, draw, count)
+        count, views = len(self.folders[0].files), self.config.crops_per_image
+        first = self._shuffled_index(0, draw, count)
         # The views of a photo take turns from one pass over the photos to the next.
         number = (draw // count) % views if views else draw // count
         for index in (*range(first, count), *range(first)):
             random = np.random.default_rng((self.seed, index, number))
-            chosen, change = self._draw(random, changed), ""
-            view = self.preprocess.view(self.image(0, index), chosen)
-            if changed and random.random() < PASTED:
-                paste = Paste.of(random, count, self._draw(random))
-                over = self.preprocess.view(self.image(0, paste.other), paste.draw)
-                view = paste.apply(view, over)
-                change = f", {paste}, {photo_hash(self.domains[0].files[paste.other])}"
-            if changed and (index + number) % 2:
-                colours = Colours.of(random)
-                view = colours.apply(view)
-                change += f", {colours}"
-            if has_content(view):
-                return view, index, f"{self.preprocess}, {chosen}{change}"
+            crop, augmentations = self._sample_crop(random, augment), ""
+            view = self.preprocess.apply(self.load_image(0, index), crop)
+            if augment and random.random() < CUTMIX_SHARE:
+                cutmix = CutMix.sample(random, count, self._sample_crop(random))
+                pasted = self.preprocess.apply(self.load_image(0, cutmix.other_index), cutmix.crop)
+                view = cutmix.apply(view, pasted)
+                augmentations = (
+                    f", {cutmix}, {photo_hash(self.folders[0].files[cutmix.other_index])}"
+                )
+            if augment and (index + number) % 2:
+                jitter = ColorJitter.sample(random)
+                view = jitter.apply(view)
+                augmentations += f", {jitter}"
+            if is_not_blank(view):
+                return view, index, f"{self.preprocess}, {crop}{augmentations}"
         raise DataError(
-            f"all photos in {self.domains[0].folder} are blank; there is nothing to learn"
+            f"all photos in {self.folders[0].folder} are blank; there is nothing to learn"
         )
 
     @staticmethod
-    def _draw(random: np.random.Generator, changed: bool = True) -> Draw:
-        draw = Draw.of(random)
-        if not changed or random.random() >= ZOOMED:
-            return draw
-        return replace(draw, zoom=float(np.exp(random.uniform(0, np.log(ZOOM)))))
+    def _sample_crop(random: np.random.Generator, augment: bool = True) -> CropParams:
+        crop = CropParams.sample(random)
+        if not augment or random.random() >= ZOOM_SHARE:
+            return crop
+        return replace(crop, zoom=float(np.exp(random.uniform(0, np.log(MAX_ZOOM)))))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        pairs = [self.pair(draw) for draw in self.draws(step)]
+        pairs = [self.training_pair(draw) for draw in self.sample_indices(step)]
         x, y = zip(*pairs, strict=True)
         return self._stack(list(x)), self._stack(list(y))
 
-    def view(self, side: int, draw: int) -> F32:
-        return self.pair(draw)[side]
+    def load_crop(self, side: int, sample_index: int) -> F32:
+        return self.training_pair(sample_index)[side]

@@ -16,9 +16,9 @@ import torch
 from ..config import GeneratorConfig
 from ..macs import count_macs
 from ..networks import build_generator
-from .pruning import has_within, narrowed, why_not
+from .pruning import fits_inside, shrink_config, unprunable_reason
 
-RUNGS = (
+STUDENT_SIZES = (
     *((8, 2), (12, 2), (16, 3), (24, 3), (24, 6), (32, 4), (32, 6), (40, 6), (40, 9)),
     *((48, 9), (64, 9)),
 )
@@ -26,7 +26,7 @@ RUNGS = (
 
 
 @dataclass(frozen=True)
-class Kind:
+class StudentVariant:
     """What distinguishes students of one size. Values as in GeneratorConfig."""
 
     norm: str = "steered"
@@ -37,16 +37,16 @@ class Kind:
         return ", ".join(getattr(self, field.name) for field in fields(self))
 
 
-KINDS = (
-    Kind(),
-    Kind(upsampling="resize"),
-    Kind(block="mobile"),
-    Kind(block="mobile", upsampling="resize"),
-    Kind(norm="instance_affine", upsampling="resize"),
+STUDENT_VARIANTS = (
+    StudentVariant(),
+    StudentVariant(upsampling="resize"),
+    StudentVariant(block="mobile"),
+    StudentVariant(block="mobile", upsampling="resize"),
+    StudentVariant(norm="instance_affine", upsampling="resize"),
 )
 
 
-WIDTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48)
+PRUNED_WIDTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48)
 """ngf of pruned students."""
 
 
@@ -55,25 +55,30 @@ class Candidate:
     """A student without weights. layout: of a pruned one the ResNet that it is made from, with what
     does not matter for its speed as in `layout_of`."""
 
-    kind: Kind
+    variant: StudentVariant
     ngf: int
     blocks: int
-    layout: GeneratorConfig | None = None
+    pruned_from: GeneratorConfig | None = None
 
     @classmethod
-    def pruned(cls, teacher: GeneratorConfig, ngf: int, blocks: int) -> Candidate:
-        layout = layout_of(teacher)
-        return cls(Kind(layout.norm, layout.block, layout.upsampling), ngf, blocks, layout)
+    def from_teacher(cls, teacher: GeneratorConfig, ngf: int, blocks: int) -> Candidate:
+        pruned_from = canonical_config(teacher)
+        return cls(
+            StudentVariant(pruned_from.norm, pruned_from.block, pruned_from.upsampling),
+            ngf,
+            blocks,
+            pruned_from,
+        )
 
     def __str__(self) -> str:
-        kind = f"pruned, {self.kind.upsampling}" if self.layout else self.kind
+        kind = f"pruned, {self.variant.upsampling}" if self.pruned_from else self.variant
         return f"{self.ngf} wide, {self.blocks} blocks, {kind}"
 
     @cached_property
     def config(self) -> GeneratorConfig:
-        if self.layout is not None:
-            return narrowed(self.layout, self.ngf, self.blocks)
-        kind = self.kind
+        if self.pruned_from is not None:
+            return shrink_config(self.pruned_from, self.ngf, self.blocks)
+        kind = self.variant
         return GeneratorConfig(
             f"student{self.blocks}",
             self.ngf,
@@ -81,14 +86,14 @@ class Candidate:
             learn_residual=True,
             # An InstanceNorm forgets the tone of a picture, as its teacher's does; what it forgot
             # it cannot take back from an input that is added in the end.
-            tone=kind.norm.startswith("instance"),
+            color_transform=kind.norm.startswith("instance"),
             upsampling=kind.upsampling,
             block=kind.block,
             bias=kind.norm.startswith("instance"),
-            halvings=1,
-            patch=2,
-            ends_kernel=3,
-            ends_padding="zero",
+            n_downsampling=1,
+            shuffle_factor=2,
+            stem_kernel=3,
+            stem_padding="zero",
             padding="zero",
             up_padding="zero",
         )
@@ -103,30 +108,32 @@ class Candidate:
         return count_macs(self.config, size)
 
 
-def family(*kinds: Kind) -> list[list[Candidate]]:
+def student_candidates(*variants: StudentVariant) -> list[list[Candidate]]:
     """For each kind, by default of KINDS, its candidates from the smallest to the largest."""
-    return [[Candidate(kind, *rung) for rung in RUNGS] for kind in kinds or KINDS]
+    return [
+        [Candidate(kind, *rung) for rung in STUDENT_SIZES] for kind in variants or STUDENT_VARIANTS
+    ]
 
 
-def layout_of(teacher: GeneratorConfig) -> GeneratorConfig:
+def canonical_config(teacher: GeneratorConfig) -> GeneratorConfig:
     """The same for all ResNets whose pruned students of one size are one network."""
-    return narrowed(teacher, GeneratorConfig.ngf, 9)
+    return shrink_config(teacher, GeneratorConfig.ngf, 9)
 
 
-def pruned_family(teacher: GeneratorConfig) -> list[Candidate]:
+def pruned_candidates(teacher: GeneratorConfig) -> list[Candidate]:
     """With all blocks of the teacher, from the narrowest to the widest; none where it cannot be
     pruned."""
-    if why_not(teacher):
+    if unprunable_reason(teacher):
         return []
-    widths = [ngf for ngf in WIDTHS if has_within(teacher, ngf, teacher.blocks)]
-    return [Candidate.pruned(teacher, ngf, teacher.blocks) for ngf in widths]
+    widths = [ngf for ngf in PRUNED_WIDTHS if fits_inside(teacher, ngf, teacher.blocks)]
+    return [Candidate.from_teacher(teacher, ngf, teacher.blocks) for ngf in widths]
 
 
-def usual_pruned() -> list[list[Candidate]]:
+def common_pruned_candidates() -> list[list[Candidate]]:
     """Of the teachers that there are most of: CycleGAN's ResNets."""
     teachers = (
         GeneratorConfig("resnet9"),
         GeneratorConfig("resnet6"),
         GeneratorConfig("resnet9", upsampling="resize"),
     )
-    return [pruned_family(teacher) for teacher in teachers]
+    return [pruned_candidates(teacher) for teacher in teachers]

@@ -15,14 +15,14 @@ from ..checkpoint import load_checkpoint
 
 
 @dataclass(frozen=True)
-class Judge:
+class TeacherDiscriminator:
     """settings: fields of TrainConfig that describe it."""
 
     settings: dict[str, Any]
     weights: dict[str, Tensor]
 
 
-def judge_of(path: Path, direction: Direction) -> Judge | None:
+def load_teacher_discriminator(path: Path, direction: Direction) -> TeacherDiscriminator | None:
     """What judges the answers of one generator of a CycleGAN of `cgt train`. None for other
     trainers' files, for pairs, and for one that sees through another network."""
     try:
@@ -30,8 +30,8 @@ def judge_of(path: Path, direction: Direction) -> Judge | None:
     except CheckpointError:
         return None
     config, name = checkpoint.config, "D_A" if direction == "AtoB" else "D_B"
-    held = checkpoint.state["networks"]
-    if config.method != "cyclegan" or config.discriminator == "projected" or name not in held:
+    networks = checkpoint.state["networks"]
+    if config.method != "cyclegan" or config.discriminator == "projected" or name not in networks:
         return None
-    described = ("discriminator", "ndf", "d_layers", "norm")
-    return Judge({field: getattr(config, field) for field in described}, held[name])
+    fields = ("discriminator", "ndf", "d_layers", "norm")
+    return TeacherDiscriminator({field: getattr(config, field) for field in fields}, networks[name])

@@ -13,7 +13,7 @@ Conv = nn.Conv2d | nn.ConvTranspose2d
 
 
 @dataclass(frozen=True)
-class Layer:
+class ConvLayer:
     """before, conv, norm, after: only the convolution sees more than one channel."""
 
     before: nn.Sequential
@@ -21,14 +21,14 @@ class Layer:
     norm: nn.InstanceNorm2d | None
     after: nn.Sequential
 
-    def mix(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """What the convolution gives: N,C,H,W -> N,out,h,w."""
         y: Tensor = self.conv(self.before(x))
         return y
 
-    def finish(self, mixed: Tensor) -> Tensor:
+    def apply_norm_and_activation(self, conv_output: Tensor) -> Tensor:
         """What comes after that, on the same shape unless `after` changes it."""
-        y: Tensor = self.after(mixed if self.norm is None else self.norm(mixed))
+        y: Tensor = self.after(conv_output if self.norm is None else self.norm(conv_output))
         return y
 
     @property
@@ -37,7 +37,7 @@ class Layer:
         return any(isinstance(module, nn.ReLU) for module in self.after)
 
     @property
-    def scale(self) -> Tensor:
+    def norm_scale(self) -> Tensor:
         """Of the norm, out; ones where it has none."""
         if self.norm is None or self.norm.weight is None:
             return torch.ones(self.conv.out_channels)
@@ -57,16 +57,16 @@ class Layer:
             weight = weight.flip((2, 3)).transpose(0, 1)
         self.conv.weight.data.copy_(weight)
 
-    def columns(self, x: Tensor, places: Tensor, width: int) -> Tensor:
+    def unfold_at(self, x: Tensor, positions: Tensor, output_width: int) -> Tensor:
         """What the convolution sees at P places of its output, which is `width` wide and whose
         pixels are counted row by row: 1,C,H,W and P -> P,C*k*k, in the order of `weight`."""
-        image, step = self._padded(self.before(x))
-        rows, right = places // width * step, places % width * step
+        image, step = self._pad_input(self.before(x))
+        rows, right = positions // output_width * step, positions % output_width * step
         height, across = self.conv.kernel_size
         taps = [image[:, rows + i, right + j] for i in range(height) for j in range(across)]
         return torch.stack(taps, 1).flatten(0, 1).T
 
-    def _padded(self, x: Tensor) -> tuple[Tensor, int]:
+    def _pad_input(self, x: Tensor) -> tuple[Tensor, int]:
         """1,C,H,W -> C,h,w, which a convolution without padding sees with this stride."""
         conv = self.conv
         if isinstance(conv, nn.ConvTranspose2d):  # a convolution of an image with gaps
@@ -80,12 +80,12 @@ class Layer:
         return F.pad(x, conv._reversed_padding_repeated_twice, mode)[0], conv.stride[0]
 
 
-def layers_of(modules: Iterable[nn.Module]) -> list[Layer]:
+def split_conv_layers(modules: Iterable[nn.Module]) -> list[ConvLayer]:
     """Of a row of modules that ends after one of its convolutions, or after what follows that."""
-    flat = [module for outer in modules for module in _flat(outer)]
-    ends = [i for i, module in enumerate(flat) if isinstance(module, Conv)]
+    flat = [module for outer in modules for module in _flatten_sequential(outer)]
+    conv_indices = [i for i, module in enumerate(flat) if isinstance(module, Conv)]
     layers, begin = [], 0
-    for this, following in zip(ends, [*ends[1:], len(flat)], strict=True):
+    for this, following in zip(conv_indices, [*conv_indices[1:], len(flat)], strict=True):
         rest = flat[this + 1 : following]
         norm = rest[0] if rest and isinstance(rest[0], nn.InstanceNorm2d) else None
         rest = rest[1:] if norm else rest
@@ -96,13 +96,13 @@ def layers_of(modules: Iterable[nn.Module]) -> list[Layer]:
         conv = flat[this]
         assert isinstance(conv, Conv)
         layers.append(
-            Layer(nn.Sequential(*flat[begin:this]), conv, norm, nn.Sequential(*rest[:count]))
+            ConvLayer(nn.Sequential(*flat[begin:this]), conv, norm, nn.Sequential(*rest[:count]))
         )
         begin = following - len(rest) + count
     return layers
 
 
-def _flat(module: nn.Module) -> list[nn.Module]:
+def _flatten_sequential(module: nn.Module) -> list[nn.Module]:
     if isinstance(module, nn.Sequential):
-        return [inner for outer in module for inner in _flat(outer)]
+        return [inner for outer in module for inner in _flatten_sequential(outer)]
     return [module]

@@ -8,34 +8,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-RIDGE = 1e-3  # of the mean square of a feature; towards the weights that were
-LEAST = 1e-9  # share of the largest variance below which a channel says nothing new
+RELATIVE_RIDGE = 1e-3  # of the mean square of a feature; towards the weights that were
+MIN_REL_RESIDUAL = 1e-9  # share of the largest variance below which a channel says nothing new
 
 
-def choose(covariances: Sequence[Tensor], count: int) -> Tensor:
+def select_channels(covariances: Sequence[Tensor], count: int) -> Tensor:
     """`count` of n channels, ascending: greedily those from which all of them are best told,
     linearly. That is Cholesky's decomposition, pivoted by what a step explains.
 
     covariances: n,n each, of different pictures of the same channels.
     """
     left = [covariance.double().clone() for covariance in covariances]
-    floors = [LEAST * float(covariance.diagonal().max()) for covariance in left]
-    taken: list[int] = []
-    while len(taken) < count:
+    floors = [MIN_REL_RESIDUAL * float(covariance.diagonal().max()) for covariance in left]
+    selected: list[int] = []
+    while len(selected) < count:
         gain = torch.zeros(len(left[0]), dtype=torch.float64)
         for rest, floor in zip(left, floors, strict=True):
             own = rest.diagonal()
-            told = rest.square().sum(0) / own.clamp_min(1e-300)
-            gain += torch.where(own > floor, told, 0.0)
-        gain[taken] = -1.0
+            explained_variance = rest.square().sum(0) / own.clamp_min(1e-300)
+            gain += torch.where(own > floor, explained_variance, 0.0)
+        gain[selected] = -1.0
         pivot = int(gain.argmax())
-        taken.append(pivot)
+        selected.append(pivot)
         for rest, floor in zip(left, floors, strict=True):
             own = rest[pivot, pivot].clone()
             if own > floor:
                 column = rest[:, pivot].clone()
                 rest -= torch.outer(column, column) / own
-    return torch.tensor(sorted(taken))
+    return torch.tensor(sorted(selected))
 
 
 class LeastSquares:
@@ -52,34 +52,34 @@ class LeastSquares:
             self.gram += (x.T @ x).double()
         self.cross += (x.T @ y).double()
 
-    def solve(self, before: Tensor) -> Tensor:
+    def solve(self, prior: Tensor) -> Tensor:
         """From `before`, outputs,features; where nothing was seen, that."""
-        old = before.double().T
+        old = prior.double().T
         level = float(self.gram.diagonal().mean())
         if level <= 0:
-            return before
-        ridge = RIDGE * level * torch.eye(len(old), dtype=torch.float64)
+            return prior
+        ridge = RELATIVE_RIDGE * level * torch.eye(len(old), dtype=torch.float64)
         left = self.cross - self.gram @ old
         change: Tensor = torch.linalg.solve(self.gram + ridge, left)
-        return (old + change).T.to(before.dtype)
+        return (old + change).T.to(prior.dtype)
 
 
-class Line:
+class AffineFit:
     """y = scale x + shift of each of `channels`, by least squares."""
 
     def __init__(self, channels: int) -> None:
-        self.sums = torch.zeros(5, channels, dtype=torch.float64)
+        self.moments = torch.zeros(5, channels, dtype=torch.float64)
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """P,channels each."""
         x, y = x.double(), y.double()
         one = torch.ones_like(x)
-        self.sums += torch.stack([v.sum(0) for v in (one, x, y, x * x, x * y)])
+        self.moments += torch.stack([v.sum(0) for v in (one, x, y, x * x, x * y)])
 
     def solve(self) -> tuple[Tensor, Tensor]:
         """float32; a channel that never changes has the scale 0."""
-        n, x, y, xx, xy = self.sums
+        n, x, y, xx, xy = self.moments
         n = n.clamp_min(1)
-        variance, together = xx / n - (x / n) ** 2, xy / n - x * y / n**2
-        scale = torch.where(variance > 1e-6, together / variance.clamp_min(1e-6), 0.0)
+        variance, covariance = xx / n - (x / n) ** 2, xy / n - x * y / n**2
+        scale = torch.where(variance > 1e-6, covariance / variance.clamp_min(1e-6), 0.0)
         return scale.float(), (y / n - scale * x / n).float()

@@ -10,21 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..projected import features
+from ..projected import extract_features
 
-WINDOW, DEVIATION = 11, 1.5  # of SSIM's Gaussian
+SSIM_WINDOW_PX, SSIM_SIGMA_PX = 11, 1.5  # of SSIM's Gaussian
 
 
 @functools.cache
-def _gaussian(device: torch.device) -> Tensor:
+def _gaussian_window(device: torch.device) -> Tensor:
     """3,1,WINDOW,1: the same for all channels."""
-    x = torch.arange(WINDOW, device=device) - WINDOW // 2
-    row = torch.exp(-(x**2) / (2 * DEVIATION**2))
-    return (row / row.sum()).view(1, 1, WINDOW, 1).repeat(3, 1, 1, 1)
+    x = torch.arange(SSIM_WINDOW_PX, device=device) - SSIM_WINDOW_PX // 2
+    kernel = torch.exp(-(x**2) / (2 * SSIM_SIGMA_PX**2))
+    return (kernel / kernel.sum()).view(1, 1, SSIM_WINDOW_PX, 1).repeat(3, 1, 1, 1)
 
 
 def _blur(x: Tensor) -> Tensor:
-    kernel = _gaussian(x.device).to(x.dtype)
+    kernel = _gaussian_window(x.device).to(x.dtype)
     return F.conv2d(F.conv2d(x, kernel, groups=3), kernel.transpose(2, 3), groups=3)
 
 
@@ -50,36 +50,36 @@ def feature_loss(a: Tensor, b: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Move:
+class RandomMotion:
     """What happens to a picture from one frame to the next, at its simplest: the camera turns by
     `down`, `right` pixels, and its noise is another."""
 
     down: int
     right: int
-    noise: float  # deviation, of values in [-1, 1]
+    noise_std: float  # deviation, of values in [-1, 1]
 
-    MOST = 7  # pixels; further than a student's coarsest square, and not a multiple of it
-    NOISE = 0.02
+    MAX_SHIFT_PX = 7  # pixels; further than a student's coarsest square, and not a multiple of it
+    MAX_NOISE_STD = 0.02
 
     @classmethod
-    def draw(cls) -> Move:
+    def sample(cls) -> RandomMotion:
         """From torch's generator."""
-        down, right = torch.randint(-cls.MOST, cls.MOST + 1, (2,)).tolist()
-        return cls(down, right, cls.NOISE * float(torch.rand(())))
+        down, right = torch.randint(-cls.MAX_SHIFT_PX, cls.MAX_SHIFT_PX + 1, (2,)).tolist()
+        return cls(down, right, cls.MAX_NOISE_STD * float(torch.rand(())))
 
-    def frame(self, x: Tensor) -> Tensor:
+    def next_frame(self, x: Tensor) -> Tensor:
         """The next input; what comes into sight is a reflection."""
-        moved = self.picture(x)
-        return moved + self.noise * torch.randn_like(moved)
+        moved = self.shift(x)
+        return moved + self.noise_std * torch.randn_like(moved)
 
-    def picture(self, x: Tensor) -> Tensor:
+    def shift(self, x: Tensor) -> Tensor:
         """Moved, nothing else."""
-        p = self.MOST
+        p = self.MAX_SHIFT_PX
         top, left = p + self.down, p + self.right
         padded = F.pad(x, (p, p, p, p), mode="reflect")
         return padded[..., top : top + x.shape[2], left : left + x.shape[3]]
 
-    def seen(self, x: Tensor) -> Tensor:
+    def crop_visible(self, x: Tensor) -> Tensor:
         """The part of a picture that was in sight before, too."""
         h, w = x.shape[2:]
         return x[
@@ -89,15 +89,15 @@ class Move:
         ]
 
 
-def temporal_loss(before: Tensor, after: Tensor, move: Move) -> Tensor:
+def temporal_loss(before: Tensor, after: Tensor, motion: RandomMotion) -> Tensor:
     """before, after: a student's answers to a picture and to `move.frame` of it; what was in sight
     in both must be answered alike (Eilertsen et al. 2019, "Single-frame Regularization for
     Temporally Stable CNNs", transform invariance)."""
-    return (move.seen(after) - move.seen(move.picture(before))).abs().mean()
+    return (motion.crop_visible(after) - motion.crop_visible(motion.shift(before))).abs().mean()
 
 
 def perceptual_loss(a: Tensor, b: Tensor) -> Tensor:
     """How unlike two pictures are to EfficientNet-Lite0, on three scales (Johnson et al. 2016).
     H and W multiples of 16. Raises MissingDependency."""
-    pairs = zip(features(a), features(b.detach()), strict=True)
+    pairs = zip(extract_features(a), extract_features(b.detach()), strict=True)
     return torch.stack([feature_loss(x, y) for x, y in pairs]).mean()

@@ -23,15 +23,15 @@ from cgt.runtime.errors import UsageError
 
 from ..config import GeneratorConfig
 from ..networks import ResnetGenerator, build_generator
-from .channels import Parts, kept_blocks, kept_channels
-from .solver import Solver
+from .channels import ResnetLayers, select_blocks, select_network_channels
+from .solver import LayerReconstruction
 
-LOOKED_AT = 2  # photos on which blocks are left out
+MAX_BLOCK_SELECTION_IMAGES = 2  # photos on which blocks are left out
 
 Advance = Callable[[], None]
 
 
-def why_not(config: GeneratorConfig) -> str:
+def unprunable_reason(config: GeneratorConfig) -> str:
     """Why a teacher cannot be pruned; empty where it can."""
     if config.family != "resnet":
         return f"it is no ResNet but a {config.kind}"
@@ -41,33 +41,44 @@ def why_not(config: GeneratorConfig) -> str:
         return "its convolutions are separable"
     if not config.residual:
         return "its blocks do not add their input"
-    if config.ends_kernel % 2 == 0:
+    if config.stem_kernel % 2 == 0:
         return "its first and last convolutions halve and double"
     return ""
 
 
 def pruned_config(teacher: GeneratorConfig, ngf: int, blocks: int) -> GeneratorConfig:
     """Of the copy that is `ngf` wide. Raises UsageError where the teacher cannot have one."""
-    if reason := why_not(teacher):
+    if reason := unprunable_reason(teacher):
         raise UsageError(f"the teacher cannot be pruned: {reason}; leave out `pruned`")
-    if not has_within(teacher, ngf, blocks):
+    if not fits_inside(teacher, ngf, blocks):
         raise UsageError(
             f"the teacher has {teacher.blocks} blocks and is {teacher.ngf} wide; a student pruned "
             f"from it cannot have {blocks} and be {ngf} wide"
         )
-    return narrowed(teacher, ngf, blocks)
+    return shrink_config(teacher, ngf, blocks)
 
 
-def has_within(teacher: GeneratorConfig, ngf: int, blocks: int) -> bool:
+def fits_inside(teacher: GeneratorConfig, ngf: int, blocks: int) -> bool:
     """Whether a ResNet has these channels and blocks."""
-    own, new = teacher.stage_widths, narrowed(teacher, ngf, blocks).stage_widths
+    teacher_widths, student_widths = (
+        teacher.stage_widths,
+        shrink_config(teacher, ngf, blocks).stage_widths,
+    )
     levels = teacher.levels
-    ends = zip(new[: levels + 1] + new[-levels:], own[: levels + 1] + own[-levels:], strict=True)
-    inner = min(own[levels + 1 : -levels])
-    return blocks <= teacher.blocks and all(a <= b for a, b in ends) and new[levels] <= inner
+    ends = zip(
+        student_widths[: levels + 1] + student_widths[-levels:],
+        teacher_widths[: levels + 1] + teacher_widths[-levels:],
+        strict=True,
+    )
+    inner = min(teacher_widths[levels + 1 : -levels])
+    return (
+        blocks <= teacher.blocks
+        and all(a <= b for a, b in ends)
+        and student_widths[levels] <= inner
+    )
 
 
-def narrowed(teacher: GeneratorConfig, ngf: int, blocks: int) -> GeneratorConfig:
+def shrink_config(teacher: GeneratorConfig, ngf: int, blocks: int) -> GeneratorConfig:
     """A ResNet laid out as another, of this size; its norms, if any, have a scale and a shift."""
     return replace(
         teacher,
@@ -80,7 +91,7 @@ def narrowed(teacher: GeneratorConfig, ngf: int, blocks: int) -> GeneratorConfig
     )
 
 
-def convolutions(config: GeneratorConfig) -> int:
+def count_convolutions(config: GeneratorConfig) -> int:
     """How many are solved."""
     return 2 * (config.levels + config.blocks + 1)
 
@@ -96,13 +107,26 @@ def prune(
     convolution."""
     student = build_generator(config).eval().requires_grad_(False)
     assert isinstance(student, ResnetGenerator)
-    whole, own = Parts.of(teacher), Parts.of(student)
+    teacher_layers, student_layers = (
+        ResnetLayers.from_network(teacher),
+        ResnetLayers.from_network(student),
+    )
     with torch.no_grad():
-        kept = kept_blocks(whole, config.blocks, photos[:LOOKED_AT])
-        channels = kept_channels(whole.only(kept), config, photos)
-        solver = Solver(photos, advance)
+        kept = select_blocks(teacher_layers, config.blocks, photos[:MAX_BLOCK_SELECTION_IMAGES])
+        channels = select_network_channels(teacher_layers.with_blocks(kept), config, photos)
+        reconstruction = LayerReconstruction(photos, advance)
         first, last = torch.arange(config.in_channels), torch.arange(config.out_channels)
-        solver.layers(whole.head, own.head, [first, *channels.head, channels.trunk])
-        solver.blocks(whole, own, kept, channels.trunk, channels.inner)
-        solver.layers(whole.tail, own.tail, [channels.trunk, *channels.tail, last])
+        reconstruction.reconstruct_layers(
+            teacher_layers.encoder,
+            student_layers.encoder,
+            [first, *channels.encoder, channels.trunk],
+        )
+        reconstruction.reconstruct_blocks(
+            teacher_layers, student_layers, kept, channels.trunk, channels.block_inner
+        )
+        reconstruction.reconstruct_layers(
+            teacher_layers.decoder,
+            student_layers.decoder,
+            [channels.trunk, *channels.decoder, last],
+        )
     return student

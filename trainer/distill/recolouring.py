@@ -8,13 +8,13 @@ import numpy as np
 
 from cgt.runtime.preprocess import F32
 
-FADED = 0.2  # share of the nearly black
-CAST = 1.5  # most that a channel is scaled
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
+DARK_SHARE = 0.2  # share of the nearly black
+MAX_COLOR_CAST = 1.5  # most that a channel is scaled
+_LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
 
 
 @dataclass(frozen=True)
-class Colours:
+class ColorJitter:
     """What is random about a recoloured view; each factor is even in its logarithm.
 
     gains       0.45 to 1.4 times as bright, one in five 0.03 to 0.45 (films fade from black);
@@ -29,21 +29,21 @@ class Colours:
     contrast: float
 
     @classmethod
-    def of(cls, random: np.random.Generator) -> Colours:
+    def sample(cls, random: np.random.Generator) -> ColorJitter:
         def between(low: float, high: float) -> float:
             return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
-        light = between(0.03, 0.45) if random.random() < FADED else between(0.45, 1.4)
-        cast = random.uniform(0, np.log(CAST))
+        light = between(0.03, 0.45) if random.random() < DARK_SHARE else between(0.45, 1.4)
+        cast = random.uniform(0, np.log(MAX_COLOR_CAST))
         red, green, blue = (light * float(np.exp(random.uniform(-cast, cast))) for _ in range(3))
         return cls((red, green, blue), between(0.4, 1.5), between(0.6, 1.4))
 
     def apply(self, view: F32) -> F32:
         """3,H,W in [-1, 1] -> the same, clipped, in the 256 steps that an image has."""
         x = (view + 1) / 2
-        gray = (_LUMA * x).sum(0, keepdims=True)
+        gray = (_LUMA_WEIGHTS * x).sum(0, keepdims=True)
         x = gray + self.saturation * (x - gray)
         x = x.mean() + self.contrast * (x - x.mean())
         x = x * np.array(self.gains, np.float32)[:, None, None]
-        made: F32 = (np.round(x.clip(0, 1) * 255) / 127.5 - 1).astype(np.float32)
-        return made
+        jittered: F32 = (np.round(x.clip(0, 1) * 255) / 127.5 - 1).astype(np.float32)
+        return jittered

@@ -18,95 +18,100 @@ from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.runtime.progress import progress_bar
 
-from ..data import Share
+from ..data import Shard
 from ..dataset import Dataset
-from ..domain import Domain, read
+from ..domain import ImageFolder, read_rgb
 from ..method import Method
 from ..networks import ResnetGenerator
 from ..precision import Precision
-from ..samples import ROWS, Samples
-from ..selection import Judges
-from ..store import ImageStore
-from ..survey import survey
-from ..train import Run
+from ..samples import MAX_SAMPLE_ROWS, SampleGrid
+from ..selection import Evaluator
+from ..store import ImageCache
+from ..survey import validate_images
+from ..train import TrainingRun
 from ..trainconfig import TrainConfig
-from ..views import middle
+from ..views import center_square
 from .config import DistillConfig
 from .data import DistillData
 from .distillation import Distillation
-from .explained import Examiner, Shown
-from .photos import find_photos, spread
-from .pruning import convolutions, prune
-from .targets import Targets
+from .explained import EvalPair, StudentEvaluator
+from .photos import find_photos, subsample_evenly
+from .pruning import count_convolutions, prune
+from .targets import TeacherCache
 from .teacher import Teacher
 
-EXAMINED = 24  # held-out photos that it is measured on as it goes
-MOST, LEAST = 32, 8  # photos that a pruned student is solved on: of 256 pixels; of any size
+MAX_EVAL_PHOTOS = 24  # held-out photos that it is measured on as it goes
+MAX_PRUNING_PHOTOS, MIN_PRUNING_PHOTOS = (
+    32,
+    8,
+)  # photos that a pruned student is solved on: of 256 pixels; of any size
 
 
-class DistillRun(Run):
+class DistillRun(TrainingRun):
     """Resumes exactly, as any run does."""
 
     command: ClassVar[str] = "cgt distill"
-    configs: ClassVar[type[TrainConfig]] = DistillConfig
+    config_class: ClassVar[type[TrainConfig]] = DistillConfig
     config: DistillConfig
     model: Distillation
 
-    def _open(self, share: Share) -> Dataset:
+    def _open_dataset(self, shard: Shard) -> Dataset:
         config = self.config
         direction: Direction = "AtoB" if config.direction == "AtoB" else "BtoA"
         self.teacher = open_teacher(config, direction, self.precision)
         self.domains = self.teacher.source.domains
         photos = find_photos([Path(folder) for folder in config.photos], direction)
-        store = ImageStore(config.cache_mb)
-        found = survey(photos.folders, store, config.workers)
-        for line in found.lines():
-            self._say(line)
-        photos = photos.without(found.unreadable(config.broken))
-        self.targets = Targets(Path(config.targets or self.folder / "targets"), self.teacher, store)
-        data = DistillData(config, photos, self.targets, store, share)
+        store = ImageCache(config.cache_mb)
+        found = validate_images(photos.by_folder, store, config.workers)
+        for line in found.summary_lines():
+            self._echo(line)
+        photos = photos.excluding(found.files_to_skip(config.on_corrupt))
+        self.teacher_cache = TeacherCache(
+            Path(config.teacher_cache or self.folder / "targets"), self.teacher, store
+        )
+        data = DistillData(config, photos, self.teacher_cache, store, shard)
         self.photos = photos
-        self.shown = self._held_out(photos.test)
-        return Dataset(data, (photos.test, photos.test), tuple(found.lines()))
+        self.eval_pairs = self._load_eval_pairs(photos.test)
+        return Dataset(data, (photos.test, photos.test), tuple(found.summary_lines()))
 
-    def _held_out(self, test: Domain) -> list[Shown]:
+    def _load_eval_pairs(self, test: ImageFolder) -> list[EvalPair]:
         """Spread over the held-out photos: their middle, and what the teacher makes of it."""
-        files = spread(test, EXAMINED).files
-        size, shown = self.config.crop_size, []
+        files = subsample_evenly(test, MAX_EVAL_PHOTOS).files
+        size, eval_pairs = self.config.crop_size, []
         with progress_bar("asking the teacher", len(files), unit="photo") as bar:
             for path in files:
-                view = middle(test.finish(read(path)), size)[0]
-                shown.append((view, self.targets.of(path, f"{size}, middle", view)))
+                view = center_square(test.convert(read_rgb(path)), size)[0]
+                eval_pairs.append((view, self.teacher_cache.get(path, f"{size}, middle", view)))
                 bar.advance()
-        return shown
+        return eval_pairs
 
-    def _samples(self) -> Samples:
-        every = max(1, len(self.shown) // ROWS)
-        tensors = [tuple(torch.from_numpy(t)[None] for t in pair) for pair in self.shown]
-        return Samples([(x, y) for x, y in tensors[::every][:ROWS]])
+    def _build_samples(self) -> SampleGrid:
+        every = max(1, len(self.eval_pairs) // MAX_SAMPLE_ROWS)
+        tensors = [tuple(torch.from_numpy(t)[None] for t in pair) for pair in self.eval_pairs]
+        return SampleGrid([(x, y) for x, y in tensors[::every][:MAX_SAMPLE_ROWS]])
 
-    def _model(self) -> Method:
-        processes, autocast = self.processes, self.precision.autocast
+    def _build_method(self) -> Method:
+        processes, autocast = self.distributed, self.precision.autocast_dtype
         return Distillation(self.teacher, self.config, processes.device, autocast, processes)
 
-    def _judge(self) -> Judges | None:
-        return Examiner(self.shown)
+    def _build_evaluator(self) -> Evaluator | None:
+        return StudentEvaluator(self.eval_pairs)
 
-    def _begin(self) -> None:
+    def _init_new_run(self) -> None:
         """A pruned student gets its weights: the same in every process, those of the first."""
-        config, name = self.config, self.model.name
+        config, name = self.config, self.model.generator_name
         if not config.pruned:
             return
-        weights = self._pruned().state_dict()
+        weights = self._prune_teacher().state_dict()
         for key, value in weights.items():
-            weights[key] = self.processes.gather(value[None].to(self.processes.device))[0]
+            weights[key] = self.distributed.gather(value[None].to(self.distributed.device))[0]
         self.model.networks[name].load_state_dict(weights)
-        if name in self.model.averages:
-            self.model.averages[name].module.load_state_dict(weights)
-        found = Examiner(self.shown).measure(self.model)["explained"]
-        self._say(f"pruned from its teacher, before it learns: explained {found:.3f}")
+        if name in self.model.ema_generators:
+            self.model.ema_generators[name].module.load_state_dict(weights)
+        found = StudentEvaluator(self.eval_pairs).evaluate(self.model)["explained"]
+        self._echo(f"pruned from its teacher, before it learns: explained {found:.3f}")
 
-    def _pruned(self) -> ResnetGenerator:
+    def _prune_teacher(self) -> ResnetGenerator:
         """Solved on the CPU, in float32, wherever the run computes."""
         config, data = self.config, self.data.train
         assert isinstance(data, DistillData)
@@ -114,20 +119,27 @@ class DistillRun(Run):
         assert isinstance(teacher, ResnetGenerator)
         student = config.generator_config
         # As many pixels, and so as much memory, whatever the size.
-        count = min(data.images_per_epoch, max(LEAST, MOST * 256**2 // config.crop_size**2), MOST)
-        views = (np.ascontiguousarray(data.look(draw, changed=False)[0]) for draw in range(count))
+        count = min(
+            data.images_per_epoch,
+            max(MIN_PRUNING_PHOTOS, MAX_PRUNING_PHOTOS * 256**2 // config.crop_size**2),
+            MAX_PRUNING_PHOTOS,
+        )
+        views = (
+            np.ascontiguousarray(data.augmented_crop(draw, augment=False)[0])
+            for draw in range(count)
+        )
         photos = [torch.from_numpy(view)[None] for view in views]
-        with progress_bar("pruning", convolutions(student), unit="convolution") as bar:
+        with progress_bar("pruning", count_convolutions(student), unit="convolution") as bar:
             return prune(teacher, student, photos, bar.advance)
 
-    def describe(self) -> str:
+    def summarize(self) -> str:
         config, source = self.config, self.teacher.source
         student = config.generator_config
         return (
-            (f"{self.begun}; " if self.begun else "")
+            (f"{self.init_summary}; " if self.init_summary else "")
             + f"teacher {source.path.name} ({source.summary}); student {student.kind}, "
             f"ngf {student.ngf}, {student.norm_kind} norm{', pruned' if config.pruned else ''}; "
-            f"{len(self.data.train.domains[0].files)} photos, steps {self.step} to "
+            f"{len(self.data.train.folders[0].files)} photos, steps {self.step} to "
             f"{self.total_steps}, {self.model.device.type}, {self.precision.name}"
         )
 

@@ -6,26 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from ..generator import TrainedGenerator, own_generator
+from ..generator import TrainedGenerator, generator_from_checkpoint
 
 
-def finish(run: Path, output: Path, report: dict[str, Any]) -> TrainedGenerator:
+def save_student(run_folder: Path, output: Path, report: dict[str, Any]) -> TrainedGenerator:
     """Write the student of RUN/latest.pth as a checkpoint of its own, without what only training
     needs. Returns it as `open_generator` would. Raises CheckpointError, OSError."""
-    checkpoint = load_checkpoint(run / "latest.pth")
-    lean = _lean(checkpoint, report)
+    checkpoint = load_checkpoint(run_folder / "latest.pth")
+    lean = _inference_state(checkpoint, report)
     save_checkpoint(output, checkpoint.config, checkpoint.domains, checkpoint.step, lean)
-    return own_generator(load_checkpoint(output))
+    return generator_from_checkpoint(load_checkpoint(output))
 
 
-def student_of(run: Path) -> TrainedGenerator:
+def load_student(run_folder: Path) -> TrainedGenerator:
     """The student of RUN/latest.pth as it is now. Raises CheckpointError."""
-    return own_generator(load_checkpoint(run / "latest.pth"))
+    return generator_from_checkpoint(load_checkpoint(run_folder / "latest.pth"))
 
 
-def _lean(checkpoint: Checkpoint, report: dict[str, Any]) -> dict[str, Any]:
+def _inference_state(checkpoint: Checkpoint, report: dict[str, Any]) -> dict[str, Any]:
     direction = checkpoint.config.directions[0]
     name = "G_A" if direction == "AtoB" else "G_B"
-    empty: dict[str, Any] = {"optimizers": {}, "averages": {}, "pools": {}, "unlogged": []}
-    networks = {name: checkpoint.generator(direction).state_dict()}
-    return empty | {"networks": networks, "report": report}
+    no_training_state: dict[str, Any] = {
+        "optimizers": {},
+        "averages": {},
+        "pools": {},
+        "unlogged": [],
+    }
+    networks = {name: checkpoint.load_generator(direction).state_dict()}
+    return no_training_state | {"networks": networks, "report": report}

@@ -7,20 +7,20 @@ import hashlib
 from pathlib import Path
 
 from cgt.runtime.errors import DataError
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 from cgt.runtime.images import encode_image
 from cgt.runtime.preprocess import F32, U8, pack
 
-from ..store import ImageStore
+from ..store import ImageCache
 from .teacher import Teacher
 
 
-class Targets:
+class TeacherCache:
     """FOLDER/KEY.png: a teacher's answer to a view of a photo, as uint8. The key is a hash of the
     teacher, its precision, the photo's bytes and the view, so that runs can share a folder, and one
     that is cut off goes on where it was."""
 
-    def __init__(self, folder: Path, teacher: Teacher, store: ImageStore) -> None:
+    def __init__(self, folder: Path, teacher: Teacher, store: ImageCache) -> None:
         """Raises DataError where the folder cannot be made."""
         self.folder, self.teacher, self.store = folder, teacher, store
         try:
@@ -28,24 +28,24 @@ class Targets:
         except OSError as error:
             raise DataError(f"cannot write to {folder}: {error.strerror}") from None
 
-    def of(self, photo: Path, name: str, view: F32) -> F32:
+    def get(self, photo: Path, crop_name: str, view: F32) -> F32:
         """float32 3,H,W in [-1, 1]: the answer to `view` of the photo, which has this name among
         its views. Raises DataError where a file cannot be read or written."""
-        path = self.folder / f"{self.key(photo, name)}.png"
-        return pack(self.store.get(path) if path.exists() else self._ask(path, view))
+        path = self.folder / f"{self.file_key(photo, crop_name)}.png"
+        return pack(self.store.get(path) if path.exists() else self._compute(path, view))
 
-    def key(self, photo: Path, name: str) -> str:
+    def file_key(self, photo: Path, name: str) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        for part in (self.teacher.key, photo_hash(photo), name):
+        for part in (self.teacher.cache_key, photo_hash(photo), name):
             digest.update(part.encode() + b"\0")
         return digest.hexdigest()
 
-    def _ask(self, path: Path, view: F32) -> U8:
-        image = self.teacher.answer(view)
+    def _compute(self, path: Path, view: F32) -> U8:
+        image = self.teacher.predict(view)
         data = encode_image(image, ".png")
         assert data is not None
         try:
-            with whole_file(path) as temporary:
+            with atomic_write(path) as temporary:
                 temporary.write_bytes(data)
         except OSError as error:
             raise DataError(f"cannot write {path}: {error.strerror}") from None

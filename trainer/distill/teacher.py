@@ -13,7 +13,7 @@ from cgt.runtime.errors import UsageError
 from cgt.runtime.preprocess import F32, U8, unpack
 
 from ..config import GeneratorConfig
-from ..fast import speed_up
+from ..fast import use_fast_cpu_layers
 from ..generator import TrainedGenerator, open_generator
 from ..networks import ResnetBlock, ResnetGenerator
 from ..precision import Precision
@@ -31,9 +31,9 @@ class Teacher:
         self.network_name = ""  # in a file of several
         self.precision, device = precision, precision.device
         self.network = source.network.to(device).requires_grad_(False)
-        self._layout = precision.inference_layout
+        self._memory_format = precision.inference_memory_format
         if device.type == "cpu":
-            speed_up(self.network)
+            use_fast_cpu_layers(self.network)
 
     @classmethod
     def open(
@@ -49,22 +49,22 @@ class Teacher:
         return teacher
 
     @property
-    def key(self) -> str:
+    def cache_key(self) -> str:
         """Equal for equal answers."""
-        source, computed = self.source, f"{self.precision.name}-{self._layout}"
+        source, computed = self.source, f"{self.precision.name}-{self._memory_format}"
         return f"{source.sha256}-{source.direction}-{computed}-{self.network_name}"
 
     def __call__(self, x: Tensor) -> Tensor:
         """N,3,H,W float32 in [-1, 1] -> the same, its answers."""
-        with torch.no_grad(), self.precision.context():
-            given = x.to(self.precision.device).contiguous(memory_format=self._layout)
+        with torch.no_grad(), self.precision.autocast_context():
+            given = x.to(self.precision.device).contiguous(memory_format=self._memory_format)
             out: Tensor = self.network(given)
         return out.float().contiguous()
 
-    def answer(self, view: F32) -> U8:
+    def predict(self, view: F32) -> U8:
         """float32 3,H,W in [-1, 1] -> uint8 HWC, its answer."""
-        made = self(torch.from_numpy(np.ascontiguousarray(view))[None])
-        return unpack(made[0].cpu().numpy())
+        output = self(torch.from_numpy(np.ascontiguousarray(view))[None])
+        return unpack(output[0].cpu().numpy())
 
     @property
     def encoder(self) -> nn.Sequential:

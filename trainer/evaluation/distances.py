@@ -13,13 +13,13 @@ def frechet_distance(x: Features, y: Features) -> float:
 
     It shrinks as the sets grow: compare distances of equally many pictures only.
     """
-    centred_x, centred_y = (
+    centered_x, centered_y = (
         (z - z.mean(0)) / np.sqrt(len(z) - 1) for z in (x, y)
     )  # S = centred^T centred
     # The eigenvalues of S_x S_y are the squared singular values of centred_x centred_y^T, a
     # matrix that is as small as the sets.
-    root = np.linalg.svd(centred_x @ centred_y.T, compute_uv=False).sum()
-    spread = (centred_x**2).sum() + (centred_y**2).sum()
+    root = np.linalg.svd(centered_x @ centered_y.T, compute_uv=False).sum()
+    spread = (centered_x**2).sum() + (centered_y**2).sum()
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + spread - 2 * root)
 
 

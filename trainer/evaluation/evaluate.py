@@ -9,39 +9,39 @@ from typing import Any
 
 from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import DataError, UsageError
-from cgt.runtime.files import whole_file
+from cgt.runtime.files import atomic_write
 from cgt.runtime.images import encode_image
-from cgt.runtime.montage import montage
+from cgt.runtime.montage import make_grid
 from cgt.runtime.preprocess import U8, resize
 from cgt.runtime.progress import progress_bar
 from cgt.runtime.sources import Frame, open_source
-from cgt.runtime.warping import WarpingError
+from cgt.runtime.warping import WarpingErrorMeter
 
-from ..backbone import SIDES
-from ..domain import Domain, find_domains
-from ..selection import pictures_of
-from .features import Backbone, efficientnet_features, inception_features
-from .report import Pictures, Translate, measure
-from .subject import Subject
+from ..backbone import INPUT_SIDES_PX
+from ..domain import ImageFolder, find_image_folders
+from ..selection import load_eval_images
+from .features import FeatureExtractor, efficientnet_extractor, inception_extractor
+from .report import EvaluationImages, TranslateFn, measure_translation
+from .subject import EvaluationSubject
 
-ROWS = 8  # of the montage, per direction
-MULTIPLE = 32  # of a video's sides
+MAX_MONTAGE_ROWS = 8  # of the montage, per direction
+VIDEO_SIZE_MULTIPLE = 32  # of a video's sides
 
-Say = Callable[[str], None]
-Rows = list[list[U8]]
+LogFn = Callable[[str], None]
+ImageRows = list[list[U8]]
 
 
 def evaluate(
-    subject: Subject,
+    subject: EvaluationSubject,
     data: Path | None = None,
     *,
-    images: int | None = None,
+    max_images: int | None = None,
     imagenet_class: int | None = None,
     inception: Path | None = None,
     video: Path | None = None,
     frames: int = 100,
-    say: Say = lambda line: None,
-) -> tuple[dict[str, Any], dict[str, Rows]]:
+    log: LogFn = lambda line: None,
+) -> tuple[dict[str, Any], dict[str, ImageRows]]:
     """A report in plain JSON types, and rows of pictures by direction.
 
     data: by default what the checkpoint was trained on. images: at most so many of each folder.
@@ -52,19 +52,19 @@ def evaluate(
     root = data or subject.data
     if root is None:
         raise UsageError("give --data, a folder with testA/ and testB/")
-    backbones = _backbones(inception, say)
-    tests = find_domains(root, "test", subject.paired, subject.channels)
+    backbones = _open_extractors(inception, log)
+    tests = find_image_folders(root, "test", subject.paired, subject.channels)
     try:
-        training: tuple[Domain, Domain] | None = find_domains(
+        training: tuple[ImageFolder, ImageFolder] | None = find_image_folders(
             root, "train", subject.paired, subject.channels
         )
     except DataError:
         training = None
-        say(f"{root} has no training images: no distance of real images to real ones")
-    most = images or max(len(domain.files) for domain in tests)
-    sets = [pictures_of(domain, subject.size, subject.square, most) for domain in tests]
-    other = [
-        pictures_of(domain, subject.size, subject.square, len(real))
+        log(f"{root} has no training images: no distance of real images to real ones")
+    image_limit = max_images or max(len(domain.files) for domain in tests)
+    sets = [load_eval_images(domain, subject.size, subject.squash, image_limit) for domain in tests]
+    training_images = [
+        load_eval_images(domain, subject.size, subject.squash, len(real))
         for domain, real in zip(training or (), sets, strict=False)
     ] or [[], []]
     report: dict[str, Any] = {
@@ -73,11 +73,11 @@ def evaluate(
         "size": subject.size,
         "directions": {},
     }
-    rows: dict[str, Rows] = {}
-    ways = {name: make((subject.size,) * 2) for name, make in subject.translators.items()}
+    rows: dict[str, ImageRows] = {}
+    translate_fns = {name: make((subject.size,) * 2) for name, make in subject.translators.items()}
     with progress_bar("translating", None, unit="image") as bar:
 
-        def counted(translate: Translate | None) -> Translate | None:
+        def counted(translate: TranslateFn | None) -> TranslateFn | None:
             if translate is None:
                 return None
 
@@ -87,15 +87,15 @@ def evaluate(
 
             return call
 
-        for direction in subject.measured:
+        for direction in subject.directions:
             x, y = (0, 1) if direction == "AtoB" else (1, 0)
             back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
-            forth = counted(ways[direction])
-            assert forth is not None
-            values, rows[direction] = measure(
-                Pictures(sets[x], sets[y], other[y]),
-                forth,
-                counted(ways.get(back)),
+            forward = counted(translate_fns[direction])
+            assert forward is not None
+            values, rows[direction] = measure_translation(
+                EvaluationImages(sets[x], sets[y], training_images[y]),
+                forward,
+                counted(translate_fns.get(back)),
                 backbones,
                 paired=subject.paired,
                 imagenet_class=imagenet_class,
@@ -103,52 +103,61 @@ def evaluate(
             names = {"from": subject.domains[x], "to": subject.domains[y]}
             report["directions"][direction] = names | values
     if video is not None:
-        report["video"] = steadiness(subject, subject.measured[0], video, frames)
+        report["video"] = temporal_stability(subject, subject.directions[0], video, frames)
     return report, rows
 
 
-def _backbones(inception: Path | None, say: Say) -> list[Backbone]:
+def _open_extractors(inception: Path | None, log: LogFn) -> list[FeatureExtractor]:
     if inception is not None and not inception.is_file():
         raise UsageError(f"--inception {inception} is missing")
-    found = inception_features(inception)
+    found = inception_extractor(inception)
     if found is None:
-        say(
+        log(
             "no distances with Inception features: install the extra [inception], and give its "
             "weights with --inception or let torch-fidelity download them"
         )
-    return [*map(efficientnet_features, SIDES), *([found] if found else [])]
+    return [*map(efficientnet_extractor, INPUT_SIDES_PX), *([found] if found else [])]
 
 
-def steadiness(subject: Subject, direction: Direction, video: Path, frames: int) -> dict[str, Any]:
+def temporal_stability(
+    subject: EvaluationSubject, direction: Direction, video: Path, frames: int
+) -> dict[str, Any]:
     """The warping error of a translated video, and of the video itself, at the subject's size on
     the short side."""
-    ours, itself = WarpingError(), WarpingError()
+    translated_error, input_error = WarpingErrorMeter(), WarpingErrorMeter()
     count = 0
-    translate: Translate | None = None
+    translate: TranslateFn | None = None
     with open_source(str(video), audio=False) as source:
-        pictures = (item.image for item in source if isinstance(item, Frame))
-        for picture in islice(pictures, frames):
-            by = subject.size / min(picture.shape[:2])
-            height, width = (max(1, round(s * by / MULTIPLE)) * MULTIPLE for s in picture.shape[:2])
-            image = resize(picture, (height, width))
+        frame_images = (item.image for item in source if isinstance(item, Frame))
+        for frame_image in islice(frame_images, frames):
+            factor = subject.size / min(frame_image.shape[:2])
+            height, width = (
+                max(1, round(s * factor / VIDEO_SIZE_MULTIPLE)) * VIDEO_SIZE_MULTIPLE
+                for s in frame_image.shape[:2]
+            )
+            image = resize(frame_image, (height, width))
             translate = translate or subject.translators[direction]((height, width))
-            ours.add(image, translate(image))
-            itself.add(image, image)
+            translated_error.update(image, translate(image))
+            input_error.update(image, image)
             count += 1
     return {
         "file": str(video),
         "direction": direction,
         "frames": count,
-        "error": ours.mean,
-        "input": itself.mean,
+        "error": translated_error.mean,
+        "input": input_error.mean,
     }
 
 
-def save_montage(rows: dict[str, Rows], path: Path) -> None:
+def save_montage(rows: dict[str, ImageRows], path: Path) -> None:
     """Spread over the test images: source, translation, way back; or the partner, of pairs."""
-    some = [row for each in rows.values() for row in each[:: max(1, len(each) // ROWS)][:ROWS]]
-    data = encode_image(montage(some), path.suffix)
+    some = [
+        row
+        for each in rows.values()
+        for row in each[:: max(1, len(each) // MAX_MONTAGE_ROWS)][:MAX_MONTAGE_ROWS]
+    ]
+    data = encode_image(make_grid(some), path.suffix)
     if data is None:
         raise UsageError(f"--montage {path} must end in .png")
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)

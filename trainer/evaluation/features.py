@@ -15,65 +15,67 @@ from numpy.typing import NDArray
 
 from cgt.runtime.preprocess import U8, pack
 
-from ..backbone import SIDES, as_trained, efficientnet
+from ..backbone import INPUT_SIDES_PX, load_efficientnet, normalize_input
 
-BATCH = 16
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+BATCH_SIZE = 16
+INCEPTION_WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 Features = NDArray[np.float64]  # a row per picture
 
 
 @dataclass(frozen=True)
-class Backbone:
+class FeatureExtractor:
     """A named extractor: uint8 HWC RGB pictures -> their features."""
 
     name: str
     extract: Callable[[Sequence[U8]], Features]
 
 
-def _batches(images: Sequence[U8], prepare: Callable[[U8], Any]) -> list[torch.Tensor]:
-    colour = [np.repeat(image, 3, 2) if image.shape[2] == 1 else image for image in images]
+def _make_batches(images: Sequence[U8], prepare: Callable[[U8], Any]) -> list[torch.Tensor]:
+    rgb = [np.repeat(image, 3, 2) if image.shape[2] == 1 else image for image in images]
     return [
-        torch.from_numpy(np.stack([prepare(image) for image in colour[i : i + BATCH]]))
-        for i in range(0, len(images), BATCH)
+        torch.from_numpy(np.stack([prepare(image) for image in rgb[i : i + BATCH_SIZE]]))
+        for i in range(0, len(images), BATCH_SIZE)
     ]
 
 
 def _efficientnet_outputs(
     images: Sequence[U8], name: str, head: Callable[[Any, Any], Any]
 ) -> Features:
-    network, side = efficientnet(torch.device("cpu"), name), SIDES[name]
+    network, side = load_efficientnet(torch.device("cpu"), name), INPUT_SIDES_PX[name]
     outputs = []
     with torch.no_grad():
-        for batch in _batches(images, lambda image: pack(image, (side, side))):
-            pooled = network.extract_features(as_trained(batch)).mean((2, 3))
+        for batch in _make_batches(images, lambda image: pack(image, (side, side))):
+            pooled = network.extract_features(normalize_input(batch)).mean((2, 3))
             outputs.append(head(network, pooled).double().numpy())
     return np.concatenate(outputs)
 
 
-def efficientnet_features(name: str = "efficientnet-lite0") -> Backbone:
+def efficientnet_extractor(name: str = "efficientnet-lite0") -> FeatureExtractor:
     """1,280 numbers of an EfficientNet (`SIDES` has the names) at its size. Raises
     MissingDependency when it is used."""
     extract = functools.partial(
         _efficientnet_outputs, name=name, head=lambda network, pooled: pooled
     )
-    return Backbone(name, extract)
+    return FeatureExtractor(name, extract)
 
 
-def share_of_class(images: Sequence[U8], index: int, name: str = "efficientnet-lite0") -> float:
+def predicted_class_share(
+    images: Sequence[U8], index: int, name: str = "efficientnet-lite0"
+) -> float:
     """The share of pictures that an EfficientNet calls class `index` of ImageNet (340 is a
     zebra)."""
     logits = _efficientnet_outputs(images, name, lambda network, pooled: network._fc(pooled))
     return float((logits.argmax(1) == index).mean())
 
 
-def inception_features(weights: Path | None = None) -> Backbone | None:
+def inception_extractor(weights: Path | None = None) -> FeatureExtractor | None:
     """2,048 numbers of the Inception that FID is defined by, as clean-fid and torchmetrics take
     them; None where torch-fidelity or its weights are not here.
 
     weights: by default where torch-fidelity keeps what it has downloaded.
     """
-    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_WEIGHTS_FILE
     if importlib.util.find_spec("torch_fidelity") is None or not path.is_file():
         return None
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -82,7 +84,7 @@ def inception_features(weights: Path | None = None) -> Backbone | None:
 
     def extract(images: Sequence[U8]) -> Features:
         with torch.no_grad():
-            batches = _batches(images, lambda image: image.transpose(2, 0, 1))
+            batches = _make_batches(images, lambda image: image.transpose(2, 0, 1))
             return np.concatenate([network(batch)[0].double().numpy() for batch in batches])
 
-    return Backbone("inception-v3-compat", extract)
+    return FeatureExtractor("inception-v3-compat", extract)

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from cgt.runtime.opencv import cv2
 from cgt.runtime.preprocess import U8
 
-Values = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
-WORST = 100.0  # dB of equal pictures, so that a mean stays finite
+MAX_PSNR_DB = 100.0  # dB of equal pictures, so that a mean stays finite
 
 
 def psnr(a: U8, b: U8) -> float:
     """Decibels between two uint8 pictures, at most WORST."""
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
-    return WORST if error == 0 else min(WORST, float(10 * np.log10(255**2 / error)))
+    return MAX_PSNR_DB if error == 0 else min(MAX_PSNR_DB, float(10 * np.log10(255**2 / error)))
 
 
 def ssim(a: U8, b: U8) -> float:
@@ -26,7 +26,7 @@ def ssim(a: U8, b: U8) -> float:
     1.5, mean over channels and all places where the window fits (Wang et al. 2004)."""
     x, y = a.astype(np.float64), b.astype(np.float64)
 
-    def blur(z: Values) -> Values:
+    def blur(z: FloatArray) -> FloatArray:
         return np.asarray(cv2.GaussianBlur(z, (11, 11), 1.5), np.float64)[5:-5, 5:-5]
 
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -41,11 +41,10 @@ def l1(a: U8, b: U8) -> float:
     return float(np.mean(np.abs(a.astype(np.float64) - b)) / 255)
 
 
-def likeness(pairs: Iterable[tuple[U8, U8]]) -> dict[str, float]:
+def image_similarity(pairs: Iterable[tuple[U8, U8]]) -> dict[str, float]:
     """Means of psnr, ssim and l1 over pairs of equally large pictures."""
     pairs = list(pairs)
-    measures = {"psnr": psnr, "ssim": ssim, "l1": l1}
+    metrics = {"psnr": psnr, "ssim": ssim, "l1": l1}
     return {
-        name: float(np.mean([measure(a, b) for a, b in pairs]))
-        for name, measure in measures.items()
+        name: float(np.mean([measure(a, b) for a, b in pairs])) for name, measure in metrics.items()
     }

@@ -8,17 +8,17 @@ from typing import Any
 
 from cgt.runtime.preprocess import U8
 
-from ..backbone import SIDES
+from ..backbone import INPUT_SIDES_PX
 from .distances import frechet_distance, kernel_distance
-from .features import Backbone, share_of_class
-from .likeness import likeness
+from .features import FeatureExtractor, predicted_class_share
+from .likeness import image_similarity
 
-Translate = Callable[[U8], U8]
-LEAST = 2  # pictures in a set
+TranslateFn = Callable[[U8], U8]
+MIN_IMAGES = 2  # pictures in a set
 
 
 @dataclass(frozen=True)
-class Pictures:
+class EvaluationImages:
     """uint8 HWC RGB, all of one size."""
 
     source: Sequence[U8]  # test images to translate
@@ -26,17 +26,19 @@ class Pictures:
     training: Sequence[U8] = field(default_factory=list)  # other real images of the target
 
 
-def distances(backbone: Backbone, made: Sequence[U8], real: Sequence[U8]) -> dict[str, float]:
+def feature_distances(
+    backbone: FeatureExtractor, generated: Sequence[U8], real: Sequence[U8]
+) -> dict[str, float]:
     """Frechet and kernel distance of two sets; 0 is equal."""
-    x, y = backbone.extract(made), backbone.extract(real)
+    x, y = backbone.extract(generated), backbone.extract(real)
     return {"frechet": frechet_distance(x, y), "kernel": kernel_distance(x, y)}
 
 
-def measure(
-    pictures: Pictures,
-    forth: Translate,
-    back: Translate | None,
-    backbones: Sequence[Backbone],
+def measure_translation(
+    eval_images: EvaluationImages,
+    translate: TranslateFn,
+    translate_back: TranslateFn | None,
+    extractors: Sequence[FeatureExtractor],
     *,
     paired: bool = False,
     imagenet_class: int | None = None,
@@ -46,32 +48,36 @@ def measure(
     Distances come with two that say what they are worth: of the sources left as they are, which a
     translation must beat, and of other real images of the target, which none can be expected to.
     """
-    made = [forth(image) for image in pictures.source]
-    report: dict[str, Any] = {"images": len(made), "distances": {}}
-    rows: list[list[U8]] = [[a, b] for a, b in zip(pictures.source, made, strict=True)]
-    sets = {"translated": made, "no_translation": pictures.source, "real": pictures.training}
-    if min(len(made), len(pictures.target)) >= LEAST:
-        for backbone in backbones:
+    translated = [translate(image) for image in eval_images.source]
+    report: dict[str, Any] = {"images": len(translated), "distances": {}}
+    rows: list[list[U8]] = [[a, b] for a, b in zip(eval_images.source, translated, strict=True)]
+    sets = {
+        "translated": translated,
+        "no_translation": eval_images.source,
+        "real": eval_images.training,
+    }
+    if min(len(translated), len(eval_images.target)) >= MIN_IMAGES:
+        for backbone in extractors:
             report["distances"][backbone.name] = {
-                name: distances(backbone, images, pictures.target)
+                name: feature_distances(backbone, images, eval_images.target)
                 for name, images in sets.items()
-                if len(images) >= LEAST
+                if len(images) >= MIN_IMAGES
             }
-    if back is not None:
-        returned = [back(image) for image in made]
-        report["cycle"] = likeness(zip(returned, pictures.source, strict=True))
-        rows = [[*row, image] for row, image in zip(rows, returned, strict=True)]
+    if translate_back is not None:
+        reconstructed = [translate_back(image) for image in translated]
+        report["cycle"] = image_similarity(zip(reconstructed, eval_images.source, strict=True))
+        rows = [[*row, image] for row, image in zip(rows, reconstructed, strict=True)]
     if paired:
-        report["paired"] = likeness(zip(made, pictures.target, strict=True))
-        rows = [[*row, image] for row, image in zip(rows, pictures.target, strict=True)]
+        report["paired"] = image_similarity(zip(translated, eval_images.target, strict=True))
+        rows = [[*row, image] for row, image in zip(rows, eval_images.target, strict=True)]
     if imagenet_class is not None:
-        shares = sets | {"target": pictures.target}
+        shares = sets | {"target": eval_images.target}
         report["imagenet_class"] = {"class": imagenet_class} | {
             network: {
-                name: share_of_class(images, imagenet_class, network)
+                name: predicted_class_share(images, imagenet_class, network)
                 for name, images in shares.items()
                 if images and name != "real"
             }
-            for network in SIDES
+            for network in INPUT_SIDES_PX
         }
     return report, rows

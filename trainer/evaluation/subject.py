@@ -9,29 +9,29 @@ from pathlib import Path
 
 import torch
 
-from cgt.runtime.artifact import Direction, read_artifact
+from cgt.runtime.artifact import Direction, read_metadata
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.runtime.translator import Translator
 
 from ..checkpoint import load_checkpoint
 from ..generator import TrainedGenerator, open_generator
-from ..selection import network_translate
-from .report import Translate
+from ..selection import make_translate_fn
+from .report import TranslateFn
 
-ForSize = Callable[[tuple[int, int]], Translate]
+TranslateFactory = Callable[[tuple[int, int]], TranslateFn]
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluationSubject:
     """Translations by direction, and how they were trained."""
 
     name: str
-    translators: dict[Direction, ForSize]  # given (height, width) of the pictures to come
-    measured: tuple[Direction, ...]
+    translators: dict[Direction, TranslateFactory]  # given (height, width) of the pictures to come
+    directions: tuple[Direction, ...]
     domains: tuple[str, str]
     size: int  # side of the pictures
     channels: tuple[int, int] = (3, 3)  # of A and B
-    square: bool = True  # pictures were squeezed into squares
+    squash: bool = True  # pictures were squeezed into squares
     paired: bool = False
     data: Path | None = None
 
@@ -42,30 +42,34 @@ def open_subject(
     direction: Direction | None,
     size: int | None,
     network: str | None = None,
-) -> Subject:
+) -> EvaluationSubject:
     """Raises CheckpointError or ModelError for a file that is none, UsageError for a direction
     that it does not have or a size that it does not take."""
     if model is not None:
-        subject = _of_model(model, direction)
+        subject = _subject_from_model(model, direction)
     else:
         assert ckpt is not None
-        subject = _of_checkpoint(ckpt, direction, network)
+        subject = _subject_from_checkpoint(ckpt, direction, network)
     return replace(subject, size=size) if size else subject
 
 
-def _of_model(path: Path, direction: Direction | None) -> Subject:
-    artifact = read_artifact(path)
+def _subject_from_model(path: Path, direction: Direction | None) -> EvaluationSubject:
+    artifact = read_metadata(path)
     if direction not in (None, artifact.direction):
         raise UsageError(f"{path} translates {artifact.direction}; leave out --direction")
 
-    def for_size(size: tuple[int, int]) -> Translate:
-        return Translator(path, size=size, frame=size)
+    def for_size(size: tuple[int, int]) -> TranslateFn:
+        return Translator(path, size=size, frame_size=size)
 
     own = artifact.direction
-    return Subject(str(path), {own: for_size}, (own,), artifact.domains, min(artifact.size))
+    return EvaluationSubject(
+        str(path), {own: for_size}, (own,), artifact.domains, min(artifact.size)
+    )
 
 
-def _of_checkpoint(path: Path, direction: Direction | None, network: str | None) -> Subject:
+def _subject_from_checkpoint(
+    path: Path, direction: Direction | None, network: str | None
+) -> EvaluationSubject:
     first = open_generator(path, direction, network)
     generators: dict[Direction, TrainedGenerator] = {first.direction: first}
     other: Direction = "BtoA" if first.direction == "AtoB" else "AtoB"
@@ -74,9 +78,9 @@ def _of_checkpoint(path: Path, direction: Direction | None, network: str | None)
         with suppress(CheckpointError, UsageError):  # it may have one; then there is no cycle
             generators[other] = open_generator(path, other)
     channels = (first.in_channels, first.out_channels)
-    subject = Subject(
+    subject = EvaluationSubject(
         str(path),
-        {name: _for_any_size(generator) for name, generator in generators.items()},
+        {name: _translate_factory(generator) for name, generator in generators.items()},
         (direction,) if direction else tuple(sorted(generators)),
         first.domains,
         first.size[0],
@@ -86,13 +90,13 @@ def _of_checkpoint(path: Path, direction: Direction | None, network: str | None)
         config = load_checkpoint(path).config
         return replace(
             subject,
-            square=config.preprocess == "resize-and-crop",
+            squash=config.preprocess == "resize-and-crop",
             paired=config.method == "pix2pix",
             data=Path(config.data),
         )
     return subject
 
 
-def _for_any_size(generator: TrainedGenerator) -> ForSize:
-    translate = network_translate(generator.network, torch.device("cpu"), generator.multiple)
+def _translate_factory(generator: TrainedGenerator) -> TranslateFactory:
+    translate = make_translate_fn(generator.network, torch.device("cpu"), generator.multiple)
     return lambda size: translate

@@ -12,30 +12,30 @@ from cgt.runtime.errors import CheckpointError, UsageError
 
 from ..networks import Generator
 from . import discriminator, resnet, unet
-from .dialects import find_dialect
-from .layers import read_layers
-from .mapping import build
-from .names import direction_of, generator_beside, other_way
-from .nearest import nearest
-from .networks import Network, find_networks, split
-from .options import Options
-from .proof import doubts
+from .dialects import find_convention
+from .layers import parse_layers
+from .mapping import build_with_weights
+from .names import direction_from_name, find_sibling_generator, reverse_direction_name
+from .nearest import closest_architecture
+from .networks import NamedStateDict, find_state_dicts, split_by_prefix
+from .options import TrainOptions
+from .proof import sanity_check
 from .reading import read_payload
-from .recognised import Disagreement, Recognised
+from .recognised import NotThisArchitecture, ParsedGenerator
 
 
-class SeveralGenerators(UsageError):
+class MultipleGeneratorsError(UsageError):
     """A file holds more than one, and no name tells which is meant."""
 
 
 @dataclass(frozen=True)
-class Identified:
+class IdentifiedNetwork:
     """A state dict in a file and what it is: a generator, a discriminator, or neither, and why."""
 
-    network: Network
-    generator: Recognised | None = None
+    network: NamedStateDict
+    generator: ParsedGenerator | None = None
     discriminator: str | None = None
-    strangers: tuple[str, ...] = ()  # keys that are no part of a generator's layers
+    unexpected_keys: tuple[str, ...] = ()  # keys that are no part of a generator's layers
     reason: str = ""  # why it is neither
 
     @property
@@ -44,149 +44,173 @@ class Identified:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedGenerator:
     """A generator of another trainer. direction: None where no name tells it."""
 
     network: Generator
     path: Path
     name: str  # in the file; "" where the file is one network
     direction: Direction | None
-    options: Options
+    options: TrainOptions
     evidence: tuple[str, ...]
-    ambiguous: tuple[str, ...]
-    doubts: tuple[str, ...]
+    ambiguities: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def identify(payload: Any, options: Options) -> list[Identified]:
+def identify_networks(payload: Any, options: TrainOptions) -> list[IdentifiedNetwork]:
     """All networks in what a file holds."""
-    found: list[Identified] = []
-    for network in find_networks(payload):
-        found += _identify(network, options, depth=0)
+    found: list[IdentifiedNetwork] = []
+    for network in find_state_dicts(payload):
+        found += _identify_network(network, options, depth=0)
     return found
 
 
-def _identify(network: Network, options: Options, depth: int) -> list[Identified]:
-    layers = read_layers(network.tensors)
+def _identify_network(
+    network: NamedStateDict, options: TrainOptions, depth: int
+) -> list[IdentifiedNetwork]:
+    layers = parse_layers(network.tensors)
     reasons = {}
-    dialect = find_dialect(network.tensors)
+    convention = find_convention(network.tensors)
     try:
-        recognised = resnet.recognise(layers, options, dialect)
-        return [Identified(network, recognised, strangers=tuple(layers.strangers))]
-    except Disagreement as no:
-        reasons["resnet"] = str(no)
+        parsed = resnet.parse_resnet(layers, options, convention)
+        return [IdentifiedNetwork(network, parsed, unexpected_keys=tuple(layers.unexpected_keys))]
+    except NotThisArchitecture as error:
+        reasons["resnet"] = str(error)
     try:
-        recognised = unet.recognise(layers, options)
-        return [Identified(network, recognised, strangers=tuple(layers.strangers))]
-    except Disagreement as no:
-        reasons["unet"] = str(no)
-    if judge := discriminator.describe(layers):
-        return [Identified(network, discriminator=judge)]
+        parsed = unet.parse_unet(layers, options)
+        return [IdentifiedNetwork(network, parsed, unexpected_keys=tuple(layers.unexpected_keys))]
+    except NotThisArchitecture as error:
+        reasons["unet"] = str(error)
+    if discriminator_text := discriminator.describe_discriminator(layers):
+        return [IdentifiedNetwork(network, discriminator=discriminator_text)]
     if depth < 3:
-        parts = [one for part in split(network) for one in _identify(part, options, depth + 1)]
+        parts = [
+            one
+            for part in split_by_prefix(network)
+            for one in _identify_network(part, options, depth + 1)
+        ]
         if any(part.generator or part.discriminator for part in parts):
             return parts
-    return [Identified(network, reason=nearest(layers, reasons))]
+    return [IdentifiedNetwork(network, reason=closest_architecture(layers, reasons))]
 
 
 def import_generator(
     path: Path, payload: Any, direction: Direction | None, network: str | None
-) -> Imported:
+) -> ImportedGenerator:
     """The generator of `direction` in a file, or in the one beside it that leads back.
 
     Raises CheckpointError when there is none, UsageError when the request does not fit the file.
     """
-    options = Options.beside(path)
-    chosen = _choose(path, identify(payload, options), direction, network)
-    known = known_direction(path, chosen, options)
+    options = TrainOptions.load_next_to(path)
+    identified = _select_generator(path, identify_networks(payload, options), direction, network)
+    known = infer_direction(path, identified, options)
     if direction and known and direction != known:
-        return _from_beside(path, direction, known)
-    return import_identified(path, chosen, options)
+        return _import_reverse_sibling(path, direction, known)
+    return build_imported(path, identified, options)
 
 
-def known_direction(path: Path, one: Identified, options: Options) -> Direction | None:
+def infer_direction(
+    path: Path, identified: IdentifiedNetwork, options: TrainOptions
+) -> Direction | None:
     """Which way a generator leads, by its name, its file's, or the options; None: not known."""
-    return _named_direction(one) or direction_of(path.stem) or _said_direction(options)
+    return (
+        _direction_by_convention(identified)
+        or direction_from_name(path.stem)
+        or _direction_from_options(options)
+    )
 
 
-def _named_direction(one: Identified) -> Direction | None:
+def _direction_by_convention(identified: IdentifiedNetwork) -> Direction | None:
     """By its name in the file, as its project means it."""
-    named = direction_of(one.name)
-    if named and find_dialect(one.network.tensors).backwards:
+    named = direction_from_name(identified.name)
+    if named and find_convention(identified.network.tensors).swaps_directions:
         return "BtoA" if named == "AtoB" else "AtoB"
     return named
 
 
-def import_identified(path: Path, one: Identified, options: Options) -> Imported:
+def build_imported(
+    path: Path, identified: IdentifiedNetwork, options: TrainOptions
+) -> ImportedGenerator:
     """Build a network that was identified as a generator, and try it on a picture."""
-    assert one.generator is not None
+    assert identified.generator is not None
     try:
-        built, changes = build(one.network, one.generator, list(one.strangers))
-        tried = _try(built)
-        if tried and (other := _with_norms(one, options)):
-            return import_identified(path, other, options)
+        built, changes = build_with_weights(
+            identified.network, identified.generator, list(identified.unexpected_keys)
+        )
+        problems = _run_sanity_check(built)
+        if problems and (other := _retry_with_instance_norm(identified, options)):
+            return build_imported(path, other, options)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    dialect = find_dialect(one.network.tensors)
+    convention = find_convention(identified.network.tensors)
     evidence = (
-        *one.network.notes,
-        *([f"named as in {dialect.name}"] if dialect.name else []),
-        *(["there G_ab makes A of B"] if dialect.backwards and direction_of(one.name) else []),
-        *one.generator.evidence,
+        *identified.network.notes,
+        *([f"named as in {convention.name}"] if convention.name else []),
+        *(
+            ["there G_ab makes A of B"]
+            if convention.swaps_directions and direction_from_name(identified.name)
+            else []
+        ),
+        *identified.generator.evidence,
         *changes,
     )
-    return Imported(
+    return ImportedGenerator(
         built,
         path,
-        one.name,
-        known_direction(path, one, options),
+        identified.name,
+        infer_direction(path, identified, options),
         options,
         evidence,
-        one.generator.ambiguous,
-        tuple(tried),
+        identified.generator.ambiguities,
+        tuple(problems),
     )
 
 
-def _try(network: Generator) -> list[str]:
-    return doubts(network, network.config.in_channels, network.config.multiple)
+def _run_sanity_check(network: Generator) -> list[str]:
+    return sanity_check(network, network.config.in_channels, network.config.multiple)
 
 
-def _with_norms(one: Identified, options: Options) -> Identified | None:
+def _retry_with_instance_norm(
+    identified: IdentifiedNetwork, options: TrainOptions
+) -> IdentifiedNetwork | None:
     """The other reading of weights that tell nothing of norms, if it is the one that translates."""
-    assert one.generator is not None
-    config = one.generator.config
+    assert identified.generator is not None
+    config = identified.generator.config
     if config.norm != "none" or config.bias or options.norm:
         return None
     other = dataclasses.replace(
-        one.generator,
+        identified.generator,
         config=dataclasses.replace(config, norm="instance"),
-        ambiguous=(
+        ambiguities=(
             "without biases and norm weights, no norm and an instance norm look the same; taken as "
             "instance norm, because only with it a test picture is translated",
         ),
     )
-    built, _ = build(one.network, other, list(one.strangers))
-    return None if _try(built) else dataclasses.replace(one, generator=other)
+    built, _ = build_with_weights(identified.network, other, list(identified.unexpected_keys))
+    return None if _run_sanity_check(built) else dataclasses.replace(identified, generator=other)
 
 
-def _choose(
-    path: Path, found: list[Identified], direction: Direction | None, name: str | None
-) -> Identified:
+def _select_generator(
+    path: Path, found: list[IdentifiedNetwork], direction: Direction | None, name: str | None
+) -> IdentifiedNetwork:
     """The generator that was asked for."""
     generators = [one for one in found if one.generator]
     if name is not None:
-        return _by_name(path, found, name)
+        return _select_by_name(path, found, name)
     if not generators:
-        raise CheckpointError(f"{path} {_no_generator(path, found)}")
+        raise CheckpointError(f"{path} {_no_generator_message(path, found)}")
     if len(generators) == 1:
         return generators[0]
-    wanted = [one for one in generators if _named_direction(one) == (direction or "AtoB")]
+    wanted = [one for one in generators if _direction_by_convention(one) == (direction or "AtoB")]
     if len(wanted) == 1:
         return wanted[0]
     names = ", ".join(one.name for one in generators)
-    raise SeveralGenerators(f"{path} holds several generators; pick one with --network: {names}")
+    raise MultipleGeneratorsError(
+        f"{path} holds several generators; pick one with --network: {names}"
+    )
 
 
-def _by_name(path: Path, found: list[Identified], name: str) -> Identified:
+def _select_by_name(path: Path, found: list[IdentifiedNetwork], name: str) -> IdentifiedNetwork:
     matching = [one for one in found if name in (one.name, one.name.rpartition("/")[2])]
     if len(matching) != 1:
         names = ", ".join(one.name or "(a single one without a name)" for one in found)
@@ -199,45 +223,49 @@ def _by_name(path: Path, found: list[Identified], name: str) -> Identified:
     return one
 
 
-def _no_generator(path: Path, found: list[Identified]) -> str:
+def _no_generator_message(path: Path, found: list[IdentifiedNetwork]) -> str:
     """The end of a sentence that begins with the file's name."""
-    judges = [one for one in found if one.discriminator]
-    if judges:
-        beside = generator_beside(path)
-        where = f"; {beside.name} beside it is one" if beside else ""
-        named = f"{judges[0].name}: " if judges[0].name else ""
-        return f"holds a {named}{judges[0].discriminator}, but a generator is needed{where}"
+    discriminators = [one for one in found if one.discriminator]
+    if discriminators:
+        sibling = find_sibling_generator(path)
+        where = f"; {sibling.name} beside it is one" if sibling else ""
+        named = f"{discriminators[0].name}: " if discriminators[0].name else ""
+        return f"holds a {named}{discriminators[0].discriminator}, but a generator is needed{where}"
     if found:
         one = max(found, key=lambda each: len(each.network.tensors))
         named = f" (of {one.name})" if one.name else ""
-        judged = " and is named as a discriminator" if discriminator.named_so(path.stem) else ""
-        return f"holds no generator that is known{named}{judged}: {one.reason}"
+        name_hint = (
+            " and is named as a discriminator"
+            if discriminator.looks_like_discriminator(path.stem)
+            else ""
+        )
+        return f"holds no generator that is known{named}{name_hint}: {one.reason}"
     return "holds no image network: nothing in it has convolutions"
 
 
-def _said_direction(options: Options) -> Direction | None:
+def _direction_from_options(options: TrainOptions) -> Direction | None:
     """pix2pix and CUT have one generator, of the direction that their options say."""
-    said = options.get("direction")
-    if options.get("model") == "cycle_gan" or said not in ("AtoB", "BtoA"):
+    stated = options.get("direction")
+    if options.get("model") == "cycle_gan" or stated not in ("AtoB", "BtoA"):
         return None
-    return "AtoB" if said == "AtoB" else "BtoA"
+    return "AtoB" if stated == "AtoB" else "BtoA"
 
 
-def _from_beside(path: Path, wanted: Direction, known: Direction) -> Imported:
-    name = other_way(path.name)
-    beside = path.with_name(name) if name else None
-    if beside is None or not beside.is_file():
+def _import_reverse_sibling(path: Path, wanted: Direction, known: Direction) -> ImportedGenerator:
+    name = reverse_direction_name(path.name)
+    sibling = path.with_name(name) if name else None
+    if sibling is None or not sibling.is_file():
         missing = f"; {name}, which would lead back, is not beside it" if name else ""
         raise UsageError(f"{path} translates {known}, not {wanted}{missing}")
-    other = import_generator(beside, read_payload(beside), None, None)
-    note = f"taken from {beside.name}, which leads back from what {path.name} leads to"
-    return Imported(
+    other = import_generator(sibling, read_payload(sibling), None, None)
+    note = f"taken from {sibling.name}, which leads back from what {path.name} leads to"
+    return ImportedGenerator(
         other.network,
         other.path,
         other.name,
         wanted,
         other.options,
         (note, *other.evidence),
-        other.ambiguous,
-        other.doubts,
+        other.ambiguities,
+        other.warnings,
     )

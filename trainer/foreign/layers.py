@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .networks import Tensors
+from .networks import StateDict
 
-_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-_NORM_NAME = re.compile(r"norm|bn|^in\d", re.IGNORECASE)
+_NORM_KEYS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_NORM_NAME_RE = re.compile(r"norm|bn|^in\d", re.IGNORECASE)
 # Where safetensors has put the keys into alphabetical order, stages are known by their names.
-_STAGES = (
+_STAGE_PATTERNS = (
     r"^(initial|init|head|first|stem|input|in_?conv|upfeature)",
     r"^(enc|down(?!feature)|contract|conv)",
     r"^(res|trans|bottle|mid|block)",
@@ -24,7 +24,7 @@ _STAGES = (
 
 
 @dataclass(frozen=True)
-class Norm:
+class NormTensors:
     """The tensors of a normalisation: which of _NORM it has, by key."""
 
     path: str
@@ -35,19 +35,19 @@ class Norm:
         return "weight" in self.keys
 
     @property
-    def tracked(self) -> bool:
+    def tracks_running_stats(self) -> bool:
         return "running_mean" in self.keys
 
 
 @dataclass(frozen=True)
-class Layer:
+class ParsedLayer:
     """A convolution, the norm behind it, and the fixed blurs around it (keys of "filt")."""
 
     path: str
     shape: tuple[int, ...]
     weight: str
     bias: str | None
-    norm: Norm | None = None
+    norm: NormTensors | None = None
     blur_before: str | None = None
     blur_after: str | None = None
 
@@ -58,14 +58,14 @@ class Layer:
 
 
 @dataclass
-class Layers:
+class LayerGraph:
     """All convolutions, and the keys that belong to none of them."""
 
-    convolutions: list[Layer] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
+    convolutions: list[ParsedLayer] = field(default_factory=list)
+    unexpected_keys: list[str] = field(default_factory=list)
 
 
-def read_layers(tensors: Tensors) -> Layers:
+def parse_layers(tensors: StateDict) -> LayerGraph:
     """Group a state dict's tensors into layers."""
     modules: dict[str, dict[str, str]] = {}
     for key in tensors:
@@ -73,11 +73,11 @@ def read_layers(tensors: Tensors) -> Layers:
         spelled = key.replace(".parametrizations.weight.original", ".weight_orig")
         path, _, leaf = spelled.replace(".parametrizations.weight.0._", ".weight_").rpartition(".")
         modules.setdefault(path, {})[leaf] = key
-    found = Layers()
+    found = LayerGraph()
     last: dict[str, object] | None = None
     drafts: list[dict[str, object]] = []
-    waiting: str | None = None  # a blur that comes before the next convolution
-    for path in _in_order(list(modules)):
+    pending_blur: str | None = None  # a blur that comes before the next convolution
+    for path in _execution_order(list(modules)):
         leaves = modules[path]
         weight = leaves.get("weight") or leaves.get("weight_orig")
         if weight and tensors[weight].dim() == 4:
@@ -86,26 +86,26 @@ def read_layers(tensors: Tensors) -> Layers:
                 "shape": tuple(tensors[weight].shape),
                 "weight": weight,
                 "bias": leaves.get("bias"),
-                "blur_before": waiting,
+                "blur_before": pending_blur,
             }
-            waiting = None
+            pending_blur = None
             drafts.append(last)
-            found.strangers += [k for n, k in leaves.items() if n not in ("weight", "bias")]
+            found.unexpected_keys += [k for n, k in leaves.items() if n not in ("weight", "bias")]
         elif "filt" in leaves:
             # A 3x3 blur follows what it thins out, a 4x4 one precedes what it widens.
             if tensors[leaves["filt"]].shape[-1] == 3 and last is not None:
                 last["blur_after"] = leaves["filt"]
             else:
-                waiting = leaves["filt"]
-        elif last is not None and "norm" not in last and set(leaves) <= set(_NORM):
-            last["norm"] = Norm(path, leaves)
+                pending_blur = leaves["filt"]
+        elif last is not None and "norm" not in last and set(leaves) <= set(_NORM_KEYS):
+            last["norm"] = NormTensors(path, leaves)
         else:
-            found.strangers += list(leaves.values())
-    found.convolutions = [Layer(**draft) for draft in drafts]  # type: ignore[arg-type]
+            found.unexpected_keys += list(leaves.values())
+    found.convolutions = [ParsedLayer(**draft) for draft in drafts]  # type: ignore[arg-type]
     return found
 
 
-def _in_order(paths: list[str]) -> list[str]:
+def _execution_order(paths: list[str]) -> list[str]:
     """Modules in the order of execution: numbered ones by number, named ones as they first
     appear, or by the stage that their name tells where the file has them alphabetically."""
     alphabetical = paths == sorted(paths)
@@ -128,8 +128,8 @@ def _in_order(paths: list[str]) -> list[str]:
                 ranks.append((0, int(part), False))
             elif alphabetical:
                 number = int((re.findall(r"\d+", part) or ["0"])[0])
-                stage = _stage(part) if depth == common else 0
-                ranks.append((stage, number, bool(_NORM_NAME.search(part))))
+                stage = _stage_index(part) if depth == common else 0
+                ranks.append((stage, number, bool(_NORM_NAME_RE.search(part))))
             else:
                 ranks.append((0, first_seen[".".join(parts[: depth + 1])], False))
         return ranks
@@ -137,8 +137,8 @@ def _in_order(paths: list[str]) -> list[str]:
     return sorted(paths, key=rank)
 
 
-def _stage(name: str) -> int:
-    for number, pattern in enumerate(_STAGES):
+def _stage_index(name: str) -> int:
+    for number, pattern in enumerate(_STAGE_PATTERNS):
         if re.match(pattern, name, re.IGNORECASE):
             return number
-    return len(_STAGES) // 2
+    return len(_STAGE_PATTERNS) // 2

@@ -8,12 +8,12 @@ import torch
 
 from ..config import GeneratorConfig
 from ..networks import build_generator
-from .layers import Layers, read_layers
+from .layers import LayerGraph, parse_layers
 
-_UNLIKE = 0.3  # below this share of equal shapes nothing is close
+_MIN_SIMILARITY = 0.3  # below this share of equal shapes nothing is close
 
 
-def nearest(layers: Layers, reasons: dict[str, str]) -> str:
+def closest_architecture(layers: LayerGraph, reasons: dict[str, str]) -> str:
     """One clause: the closest of the usual generators, and the first three shapes that differ.
 
     reasons: by family, at which layer recognising it stopped.
@@ -22,17 +22,17 @@ def nearest(layers: Layers, reasons: dict[str, str]) -> str:
     if not theirs:
         return "it has no convolution"
     candidates = []
-    for config in _candidates([shape for _, shape in theirs]):
+    for config in _reference_configs([shape for _, shape in theirs]):
         with torch.device("meta"):
             network = build_generator(config)
-        ours = [(x.weight, x.shape) for x in read_layers(network.state_dict()).convolutions]
+        ours = [(x.weight, x.shape) for x in parse_layers(network.state_dict()).convolutions]
         match = SequenceMatcher(None, [s for _, s in ours], [s for _, s in theirs], autojunk=False)
         candidates.append((match.ratio(), config, ours, match.get_opcodes()))
-    likeness, config, ours, steps = max(candidates, key=lambda c: c[0])
-    if likeness < _UNLIKE:
+    similarity, config, ours, steps = max(candidates, key=lambda c: c[0])
+    if similarity < _MIN_SIMILARITY:
         return (
-            f"{len(theirs)} convolutions, the first {_text(theirs[0][1])}, the last "
-            f"{_text(theirs[-1][1])}, are like none"
+            f"{len(theirs)} convolutions, the first {_format_shape(theirs[0][1])}, the last "
+            f"{_format_shape(theirs[-1][1])}, are like none"
         )
     kind = config.kind
     agreeing = sum(b - a for tag, a, b, _, _ in steps if tag == "equal")
@@ -40,8 +40,8 @@ def nearest(layers: Layers, reasons: dict[str, str]) -> str:
     for tag, a, b, c, d in steps:
         if tag == "equal":
             continue
-        has = ", ".join(f"{key} {_text(shape)}" for key, shape in theirs[c : min(d, c + 2)])
-        wants = ", ".join(_text(shape) for _, shape in ours[a : min(b, a + 2)])
+        has = ", ".join(f"{key} {_format_shape(shape)}" for key, shape in theirs[c : min(d, c + 2)])
+        wants = ", ".join(_format_shape(shape) for _, shape in ours[a : min(b, a + 2)])
         differences.append(f"{has or 'nothing'} where {wants or 'nothing more'} should be")
     return (
         f"closest is {kind} with ngf {config.ngf}: {agreeing} of {len(theirs)} convolutions agree; "
@@ -50,7 +50,7 @@ def nearest(layers: Layers, reasons: dict[str, str]) -> str:
     )
 
 
-def _candidates(shapes: list[tuple[int, ...]]) -> list[GeneratorConfig]:
+def _reference_configs(shapes: list[tuple[int, ...]]) -> list[GeneratorConfig]:
     """The usual generators of that width and those channels, among them the ResNet of as many
     blocks as there are square 3x3 convolutions for."""
     first, last = shapes[0], shapes[-1]
@@ -68,5 +68,5 @@ def _candidates(shapes: list[tuple[int, ...]]) -> list[GeneratorConfig]:
     ]
 
 
-def _text(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))})"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .layers import Layer
-from .options import Options
-from .recognised import Disagreement, Notes
+from .layers import ParsedLayer
+from .options import TrainOptions
+from .recognised import ImportNotes, NotThisArchitecture
 
-_SAID = {"instance": "instance", "batch": "batch", "none": "none"}
+_OPTION_NORMS = {"instance": "instance", "batch": "batch", "none": "none"}
 
 
-def read_norm(
-    layers: Sequence[Layer], convolutions: Sequence[Layer], options: Options, notes: Notes
+def infer_norm(
+    layers: Sequence[ParsedLayer],
+    convolutions: Sequence[ParsedLayer],
+    options: TrainOptions,
+    notes: ImportNotes,
 ) -> tuple[str, bool]:
     """(one of config.NORMS, whether there are biases).
 
@@ -22,10 +25,10 @@ def read_norm(
     biased = sum(1 for layer in convolutions if layer.bias)
     norms = [layer.norm for layer in layers]
     affine = sum(1 for norm in norms if norm and norm.affine)
-    tracked = sum(1 for norm in norms if norm and norm.tracked)
+    tracked = sum(1 for norm in norms if norm and norm.tracks_running_stats)
     if affine not in (0, len(layers)) or (affine and tracked not in (0, len(layers))):
         odd = next(layer for layer in layers if not (layer.norm and layer.norm.affine))
-        raise Disagreement(f"{odd.path} has no norm behind it, other layers have one")
+        raise NotThisArchitecture(f"{odd.path} has no norm behind it, other layers have one")
     if 0 < biased < len(convolutions):
         notes.evidence.append(
             f"{biased} of {len(convolutions)} convolutions have a bias; that of the others is zero"
@@ -49,22 +52,22 @@ def read_norm(
         kind = "none"
         notes.evidence.append("neither biases nor norm weights: no norm")
         if options.norm is None:
-            notes.ambiguous.append(
+            notes.ambiguities.append(
                 "without biases and norm weights, no norm and an instance norm look the same; "
                 "taken as no norm"
             )
-    return _settled(kind, options, notes), biased > 0
+    return _apply_options(kind, options, notes), biased > 0
 
 
-def _settled(kind: str, options: Options, notes: Notes) -> str:
+def _apply_options(kind: str, options: TrainOptions, notes: ImportNotes) -> str:
     """By train_opt.txt, where the keys allow it."""
-    said = _SAID.get(options.norm or "")
-    if said is None or said == kind or (said == "instance" and kind == "instance_affine"):
-        if said == kind:
+    stated = _OPTION_NORMS.get(options.norm or "")
+    if stated is None or stated == kind or (stated == "instance" and kind == "instance_affine"):
+        if stated == kind:
             notes.evidence.append(f"{options.path} says norm {options.norm}")
         return kind
-    if {said, kind} == {"instance", "none"}:
-        notes.evidence.append(f"{options.path} says norm {options.norm}: {said}")
-        return said
+    if {stated, kind} == {"instance", "none"}:
+        notes.evidence.append(f"{options.path} says norm {options.norm}: {stated}")
+        return stated
     notes.evidence.append(f"{options.path} says norm {options.norm}, but the weights say {kind}")
     return kind

@@ -6,27 +6,27 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_NAMES = ("train_opt.txt", "test_opt.txt", "opt.txt")
-_LINE = re.compile(r"\s*(\w+)\s*:\s*(.*?)\s*(?:\[default:.*)?$")
+_OPTION_FILE_NAMES = ("train_opt.txt", "test_opt.txt", "opt.txt")
+_OPTION_LINE_RE = re.compile(r"\s*(\w+)\s*:\s*(.*?)\s*(?:\[default:.*)?$")
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """What was said; None or "" for what was not."""
 
     path: Path | None = None
     values: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def beside(cls, checkpoint: Path) -> Options:
+    def load_next_to(cls, checkpoint: Path) -> TrainOptions:
         """The options in the checkpoint's folder; none where there is no such file."""
-        for name in _NAMES:
+        for name in _OPTION_FILE_NAMES:
             path = checkpoint.with_name(name)
             try:
                 text = path.read_text(errors="replace")
             except OSError:
                 continue
-            found = [_LINE.match(line) for line in text.splitlines()[:1000]]
+            found = [_OPTION_LINE_RE.match(line) for line in text.splitlines()[:1000]]
             return cls(path, {match[1]: match[2] for match in found if match})
         return cls()
 
@@ -37,7 +37,7 @@ class Options:
     def norm(self) -> str | None:
         return self.get("norm") or self.get("normG")
 
-    def number(self, name: str) -> int | None:
+    def positive_int(self, name: str) -> int | None:
         """A whole number above zero."""
         text = self.get(name) or ""
         return int(text) if re.fullmatch(r"[1-9]\d{0,4}", text) else None

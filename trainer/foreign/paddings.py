@@ -6,67 +6,73 @@ import re
 from dataclasses import replace
 
 from ..config import GeneratorConfig
-from .dialects import Dialect
-from .recognised import Disagreement, Notes
+from .dialects import Convention
+from .recognised import ImportNotes, NotThisArchitecture
 from .stages import Stages
 
 
-def settle_paddings(
-    config: GeneratorConfig, stages: Stages, dialect: Dialect, notes: Notes
+def infer_paddings(
+    config: GeneratorConfig, stages: Stages, convention: Convention, notes: ImportNotes
 ) -> GeneratorConfig:
     """From the gaps that layers without weights leave in numbered keys; else as the dialect."""
-    padding, down_padding, up_padding = dialect.padding, dialect.down_padding, dialect.up_padding
+    padding, down_padding, up_padding = (
+        convention.padding,
+        convention.down_padding,
+        convention.up_padding,
+    )
     dropout = False
-    numbers = _block_numbers(stages)
+    numbers = _block_indices(stages)
     if numbers is not None:
         start, gap, units = numbers
         if start == 0 and not units:
             padding = "zero"
-            notes.ambiguous.append(
+            notes.ambiguities.append(
                 "blocks begin with a convolution, which pads its borders itself; taken as zero"
             )
-        slots = gap - _least_gap(start, units)
+        slots = gap - _min_index_gap(start, units)
         if slots > 1:
-            raise Disagreement(f"{stages.blocks[0][0].path}: {gap} layers to the next convolution")
+            raise NotThisArchitecture(
+                f"{stages.blocks[0][0].path}: {gap} layers to the next convolution"
+            )
         dropout = bool(slots)
         notes.evidence.append(
             f"block convolutions at {start} and {start + gap}: "
             f"{'with' if dropout else 'without'} a dropout slot"
         )
     if numbers is None or (numbers[0] == 0 and numbers[2]):
-        if dialect.name:
-            notes.evidence.append(f"borders padded by {padding}, {dialect.because}")
+        if convention.name:
+            notes.evidence.append(f"borders padded by {padding}, {convention.rationale}")
         else:
-            notes.ambiguous.append(
+            notes.ambiguities.append(
                 f"the names do not tell how borders are padded; taken as {padding}, "
-                f"{dialect.because}"
+                f"{convention.rationale}"
             )
-    ends_padding = dialect.ends_padding
-    if config.ends_kernel % 2 == 0:
-        ends_padding = "zero"  # as a transposed convolution, which the last one is, always has
-    elif not dialect.name and _begins(stages.first.path):
-        ends_padding = "zero"
-        notes.ambiguous.append(
+    stem_padding = convention.stem_padding
+    if config.stem_kernel % 2 == 0:
+        stem_padding = "zero"  # as a transposed convolution, which the last one is, always has
+    elif not convention.name and _is_first_module(stages.first.path):
+        stem_padding = "zero"
+        notes.ambiguities.append(
             f"{stages.first.path} has no layer before it and pads its borders itself; taken as zero"
         )
     config = replace(
         config,
         padding=padding,
-        ends_padding=ends_padding,
+        stem_padding=stem_padding,
         down_padding=down_padding,
         dropout=dropout,
     )
     if config.upsampling == "transposed":
         return config
     if config.upsampling == "resize":
-        reflected = _resize_is_reflected(stages)
-        if reflected is not None and not dialect.name:
-            up_padding = "reflect" if reflected else "zero"
+        has_padding = _has_upsampling_padding(stages)
+        if has_padding is not None and not convention.name:
+            up_padding = "reflect" if has_padding else "zero"
             notes.evidence.append(f"resize convolutions padded by {up_padding}, from their numbers")
     return replace(config, up_padding=up_padding)
 
 
-def _resize_is_reflected(stages: Stages) -> bool | None:
+def _has_upsampling_padding(stages: Stages) -> bool | None:
     """Whether there is room for a padding between resizing and convolution; None: not known."""
     parent, _, number = stages.up[0].path.rpartition(".")
     block = re.match(re.escape(f"{parent}.") + r"(\d+)\.", stages.blocks[-1][-1].path)
@@ -77,29 +83,29 @@ def _resize_is_reflected(stages: Stages) -> bool | None:
     return int(number) == 2  # a Sequential of its own
 
 
-def _begins(path: str) -> bool:
+def _is_first_module(path: str) -> bool:
     """Whether nothing can come before a layer, by its numbers."""
     parts = path.split(".")
     return parts[-1] == "0" and {part for part in parts if part.isdigit()} == {"0"}
 
 
-def _block_numbers(stages: Stages) -> tuple[int, int, bool] | None:
+def _block_indices(stages: Stages) -> tuple[int, int, bool] | None:
     """The number of a block's first convolution, the distance to its second, and whether the first
     is in a unit with its norm and ReLU; None where they have no numbers that say anything."""
     block = stages.blocks[0]
     paths = [block[i].path for i in (0, len(block) // 2)]
-    if stages.mobile:
+    if stages.separable:
         paths = [re.sub(r"\.conv\.\d+$", "", path) for path in paths]
     one, two = (path.split(".") for path in paths)
     level = next(i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
     if not (one[level].isdigit() and two[level].isdigit()):
         return None
     start, gap, units = int(one[level]), int(two[level]) - int(one[level]), len(one) > level + 1
-    slots = gap - _least_gap(start, units)
+    slots = gap - _min_index_gap(start, units)
     return None if slots < 0 or (units and slots > 1) else (start, gap, units)
 
 
-def _least_gap(start: int, units: bool) -> int:
+def _min_index_gap(start: int, units: bool) -> int:
     """From one convolution to the next: norm and ReLU are between them, unless they are in a unit
     with the first; and a padding, unless convolutions pad themselves."""
     return (1 if units else 3) + (start > 0)

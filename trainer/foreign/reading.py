@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from cgt.runtime.errors import CheckpointError, MissingDependency, ModelError
-from cgt.runtime.onnxfile import read_onnx
+from cgt.runtime.onnxfile import read_onnx_header
 
 # How a file begins that is something else, and what it is.
-_OTHERS: tuple[tuple[bytes, str], ...] = (
+_KNOWN_MAGIC: tuple[tuple[bytes, str], ...] = (
     (
         b"version https://git-lfs",
         "is a Git LFS pointer, the weights were not fetched; run `git lfs pull` where it came from",
@@ -34,9 +34,11 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"GGUF", "is a GGUF language model"),
 )
 # What PyTorch's safe loading makes by itself.
-_HARMLESS = re.compile(r"(collections\.OrderedDict|torch\._utils\.|torch\.\w+$|torch\.storage\.)")
-_TEXT = re.compile(rb"[\t\n\r\x20-\x7e\xa0-\xff]+")
-_PAGE = re.compile(rb"\s*<(!doctype|html|head|\?xml|script)", re.IGNORECASE)
+_SAFE_GLOBALS_RE = re.compile(
+    r"(collections\.OrderedDict|torch\._utils\.|torch\.\w+$|torch\.storage\.)"
+)
+_TEXT_RE = re.compile(rb"[\t\n\r\x20-\x7e\xa0-\xff]+")
+_HTML_OR_XML_RE = re.compile(rb"\s*<(!doctype|html|head|\?xml|script)", re.IGNORECASE)
 
 
 def read_payload(path: Path) -> Any:
@@ -46,9 +48,9 @@ def read_payload(path: Path) -> Any:
     safetensors is needed and absent.
     """
     head = _first_bytes(path)
-    named = _something_else(path, head)
-    if named:
-        raise CheckpointError(f"{path} {named}")
+    other_format = _describe_other_format(path, head)
+    if other_format:
+        raise CheckpointError(f"{path} {other_format}")
     if _is_safetensors(head):
         return _read_safetensors(path)
     try:
@@ -56,7 +58,7 @@ def read_payload(path: Path) -> Any:
             warnings.simplefilter("ignore")  # about the pickle protocol of files that then fail
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # a damaged file can fail anywhere in the unpickler
-        raise CheckpointError(f"{path} {_why_it_does_not_load(path, head)}") from None
+        raise CheckpointError(f"{path} {_load_failure_reason(path, head)}") from None
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -76,19 +78,19 @@ def _first_bytes(path: Path) -> bytes:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _something_else(path: Path, head: bytes) -> str | None:
+def _describe_other_format(path: Path, head: bytes) -> str | None:
     """What a file is that is no checkpoint, as the end of a sentence; None: perhaps one."""
     if not head:
         return "is empty; the download or copy was cut off"
-    for magic, what in _OTHERS:
+    for magic, what in _KNOWN_MAGIC:
         if head.startswith(magic):
             return what
-    if _PAGE.match(head):
+    if _HTML_OR_XML_RE.match(head):
         return "is a web page (HTML or XML) instead of weights; open the link in a browser"
     if head[4:8] == b"TFL3":
         return "is a TensorFlow Lite model; only PyTorch is read"
     if head[:4] == b"PK\x03\x04":
-        return _archive(path)
+        return _describe_zip(path)
     if path.suffix in (".index", ".meta") or re.search(r"\.data-\d+-of-\d+$", path.name):
         return "is part of a TensorFlow checkpoint; only PyTorch is read"
     if _is_onnx(path):
@@ -100,12 +102,12 @@ def _something_else(path: Path, head: bytes) -> str | None:
         return "is a TensorFlow model; only PyTorch is read"
     if not head.strip(b"\0"):
         return "begins with zeros; the copy or download was cut off"
-    if _TEXT.fullmatch(head):
+    if _TEXT_RE.fullmatch(head):
         return "is a text file, not weights"
     return None
 
 
-def _archive(path: Path) -> str | None:
+def _describe_zip(path: Path) -> str | None:
     """What a ZIP file is that PyTorch did not write."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -130,7 +132,7 @@ def _archive(path: Path) -> str | None:
 
 def _is_onnx(path: Path) -> bool:
     try:
-        read_onnx(path)
+        read_onnx_header(path)
     except ModelError:
         return False
     return True
@@ -158,10 +160,10 @@ def _read_safetensors(path: Path) -> Any:
         ) from None
 
 
-def _why_it_does_not_load(path: Path, head: bytes) -> str:
+def _load_failure_reason(path: Path, head: bytes) -> str:
     """The end of a sentence that begins with the file's name."""
-    for name in _names_in_pickle(path):
-        if not _HARMLESS.match(name):
+    for name in _pickle_globals(path):
+        if not _SAFE_GLOBALS_RE.match(name):
             return (
                 f"wants to run {name} when it is loaded; cgt runs no code from a file. If you "
                 'trust it, save its weights alone where its own code is: python -c "import torch; '
@@ -174,7 +176,7 @@ def _why_it_does_not_load(path: Path, head: bytes) -> str:
     return "does not load as a PyTorch checkpoint; it is damaged or of another kind"
 
 
-def _names_in_pickle(path: Path) -> list[str]:
+def _pickle_globals(path: Path) -> list[str]:
     """module.name of everything that loading would import, as far as the file is readable.
     pickletools reads a pickle's instructions and carries none out."""
     names: list[str] = []

@@ -16,7 +16,7 @@ from .unet import UnetGenerator
 
 Generator = ResnetGenerator | StudentGenerator | UnetGenerator
 
-_FAMILIES: dict[str, type[Generator]] = {
+_GENERATOR_CLASSES: dict[str, type[Generator]] = {
     "resnet": ResnetGenerator,
     "student": StudentGenerator,
     "unet": UnetGenerator,
@@ -38,4 +38,4 @@ __all__ = [
 
 def build_generator(config: GeneratorConfig) -> Generator:
     """The generator of a description, with PyTorch's default weights, in train mode."""
-    return _FAMILIES[config.family](config)
+    return _GENERATOR_CLASSES[config.family](config)

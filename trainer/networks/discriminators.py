@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .layers import norm as norm_layer
+from .layers import norm_layer as norm_layer
 
 
 class PatchDiscriminator(nn.Module):

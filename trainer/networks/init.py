@@ -41,15 +41,17 @@ def init_generator(
     """ "auto" is normal, as the paper does; without norms, which would undo any scale, He's, so
     that activations keep theirs, with every residual branch small at first (Zhang et al. 2019,
     "Fixup"); so is what a student adds to a picture whose colours it maps."""
-    bare = kind == "auto" and network.config.norm == "none"
-    init_weights(network, "kaiming" if bare else "normal" if kind == "auto" else kind, gain)
-    branches: list[nn.Module] = []
-    if bare:
+    without_norms = kind == "auto" and network.config.norm == "none"
+    init_weights(
+        network, "kaiming" if without_norms else "normal" if kind == "auto" else kind, gain
+    )
+    damped: list[nn.Module] = []
+    if without_norms:
         blocks = (ResnetBlock, StudentBlock)
-        branches += [module for module in network.modules() if isinstance(module, blocks)]
-    if bare or network.config.tone:
-        branches.append(network.up if isinstance(network, StudentGenerator) else network)
-    for branch in branches:
+        damped += [module for module in network.modules() if isinstance(module, blocks)]
+    if without_norms or network.config.color_transform:
+        damped.append(network.up if isinstance(network, StudentGenerator) else network)
+    for branch in damped:
         last = [m for m in branch.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)][-1]
         with torch.no_grad():
             last.weight.mul_(0.1)

@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from ..config import GeneratorConfig
 
-_PADS: dict[str, type[nn.Module]] = {
+_PADDING_LAYERS: dict[str, type[nn.Module]] = {
     "reflect": nn.ReflectionPad2d,
     "replicate": nn.ReplicationPad2d,
     "zero": nn.ZeroPad2d,
 }
-MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
+PADDING_MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
     "reflect": "reflect",
     "replicate": "replicate",
     "zero": "zeros",
 }
 
 
-def norm(channels: int, kind: str) -> nn.Module:
+def norm_layer(channels: int, kind: str) -> nn.Module:
     """One of config.NORMS."""
     if kind in ("batch", "steered"):
         return nn.BatchNorm2d(channels)
@@ -31,19 +31,19 @@ def norm(channels: int, kind: str) -> nn.Module:
     return nn.InstanceNorm2d(channels, affine=kind == "instance_affine")
 
 
-def pad(kind: str, by: int) -> nn.Module:
+def padding_layer(kind: str, size: int) -> nn.Module:
     """One of config.PADDINGS, on all four sides."""
-    return _PADS[kind](by)
+    return _PADDING_LAYERS[kind](size)
 
 
-def end(activation: str) -> nn.Module:
+def output_layer(activation: str) -> nn.Module:
     """What brings the output into its range: one of config.OUTPUTS."""
     return {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "none": nn.Identity}[activation]()
 
 
-def answer(config: GeneratorConfig, x: Tensor, out: Tensor) -> Tensor:
+def finalize_output(config: GeneratorConfig, x: Tensor, out: Tensor) -> Tensor:
     """A generator's output in [-1, 1] from its input and what its last layer gave."""
-    if config.output == "sigmoid":
+    if config.output_activation == "sigmoid":
         out = 2 * out - 1
     if config.learn_residual:
         # A narrow network cannot carry a picture through 16 InstanceNorms, each of which
@@ -60,7 +60,7 @@ class SeparableConv(nn.Module):
         super().__init__()
         self.conv = nn.Sequential(
             nn.Conv2d(channels, channels, 3, groups=channels),
-            norm(channels, "none" if kind == "none" else "instance"),
+            norm_layer(channels, "none" if kind == "none" else "instance"),
             nn.Conv2d(channels, out, 1),
         )
 
@@ -102,38 +102,42 @@ class BlurUp(_Blur):
         return F.conv_transpose2d(padded, self.filt, stride=2, padding=3, groups=len(self.filt))
 
 
-def downsample(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
+def downsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
     """N,C,H,W -> N,out,H/2,W/2: convolution, norm, ReLU."""
     blurred = config.downsampling == "antialias"
     conv = nn.Conv2d(
         channels,
         out,
-        config.kernel,
+        config.sampling_kernel,
         1 if blurred else 2,
         1,
         bias=config.bias,
-        padding_mode=MODES[config.down_padding],
+        padding_mode=PADDING_MODES[config.down_padding],
     )
-    rest = [norm(out, config.norm), nn.ReLU(True)]
+    rest = [norm_layer(out, config.norm), nn.ReLU(True)]
     return [conv, *rest, BlurDown(out)] if blurred else [conv, *rest]
 
 
-def upsample(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
+def upsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
     """N,C,H,W -> N,out,2H,2W: convolution, norm, ReLU."""
-    rest = [norm(out, config.norm), nn.ReLU(True)]
+    rest = [norm_layer(out, config.norm), nn.ReLU(True)]
     if config.upsampling == "transposed":
-        more = 4 - config.kernel  # rows and columns that a 3x3 kernel leaves to add
-        conv = nn.ConvTranspose2d(channels, out, config.kernel, 2, 1, more, bias=config.bias)
+        output_padding = (
+            4 - config.sampling_kernel
+        )  # rows and columns that a 3x3 kernel leaves to add
+        conv = nn.ConvTranspose2d(
+            channels, out, config.sampling_kernel, 2, 1, output_padding, bias=config.bias
+        )
         return [conv, *rest]
     if config.upsampling == "antialias":
-        mode = MODES[config.up_padding]
-        flat = nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)
-        return [BlurUp(channels), flat, *rest]
+        mode = PADDING_MODES[config.up_padding]
+        smooth_conv = nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)
+        return [BlurUp(channels), smooth_conv, *rest]
     # Zeros are the convolution's own, which engines then need no layer for.
     zeros = config.up_padding == "zero"
     repeat = nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"),
-        nn.Identity() if zeros else pad(config.up_padding, 1),
+        nn.Identity() if zeros else padding_layer(config.up_padding, 1),
         nn.Conv2d(channels, out, 3, padding=int(zeros), bias=config.bias),
     )
     return [repeat, *rest]

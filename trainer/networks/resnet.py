@@ -5,7 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..config import GeneratorConfig
-from .layers import SeparableConv, answer, downsample, end, norm, pad, upsample
+from .layers import (
+    SeparableConv,
+    downsample_layers,
+    finalize_output,
+    norm_layer,
+    output_layer,
+    padding_layer,
+    upsample_layers,
+)
 
 
 class ResnetBlock(nn.Module):
@@ -17,14 +25,14 @@ class ResnetBlock(nn.Module):
         self.residual = config.residual
         kind = config.norm
         self.conv_block = nn.Sequential(
-            pad(config.padding, 1),
+            padding_layer(config.padding, 1),
             self._conv(config, channels, inner),
-            norm(inner, kind),
+            norm_layer(inner, kind),
             nn.ReLU(True),
             *([nn.Dropout(0.5)] if config.dropout else []),
-            pad(config.padding, 1),
+            padding_layer(config.padding, 1),
             self._conv(config, inner, channels),
-            norm(channels, kind),
+            norm_layer(channels, kind),
         )
 
     @staticmethod
@@ -48,35 +56,35 @@ class ResnetGenerator(nn.Module):
         levels = config.levels
         down, inner, up = widths[1 : levels + 1], widths[levels + 1 : -levels], widths[-levels:]
         c = widths[0]
-        layers: list[nn.Module] = self._first(config, c)
-        if not config.bare_first:
-            layers += [norm(c, config.norm), nn.ReLU(True)]
+        layers: list[nn.Module] = self._stem_layers(config, c)
+        if not config.no_stem_norm:
+            layers += [norm_layer(c, config.norm), nn.ReLU(True)]
         for out in down:
-            layers += downsample(config, c, out)
+            layers += downsample_layers(config, c, out)
             c = out
         layers += [ResnetBlock(config, c, between) for between in inner]
         for out in up:
-            layers += upsample(config, c, out)
+            layers += upsample_layers(config, c, out)
             c = out
-        layers += [*self._last(config, c), end(config.output)]
+        layers += [*self._head_layers(config, c), output_layer(config.output_activation)]
         self.model = nn.Sequential(*layers)
 
     @staticmethod
-    def _first(config: GeneratorConfig, out: int) -> list[nn.Module]:
-        channels, kernel = config.in_channels, config.ends_kernel
+    def _stem_layers(config: GeneratorConfig, out: int) -> list[nn.Module]:
+        channels, kernel = config.in_channels, config.stem_kernel
         if kernel % 2 == 0:
             return [nn.Conv2d(channels, out, kernel, 2, 1, bias=config.bias)]
         return [
-            pad(config.ends_padding, kernel // 2),
+            padding_layer(config.stem_padding, kernel // 2),
             nn.Conv2d(channels, out, kernel, bias=config.bias),
         ]
 
     @staticmethod
-    def _last(config: GeneratorConfig, channels: int) -> list[nn.Module]:
-        out, kernel = config.out_channels, config.ends_kernel
+    def _head_layers(config: GeneratorConfig, channels: int) -> list[nn.Module]:
+        out, kernel = config.out_channels, config.stem_kernel
         if kernel % 2 == 0:
             return [nn.ConvTranspose2d(channels, out, kernel, 2, 1)]
-        return [pad(config.ends_padding, kernel // 2), nn.Conv2d(channels, out, kernel)]
+        return [padding_layer(config.stem_padding, kernel // 2), nn.Conv2d(channels, out, kernel)]
 
     def forward(self, x: Tensor) -> Tensor:
-        return answer(self.config, x, self.model(x))
+        return finalize_output(self.config, x, self.model(x))

@@ -27,12 +27,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import GeneratorConfig
-from .layers import MODES, answer, downsample, end, norm, upsample
+from .layers import (
+    PADDING_MODES,
+    downsample_layers,
+    finalize_output,
+    norm_layer,
+    output_layer,
+    upsample_layers,
+)
 
-CODE = 32  # channels that the thumbnail is described by
+CODE_CHANNELS = 32  # channels that the thumbnail is described by
 
 
-class Summary(nn.Module):
+class MeanStdPool(nn.Module):
     """N,C,h,w -> N,2C: mean and standard deviation of each channel. To be computed in FP32."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,33 +48,35 @@ class Summary(nn.Module):
         return torch.cat([mean.flatten(1), (variance + 1e-5).sqrt()], 1)
 
 
-class Steering(nn.Module):
+class FilmPredictor(nn.Module):
     """N,in,H,W -> N,numbers: what a picture as a whole asks for.
 
     It sees averages over squares of `square` pixels, and first says nothing (zeros). H and W may be
     any multiples of `square`.
     """
 
-    def __init__(self, in_channels: int, square: int, numbers: int) -> None:
+    def __init__(self, in_channels: int, pool_size: int, out_features: int) -> None:
         super().__init__()
-        self.look = nn.Sequential(
-            nn.AvgPool2d(square),
-            nn.Conv2d(in_channels, CODE // 2, 3, 2, 1),
+        self.encoder = nn.Sequential(
+            nn.AvgPool2d(pool_size),
+            nn.Conv2d(in_channels, CODE_CHANNELS // 2, 3, 2, 1),
             nn.ReLU(True),
-            nn.Conv2d(CODE // 2, CODE, 3, 2, 1),
+            nn.Conv2d(CODE_CHANNELS // 2, CODE_CHANNELS, 3, 2, 1),
             nn.ReLU(True),
-            Summary(),
+            MeanStdPool(),
         )
-        self.tell = nn.Sequential(
-            nn.Linear(2 * CODE, 2 * CODE), nn.ReLU(True), nn.Linear(2 * CODE, numbers)
+        self.head = nn.Sequential(
+            nn.Linear(2 * CODE_CHANNELS, 2 * CODE_CHANNELS),
+            nn.ReLU(True),
+            nn.Linear(2 * CODE_CHANNELS, out_features),
         )
-        last = self.tell[-1]
+        last = self.head[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.tell(self.look(x))
+        out: Tensor = self.head(self.encoder(x))
         return out
 
 
@@ -77,9 +86,11 @@ class StudentBlock(nn.Module):
 
     def __init__(self, config: GeneratorConfig, channels: int, inner: int) -> None:
         super().__init__()
-        self.first = nn.Sequential(*_convolution(config, channels, inner), norm(inner, config.norm))
+        self.first = nn.Sequential(
+            *_conv3x3_layers(config, channels, inner), norm_layer(inner, config.norm)
+        )
         self.second = nn.Sequential(
-            *_convolution(config, inner, channels), norm(channels, config.norm)
+            *_conv3x3_layers(config, inner, channels), norm_layer(channels, config.norm)
         )
 
     def forward(
@@ -98,64 +109,70 @@ class StudentGenerator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        widths, levels, patch = config.stage_widths, config.levels, config.patch
-        kernel, mode = config.ends_kernel, MODES[config.ends_padding]
-        self.inner = widths[levels + 1 : -levels]
+        widths, levels, shuffle = config.stage_widths, config.levels, config.shuffle_factor
+        kernel, mode = config.stem_kernel, PADDING_MODES[config.stem_padding]
+        self.inner_widths = widths[levels + 1 : -levels]
         self.down = nn.Sequential(
             nn.Conv2d(
                 config.in_channels,
                 widths[0],
-                kernel * patch,
-                patch,
-                kernel // 2 * patch,
+                kernel * shuffle,
+                shuffle,
+                kernel // 2 * shuffle,
                 bias=config.bias,
                 padding_mode=mode,
             ),
-            norm(widths[0], config.norm),
+            norm_layer(widths[0], config.norm),
             nn.ReLU(True),
         )
         c = widths[0]
         for out in widths[1 : levels + 1]:
-            self.down.extend(downsample(config, c, out))
+            self.down.extend(downsample_layers(config, c, out))
             c = out
-        self.blocks = nn.ModuleList(StudentBlock(config, c, inner) for inner in self.inner)
+        self.blocks = nn.ModuleList(StudentBlock(config, c, inner) for inner in self.inner_widths)
         self.up = nn.Sequential()
         for out in widths[-levels:]:
-            self.up.extend(upsample(config, c, out))
+            self.up.extend(upsample_layers(config, c, out))
             c = out
-        pixels = config.out_channels * patch * patch
+        pixels = config.out_channels * shuffle * shuffle
         self.up.append(nn.Conv2d(c, pixels, kernel, 1, kernel // 2, padding_mode=mode))
-        if patch > 1:
-            self.up.append(nn.PixelShuffle(patch))
-        self.up.append(end(config.output))
+        if shuffle > 1:
+            self.up.append(nn.PixelShuffle(shuffle))
+        self.up.append(output_layer(config.output_activation))
         # Scales less one of all blocks, their shifts, the map of colours less the identity.
-        steered = sum(self.inner) if config.norm == "steered" else 0
-        toned = config.out_channels * (config.in_channels + 1) if config.tone else 0
-        self.ends = (steered, 2 * steered)
-        self.steering = (
-            Steering(config.in_channels, config.multiple, 2 * steered + toned)
-            if steered or toned
+        film_channels = sum(self.inner_widths) if config.norm == "steered" else 0
+        color_params = (
+            config.out_channels * (config.in_channels + 1) if config.color_transform else 0
+        )
+        self.split_points = (film_channels, 2 * film_channels)
+        self.film = (
+            FilmPredictor(config.in_channels, config.multiple, 2 * film_channels + color_params)
+            if film_channels or color_params
             else None
         )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.down(x)
-        if self.steering is None:
-            return answer(self.config, x, self._upwards(y))
-        scales, shifts, colours = self.steering(x).tensor_split(self.ends, 1)
-        y = self._upwards(y, scales[:, :, None, None], shifts[:, :, None, None])
-        if self.config.tone:
-            y = y + _toned(x, colours.view(x.shape[0], self.config.out_channels, -1))
-        return answer(self.config, x, y)
+        if self.film is None:
+            return finalize_output(self.config, x, self._decode(y))
+        scales, shifts, color_params = self.film(x).tensor_split(self.split_points, 1)
+        y = self._decode(y, scales[:, :, None, None], shifts[:, :, None, None])
+        if self.config.color_transform:
+            y = y + _apply_color_transform(
+                x, color_params.view(x.shape[0], self.config.out_channels, -1)
+            )
+        return finalize_output(self.config, x, y)
 
-    def _upwards(
+    def _decode(
         self, y: Tensor, scales: Tensor | None = None, shifts: Tensor | None = None
     ) -> Tensor:
         """Through the blocks, and what comes after them."""
         if self.config.norm == "steered" and scales is not None and shifts is not None:
-            ends = tuple(accumulate(self.inner[:-1]))
-            steered = zip(scales.tensor_split(ends, 1), shifts.tensor_split(ends, 1), strict=True)
-            for block, (scale, shift) in zip(self.blocks, steered, strict=True):
+            ends = tuple(accumulate(self.inner_widths[:-1]))
+            film_params = zip(
+                scales.tensor_split(ends, 1), shifts.tensor_split(ends, 1), strict=True
+            )
+            for block, (scale, shift) in zip(self.blocks, film_params, strict=True):
                 y = block(y, scale, shift)
         else:
             for block in self.blocks:
@@ -164,22 +181,22 @@ class StudentGenerator(nn.Module):
         return out
 
 
-def _toned(x: Tensor, colours: Tensor) -> Tensor:
+def _apply_color_transform(x: Tensor, color_params: Tensor) -> Tensor:
     """N,in,H,W and N,out,in+1 (a matrix and a shift) -> N,out,H,W."""
-    matrix, shift = colours[:, :, :-1], colours[:, :, -1:]
+    matrix, shift = color_params[:, :, :-1], color_params[:, :, -1:]
     mapped = matrix @ x.flatten(2) + shift
     return mapped.view(*mapped.shape[:2], *x.shape[2:])
 
 
-def _convolution(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
+def _conv3x3_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
     """3x3, of the size that it is given; "mobile" is one of each channel and one of all."""
-    mode = MODES[config.padding]
+    mode = PADDING_MODES[config.padding]
     if config.block != "mobile":
         return [nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)]
     return [
         nn.Conv2d(
             channels, channels, 3, 1, 1, groups=channels, bias=config.bias, padding_mode=mode
         ),
-        norm(channels, config.norm),
+        norm_layer(channels, config.norm),
         nn.Conv2d(channels, out, 1, bias=config.bias),
     ]

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ..config import GeneratorConfig
-from .layers import answer, end, norm
+from .layers import finalize_output, norm_layer, output_layer
 
 
-class _Level(nn.Module):
+class _UnetSkipBlock(nn.Module):
     """NCHW -> N,2C,H,W: the input, and what all deeper levels make of it at half its size."""
 
     def __init__(self, config: GeneratorConfig, depth: int) -> None:
@@ -19,8 +19,10 @@ class _Level(nn.Module):
         deepest = depth == config.levels - 1
         down = nn.Conv2d(outer, inner, 4, 2, 1, bias=config.bias)
         up = nn.ConvTranspose2d(inner if deepest else 2 * inner, outer, 4, 2, 1, bias=config.bias)
-        between = [] if deepest else [norm(inner, config.norm), _Level(config, depth + 1)]
-        layers = [nn.LeakyReLU(0.2), down, *between, nn.ReLU(), up, norm(outer, config.norm)]
+        between = (
+            [] if deepest else [norm_layer(inner, config.norm), _UnetSkipBlock(config, depth + 1)]
+        )
+        layers = [nn.LeakyReLU(0.2), down, *between, nn.ReLU(), up, norm_layer(outer, config.norm)]
         # Dropout on the levels between the deepest and those that are narrower than it.
         if config.dropout and not deepest and outer == inner:
             layers.append(nn.Dropout(0.5))
@@ -30,16 +32,16 @@ class _Level(nn.Module):
         return torch.cat([x, self.model(x)], 1)
 
 
-class _Outermost(nn.Module):
+class _OutermostBlock(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         ngf = config.stage_widths[0]
         self.model = nn.Sequential(
             nn.Conv2d(config.in_channels, ngf, 4, 2, 1, bias=config.bias),
-            _Level(config, 1),
+            _UnetSkipBlock(config, 1),
             nn.ReLU(),
             nn.ConvTranspose2d(2 * ngf, config.out_channels, 4, 2, 1),
-            end(config.output),
+            output_layer(config.output_activation),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ class UnetGenerator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        self.model = _Outermost(config)
+        self.model = _OutermostBlock(config)
 
     def forward(self, x: Tensor) -> Tensor:
-        return answer(self.config, x, self.model(x))
+        return finalize_output(self.config, x, self.model(x))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cgt.runtime.errors import SourceError, UsageError
-from cgt.runtime.jobs.pile import is_pile, name_films
+from cgt.runtime.jobs.pile import is_batch_input, plan_outputs
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_what_a_pile_is(folder: Path, sources: tuple[str, ...], pile: bool) -> None:
-    assert is_pile(sources) is pile
+    assert is_batch_input(sources) is pile
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_what_a_pile_is(folder: Path, sources: tuple[str, ...], pile: bool) -> N
     ],
 )
 def test_names(folder: Path, sources: tuple[str, ...], codec: str | None, names: list[str]) -> None:
-    films = name_films(sources, "out", codec)
+    films = plan_outputs(sources, "out", codec)
     assert sorted(str(target.relative_to(folder / "out")) for _, target in films) == names
     assert all(source.is_absolute() and source.exists() for source, _ in films)
 
@@ -64,11 +64,11 @@ def test_names(folder: Path, sources: tuple[str, ...], codec: str | None, names:
 def test_outputs_are_not_taken_for_sources(folder: Path) -> None:
     (folder / "v" / "out").mkdir()
     (folder / "v" / "out" / "b.mp4").write_bytes(b"")
-    assert len(name_films(["v"], "v/out", None)) == 3
+    assert len(plan_outputs(["v"], "v/out", None)) == 3
 
 
 def test_one_video_goes_into_a_video(folder: Path) -> None:
-    assert name_films(["v/b.mp4"], "new.mkv", None) == [(folder / "v/b.mp4", folder / "new.mkv")]
+    assert plan_outputs(["v/b.mp4"], "new.mkv", None) == [(folder / "v/b.mp4", folder / "new.mkv")]
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_one_video_goes_into_a_video(folder: Path) -> None:
 )
 def test_what_makes_no_sense(folder: Path, sources: tuple[str, ...], out: str, words: str) -> None:
     with pytest.raises((UsageError, SourceError), match=words):
-        name_films(sources, out, None)
+        plan_outputs(sources, out, None)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cgt.benchmarks.ray_cluster import ray_cluster
-from cgt.benchmarks.same import differences
+from cgt.benchmarks.ray_cluster import start_ray_cluster
+from cgt.benchmarks.same import video_differences
 from cgt.runtime.errors import MissingDependency
 from cgt.runtime.jobs.ray import RayPool
 from conftest import run_cgt, wait_for
@@ -23,16 +23,18 @@ needs_ray = pytest.mark.skipif(
 
 
 @needs_ray
-def test_a_worker_and_a_node_die(clip: Path, film: Path, tiny_model: Path, tmp_path: Path) -> None:
-    """A film in parts and a short one: outputs are those of one process, nothing is left."""
+def test_a_worker_and_a_node_die(
+    clip: Path, long_video: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """A long_video in parts and a short one: outputs are those of one process, nothing is left."""
     out, one = tmp_path / "out", tmp_path / "one"
     one.mkdir()
-    films = [film, clip]
+    films = [long_video, clip]
     flags = ("--model", tiny_model, "--engine", "onnxruntime", "--size", "320", "--output-size", 64)
     for source in films:
         done = run_cgt("translate", source, "-o", one / source.name, *flags)
         assert done.returncode == 0, done.stderr
-    with ray_cluster(2, 1) as cluster:
+    with start_ray_cluster(2, 1) as cluster:
         command = ("translate", *films, "-o", out, *flags, "--ray", cluster.address)
         with subprocess.Popen(
             [CGT, *map(str, command)],
@@ -51,7 +53,7 @@ def test_a_worker_and_a_node_die(clip: Path, film: Path, tiny_model: Path, tmp_p
     assert "WorkerCrashedError" in said
     assert re.search(r"[2-9] tasks tried again", said), said
     for source in films:
-        assert differences(one / source.name, out / source.name) == []
+        assert video_differences(one / source.name, out / source.name) == []
     assert {path.name for path in (out / ".cgt-jobs").iterdir()} == {"lock", "finished.json"}
 
 

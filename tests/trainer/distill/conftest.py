@@ -25,16 +25,16 @@ def teacher_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-Make = Callable[..., DistillConfig]
+MakeConfig = Callable[..., DistillConfig]
 
 
 @pytest.fixture
-def make(teacher_path: Path, dataset: Path) -> Make:
+def make_config(teacher_path: Path, dataset: Path) -> MakeConfig:
     """8 steps: one at 16 pixels, two at 32, five at 64, of which three in INT8; fields by name."""
 
     def config(**fields: Any) -> DistillConfig:
         student = GeneratorConfig(
-            "student1", 4, upsampling="resize", halvings=1, patch=2, ends_kernel=3
+            "student1", 4, upsampling="resize", n_downsampling=1, shuffle_factor=2, stem_kernel=3
         )
         return DistillConfig(
             **{

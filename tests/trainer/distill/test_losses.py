@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgt.trainer.distill.losses import Move, feature_loss, ssim_loss, temporal_loss, tv_loss
+from cgt.trainer.distill.losses import RandomMotion, feature_loss, ssim_loss, temporal_loss, tv_loss
 from cgt.trainer.evaluation.likeness import ssim
 
 
@@ -39,7 +39,7 @@ def test_features_differ_by_direction_alone() -> None:
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (3, -2), (-7, 7), (1, 5)])
 def test_what_moves_with_its_picture_costs_nothing(down: int, right: int) -> None:
     """A student that looks at each pixel alone, and one that looks at where it is."""
-    x, move = torch.rand(2, 3, 24, 32) * 2 - 1, Move(down, right, 0.0)
+    x, move = torch.rand(2, 3, 24, 32) * 2 - 1, RandomMotion(down, right, 0.0)
 
     def alone(x: torch.Tensor) -> torch.Tensor:
         return x.square()
@@ -47,20 +47,20 @@ def test_what_moves_with_its_picture_costs_nothing(down: int, right: int) -> Non
     def screen(x: torch.Tensor) -> torch.Tensor:
         return x * torch.linspace(0, 1, 32)
 
-    assert float(temporal_loss(alone(x), alone(move.frame(x)), move)) == 0
-    stuck = float(temporal_loss(screen(x), screen(move.frame(x)), move))
+    assert float(temporal_loss(alone(x), alone(move.next_frame(x)), move)) == 0
+    stuck = float(temporal_loss(screen(x), screen(move.next_frame(x)), move))
     assert (stuck > 0.005) == bool(right)
 
 
 def test_noise_of_the_camera_costs_what_it_becomes() -> None:
     torch.manual_seed(0)
-    x, move = torch.rand(1, 3, 32, 32), Move(2, 2, 0.02)
-    loud = float(temporal_loss(5 * x, 5 * move.frame(x), move))
+    x, move = torch.rand(1, 3, 32, 32), RandomMotion(2, 2, 0.02)
+    loud = float(temporal_loss(5 * x, 5 * move.next_frame(x), move))
     assert loud == pytest.approx(5 * 0.02 * (2 / np.pi) ** 0.5, rel=0.1)
 
 
 def test_moves_go_both_ways_and_no_further_than_they_may() -> None:
     torch.manual_seed(0)
-    moves = [Move.draw() for _ in range(200)]
+    moves = [RandomMotion.sample() for _ in range(200)]
     assert {m.down for m in moves} == {m.right for m in moves} == set(range(-7, 8))
-    assert all(0 <= m.noise < Move.NOISE for m in moves)
+    assert all(0 <= m.noise_std < RandomMotion.MAX_NOISE_STD for m in moves)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cgt.runtime.errors import DataError
-from cgt.trainer.distill.photos import find_photos, spread
+from cgt.trainer.distill.photos import find_photos, subsample_evenly
 
 
 def folder(path: Path, count: int) -> Path:
@@ -23,7 +23,7 @@ def test_a_data_set_gives_the_side_that_the_teacher_translates(tmp_path: Path) -
     photos = find_photos([tmp_path], "AtoB")
     assert {p.parent.name for p in photos.train.files} == {"trainA"}
     assert {p.parent.name for p in photos.test.files} == {"testA"}
-    assert photos.shown == tmp_path / "testA"
+    assert photos.test_folder == tmp_path / "testA"
 
 
 def test_training_folders_bring_the_test_images_beside_them(tmp_path: Path) -> None:
@@ -37,8 +37,8 @@ def test_training_folders_bring_the_test_images_beside_them(tmp_path: Path) -> N
 def test_some_are_of_all_folders(tmp_path: Path) -> None:
     folders = [folder(tmp_path / name / "trainB", 21) for name in "abc"]
     found = find_photos(folders, "AtoB").train
-    assert [path.parent.parent.name for path in spread(found, 7).files] == list("aaabbcc")
-    assert spread(found, 60) == spread(found, 100) == found
+    assert [path.parent.parent.name for path in subsample_evenly(found, 7).files] == list("aaabbcc")
+    assert subsample_evenly(found, 60) == subsample_evenly(found, 100) == found
 
 
 def test_of_any_other_folder_some_are_held_out(tmp_path: Path) -> None:

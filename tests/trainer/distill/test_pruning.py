@@ -15,18 +15,18 @@ from cgt.runtime.errors import DataError, Interrupted, UsageError
 from cgt.runtime.images import encode_image
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.config import GeneratorConfig
-from cgt.trainer.csvlog import read_log
-from cgt.trainer.distill.leastsquares import LeastSquares, Line, choose
-from cgt.trainer.distill.pruning import prune, pruned_config, why_not
+from cgt.trainer.csvlog import read_metrics
+from cgt.trainer.distill.leastsquares import AffineFit, LeastSquares, select_channels
+from cgt.trainer.distill.pruning import prune, pruned_config, unprunable_reason
 from cgt.trainer.distill.run import DistillRun
 from cgt.trainer.networks import ResnetGenerator, build_generator, init_generator
-from conftest import picture
+from conftest import make_image
 
 TEACHERS = [
     GeneratorConfig("resnet2", 8),
     GeneratorConfig("resnet2", 8, norm="instance_affine", upsampling="resize", padding="zero"),
     GeneratorConfig("resnet1", 8, upsampling="antialias", downsampling="antialias"),
-    GeneratorConfig("resnet2", 8, kernel=4, learn_residual=True, up_padding="zero"),
+    GeneratorConfig("resnet2", 8, sampling_kernel=4, learn_residual=True, up_padding="zero"),
     GeneratorConfig(
         "resnet1",
         **{"ngf": 8, "output": "sigmoid", "ends_padding": "zero", "down_padding": "reflect"},
@@ -43,11 +43,11 @@ TEACHERS = [
 
 
 def _name(config: GeneratorConfig) -> str:
-    return f"{config.kind}-{config.norm}-{config.upsampling}-{config.output}"
+    return f"{config.kind}-{config.norm}-{config.upsampling}-{config.output_activation}"
 
 
 def made(config: GeneratorConfig) -> ResnetGenerator:
-    """With norms and weights that make every channel another."""
+    """With norms and weights that make_config every channel another."""
     torch.manual_seed(0)
     network = build_generator(config).eval()
     assert isinstance(network, ResnetGenerator)
@@ -109,8 +109,8 @@ def test_channels_are_those_from_which_the_others_follow() -> None:
     random = torch.Generator().manual_seed(0)
     a, b, c, d = torch.randn(4, 1000, dtype=torch.float64, generator=random)
     x = torch.stack([0.1 * (a + c), 2 * a, 0.1 * (b + d), 0 * a, 3 * b])
-    assert choose([x @ x.T], 2).tolist() == [1, 4]
-    assert choose([x @ x.T], 5).tolist() == [0, 1, 2, 3, 4]  # also those that say nothing
+    assert select_channels([x @ x.T], 2).tolist() == [1, 4]
+    assert select_channels([x @ x.T], 5).tolist() == [0, 1, 2, 3, 4]  # also those that say nothing
 
 
 def test_least_squares_stay_where_nothing_is_known() -> None:
@@ -124,7 +124,7 @@ def test_least_squares_stay_where_nothing_is_known() -> None:
     solved = sums.solve(before)
     torch.testing.assert_close(solved[:, :2], torch.tensor([[1.0, 3], [2, 4]]), atol=0.02, rtol=0)
     torch.testing.assert_close(solved[:, 2], before[:, 2])
-    line = Line(2)
+    line = AffineFit(2)
     line.add(torch.stack([x[:, 0], x[:, 2]], 1), torch.stack([2 * x[:, 0] + 1, x[:, 2] + 3], 1))
     scale, shift = line.solve()
     torch.testing.assert_close(scale, torch.tensor([2.0, 0.0]))
@@ -159,31 +159,31 @@ def test_what_cannot_be_pruned(teacher: GeneratorConfig, ngf: int, blocks: int, 
 
 
 def test_the_reason_is_told_of_those_alone_that_have_none() -> None:
-    assert not any(map(why_not, TEACHERS))
+    assert not any(map(unprunable_reason, TEACHERS))
 
 
 # ---- As a run ------------------------------------------------------------------------------------
 
 
-def pruned(make: Any, **fields: Any) -> Any:
+def pruned(make_config: Any, **fields: Any) -> Any:
     student = pruned_config(GeneratorConfig("resnet1", 8), 6, 1)
     about = {"described": student.to_json(), "generator": "resnet1", "ngf": 6, "pruned": True}
-    return make(**{**about, "lr": 1e-4, **fields})
+    return make_config(**{**about, "lr": 1e-4, **fields})
 
 
-def test_a_run_begins_with_it_and_resumes_exactly(make: Any, tmp_path: Path) -> None:
+def test_a_run_begins_with_it_and_resumes_exactly(make_config: Any, tmp_path: Path) -> None:
     said: list[str] = []
-    one = DistillRun.create(tmp_path / "one", pruned(make), say=said.append)
+    one = DistillRun.create(tmp_path / "one", pruned(make_config), log=said.append)
     assert any(line.startswith("pruned from its teacher") for line in said)
-    assert "pruned" in one.describe()
+    assert "pruned" in one.summarize()
     begun = {key: value.clone() for key, value in one.model.networks["G_A"].state_dict().items()}
     one.train()
-    two = DistillRun.create(tmp_path / "two", pruned(make))
+    two = DistillRun.create(tmp_path / "two", pruned(make_config))
     assert all(torch.equal(begun[k], v) for k, v in two.model.networks["G_A"].state_dict().items())
     step = two.model.step
 
     def stop(*args: Any) -> Any:
-        two.processes.any = lambda flag: two.step >= 2  # type: ignore[method-assign]
+        two.distributed.any = lambda flag: two.step >= 2  # type: ignore[method-assign]
         return step(*args)
 
     two.model.step = stop  # type: ignore[method-assign]
@@ -196,11 +196,13 @@ def test_a_run_begins_with_it_and_resumes_exactly(make: Any, tmp_path: Path) -> 
         assert bool(torch.isfinite(value).all())
 
 
-def test_it_explains_more_than_a_new_one_after_as_many_steps(make: Any, tmp_path: Path) -> None:
+def test_it_explains_more_than_a_new_one_after_as_many_steps(
+    make_config: Any, tmp_path: Path
+) -> None:
     found = []
     for name, begins in (("new", False), ("pruned", True)):
-        DistillRun.create(tmp_path / name, pruned(make, pruned=begins)).train()
-        found.append(read_log(tmp_path / name / "metrics.csv")[-1]["explained"])
+        DistillRun.create(tmp_path / name, pruned(make_config, pruned=begins)).train()
+        found.append(read_metrics(tmp_path / name / "metrics.csv")[-1]["explained"])
     assert found[1] > found[0] + 0.2
 
 
@@ -223,23 +225,23 @@ def test_teachers_that_cannot_be_pruned(given: dict[str, Any], words: str) -> No
 # ---- Its photos ----------------------------------------------------------------------------------
 
 
-def test_blank_photos_are_passed_over(make: Any, tmp_path: Path) -> None:
+def test_blank_photos_are_passed_over(make_config: Any, tmp_path: Path) -> None:
     """Where no border is zeros, all of a blank photo is alike at every norm, each 300 times as
     steep as for a picture: one such photo makes a deep student not a number."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for index in range(21):
-        image = picture(index, 64, 72)
+        image = make_image(index, 64, 72)
         png = encode_image(image * 0 if index % 2 else image, ".png")
         assert png is not None
         (folder / f"{index:02}.png").write_bytes(png)
     network = replace(pruned_config(GeneratorConfig("resnet1", 8), 6, 1), down_padding="reflect")
-    config = pruned(make, photos=(str(folder),), described=network.to_json())
+    config = pruned(make_config, photos=(str(folder),), described=network.to_json())
     run = DistillRun.create(tmp_path / "run", config)
     for draw in range(40):
-        assert run.data.train.view(0, draw).std() > 0.01
+        assert run.data.train.load_crop(0, draw).std() > 0.01
     run.train()
     for index in range(0, 21, 2):
         (folder / f"{index:02}.png").write_bytes((folder / "01.png").read_bytes())
     with pytest.raises(DataError, match="blank"):
-        DistillRun.create(tmp_path / "all", pruned(make, photos=(str(folder),)))
+        DistillRun.create(tmp_path / "all", pruned(make_config, photos=(str(folder),)))

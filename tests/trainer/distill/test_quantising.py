@@ -12,9 +12,14 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from cgt.export.quantize import quantize
-from cgt.export.quiet import quiet
-from cgt.trainer.distill.quantising import LOOKS, quantise, set_thresholds, thresholds
+from cgt.export.quantize import insert_qdq
+from cgt.export.quiet import suppress_output
+from cgt.trainer.distill.quantising import (
+    CALIBRATION_BATCHES,
+    activation_ranges,
+    prepare_qat,
+    set_activation_ranges,
+)
 
 
 def network() -> nn.Sequential:
@@ -27,7 +32,7 @@ def network() -> nn.Sequential:
 def trained() -> nn.Sequential:
     """After some batches of training in INT8."""
     net = network()
-    quantise(net)
+    prepare_qat(net)
     for _ in range(3):
         net(torch.rand(4, 3, 16, 16) * 2 - 1)
     return net.eval()
@@ -39,12 +44,12 @@ def test_it_rounds_as_the_exported_graph_does(tmp_path: Path) -> None:
     plain.load_state_dict(net.state_dict())
     x = torch.rand(1, 3, 16, 16) * 2 - 1
     path = tmp_path / "net.onnx"
-    with quiet():
+    with suppress_output():
         torch.onnx.export(plain, (x,), path, dynamo=True, optimize=False)
     model = onnx.load(path)
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
-    found = [largest for largest, _ in thresholds(net).values()]
-    quantize(model, {node.name: top for node, top in zip(convs, found, strict=True)})
+    found = [largest for largest, _ in activation_ranges(net).values()]
+    insert_qdq(model, {node.name: top for node, top in zip(convs, found, strict=True)})
     exported = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x.numpy()})[0]
     with torch.no_grad():
         rounded, exact = net(x).numpy(), plain(x).numpy()
@@ -54,7 +59,7 @@ def test_it_rounds_as_the_exported_graph_does(tmp_path: Path) -> None:
 
 def test_gradients_pass_through_the_rounding() -> None:
     net = network()
-    quantise(net)
+    prepare_qat(net)
     net(torch.rand(2, 3, 16, 16)).square().mean().backward()
     grads = [p.grad for p in net.parameters()]
     assert all(g is not None and bool(g.abs().sum() > 0) for g in grads)
@@ -63,22 +68,22 @@ def test_gradients_pass_through_the_rounding() -> None:
 def test_thresholds_settle_and_norms_keep_their_statistics() -> None:
     net = network().train()
     before = copy.deepcopy(net[1].running_mean)
-    quantise(net)
+    prepare_qat(net)
     net.train()
-    for _ in range(LOOKS):
+    for _ in range(CALIBRATION_BATCHES):
         net(torch.rand(1, 3, 8, 8))
-    settled = thresholds(net)
+    settled = activation_ranges(net)
     net(100 * torch.rand(1, 3, 8, 8))
-    assert thresholds(net) == settled
+    assert activation_ranges(net) == settled
     assert settled["0"][0] == pytest.approx(1, abs=0.05)
     assert torch.equal(net[1].running_mean, before)
 
 
 def test_thresholds_go_from_one_network_to_another() -> None:
     net, other = trained(), network()
-    quantise(other)
+    prepare_qat(other)
     other.load_state_dict(net.state_dict())
-    set_thresholds(other, thresholds(net))
+    set_activation_ranges(other, activation_ranges(net))
     x = torch.rand(1, 3, 16, 16)
     assert torch.equal(net(x), other.eval()(x))
 
@@ -86,5 +91,5 @@ def test_thresholds_go_from_one_network_to_another() -> None:
 def test_keys_stay() -> None:
     net = network()
     keys = list(net.state_dict())
-    quantise(net)
+    prepare_qat(net)
     assert list(net.state_dict()) == keys

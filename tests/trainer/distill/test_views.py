@@ -11,10 +11,10 @@ import pytest
 from cgt.runtime.preprocess import pack, resize, unpack
 from cgt.trainer.distill import data
 from cgt.trainer.distill.data import DistillData
-from cgt.trainer.distill.pasting import Paste
-from cgt.trainer.distill.recolouring import CAST, Colours
+from cgt.trainer.distill.pasting import CutMix
+from cgt.trainer.distill.recolouring import MAX_COLOR_CAST, ColorJitter
 from cgt.trainer.distill.run import DistillRun
-from cgt.trainer.views import Draw, Preprocess
+from cgt.trainer.views import CropParams, Preprocess
 
 Pixels = set[tuple[int, ...]]
 
@@ -29,11 +29,11 @@ class Known:
     def __init__(self, data: DistillData) -> None:
         self.data = data
         count = data.images_per_epoch
-        self.photos: list[Pixels] = [set(pixels_of(data.image(0, i))) for i in range(count)]
+        self.photos: list[Pixels] = [set(pixels_of(data.load_image(0, i))) for i in range(count)]
 
     def share(self, draw: int, changed: bool) -> tuple[int, float, float]:
         """Of which photo a view is, how much of it has colours of that, how much of any."""
-        view, index, _ = self.data.look(draw, changed)
+        view, index, _ = self.data.augmented_crop(draw, changed)
         pixels = pixels_of(unpack(np.ascontiguousarray(view)))
         any_photo: Pixels = set().union(*self.photos)
         own = np.mean([pixel in self.photos[index] for pixel in pixels])
@@ -41,21 +41,21 @@ class Known:
 
 
 @pytest.fixture
-def known(make: Any, tmp_path: Path) -> Known:
-    config = make(crop_size=48, load_size=54, views=0)
+def photo_pixels(make_config: Any, tmp_path: Path) -> Known:
+    config = make_config(crop_size=48, load_size=54, views=0)
     views = DistillRun.create(tmp_path / "run", config).data.train
     assert isinstance(views, DistillData)
     return Known(views)
 
 
 @pytest.fixture
-def as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_zoom(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is enlarged has colours that are between those of a photo."""
-    monkeypatch.setattr(data, "ZOOMED", 0.0)
+    monkeypatch.setattr(data, "ZOOM_SHARE", 0.0)
 
 
 @pytest.mark.usefixtures("as_large")
-def test_every_second_view_is_in_other_colours(known: Known) -> None:
+def test_every_second_view_is_in_other_colours(photo_pixels: Known) -> None:
     """As they are, views differ in where they are cut; in other colours, they do not have those
     of any part of any photo."""
     count = known.data.images_per_epoch
@@ -70,7 +70,7 @@ def test_every_second_view_is_in_other_colours(known: Known) -> None:
 
 
 @pytest.mark.usefixtures("as_large")
-def test_a_third_of_the_views_is_partly_of_another_photo(known: Known) -> None:
+def test_a_third_of_the_views_is_partly_of_another_photo(photo_pixels: Known) -> None:
     shares = [known.share(draw, True) for draw in range(40 * known.data.images_per_epoch)]
     plain = [own for _, own, of_any in shares if of_any == 1]
     pasted = [own for own in plain if own < 1]
@@ -79,8 +79,10 @@ def test_a_third_of_the_views_is_partly_of_another_photo(known: Known) -> None:
     assert min(pasted) < 0.4 < 0.6 < max(pasted)
 
 
-def test_half_of_the_views_is_enlarged(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "PASTED", 0.0)
+def test_half_of_the_views_is_enlarged(
+    photo_pixels: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "CUTMIX_SHARE", 0.0)
     shares = [known.share(draw, True) for draw in range(40 * known.data.images_per_epoch)]
     # Half of all are in other colours.
     assert 0.15 < np.mean([of_any == 1 for *_, of_any in shares]) < 0.35
@@ -89,28 +91,28 @@ def test_half_of_the_views_is_enlarged(known: Known, monkeypatch: pytest.MonkeyP
 def test_an_enlarged_view_is_a_part_of_a_larger_picture() -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     preprocess = Preprocess("shrink-short", 64, 48)
-    view = preprocess.view(image, Draw(0.5, 0.25, False, 2.0))
+    view = preprocess.apply(image, CropParams(0.5, 0.25, False, 2.0))
     large = pack(resize(image, (120, 160)))
     assert np.array_equal(view, large[:, 36:84, 28:76])
 
 
 def test_what_lies_over_a_view_covers_its_share() -> None:
     under, over = np.zeros((3, 20, 40), np.float32), np.ones((3, 20, 40), np.float32)
-    draw = Draw(0, 0, False)
-    right = Paste(0, draw, False, 0.25).apply(under, over)
-    below = Paste(0, draw, True, 0.25).apply(under, over)
+    draw = CropParams(0, 0, False)
+    right = CutMix(0, draw, False, 0.25).apply(under, over)
+    below = CutMix(0, draw, True, 0.25).apply(under, over)
     assert (right[:, :, :30] == 0).all()
     assert (right[:, :, 30:] == 1).all()
     assert (below[:, :15] == 0).all()
     assert (below[:, 15:] == 1).all()
 
 
-def test_views_follow_from_seed_and_draw(known: Known) -> None:
+def test_views_follow_from_seed_and_draw(photo_pixels: Known) -> None:
     for draw in range(12):
-        one, two = known.data.look(draw), known.data.look(draw)
+        one, two = known.data.augmented_crop(draw), known.data.augmented_crop(draw)
         assert np.array_equal(one[0], two[0])
         assert one[1:] == two[1:]
-    names = [known.data.look(draw)[2] for draw in range(12)]
+    names = [known.data.augmented_crop(draw)[2] for draw in range(12)]
     assert len(set(names)) == len(names)
 
 
@@ -118,12 +120,12 @@ def test_other_colours_stay_colours() -> None:
     view = 2 * np.random.default_rng(0).random((3, 8, 8), np.float32) - 1
     means, casts = [], []
     for seed in range(200):
-        colours = Colours.of(np.random.default_rng(seed))
+        colours = ColorJitter.sample(np.random.default_rng(seed))
         made = colours.apply(view)
         assert made.dtype == np.float32
         assert -1 <= made.min() < made.max() <= 1
         means.append(made.mean())
-        casts.append(np.log(max(colours.gains) / min(colours.gains)) / np.log(CAST))
+        casts.append(np.log(max(colours.gains) / min(colours.gains)) / np.log(MAX_COLOR_CAST))
     assert np.std(means) > 0.1
     # Weak ones more often than strong ones: of three even draws within the cast the largest
     # differs from the smallest by one cast in the mean, and casts are half of the most.
@@ -144,4 +146,4 @@ def test_other_colours_stay_colours() -> None:
 def test_what_is_small_is_enlarged_no_more_than_it_must(
     size: tuple[int, int], scaled: tuple[int, int]
 ) -> None:
-    assert Preprocess("shrink-short", 288, 256).scaled(*size) == scaled
+    assert Preprocess("shrink-short", 288, 256).scaled_size(*size) == scaled

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from cgt.trainer.evaluation.distances import frechet_distance, kernel_distance
-from cgt.trainer.evaluation.likeness import WORST, l1, likeness, psnr, ssim
-from conftest import picture
+from cgt.trainer.evaluation.likeness import MAX_PSNR_DB, image_similarity, l1, psnr, ssim
+from conftest import make_image
 
 
 def sets(n: int, m: int, d: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,7 @@ def test_likeness_is_torchmetrics() -> None:
         structural_similarity_index_measure,
     )
 
-    a = picture(0, 64, 48)
+    a = make_image(0, 64, 48)
     noise = np.random.default_rng(0).normal(0, 20, a.shape)
     b = np.clip(a + noise, 0, 255).astype(np.uint8)
     x, y = (torch.from_numpy(z).permute(2, 0, 1)[None].double() for z in (a, b))
@@ -60,4 +60,4 @@ def test_likeness_is_torchmetrics() -> None:
     wanted = peak_signal_noise_ratio(x, y, data_range=255.0).item()
     assert psnr(a, b) == pytest.approx(wanted, rel=1e-6)
     assert l1(a, b) == pytest.approx((x - y).abs().mean().item() / 255)
-    assert likeness([(a, a)]) == {"psnr": WORST, "ssim": pytest.approx(1), "l1": 0}
+    assert image_similarity([(a, a)]) == {"psnr": MAX_PSNR_DB, "ssim": pytest.approx(1), "l1": 0}

@@ -8,20 +8,30 @@ import pytest
 
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.opencv import cv2
-from cgt.trainer.backbone import SIDES
-from cgt.trainer.evaluation.features import Backbone, efficientnet_features, share_of_class
-from cgt.trainer.evaluation.report import Pictures, measure
-from conftest import picture, run_cgt
+from cgt.trainer.backbone import INPUT_SIDES_PX
+from cgt.trainer.evaluation.features import (
+    FeatureExtractor,
+    efficientnet_extractor,
+    predicted_class_share,
+)
+from cgt.trainer.evaluation.report import EvaluationImages, measure_translation
+from conftest import make_image, run_cgt
 
-MEAN = Backbone("mean", lambda images: np.stack([i.reshape(-1, 3).mean(0) for i in images]) * 1.0)
+MEAN = FeatureExtractor(
+    "mean", lambda images: np.stack([i.reshape(-1, 3).mean(0) for i in images]) * 1.0
+)
 
 
 def test_a_perfect_translation_and_none() -> None:
     """B is the negative of A: inverting is perfect, doing nothing is not."""
-    source = [picture(i, 32, 32) for i in range(6)]
+    source = [make_image(i, 32, 32) for i in range(6)]
     target = [255 - image for image in source]
-    report, rows = measure(
-        Pictures(source, target, target), lambda x: 255 - x, lambda x: 255 - x, [MEAN], paired=True
+    report, rows = measure_translation(
+        EvaluationImages(source, target, target),
+        lambda x: 255 - x,
+        lambda x: 255 - x,
+        [MEAN],
+        paired=True,
     )
     distances = report["distances"]["mean"]
     assert distances["translated"]["frechet"] == pytest.approx(0, abs=1e-6)
@@ -70,20 +80,20 @@ def test_of_a_model(tiny_model: Path, dataset: Path, tmp_path: Path) -> None:
     assert ours["no_translation"] == theirs["no_translation"]
 
 
-@pytest.mark.parametrize("network", SIDES)
+@pytest.mark.parametrize("network", INPUT_SIDES_PX)
 def test_zebras_are_called_zebras(cgt_data: Path, network: str) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     files = list_images(cgt_data / "horse2zebra" / "testB")[:20]
-    assert share_of_class([read_image(path) for path in files], 340, network) >= 0.9
+    assert predicted_class_share([read_image(path) for path in files], 340, network) >= 0.9
     horses = list_images(cgt_data / "horse2zebra" / "testA")[:10]
-    assert share_of_class([read_image(path) for path in horses], 340, network) <= 0.1
+    assert predicted_class_share([read_image(path) for path in horses], 340, network) <= 0.1
 
 
-@pytest.mark.parametrize("network", SIDES)
+@pytest.mark.parametrize("network", INPUT_SIDES_PX)
 def test_gray_pictures_have_features(network: str) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
-    gray = [picture(i, 48, 48)[..., :1] for i in range(2)]
-    assert efficientnet_features(network).extract(gray).shape == (2, 1280)
+    gray = [make_image(i, 48, 48)[..., :1] for i in range(2)]
+    assert efficientnet_extractor(network).extract(gray).shape == (2, 1280)
 
 
 @pytest.mark.parametrize(

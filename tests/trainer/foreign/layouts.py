@@ -116,7 +116,7 @@ def forward(steps: list[Step], w: Weights, x: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PublicGenerator:
     """What a project's checkpoint looks like and computes, and what must be said of it."""
 
     name: str
@@ -130,16 +130,16 @@ class Layout:
 
 
 def junyanz(blocks: int = 3, norm: str = "instance", *, ngf: int = 4, i: int = 3, o: int = 3,
-            slot: bool = False, top: str = "model", block: str = "conv_block", zero: bool = False,
-            ends: str = "reflect", blurred: str = "", halvings: int = 2, ups: str = "transposed",
-            mobile: bool = False, biased: bool | None = None) -> list[Step]:  # fmt: skip
+            dropout_slot: bool = False, top: str = "model", block: str = "conv_block", zero_padding: bool = False,
+            stem_padding: str = "reflect", blurred: str = "", n_downsampling: int = 2, upsampling: str = "transposed",
+            separable: bool = False, bias_override: bool | None = None) -> list[Step]:  # fmt: skip
     """pytorch-CycleGAN-and-pix2pix's ResnetGenerator and what others have made of it: one
     Sequential, numbered."""
-    bias = norm not in ("batch", "none") if biased is None else biased
-    steps = [conv(f"{top}.{int(ends != 'zero')}", i, ngf, 7, 1, 3, ends, bias)]
+    bias = norm not in ("batch", "none") if bias_override is None else bias_override
+    steps = [conv(f"{top}.{int(stem_padding != 'zero')}", i, ngf, 7, 1, 3, stem_padding, bias)]
     steps += [("norm", f"{top}.2", norm, ngf), ("relu",)]
     n, c = 4, ngf
-    for _ in range(halvings):
+    for _ in range(n_downsampling):
         stride = 1 if "down" in blurred else 2
         steps += [conv(f"{top}.{n}", c, 2 * c, 3, stride, 1, "zero", bias)]
         steps += [("norm", f"{top}.{n + 1}", norm, 2 * c), ("relu",)]
@@ -149,42 +149,49 @@ def junyanz(blocks: int = 3, norm: str = "instance", *, ngf: int = 4, i: int = 3
             n += 1
     for _ in range(blocks):
         steps.append(
-            ("residual", list(_block(f"{top}.{n}.{block}", c, norm, bias, slot, zero, mobile)))
+            (
+                "residual",
+                list(
+                    _block(
+                        f"{top}.{n}.{block}", c, norm, bias, dropout_slot, zero_padding, separable
+                    )
+                ),
+            )
         )
         n += 1
-    for _ in range(halvings):
+    for _ in range(n_downsampling):
         if "up" in blurred:
             steps.append(("blur", f"{top}.{n}", c, (1, 3, 3, 1)))
             steps.append(conv(f"{top}.{n + 1}", c, c // 2, 3, 1, 1, "zero", bias))
             n += 1
-        elif ups == "transposed":
+        elif upsampling == "transposed":
             steps.append(up(f"{top}.{n}", c, c // 2, 3, bias))
         else:
             steps.append(("repeat",))
-            room = {"zero": 1, "reflect": 2, "nested": 0}[ups]
-            mode = "zero" if ups == "zero" else "reflect"
-            path = f"{top}.{n}.2" if ups == "nested" else f"{top}.{n + room}"
+            offset = {"zero": 1, "reflect": 2, "nested": 0}[upsampling]
+            mode = "zero" if upsampling == "zero" else "reflect"
+            path = f"{top}.{n}.2" if upsampling == "nested" else f"{top}.{n + offset}"
             steps.append(conv(path, c, c // 2, 3, 1, 1, mode, bias))
-            n += room
+            n += offset
         steps += [("norm", f"{top}.{n + 1}", norm, c // 2), ("relu",)]
         n, c = n + 3, c // 2
-    return [*steps, conv(f"{top}.{n + 1}", c, o, 7, 1, 3, ends), ("tanh",)]
+    return [*steps, conv(f"{top}.{n + 1}", c, o, 7, 1, 3, stem_padding), ("tanh",)]
 
 
-def _block(path: str, c: int, norm: str, bias: bool, slot: bool, zero: bool,
-           mobile: bool = False, inner: int = 0) -> Iterator[Step]:  # fmt: skip
+def _block(path: str, c: int, norm: str, bias: bool, dropout_slot: bool, zero_padding: bool,
+           separable: bool = False, inner: int = 0) -> Iterator[Step]:  # fmt: skip
     inner = inner or c
-    first = 0 if zero else 1
-    second = first + (3 if zero else 4) + slot
-    mode = "zero" if zero else "reflect"
-    yield from _conv3(f"{path}.{first}", c, inner, mode, bias, mobile)
+    first = 0 if zero_padding else 1
+    second = first + (3 if zero_padding else 4) + dropout_slot
+    mode = "zero" if zero_padding else "reflect"
+    yield from _conv3(f"{path}.{first}", c, inner, mode, bias, separable)
     yield from (("norm", f"{path}.{first + 1}", norm, inner), ("relu",))
-    yield from _conv3(f"{path}.{second}", inner, c, mode, bias, mobile)
+    yield from _conv3(f"{path}.{second}", inner, c, mode, bias, separable)
     yield ("norm", f"{path}.{second + 1}", norm, c)
 
 
-def _conv3(path: str, i: int, o: int, mode: str, bias: bool, mobile: bool) -> Iterator[Step]:
-    if not mobile:
+def _conv3(path: str, i: int, o: int, mode: str, bias: bool, separable: bool) -> Iterator[Step]:
+    if not separable:
         yield conv(path, i, o, 3, 1, 1, mode, bias)
         return
     yield conv(f"{path}.conv.0", i, i, 3, 1, 1, mode, True, i)
@@ -220,15 +227,15 @@ def lynnho(norm: str) -> list[Step]:
     return _units("ls", "ls", norm, False, 3, True)
 
 
-def arnab(norm: str, slot: bool) -> list[Step]:
+def arnab(norm: str, dropout_slot: bool) -> list[Step]:
     """arnab39's cycleGAN-PyTorch: units of convolution, norm and ReLU inside a Sequential, the
     second convolution of a block and the last one bare in it."""
     bias = norm == "instance"
-    return _units("res_model", "res_block", norm, bias, 3 + slot, bias)
+    return _units("res_model", "res_block", norm, bias, 3 + dropout_slot, bias)
 
 
 def _units(
-    top: str, inside: str, norm: str, bias: bool, second: int, of_second: bool
+    top: str, inside: str, norm: str, bias: bool, second: int, second_bias: bool
 ) -> list[Step]:
     """Units under `top`; of two blocks the convolution with the number `second`, whose bias is
     said by `of_second`, is bare under `inside`."""
@@ -244,7 +251,7 @@ def _units(
     for n in range(4, 4 + blocks):
         path = f"{top}.{n}.{inside}"
         inner = unit(f"{path}.1", conv(f"{path}.1.0", c, c, 3, 1, 1, "reflect", bias), c)
-        inner.append(conv(f"{path}.{second}", c, c, 3, 1, 1, "reflect", of_second))
+        inner.append(conv(f"{path}.{second}", c, c, 3, 1, 1, "reflect", second_bias))
         steps.append(("residual", [*inner, ("norm", f"{path}.{second + 1}", norm, c)]))
     for n in (4 + blocks, 5 + blocks):
         steps += unit(f"{top}.{n}", up(f"{top}.{n}.0", c, c // 2, 3, bias), c // 2)
@@ -252,7 +259,7 @@ def _units(
     return [*steps, conv(f"{top}.{7 + blocks}", c, 3, 7, 1, 3, "reflect"), ("tanh",)]
 
 
-def mmgeneration(slot: bool, blocks: int = 2, ngf: int = 4) -> list[Step]:
+def mmgeneration(dropout_slot: bool, blocks: int = 2, ngf: int = 4) -> list[Step]:
     """OpenMMLab's: every convolution in a ConvModule, which pads by itself."""
     c = ngf
     steps = [conv("model.0.conv", 3, c, 7, 1, 3, "reflect"), ("norm", "", "instance", c), ("relu",)]
@@ -263,7 +270,7 @@ def mmgeneration(slot: bool, blocks: int = 2, ngf: int = 4) -> list[Step]:
     for n in range(3, 3 + blocks):
         path = f"model.{n}.block"
         inner = [conv(f"{path}.0.conv", c, c, 3, 1, 1, "reflect"), ("norm", "", "instance", c)]
-        inner += [("relu",), conv(f"{path}.{1 + slot}.conv", c, c, 3, 1, 1, "reflect")]
+        inner += [("relu",), conv(f"{path}.{1 + dropout_slot}.conv", c, c, 3, 1, 1, "reflect")]
         steps.append(("residual", [*inner, ("norm", "", "instance", c)]))
     for n in (3 + blocks, 4 + blocks):
         steps += [up(f"model.{n}.conv", c, c // 2), ("norm", "", "instance", c // 2), ("relu",)]
@@ -370,91 +377,109 @@ def unet(depth: int, norm: str, *, ngf: int = 4, i: int = 3, o: int = 3) -> list
     return [first, ("skip", level(1)), ("relu",), up("model.model.3", 2 * ngf, o, 4), ("tanh",)]
 
 
-LAYOUTS = [
-    Layout("junyanz resnet9", junyanz(9), {"kind": "resnet9", "norm": "instance", "ngf": 4}),
-    Layout("junyanz resnet6, dropout slot", junyanz(6, slot=True), {"dropout": True}),
-    Layout("junyanz batch", junyanz(norm="batch"), {"norm": "batch", "bias": False}),
-    Layout("junyanz batch, dropout slot", junyanz(norm="batch", slot=True), {"dropout": True}),
-    Layout("junyanz without norms", junyanz(norm="none"), {"norm": "none", "bias": False}),
-    Layout("junyanz, old statistics", junyanz(norm="old"), {"norm": "instance"}),
-    Layout("junyanz, padding_type zero", junyanz(zero=True), {"padding": "zero"}),
-    Layout(
+PUBLIC_GENERATORS = [
+    PublicGenerator(
+        "junyanz resnet9", junyanz(9), {"kind": "resnet9", "norm": "instance", "ngf": 4}
+    ),
+    PublicGenerator(
+        "junyanz resnet6, dropout slot", junyanz(6, dropout_slot=True), {"dropout": True}
+    ),
+    PublicGenerator("junyanz batch", junyanz(norm="batch"), {"norm": "batch", "bias": False}),
+    PublicGenerator(
+        "junyanz batch, dropout slot", junyanz(norm="batch", dropout_slot=True), {"dropout": True}
+    ),
+    PublicGenerator("junyanz without norms", junyanz(norm="none"), {"norm": "none", "bias": False}),
+    PublicGenerator("junyanz, old statistics", junyanz(norm="old"), {"norm": "instance"}),
+    PublicGenerator("junyanz, padding_type zero", junyanz(zero_padding=True), {"padding": "zero"}),
+    PublicGenerator(
         "junyanz, padding_type zero, dropout slot",
-        junyanz(zero=True, slot=True),
+        junyanz(zero_padding=True, dropout_slot=True),
         {"padding": "zero", "dropout": True},
     ),
-    Layout(
+    PublicGenerator(
         "zeros around everything",
-        junyanz(zero=True, ends="zero"),
+        junyanz(zero_padding=True, stem_padding="zero"),
         {"padding": "zero", "ends_padding": "zero"},
     ),
-    Layout("junyanz, gray to colour", junyanz(i=1), {"in_channels": 1, "out_channels": 3}),
-    Layout("junyanz, 4 channels", junyanz(i=4, o=4), {"in_channels": 4, "out_channels": 4}),
-    Layout("junyanz, 2 to 1", junyanz(i=2, o=1), {"in_channels": 2, "out_channels": 1}),
-    Layout("junyanz, ngf 6", junyanz(1, ngf=6), {"ngf": 6, "kind": "resnet1"}),
-    Layout("pix2pixHD, 4 halvings", junyanz(2, halvings=4, ngf=2), {"halvings": 4}),
-    Layout("one halving", junyanz(2, halvings=1), {"halvings": 1}),
-    Layout("vintagify", junyanz(norm="affine", block="block"), {"norm": "instance_affine"}),
-    Layout("aitorzip", junyanz(9, o=1), {"kind": "resnet9"}),
-    Layout("Lornatang", junyanz(4, top="main", block="res"), {"kind": "resnet4"}),
-    Layout("res_model, res_block", junyanz(top="res_model", block="res_block")),
-    Layout(
+    PublicGenerator("junyanz, gray to colour", junyanz(i=1), {"in_channels": 1, "out_channels": 3}),
+    PublicGenerator(
+        "junyanz, 4 channels", junyanz(i=4, o=4), {"in_channels": 4, "out_channels": 4}
+    ),
+    PublicGenerator("junyanz, 2 to 1", junyanz(i=2, o=1), {"in_channels": 2, "out_channels": 1}),
+    PublicGenerator("junyanz, ngf 6", junyanz(1, ngf=6), {"ngf": 6, "kind": "resnet1"}),
+    PublicGenerator("pix2pixHD, 4 halvings", junyanz(2, n_downsampling=4, ngf=2), {"halvings": 4}),
+    PublicGenerator("one halving", junyanz(2, n_downsampling=1), {"halvings": 1}),
+    PublicGenerator(
+        "vintagify", junyanz(norm="affine", block="block"), {"norm": "instance_affine"}
+    ),
+    PublicGenerator("aitorzip", junyanz(9, o=1), {"kind": "resnet9"}),
+    PublicGenerator("Lornatang", junyanz(4, top="main", block="res"), {"kind": "resnet4"}),
+    PublicGenerator("res_model, res_block", junyanz(top="res_model", block="res_block")),
+    PublicGenerator(
         "eriklindernoren",
-        junyanz(4, block="block", ups="zero"),
+        junyanz(4, block="block", upsampling="zero"),
         {"upsampling": "resize", "up_padding": "zero"},
     ),
-    Layout(
+    PublicGenerator(
         "resize, reflected",
-        junyanz(4, ups="reflect"),
+        junyanz(4, upsampling="reflect"),
         {"upsampling": "resize", "up_padding": "reflect"},
     ),
-    Layout("resize in a Sequential", junyanz(ups="nested"), {"up_padding": "reflect"}),
-    Layout("LynnHo, batch", lynnho("batch"), {"norm": "batch"}),
-    Layout("LynnHo, instance", lynnho("instance"), {"norm": "instance"}),
-    Layout("arnab39", arnab("instance", True), {"dropout": True, "ends_padding": "reflect"}),
-    Layout("arnab39, batch", arnab("batch", False), {"dropout": False, "norm": "batch"}),
-    Layout("mmgeneration", mmgeneration(False), {"dropout": False}),
-    Layout("mmgeneration, dropout slot", mmgeneration(True), {"dropout": True}),
-    Layout("Udacity", udacity(), {"ends_kernel": 4, "kernel": 4, "norm": "batch"}),
-    Layout("znxlwm", znxlwm(), {"residual": False}),
-    Layout("aladdinpersson", aladdin(), {"down_padding": "reflect", "kind": "resnet11"}),
-    Layout("Coursera", coursera(), {"bare_first": True}),
-    Layout(
+    PublicGenerator(
+        "resize in a Sequential", junyanz(upsampling="nested"), {"up_padding": "reflect"}
+    ),
+    PublicGenerator("LynnHo, batch", lynnho("batch"), {"norm": "batch"}),
+    PublicGenerator("LynnHo, instance", lynnho("instance"), {"norm": "instance"}),
+    PublicGenerator(
+        "arnab39", arnab("instance", True), {"dropout": True, "ends_padding": "reflect"}
+    ),
+    PublicGenerator("arnab39, batch", arnab("batch", False), {"dropout": False, "norm": "batch"}),
+    PublicGenerator("mmgeneration", mmgeneration(False), {"dropout": False}),
+    PublicGenerator("mmgeneration, dropout slot", mmgeneration(True), {"dropout": True}),
+    PublicGenerator("Udacity", udacity(), {"ends_kernel": 4, "kernel": 4, "norm": "batch"}),
+    PublicGenerator("znxlwm", znxlwm(), {"residual": False}),
+    PublicGenerator("aladdinpersson", aladdin(), {"down_padding": "reflect", "kind": "resnet11"}),
+    PublicGenerator("Coursera", coursera(), {"bare_first": True}),
+    PublicGenerator(
         "CUT",
         junyanz(blurred="down up"),
         {"upsampling": "antialias", "downsampling": "antialias"},
     ),
-    Layout("CUT --no_antialias_up", junyanz(blurred="down"), {"upsampling": "transposed"}),
-    Layout("CUT --no_antialias", junyanz(blurred="up"), {"downsampling": "strided"}),
-    Layout("CUT, batch", junyanz(blurred="down up", norm="batch"), {"norm": "batch"}),
-    Layout("gan-compression", junyanz(mobile=True, slot=True), {"block": "mobile"}),
-    Layout(
-        "gan-compression, batch", junyanz(mobile=True, slot=True, norm="batch"), {"norm": "batch"}
+    PublicGenerator("CUT --no_antialias_up", junyanz(blurred="down"), {"upsampling": "transposed"}),
+    PublicGenerator("CUT --no_antialias", junyanz(blurred="up"), {"downsampling": "strided"}),
+    PublicGenerator("CUT, batch", junyanz(blurred="down up", norm="batch"), {"norm": "batch"}),
+    PublicGenerator(
+        "gan-compression", junyanz(separable=True, dropout_slot=True), {"block": "mobile"}
     ),
-    Layout(
+    PublicGenerator(
+        "gan-compression, batch",
+        junyanz(separable=True, dropout_slot=True, norm="batch"),
+        {"norm": "batch"},
+    ),
+    PublicGenerator(
         "gan-compression, compressed",
         compressed((6, 10, 20, 8, 12, 4, 14, 6)),
         {"block": "mobile", "widths": (6, 10, 20, 8, 12, 4, 14, 6)},
     ),
-    Layout("unet32", unet(5, "instance"), {"kind": "unet32", "norm": "instance"}),
-    Layout("unet64, batch", unet(6, "batch"), {"kind": "unet64", "norm": "batch"}),
-    Layout("unet16, affine", unet(4, "affine"), {"norm": "instance_affine"}),
-    Layout("unet8, gray", unet(3, "none", i=1, o=1), {"kind": "unet8", "norm": "none"}),
-    Layout(
+    PublicGenerator("unet32", unet(5, "instance"), {"kind": "unet32", "norm": "instance"}),
+    PublicGenerator("unet64, batch", unet(6, "batch"), {"kind": "unet64", "norm": "batch"}),
+    PublicGenerator("unet16, affine", unet(4, "affine"), {"norm": "instance_affine"}),
+    PublicGenerator("unet8, gray", unet(3, "none", i=1, o=1), {"kind": "unet8", "norm": "none"}),
+    PublicGenerator(
         "unet128 with dropout",
         unet(7, "batch", ngf=2),
         {"kind": "unet128", "dropout": True},
         options="no_dropout: False\nnorm: batch [default: instance]\n",
     ),
-    Layout(
+    PublicGenerator(
         "instance norms without biases, as train_opt.txt says",
-        junyanz(biased=False),
+        junyanz(bias_override=False),
         {"norm": "instance", "bias": False},
         options="norm: instance\n",
     ),
-    Layout(
+    PublicGenerator(
         "no norms, as train_opt.txt says",
-        junyanz(norm="none", biased=True),
+        junyanz(norm="none", bias_override=True),
         {"norm": "none", "bias": True},
         options="norm: none\n",
     ),

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.trainer.distill.teacher import Teacher
 from cgt.trainer.evaluation.subject import open_subject
-from cgt.trainer.generator import TrainedGenerator, open_both, open_generator
+from cgt.trainer.generator import TrainedGenerator, open_generator, open_generators
 from cgt.trainer.precision import Precision
 from trainer.foreign import layouts
 
-LAYOUTS = layouts.LAYOUTS
+LAYOUTS = layouts.PUBLIC_GENERATORS
 
 
 def seeded(number: int = 0) -> torch.Generator:
@@ -58,8 +58,8 @@ def test_there_are_25_layouts() -> None:
     assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS) >= 25
 
 
-PLAIN = layouts.Layout("plain", layouts.junyanz(2))
-OTHER = layouts.Layout("other", layouts.junyanz(2))
+PLAIN = layouts.PublicGenerator("plain", layouts.junyanz(2))
+OTHER = layouts.PublicGenerator("other", layouts.junyanz(2))
 W, V = layouts.weights(PLAIN.steps, seeded(0)), layouts.weights(OTHER.steps, seeded(7))
 JUDGE = {
     f"model.{n}.{leaf}": torch.randn(*(shape if leaf == "weight" else shape[:1]))
@@ -101,7 +101,7 @@ def test_what_is_around_a_network_is_taken_off(name: str, tmp_path: Path) -> Non
     agree(open_generator(path), PLAIN, {key: value.to(stored).float() for key, value in W.items()})
     if name.startswith("both ways"):
         agree(open_generator(path, "BtoA"), OTHER, V)
-        both = open_both(path)
+        both = open_generators(path)
         agree(both["G_A"], PLAIN, W)
         agree(both["G_B"], OTHER, V)
 
@@ -144,7 +144,7 @@ def test_a_unet_of_other_names_is_a_guess_that_is_said(tmp_path: Path) -> None:
         torch.save(tensors, tmp_path / "g.pth")
         opened = open_generator(tmp_path / "g.pth")
         assert opened.architecture["kind"] == "unet16"
-        assert any("names are not pix2pix's" in line for line in opened.ambiguous) == said
+        assert any("names are not pix2pix's" in line for line in opened.ambiguities) == said
 
 
 def test_old_files_load_too(tmp_path: Path) -> None:
@@ -167,21 +167,21 @@ def test_one_of_several_is_picked_by_name(tmp_path: Path) -> None:
 
 def test_a_file_without_a_direction_is_evaluated_once(tmp_path: Path) -> None:
     torch.save(W, tmp_path / "generator.pth")
-    assert open_subject(tmp_path / "generator.pth", None, None, None).measured == ("AtoB",)
-    assert open_subject(tmp_path / "generator.pth", None, "BtoA", None).measured == ("BtoA",)
+    assert open_subject(tmp_path / "generator.pth", None, None, None).directions == ("AtoB",)
+    assert open_subject(tmp_path / "generator.pth", None, "BtoA", None).directions == ("BtoA",)
     torch.save({"gen_H": W, "gen_Z": V}, tmp_path / "both.pth")
     subject = open_subject(tmp_path / "both.pth", None, None, None, network="gen_Z")
     assert set(subject.translators) == {"AtoB"}
     torch.save({"G_AB": W, "G_BA": V}, tmp_path / "both.pth")
-    assert open_subject(tmp_path / "both.pth", None, None, None).measured == ("AtoB", "BtoA")
+    assert open_subject(tmp_path / "both.pth", None, None, None).directions == ("AtoB", "BtoA")
 
 
 def test_a_teacher_is_picked_by_name_too(tmp_path: Path) -> None:
     path = tmp_path / "both.pth"
     torch.save({"gen_H": W, "gen_Z": V}, path)
-    exact = Precision.of("fp32", torch.device("cpu"))
+    exact = Precision.from_name("fp32", torch.device("cpu"))
     one, other = (Teacher.open(path, None, exact, name) for name in ("gen_H", "gen_Z"))
-    assert one.key != other.key
+    assert one.cache_key != other.cache_key
     assert one.source.sha256 == other.source.sha256
 
 
@@ -199,7 +199,7 @@ def test_both_generators_of_a_folder_are_found_from_either(tmp_path: Path) -> No
         assert (back.source, back.target) == ("zebra", "horse")
         assert forth.sha256 != back.sha256
         assert open_generator(path).direction == ("AtoB" if start == "G_A" else "BtoA")
-        assert set(open_both(path)) == {"G_A", "G_B"}
+        assert set(open_generators(path)) == {"G_A", "G_B"}
     with pytest.raises(CheckpointError, match=r"discriminator.*latest_net_G_A\.pth beside it"):
         open_generator(folder / "latest_net_D_A.pth")
     (folder / "latest_net_G_B.pth").unlink()
@@ -221,7 +221,7 @@ def test_the_options_beside_it_are_read(tmp_path: Path) -> None:
     assert opened.direction == "BtoA"
     assert opened.domains == ("maps", "photo")
     assert opened.size == (200, 200)
-    assert opened.test_images == root / "testB"
+    assert opened.test_folder == root / "testB"
     assert opened.filter == "bicubic"
 
 
@@ -241,29 +241,29 @@ def test_the_options_beside_it_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_names_tell_the_direction(name: str, direction: str | None) -> None:
-    from cgt.trainer.foreign.names import direction_of, other_way
+    from cgt.trainer.foreign.names import direction_from_name, reverse_direction_name
 
-    assert direction_of(name) == direction
-    other = other_way(name)
+    assert direction_from_name(name) == direction
+    other = reverse_direction_name(name)
     assert (other is None) == (direction is None)
     if other:
-        assert direction_of(other) != direction
-        assert other_way(other) == name
+        assert direction_from_name(other) != direction
+        assert reverse_direction_name(other) == name
 
 
 def test_what_is_ambiguous_is_said(tmp_path: Path) -> None:
     path = tmp_path / "g.pth"
     torch.save(layouts.weights(layouts.junyanz(norm="none"), seeded()), path)
-    assert any("look the same" in line for line in open_generator(path).ambiguous)
+    assert any("look the same" in line for line in open_generator(path).ambiguities)
     torch.save(W, path)
-    assert open_generator(path).ambiguous == ()
+    assert open_generator(path).ambiguities == ()
 
 
 def test_a_translation_is_told_from_none(tmp_path: Path) -> None:
     path = tmp_path / "g.pth"
     torch.save({key: value * 0 for key, value in W.items()}, path)
-    assert any("constant" in doubt for doubt in open_generator(path).doubts)
+    assert any("constant" in doubt for doubt in open_generator(path).warnings)
     loud = {key: value * (50 if "model.14" in key else 1) for key, value in W.items()}
     last = [key for key in W if key.endswith("weight")][-1]
     torch.save(loud | {last: W[last] * 50}, path)
-    assert any("pure black or white" in doubt for doubt in open_generator(path).doubts)
+    assert any("pure black or white" in doubt for doubt in open_generator(path).warnings)

@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from cgt.export.graph import Interface, trace
+from cgt.export.graph import GraphInterface, trace
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.images import list_images, read_image
 from cgt.runtime.preprocess import pack
@@ -52,7 +52,7 @@ def test_public_projects_checkpoints(name: str, cgt_data: Path, tmp_path: Path) 
     assert opened.direction == "AtoB"
     if name == "cut_resnet6_antialias_down_only":  # test_architectures has the other families
         path = tmp_path / "g.onnx"
-        onnx.save(trace(opened.network, Interface(opened.in_channels, opened.multiple)), path)
+        onnx.save(trace(opened.network, GraphInterface(opened.in_channels, opened.multiple)), path)
         out = np.empty_like(stored["y"])
         shape = BatchShape(*stored["x"].shape)
         with open_engine(path, shape, "onnxruntime", precision="fp32") as engine:
@@ -81,8 +81,8 @@ def test_a_trained_generator_equals_its_own_code(
 ) -> None:
     path, module = vintagify
     opened = open_generator(path)
-    assert (opened.direction, opened.norm, opened.ambiguous) == ("AtoB", "instance", ())
-    assert opened.doubts == (), "a trained generator passes for one"
+    assert (opened.direction, opened.norm, opened.ambiguities) == ("AtoB", "instance", ())
+    assert opened.warnings == (), "a trained generator passes for one"
     theirs = module.ResnetGenerator().eval()
     theirs.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     photos = list_images(cgt_data / "monet2photo" / "testB")[:3]
@@ -103,7 +103,7 @@ def test_a_wrong_reading_of_a_trained_generator_is_doubted(
         for key, value in weights.items()
     }
     torch.save(shuffled, tmp_path / "g.pth")
-    assert any("structure" in doubt for doubt in open_generator(tmp_path / "g.pth").doubts)
+    assert any("structure" in doubt for doubt in open_generator(tmp_path / "g.pth").warnings)
 
 
 def test_the_picture_decides_what_the_keys_leave_open(
@@ -121,5 +121,5 @@ def test_the_picture_decides_what_the_keys_leave_open(
     torch.save(bare, tmp_path / "g.pth")
     opened = open_generator(tmp_path / "g.pth")
     assert opened.architecture["norm"] == "instance"
-    assert opened.doubts == ()
-    assert any("because only with it" in line for line in opened.ambiguous)
+    assert opened.warnings == ()
+    assert any("because only with it" in line for line in opened.ambiguities)

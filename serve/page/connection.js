@@ -2,31 +2,31 @@
 // lost, again and again, with growing pauses.
 
 import { ServerError } from "./api.js";
-import { Socket } from "./websocket.js";
+import { WebSocketTransport } from "./websocket.js";
 import { WebRTC } from "./webrtc.js";
 
-const FIRST_PAUSE = 1; // seconds; doubles up to
-const LONGEST_PAUSE = 30;
-const BEAT = 1000; // milliseconds between questions to the server, which it answers at once
-const SILENCE = 5000; // milliseconds after which it is gone
+const FIRST_RETRY_DELAY_S = 1; // seconds; doubles up to
+const MAX_RETRY_DELAY_S = 30;
+const PING_INTERVAL_MS = 1000; // milliseconds between questions to the server, which it answers at once
+const SILENCE_TIMEOUT_MS = 5000; // milliseconds after which it is gone
 
-export class Link {
+export class Connection {
   /** on: {frame, message, state(name, details)}; names: connecting, open, waiting, stopped. */
   constructor(canvas, video, on) {
     Object.assign(this, { canvas, video, on });
-    this.transports = new URLSearchParams(location.search).has("websocket") ? [Socket] : [WebRTC, Socket];
+    this.transports = new URLSearchParams(location.search).has("websocket") ? [WebSocketTransport] : [WebRTC, WebSocketTransport];
     this.attempt = 0;
     this.generation = 0; // what began before the last open() or close() is void
   }
 
   get transport() {
-    return this.link?.name ?? "";
+    return this.transportInUse?.name ?? "";
   }
 
-  /** Connects, and stays connected until close(). asked: {source, model, size, precision}. */
-  async open(asked) {
+  /** Connects, and stays connected until close(). selection: {source, model, size, precision}. */
+  async open(selection) {
     this.close();
-    this.asked = asked;
+    this.selection = selection;
     this.attempt = 0;
     await this.#connect();
   }
@@ -35,23 +35,23 @@ export class Link {
     const generation = ++this.generation;
     clearTimeout(this.timer);
     this.on.state("connecting");
-    const canvas = this.asked.source === "server" ? null : this.canvas;
+    const canvas = this.selection.source === "server" ? null : this.canvas;
     const on = {
       frame: (...given) => generation === this.generation && this.on.frame(...given),
       message: (message) => {
-        this.heard = performance.now();
+        this.lastHeard = performance.now();
         if (generation === this.generation) this.on.message(message);
       },
       closed: (why) => generation === this.generation && this.#lost(why ?? new ServerError("gone", "")),
     };
     for (const Transport of this.transports) {
       try {
-        const link = await Transport.open(this.asked, canvas, this.video, on);
-        if (generation !== this.generation) return link.close();
-        this.link = link;
+        const transportInUse = await Transport.open(this.selection, canvas, this.video, on);
+        if (generation !== this.generation) return transportInUse.close();
+        this.transportInUse = transportInUse;
         this.attempt = 0;
-        this.#beat();
-        return this.on.state("open", { transport: link.name });
+        this.#startPings();
+        return this.on.state("open", { transport: transportInUse.name });
       } catch (error) {
         if (generation !== this.generation) return;
         const last = Transport === this.transports.at(-1);
@@ -62,29 +62,29 @@ export class Link {
   }
 
   /** Asks for the server's clock, and notices when nothing comes back. */
-  #beat() {
-    this.heard = performance.now();
+  #startPings() {
+    this.lastHeard = performance.now();
     const ask = () => {
-      if (performance.now() - this.heard > SILENCE) return this.#lost(new ServerError("gone", ""));
-      return this.say({ kind: "clock", page: performance.now() });
+      if (performance.now() - this.lastHeard > SILENCE_TIMEOUT_MS) return this.#lost(new ServerError("gone", ""));
+      return this.sendMessage({ kind: "clock", page: performance.now() });
     };
-    this.beating = setInterval(ask, BEAT);
+    this.pingTimer = setInterval(ask, PING_INTERVAL_MS);
     ask();
   }
 
-  #leave() {
+  #disconnect() {
     this.generation += 1;
     clearTimeout(this.timer);
-    clearInterval(this.beating);
-    this.link?.close();
-    this.link = null;
+    clearInterval(this.pingTimer);
+    this.transportInUse?.close();
+    this.transportInUse = null;
   }
 
   #lost(error) {
-    this.#leave();
+    this.#disconnect();
     const kind = error.kind ?? "gone";
     if (kind === "token" || kind === "refused") return this.on.state("stopped", { kind, message: error.message });
-    const pause = Math.max(error.wait ?? 0, Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.attempt));
+    const pause = Math.max(error.wait ?? 0, Math.min(MAX_RETRY_DELAY_S, FIRST_RETRY_DELAY_S * 2 ** this.attempt));
     this.attempt += 1;
     this.on.state("waiting", { kind, message: error.message, until: Date.now() + pause * 1000 });
     this.timer = setTimeout(() => this.#connect(), pause * 1000);
@@ -92,26 +92,26 @@ export class Link {
 
   /** Does not wait for the next try. */
   retry() {
-    if (!this.link && this.asked) this.#connect();
+    if (!this.transportInUse && this.selection) this.#connect();
   }
 
   /** Another choice, now and after every reconnection. */
-  choose(asked) {
-    if (!this.asked) return;
-    this.asked = { source: this.asked.source, ...asked };
-    this.say({ kind: "choose", ...asked });
+  choose(selection) {
+    if (!this.selection) return;
+    this.selection = { source: this.selection.source, ...selection };
+    this.sendMessage({ kind: "choose", ...selection });
   }
 
-  send(stamp) {
-    this.link?.send(stamp);
+  send(timestamp) {
+    this.transportInUse?.send(timestamp);
   }
 
-  say(message) {
-    this.link?.say(message);
+  sendMessage(message) {
+    this.transportInUse?.sendMessage(message);
   }
 
   close() {
-    this.#leave();
-    this.asked = null;
+    this.#disconnect();
+    this.selection = null;
   }
 }

@@ -1,14 +1,14 @@
 // What is shown, as files: a snapshot, a recording.
 
-const KINDS = ["video/mp4;codecs=avc1.42E01F", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
+const MIME_TYPES = ["video/mp4;codecs=avc1.42E01F", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
 
 function save(blob, suffix) {
-  const link = document.createElement("a");
+  const anchor = document.createElement("a");
   const when = new Date().toISOString().slice(0, 19).replaceAll(":", ".").replace("T", " ");
-  link.href = URL.createObjectURL(blob);
-  link.download = `cgt ${when}.${suffix}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  anchor.href = URL.createObjectURL(blob);
+  anchor.download = `cgt ${when}.${suffix}`;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000);
 }
 
 /** A PNG of the canvas. */
@@ -17,8 +17,8 @@ export function snapshot(canvas) {
 }
 
 export class Recorder {
-  static get possible() {
-    return "MediaRecorder" in window && KINDS.some((kind) => MediaRecorder.isTypeSupported(kind));
+  static get isSupported() {
+    return "MediaRecorder" in window && MIME_TYPES.some((kind) => MediaRecorder.isTypeSupported(kind));
   }
 
   /** changed(recording): called at every start and stop. */
@@ -31,7 +31,7 @@ export class Recorder {
   }
 
   start() {
-    const mimeType = KINDS.find((kind) => MediaRecorder.isTypeSupported(kind));
+    const mimeType = MIME_TYPES.find((kind) => MediaRecorder.isTypeSupported(kind));
     const stream = this.canvas.captureStream(30);
     const recorder = new MediaRecorder(stream, { mimeType, videoBitsPerSecond: 6_000_000 });
     const parts = [];

@@ -1,32 +1,32 @@
 // Each new frame of a <video>, once.
 
 /** Calls handle(metadata) per frame until the returned function is called. */
-export function eachFrame(video, handle) {
-  let going = true;
+export function forEachFrame(video, handle) {
+  let running = true;
   let request;
   if ("requestVideoFrameCallback" in video) {
     const next = (now, metadata) => {
-      if (!going) return;
+      if (!running) return;
       request = video.requestVideoFrameCallback(next);
       handle({ ...metadata, now });
     };
     request = video.requestVideoFrameCallback(next);
     return () => {
-      going = false;
+      running = false;
       video.cancelVideoFrameCallback(request);
     };
   }
   let shown = -1;
-  const look = (now) => {
-    if (!going) return;
-    request = requestAnimationFrame(look);
+  const poll = (now) => {
+    if (!running) return;
+    request = requestAnimationFrame(poll);
     if (video.currentTime === shown || video.readyState < 2) return;
     shown = video.currentTime;
     handle({ now });
   };
-  request = requestAnimationFrame(look);
+  request = requestAnimationFrame(poll);
   return () => {
-    going = false;
+    running = false;
     cancelAnimationFrame(request);
   };
 }

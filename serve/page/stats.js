@@ -1,9 +1,9 @@
 // Frames shown, how late, and how many were not.
 
-const WINDOW = 2000; // milliseconds that the figures look back
-const KEPT = 20_000; // latencies that are kept for percentiles
+const WINDOW_MS = 2000; // milliseconds that the figures look back
+const MAX_LATENCIES = 20_000; // latencies that are kept for percentiles
 
-export class Meter {
+export class FrameStats {
   constructor() {
     this.reset();
   }
@@ -20,21 +20,21 @@ export class Meter {
   frame(captured, now) {
     this.times.push(now);
     this.recent.push(now - captured);
-    if (this.latencies.length < KEPT) this.latencies.push(now - captured);
+    if (this.latencies.length < MAX_LATENCIES) this.latencies.push(now - captured);
     this.shown += 1;
     this.last = now;
     this.#forget(now);
   }
 
   #forget(now) {
-    while (this.times.length && now - this.times[0] > WINDOW) {
+    while (this.times.length && now - this.times[0] > WINDOW_MS) {
       this.times.shift();
       this.recent.shift();
     }
   }
 
   /** Milliseconds without a frame. */
-  silence(now) {
+  millisecondsSinceFrame(now) {
     return now - this.last;
   }
 
