@@ -6,7 +6,7 @@ VENV := .venv
 comma := ,
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := $(shell find runtime trainer export benchmarks serve cli -name '*.py' -o -name '*.[ch]' -o -name '*.onnx' \
+SOURCES := $(shell find runtime trainer export benchmarks distill serve cli -name '*.py' -o -name '*.[ch]' -o -name '*.onnx' \
              -o -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.svg') \
            pyproject.toml CMakeLists.txt README.md LICENSE
 
@@ -24,8 +24,9 @@ test: $(VENV)/dev  ## run all tests against the installed wheel (ARGS=pytest arg
 check: $(VENV)/dev  ## formatting, lint, types, C
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p cgt.runtime -p cgt.trainer -p cgt.export -p cgt.benchmarks -p cgt.serve -p cgt.cli
-	$(BIN)/clang-tidy --quiet runtime/native/*.c benchmarks/*.c -- -std=c11 -Iruntime/native
+	$(BIN)/mypy -p cgt.runtime -p cgt.trainer -p cgt.export -p cgt.benchmarks -p cgt.distill -p cgt.serve -p cgt.cli
+	$(BIN)/mypy -p benchmarks.suites
+	$(BIN)/clang-tidy --quiet runtime/native/*.c benchmarks/suites/*.c -- -std=c11 -Iruntime/native
 
 format: $(VENV)/dev  ## format Python and sort imports
 	$(BIN)/ruff format .
@@ -33,21 +34,21 @@ format: $(VENV)/dev  ## format Python and sort imports
 
 model: $(VENV)/dev  ## train the bundled model from CGT_DATA (an hour on two cores; resumes)
 	@test -d "$(CGT_DATA)/monet2photo" || { echo "set CGT_DATA to a folder that has monet2photo/"; exit 2; }
-	PATH="$(abspath $(BIN)):$$PATH" bash runtime/models/train.sh
+	PATH="$(abspath $(BIN)):$$PATH" bash examples/recipes/monet.sh
 
 bench: $(VENV)/dev  ## against what one would pick instead (VIDEO=file), written to docs/results/benchmarks.md
-	$(BIN)/python -m cgt.benchmarks.peers $(VIDEO) --results docs/results/benchmarks.md
-	$(BIN)/python -m cgt.benchmarks.kernels
+	$(BIN)/python -m benchmarks.suites.vs_baselines $(VIDEO) --results docs/results/benchmarks.md
+	$(BIN)/python -m benchmarks.suites.kernels
 
 gpu-check: $(VENV)/dev  ## on a machine with a GPU: build, verify and time engines (MODELS=files)
-	$(BIN)/python -m cgt.benchmarks.gpu_check $(or $(MODELS),$(wildcard $(VENV)/lib/python3*/site-packages/vintagify/resources/G_A2B_epoch33.pth))
+	$(BIN)/python -m tests.gpu.gpu_check $(or $(MODELS),$(wildcard $(VENV)/lib/python3*/site-packages/vintagify/resources/G_A2B_epoch33.pth))
 
 triton-check: $(VENV)/dev  ## a real Triton server, installed into .venv/triton, against the local engine
 	bash tests/tritonserver/install.sh $(VENV)
-	cd tests && ../$(BIN)/python -m pytest -v export/test_triton_server.py
+	cd tests && ../$(BIN)/python -m pytest -v export/builders/test_triton_server.py
 
 simulated: $(VENV)/dev  ## pycuda on a simulated GPU, for the tests of the TensorRT engine
-	bash tests/simulated/install.sh $(VENV)
+	bash tests/fakes/install.sh $(VENV)
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache

@@ -9,16 +9,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from cgt.runtime.errors import CgtError, QualityError
-from cgt.runtime.geometry import SizeSpec
-from cgt.runtime.progress import progress_bar
+from cgt.runtime.image.geometry import SizeSpec
+from cgt.runtime.utils.progress import progress_bar
 
-from .doubts import collect_warnings
-from .endtoend import measure_end_to_end
-from .limits import attach_roofline_bounds
-from .machine import current_conditions, describe_machine
-from .matrix import MIN_PSNR_DB, measure_matrix
-from .measure import NUM_SESSIONS, make_jobs, run_jobs
-from .results import BenchReport
+from .analysis.matrix import MIN_PSNR_DB, measure_matrix
+from .analysis.roofline import attach_roofline_bounds
+from .harness.end_to_end import measure_end_to_end
+from .harness.environment import current_conditions, describe_machine
+from .harness.measurement_warnings import collect_warnings
+from .harness.results import BenchReport
+from .harness.runner import NUM_SESSIONS, make_jobs, run_jobs
 
 
 @dataclass(frozen=True)

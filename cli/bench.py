@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.errors import CgtError, SinkError, UsageError
-from cgt.runtime.geometry import SizeSpec, parse_size
+from cgt.runtime.image.geometry import SizeSpec, parse_size
+from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
-from .extras import require_extra
+from ._options import require_extra
 
 if TYPE_CHECKING:
-    from cgt.benchmarks.results import BenchReport
+    from cgt.benchmarks.harness.results import BenchReport
 
 T = TypeVar("T")
 ClickCommand = Callable[..., Any]
@@ -147,7 +147,7 @@ def _bench_models(
     from rich.console import Console
 
     from cgt.benchmarks.bench import BenchOptions, enforce_min_psnr, run_bench
-    from cgt.benchmarks.tables import print_report
+    from cgt.benchmarks.report.console import print_report
 
     _check_output_dirs(json_path, html_path)
     if html_path:
@@ -194,9 +194,9 @@ def _bench_candidates(
         raise UsageError("--size source needs a source; write 256 or 256x512")
     _check_output_dirs(json_path)
     require_extra("train", "torch", "onnx", "onnxscript")
-    from cgt.benchmarks.candidate_table import print_latency_table
-    from cgt.benchmarks.candidates import CandidateBenchmark, all_candidates, measure_candidates
-    from cgt.runtime.progress import progress_bar
+    from cgt.distill.search.latency_table import print_latency_table
+    from cgt.distill.search.measure import CandidateBenchmark, all_candidates, measure_candidates
+    from cgt.runtime.utils.progress import progress_bar
 
     with progress_bar("measuring", len(all_candidates()), unit="student") as bar:
         choices = {"precision": precisions, "engine": engines}
@@ -221,8 +221,8 @@ def _collect_models(
 ) -> list[Path]:
     """The files to measure: as given; for a matrix also what the checkpoint gives, or what lies
     beside a single file."""
-    from cgt.benchmarks.variants import export_all_precisions, find_sibling_models
-    from cgt.runtime.translator import DEFAULT_MODEL, resolve_model
+    from cgt.benchmarks.analysis.matrix import export_all_precisions, find_sibling_models
+    from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
 
     paths = [resolve_model(model) for model in models]
     if ckpt:
@@ -243,10 +243,10 @@ def _check_output_dirs(*paths: Path | None) -> None:
 
 
 def _save_report(report: BenchReport, json_path: Path | None, html_path: Path | None) -> None:
-    from cgt.runtime.files import atomic_write
+    from cgt.runtime.utils.atomic import atomic_write
 
     def save_html(path: Path) -> None:
-        from cgt.benchmarks.page import render_html
+        from cgt.benchmarks.report.html import render_html
 
         with atomic_write(path) as temporary:
             temporary.write_text(render_html(report), encoding="utf-8")
@@ -271,9 +271,9 @@ def compare_command(a: Path, b: Path) -> None:
     """Whether B is slower or faster than A: two reports of `cgt bench --json`."""
     from rich.console import Console
 
-    from cgt.benchmarks.compare import compare_reports, environment_differences
-    from cgt.benchmarks.results import load_report
-    from cgt.benchmarks.tables import comparison_table
+    from cgt.benchmarks.analysis.compare import compare_reports, environment_differences
+    from cgt.benchmarks.harness.results import load_report
+    from cgt.benchmarks.report.console import comparison_table
 
     first, second = load_report(a), load_report(b)
     comparisons = compare_reports(first, second)

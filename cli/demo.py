@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from cgt.runtime.clip import sample_clip
+from cgt.runtime.api import TranslateOptions, TranslationRequest, run_translation
 from cgt.runtime.errors import CgtError, SinkError
-from cgt.runtime.files import atomic_write
-from cgt.runtime.images import encode_image
-from cgt.runtime.montage import make_grid
-from cgt.runtime.preprocess import U8, resize
+from cgt.runtime.image.compose import make_grid
+from cgt.runtime.image.files import encode_image
+from cgt.runtime.image.preprocess import U8, resize
+from cgt.runtime.models.sample_clip import sample_clip
 from cgt.runtime.sinks import TranslatedFrame
-from cgt.runtime.translation import TranslateOptions
-
-from .translating import TranslationRequest, run_translation
+from cgt.runtime.utils.atomic import atomic_write
 
 MAX_PREVIEW_FRAMES = 4
 CAMERA_DURATION_S = 10.0

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from cgt.runtime.artifact import DIRECTIONS
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.metadata import DIRECTIONS
 
-from .extras import require_extra
-from .settings import add_options, config_option, explicit_options
+from ._options import add_options, config_option, explicit_options, require_extra
 
 _PATH_TYPE = click.Path(path_type=Path)
 
@@ -75,7 +74,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """
     explicit = explicit_options(ctx)
     require_extra("train", "torch")
-    from .distilling import resume_distillation, run_distillation, show_candidates
+    from cgt.distill.run import resume_distillation, run_distillation, show_candidates
 
     if options["listing"]:
         show_candidates(options)

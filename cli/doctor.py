@@ -12,7 +12,7 @@ import click
 @click.option("--json", is_flag=True, help="For programs.")
 def command(json: bool) -> None:
     """Say what this machine can do, and what to install for what it cannot yet."""
-    from .examination import run_checks
+    from cgt.runtime.doctor import run_checks
 
     checks = run_checks()
     if json:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cgt.runtime.artifact import DIRECTIONS, Direction
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
-from .extras import require_extra
+from ._options import require_extra
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,7 +62,7 @@ def command(
             f" (the video itself {report['video']['input']:.2e})"
         )
     if json_path is not None:
-        from cgt.runtime.files import atomic_write
+        from cgt.runtime.utils.atomic import atomic_write
 
         with atomic_write(json_path) as temporary:
             temporary.write_text(json.dumps(report, indent=1) + "\n")

@@ -9,12 +9,7 @@ from typing import Any
 import click
 
 from cgt.export.formats import BuildOptions
-from cgt.runtime.artifact import DIRECTIONS, IO_TYPES, Direction, read_metadata
-from cgt.runtime.errors import ModelError, UsageError
-from cgt.runtime.sidecar import ENGINE_SUFFIXES
-
-from .extras import require_extra
-from .formats import (
+from cgt.export.plan import (
     add_engine_options,
     apply_format_defaults,
     build_engines,
@@ -23,7 +18,11 @@ from .formats import (
     pop_build_options,
     split_image_options,
 )
-from .settings import explicit_options
+from cgt.runtime.errors import ModelError, UsageError
+from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES, Direction, read_metadata
+from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
+
+from ._options import explicit_options, require_extra
 
 _PRECISION_FLAGS = ("fp32", "fp16", "bf16", "int8", "mixed")
 _NORMS = ("instance", "frozen", "stream")
@@ -128,8 +127,8 @@ def _export_onnx(
     )
     require_extra("train", "torch", "onnx", "onnxscript")
     from cgt.export import export
-    from cgt.runtime.images import list_images
-    from cgt.trainer.generator import open_generator
+    from cgt.runtime.image.files import list_images
+    from cgt.trainer.pretrained import open_generator
 
     assert ckpt is not None
     source = open_generator(ckpt, direction, network)

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from cgt.runtime.errors import ModelError, UsageError
-from cgt.runtime.geometry import parse_size
+from cgt.runtime.image.geometry import parse_size
 
-from .extras import require_extra
+from ._options import require_extra
 
 
 @click.command("inspect")
@@ -34,10 +34,10 @@ def command(file: Path, size: str | None, as_json: bool) -> None:
 
 
 def _describe_file(file: Path, size: Any) -> dict[str, Any]:
-    from cgt.runtime.onnxfile import read_onnx_header
+    from cgt.runtime.models.onnx_reader import read_onnx_header
 
     if file.suffix in (".engine", ".plan") or file.with_name(file.name + ".json").is_file():
-        from cgt.export.describe import inspect_engine
+        from cgt.export.inspect_model import inspect_engine
 
         return inspect_engine(file)
     try:
@@ -46,10 +46,10 @@ def _describe_file(file: Path, size: Any) -> dict[str, Any]:
         if file.suffix == ".onnx":
             raise
         require_extra("train", "torch")
-        from cgt.trainer.describe import inspect_checkpoint
+        from cgt.trainer.importers.inspect_checkpoint import inspect_checkpoint
 
         return inspect_checkpoint(file, size)
-    from cgt.export.describe import inspect_onnx
+    from cgt.export.inspect_model import inspect_onnx
 
     return inspect_onnx(file, size)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .extras import require_extra
+from ._options import require_extra
 
 
 @click.command("plot")
@@ -15,7 +15,7 @@ from .extras import require_extra
 def command(runs: tuple[Path, ...], output: Path | None) -> None:
     """Draw losses and metrics of RUNS, which may still be training, into one picture."""
     require_extra("plot", "matplotlib")
-    from cgt.trainer.plot import plot_runs
+    from cgt.trainer.logs.plot import plot_runs
 
     out = output or (runs[0] / "metrics.png" if runs[0].is_dir() else Path("metrics.png"))
     plot_runs(runs, out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .extras import require_extra
+from ._options import require_extra
 
 _FILE_TYPE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -44,7 +44,7 @@ def command(
 ) -> None:
     """Translate in a browser, live, and for programs over HTTP."""
     require_extra("serve", "aiohttp", "aiortc", "prometheus_client", "PIL")
-    from .serving import ServeOptions, run_server
+    from cgt.serve.server import ServeOptions, run_server
 
     run_server(
         ServeOptions(

@@ -9,8 +9,7 @@ import click
 
 from cgt.runtime.errors import UsageError
 
-from .extras import require_extra
-from .settings import add_options, config_option, explicit_options
+from ._options import add_options, config_option, explicit_options, require_extra
 
 _ARCHITECTURE_FIELDS = {
     "generator",
@@ -113,8 +112,8 @@ def command(
             f"--init-from brings the architecture; leave out --{min(conflicts).replace('_', '-')}"
         )
     require_extra("train", "torch")
+    from cgt.trainer.config import TrainConfig
     from cgt.trainer.train import TrainingRun
-    from cgt.trainer.trainconfig import TrainConfig
 
     if resume is not None:
         run = TrainingRun.resume(resume, explicit, log=click.echo)

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import click
 
+from cgt.runtime.api import TranslateOptions, TranslationRequest, run_translation
+from cgt.runtime.batch.inputs import is_batch_input
 from cgt.runtime.errors import UsageError
-from cgt.runtime.geometry import parse_size
-from cgt.runtime.jobs.pile import is_batch_input
-from cgt.runtime.translation import TranslateOptions
-
-from .translating import TranslationRequest, run_translation
+from cgt.runtime.image.geometry import parse_size
 
 
 @click.command("translate")
@@ -139,6 +137,6 @@ def command(
             raise UsageError(f"{flag} is not for several videos, --jobs or --ray")
     if len(sinks) > 1:
         raise UsageError("several videos, --jobs and --ray want one -o")
-    from .pile import BatchOptions, run_batch
+    from cgt.runtime.batch.run import BatchOptions, run_batch
 
     run_batch(BatchOptions(sources, sinks[0], jobs, ray, resume, stats), options)

@@ -6,7 +6,7 @@ import sys
 import time
 
 from cgt.runtime import translate
-from cgt.runtime.stats import Stats
+from cgt.runtime.utils.stats import Stats
 
 source, *rest = sys.argv[1:]
 seconds = float(rest[0]) if rest else 10.0

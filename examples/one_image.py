@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from cgt.runtime import Translator
-from cgt.runtime.images import encode_image, read_image
+from cgt.runtime.image.files import encode_image, read_image
 
 source, target, *model = sys.argv[1:]
 image = read_image(Path(source))  # uint8 HWC RGB, or None

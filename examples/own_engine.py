@@ -8,11 +8,11 @@ import threading
 import numpy as np
 
 from cgt.runtime.engines import Engine
+from cgt.runtime.inference.translator import Translator
 from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import open_source
-from cgt.runtime.stats import Stats
-from cgt.runtime.translator import Translator
+from cgt.runtime.utils.stats import Stats
 
 
 class Inverse(Engine):

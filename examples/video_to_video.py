@@ -3,11 +3,11 @@
 import sys
 import threading
 
+from cgt.runtime.inference.translator import Translator
 from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import open_source
-from cgt.runtime.stats import Stats
-from cgt.runtime.translator import Translator
+from cgt.runtime.utils.stats import Stats
 
 source_uri, sink_uri, *model = sys.argv[1:]
 stats, stop = Stats(), threading.Event()  # stop.set() from anywhere ends it properly

@@ -6,10 +6,10 @@ import importlib
 import os
 from pathlib import Path
 
-from cgt.runtime.artifact import read_metadata
-from cgt.runtime.cuda import list_gpus
+from cgt.runtime.engines.cuda import list_gpus
 from cgt.runtime.errors import MissingDependency, SinkError, UsageError
-from cgt.runtime.sidecar import EngineBuildInfo, Sidecar, sha256, sidecar_path
+from cgt.runtime.models.metadata import read_metadata
+from cgt.runtime.models.sidecar import EngineBuildInfo, Sidecar, sha256, sidecar_path
 
 from .builders.base import BuildResult, LogFn, load_package
 from .formats import FORMATS, BuildOptions, check_options, find_format

@@ -10,26 +10,32 @@ from typing import Any
 import numpy as np
 import onnx
 
-from cgt.runtime.artifact import METADATA_KEY, Direction, ModelMetadata
 from cgt.runtime.errors import QualityError, SinkError, UsageError
-from cgt.runtime.files import atomic_write
-from cgt.runtime.images import encode_image
-from cgt.trainer.generator import TrainedGenerator, open_generator
+from cgt.runtime.image.files import encode_image
+from cgt.runtime.models.metadata import METADATA_KEY, Direction, ModelMetadata
+from cgt.runtime.utils.atomic import atomic_write
+from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
-from .build import build_graph
-from .drift import LayerDrift, format_table, measure_layer_drift, render_chart, worst_layers
-from .frames import (
+from .config import ExportConfig
+from .graph.build import build_graph
+from .graph.norms import statistics_size
+from .quantization.sample_images import (
     ImageSet,
     load_calibration_images,
     make_resize_fn,
     sample_images,
     sample_images_of_folder,
 )
-from .norms import statistics_size
-from .parity import Parity, measure_parity, min_batch, select_reference_engine
-from .precision import format_counts, verify_precision
-from .recipe import ExportConfig
 from .shapes import InputShapes, parse_shapes
+from .verify.layer_drift import (
+    LayerDrift,
+    format_table,
+    measure_layer_drift,
+    render_chart,
+    worst_layers,
+)
+from .verify.parity import Parity, measure_parity, min_batch, select_reference_engine
+from .verify.precision import format_counts, verify_precision
 
 LogFn = Callable[[str], None]
 

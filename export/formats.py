@@ -10,8 +10,8 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgt.runtime.artifact import IOType
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.metadata import IOType
 
 
 @dataclass(frozen=True)

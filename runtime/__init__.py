@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import translate as translate
-    from .preprocess import pack as pack
-    from .preprocess import resize as resize
-    from .preprocess import unpack as unpack
-    from .translator import Translator as Translator
+    from .image.preprocess import pack as pack
+    from .image.preprocess import resize as resize
+    from .image.preprocess import unpack as unpack
+    from .inference.translator import Translator as Translator
 
 __all__ = ["Translator", "pack", "resize", "translate", "unpack"]
 

@@ -9,18 +9,20 @@ from aiohttp import web
 
 from cgt.runtime.errors import CgtError
 
-from . import entrance, facts, images, webrtc, websocket
-from .endpoints import Endpoint
-from .feeds import broadcast_context
-from .guard import SECURITY_HEADERS, Guard, Handler
-from .openapi import build_openapi
-from .pictures import MAX_IMAGE_BYTES
-from .refusals import HttpError
+from .api import static, translate
+from .api import status as facts
+from .api.auth import SECURITY_HEADERS, Guard, Handler
+from .api.endpoint import Endpoint
+from .api.errors import HttpError
+from .api.image_codec import MAX_IMAGE_BYTES
+from .api.openapi import build_openapi
+from .scheduling.feeds import broadcast_context
 from .service import SERVICE_KEY, Service, shutdown_sessions
+from .streaming import webrtc, websocket
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    *entrance.ENDPOINTS,
-    *images.ENDPOINTS,
+    *static.ENDPOINTS,
+    *translate.ENDPOINTS,
     *webrtc.ENDPOINTS,
     *websocket.ENDPOINTS,
     *facts.ENDPOINTS,
@@ -63,10 +65,10 @@ def make_app(service: Service, guard: Guard) -> web.Application:
     app = web.Application(middlewares=[error_middleware], client_max_size=MAX_IMAGE_BYTES)
     app[SERVICE_KEY] = service
     app[facts.OPENAPI_KEY] = build_openapi(ENDPOINTS, guard.token is not None)
-    app[entrance.GUARD_KEY] = guard
+    app[static.GUARD_KEY] = guard
     for endpoint in ENDPOINTS:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
-    app.on_startup.append(images.init_upload_limiter)
+    app.on_startup.append(translate.init_upload_limiter)
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(shutdown_sessions)
     app.cleanup_ctx.extend((broadcast_context, webrtc.webrtc_context))

@@ -16,7 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from .scheduler import TranslationJob
+from .scheduling.scheduler import TranslationJob
 
 _LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 _RATE_WINDOW_S = 5.0  # seconds that frames per second are counted over

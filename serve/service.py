@@ -6,13 +6,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cgt.runtime.closing import Closeable
+from cgt.runtime.utils.closeable import Closeable
 
-from .catalog import ModelCatalog
 from .metrics import ServerMetrics
-from .scheduler import Scheduler
-from .sessions import SessionManager
-from .translators import TranslatorPool
+from .models import ModelCatalog
+from .scheduling.scheduler import Scheduler
+from .scheduling.sessions import SessionManager
+from .scheduling.translators import TranslatorPool
 
 
 class Service(Closeable):

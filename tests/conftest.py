@@ -112,7 +112,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A folder of three PNGs of 64x64, one of them in a folder of its own."""
-    from cgt.runtime.images import encode_image
+    from cgt.runtime.image.files import encode_image
 
     folder = tmp_path / "images"
     for index, name in enumerate(("a.png", "b with space.png", "more/c.png")):
@@ -125,7 +125,7 @@ def images(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six images of 48x48 in trainA, four in trainB, two in each test folder."""
-    from cgt.runtime.images import encode_image
+    from cgt.runtime.image.files import encode_image
 
     root = tmp_path_factory.mktemp("data") / "ramp2noise"
     for folder, count in (("trainA", 6), ("trainB", 4), ("testA", 2), ("testB", 2)):
@@ -165,12 +165,12 @@ def tiny_model(run_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def stream_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of one norm, with its statistics as tensors (see cgt.runtime.artifact): each
+    """A network of one norm, with its statistics as tensors (see cgt.runtime.models.metadata): each
     channel becomes (x - mean) / deviation / 4."""
     import onnx
     from onnx.parser import parse_model
 
-    from cgt.runtime.artifact import METADATA_KEY, ModelMetadata
+    from cgt.runtime.models.metadata import METADATA_KEY, ModelMetadata
 
     model = parse_model(
         """<ir_version: 9, opset_import: ["" : 18]>
@@ -234,7 +234,7 @@ def ffprobe() -> str:
 @pytest.fixture(scope="session")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """film.mp4, and beside it .mkv and .mov: long enough to be cut three times."""
-    from cgt.benchmarks.films import write_video
+    from support.videos import write_video
 
     folder = tmp_path_factory.mktemp("film")
     for suffix in (".mp4", ".mkv", ".mov"):

@@ -27,14 +27,14 @@ from typing import Any
 
 import torch
 
-from cgt.runtime.artifact import Direction
+from cgt.distill.config import DistillConfig
 from cgt.runtime.errors import CgtError, CheckpointError
-from cgt.runtime.files import atomic_write, file_sha256
+from cgt.runtime.models.metadata import Direction
+from cgt.runtime.utils.atomic import atomic_write, file_sha256
 
-from .distill.config import DistillConfig
-from .foreign.reading import read_payload
+from .config import TrainConfig
+from .importers.file_reader import read_payload
 from .networks import Generator, build_generator
-from .trainconfig import TrainConfig
 
 FORMAT, VERSION = "cgt-checkpoint", 1
 _REQUIRED_KEYS = ("networks", "optimizers", "averages", "pools", "unlogged")

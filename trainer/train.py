@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from cgt.runtime.errors import CgtError, CheckpointError, Interrupted, UsageError
-from cgt.runtime.progress import ProgressBar, progress_bar
-from cgt.runtime.stopping import stop_on_signal
+from cgt.runtime.utils.progress import ProgressBar, progress_bar
+from cgt.runtime.utils.signals import stop_on_signal
 
-from .beginning import PretrainedInit
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .data import Shard
-from .dataset import Dataset, open_dataset
-from .method import Method
+from .config import TrainConfig
+from .data.dataset import Dataset, open_dataset
+from .data.loader import Shard
+from .distributed import init_distributed
+from .logs.best_checkpoint import BestMetric, Evaluator, GeneratorEvaluator
+from .logs.metrics_csv import MetricsLogger
+from .logs.samples import SampleGrid
 from .methods import METHODS
+from .methods.base import Method
 from .precision import Precision, set_deterministic
-from .processes import init_distributed
-from .runlog import MetricsLogger
-from .samples import SampleGrid
-from .selection import BestMetric, Evaluator, GeneratorEvaluator
-from .trainconfig import TrainConfig
+from .pretrained import PretrainedInit
 
 if TYPE_CHECKING:
     from typing_extensions import Self

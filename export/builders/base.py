@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from cgt.runtime.artifact import ModelMetadata
 from cgt.runtime.errors import MissingDependency
+from cgt.runtime.models.metadata import ModelMetadata
 
 from ..formats import Format
 from ..quiet import suppress_output

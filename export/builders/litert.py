@@ -18,24 +18,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgt.runtime.artifact import ModelMetadata
 from cgt.runtime.engines import Array, BatchShape, available_cpus, open_engine
 from cgt.runtime.engines.base import last_error_line
-from cgt.runtime.errors import (
-    CgtError,
-    EngineError,
-    MissingDependency,
-    QualityError,
-    SinkError,
-)
+from cgt.runtime.errors import CgtError, EngineError, MissingDependency, QualityError, SinkError
+from cgt.runtime.models.metadata import ModelMetadata
 
+from ..config import MIN_PSNR_DB, UINT8_MIN_PSNR_DB
 from ..formats import BuildOptions, Format, check_graph_supported
-from ..frames import ImageSet, make_resize_fn, sample_images, sample_images_of_folder
-from ..parity import OutputPair, Parity, compute_parity, select_reference_engine
+from ..quantization.sample_images import (
+    ImageSet,
+    make_resize_fn,
+    sample_images,
+    sample_images_of_folder,
+)
 from ..quiet import suppress_output
-from ..recipe import MIN_PSNR_DB, UINT8_MIN_PSNR_DB
+from ..verify.parity import OutputPair, Parity, compute_parity, select_reference_engine
 from .base import BuildResult, LogFn, load_package
-from .profiles import engine_profiles
+from .tensorrt_config import engine_profiles
 
 
 def build(
@@ -78,7 +77,7 @@ def build(
 
 
 def _convert(converter: ModuleType, onnx: Path, shape: BatchShape) -> bytes:
-    from .replay import OnnxModule  # needs onnx
+    from .onnx_to_torch import OnnxModule  # needs onnx
 
     network = OnnxModule(onnx).eval()
     kind = torch.uint8 if shape.io == "uint8" else torch.float32

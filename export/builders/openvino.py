@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from cgt.runtime.artifact import ModelMetadata
 from cgt.runtime.errors import ModelError, SinkError
+from cgt.runtime.models.metadata import ModelMetadata
 
 from ..formats import BuildOptions, Format
 from .base import BuildResult, LogFn, load_package

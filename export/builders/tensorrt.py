@@ -10,31 +10,30 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cgt.runtime.artifact import ModelMetadata
-from cgt.runtime.cuda import GPU, list_gpus
-from cgt.runtime.engines.tensorrt_log import make_logger
-from cgt.runtime.errors import (
-    EngineError,
-    Interrupted,
-    ModelError,
-    SinkError,
-    UsageError,
-)
-from cgt.runtime.files import atomic_write
-from cgt.runtime.stopping import stop_on_signal
+from cgt.runtime.engines.cuda import GPU, list_gpus
+from cgt.runtime.engines.tensorrt_compat import make_logger
+from cgt.runtime.errors import EngineError, Interrupted, ModelError, SinkError, UsageError
+from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.utils.atomic import atomic_write
+from cgt.runtime.utils.signals import stop_on_signal
 
 from ..formats import BuildOptions, Format
 from .base import BuildResult, LogFn, load_package
-from .configure import make_builder_config, supported_compute_capabilities
-from .layers import (
+from .tensorrt_config import (
+    engine_profiles,
+    format_profile,
+    make_builder_config,
+    progress_monitor,
+    set_profile_shapes,
+    supported_compute_capabilities,
+)
+from .tensorrt_inspector import (
     EngineLayer,
     ExpectedConvolution,
     parse_build_log,
     parse_inspector_json,
     verify_precisions,
 )
-from .profiles import engine_profiles, format_profile, set_profile_shapes
-from .progress import progress_monitor
 
 if TYPE_CHECKING:
     import tensorrt as trt

@@ -17,14 +17,14 @@ import dataclasses
 import re
 from pathlib import Path
 
-from cgt.runtime.artifact import ModelMetadata
 from cgt.runtime.errors import UsageError
-from cgt.runtime.onnxfile import UINT8, OnnxHeader, read_onnx_header
-from cgt.runtime.sidecar import read_sidecar, read_verified_bytes, sha256
+from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.models.onnx_reader import UINT8, OnnxHeader, read_onnx_header
+from cgt.runtime.models.sidecar import read_sidecar, read_verified_bytes, sha256
 
 from ..formats import TRITON_BACKENDS, BuildOptions, check_graph_supported, find_format
 from .base import LogFn
-from .profiles import engine_profiles
+from .tensorrt_config import engine_profiles
 from .triton_config import TensorSpecs, render_config
 from .triton_repository import RepositoryModel, publish_models
 

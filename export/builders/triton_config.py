@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cgt.runtime.artifact import IOType, ModelMetadata
-from cgt.runtime.onnxfile import OnnxHeader
+from cgt.runtime.models.metadata import IOType, ModelMetadata
+from cgt.runtime.models.onnx_reader import OnnxHeader
 
 DEFAULT_MAX_BATCH = 8  # pictures that a server puts together where the model takes any number
 _MAX_QUEUE_DELAY_US = 500  # microseconds that a GPU's picture waits for others

@@ -20,7 +20,7 @@ import triton_python_backend_utils as triton
 
 from cgt.runtime import Translator
 from cgt.runtime.errors import CgtError
-from cgt.runtime.preprocess import U8
+from cgt.runtime.image.preprocess import U8
 
 _MAX_CACHED_SIZES = 4  # of pictures, for which a compiled network is kept
 

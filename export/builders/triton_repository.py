@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgt.runtime.artifact import ModelMetadata
 from cgt.runtime.errors import ModelError, SinkError, UsageError
-from cgt.runtime.files import atomic_write
+from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.utils.atomic import atomic_write
 
 from .triton_config import parse_metadata, replace_metadata
 

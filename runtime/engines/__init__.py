@@ -6,8 +6,8 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..artifact import ModelMetadata
 from ..errors import UsageError
+from ..models.metadata import ModelMetadata
 from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus
 
 __all__ = [
@@ -45,7 +45,7 @@ ENGINES = {
     "openvino": EngineSpec(".openvino", "OpenVINOEngine", (".onnx", ".xml")),
     "onnxruntime": EngineSpec(".onnxruntime", "OnnxRuntimeEngine"),
     "tensorrt": EngineSpec(".tensorrt", "TensorRTEngine", (".engine", ".plan")),
-    "torch": EngineSpec("cgt.trainer.engine", "TorchEngine", (".pth", ".pt")),
+    "torch": EngineSpec("cgt.trainer.torch_engine", "TorchEngine", (".pth", ".pt")),
 }
 
 
@@ -70,7 +70,7 @@ def open_engine(
         return TritonEngine(name, shape, performance_hint)
     reject_tflite(path)
     if name == "auto":
-        from .fastest import open_fastest
+        from .auto import open_fastest
 
         return open_fastest(path, shape, compatible_engines(path), performance_hint, precision)
     name, _, device = name.partition(":")

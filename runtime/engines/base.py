@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ..artifact import IOType, ModelMetadata, read_metadata
-from ..closing import Closeable
-from ..preprocess import F32, U8
+from ..image.preprocess import F32, U8
+from ..models.metadata import IOType, ModelMetadata, read_metadata
+from ..utils.closeable import Closeable
 
 PerformanceHint = Literal["throughput", "latency"]
 """throughput: several frames at once, as files want; latency: all cores on one frame, as live

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..cache import cache_dir, cached_sha256, short_hash
 from ..errors import EngineError, MissingDependency, ModelError
-from ..notes import warn_user
-from ..preprocess import F32
+from ..image.preprocess import F32
+from ..utils.cache import cache_dir, cached_sha256, short_hash
+from ..utils.log import warn_user
 from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus, last_error_line
 
 try:

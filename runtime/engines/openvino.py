@@ -7,13 +7,12 @@ from pathlib import Path
 
 import openvino as ov
 
-from ..cache import cache_dir, cached_sha256, cpu_name, short_hash
 from ..errors import EngineError, ModelError
-from ..preprocess import F32
-from ..sidecar import read_sidecar, read_verified_bytes, sidecar_path
+from ..image.preprocess import F32
+from ..models.sidecar import read_sidecar, read_verified_bytes, sidecar_path
+from ..utils.cache import cache_dir, cached_sha256, cpu_name, short_hash
 from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
-from .openvino_floats import fp32_faster_than_bf16
-from .openvino_int8 import avoid_int8_saturation, is_quantized
+from .openvino_cpu import avoid_int8_saturation, fp32_faster_than_bf16, is_quantized
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTION_TYPES = ("Convolution", "Deconvolution")

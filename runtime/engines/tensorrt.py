@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import EngineError, ModelError
-from ..preprocess import F32
-from ..sidecar import EngineBuildInfo, read_sidecar, read_verified_bytes
+from ..image.preprocess import F32
+from ..models.sidecar import EngineBuildInfo, read_sidecar, read_verified_bytes
 from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
-from .tensorrt_log import make_logger
-from .tensorrt_machine import check_compatibility, load_tensorrt
-from .tensorrt_slot import ExecutionSlot, GpuTimings, cuda
+from .tensorrt_compat import check_compatibility, load_tensorrt, make_logger
+from .tensorrt_context import ExecutionSlot, GpuTimings, cuda
 
 if TYPE_CHECKING:
     import tensorrt as trt

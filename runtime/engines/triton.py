@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..artifact import METADATA_KEY, IOType, ModelMetadata
 from ..errors import EngineError, ModelError, UsageError
-from ..preprocess import F32
+from ..image.preprocess import F32
+from ..models.metadata import METADATA_KEY, IOType, ModelMetadata
 from .base import Array, BatchShape, Engine, PerformanceHint
-from .triton_link import InferInput, InferRequestedOutput, TritonAddress, TritonClient
+from .triton_client import InferInput, InferRequestedOutput, TritonAddress, TritonClient
 
 _IO_BY_DATA_TYPE: dict[str, tuple[IOType, int]] = {
     "TYPE_FP32": ("float", 0),

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UsageError
-from ..images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
-from ..uri import parse_uri
-from ..views import ViewMode, view_output_size
+from ..image.compose import ViewMode, view_output_size
+from ..image.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from ..utils.uri import parse_uri
 from .base import Sink, StreamFormat, TranslatedFrame
 
 __all__ = [
@@ -105,7 +105,7 @@ def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:
 
         return StdoutSink(uri, stream)
     if uri.scheme or re.match(r"/dev/video\d+$", text):
-        from .push import OUTPUT_SCHEMES, StreamSink
+        from .stream import OUTPUT_SCHEMES, StreamSink
 
         if uri.scheme and uri.scheme not in OUTPUT_SCHEMES:
             known = ", ".join(f"{scheme}://" for scheme in OUTPUT_SCHEMES)
@@ -116,7 +116,7 @@ def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:
 
 def _open_path(text: str, stream: StreamFormat, codec: str | None) -> Sink:
     path = Path(text)
-    from .encoding import CONTAINERS
+    from .codecs import CONTAINERS
 
     suffix = path.suffix.lower()
     if path.is_dir() or text.endswith("/") or not suffix:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from ..closing import Closeable
-from ..geometry import Geometry
-from ..preprocess import U8
+from ..image.geometry import Geometry
+from ..image.preprocess import U8
 from ..sources import ColorSpace, Frame, Packet, Source
+from ..utils.closeable import Closeable
 
 
 @dataclass(frozen=True)

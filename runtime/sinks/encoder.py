@@ -14,11 +14,11 @@ import numpy as np
 from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
-from ..preprocess import U8
+from ..image.preprocess import U8
 from ..sources import ColorSpace
 from .base import StreamFormat, TranslatedFrame
-from .encoding import CodecSettings
-from .scheduling import preserve_thread_scheduling
+from .codecs import CodecSettings
+from .thread_priority import preserve_thread_scheduling
 
 # FFmpeg converts to these matrices; what comes with another is written as BT.709.
 _SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 to swscale's numbers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import SinkError, UsageError
-from ..files import atomic_write
-from ..images import encode_image
+from ..image.files import encode_image
+from ..utils.atomic import atomic_write
 from .base import Sink, TranslatedFrame
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 
 from ..errors import SinkError, UsageError
-from ..uri import Uri
+from ..utils.uri import Uri
 from .base import Sink, StreamFormat, TranslatedFrame
 from .encoder import pad_to_even
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import SinkError
-from ..notes import warn_user
+from ..image.compose import ViewMode, compose_view
 from ..sources import Packet
-from ..views import ViewMode, compose_view
+from ..utils.log import warn_user
 from .base import Sink, TranslatedFrame
 
 

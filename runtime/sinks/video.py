@@ -9,13 +9,12 @@ from pathlib import Path
 import av
 
 from ..errors import SinkError, UsageError
-from ..files import create_temp_sibling
-from ..notes import warn_user
+from ..utils.atomic import create_temp_sibling
+from ..utils.log import warn_user
 from .base import StreamFormat
-from .encoding import CONTAINERS, select_codec
+from .codecs import CONTAINERS, select_codec
 from .mp4 import copy_with_faststart, truncate_to_last_fragment
-from .muxed import MuxedSink, ffmpeg_error_text
-from .muxer import Muxer
+from .muxer import MuxedSink, Muxer, ffmpeg_error_text
 
 CONTAINER_SUFFIXES = tuple(CONTAINERS)
 # A fragment a second while writing; the end makes one plain file of them, with an index. Not with

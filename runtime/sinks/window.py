@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 from ..errors import MissingDependency
-from ..images import encode_image
-from ..notes import warn_user
-from ..opencv import cv2
-from ..pace import Pacer
-from ..preprocess import U8
-from ..stopping import stop_requested
-from ..views import VIEW_MODES, ViewMode, compose_view
+from ..image.compose import VIEW_MODES, ViewMode, compose_view
+from ..image.files import encode_image
+from ..image.opencv import cv2
+from ..image.preprocess import U8
+from ..utils.log import warn_user
+from ..utils.pacer import Pacer
+from ..utils.signals import stop_requested
 from .base import Sink, StreamFormat, TranslatedFrame
 
 WINDOW_TITLE = "cgt"

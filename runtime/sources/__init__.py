@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
-from ..images import (
+from ..image.files import (  # loads OpenCV before PyAV: see tests of the window
     IMAGE_SUFFIXES,
     list_images,
-)  # loads OpenCV before PyAV: see tests of the window
-from ..uri import Uri, parse_uri
+)
+from ..utils.uri import Uri, parse_uri
 from .base import ColorSpace, Frame, Packet, Source
 
 __all__ = ["ColorSpace", "Frame", "Packet", "Source", "open_source"]
@@ -40,7 +40,7 @@ def open_source(
 
             source = ReconnectingSource(source, open_inner)
         if start:
-            from .wrapped import TrimmedSource
+            from .wrappers import TrimmedSource
 
             if source.live:
                 raise UsageError(f"{source.name} is live: --start has nothing to count from")
@@ -57,12 +57,12 @@ def _open(text: str, audio: bool, stream: int | None) -> Source:
         return _open_path(text, path, audio, stream)
     uri = parse_uri(text)
     if uri.path == "-" or uri.scheme == "pipe":
-        from .stdin import stdin_input
+        from .ffmpeg_inputs import stdin_input
         from .video import VideoSource
 
         return VideoSource(stdin_input(uri), audio, stream)
     if uri.scheme == "v4l2" or (not uri.scheme and re.match(r"\d+$|/dev/video", uri.path)):
-        from .capture import open_camera
+        from .camera import open_camera
 
         return open_camera(uri)
     if uri.scheme not in ("", "file"):
@@ -91,17 +91,17 @@ def _open_path(text: str, path: Path, audio: bool, stream: int | None) -> Source
 
 
 def _open_scheme(uri: Uri, audio: bool, stream: int | None) -> Source:
-    from .network import INPUT_SCHEMES, network_input
+    from .ffmpeg_inputs import INPUT_SCHEMES, network_input
     from .video import VideoSource
 
     if uri.scheme == "test":
-        from .pattern import PatternSource
-        from .wrapped import RealtimeSource
+        from .test_pattern import PatternSource
+        from .wrappers import RealtimeSource
 
         pattern = PatternSource(uri)
         return RealtimeSource(pattern) if uri.get_bool("live", True) else pattern
     if uri.scheme in ("csi", "gst"):
-        from .capture import open_gstreamer
+        from .camera import open_gstreamer
 
         return open_gstreamer(uri)
     if uri.scheme in INPUT_SCHEMES:

@@ -10,8 +10,8 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
-from ..closing import Closeable
-from ..preprocess import U8
+from ..image.preprocess import U8
+from ..utils.closeable import Closeable
 
 
 class Frame:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError
-from ..images import read_image
-from ..preprocess import U8
+from ..image.files import read_image
+from ..image.preprocess import U8
 from .base import Frame, Packet, Source
 
 

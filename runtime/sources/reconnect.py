@@ -12,13 +12,13 @@ from functools import partial
 import numpy as np
 
 from ..errors import SourceError, UsageError
-from ..notes import warn_user
-from ..opencv import cv2
-from ..preprocess import U8
-from ..stopping import stop_requested
+from ..image.opencv import cv2
+from ..image.preprocess import U8
+from ..utils.log import warn_user
+from ..utils.signals import stop_requested
 from .base import Frame, Packet, Source
-from .picture import letterbox
-from .wrapped import SourceWrapper, shift_packet
+from .frame_convert import letterbox
+from .wrappers import SourceWrapper, shift_packet
 
 _MIN_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.5, 4.0  # seconds between attempts, doubling
 _PLACEHOLDER_FPS = 5  # a second, while there is nothing to see

@@ -15,12 +15,11 @@ import av
 from av.stream import Disposition
 
 from ..errors import SourceError, UsageError
-from ..notes import warn_user
-from ..preprocess import U8
+from ..image.preprocess import U8
+from ..utils.log import warn_user
 from .base import Frame, Packet, Source
-from .cuts import find_segment_boundaries
-from .demux import FrameReader
-from .picture import (
+from .demuxer import FrameReader
+from .frame_convert import (
     apply_orientation,
     letterbox,
     read_color_space,
@@ -28,7 +27,8 @@ from .picture import (
     swaps_axes,
     to_rgb,
 )
-from .wrapped import shift_packet
+from .segments import find_segment_boundaries
+from .wrappers import shift_packet
 
 _DEFAULT_TIME_BASE = Fraction(1, 90000)
 

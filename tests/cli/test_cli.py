@@ -18,7 +18,7 @@ from conftest import run_cgt
 
 
 @pytest.mark.parametrize(
-    "what", ["cgt.runtime", "cgt.cli.main", "cgt.cli.translate", "cgt.cli.serving"]
+    "what", ["cgt.runtime", "cgt.cli.main", "cgt.cli.translate", "cgt.serve.server"]
 )
 def test_no_torch_is_imported(what: str) -> None:
     """A machine that translates has none, and it takes seconds to load."""
@@ -63,7 +63,7 @@ def test_the_table_says_what_was_done(clip: Path, tiny_model: Path) -> None:
 def test_the_doctor_says_what_is_here() -> None:
     from importlib.metadata import version
 
-    from cgt.runtime.preprocess import simd_instruction_set
+    from cgt.runtime.image.preprocess import simd_instruction_set
 
     done = run_cgt("doctor", env={"COLUMNS": "200", "PATH": "/usr/bin"})
     assert done.returncode == 0, done.stderr

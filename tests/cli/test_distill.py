@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from cgt.cli.concluding import check_target_speed
-from cgt.cli.distilling import parse_student_spec
-from cgt.runtime.artifact import read_metadata
+from cgt.distill.run import check_target_speed, parse_student_spec
 from cgt.runtime.errors import QualityError, UsageError
-from cgt.runtime.images import encode_image
-from cgt.trainer.config import GeneratorConfig
+from cgt.runtime.image.files import encode_image
+from cgt.runtime.models.metadata import read_metadata
+from cgt.trainer.networks.config import GeneratorConfig
 from conftest import make_image, run_cgt
 
 TINY = [

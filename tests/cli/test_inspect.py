@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from cgt.cli.inspect import command as inspect
-from cgt.export.describe import inspect_engine, inspect_onnx
-from cgt.runtime.artifact import read_metadata
+from cgt.export.inspect_model import inspect_engine, inspect_onnx
 from cgt.runtime.errors import CgtError, ModelError
-from cgt.trainer.config import GeneratorConfig
-from cgt.trainer.describe import inspect_checkpoint
-from cgt.trainer.macs import count_macs
+from cgt.runtime.models.metadata import read_metadata
+from cgt.trainer.importers.inspect_checkpoint import inspect_checkpoint
 from cgt.trainer.networks import PatchDiscriminator, build_generator
+from cgt.trainer.networks.config import GeneratorConfig
+from cgt.trainer.networks.macs import count_macs
 from conftest import run_cgt
 
 

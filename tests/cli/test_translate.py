@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cgt.runtime.sources import open_source
-from cgt.runtime.sources.pattern import read_counter
+from cgt.runtime.sources.test_pattern import read_counter
 from conftest import CLIP_FRAMES, run_cgt
 
 

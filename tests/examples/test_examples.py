@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cgt.runtime.images import read_image
+from cgt.runtime.image.files import read_image
 from cgt.runtime.sources import open_source
 from conftest import CLIP_FRAMES
 
@@ -64,7 +64,7 @@ def test_own_engine(clip: Path, tmp_path: Path) -> None:
     for path in (clip, tmp_path / "o.mp4"):
         with open_source(str(path), audio=False) as source:
             pictures.append(next(iter(source)).image.astype(float))
-    from cgt.runtime.preprocess import resize
+    from cgt.runtime.image.preprocess import resize
 
     before = resize(pictures[0].astype(np.uint8), pictures[1].shape[:2])
     assert np.abs(255 - before.astype(float) - pictures[1]).mean() < 8

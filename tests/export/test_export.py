@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from cgt.export import export
-from cgt.export.frames import ImageSet, make_resize_fn, sample_images
-from cgt.export.graph import trace
-from cgt.export.halve import ReducedPrecision
-from cgt.export.parity import measure_parity, psnr
-from cgt.export.precision import count_layer_precisions, verify_precision
-from cgt.export.recipe import ExportConfig
-from cgt.runtime.artifact import ModelMetadata, read_metadata
+from cgt.export.config import ExportConfig
+from cgt.export.graph.reduced_precision import ReducedPrecision
+from cgt.export.graph.trace import trace
+from cgt.export.quantization.sample_images import ImageSet, make_resize_fn, sample_images
+from cgt.export.verify.parity import measure_parity, psnr
+from cgt.export.verify.precision import count_layer_precisions, verify_precision
 from cgt.runtime.errors import CheckpointError, QualityError, SinkError, UsageError
+from cgt.runtime.models.metadata import ModelMetadata, read_metadata
 from cgt.trainer.checkpoint import load_checkpoint
-from cgt.trainer.config import GeneratorConfig
+from cgt.trainer.data.synthetic import dead_leaves
 from cgt.trainer.networks import ResnetGenerator, init_weights
-from cgt.trainer.pictures import dead_leaves
+from cgt.trainer.networks.config import GeneratorConfig
 from conftest import run_cgt
 
 
@@ -120,7 +120,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(run_folder: Path, tmp_path: Pa
 
 def test_the_same_flags_give_the_same_bytes(run_folder: Path, images: Path, tmp_path: Path) -> None:
     """Also of what is calibrated, in processes that order sets differently."""
-    from cgt.runtime.images import encode_image
+    from cgt.runtime.image.files import encode_image
     from conftest import make_image
 
     for index in range(10):
@@ -148,7 +148,7 @@ def test_below_the_floor_nothing_is_left(run_folder: Path, tmp_path: Path) -> No
 
 
 def test_it_compares_on_pictures_that_are_given(run_folder: Path, tmp_path: Path) -> None:
-    from cgt.runtime.images import encode_image
+    from cgt.runtime.image.files import encode_image
     from conftest import make_image
 
     photos, out = tmp_path / "photos", tmp_path / "m.onnx"
@@ -188,7 +188,7 @@ def test_dead_leaves_look_like_photographs(cgt_data: Path) -> None:
         means = [np.log(power[(f >= lo) & (f < hi)].mean()) for lo, hi in bands]
         return float(np.polyfit(np.log([lo for lo, _ in bands]), means, 1)[0])
 
-    from cgt.runtime.images import list_images, read_image
+    from cgt.runtime.image.files import list_images, read_image
 
     photos = list_images(cgt_data / "monet2photo" / "testB")[:20]
     real = [slope(read_image(path)) for path in photos]

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.graphs import write_translator_model
 
 from cgt.export import build_engine
 from cgt.export.formats import FORMATS, BuildOptions, format_markdown_table
-from cgt.runtime import Translator, sidecar
-from cgt.runtime.artifact import read_metadata
+from cgt.runtime import Translator
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import MissingDependency, ModelError, SinkError, UsageError
+from cgt.runtime.models import sidecar
+from cgt.runtime.models.metadata import read_metadata
 from conftest import run_cgt
-from graphs import write_translator_model
 
 MANUAL = Path(__file__).parents[2] / "docs" / "tensorrt.md"
 

@@ -11,17 +11,17 @@ import torch
 from torch import nn
 
 from cgt.export import export
-from cgt.export.drift import worst_layers
-from cgt.export.graph import GraphInterface, trace
-from cgt.export.magnitudes import measure_activation_range
-from cgt.export.pixels import Uint8IO
-from cgt.export.recipe import SUPPORTED_OPSETS, ExportConfig
-from cgt.runtime.artifact import read_metadata
+from cgt.export.config import SUPPORTED_OPSETS, ExportConfig
+from cgt.export.graph.trace import GraphInterface, trace
+from cgt.export.graph.uint8_io import Uint8IO
+from cgt.export.verify.fp16_range import measure_activation_range
+from cgt.export.verify.layer_drift import worst_layers
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import QualityError, UsageError
-from cgt.runtime.preprocess import pack, unpack
+from cgt.runtime.image.preprocess import pack, unpack
+from cgt.runtime.models.metadata import read_metadata
 
-from .making import make_resnet, make_trained_generator
+from .factories import make_resnet, make_trained_generator
 
 
 def scaled(by: float) -> nn.Module:
@@ -73,7 +73,7 @@ def test_a_mixture_keeps_what_is_asked_for(
 ) -> None:
     """Its floor lies between all in INT8 and none."""
     made = make_trained_generator(make_resnet(), dataset)
-    monkeypatch.setattr("cgt.export.frames.NUM_IMAGES", 4)
+    monkeypatch.setattr("cgt.export.quantization.sample_images.NUM_IMAGES", 4)
     calib, wishes = str(dataset / "trainA"), {"calib_frames": 4}
     _, whole = export(made, tmp_path / "i.onnx", precision="int8", calib=calib, **wishes)
     floor = whole.parity["psnr_worst_db"] + 3
@@ -110,7 +110,7 @@ def test_below_the_floor_the_layers_are_named(dataset: Path, tmp_path: Path) -> 
 
 
 def test_most_names_the_lowest() -> None:
-    from cgt.export.drift import LayerDrift
+    from cgt.export.verify.layer_drift import LayerDrift
 
     drifts = [LayerDrift(name, snr) for name, snr in (("a", 40.0), ("b", 20.0), ("c", 30.0))]
     assert worst_layers(drifts, 2) == "b (20.0 dB), c (30.0 dB)"

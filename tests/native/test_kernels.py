@@ -13,7 +13,7 @@ def test_the_table_and_its_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("PIL")
-    kernels = pytest.importorskip("cgt.benchmarks.kernels")
+    kernels = pytest.importorskip("benchmarks.suites.kernels")
     monkeypatch.setattr(kernels, "NUM_ROUNDS", 1)
     monkeypatch.setattr(kernels, "RUNS_PER_ROUND", 2)
     monkeypatch.setattr(kernels, "COPY_BYTES", 1 << 20)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgt.runtime.preprocess import pack, unpack
+from cgt.runtime.image.preprocess import pack, unpack
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -13,11 +13,11 @@ import pytest
 
 from cgt.runtime import translate
 from cgt.runtime.errors import EngineError, SinkError, SourceError
+from cgt.runtime.inference.translator import Translator
 from cgt.runtime.pipeline import limit_frames, run_pipeline, translate_stream
 from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
-from cgt.runtime.stats import DurationHistogram, Stats
-from cgt.runtime.translator import Translator
+from cgt.runtime.utils.stats import DurationHistogram, Stats
 from conftest import CLIP_FRAMES, make_image
 
 
@@ -277,7 +277,7 @@ def test_a_camera_that_is_a_file(
     clip: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A simulated camera: OpenCV opens a file where it would open a device."""
-    from cgt.runtime.opencv import cv2
+    from cgt.runtime.image.opencv import cv2
 
     capture = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture(str(clip)))

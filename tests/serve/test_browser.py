@@ -9,16 +9,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from support.chromium import write_camera_clip
+from support.graphs import write_translator_model
 
-from cgt.benchmarks.chromium import write_camera_clip
 from cgt.runtime import Translator
-from cgt.runtime.images import encode_image, read_image
+from cgt.runtime.image.files import encode_image, read_image
 from cgt.runtime.sources import open_source
-from cgt.runtime.sources.pattern import read_counter
+from cgt.runtime.sources.test_pattern import read_counter
 from conftest import make_image, write_inverse_model
-from graphs import write_translator_model
 
-from .browsing import (
+from .browser import (
     CAMERA_FRAMES,
     CAMERA_SIZE,
     camera_frame,
@@ -28,7 +28,7 @@ from .browsing import (
     wait_for_frames,
     wait_until,
 )
-from .serving import start_server
+from .server import start_server
 
 # dB of one picture and its copy by WebRTC, whose encoder follows what it takes for the network's
 # rate: 28 to 38. Pictures of other numbers are at 15 to 19.

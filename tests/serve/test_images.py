@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgt.serve import images, negotiation
-from cgt.serve.pictures import IMAGE_FORMATS, decode_upload
+from cgt.serve.api import content_negotiation
+from cgt.serve.api import translate as images
+from cgt.serve.api.image_codec import IMAGE_FORMATS, decode_upload
 from conftest import make_image, write_inverse_model
 
-from .making import decode_image, encode_image
-from .serving import RunningServer, start_server
+from .factories import decode_image, encode_image
+from .server import RunningServer, start_server
 
 IMAGE = make_image(0, 64, 48)
 
@@ -208,4 +209,4 @@ def test_what_a_client_accepts() -> None:
         "*/*;q=0": None,
         ";;q=1/,image/webp": "image/webp",
     }.items():
-        assert negotiation.choose_media_type(accept, kinds) == kind, accept
+        assert content_negotiation.choose_media_type(accept, kinds) == kind, accept

@@ -17,8 +17,8 @@ import pytest
 
 from conftest import make_image, write_inverse_model
 
-from .making import decode_image, encode_image, make_png_bomb, make_scan_bomb
-from .serving import RunningServer, start_server
+from .factories import decode_image, encode_image, make_png_bomb, make_scan_bomb
+from .server import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from cgt.serve.app import ENDPOINTS
 from conftest import write_inverse_model
 
-from .serving import RunningServer, start_server
+from .server import RunningServer, start_server
 
 FUZZER = Path(sys.executable).with_name("schemathesis")
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.chromium import write_camera_clip
 
-from cgt.benchmarks.chromium import write_camera_clip
 from conftest import write_inverse_model
 
-from .browsing import CAMERA_SIZE, open_browser, wait_for_frames, wait_until
-from .making import encode_image
-from .serving import start_server
+from .browser import CAMERA_SIZE, open_browser, wait_for_frames, wait_until
+from .factories import encode_image
+from .server import start_server
 
 
 @pytest.fixture(scope="module")

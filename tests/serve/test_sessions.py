@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from cgt.runtime.errors import EngineError
-from cgt.serve.batching import BatchSpeedup
-from cgt.serve.catalog import ModelSelection
-from cgt.serve.refusals import HttpError
+from cgt.serve.api.errors import HttpError
+from cgt.serve.models import ModelSelection
+from cgt.serve.scheduling.sessions import Session
+from cgt.serve.scheduling.translators import BatchSpeedup
 from cgt.serve.service import Service
-from cgt.serve.sessions import Session
 from conftest import make_image, write_inverse_model
 
 

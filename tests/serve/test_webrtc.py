@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.webrtc_client import WebRTCClient
 
-from cgt.benchmarks.webrtc_client import WebRTCClient
-from cgt.runtime.preprocess import U8
+from cgt.runtime.image.preprocess import U8
 from conftest import make_image, write_inverse_model
 
-from .serving import RunningServer, start_server
+from .server import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def test_connections_that_end_leave_nothing(model: Path) -> None:
 def test_a_client_that_falls_silent_gives_back_its_place(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cgt.serve.peer._MAX_CLIENT_SILENCE_S", 1.0)
-    monkeypatch.setattr("cgt.serve.peer._CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("cgt.serve.streaming.peer._MAX_CLIENT_SILENCE_S", 1.0)
+    monkeypatch.setattr("cgt.serve.streaming.peer._CONNECT_TIMEOUT_S", 1.0)
 
     async def main() -> None:
         client = WebRTCClient(

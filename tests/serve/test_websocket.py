@@ -17,8 +17,8 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from cgt.runtime.errors import SourceError
 from conftest import CLIP_FRAMES, make_image, write_inverse_model
 
-from .making import decode_image, encode_image
-from .serving import RunningServer, start_server
+from .factories import decode_image, encode_image
+from .server import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,9 @@ import torch
 from cgt.runtime.errors import CgtError, CheckpointError
 from cgt.trainer import precision
 from cgt.trainer.checkpoint import load_checkpoint
-from cgt.trainer.csvlog import read_metrics
-from cgt.trainer.runlog import MetricsLogger
+from cgt.trainer.config import TrainConfig
+from cgt.trainer.logs.metrics_csv import MetricsLogger, read_metrics
 from cgt.trainer.train import TrainingRun
-from cgt.trainer.trainconfig import TrainConfig
 from conftest import TINY_TRAIN_FLAGS, run_cgt
 
 LONG = [
@@ -98,7 +97,7 @@ def test_ten_kills_change_nothing(dataset: Path, tmp_path: Path, method: str) ->
     straight, cut = tmp_path / "straight", tmp_path / "cut"
     TrainingRun.create(straight, config).train()
     (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
-    script = Path(__file__).with_name("lives.py")
+    script = Path(__file__).with_name("kill_and_resume.py")
     command = [sys.executable, script, "7", tmp_path / "config.json", cut]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -7,19 +7,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cgt.runtime.artifact import Direction
 from cgt.runtime.errors import DataError, UsageError
-from cgt.runtime.files import atomic_write
-from cgt.runtime.images import encode_image
-from cgt.runtime.montage import make_grid
-from cgt.runtime.preprocess import U8, resize
-from cgt.runtime.progress import progress_bar
+from cgt.runtime.image.compose import make_grid
+from cgt.runtime.image.files import encode_image
+from cgt.runtime.image.preprocess import U8, resize
+from cgt.runtime.inference.optical_flow import WarpingErrorMeter
+from cgt.runtime.models.metadata import Direction
 from cgt.runtime.sources import Frame, open_source
-from cgt.runtime.warping import WarpingErrorMeter
+from cgt.runtime.utils.atomic import atomic_write
+from cgt.runtime.utils.progress import progress_bar
 
-from ..backbone import INPUT_SIDES_PX
-from ..domain import ImageFolder, find_image_folders
-from ..selection import load_eval_images
+from ..data.folders import ImageFolder, find_image_folders
+from ..logs.best_checkpoint import load_eval_images
+from ..networks.efficientnet import INPUT_SIDES_PX
 from .features import FeatureExtractor, efficientnet_extractor, inception_extractor
 from .report import EvaluationImages, TranslateFn, measure_translation
 from .subject import EvaluationSubject

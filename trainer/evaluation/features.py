@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgt.runtime.preprocess import U8, pack
+from cgt.runtime.image.preprocess import U8, pack
 
-from ..backbone import INPUT_SIDES_PX, load_efficientnet, normalize_input
+from ..networks.efficientnet import INPUT_SIDES_PX, load_efficientnet, normalize_input
 
 BATCH_SIZE = 16
 INCEPTION_WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cgt.runtime.preprocess import U8
+from cgt.runtime.image.metrics import image_similarity
+from cgt.runtime.image.preprocess import U8
 
-from ..backbone import INPUT_SIDES_PX
+from ..networks.efficientnet import INPUT_SIDES_PX
 from .distances import frechet_distance, kernel_distance
 from .features import FeatureExtractor, predicted_class_share
-from .likeness import image_similarity
 
 TranslateFn = Callable[[U8], U8]
 MIN_IMAGES = 2  # pictures in a set

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from cgt.runtime.artifact import Direction, read_metadata
 from cgt.runtime.errors import CheckpointError, UsageError
-from cgt.runtime.translator import Translator
+from cgt.runtime.inference.translator import Translator
+from cgt.runtime.models.metadata import Direction, read_metadata
 
 from ..checkpoint import load_checkpoint
-from ..generator import TrainedGenerator, open_generator
-from ..selection import make_translate_fn
+from ..logs.best_checkpoint import make_translate_fn
+from ..pretrained import TrainedGenerator, open_generator
 from .report import TranslateFn
 
 TranslateFactory = Callable[[tuple[int, int]], TranslateFn]

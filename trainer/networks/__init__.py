@@ -7,7 +7,7 @@ Legend: N batch, C channels, H and W sides, ngf and ndf the width of the first l
 
 from __future__ import annotations
 
-from ..config import GeneratorConfig
+from .config import GeneratorConfig
 from .discriminators import PatchDiscriminator, PixelDiscriminator
 from .init import init_generator, init_weights
 from .resnet import ResnetBlock, ResnetGenerator

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import GeneratorConfig
+from .config import GeneratorConfig
 
 _PADDING_LAYERS: dict[str, type[nn.Module]] = {
     "reflect": nn.ReflectionPad2d,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..config import GeneratorConfig
+from .config import GeneratorConfig
 from .layers import (
     SeparableConv,
     downsample_layers,

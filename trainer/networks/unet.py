@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..config import GeneratorConfig
+from .config import GeneratorConfig
 from .layers import finalize_output, norm_layer, output_layer
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from cgt.runtime.image.metrics import MAX_PSNR_DB, image_similarity, l1, psnr, ssim
 from cgt.trainer.evaluation.distances import frechet_distance, kernel_distance
-from cgt.trainer.evaluation.likeness import MAX_PSNR_DB, image_similarity, l1, psnr, ssim
 from conftest import make_image
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgt.runtime.images import list_images, read_image
-from cgt.runtime.opencv import cv2
-from cgt.trainer.backbone import INPUT_SIDES_PX
+from cgt.runtime.image.files import list_images, read_image
+from cgt.runtime.image.opencv import cv2
 from cgt.trainer.evaluation.features import (
     FeatureExtractor,
     efficientnet_extractor,
     predicted_class_share,
 )
 from cgt.trainer.evaluation.report import EvaluationImages, measure_translation
+from cgt.trainer.networks.efficientnet import INPUT_SIDES_PX
 from conftest import make_image, run_cgt
 
 MEAN = FeatureExtractor(

@@ -1,0 +1,1 @@
+"""Results compared: reports, matrix, quality, roofline."""

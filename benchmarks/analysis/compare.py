@@ -1,0 +1,215 @@
+"""Is B slower than A? The ratio of what they reach undisturbed, with a bootstrap interval.
+
+What else happens on a machine only ever makes a program slower, so the quick runs say what the
+program does and the slow ones what its neighbours did (Chen and Revels, "Robust Benchmarking in
+Noisy Environments" (2016)): of a session the tenth percentile is taken, of a report the geometric
+mean of its quickest quarter of sessions.
+
+Three things make two runs of the same program differ: its runs within a process (bursts of noise,
+so whole rounds are resampled, never single runs), its processes (so whole sessions are resampled),
+and the machine itself between the two reports. The bootstrap sees the first two; few sessions make
+its percentiles too narrow, so they are taken further out (Hesterberg, "What Teachers Should Know
+About the Bootstrap" (2015), section 3.3). The third is what the yardstick is for: the interval is
+stretched to hold both the ratio as measured and the ratio by the yardstick.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..harness.results import BenchReport, Result, SessionResult
+
+NUM_RESAMPLES = 4000
+NUM_INNER_RESAMPLES = 100
+CONFIDENCE = 0.98  # of twenty comparisons of the same thing, all should find nothing
+MIN_RATIO = 1.03  # what is within 3 % is called equal: placement and clocks alone do that
+FAST_QUANTILE = 0.1  # the percentile of a session's runs
+FASTEST_FRACTION = 0.25  # the share of sessions
+
+LATENCY_METRIC = "latency p10"
+
+_MIN_TAIL = 1e-6
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ratios are B by A: above 1 is slower for times, faster for rates."""
+
+    label: str
+    metric: str  # LATENCY or "throughput, 2 streams"
+    a: float
+    b: float
+    ratio: float
+    low: float
+    high: float
+    machine_ratio: float  # how much slower the yardstick was in B
+    larger_is_better: bool = False
+
+    @property
+    def result(self) -> str:
+        """ "faster", "slower" or "no difference shown", of B."""
+        if self.low > 1 and self.ratio > MIN_RATIO:
+            return "faster" if self.larger_is_better else "slower"
+        if self.high < 1 and self.ratio < 1 / MIN_RATIO:
+            return "slower" if self.larger_is_better else "faster"
+        return "no difference shown"
+
+
+def compare_reports(a: BenchReport, b: BenchReport) -> list[Comparison]:
+    """Every configuration that both have, latency and each throughput."""
+    comparisons: list[Comparison] = []
+    others = {result.key: result for result in b.results}
+    for first in a.results:
+        second = others.get(first.key)
+        if second is None:
+            continue
+        comparisons.append(compare_results(first, second, LATENCY_METRIC, session_latency))
+        for streams in sorted(first.throughput().keys() & second.throughput().keys()):
+            metric = f"throughput, {streams} stream{'s' * (streams != 1)}"
+            comparisons.append(
+                compare_results(first, second, metric, session_throughput(streams), True)
+            )
+    return comparisons
+
+
+SessionStatistic = Callable[[SessionResult, np.random.Generator | None], float]
+"""What a session measured; with a generator, what a resample of it would have."""
+
+
+def session_latency(session: SessionResult, random: np.random.Generator | None = None) -> float:
+    """Of its quick runs, milliseconds; rounds are drawn with replacement."""
+    rounds = [np.asarray(r.ms) for r in session.rounds]
+    if random is not None:
+        rounds = [rounds[i] for i in random.integers(len(rounds), size=len(rounds))]
+    return float(np.quantile(np.concatenate(rounds), FAST_QUANTILE))
+
+
+def session_throughput(streams: int) -> SessionStatistic:
+    """Frames per second: one figure per session."""
+
+    def throughput_of(session: SessionResult, _random: np.random.Generator | None = None) -> float:
+        return next(o.fps for o in session.throughput_runs if o.streams == streams)
+
+    return throughput_of
+
+
+def compare_results(
+    a: Result, b: Result, metric: str, statistic: SessionStatistic, larger_is_better: bool = False
+) -> Comparison:
+    """draw: session_latency or a session_throughput; rate: whether larger is better."""
+    random = np.random.default_rng(0)
+    levels = [
+        _fastest_mean(np.log([statistic(s, None) for s in r.sessions]), larger_is_better)
+        for r in (a, b)
+    ]
+    middle = float(levels[1] - levels[0])
+    ratios = bootstrap_levels(b, statistic, larger_is_better, random) - bootstrap_levels(
+        a, statistic, larger_is_better, random
+    )
+    low, high = -math.inf, math.inf  # one session says nothing of how sessions differ
+    if min(len(a.sessions), len(b.sessions)) > 1:
+        tail = expanded_tail(len(a.sessions), len(b.sessions))
+        # Few sessions have few distinct resamples: beyond these the tail is that of a normal.
+        reach = -NormalDist().inv_cdf(tail) * float(ratios.std())
+        low = min(float(np.quantile(ratios, tail)), middle - reach)
+        high = max(float(np.quantile(ratios, 1 - tail)), middle + reach)
+    machine_ratio = reference_load_ms(b) / reference_load_ms(a)
+    shift = math.log(machine_ratio) * (
+        1 if larger_is_better else -1
+    )  # a slow machine lowers a rate
+    return Comparison(
+        a.label,
+        metric,
+        math.exp(levels[0]),
+        math.exp(levels[1]),
+        math.exp(middle),
+        math.exp(low + min(shift, 0)),
+        math.exp(high + max(shift, 0)),
+        machine_ratio,
+        larger_is_better,
+    )
+
+
+def _fastest_mean(sessions: FloatArray, larger_is_better: bool) -> FloatArray:
+    """Along the last axis, the mean of the quickest."""
+    count = math.ceil(sessions.shape[-1] * FASTEST_FRACTION)
+    ordered = np.sort(sessions)
+    level: FloatArray = (ordered[..., -count:] if larger_is_better else ordered[..., :count]).mean(
+        -1
+    )
+    return level
+
+
+def bootstrap_levels(
+    result: Result, statistic: SessionStatistic, larger_is_better: bool, random: np.random.Generator
+) -> FloatArray:
+    """RESAMPLES logarithms of the level: sessions drawn with replacement, and of each a resample
+    drawn from INNER of it."""
+    inner = np.log(
+        [[statistic(s, random) for _ in range(NUM_INNER_RESAMPLES)] for s in result.sessions]
+    )
+    count = len(result.sessions)
+    sessions = random.integers(count, size=(NUM_RESAMPLES, count))
+    return _fastest_mean(
+        inner[sessions, random.integers(NUM_INNER_RESAMPLES, size=(NUM_RESAMPLES, count))],
+        larger_is_better,
+    )
+
+
+def reference_load_ms(result: Result) -> float:
+    """Milliseconds that the fixed piece of work took, as the sessions' quick runs."""
+    quick = [
+        np.quantile([r.reference_load_ms for r in s.rounds], FAST_QUANTILE) for s in result.sessions
+    ]
+    return math.exp(_fastest_mean(np.log(quick), False))
+
+
+def expanded_tail(a: int, b: int) -> float:
+    """The quantile at which an interval of CONFIDENCE ends when `a` and `b` sessions were
+    resampled, two of each at least."""
+    least = min(a, b)
+    narrow = math.sqrt(least / (least - 1))
+    reach = narrow * student_t_quantile(1 - (1 - CONFIDENCE) / 2, a + b - 2)
+    return max(_MIN_TAIL, NormalDist().cdf(-reach))
+
+
+def student_t_quantile(p: float, df: int) -> float:
+    """Of Student's t: Abramowitz and Stegun 26.7.5; exact for 2 degrees of freedom, the fewest."""
+    if df == 2:
+        return (2 * p - 1) * math.sqrt(2 / (4 * p * (1 - p)))
+    z = NormalDist().inv_cdf(p)
+    terms = (
+        z,
+        (z**3 + z) / (4 * df),
+        (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2),
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * df**3),
+    )
+    return sum(terms)
+
+
+def environment_differences(
+    a: BenchReport, b: BenchReport, comparisons: Sequence[Comparison]
+) -> list[str]:
+    """What else differs between the two, and so may be why."""
+    lines = []
+    drift = max((c.machine_ratio for c in comparisons), key=lambda ratio: abs(math.log(ratio)))
+    if abs(math.log(drift)) > math.log(MIN_RATIO):
+        lines.append(
+            f"the machine itself was {max(drift, 1 / drift):.2f} times as "
+            f"{'slow' if drift > 1 else 'fast'} in B by the yardstick; the intervals include that"
+        )
+    for name in ("cpu", "board", "gpus", "cores_usable", "governor", "power_mode", "versions"):
+        if a.machine.get(name) != b.machine.get(name):
+            lines.append(f"{name} differs: {a.machine.get(name)} and {b.machine.get(name)}")
+    least = min(len(r.sessions) for report in (a, b) for r in report.results)
+    if least < 3:
+        lines.append(f"only {least} session(s): too few to tell small differences")
+    return lines

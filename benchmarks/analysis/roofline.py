@@ -1,0 +1,142 @@
+"""How far from the limit: the roofline of Williams, Waterman and Patterson (2009), layer by layer.
+
+A layer cannot take less than its multiply-adds at the machine's peak, nor less than its bytes at
+the memory's; the network not less than the sum. What was measured, by that, is the share of the
+attainable. It errs to the strict side: engines may keep what one layer writes in a cache for the
+next, which no limit can count, and no network is made of the one convolution that the peak is.
+
+Limits for the results of a report: the networks counted, the machine's peaks measured.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cgt.export.verify.macs import LayerCost, count_layer_costs, total_macs
+from cgt.runtime.errors import CgtError
+
+from ..harness.results import Result
+from .peaks import ComputePeak, measure_compute_peak, measure_copy_bandwidths
+
+FLOAT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}  # bytes of what is not int8
+
+
+@dataclass(frozen=True)
+class RooflineBound:
+    """Of one network on one machine, at one size and batch. Times in seconds of one run."""
+
+    macs: int
+    bytes: int
+    compute: float  # all multiply-adds at the peak
+    memory: float  # all bytes at the peak
+    seconds: float  # the larger of both, layer by layer: no run is faster
+    macs_per_second: float  # the peak of most of the multiply-adds
+    bytes_per_second: float  # the average over the layers
+    precision: str  # of the peak
+
+    @property
+    def bound(self) -> str:
+        """What limits: "compute" or "memory"."""
+        return "compute" if self.compute >= self.memory else "memory"
+
+    @property
+    def intensity(self) -> float:
+        """Multiply-adds per byte."""
+        return self.macs / max(self.bytes, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "bound": self.bound, "intensity": self.intensity}
+
+
+def compute_roofline_bound(
+    layers: Sequence[LayerCost],
+    precision: str,
+    macs_per_second: Mapping[str, float],
+    copy_bandwidths: Mapping[int, float],
+) -> RooflineBound:
+    """precision: of the engine. macs_per_second: peaks by precision, with at least that one.
+    copies: bytes per second by bytes moved, at least one entry.
+
+    In an int8 network, what is not quantised runs at the best of the other peaks.
+    """
+    float_rates = {kind: rate for kind, rate in macs_per_second.items() if kind != "int8"}
+    remainder = max(float_rates, key=lambda kind: float_rates[kind]) if float_rates else precision
+    float_kind = remainder if precision == "int8" else precision
+    float_size = FLOAT_BYTES.get(float_kind, 4)
+    compute = memory = seconds = 0.0
+    total_bytes = 0
+    for layer in layers:
+        int8 = precision == "int8" and layer.quantized
+        rate = macs_per_second["int8" if int8 else float_kind]
+        num_bytes = layer.bytes_moved(float_size)
+        times = layer.macs / rate, num_bytes / copy_bandwidth(copy_bandwidths, num_bytes)
+        compute, memory = compute + times[0], memory + times[1]
+        seconds += max(times)
+        total_bytes += num_bytes
+    return RooflineBound(
+        total_macs(list(layers)),
+        total_bytes,
+        compute,
+        memory,
+        seconds,
+        macs_per_second[precision],
+        total_bytes / memory if memory else 0.0,
+        precision,
+    )
+
+
+def copy_bandwidth(copy_bandwidths: Mapping[int, float], num_bytes: int) -> float:
+    """Of the smallest copy that is at least as large; of the largest beyond all."""
+    sizes = sorted(copy_bandwidths)
+    return copy_bandwidths[sizes[min(bisect.bisect_left(sizes, num_bytes), len(sizes) - 1)]]
+
+
+def attach_roofline_bounds(
+    results: Sequence[Result], models: dict[str, Path]
+) -> tuple[dict[str, Any], list[str]]:
+    """Fill in `Result.limit` where that is possible; models: paths by name. Returns the peaks as
+    JSON types, and what there is to say where something is missing."""
+    messages: dict[str, None] = {}
+    copy_bandwidths: dict[int, float] = {}
+    peaks: dict[tuple[str, str, str], ComputePeak] = {}
+
+    def peak_of(engine: str, requested_precision: str, file_precision: str) -> ComputePeak:
+        key = engine, requested_precision, file_precision
+        if key not in peaks:
+            peaks[key] = measure_compute_peak(*key)
+        return peaks[key]
+
+    for result in results:
+        if result.engine == "triton":
+            messages[f"no limit for {result.label}: it was computed by a server"] = None
+            continue
+        try:
+            layers = count_layer_costs(models[result.model], result.size, result.batch)
+            kinds = (
+                {result.file_precision, "fp32"}
+                if result.file_precision == "int8"
+                else {result.file_precision}
+            )
+            found = [
+                peak_of(result.engine, result.requested_precision, kind) for kind in sorted(kinds)
+            ]
+            rates = {p.precision: p.macs_per_second for p in found}
+            copy_bandwidths = copy_bandwidths or measure_copy_bandwidths()
+            if result.precision not in rates:
+                messages[
+                    f"no limit for {result.label}: the peak was computed in {', '.join(rates)}"
+                ] = None
+                continue
+            result.limit = compute_roofline_bound(
+                layers, result.precision, rates, copy_bandwidths
+            ).to_json()
+        except CgtError as error:
+            messages[str(error)] = None
+    compute = [{"engine": e, "asked": a, "graph": g, **vars(p)} for (e, a, g), p in peaks.items()]
+    return {"compute": compute, "copies": {str(k): v for k, v in copy_bandwidths.items()}}, list(
+        messages
+    )

@@ -1,0 +1,1 @@
+"""Measurement: sessions in fresh processes, inputs, environment, results."""

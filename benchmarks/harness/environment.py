@@ -1,0 +1,212 @@
+"""How much memory this process has needed.
+
+What a benchmark ran on: the machine, and the state it was in.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cgt.runtime.engines import available_cpus
+
+ROOT = Path("/")
+PACKAGES = (
+    *("cyclegan-toolkit", "numpy", "openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt"),
+    *("torch", "av", "opencv-python", "opencv-python-headless"),
+)
+_GPU_PROPERTIES = ("name", "driver_version", "memory.total", "power.limit")
+_GPU_STATE = (
+    *("temperature.gpu", "clocks.sm", "clocks.mem", "power.draw", "utilization.gpu"),
+    "clocks_throttle_reasons.active",
+)
+
+
+def describe_machine(root: Path = ROOT) -> dict[str, Any]:
+    """What does not change while a benchmark runs; facts that the system does not give are absent.
+
+    root: where /proc, /sys and /etc are looked for.
+    """
+    facts: dict[str, Any] = {
+        "cpu": _cpu_model(root) or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "cores_usable": available_cpus(),
+        "memory_bytes": _total_memory_bytes(root),
+        "board": _read_text(root / "proc/device-tree/model"),
+        "virtual": "hypervisor" in _cpuinfo_value(root, "flags").split() or None,
+        "governor": _read_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "clock_max_mhz": _read_number(
+            root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", 1e-3
+        ),
+        "power_mode": _power_mode(),
+        "gpus": _query_nvidia_smi(_GPU_PROPERTIES),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": package_versions(),
+        "commit": _git_commit(),
+        "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
+    }
+    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {})}
+
+
+def current_conditions(root: Path = ROOT) -> dict[str, Any]:
+    """What does change: load, clocks, temperatures, whether it was throttled."""
+    facts: dict[str, Any] = {
+        "load_average": list(os.getloadavg()),
+        "clocks_mhz": _clocks_mhz(root),
+        "temperatures_c": _temperatures_c(root),
+        "throttled_count": _throttle_count(root),
+        "on_battery": _on_battery(root),
+        "gpus": _query_nvidia_smi(_GPU_STATE),
+    }
+    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {})}
+
+
+def package_versions() -> dict[str, str]:
+    """Of the packages that matter to speed, where they are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine_summary(machine: dict[str, Any]) -> str:
+    """The machine in a few words."""
+    gpus = "".join(f", {gpu['name']}" for gpu in machine.get("gpus", []))
+    memory = f", {machine['memory_bytes'] / 2**30:.0f} GiB" if "memory_bytes" in machine else ""
+    mode = f", power mode {machine['power_mode']}" if "power_mode" in machine else ""
+    virtual = ", virtual" if machine.get("virtual") else ""
+    name = machine.get("board") or machine["cpu"]
+    count = machine["cores_usable"]
+    return f"{name}, {count} core{'s' * (count != 1)}{virtual}{memory}{gpus}{mode}"
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        return None
+
+
+def _read_number(path: Path, scale: float = 1.0) -> float | None:
+    text = _read_text(path)
+    try:
+        return float(text) * scale if text else None
+    except ValueError:
+        return None
+
+
+def _cpuinfo_value(root: Path, key: str) -> str:
+    for line in (_read_text(root / "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return ""
+
+
+def _cpu_model(root: Path) -> str:
+    name = _cpuinfo_value(root, "model name")
+    family, model = _cpuinfo_value(root, "cpu family"), _cpuinfo_value(root, "model")
+    return f"{name} (family {family}, model {model})" if name and family else name
+
+
+def _total_memory_bytes(root: Path) -> int | None:
+    for line in (_read_text(root / "proc/meminfo") or "").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _clocks_mhz(root: Path) -> list[float]:
+    """MHz of each core."""
+    cpus = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    found = [_read_number(path, 1e-3) for path in cpus]
+    if not found:
+        lines = (_read_text(root / "proc/cpuinfo") or "").splitlines()
+        found = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    return [round(mhz) for mhz in found if mhz is not None]
+
+
+def _temperatures_c(root: Path) -> dict[str, float]:
+    """Degrees Celsius by sensor. Thermal zones are what a Jetson has, hwmon what a PC has."""
+    found: dict[str, float] = {}
+    for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
+        degrees = _read_number(zone / "temp", 1e-3)
+        if degrees is not None and degrees > -200:  # a sensor that is switched off says -256
+            found[_read_text(zone / "type") or zone.name] = degrees
+    for sensor in sorted((root / "sys/class/hwmon").glob("hwmon*/temp*_input")):
+        degrees = _read_number(sensor, 1e-3)
+        if degrees is not None:
+            label = _read_text(sensor.with_name(sensor.name.replace("_input", "_label")))
+            found[f"{_read_text(sensor.parent / 'name')} {label or sensor.stem}"] = degrees
+    return found
+
+
+def _throttle_count(root: Path) -> float | None:
+    """How often any core was slowed down for heat since the machine started."""
+    pattern = "cpu[0-9]*/thermal_throttle/core_throttle_count"
+    counts = [_read_number(path) for path in (root / "sys/devices/system/cpu").glob(pattern)]
+    return sum(count for count in counts if count is not None) if counts else None
+
+
+def _on_battery(root: Path) -> bool | None:
+    plugs = [_read_number(path) for path in (root / "sys/class/power_supply").glob("*/online")]
+    return not any(plugs) if plugs else None
+
+
+def _command_output(command: Sequence[str]) -> str | None:
+    try:
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return completed.stdout.strip()
+
+
+def _power_mode() -> str | None:
+    """Jetson: "15W", as `nvpmodel -q` says it."""
+    output = _command_output(("nvpmodel", "-q"))
+    if not output:
+        return None
+    return next((line.split(":")[1].strip() for line in output.splitlines() if ":" in line), output)
+
+
+def _query_nvidia_smi(keys: Sequence[str]) -> list[dict[str, str]]:
+    """The facts of each GPU, with their units."""
+    output = _command_output(
+        ("nvidia-smi", f"--query-gpu={','.join(keys)}", "--format=csv,noheader")
+    )
+    rows = [line.split(", ") for line in (output or "").splitlines()]
+    return [dict(zip(keys, row, strict=True)) for row in rows if len(row) == len(keys)]
+
+
+def _git_commit() -> str | None:
+    """Of the toolkit's own checkout, where the command runs in one."""
+    top = _command_output(("git", "rev-parse", "--show-toplevel"))
+    if not top or "cyclegan-toolkit" not in (_read_text(Path(top) / "pyproject.toml") or ""):
+        return None
+    changed = _command_output(("git", "status", "--porcelain", "--untracked-files=no"))
+    return f"{_command_output(('git', 'rev-parse', '--short=12', 'HEAD'))}{'+changes' if changed else ''}"
+
+
+def peak_rss() -> int:
+    """Bytes. From /proc where there is one, because getrusage also counts what the parent held
+    when it forked."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,194 @@
+"""One session: an engine opened, warmed up and timed, in the process that calls this."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from cgt.runtime.engines import Engine, open_engine
+
+from .environment import peak_rss
+from .inputs import ModelInputs
+from .reference_load import CpuUsageMonitor, ReferenceLoad
+from .results import DeviceTimes, Round, SessionResult, ThroughputRun
+
+WARM_UP_RUNS, WARM_UP_S = 3, 0.2  # both at least
+ROUNDS_PER_SESSION = 4  # per session
+MIN_RUNS_PER_ROUND = 2  # per round, however long one takes
+
+
+@dataclass(frozen=True)
+class BenchmarkJob:
+    """What to measure. seconds: of this session's latency, and again of each throughput."""
+
+    model: Path
+    size: tuple[int, int]
+    engine: str = "auto"
+    precision: str = "auto"
+    batch: int = 1
+    streams: (
+        tuple[int, ...] | None
+    ) = ()  # empty: as many as the engine recommends; None: no overlap
+    seconds: float = 3.0
+
+    def make_inputs(self) -> ModelInputs:
+        """Tensors to run the model on; each thread needs its own."""
+        return ModelInputs(self.model, self.size, self.batch)
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What the engine says of itself."""
+
+    engine: str
+    device: str
+    precision: str
+    workers: int
+
+
+class GpuTimings(Protocol):
+    """Milliseconds of one run, by the device's own events; enqueue: the host's, to ask for it."""
+
+    @property
+    def h2d_ms(self) -> float: ...
+    @property
+    def compute_ms(self) -> float: ...
+    @property
+    def d2h_ms(self) -> float: ...
+    @property
+    def enqueue_ms(self) -> float: ...
+
+
+@runtime_checkable
+class DeviceEngine(Protocol):
+    """An engine on a device with its own memory, which says where a run's time goes."""
+
+    cuda_graph: bool
+
+    def infer_timed(self, *arrays: Any) -> GpuTimings:
+        """`infer`, step by step."""
+
+
+OpenEngineFn = Callable[..., Engine]
+
+
+def measure_session(
+    job: BenchmarkJob, opener: OpenEngineFn = open_engine
+) -> tuple[EngineInfo, SessionResult]:
+    """Raises the errors of `open_engine` and EngineError."""
+    before = peak_rss()
+    began = time.perf_counter()
+    precision = "fp32" if job.precision == "fp32" else None
+    inputs = job.make_inputs()
+    with opener(job.model, inputs.shape, job.engine, "latency", precision) as engine:
+        inputs.infer(engine)
+        cold_start = time.perf_counter() - began
+        rounds = _measure_latency(engine, job, began)
+        device_times = _measure_device_times(engine, job)
+        single_stream = [measure_throughput(engine, job, 1)] if 1 in (job.streams or ()) else []
+        engine_info = EngineInfo(engine.name, engine.device, engine.precision, engine.workers)
+    if job.streams is None:
+        return engine_info, SessionResult(
+            cold_start, peak_rss(), before, tuple(rounds), (), device_times
+        )
+    with opener(job.model, inputs.shape, job.engine, "throughput", precision) as engine:
+        engine_info = replace(engine_info, workers=engine.workers)
+        stream_counts = {
+            min(streams, engine.workers) for streams in job.streams or (engine.workers,)
+        }
+        multi_stream = [
+            measure_throughput(engine, job, streams) for streams in sorted(stream_counts - {1})
+        ]
+        if 1 in stream_counts and not single_stream:  # all that this engine takes at once
+            single_stream = [measure_throughput(engine, job, 1)]
+    overlaps = (*single_stream, *multi_stream)
+    return engine_info, SessionResult(
+        cold_start, peak_rss(), before, tuple(rounds), overlaps, device_times
+    )
+
+
+def _warm_up(engine: Engine, inputs: ModelInputs) -> None:
+    end = time.perf_counter() + WARM_UP_S
+    runs = 0
+    while runs < WARM_UP_RUNS or time.perf_counter() < end:
+        inputs.infer(engine)
+        runs += 1
+
+
+def _measure_latency(engine: Engine, job: BenchmarkJob, began: float) -> list[Round]:
+    inputs, reference_load = job.make_inputs(), ReferenceLoad()
+    _warm_up(engine, inputs)
+    reference_load()
+    rounds = []
+    for _ in range(ROUNDS_PER_SESSION):
+        reference_ms = reference_load()
+        inputs.infer(engine)  # what the yardstick pushed out of the caches comes back
+        cpu_monitor, at = CpuUsageMonitor(), time.perf_counter()
+        samples: list[float] = []
+        end = at + job.seconds / ROUNDS_PER_SESSION
+        while (started := time.perf_counter()) < end or len(samples) < MIN_RUNS_PER_ROUND:
+            inputs.infer(engine)
+            samples.append((time.perf_counter() - started) * 1e3)
+        rounds.append(
+            Round(at - began, tuple(samples), reference_ms, *cpu_monitor.other_load_and_steal())
+        )
+    return rounds
+
+
+def measure_throughput(engine: Engine, job: BenchmarkJob, streams: int) -> ThroughputRun:
+    """Throughput with that many calls in flight. Each thread's own rate, added up: no thread is
+    charged for another's last frame."""
+    ready = threading.Barrier(streams)
+    rates = [0.0] * streams
+    samples: list[list[float]] = [[] for _ in range(streams)]
+    errors: list[BaseException] = []
+
+    def work(index: int) -> None:
+        try:
+            inputs = job.make_inputs()
+            _warm_up(engine, inputs)
+            ready.wait()
+            began = started = time.perf_counter()
+            while started - began < job.seconds or len(samples[index]) < MIN_RUNS_PER_ROUND:
+                inputs.infer(engine)
+                ended = time.perf_counter()
+                samples[index].append((ended - started) * 1e3)
+                started = ended
+            rates[index] = len(samples[index]) * job.batch / (started - began)
+        except BaseException as error:  # raised again below
+            errors.append(error)
+            ready.abort()
+
+    cpu_monitor = CpuUsageMonitor()
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for error in errors:
+        if not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    calls = tuple(ms for part in samples for ms in part)
+    return ThroughputRun(streams, sum(rates), calls, cpu_monitor.other_load_and_steal()[0])
+
+
+def _measure_device_times(engine: Engine, job: BenchmarkJob) -> DeviceTimes | None:
+    if not isinstance(engine, DeviceEngine):
+        return None
+    inputs = job.make_inputs()
+    end = time.perf_counter() + min(job.seconds, 1.0)
+    times: list[GpuTimings] = []
+    while time.perf_counter() < end or len(times) < MIN_RUNS_PER_ROUND:
+        times.append(engine.infer_timed(*inputs.arrays))
+    return DeviceTimes(
+        tuple(t.h2d_ms for t in times),
+        tuple(t.compute_ms for t in times),
+        tuple(t.d2h_ms for t in times),
+        tuple(t.enqueue_ms for t in times),
+        engine.cuda_graph,
+        getattr(engine, "spin_wait", "the driver's choice"),
+    )

@@ -1,0 +1,1 @@
+"""Reports: tables on the console, plots, one HTML page."""

@@ -1,0 +1,280 @@
+"""The C kernels beside what one would use instead: python -m benchmarks.suites.kernels [--json FILE]
+
+One thread each, medians of one run in which all take turns. "touched" is what a kernel has to
+read and write at least; "of copy" is how long a plain copy of as many bytes takes, by how long the
+kernel takes: 100 % is as fast as memory (or the cache that it all fits in) allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from cgt.benchmarks.harness.environment import describe_machine
+from cgt.runtime.errors import MissingDependency
+from cgt.runtime.image.preprocess import F32, U8, YUV, Packer, resize, simd_instruction_set, unpack
+
+NUM_ROUNDS, RUNS_PER_ROUND = 15, 12  # turns, and runs in a row in each of them
+COPY_BYTES = 256 << 20  # bytes: more than any cache
+
+RunFn = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class KernelBenchmark:
+    """A kernel, its peers by name, and the bytes it has to read and write."""
+
+    kernel: str
+    run: RunFn
+    baselines: dict[str, RunFn]
+    min_bytes: int
+
+
+@dataclass(frozen=True)
+class KernelResult:
+    """One kernel: milliseconds, and what they are compared with."""
+
+    kernel: str
+    milliseconds: float
+    variation: float  # half the distance of the quartiles, by the median
+    baselines: dict[str, float]  # milliseconds
+    min_bytes: int
+    copy_milliseconds: float  # of as many bytes
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as long each peer takes."""
+        return {
+            name: baseline_ms / self.milliseconds for name, baseline_ms in self.baselines.items()
+        }
+
+
+def kernel_benchmarks() -> list[KernelBenchmark]:
+    """What is measured. Raises MissingDependency without Pillow."""
+    return [
+        _frame_to_tensor(720, 1280, 256),
+        _frame_to_tensor(1080, 1920, 512),
+        _same_size(256),
+        _nv12_to_tensor(720, 1280, 256),
+        _unpack(256),
+        _unpack(512),
+        _resize(720, 1280, 256),
+    ]
+
+
+def _random_bytes(*shape: int) -> U8:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _numpy_to_tensor(rgb: NDArray[Any]) -> F32:
+    """The usual NumPy: HWC bytes to CHW floats in [-1, 1]."""
+    return np.ascontiguousarray((rgb.astype(np.float32) * (1 / 127.5) - 1).transpose(2, 0, 1))
+
+
+def _require_pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingDependency("Pillow is missing; pip install 'cyclegan-toolkit[dev]'") from None
+    return Image
+
+
+def _frame_to_tensor(height: int, width: int, side: int) -> KernelBenchmark:
+    image, out = _random_bytes(height, width, 3), np.empty((3, side, side), np.float32)
+    packer = Packer((height, width), (side, side), swap_rb=True)
+    pil = _require_pillow()
+
+    def pillow() -> F32:
+        # Pillow knows no BGR; it is given the bytes as they are, which spares it the swap.
+        return _numpy_to_tensor(np.asarray(pil.fromarray(image).resize((side, side), 2)))
+
+    def opencv(interpolation: int) -> RunFn:
+        def run() -> F32:
+            small = cv2.resize(image, (side, side), interpolation=interpolation)
+            return _numpy_to_tensor(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+
+        return run
+
+    return KernelBenchmark(
+        f"pack {width}x{height} BGR -> {side}x{side} float32 RGB, antialiased",
+        lambda: packer(image, out),
+        {
+            "Pillow bilinear + NumPy": pillow,
+            "OpenCV INTER_AREA + NumPy": opencv(cv2.INTER_AREA),
+            "OpenCV INTER_LINEAR (aliased) + NumPy": opencv(cv2.INTER_LINEAR),
+            "cv2.dnn.blobFromImage (aliased)": lambda: cv2.dnn.blobFromImage(
+                image, 1 / 127.5, (side, side), (127.5, 127.5, 127.5), swapRB=True
+            ),
+        },
+        image.nbytes + out.nbytes,
+    )
+
+
+def _same_size(side: int) -> KernelBenchmark:
+    image, out = _random_bytes(side, side, 3), np.empty((3, side, side), np.float32)
+    packer = Packer((side, side), swap_rb=True)
+    return KernelBenchmark(
+        f"pack {side}x{side} BGR -> float32 RGB",
+        lambda: packer(image, out),
+        {"OpenCV + NumPy": lambda: _numpy_to_tensor(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))},
+        image.nbytes + out.nbytes,
+    )
+
+
+def _nv12_to_tensor(height: int, width: int, side: int) -> KernelBenchmark:
+    nv12 = _random_bytes(height * 3 // 2, width)
+    image = YUV(nv12[:height], nv12[height:].reshape(height // 2, width // 2, 2))
+    packer, out = Packer((height, width), (side, side)), np.empty((3, side, side), np.float32)
+
+    def convert_then_pack() -> object:
+        return packer(np.asarray(cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12), np.uint8), out)
+
+    return KernelBenchmark(
+        f"pack {width}x{height} NV12 -> {side}x{side} float32 RGB, antialiased",
+        lambda: packer(image, out),
+        {"OpenCV NV12 to RGB, then our pack": convert_then_pack},
+        nv12.nbytes + out.nbytes,
+    )
+
+
+def _unpack(side: int) -> KernelBenchmark:
+    tensor = np.random.default_rng(0).uniform(-1.1, 1.1, (3, side, side)).astype(np.float32)
+    out = np.empty((side, side, 3), np.uint8)
+
+    def with_numpy() -> U8:
+        levels = np.clip(np.rint((tensor + 1) * 127.5), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(levels.transpose(1, 2, 0)[..., ::-1])
+
+    return KernelBenchmark(
+        f"unpack {side}x{side} float32 RGB -> BGR",
+        lambda: unpack(tensor, True, out),
+        {"NumPy": with_numpy},
+        tensor.nbytes + out.nbytes,
+    )
+
+
+def _resize(height: int, width: int, side: int) -> KernelBenchmark:
+    image, out = _random_bytes(height, width, 3), np.empty((side, side, 3), np.uint8)
+    pil_image = _require_pillow().fromarray(image)
+    return KernelBenchmark(
+        f"resize {width}x{height} -> {side}x{side} bytes, antialiased",
+        lambda: resize(image, (side, side), out=out),
+        {
+            "Pillow bilinear": lambda: pil_image.resize((side, side), 2),
+            "OpenCV INTER_AREA": lambda: cv2.resize(
+                image, (side, side), interpolation=cv2.INTER_AREA
+            ),
+        },
+        image.nbytes + out.nbytes,
+    )
+
+
+def measure_kernel(benchmark: KernelBenchmark) -> KernelResult:
+    """All take turns, several runs in a row each, so that neither the machine's mood nor what the
+    one before left in the caches favours any."""
+    half = np.empty(benchmark.min_bytes // 2, np.uint8)
+    other = np.zeros_like(half)
+    runs = {"": benchmark.run, "copy": lambda: np.copyto(half, other), **benchmark.baselines}
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(NUM_ROUNDS + 1):
+        for name, run in runs.items():
+            for _ in range(RUNS_PER_ROUND):
+                started = time.perf_counter()
+                run()
+                if turn:  # the first is to warm up
+                    samples[name].append((time.perf_counter() - started) * 1e3)
+    medians = {name: statistics.median(times) for name, times in samples.items()}
+    low, _, high = statistics.quantiles(samples[""], n=4)
+    return KernelResult(
+        benchmark.kernel,
+        medians[""],
+        (high - low) / 2 / medians[""],
+        {name: medians[name] for name in benchmark.baselines},
+        benchmark.min_bytes,
+        medians["copy"],
+    )
+
+
+def measure_copy_bandwidth() -> float:
+    """Bytes per second that a copy larger than the caches reads and writes."""
+    source = np.zeros(COPY_BYTES, np.uint8)
+    target = np.empty_like(source)
+    times = []
+    for _ in range(6):
+        started = time.perf_counter()
+        np.copyto(target, source)
+        times.append(time.perf_counter() - started)
+    return 2 * source.nbytes / statistics.median(times[1:])
+
+
+def to_json(results: list[KernelResult], copy_bandwidth: float) -> dict[str, Any]:
+    """What is printed, as JSON types."""
+    return {
+        "cpu": describe_machine()["cpu"],
+        "simd": simd_instruction_set(),
+        "load": os.getloadavg()[0],  # of the last minute, this program included
+        "copy_gigabytes_per_second": copy_bandwidth / 1e9,
+        "versions": {
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "pillow": importlib.import_module("PIL").__version__,
+        },
+        "kernels": [{**asdict(result), "ratios": result.ratios} for result in results],
+    }
+
+
+def print_table(results: list[KernelResult], copy_bandwidth: float) -> None:
+    """Print the table."""
+    cpu = describe_machine()["cpu"]
+    table = Table(
+        title=f"{cpu}, {simd_instruction_set()}, one thread; copying a large array moves {copy_bandwidth / 1e9:.1f} GB/s"
+    )
+    for name in ("kernel and its peers", "ms", "ratio", "touched", "GB/s", "of copy"):
+        table.add_column(name, justify="left" if name.startswith("kernel") else "right")
+    for result in results:
+        table.add_row(
+            result.kernel,
+            f"{result.milliseconds:.3f} ±{result.variation:.0%}",
+            "1",
+            f"{result.min_bytes / 1e6:.2f} MB",
+            f"{result.min_bytes / result.milliseconds / 1e6:.1f}",
+            f"{result.copy_milliseconds / result.milliseconds:.0%}",
+        )
+        for name, milliseconds in result.baselines.items():
+            table.add_row(f"  {name}", f"{milliseconds:.3f}", f"{result.ratios[name]:.2f}")
+        table.add_section()
+    Console(width=120).print(table)
+
+
+def main() -> None:
+    """Measure, print, and write the JSON file that was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, prog="python -m benchmarks.suites.kernels"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    copy_bandwidth = measure_copy_bandwidth()
+    results = [measure_kernel(contest) for contest in kernel_benchmarks()]
+    print_table(results, copy_bandwidth)
+    if arguments.json:
+        text = json.dumps(to_json(results, copy_bandwidth), indent=2) + "\n"
+        arguments.json.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A student that starts as its teacher with fewer channels."""

@@ -1,0 +1,1 @@
+"""Checkpoint to ONNX graph: tracing, norms, reduced precision, uint8 tensors."""

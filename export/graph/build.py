@@ -1,0 +1,89 @@
+"""From a network and a recipe to a graph: the conversions, in sequence."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import onnx
+import torch
+from onnx import version_converter
+from torch import nn
+
+from cgt.trainer.pretrained import TrainedGenerator
+
+from ..config import ExportConfig
+from ..quantization.calibrate import calibrate
+from ..quantization.mixed_precision import select_int8_layers
+from ..quantization.qdq import insert_qdq
+from ..quantization.sample_images import ImageSet
+from ..shapes import InputShapes
+from ..verify.fp16_range import measure_activation_range
+from .norms import ExternalStatistics, fold_norms, freeze_norms
+from .reduced_precision import ReducedPrecision
+from .subpixel import use_subpixel_conv
+from .trace import DEFAULT_OPSET, GraphInterface, trace
+from .uint8_io import Uint8IO
+
+
+def build_graph(
+    generator: TrainedGenerator,
+    config: ExportConfig,
+    shapes: InputShapes,
+    calibration: ImageSet | None,
+    eval_images: ImageSet,
+    log: Callable[[str], None],
+) -> onnx.ModelProto:
+    """calibration: for a recipe that calibrates. tests: on which FP16's range is proved, and for
+    which a mixture is chosen. say: is given the lines of that choice.
+
+    Raises QualityError where FP16 would overflow, and where no mixture will do.
+    """
+    network, channels = copy.deepcopy(generator.network), generator.in_channels
+    if config.norm == "frozen":
+        assert calibration is not None
+        freeze_norms(network, calibration.to_tensors(channels))
+    fold_norms(network)
+    if config.has_fp16:
+        measure_activation_range(network, eval_images.to_tensors(channels)).check_fp16_range(
+            config.fp16_norm
+        )
+    thresholds: dict[str, float] = {}
+    if config.quantizes:
+        assert calibration is not None
+        thresholds = calibrate(network, calibration.to_tensors(channels), config.calib_method)
+    if config.precision == "mixed":
+        assert calibration is not None
+        calibration_tensors, eval_tensors = (
+            calibration.to_tensors(channels),
+            eval_images.to_tensors(channels),
+        )
+        thresholds = select_int8_layers(
+            network, thresholds, calibration_tensors, eval_tensors, config.required_psnr_db, log
+        )
+    model = _wrap_and_trace(network, generator, config, shapes)
+    insert_qdq(model, thresholds)
+    return model
+
+
+def _wrap_and_trace(
+    network: nn.Module, generator: TrainedGenerator, config: ExportConfig, shapes: InputShapes
+) -> onnx.ModelProto:
+    statistics_size = 0
+    if config.float_precision != "fp32":
+        dtype = torch.float16 if config.has_fp16 else torch.bfloat16
+        network = ReducedPrecision(network, dtype, config.fp16_norm)
+    if config.norm == "stream":
+        network = ExternalStatistics(network)
+        statistics_size = network.statistics
+    if config.io == "uint8":
+        network = Uint8IO(network)
+    interface = GraphInterface(
+        generator.in_channels, generator.multiple, config.io, statistics_size, shapes
+    )
+    model = trace(network, interface, config.opset or DEFAULT_OPSET)
+    if generator.multiple % 2 == 0:
+        use_subpixel_conv(model)
+    if config.opset is None and config.min_opset > DEFAULT_OPSET:
+        model = version_converter.convert_version(model, config.min_opset)
+    return model

@@ -1,0 +1,134 @@
+"""A network as an ONNX graph."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from cgt.runtime.models.metadata import IOType
+
+from ..quiet import suppress_output
+from ..shapes import InputShapes
+
+DEFAULT_OPSET = 18
+CONV_OPS = ("Conv", "ConvTranspose")
+_AXIS_NAMES: dict[IOType, dict[int, str]] = {
+    "float": {0: "batch", 2: "height", 3: "width"},
+    "uint8": {0: "batch", 1: "height", 2: "width"},
+}
+
+
+@dataclass(frozen=True)
+class GraphInterface:
+    """The tensors in and out of a graph: "image" -> "translated", and with `statistics` "given" ->
+    "used" (see `cgt.runtime.models.metadata`). Sides are multiples of `multiple`."""
+
+    channels: int = 3
+    multiple: int = 4
+    io: IOType = "float"
+    statistics: int = 0
+    shapes: InputShapes = field(default_factory=InputShapes)
+
+    @property
+    def input_names(self) -> list[str]:
+        return ["image", "given"] if self.statistics else ["image"]
+
+    @property
+    def output_names(self) -> list[str]:
+        return ["translated", "used"] if self.statistics else ["translated"]
+
+    def example_inputs(self) -> tuple[Tensor, ...]:
+        """Tensors to trace with. Sides that vary are no special case of one another."""
+        units = max(2, 64 // self.multiple)
+        batch, height, width = (
+            self.shapes.fixed_size(axis) or other
+            for axis, other in enumerate((2, units * self.multiple, (units + 1) * self.multiple))
+        )
+        if self.io == "uint8":
+            image = torch.zeros(batch, height, width, self.channels, dtype=torch.uint8)
+        else:
+            image = torch.zeros(batch, self.channels, height, width)
+        return (image, torch.zeros(batch, self.statistics)) if self.statistics else (image,)
+
+    def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
+        """What torch.export shall leave open, for each input."""
+        axes = list(_AXIS_NAMES[self.io])
+        image: dict[int, Any] = {}
+        if self.shapes.fixed_size(0) is None:
+            image[axes[0]] = torch.export.Dim("batch", min=1, max=4096)
+        for index, name in ((1, "height"), (2, "width")):
+            if self.shapes.fixed_size(index) is None:
+                # A padding by reflection needs a few pixels in the smallest layer.
+                least, most = max(1, 16 // self.multiple), 8192 // self.multiple
+                units = torch.export.Dim(f"{name}_units", min=least, max=most)
+                image[axes[index]] = self.multiple * units
+        statistics_axes = {0: image[axes[0]]} if axes[0] in image else {}
+        return (image, statistics_axes) if self.statistics else (image,)
+
+
+def trace(
+    network: nn.Module, interface: GraphInterface | None = None, opset: int = DEFAULT_OPSET
+) -> onnx.ModelProto:
+    """An ONNX model of the network. Convolutions are named like the modules they were."""
+    interface = interface or GraphInterface()
+    with suppress_output():  # it reports its passes, and its own deprecations as warnings
+        program = torch.onnx.export(
+            network.eval(),
+            interface.example_inputs(),
+            dynamo=True,
+            opset_version=opset,
+            input_names=interface.input_names,
+            output_names=interface.output_names,
+            dynamic_shapes=interface.dynamic_shapes(),
+            verbose=False,
+        )
+        assert program is not None
+        model = program.model_proto
+    _name_axes(model, interface)
+    _name_layers(model)
+    _strip_metadata(model)
+    return model
+
+
+def _name_axes(model: onnx.ModelProto, interface: GraphInterface) -> None:
+    """Call free dimensions batch, height and width instead of expressions of units."""
+    names = _AXIS_NAMES[interface.io]
+    for values in (model.graph.input, model.graph.output):
+        for value, axes in zip(values, (names, {0: "batch"}), strict=False):
+            dims = value.type.tensor_type.shape.dim
+            for index, name in axes.items():
+                fixed = interface.shapes.fixed_size(("batch", "height", "width").index(name))
+                dims[index].Clear()
+                if fixed is None:
+                    dims[index].dim_param = name
+                else:
+                    dims[index].dim_value = fixed
+    # Shapes between are spelled in the old names, and every engine infers them again.
+    del model.graph.value_info[:]
+
+
+def _name_layers(model: onnx.ModelProto) -> None:
+    """The exporter keeps the names of parameters: network.model.4.weight, where "network" is one of
+    our own wrappers."""
+    for node in model.graph.node:
+        if node.op_type in CONV_OPS:
+            node.name = re.sub(r"^(network\.)+", "", node.input[1]).removesuffix(".weight")
+
+
+def _strip_metadata(model: onnx.ModelProto) -> None:
+    """Drop the exporter's stack traces: they name the exporting machine's paths and double the
+    size of a small model."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.doc_string = model.graph.doc_string = ""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""

@@ -1,0 +1,205 @@
+"""What a network has to do at a size, counted from its ONNX graph: multiply-adds and bytes.
+
+Multiply-adds are the true ones: a transposed convolution multiplies each *input* pixel by the
+kernel (published figures often count its output pixels, four times too many). Bytes are what
+cannot be avoided: each convolution, norm, product or resize reads its inputs and weights and
+writes its result once. Element-wise operations, padding and (de)quantisation are fused into their
+neighbours by every engine and move nothing, but the second operand of a sum is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cgt.runtime.errors import MissingDependency, ModelError
+from cgt.runtime.models.onnx_reader import read_onnx_header
+
+if TYPE_CHECKING:
+    import onnx
+
+_MAC_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_MEMORY_OPS = (
+    *("InstanceNormalization", "BatchNormalization", "Resize", "ReduceMean", "ReduceSum"),
+    *("Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Softmax"),
+)
+_BINARY_OPS = ("Add", "Sub", "Mul", "Div")
+_FUSED_OPS = (  # what a tensor is looked for through: its bytes are those of what comes before
+    *("Pad", "Cast", "Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid", "Identity", "Dropout"),
+    *("DequantizeLinear", "Transpose", "Reshape", "Flatten", "Unsqueeze", "Squeeze"),
+)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One operation that moves or multiplies."""
+
+    name: str
+    op: str
+    macs: int  # multiply-adds
+    quantized: bool  # multiplies int8
+    float_elements: int  # elements read and written, weights included, of the engine's float type
+    int8_bytes: int  # the same of int8 ones
+
+    def bytes_moved(self, float_size: int) -> int:
+        return self.float_elements * float_size + self.int8_bytes
+
+
+def count_layer_costs(path: Path, size: tuple[int, int], batch: int = 1) -> list[LayerCost]:
+    """The layers of a model for tensors of (height, width) = size, where it leaves that open.
+
+    Raises MissingDependency without the onnx package, ModelError for what it cannot infer.
+    """
+    onnx = require_onnx()
+    from onnx import shape_inference
+
+    read_onnx_header(path)  # says what is wrong with a file that is none
+    model = onnx.load(path)
+    fix_input_shapes(model, size, batch)
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]
+    try:
+        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        return list(_ShapedGraph(model).layer_costs())
+    except (shape_inference.InferenceError, KeyError) as error:
+        raise ModelError(f"the operations of {path} cannot be counted: {error}") from None
+
+
+def total_macs(layers: list[LayerCost]) -> int:
+    """Multiply-adds of all."""
+    return sum(layer.macs for layer in layers)
+
+
+def require_onnx() -> Any:
+    """The onnx package. Raises MissingDependency."""
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependency(
+            "onnx is not installed, so the limit is not computed; install the extra: "
+            "pip install 'cyclegan-toolkit[bench]'"
+        ) from None
+    return onnx
+
+
+def fix_input_shapes(
+    model: onnx.ModelProto, size: tuple[int, int], batch: int = 1
+) -> tuple[int, int]:
+    """Settle what the inputs leave open: an image N,C,H,W, or N,H,W,C of bytes, and statistics N,S.
+    Returns the height and width that the image then has."""
+    image, *others = (value.type.tensor_type for value in model.graph.input)
+    is_uint8 = image.elem_type == 2  # TensorProto.UINT8
+    default_dims = (batch, *size, 3) if is_uint8 else (batch, 3, *size)
+    for dim, value in zip(image.shape.dim, default_dims, strict=False):
+        dim.dim_value = dim.dim_value or value
+    for other in others:
+        for dim in other.shape.dim[:1]:
+            dim.dim_value = dim.dim_value or batch
+    height, width = [dim.dim_value for dim in image.shape.dim][1 if is_uint8 else 2 :][:2]
+    return height, width
+
+
+def constant_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Of the constants, by name."""
+    dims = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            dims[node.output[0]] = tuple(node.attribute[0].t.dims)
+    return dims
+
+
+class _ShapedGraph:
+    """Shapes, types and neighbours of a model whose shapes have been inferred."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self.nodes = list(graph.node)
+        self.producers = {name: node for node in self.nodes for name in node.output}
+        self.consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                self.consumers.setdefault(name, []).append(node)
+        self.shapes = constant_shapes(model)
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            shape = value.type.tensor_type.shape
+            self.shapes[value.name] = tuple(dim.dim_value for dim in shape.dim)
+
+    def layer_costs(self) -> Iterator[LayerCost]:
+        """Layer after layer."""
+        for node in self.nodes:
+            if node.op_type not in (*_MAC_OPS, *_MEMORY_OPS, *_BINARY_OPS):
+                continue
+            floats, bytes8 = 0, 0
+            # Of a sum one operand is at hand already: its maker has just computed it.
+            inputs = node.input[1:] if node.op_type in _BINARY_OPS else node.input
+            for name in filter(None, inputs):
+                source = self.find_materialized(name)
+                if self.is_int8(source):
+                    bytes8 += self.num_elements(source)
+                else:
+                    floats += self.num_elements(source)
+            if node.op_type not in _BINARY_OPS:
+                if self.is_written_as_int8(node.output[0]):
+                    bytes8 += self.num_elements(node.output[0])
+                else:
+                    floats += self.num_elements(node.output[0])
+            quantized = self.is_int8(self.find_materialized(node.input[0])) and self.is_int8(
+                self.find_materialized(node.input[min(1, len(node.input) - 1)])
+            )
+            yield LayerCost(
+                node.name or node.output[0],
+                node.op_type,
+                self.count_macs(node),
+                quantized,
+                floats,
+                bytes8,
+            )
+
+    def num_elements(self, name: str) -> int:
+        return math.prod(self.shapes[name])
+
+    def find_materialized(self, name: str) -> str:
+        """The tensor in memory that `name` is a view or a cheap function of."""
+        while name in self.producers and self.producers[name].op_type in _FUSED_OPS:
+            name = self.producers[name].input[0]
+        return name
+
+    def is_int8(self, name: str) -> bool:
+        """Whether it lies in memory as 8-bit integers."""
+        if name in self.producers:
+            return str(self.producers[name].op_type) == "QuantizeLinear"
+        return any(node.op_type == "DequantizeLinear" for node in self.consumers.get(name, []))
+
+    def is_written_as_int8(self, name: str) -> bool:
+        """Whether everything that is made of it is quantised first, so that it is written so."""
+        consumers = self.consumers.get(name, [])
+        return bool(consumers) and all(
+            node.op_type == "QuantizeLinear"
+            or (node.op_type in _FUSED_OPS and self.is_written_as_int8(node.output[0]))
+            for node in consumers
+        )
+
+    def count_macs(self, node: onnx.NodeProto) -> int:
+        if node.op_type not in _MAC_OPS:
+            return 0
+        first, second = (self.shapes[name] for name in node.input[:2])
+        out = self.shapes[node.output[0]]
+        if node.op_type == "Conv":  # weight O,I/groups,kh,kw at each output pixel
+            from ..graph.subpixel import (  # which needs onnx, as a node does
+                UPSCALE_FACTOR,
+                is_subpixel_conv,
+            )
+
+            if is_subpixel_conv(node):  # its kernels are as large as they were, with zeros around
+                second = (*second[:2], *(side + 1 - UPSCALE_FACTOR for side in second[2:]))
+            return out[0] * math.prod(out[2:]) * math.prod(second)
+        if node.op_type == "ConvTranspose":  # weight I,O/groups,kh,kw at each input pixel
+            return first[0] * math.prod(first[2:]) * math.prod(second)
+        if node.op_type == "Gemm":
+            transposed = any(a.name == "transA" and a.i for a in node.attribute)
+            return math.prod(out) * first[0 if transposed else 1]
+        return math.prod(out) * first[-1]

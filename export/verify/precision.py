@@ -1,0 +1,80 @@
+"""Precision is a property of the graph: put there by `halve` and `quantize`, proved here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import onnx
+from onnx import TensorProto
+
+from cgt.runtime.errors import QualityError
+
+from ..config import ExportConfig
+from ..graph.trace import CONV_OPS
+
+_NORM_OPS = ("InstanceNormalization", "BatchNormalization")
+_PRECISION_OF_DTYPE = {
+    TensorProto.FLOAT: "fp32",
+    TensorProto.FLOAT16: "fp16",
+    TensorProto.BFLOAT16: "bf16",
+}
+
+
+def count_layer_precisions(model: onnx.ModelProto) -> dict[str, Counter[str]]:
+    """By kind of node ("Conv", "ConvTranspose", ...) how many compute in which type."""
+    counts: dict[str, Counter[str]] = {}
+    for node, precision in _layers_with_precision(model):
+        counts.setdefault(node.op_type, Counter())[precision] += 1
+    return counts
+
+
+def verify_precision(model: onnx.ModelProto, config: ExportConfig) -> dict[str, Counter[str]]:
+    """Returns what `layer_precisions` counts. Raises QualityError, naming the layer, where one
+    computes in another type than asked for, and where a tensor in or out has the wrong one."""
+    for node, precision in _layers_with_precision(model):
+        if precision not in _allowed_precisions(node, config):
+            wanted = " or ".join(sorted(_allowed_precisions(node, config)))
+            raise QualityError(f"{node.name} ({node.op_type}) is {precision} instead of {wanted}")
+    counts = count_layer_precisions(model)
+    if "Conv" not in counts:
+        raise QualityError("the exported graph has no convolution")
+    image_type = TensorProto.UINT8 if config.io == "uint8" else TensorProto.FLOAT
+    for values in (model.graph.input, model.graph.output):
+        for value, wanted_type in zip(values, (image_type, TensorProto.FLOAT), strict=False):
+            if value.type.tensor_type.elem_type != wanted_type:
+                raise QualityError(f"the graph's {value.name} has the wrong type")
+    return counts
+
+
+def format_counts(counts: dict[str, Counter[str]]) -> str:
+    """ "22 Conv int8, 2 ConvTranspose fp16, ..." """
+    return ", ".join(
+        f"{count} {kind} {precision}"
+        for kind, precisions in counts.items()
+        for precision, count in sorted(precisions.items())
+    )
+
+
+def _allowed_precisions(node: onnx.NodeProto, config: ExportConfig) -> set[str]:
+    if node.op_type in _NORM_OPS:
+        return {"fp16" if config.fp16_norm else "fp32"}
+    if node.op_type == "ConvTranspose":
+        return {"fp32" if config.float_precision == "bf16" else config.float_precision}
+    if config.precision == "mixed":
+        return {"int8", config.float_precision}
+    return {"int8" if config.quantizes else config.float_precision}
+
+
+def _layers_with_precision(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, str]]:
+    """Convolutions and norms with the type they compute in: that of their second input, and int8
+    where Q/DQ stands before both."""
+    types = {w.name: _PRECISION_OF_DTYPE.get(w.data_type, "other") for w in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            types[node.output[0]] = _PRECISION_OF_DTYPE.get(node.attribute[0].t.data_type, "other")
+    dequantized = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    for node in model.graph.node:
+        if node.op_type in (*CONV_OPS, *_NORM_OPS):
+            int8 = dequantized.issuperset(node.input[:2])
+            yield node, "int8" if int8 else types.get(node.input[1], "other")

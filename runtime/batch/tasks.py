@@ -1,0 +1,184 @@
+"""What a worker is given to do: a whole film, a part of one, or the joining of parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from ..api import TranslateOptions
+from ..errors import SinkError
+from ..inference.translator import Translator
+from ..pipeline import translate_stream
+from ..sinks import Sink, StreamFormat, TranslatedFrame, open_sink, open_with_view
+from ..sinks.video import VideoSink
+from ..sources import Frame, Source, open_source
+from ..sources.video import FFmpegInput, VideoSource
+from ..sources.wrappers import SegmentSource, StreamItems
+from ..utils.stats import Stats
+from .segment_file import SegmentSink, read_header, read_packets, read_pts
+
+ProgressFn = Callable[[int], None]  # is told the number of frames done
+TranslatorOpener = Callable[[TranslateOptions, Source], AbstractContextManager[Translator]]
+
+
+class NotSplittable(Exception):
+    """Parts of this film would not be what one run makes of it; the message says why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """source: a video file. out: the file that the task leaves, whole or not at all. All paths are
+    absolute, and mean the same to all workers."""
+
+    source: Path
+    output: Path
+    options: TranslateOptions
+
+    @abstractmethod
+    def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
+        """Frames that were translated. Raises CgtError and Uncuttable."""
+
+
+@dataclass(frozen=True)
+class TranslateVideo(Task):
+    """A film in one go: what `cgt translate` does."""
+
+    def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
+        options = self.options
+        with (
+            open_source(
+                str(self.source), options.audio, stream=options.stream, start=options.start
+            ) as source,
+            open_translator(options, source) as translator,
+            open_sink(
+                str(self.output),
+                options.stream_format(source, translator),
+                options.codec,
+                options.view,
+            ) as sink,
+        ):
+            stats = Stats()
+            return _translate_items(
+                options.select_items(source, stats), translator, sink, stats, progress
+            )
+
+
+@dataclass(frozen=True)
+class TranslateSegment(Task):
+    """The pictures of [first, end), encoded as those of `target` will be. None: the film's own
+    beginning and end."""
+
+    target: Path
+    start: Fraction | None
+    end: Fraction | None
+
+    def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
+        options = self.options
+        video = VideoSource(FFmpegInput(str(self.source), str(self.source)), stream=options.stream)
+        with (
+            SegmentSource(video, self.start, self.end) as source,
+            open_translator(options, source) as translator,
+            open_with_view(
+                self._open_segment, options.stream_format(source, translator), options.view
+            ) as sink,
+        ):
+            return _translate_items(
+                self._checked_frames(source, video), translator, sink, Stats(), progress
+            )
+
+    def _open_segment(self, stream: StreamFormat) -> Sink:
+        return SegmentSink(self.output, self.target, stream, self.options.codec)
+
+    def _checked_frames(self, source: Source, video: VideoSource) -> StreamItems:
+        frame_count = 0
+        for frame in source:
+            assert isinstance(frame, Frame)  # a piece has nothing else
+            if frame_count == 0 and self.start is not None and frame.time != self.start:
+                raise NotSplittable("reading does not begin at the key picture that was looked for")
+            frame_count += 1
+            yield frame
+        if frame_count == 0:
+            raise NotSplittable("there is no picture between two key pictures")
+        if not video.is_splittable:
+            raise NotSplittable("it is damaged, interlaced or changes its size")
+
+
+@dataclass(frozen=True)
+class ConcatSegments(Task):
+    """Parts, in order, beside the film's other streams in one file; nothing is encoded again."""
+
+    segments: tuple[Path, ...]
+
+    def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
+        options = self.options
+        check_no_overlap(self.segments)
+        headers = [read_header(part) for part in self.segments]
+        video = VideoSource(
+            FFmpegInput(str(self.source), str(self.source)), options.audio, options.stream
+        )
+        with video as source:
+            stream = dataclasses.replace(
+                StreamFormat.from_source(source, None),
+                size=headers[0].size,
+                sample_aspect_ratio=headers[0].sample_aspect_ratio,
+            )
+            with VideoSink(self.output, stream, options.codec) as sink:
+                if any(header.extradata != sink.extradata for header in headers):
+                    raise SinkError(
+                        f"the parts of {self.source} come from encoders of several versions; "
+                        "install the same versions everywhere"
+                    )
+                self._interleave(source, sink)
+                sink.finish()
+        return 0
+
+    def _interleave(self, source: VideoSource, sink: VideoSink) -> None:
+        video_packets = itertools.chain.from_iterable(map(read_packets, self.segments))
+        ahead = next(video_packets, None)
+        for other in source.demux_other_streams():
+            while ahead is not None and _decode_time(ahead) <= _decode_time(other.av_packet):
+                sink.write_encoded_frame(ahead)
+                ahead = next(video_packets, None)
+            sink.write_packet(other)
+        while ahead is not None:
+            sink.write_encoded_frame(ahead)
+            ahead = next(video_packets, None)
+
+
+def check_no_overlap(segments: Iterable[Path]) -> None:
+    """Raises Uncuttable: one run would have moved on what stands still."""
+    for before, after in itertools.pairwise(map(read_pts, segments)):
+        if min(after) <= max(before):
+            raise NotSplittable("times stand still at a key picture")
+
+
+def _decode_time(packet: av.Packet[Any]) -> Fraction:
+    assert packet.dts is not None
+    assert packet.time_base is not None
+    return packet.dts * packet.time_base
+
+
+def _translate_items(
+    items: StreamItems, translator: Translator, sink: Sink, stats: Stats, progress: ProgressFn
+) -> int:
+    """Unlike a run that is watched, one that fails leaves nothing: it will be tried again."""
+    frames = 0
+    for item in translate_stream(items, translator, stats, threading.Event()):
+        if isinstance(item, TranslatedFrame):
+            sink.write(item)
+            frames += 1
+            progress(frames)
+        else:
+            sink.write_packet(item)
+    sink.finish()
+    return frames

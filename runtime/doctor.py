@@ -1,0 +1,264 @@
+"""What `cgt doctor` looks at. Everything is tried, not looked up, where trying is quick."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from .engines import available_cpus
+from .errors import CgtError
+from .image.preprocess import simd_instruction_set
+from .utils.cache import cache_dir, cpu_name
+
+_SIMD_FLAGS = {
+    "x86": ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
+    "arm": ("asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve"),
+}
+_ENCODERS = {
+    "H.264": ("libx264", "h264_nvenc", "h264_qsv", "h264_vaapi", "h264_v4l2m2m"),
+    "HEVC": ("libx265", "hevc_nvenc", "hevc_qsv", "hevc_vaapi"),
+    "AV1": ("libsvtav1", "libaom-av1", "av1_nvenc", "av1_qsv"),
+    "VP9": ("libvpx-vp9",),
+    "ProRes": ("prores_ks",),
+    "AAC": ("aac",),
+}
+_DECODERS = ("h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "h264_cuvid")
+_PACKAGE_EXTRAS = {
+    "torch": "[train]",
+    "onnx": "[train]",
+    "efficientnet-lite-pytorch": "[projected]",
+    "scikit-video": "[demo]",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that this machine can do, or what to install so that it can."""
+
+    name: str
+    available: bool
+    details: str = ""
+    install: str = ""
+
+
+def run_checks() -> list[Check]:
+    """In the order in which a picture goes through. Raises UsageError for a wrong CGT_SIMD."""
+    simd_instruction_set()
+    checks: tuple[Callable[[], Iterator[Check]], ...] = (
+        _check_machine,
+        _check_openvino,
+        _check_onnxruntime,
+        _check_nvidia,
+        _check_codecs,
+        _check_capture,
+        _check_packages,
+    )
+    return [check for run in checks for check in run()]
+
+
+def _check_machine() -> Iterator[Check]:
+    yield Check("cgt", True, _installed_version("cyclegan-toolkit"))
+    python = f"{platform.python_version()}, {platform.system()} on {platform.machine()}"
+    yield Check("python", True, python)
+    flags = _read_cpu_flags()
+    known = [name for names in _SIMD_FLAGS.values() for name in names if name in flags]
+    yield Check(
+        "cpu", True, f"{cpu_name()}, {available_cpus()} cores: {' '.join(known) or 'no SIMD seen'}"
+    )
+    yield Check("pixels", True, f"C library, {simd_instruction_set()}")
+    folder = cache_dir()
+    yield Check(
+        "cache",
+        folder is not None,
+        str(folder or "the cache folder cannot be written: every start measures and compiles anew"),
+        "" if folder else "set XDG_CACHE_HOME to a folder of yours",
+    )
+
+
+def _check_openvino() -> Iterator[Check]:
+    try:
+        import openvino as ov
+
+        from .engines.openvino_cpu import fp32_faster_than_bf16, int8_saturates
+
+        core = ov.Core()
+        capabilities = [
+            str(k).lower() for k in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        ]
+        notes = (
+            " (bf16 is slower here than fp32, and not taken)" if fp32_faster_than_bf16(core) else ""
+        )
+        notes += " (INT8 with weights of 7 bits: no VNNI)" if int8_saturates() else ""
+    except (ImportError, RuntimeError) as error:
+        yield Check("openvino", False, f"does not load ({error})", "pip install openvino")
+        return
+    precisions = ", ".join(
+        kind for kind in capabilities if kind in ("fp32", "bf16", "fp16", "int8")
+    )
+    devices = ", ".join(core.available_devices)
+    yield Check(
+        "openvino",
+        True,
+        f"{_installed_version('openvino')}: {devices}; computes in {precisions}{notes}",
+    )
+
+
+def _check_onnxruntime() -> Iterator[Check]:
+    package = "onnxruntime-gpu" if _installed_version("onnxruntime-gpu") else "onnxruntime"
+    if not _installed_version(package):
+        yield Check(
+            "onnxruntime", False, "not installed", _install_command("[ort]") + " (or [gpu])"
+        )
+        return
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        yield Check("onnxruntime", False, f"does not load ({error})", _install_command("[ort]"))
+        return
+    providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
+    yield Check("onnxruntime", True, f"{_installed_version(package)}: {', '.join(providers)}")
+    cuda = "CUDA" in providers
+    what = "onnxruntime on CUDA"
+    how = "pip uninstall onnxruntime, then " + _install_command("[gpu]")
+    yield Check(what, cuda, "in this build" if cuda else "not in this build", "" if cuda else how)
+
+
+def _check_nvidia() -> Iterator[Check]:
+    driver = ctypes.util.find_library("cuda")
+    gpu = _query_nvidia_smi()
+    install = "an NVIDIA GPU and its driver" if not (driver or gpu) else ""
+    yield Check("cuda", bool(driver), gpu or ("driver" if driver else "no driver"), install)
+    version = (
+        _installed_version("tensorrt")
+        or _installed_version("tensorrt-cu13")
+        or _installed_version("tensorrt-cu12")
+    )
+    loads = importlib.util.find_spec("tensorrt") is not None
+    yield Check(
+        "tensorrt",
+        loads,
+        version or ("system" if loads else "not installed"),
+        "" if loads else _install_command("[tensorrt]"),
+    )
+
+
+def _query_nvidia_smi() -> str:
+    """Name, driver, memory; empty without one."""
+    if not shutil.which("nvidia-smi"):
+        return ""
+    command = [
+        "nvidia-smi",
+        "--query-gpu=name,driver_version,memory.total",
+        "--format=csv,noheader",
+    ]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "; ".join(result.stdout.split("\n")).strip("; ") if result.returncode == 0 else ""
+
+
+def _check_codecs() -> Iterator[Check]:
+    import av
+
+    yield Check("video", True, f"PyAV {_installed_version('av')}, FFmpeg {av.ffmpeg_version_info}")
+    for kind, names in _ENCODERS.items():
+        available = [name for name in names if _codec_opens(name, "w")]
+        yield Check(f"encode {kind}", bool(available), ", ".join(available) or "not in this PyAV")
+    decoders = [name for name in _DECODERS if _codec_opens(name, "r")]
+    yield Check("decode", bool(decoders), ", ".join(decoders))
+
+
+def _codec_opens(name: str, mode: str) -> bool:
+    """Whether the codec is there; one for hardware only where it really starts."""
+    import av
+
+    try:
+        if mode == "r":
+            av.Codec(name, "r")
+            return "cuvid" not in name or Path("/dev/nvidia0").exists()
+        codec = av.Codec(name, "w")
+        if codec.type != "video" or not any(h in name for h in ("nvenc", "qsv", "vaapi", "v4l2")):
+            return True
+        context = av.CodecContext.create(name, "w")
+        assert isinstance(context, av.VideoCodecContext)
+        context.width, context.height, context.pix_fmt = 320, 240, "nv12"
+        context.time_base = Fraction(1, 25)
+        context.open()
+    except (av.FFmpegError, ValueError, OSError):
+        return False
+    return True
+
+
+def _check_capture() -> Iterator[Check]:
+    try:
+        from .image.opencv import cv2
+    except CgtError as error:
+        yield Check("opencv", False, str(error))
+        return
+    package = "opencv-python" if _installed_version("opencv-python") else "opencv-python-headless"
+    yield Check("opencv", True, f"{cv2.__version__} ({package})")
+    streamer = any(
+        "GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines()
+    )
+    yield Check(
+        "gstreamer",
+        streamer,
+        "in this OpenCV" if streamer else "not in this OpenCV",
+        "" if streamer else "the OpenCV of JetPack or of your distribution",
+    )
+    cameras = [_describe_camera(path) for path in sorted(Path("/dev").glob("video*"))]
+    yield Check(
+        "cameras",
+        bool(cameras),
+        "; ".join(cameras) or "none under /dev/video*",
+        "" if cameras else "plug one in; in a container pass --device /dev/video0",
+    )
+
+
+def _describe_camera(device: Path) -> str:
+    try:
+        name = Path(f"/sys/class/video4linux/{device.name}/name").read_text().strip()
+    except OSError:
+        name = ""
+    return f"{device} {name}".strip()
+
+
+def _check_packages() -> Iterator[Check]:
+    for package, extra in _PACKAGE_EXTRAS.items():
+        version = _installed_version(package)
+        yield Check(
+            package,
+            bool(version),
+            version or "not installed",
+            "" if version else _install_command(extra),
+        )
+
+
+def _read_cpu_flags() -> set[str]:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return set(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return set()
+
+
+def _install_command(extra: str) -> str:
+    return f"pip install 'cyclegan-toolkit{extra}'"
+
+
+def _installed_version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

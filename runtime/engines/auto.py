@@ -1,0 +1,141 @@
+"""`--engine auto`: the fastest of those that are installed, measured once and remembered."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CgtError, EngineError, MissingDependency, ModelError
+from ..image.preprocess import F32
+from ..utils.cache import JsonCache, cached_sha256, cpu_name, short_hash
+from ..utils.log import warn_user
+from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus
+
+_MAX_RUNS = 5
+_TIME_BUDGET_S = 0.5  # of runs, for each engine
+
+
+def open_fastest(
+    path: Path,
+    shape: BatchShape,
+    names: tuple[str, ...],
+    performance_hint: PerformanceHint,
+    precision: str | None,
+) -> Engine:
+    """The fastest of `names`. What fails or is not installed is passed over.
+
+    Raises the first error where none is left.
+    """
+    from . import ENGINES, open_engine
+
+    if len(names) == 1:
+        return open_engine(path, shape, names[0], performance_hint, precision)
+    installed, first_error = [], None
+    for name in names:
+        try:
+            ENGINES[name].load()
+            installed.append(name)
+        except MissingDependency as error:
+            first_error = first_error or error
+    if not installed:
+        assert first_error is not None
+        raise first_error
+    if len(installed) == 1 or not path.is_file():
+        return open_engine(path, shape, installed[0], performance_hint, precision)
+    cache, key = JsonCache("engines.json"), _cache_key(path, installed, performance_hint, precision)
+    cached = cache.get(key)
+    if isinstance(cached, str) and cached in installed:
+        return open_engine(path, shape, cached, performance_hint, precision)
+    return _measure_and_open(path, shape, installed, performance_hint, precision, cache, key)
+
+
+def _measure_and_open(
+    path: Path,
+    shape: BatchShape,
+    names: list[str],
+    performance_hint: PerformanceHint,
+    precision: str | None,
+    cache: JsonCache,
+    key: str,
+) -> Engine:
+    from . import open_engine
+
+    best: Engine | None = None
+    times: dict[str, float] = {}
+    first_error: CgtError | None = None
+    for name in names:
+        try:
+            engine = open_engine(path, shape, name, performance_hint, precision)
+        except (ModelError, EngineError) as error:
+            first_error = first_error or error
+            continue
+        try:
+            times[name] = measure_frame_time(engine, shape)
+        except EngineError as error:
+            first_error = first_error or error
+            engine.close()
+            continue
+        if best is None or times[name] < times[best.name]:
+            if best is not None:
+                best.close()
+            best = engine
+        else:
+            engine.close()
+    if best is None:
+        assert first_error is not None
+        raise first_error
+    if len(times) > 1:
+        figures = ", ".join(f"{name} {seconds * 1e3:.3g} ms" for name, seconds in times.items())
+        cache_note = (
+            "remembered" if cache.put(key, best.name) else "not remembered: no cache folder"
+        )
+        warn_user(f"measured: {figures} a frame; {cache_note}")
+    return best
+
+
+def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
+    """Seconds of the fastest of a few runs of noise, one at a time, by frame."""
+    height, width = (shape.height, shape.width) if shape.is_static else (256, 256)
+    shape = BatchShape(shape.batch_size, shape.channels, height, width, shape.io, shape.statistics)
+    random = np.random.default_rng(0)
+    batch: Array
+    if shape.io == "uint8":
+        batch = random.integers(0, 256, shape.image_shape, np.uint8)
+    else:
+        batch = random.uniform(-1, 1, shape.image_shape).astype(np.float32)
+    out = np.empty_like(batch)
+    statistics: tuple[()] | tuple[F32, F32] = ()
+    if shape.statistics:
+        statistics_in = np.zeros((shape.batch_size, shape.statistics), np.float32)
+        statistics = (statistics_in, np.empty_like(statistics_in))
+    engine.infer(batch, out, *statistics)
+    best, end = float("inf"), time.perf_counter() + _TIME_BUDGET_S
+    for _ in range(_MAX_RUNS):
+        began = time.perf_counter()
+        engine.infer(batch, out, *statistics)
+        done = time.perf_counter()
+        best = min(best, done - began)
+        if done > end:
+            break
+    return best / shape.batch_size
+
+
+def _cache_key(
+    path: Path, names: list[str], performance_hint: PerformanceHint, precision: str | None
+) -> str:
+    versions = [f"{name} {_package_version(name)}" for name in names]
+    return short_hash(
+        cached_sha256(path), cpu_name(), available_cpus(), performance_hint, precision, *versions
+    )
+
+
+def _package_version(name: str) -> str:
+    for package in (name, f"{name}-gpu"):
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""

@@ -1,0 +1,99 @@
+"""What of the CUDA driver pycuda does not give: whether there is a GPU, without loading anything,
+and CUDA graphs. By ctypes, on the libcuda.so.1 that comes with the driver.
+
+Signatures from the CUDA Driver API reference.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import EngineError
+from ..utils.closeable import Closeable
+
+_CC_MAJOR_ATTRIBUTE, _CC_MINOR_ATTRIBUTE = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_CAPTURE_MODE_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_*: other threads may allocate meanwhile
+
+
+@dataclass(frozen=True)
+class GPU:
+    """A device. compute_capability: 86 for 8.6."""
+
+    name: str
+    compute_capability: int
+
+
+def list_gpus() -> list[GPU]:
+    """The CUDA devices, empty without a driver."""
+    try:
+        driver = _load_driver()
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    return [_query_gpu(driver, index) for index in range(count.value)]
+
+
+def _load_driver() -> ctypes.CDLL:
+    """Raises OSError without one."""
+    return ctypes.CDLL("libcuda.so.1")
+
+
+def _query_gpu(driver: ctypes.CDLL, index: int) -> GPU:
+    name = ctypes.create_string_buffer(256)
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    driver.cuDeviceGetName(name, len(name), index)
+    driver.cuDeviceGetAttribute(ctypes.byref(major), _CC_MAJOR_ATTRIBUTE, index)
+    driver.cuDeviceGetAttribute(ctypes.byref(minor), _CC_MINOR_ATTRIBUTE, index)
+    return GPU(name.value.decode(), 10 * major.value + minor.value)
+
+
+class CudaGraph(Closeable):
+    """Work on a stream, recorded once and launched again as one call.
+
+    stream: its handle. record: does the work, which is captured and not run; nothing in it may
+    allocate or synchronise. Raises EngineError where the work cannot be captured.
+    """
+
+    def __init__(self, stream: int, record: Callable[[], None]) -> None:
+        self._driver = _load_driver()
+        self._stream = ctypes.c_void_p(stream)
+        self._graph_exec = ctypes.c_void_p()
+        graph = ctypes.c_void_p()
+        self._call("cuStreamBeginCapture_v2", self._stream, _CAPTURE_MODE_THREAD_LOCAL)
+        try:
+            record()
+        finally:  # a stream left capturing would be of no use
+            code = self._driver.cuStreamEndCapture(self._stream, ctypes.byref(graph))
+        if code:
+            raise _cuda_error("cuStreamEndCapture", code)
+        try:
+            self._call(
+                "cuGraphInstantiateWithFlags",
+                ctypes.byref(self._graph_exec),
+                graph,
+                ctypes.c_ulonglong(0),
+            )
+        finally:
+            self._driver.cuGraphDestroy(graph)
+
+    def launch(self) -> None:
+        """Enqueue all of it. Raises EngineError."""
+        self._call("cuGraphLaunch", self._graph_exec, self._stream)
+
+    def close(self) -> None:
+        if self._graph_exec:
+            self._driver.cuGraphExecDestroy(self._graph_exec)
+            self._graph_exec = ctypes.c_void_p()
+
+    def _call(self, name: str, *arguments: object) -> None:
+        code = getattr(self._driver, name)(*arguments)
+        if code:
+            raise _cuda_error(name, code)
+
+
+def _cuda_error(name: str, code: int) -> EngineError:
+    return EngineError(f"CUDA: {name} failed with code {code}")

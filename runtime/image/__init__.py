@@ -1,0 +1,1 @@
+"""Images as arrays: preprocessing kernels, files, geometry, composition, metrics."""

@@ -1,0 +1,142 @@
+"""The C library as ctypes sees it: `native/cgt.h` in Python's words, and nothing more."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CgtError, UsageError
+
+# In the order of cgt.h's enums.
+Filter = Literal["bilinear", "bicubic", "box", "lanczos", "nearest"]
+FILTERS: tuple[Filter, ...] = get_args(Filter)
+Layout = Literal["CHW", "HWC"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+ColorMatrix = Literal["bt601", "bt709"]
+COLOR_MATRICES: tuple[ColorMatrix, ...] = get_args(ColorMatrix)
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+F16 = NDArray[np.float16]
+Box = tuple[float, float, float, float]
+
+MAX_SIDE = 32768
+DTYPE_CODES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
+PIXELS, NV12, I420 = range(3)
+
+_C_POINTER, _C_SSIZE, _C_INT, C_FLOAT = (
+    ctypes.c_void_p,
+    ctypes.c_ssize_t,
+    ctypes.c_int,
+    ctypes.c_float,
+)
+
+
+class ImageView(ctypes.Structure):
+    """cgt_image."""
+
+    _fields_ = (
+        ("width", _C_INT),
+        ("height", _C_INT),
+        ("channels", _C_INT),
+        ("format", _C_INT),
+        # cgt.h has arrays of three here; single fields are the same memory and quicker to set.
+        ("plane0", _C_POINTER),
+        ("plane1", _C_POINTER),
+        ("plane2", _C_POINTER),
+        ("stride0", _C_SSIZE),
+        ("stride1", _C_SSIZE),
+        ("stride2", _C_SSIZE),
+        ("matrix", _C_INT),
+        ("full_range", _C_INT),
+    )
+
+
+class TensorView(ctypes.Structure):
+    """cgt_tensor."""
+
+    _fields_ = (
+        ("data", _C_POINTER),
+        ("type", _C_INT),
+        ("layout", _C_INT),
+        ("row_stride", _C_SSIZE),
+        ("plane_stride", _C_SSIZE),
+    )
+
+
+class Packing(ctypes.Structure):
+    """cgt_packing."""
+
+    _fields_ = (
+        ("swap_rb", _C_INT),
+        ("padded_width", _C_INT),
+        ("padded_height", _C_INT),
+        ("scale", C_FLOAT * 4),
+        ("offset", C_FLOAT * 4),
+    )
+
+
+def _load_library() -> ctypes.CDLL:
+    path = Path(__file__).parents[1] / "native" / "libcgt.so"
+    try:
+        lib = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CgtError(
+            f"the C library does not load ({error}); reinstall with `pip install .`"
+        ) from None
+    lib.cgt_plan_create.argtypes = [ctypes.POINTER(_C_POINTER), *[_C_INT] * 5, C_FLOAT * 4]
+    lib.cgt_plan_destroy.argtypes = [_C_POINTER]
+    lib.cgt_plan_destroy.restype = None
+    lib.cgt_scratch_size.argtypes = [_C_POINTER, _C_INT, _C_INT]
+    lib.cgt_scratch_size.restype = ctypes.c_size_t
+    lib.cgt_resize.argtypes = [
+        _C_POINTER,
+        _C_POINTER,
+        _C_POINTER,
+        _C_SSIZE,
+        _C_INT,
+        _C_INT,
+        _C_POINTER,
+    ]
+    lib.cgt_pack.argtypes = [
+        _C_POINTER,
+        _C_POINTER,
+        _C_POINTER,
+        _C_POINTER,
+        _C_INT,
+        _C_INT,
+        _C_POINTER,
+    ]
+    lib.cgt_unpack.argtypes = [_C_POINTER, *[_C_INT] * 5, _C_POINTER, _C_SSIZE, _C_INT, _C_INT]
+    lib.cgt_strerror.argtypes = [_C_INT]
+    lib.cgt_strerror.restype = ctypes.c_char_p
+    lib.cgt_simd.restype = ctypes.c_char_p
+    return lib
+
+
+LIB = _load_library()
+
+
+def simd_instruction_set() -> str:
+    """The instruction set in use: "scalar", "avx2", "avx512" or "neon".
+
+    The environment variable CGT_SIMD forces one; all give the same bits.
+    Raises UsageError when it names one that this CPU has not.
+    """
+    name = LIB.cgt_simd()
+    if name is None:
+        check_status(-11)
+    return str(name.decode())
+
+
+def check_status(code: int) -> None:
+    """Raises UsageError for what a function of the library returned, unless it is CGT_OK."""
+    if code != 0:
+        message = LIB.cgt_strerror(code).decode()
+        asked = f" (it is {os.environ.get('CGT_SIMD')!r})" if code == -11 else ""
+        raise UsageError(message + asked)

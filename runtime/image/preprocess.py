@@ -1,0 +1,387 @@
+"""Pixels to tensors and back, by the C library (`native/cgt.h` is its manual).
+
+One definition for training and serving: shrinking antialiases as Pillow does, values are mapped
+linearly between bytes 0..255 and floats -1..1. Calls release the GIL and may come from any thread.
+
+Arrays are used where they lie: rows may be any distance apart, pixels must be packed. What cannot
+be used as it is (a mirrored view, every other pixel) is refused, never copied behind your back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..errors import UsageError
+from .libcgt import (
+    C_FLOAT,
+    COLOR_MATRICES,
+    DTYPE_CODES,
+    F16,
+    F32,
+    FILTERS,
+    I420,
+    LAYOUTS,
+    LIB,
+    NV12,
+    PIXELS,
+    U8,
+    Box,
+    ColorMatrix,
+    Filter,
+    Layout,
+    Packing,
+    TensorView,
+    check_status,
+    simd_instruction_set,
+)
+from .validation import (
+    YUV,
+    check_box,
+    check_count,
+    check_filter,
+    check_output_array,
+    check_size,
+    check_strides,
+    data_address,
+    describe_value,
+    make_image_view,
+)
+
+__all__ = [
+    "COLOR_MATRICES",
+    "F16",
+    "F32",
+    "FILTERS",
+    "LAYOUTS",
+    "U8",
+    "YUV",
+    "ColorMatrix",
+    "Filter",
+    "Layout",
+    "Packer",
+    "pack",
+    "resize",
+    "round_up_to_multiple",
+    "simd_instruction_set",
+    "unpack",
+]
+
+
+class _ResizePlan:
+    """Filter tables of one (input size, output size, filter, box). Read-only, any thread's."""
+
+    def __init__(
+        self, source: tuple[int, int], target: tuple[int, int], filter: Filter, box: Box | None
+    ) -> None:
+        self.handle = ctypes.c_void_p()
+        left, upper, right, lower = box = box or (0, 0, source[1], source[0])
+        if not (0 <= left < right <= source[1] and 0 <= upper < lower <= source[0]):
+            raise UsageError(
+                f"box {box} is not (left, upper, right, lower) within {source[0]}x{source[1]}"
+            )
+        check_status(
+            LIB.cgt_plan_create(
+                ctypes.byref(self.handle),
+                source[1],
+                source[0],
+                target[1],
+                target[0],
+                FILTERS.index(filter),
+                (C_FLOAT * 4)(*box),
+            )
+        )
+        weakref.finalize(self, LIB.cgt_plan_destroy, self.handle)
+
+    def scratch_size(self, channels: int, format: int) -> int:
+        """Bytes that a call needs."""
+        return int(LIB.cgt_scratch_size(self.handle, channels, format))
+
+
+@lru_cache(maxsize=64)
+def _resize_plan(
+    source: tuple[int, int], target: tuple[int, int], filter: Filter, box: Box | None
+) -> _ResizePlan:
+    return _ResizePlan(source, target, filter, box)
+
+
+_thread_local = threading.local()
+
+
+def _scratch_address(size: int) -> int:
+    """The address of this thread's scratch memory, which only grows."""
+    if getattr(_thread_local, "size", -1) < size:
+        _thread_local.room = np.empty(size, np.uint8)
+        _thread_local.size, _thread_local.address = size, data_address(_thread_local.room)
+    return int(_thread_local.address)
+
+
+@lru_cache(maxsize=8)
+def _thread_pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads do not survive a fork, hence `process`."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"cgt-pixels-{process}")
+
+
+def _run_in_bands(rows: int, threads: int, work: Callable[[int, int], int]) -> None:
+    """work(first_row, last_row) over all rows, in as many bands as threads."""
+    if threads == 1 or rows < threads:
+        check_status(work(0, rows))
+        return
+    edges = [rows * i // threads for i in range(threads + 1)]
+    for code in _thread_pool(os.getpid(), threads).map(work, edges[:-1], edges[1:]):
+        check_status(code)
+
+
+# ---- The functions -------------------------------------------------------------------------------
+
+
+def resize(
+    image: U8 | YUV,
+    size: tuple[int, int],
+    filter: Filter = "bilinear",
+    out: U8 | None = None,
+    *,
+    box: Box | None = None,
+    threads: int = 1,
+) -> U8:
+    """Resize an image as Pillow does, antialiased when it shrinks; every pixel is within one level.
+
+    image: uint8 HWC, 1, 3 or 4 channels, or YUV. size: (height, width). out: uint8 HWC to write
+    into. filter: one of FILTERS. box: (left, upper, right, lower) in pixels, fractions allowed, of
+    what shall fill the output; as in Pillow's `resize`, pixels around it count where the filter
+    reaches them. threads: bands of rows made at once, for large images; the result is the same.
+    Returns `out`, or a new array; RGB for YUV. Raises UsageError naming the argument that is wrong.
+    """
+    source, planes = make_image_view(image)
+    size = check_size(size)
+    out = check_output_array(out, (*size, source.channels), np.dtype(np.uint8), planes)
+    plan = _resize_plan((source.height, source.width), size, check_filter(filter), check_box(box))
+    stride, address = check_strides(out, "out", packed=2)[0], data_address(out)
+    scratch = plan.scratch_size(source.channels, source.format)
+
+    def work(first_row: int, last_row: int) -> int:
+        return int(
+            LIB.cgt_resize(
+                plan.handle,
+                ctypes.byref(source),
+                address,
+                stride,
+                first_row,
+                last_row,
+                _scratch_address(scratch),
+            )
+        )
+
+    _run_in_bands(size[0], check_count(threads, "threads"), work)
+    return out
+
+
+class Packer:
+    """Images of one kind to tensors. All is settled here once: a call allocates no memory.
+
+    source: (height, width) of the images. size: (height, width) to resize to, the images' own by
+    default. channels: 1, 3 or 4 (3 for YUV). swap_rb: exchange the first and third channel, as BGR
+    input needs. dtype: float32 or float16. layout: "CHW" or "HWC". scale, offset: numbers, or one
+    for each channel of the tensor; a byte b becomes b * scale + offset, and lies in [-1, 1] by
+    default. multiple: pad right and below by reflection (the last row and column are not repeated)
+    until both sides are multiples of it. filter, box, threads: as in `resize`.
+    May be called from any thread. Raises UsageError naming the argument that is wrong.
+    """
+
+    def __init__(
+        self,
+        source_size: tuple[int, int],
+        size: tuple[int, int] | None = None,
+        filter: Filter = "bilinear",
+        swap_rb: bool = False,
+        *,
+        channels: int = 3,
+        dtype: DTypeLike = np.float32,
+        layout: Layout = "CHW",
+        scale: float | Sequence[float] = 1 / 127.5,
+        offset: float | Sequence[float] = -1.0,
+        multiple: int = 1,
+        box: Box | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.source_size = check_size(source_size, "source")
+        if size is None and box is not None:
+            raise UsageError("size must be given with a box")
+        self.size = self.source_size if size is None else check_size(size)
+        if channels not in (1, 3, 4) or (swap_rb and channels == 1):
+            raise UsageError("channels must be 1, 3 or 4; and 3 or 4 for swap_rb")
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in DTYPE_CODES:
+            raise UsageError(f"dtype must be float32 or float16, not {self.dtype}")
+        if layout not in LAYOUTS:
+            raise UsageError(f"layout must be CHW or HWC, not {layout!r}")
+        self.channels = channels
+        self._layout = LAYOUTS.index(layout)
+        self.threads = check_count(threads, "threads")
+        height, width = check_size(
+            round_up_to_multiple(self.size, check_count(multiple, "multiple")), "size, padded,"
+        )
+        if height >= 2 * self.size[0] or width >= 2 * self.size[1]:
+            raise UsageError(
+                f"multiple {multiple} is too large: {self.size[0]}x{self.size[1]} cannot be padded "
+                "by reflection to it"
+            )
+        self.shape = (channels, height, width) if layout == "CHW" else (height, width, channels)
+        """Of the tensor."""
+        self._plan = _resize_plan(self.source_size, self.size, check_filter(filter), check_box(box))
+        formats = (PIXELS, NV12, I420) if channels == 3 else (PIXELS,)
+        self._scratch_sizes = [self._plan.scratch_size(channels, format) for format in formats]
+        self._packing = Packing(
+            bool(swap_rb),
+            width,
+            height,
+            (C_FLOAT * 4)(*_per_channel(scale, channels, "scale")),
+            (C_FLOAT * 4)(*_per_channel(offset, channels, "offset")),
+        )
+
+    def __call__(self, image: U8 | YUV, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The tensor of an image.
+
+        image: uint8 HWC, or YUV. out: an array of this packer's `shape` and `dtype` to write into;
+        planes and rows may lie apart, so a slot of a batch or a corner of a larger tensor will do.
+        Returns `out`, or a new array. Values in between are not rounded to bytes; what overshoots
+        0..255 is clamped before it is scaled. Raises UsageError naming the argument that is wrong.
+        """
+        source, planes = make_image_view(image)
+        if (source.height, source.width, source.channels) != (*self.source_size, self.channels):
+            raise UsageError(
+                f"image must be {self.source_size[0]}x{self.source_size[1]} with {self.channels} channels, "
+                f"not {source.height}x{source.width} with {source.channels}"
+            )
+        out = check_output_array(out, self.shape, self.dtype, planes)
+        item = self.dtype.itemsize
+        if self._layout == 0:  # CHW
+            plane_stride, row_stride, _ = check_strides(out, "out", packed=1)
+        else:
+            plane_stride, row_stride = 0, check_strides(out, "out", packed=2)[0]
+        tensor = TensorView(
+            data_address(out),
+            DTYPE_CODES[self.dtype],
+            self._layout,
+            row_stride // item,
+            plane_stride // item,
+        )
+
+        def work(first_row: int, last_row: int) -> int:
+            return int(
+                LIB.cgt_pack(
+                    self._plan.handle,
+                    ctypes.byref(source),
+                    ctypes.byref(tensor),
+                    ctypes.byref(self._packing),
+                    first_row,
+                    last_row,
+                    _scratch_address(self._scratch_sizes[source.format]),
+                )
+            )
+
+        _run_in_bands(self.size[0], self.threads, work)
+        return out
+
+
+def _per_channel(value: float | Sequence[float], channels: int, name: str) -> list[float]:
+    try:
+        values = [float(v) for v in np.broadcast_to(np.asarray(value, np.float64), channels)]
+    except (TypeError, ValueError):
+        values = []
+    if not values or not all(math.isfinite(v) for v in values):
+        raise UsageError(f"{name} must be a finite number or {channels} of them, not {value!r}")
+    return values
+
+
+@lru_cache(maxsize=64)
+def _cached_packer(*args: Any, **kwargs: Any) -> Packer:
+    return Packer(*args, **kwargs)
+
+
+def pack(
+    image: U8 | YUV,
+    size: tuple[int, int] | None = None,
+    filter: Filter = "bilinear",
+    swap_rb: bool = False,
+    out: F32 | None = None,
+) -> F32:
+    """Resize an image and turn it into what a network takes.
+
+    image: uint8 HWC, 1, 3 or 4 channels, or YUV. size: (height, width), the image's own by default.
+    filter: as in `resize`. swap_rb: exchange the first and third channel, as BGR input needs.
+    out: float32 CHW in [-1, 1] to write into; see `Packer`, which has more to choose from.
+    Returns `out`, or a new array. Raises UsageError naming the argument that is wrong.
+    """
+    shape = (*image.y.shape, 3) if isinstance(image, YUV) else np.shape(image)
+    if len(shape) != 3 or shape[2] not in (1, 3, 4) or 0 in shape:
+        make_image_view(image)  # which says what is wrong
+    size = None if size is None else check_size(size)
+    check_filter(filter)
+    return _cached_packer(shape[:2], size, filter, bool(swap_rb), channels=shape[2])(image, out)
+
+
+def unpack(
+    tensor: F32 | F16,
+    swap_rb: bool = False,
+    out: U8 | None = None,
+    *,
+    truncate: bool = False,
+    threads: int = 1,
+) -> U8:
+    """Turn a network's output into an image.
+
+    tensor: float32 or float16 CHW in [-1, 1], 1, 3 or 4 channels; rows and planes may lie apart, so
+    the corner of a padded tensor is cropped for free. swap_rb: exchange the first and third
+    channel. out: uint8 HWC to write into. truncate: round towards zero, as
+    pytorch-CycleGAN-and-pix2pix does, and not to nearest, half to even. threads: as in `resize`.
+    Values are `(x + 1) * 127.5`, clamped; NaN becomes 0. Returns `out`, or a new array.
+    Raises UsageError naming the argument that is wrong.
+    """
+    if not isinstance(tensor, np.ndarray) or tensor.dtype not in DTYPE_CODES or tensor.ndim != 3:
+        raise UsageError(f"tensor must be a float32|16 CHW array, not {describe_value(tensor)}")
+    channels, height, width = tensor.shape
+    if channels not in (1, 3, 4) or (swap_rb and channels == 1):
+        raise UsageError(f"tensor must have 1, 3 or 4 channels, 3 or 4 for swap_rb, not {channels}")
+    check_size((height, width), "tensor.shape")
+    plane_stride, row_stride, item = check_strides(tensor, "tensor", packed=1)
+    out = check_output_array(out, (height, width, channels), np.dtype(np.uint8), (tensor,))
+    stride, address = check_strides(out, "out", packed=2)[0], data_address(out)
+    source = TensorView(
+        data_address(tensor), DTYPE_CODES[tensor.dtype], 0, row_stride // item, plane_stride // item
+    )
+
+    def work(first_row: int, last_row: int) -> int:
+        return int(
+            LIB.cgt_unpack(
+                ctypes.byref(source),
+                width,
+                height,
+                channels,
+                bool(swap_rb),
+                bool(truncate),
+                address,
+                stride,
+                first_row,
+                last_row,
+            )
+        )
+
+    _run_in_bands(height, check_count(threads, "threads"), work)
+    return out
+
+
+def round_up_to_multiple(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """(height, width) rounded up to what the network takes."""
+    height, width = (-(-side // multiple) * multiple for side in size)
+    return height, width

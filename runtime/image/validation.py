@@ -1,0 +1,205 @@
+"""Arrays from anywhere, checked and described as the C library takes them.
+
+Every function raises UsageError naming the argument that is wrong.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from .libcgt import (
+    COLOR_MATRICES,
+    FILTERS,
+    I420,
+    MAX_SIDE,
+    NV12,
+    PIXELS,
+    U8,
+    Box,
+    ColorMatrix,
+    Filter,
+    ImageView,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class YUV:
+    """A picture as decoders deliver it: full-size luma, chroma halved both ways (rounded up).
+
+    y: uint8 (height, width). NV12: u is uint8 (ceil(height / 2), ceil(width / 2), 2), U and V
+    interleaved, and v is None. I420: u and v are uint8 (ceil(height / 2), ceil(width / 2)).
+    matrix: "bt601" or "bt709". full_range: luma 0..255, not 16..235.
+    `resize` and `pack` take it for an RGB image.
+    """
+
+    y: U8
+    u: U8
+    v: U8 | None = None
+    matrix: ColorMatrix = "bt601"
+    full_range: bool = False
+
+
+def describe_value(value: object) -> str:
+    """What an error says was given."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    return type(value).__name__
+
+
+def check_strides(array: NDArray[Any], name: str, packed: int) -> tuple[int, ...]:
+    """Strides in bytes, when nothing overlaps, nothing is mirrored, axes lie in memory order and
+    the last `packed` without gaps. The stride of an axis of length 1 says nothing: it is mended."""
+    return _normalize_strides(array.shape, array.strides, array.itemsize, packed, name)
+
+
+@lru_cache(maxsize=256)
+def _normalize_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, packed: int, name: str
+) -> tuple[int, ...]:
+    normalized = list(strides)
+    extent = itemsize
+    for axis in reversed(range(len(shape))):
+        if shape[axis] == 1:
+            normalized[axis] = extent
+        stride = normalized[axis]
+        if stride < extent or (axis >= len(shape) - packed and stride > extent):
+            what = "negative" if stride < 0 else "overlapping" if stride < extent else "gapped"
+            raise UsageError(
+                f"{name} has strides {strides} for shape {shape}: axis {axis} is {what}; "
+                f"np.ascontiguousarray({name}) is a copy that will do"
+            )
+        extent += stride * (shape[axis] - 1)
+    return tuple(normalized)
+
+
+def check_size(size: object, name: str = "size") -> tuple[int, int]:
+    """(height, width), each 1 to MAX_SIDE."""
+    try:
+        height, width = map(operator.index, size)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} must be (height, width), not {size!r}") from None
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise UsageError(f"{name} must have sides of 1 to {MAX_SIDE}, not {height}x{width}")
+    return height, width
+
+
+def check_plane(plane: object, name: str, shape: tuple[int, ...] | None) -> NDArray[Any]:
+    """A uint8 plane of a picture, of `shape` where that is given."""
+    if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8:
+        raise UsageError(f"{name} must be a uint8 array, not {describe_value(plane)}")
+    if shape is not None and plane.shape != shape:
+        raise UsageError(f"{name} must have shape {shape}, not {plane.shape}")
+    return plane
+
+
+def make_image_view(image: U8 | YUV) -> tuple[ImageView, tuple[U8, ...]]:
+    """The picture as C takes it, and the arrays that it points into."""
+    if isinstance(image, YUV):
+        return _make_yuv_view(image)
+    pixels = check_plane(image, "image", None)
+    shape = pixels.shape
+    if len(shape) != 3 or shape[2] not in (1, 3, 4):
+        raise UsageError(f"image must have shape (height, width, 1|3|4), not {shape}")
+    height, width, channels = shape
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        check_size((height, width), "image.shape")
+    stride = check_strides(pixels, "image", packed=2)[0]
+    source = ImageView(
+        width, height, channels, PIXELS, data_address(pixels), None, None, stride, 0, 0, 0, 0
+    )
+    return source, (pixels,)
+
+
+def _make_yuv_view(image: YUV) -> tuple[ImageView, tuple[U8, ...]]:
+    luma = check_plane(image.y, "image.y", None)
+    if luma.ndim != 2:
+        raise UsageError(f"image.y must have shape (height, width), not {luma.shape}")
+    if image.matrix not in COLOR_MATRICES:
+        raise UsageError(f"image.matrix must be bt601 or bt709, not {image.matrix!r}")
+    height, width = luma.shape
+    check_size((height, width), "image.y.shape")
+    half = ((height + 1) // 2, (width + 1) // 2)
+    planes: tuple[U8, ...]
+    if image.v is None:
+        format = NV12
+        planes = (luma, check_plane(image.u, "image.u", (*half, 2)))
+    else:
+        format = I420
+        planes = (
+            luma,
+            check_plane(image.u, "image.u", half),
+            check_plane(image.v, "image.v", half),
+        )
+    strides = [
+        check_strides(plane, name, plane.ndim - 1)[0]
+        for plane, name in zip(planes, ("image.y", "image.u", "image.v"), strict=False)
+    ]
+    addresses = [data_address(plane) for plane in planes]
+    if image.v is None:
+        strides.append(0)
+        addresses.append(0)
+    matrix = COLOR_MATRICES.index(image.matrix)
+    source = ImageView(width, height, 3, format, *addresses, *strides, matrix, image.full_range)
+    return source, planes
+
+
+def data_address(array: NDArray[Any]) -> int:
+    """Of the first element; several times quicker than `array.ctypes.data`."""
+    return int(array.__array_interface__["data"][0])
+
+
+def check_output_array(
+    out: NDArray[Any] | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    inputs: tuple[NDArray[Any], ...],
+) -> NDArray[Any]:
+    """A new array when `out` is None; else `out`, exact, writable and apart from the inputs."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
+        raise UsageError(
+            f"out must be a {dtype.name} array of shape {shape}, not {describe_value(out)}"
+        )
+    if not out.flags.writeable:
+        raise UsageError("out is read-only")
+    for array in inputs:
+        if np.may_share_memory(out, array) and np.shares_memory(out, array):
+            raise UsageError("out overlaps the input in memory; give it memory of its own")
+    return out
+
+
+def check_count(value: int, name: str) -> int:
+    """A whole number from 1 on."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} must be a whole number, not {value!r}") from None
+    if count < 1:
+        raise UsageError(f"{name} must be at least 1, not {count}")
+    return count
+
+
+def check_filter(filter: Filter) -> Filter:
+    """One of FILTERS."""
+    if filter not in FILTERS:
+        raise UsageError(f"filter {filter!r} is none of {', '.join(FILTERS)}")
+    return filter
+
+
+def check_box(box: object) -> Box | None:
+    """(left, upper, right, lower) as floats; whether it lies in the picture the plan sees."""
+    if box is None:
+        return None
+    try:
+        left, upper, right, lower = map(float, box)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise UsageError(f"box must be (left, upper, right, lower), not {box!r}") from None
+    return left, upper, right, lower

@@ -1,0 +1,1 @@
+"""A model applied to frames: translator, buffers, tiles, temporal smoothing."""

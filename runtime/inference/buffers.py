@@ -1,0 +1,80 @@
+"""One thread's arrays between a picture and a network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..engines import Array
+from ..image.geometry import Geometry
+from ..image.preprocess import F32, U8, Packer, resize, unpack
+from ..models.metadata import ModelMetadata
+
+
+class IOBuffers:
+    """Pictures of one size in, pictures of one size out, `count` at a time.
+
+    batch, out: what `Engine.infer` reads and writes. given, used: N,S float32 statistics, None for
+    a network without them; `given` starts as zeros, that is instance normalisation.
+    """
+
+    def __init__(
+        self,
+        metadata: ModelMetadata,
+        frame_size: tuple[int, int],
+        geometry: Geometry,
+        batch_size: int = 1,
+    ) -> None:
+        self._geometry, self._filter = geometry, metadata.filter
+        self._packer: Packer | None = None
+        self.batch: Array
+        if metadata.io == "uint8":
+            self.batch = np.empty((batch_size, *geometry.tensor_size, 3), np.uint8)
+        else:
+            self._packer = Packer(
+                frame_size, geometry.image_size, metadata.filter, multiple=metadata.multiple
+            )
+            self.batch = np.empty((batch_size, *self._packer.shape), np.float32)
+        self.out: Array = np.zeros_like(self.batch)
+        self.statistics_in: F32 | None = None
+        self.statistics_out: F32 | None = None
+        if metadata.statistics:
+            self.statistics_in = np.zeros((batch_size, metadata.statistics), np.float32)
+            self.statistics_out = np.zeros_like(self.statistics_in)
+
+    @property
+    def statistics(self) -> tuple[F32, F32] | tuple[()]:
+        """What `Engine.infer` wants beside batch and out."""
+        return (
+            ()
+            if self.statistics_in is None or self.statistics_out is None
+            else (self.statistics_in, self.statistics_out)
+        )
+
+    def load(self, slot: int, image: U8) -> None:
+        """Resize a picture (uint8 HWC RGB) into the batch, padded by reflection."""
+        if self._packer is not None:
+            self._packer(image, self.batch[slot])
+            return
+        height, width = self._geometry.image_size
+        pixels: U8 = self.batch[slot].view(np.uint8)
+        resize(image, (height, width), self._filter, out=pixels[:height, :width])
+        below, right = pixels.shape[0] - height, pixels.shape[1] - width
+        # The last row and column are not repeated.
+        pixels[height:, :width] = pixels[height - 1 - below : height - 1, :width][::-1]
+        pixels[:, width:] = pixels[:, width - 1 - right : width - 1][:, ::-1]
+
+    def unload(self, slot: int) -> U8:
+        """A translated picture of the geometry's output size, an array of its own."""
+        height, width = self._geometry.image_size
+        if self._packer is not None:
+            floats: F32 = self.out.view(np.float32)
+            image = unpack(floats[slot, :, :height, :width])
+        else:
+            image = self.out[slot, :height, :width].astype(np.uint8)  # the array is used again
+        if self._geometry.output_size != self._geometry.image_size:
+            image = resize(image, self._geometry.output_size, "bicubic")
+        return image
+
+    def is_finite(self) -> bool:
+        """Whether all that came out are numbers."""
+        return self._packer is None or bool(np.isfinite(self.out.sum(dtype=np.float32)))

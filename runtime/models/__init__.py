@@ -1,0 +1,1 @@
+"""Model files: metadata, sidecars, an ONNX reader, and the bundled models."""

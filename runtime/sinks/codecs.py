@@ -1,0 +1,112 @@
+"""Which encoder makes a video, and how it is set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+
+from ..errors import MissingDependency, UsageError
+from ..utils.log import warn_user
+from .thread_priority import preserve_thread_scheduling
+
+
+@dataclass(frozen=True)
+class CodecSettings:
+    """encoder, options: FFmpeg's names. pixels: the format it is fed."""
+
+    encoder: str
+    options: Mapping[str, str]
+    pixel_format: str = "yuv420p"
+    codec_tag: str = ""  # what players look for in a mp4
+
+
+# Visually clean, and fast enough to share two cores with a network.
+CODECS = {
+    "h264": CodecSettings("libx264", {"preset": "veryfast", "crf": "20"}),
+    "hevc": CodecSettings(
+        "libx265",
+        {"preset": "superfast", "crf": "23", "x265-params": "log-level=none"},
+        codec_tag="hvc1",
+    ),
+    "av1": CodecSettings("libsvtav1", {"preset": "10", "crf": "30"}),
+    "vp9": CodecSettings(
+        "libvpx-vp9",
+        {
+            **{"deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
+            **{"crf": "30", "b": "0", "lag-in-frames": "0"},
+        },
+    ),
+    "prores": CodecSettings("prores_ks", {"profile": "standard"}, "yuv422p10le"),
+}
+_NVENC_OPTIONS = {"preset": "p4", "rc": "vbr", "cq": "23", "b": "0"}
+HARDWARE_CODECS = {
+    "h264_nvenc": CodecSettings("h264_nvenc", _NVENC_OPTIONS),
+    "hevc_nvenc": CodecSettings("hevc_nvenc", _NVENC_OPTIONS, codec_tag="hvc1"),
+    "av1_nvenc": CodecSettings("av1_nvenc", _NVENC_OPTIONS),
+    "h264_qsv": CodecSettings("h264_qsv", {"global_quality": "23"}, "nv12"),
+    "hevc_qsv": CodecSettings("hevc_qsv", {"global_quality": "23"}, "nv12", codec_tag="hvc1"),
+    "h264_v4l2m2m": CodecSettings("h264_v4l2m2m", {"b": "8M"}),
+}
+RAW_VIDEO = CodecSettings("rawvideo", {}, "yuyv422")
+
+# What each kind of file may hold, the default first.
+CONTAINERS = {
+    ".mp4": ("h264", "hevc", "av1", "vp9"),
+    ".mov": ("h264", "hevc", "prores"),
+    ".mkv": ("h264", "hevc", "av1", "vp9", "prores"),
+    ".webm": ("vp9", "av1"),
+    ".ts": ("h264", "hevc"),
+}
+
+
+def select_codec(
+    codec: str | None, allowed: tuple[str, ...], target: str, size: tuple[int, int]
+) -> CodecSettings:
+    """codec: a name of CODECS or HARDWARE, None for the first that `fits`. size: of the pictures.
+
+    Hardware that does not work here is replaced by its software codec, which is said. Raises
+    UsageError where `where` cannot hold it, MissingDependency where FFmpeg has no such encoder.
+    """
+    codec = codec or allowed[0]
+    if codec not in CODECS and codec not in HARDWARE_CODECS:
+        raise UsageError(
+            f"--codec {codec} is unknown; use {', '.join((*CODECS, *HARDWARE_CODECS))}"
+        )
+    family = codec.partition("_")[0]
+    if family not in allowed:
+        raise UsageError(f"{target} cannot hold {family}; use --codec {' or '.join(allowed)}")
+    if codec in HARDWARE_CODECS:
+        error = _encoder_error(HARDWARE_CODECS[codec], size)
+        if error is None:
+            return HARDWARE_CODECS[codec]
+        warn_user(f"{codec} does not work here ({error}): encoding with {CODECS[family].encoder}")
+    settings = CODECS[family]
+    error = _encoder_error(settings, size)
+    if error is not None:
+        raise MissingDependency(
+            f"FFmpeg does not encode {size[1]}x{size[0]} {family} here ({error}); "
+            f"use another --codec: {', '.join(allowed)}"
+        )
+    return settings
+
+
+def _encoder_error(settings: CodecSettings, size: tuple[int, int]) -> str | None:
+    """Why the encoder does not open, or None where it does. Only trying tells: FFmpeg lists
+    encoders whose hardware or driver is absent."""
+    try:
+        context = av.CodecContext.create(settings.encoder, "w")
+        assert isinstance(context, av.VideoCodecContext)
+        context.height, context.width = size
+        context.pix_fmt, context.time_base = settings.pixel_format, Fraction(1, 25)
+        context.framerate = Fraction(25)
+        context.options = dict(settings.options)
+        with preserve_thread_scheduling():
+            context.open()
+    except av.codec.codec.UnknownCodecError:
+        return "FFmpeg was built without it"
+    except (av.FFmpegError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None

@@ -1,0 +1,124 @@
+"""Cameras and GStreamer pipelines, by OpenCV."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..errors import MissingDependency, SourceError, UsageError
+from ..image.opencv import cv2
+from ..image.preprocess import U8
+from ..utils.log import warn_user
+from ..utils.uri import Uri
+from .base import Frame, Packet, Source
+
+
+class CaptureSource(Source):
+    """What cv2.VideoCapture gives. Frames carry the time of their arrival."""
+
+    live = True
+    time_base = Fraction(1, 90000)
+
+    def __init__(self, capture: Any, name: str, error_message: str) -> None:
+        """refused: what to say when no picture comes."""
+        self.name = name
+        self._capture = capture
+        image = capture.read()[1] if capture.isOpened() else None
+        if image is None:
+            capture.release()
+            raise SourceError(error_message)
+        self.size = (image.shape[0], image.shape[1])
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= 1000 else None
+
+    def __iter__(self) -> Iterator[Frame | Packet]:
+        start = time.perf_counter()
+        while True:
+            got, image = self._capture.read()
+            if not got:
+                raise SourceError(f"{self.name} stopped giving frames")
+            captured = time.perf_counter()
+            ticks = round((captured - start) / float(self.time_base))
+            yield Frame(partial(_to_rgb, image), ticks * self.time_base, capture_time=captured)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def _to_rgb(image: Any) -> U8:
+    code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
+    pixels: U8 = cv2.cvtColor(image, code).astype(np.uint8, copy=False)
+    return pixels
+
+
+def open_camera(uri: Uri) -> CaptureSource:
+    """`0`, `/dev/video0` or `v4l2:///dev/video0`, with `?size=1280x720&fps=30&format=MJPG`.
+
+    A driver takes the nearest that it can; what it gives is said. Raises SourceError.
+    """
+    uri.check_parameters(("size", "fps", "format"))
+    size, rate, format = uri.get_size(), uri.get_frame_rate(), uri.query.get("format", "").upper()
+    if format and len(format) != 4:
+        raise UsageError(f"{uri.text}: format={format} is not four letters, such as MJPG or YUYV")
+    device = uri.path or "0"
+    name = f"camera {device}"
+    number = device.removeprefix("/dev/video")
+    if number.isdecimal():
+        capture = cv2.VideoCapture(int(number))
+    else:
+        capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
+    if format:
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*format))
+    if size:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[1])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[0])
+    if rate:
+        capture.set(cv2.CAP_PROP_FPS, float(rate))
+    source = CaptureSource(
+        capture, name, f"{name} does not open; is it plugged in, free, and readable by you?"
+    )
+    if uri.query:
+        assert source.size is not None
+        code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
+        fps = f"{float(source.rate):g}" if source.rate else "an unknown number of"
+        kind = code if code.isalnum() else "pictures"
+        warn_user(f"{name} gives {source.size[1]}x{source.size[0]} {kind} at {fps} frames/s")
+    return source
+
+
+_APPSINK = "videoconvert ! video/x-raw,format=BGR ! appsink max-buffers=1 drop=true sync=false"
+
+
+def open_gstreamer(uri: Uri) -> CaptureSource:
+    """`gst://PIPELINE` (an appsink is added where it has none), or `csi://0?size=1280x720&fps=30`,
+    a Jetson's camera. Raises MissingDependency where OpenCV has no GStreamer."""
+    if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
+        raise MissingDependency(
+            f"{uri.scheme}:// needs an OpenCV with GStreamer, which PyPI's has not; take JetPack's "
+            "or your distribution's (python3-opencv) with python3 -m venv --system-site-packages"
+        )
+    pipeline = _csi_pipeline(uri) if uri.scheme == "csi" else uri.text.partition("://")[2]
+    if "appsink" not in pipeline:
+        pipeline += f" ! {_APPSINK}"
+    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+    return CaptureSource(
+        capture, uri.text, f"GStreamer gives no picture; try it alone: gst-launch-1.0 {pipeline}"
+    )
+
+
+def _csi_pipeline(uri: Uri) -> str:
+    uri.check_parameters(("size", "fps"))
+    if not (uri.path or "0").isdecimal():
+        raise UsageError(f"{uri.text} is no camera; write csi://0")
+    (height, width), rate = uri.get_size() or (720, 1280), uri.get_frame_rate() or Fraction(30)
+    return (
+        f"nvarguscamerasrc sensor-id={uri.path or 0} ! video/x-raw(memory:NVMM),format=NV12,"
+        f"width={width},height={height},framerate={rate.numerator}/{rate.denominator} ! "
+        f"nvvidconv ! video/x-raw,format=BGRx ! {_APPSINK}"
+    )

@@ -1,0 +1,119 @@
+"""From decoded frames to pictures: upright, progressive, of one size, RGB."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ..errors import SourceError
+from ..image.preprocess import U8, resize
+from .base import ColorSpace
+
+_IDENTITY = ((1, 0), (0, 1))
+_thread_local = threading.local()
+
+
+def to_rgb(frame: av.VideoFrame) -> U8:
+    """uint8 HWC, by the matrix and range that the frame is tagged with (BT.601 where it is not).
+
+    More bits than 8 and transparency are dropped. May be a view with gaps between its rows.
+    """
+    if not hasattr(_thread_local, "reformatter"):  # keeps its tables from frame to frame
+        _thread_local.reformatter = VideoReformatter()
+    try:
+        converted = _thread_local.reformatter.reformat(frame, format="rgb24", threads=1)
+    except (av.FFmpegError, ValueError) as error:
+        kind = f"{frame.format.name} pictures with matrix {frame.colorspace}"
+        raise SourceError(f"FFmpeg does not convert {kind}: {error}") from None
+    pixels: U8 = converted.to_ndarray().astype(np.uint8, copy=False)
+    return pixels
+
+
+def read_orientation(frame: av.VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How a phone was held: the signs of its display matrix, by rows, x before y."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return _IDENTITY
+    a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
+    # Only quarter turns and mirrors; anything between is shown by no player.
+    if (b, c) == (0, 0) or abs(a) > abs(b):
+        return (_sign(a), 0), (0, _sign(d))
+    return (0, _sign(b)), (_sign(c), 0)
+
+
+def _sign(value: int) -> int:
+    return -1 if value < 0 else 1
+
+
+def apply_orientation(image: U8, matrix: tuple[tuple[int, int], tuple[int, int]]) -> U8:
+    """Turned and mirrored to how it is meant to be seen.
+
+    A point (x, y) is shown at (a x + c y, b x + d y): b and c set swap the axes.
+    """
+    if matrix == _IDENTITY:
+        return image
+    (a, b), (c, d) = matrix
+    if a == 0:
+        image = image.transpose(1, 0, 2)
+        a, d = c, b  # signs of the new x (from y) and the new y (from x)
+    return np.ascontiguousarray(image[:: d or 1, :: a or 1])
+
+
+def swaps_axes(matrix: tuple[tuple[int, int], tuple[int, int]]) -> bool:
+    """Whether width and height change places."""
+    return matrix[0][0] == 0
+
+
+def letterbox(image: U8, size: tuple[int, int]) -> U8:
+    """The whole picture inside (height, width), black around it where the shapes differ."""
+    height, width = image.shape[:2]
+    if (height, width) == size:
+        return image
+    scale = min(Fraction(size[0], height), Fraction(size[1], width))
+    inner = (max(1, round(height * scale)), max(1, round(width * scale)))
+    small = resize(np.ascontiguousarray(image), inner)
+    if inner == size:
+        return small
+    canvas = np.zeros((*size, 3), np.uint8)
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    canvas[top : top + inner[0], left : left + inner[1]] = small
+    return canvas
+
+
+def read_color_space(frame: av.VideoFrame) -> ColorSpace | None:
+    """The frame's tags; None where it says nothing of its matrix, or holds RGB."""
+    matrix, unspecified = int(frame.colorspace), 2
+    if frame.format.is_rgb or matrix in (0, unspecified):
+        return None
+    return ColorSpace(
+        matrix, int(frame.color_primaries), int(frame.color_trc), int(frame.color_range) == 2
+    )
+
+
+class Deinterlacer:
+    """One picture for one interlaced frame, by FFmpeg's bwdif; each comes a frame late."""
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self._graph = graph = av.filter.Graph()
+        graph.link_nodes(
+            graph.add_buffer(template=stream),
+            graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+            graph.add("buffersink"),
+        ).configure()
+
+    def __call__(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """What became ready; None at the end gives what is left."""
+        self._graph.push(frame)
+        ready: list[av.VideoFrame] = []
+        while True:
+            try:
+                filtered = self._graph.pull()
+            except (av.FFmpegError, EOFError, BlockingIOError):
+                return ready
+            assert isinstance(filtered, av.VideoFrame)
+            ready.append(filtered)

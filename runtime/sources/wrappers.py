@@ -1,0 +1,142 @@
+"""Which frames of a source are wanted.
+
+Sources around sources: a later beginning, a piece, real time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+from ..utils.pacer import Pacer
+from ..utils.stats import Stats
+from .base import Frame, Packet, Source
+
+_FORWARDED_ATTRIBUTES = (
+    *("name", "size", "rate", "start_time", "time_base", "sample_aspect_ratio", "frame_count"),
+    *("live", "color_space"),
+    *("other_streams", "metadata", "chapters"),
+)
+
+
+class SourceWrapper(Source):
+    """Says of itself what the source inside says."""
+
+    def __init__(self, inner: Source) -> None:
+        self.inner = inner
+        for attribute in _FORWARDED_ATTRIBUTES:
+            setattr(self, attribute, getattr(inner, attribute))
+
+    def seek(self, seconds: Fraction) -> None:
+        self.inner.seek(seconds)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class TrimmedSource(SourceWrapper):
+    """A source without its first seconds; times move so that it still begins at `begin`."""
+
+    def __init__(self, inner: Source, seconds: float) -> None:
+        super().__init__(inner)
+        tick = inner.time_base or Fraction(1, 1000)
+        self._trim_time = round(Fraction(seconds) / tick) * tick
+        if self.frame_count is not None and self.rate is not None:
+            self.frame_count = max(0, self.frame_count - round(self._trim_time * self.rate))
+        self.chapters = ()
+        inner.seek(self._trim_time)
+
+    def __iter__(self) -> Iterator[Frame | Packet]:
+        first = self.start_time + self._trim_time
+        for item in self.inner:
+            if isinstance(item, Frame):
+                if item.time >= first:
+                    item.time -= self._trim_time
+                    yield item
+            elif shift_packet(item, -self._trim_time, self.start_time):
+                yield item
+
+
+class SegmentSource(SourceWrapper):
+    """The pictures of [first, end) of a film, alone. first: the time of one of its cuts, or None
+    for its beginning. end: of another, or None for its end."""
+
+    def __init__(self, inner: Source, start: Fraction | None, end: Fraction | None) -> None:
+        super().__init__(inner)
+        self.other_streams = ()
+        self._start, self._end = start, end
+        if start is not None:
+            inner.seek(start - inner.start_time)
+
+    def __iter__(self) -> Iterator[Frame | Packet]:
+        for item in self.inner:
+            if isinstance(item, Packet) or (self._start is not None and item.time < self._start):
+                continue
+            if self._end is not None and item.time >= self._end:
+                return
+            item.starts_segment = False
+            yield item
+
+
+class RealtimeSource(SourceWrapper):
+    """A recording that plays as if it were live."""
+
+    def __init__(self, inner: Source) -> None:
+        super().__init__(inner)
+        self.live = True
+
+    def __iter__(self) -> Iterator[Frame | Packet]:
+        pacer = Pacer()
+        for item in self.inner:
+            if isinstance(item, Frame):
+                item.capture_time = pacer.wait(item.time)
+            yield item
+
+
+def shift_packet(packet: Packet, offset: Fraction, earliest: Fraction | None = None) -> bool:
+    """Moves a packet in time; False where it then lies before `earliest`."""
+    av_packet = packet.av_packet
+    if av_packet.pts is None:
+        return offset == 0
+    ticks = round(offset / av_packet.time_base)
+    av_packet.pts += ticks
+    if av_packet.dts is not None:
+        av_packet.dts += ticks
+    return earliest is None or bool(av_packet.pts * av_packet.time_base >= earliest)
+
+
+StreamItems = Iterable[Frame | Packet]
+
+
+def limit_frames(
+    source: Source | StreamItems, frames: int | None = None, duration: float | None = None
+) -> Iterator[Frame | Packet]:
+    """The first `frames` frames, or `duration` seconds, of a source, whichever ends first."""
+    start: Fraction | None = None
+    count = 0
+    if frames == 0:
+        return
+    for item in source:
+        if isinstance(item, Frame):
+            start = item.time if start is None else start
+            if duration is not None and item.time - start >= duration:
+                return
+            count += 1
+        yield item
+        if frames is not None and count >= frames:
+            return
+
+
+def limit_fps(items: StreamItems, max_fps: float, stats: Stats) -> Iterator[Frame | Packet]:
+    """At most `rate` frames for each second of the stream's own clock, evenly; the others are
+    counted in `stats.thinned`."""
+    period = Fraction(1) / Fraction(max_fps).limit_denominator(1000)
+    due: Fraction | None = None
+    for item in items:
+        if isinstance(item, Frame):
+            if due is not None and item.time < due:
+                stats.skipped += 1
+                continue
+            # On the grid, so that 30 to 20 frames/s takes two of three, not every other.
+            due = item.time + period if due is None or item.time >= due + period else due + period
+        yield item

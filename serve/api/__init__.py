@@ -1,0 +1,1 @@
+"""HTTP: endpoints, uploads, image formats, authentication, OpenAPI."""

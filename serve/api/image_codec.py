@@ -1,0 +1,87 @@
+"""Images from clients: their size is read before their pixels, and only some formats at all."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cgt.runtime.image.preprocess import U8
+
+from .errors import HttpError
+
+IMAGE_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
+MAX_IMAGE_BYTES = 16 * 2**20
+MAX_SIDE_PX = 8192
+MAX_IMAGE_PIXELS = 4096 * 4096
+MAX_JPEG_SCANS = 100  # of a progressive JPEG, each of which goes over all its pixels
+
+# Pillow warns of large pictures and decodes them all the same.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def decode_upload(data: bytes) -> U8:
+    """uint8 HWC RGB of a PNG, JPEG or WebP file; its first picture, turned as its EXIF data say,
+    16 bits as 8, without transparency.
+
+    Raises Refusal: 413 for more bytes or pixels than the limits above, 415 for another format, 422
+    for a damaged file.
+    """
+    if len(data) > MAX_IMAGE_BYTES:
+        raise HttpError(413, f"an image may have at most {MAX_IMAGE_BYTES // 2**20} MiB")
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(IMAGE_FORMATS.values())) as image:
+            _check_limits(image, data)
+            image.load()
+            return _to_rgb_array(image)
+    except HttpError:
+        raise
+    except UnidentifiedImageError:
+        raise HttpError(415, "not a PNG, JPEG or WebP image") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large() from None
+    except Exception:  # Pillow's decoders raise a dozen kinds on damaged files
+        raise HttpError(422, "the image is damaged: it does not decode") from None
+
+
+def _check_limits(image: Image.Image, data: bytes) -> None:
+    width, height = image.size
+    if max(width, height) > MAX_SIDE_PX or width * height > MAX_IMAGE_PIXELS:
+        raise _too_large()
+    # Within compressed data 0xFF is always followed by 0 or a restart marker.
+    if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise HttpError(422, f"a JPEG may have at most {MAX_JPEG_SCANS} scans")
+
+
+def _too_large() -> HttpError:
+    return HttpError(
+        413,
+        f"an image may have sides of {MAX_SIDE_PX} and {MAX_IMAGE_PIXELS} pixels in all at most",
+    )
+
+
+def _to_rgb_array(image: Image.Image) -> U8:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits of gray, which `convert` would clip
+        gray = (np.asarray(upright) >> 8).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    return np.array(upright.convert("RGB"), np.uint8)
+
+
+def detect_media_type(data: bytes) -> str:
+    """Which of FORMATS a file that decodes is."""
+    if data.startswith(b"\x89PNG"):
+        return "image/png"
+    return "image/jpeg" if data.startswith(b"\xff\xd8") else "image/webp"
+
+
+def encode_as(image: U8, media_type: str, quality: int = 90) -> bytes:
+    """uint8 HWC RGB as a file of one of FORMATS. quality: of JPEG and WebP, 1 to 100."""
+    buffer = io.BytesIO()
+    settings = {"compress_level": 3} if media_type == "image/png" else {"quality": quality}
+    if media_type == "image/webp":
+        settings["method"] = 2
+    Image.fromarray(image).save(buffer, IMAGE_FORMATS[media_type], **settings)
+    return buffer.getvalue()

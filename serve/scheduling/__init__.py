@@ -1,0 +1,1 @@
+"""Sessions that share engines: scheduler, translators, feeds, broadcast."""

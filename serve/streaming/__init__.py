@@ -1,0 +1,1 @@
+"""Live video: WebRTC, WebSocket, jitter buffer, timestamps."""

@@ -1,0 +1,151 @@
+"""One client over WebRTC: a track of its pictures, a track of translations, a channel of words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any
+
+from aiohttp import web
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from av import VideoFrame
+
+from cgt.runtime.errors import CgtError
+
+from ..api.errors import HttpError
+from ..scheduling.feeds import Feed, error_message, handle_message
+from .color_detection import YuvToRgbConverter
+from .jitter_buffer import use_low_latency_buffers
+from .timestamp import embed_timestamp, extract_timestamp
+
+_MAX_CLIENT_SILENCE_S = 15.0  # seconds without a word or a frame; pages say something every second
+_CONNECT_TIMEOUT_S = (
+    4.5  # seconds; less than pages wait before they take the WebSocket, and a place again
+)
+_RTP_CLOCK_RATE = 90000  # ticks a second, as RTP has them for video
+
+
+class TranslatedTrack(MediaStreamTrack):
+    """What a feed shows, as a video track. complain: is told what went wrong with a picture."""
+
+    kind = "video"
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__()
+        self._peer = peer
+        self._started_at = time.perf_counter()
+
+    async def recv(self) -> VideoFrame:
+        """The next frame. Raises MediaStreamError after the last."""
+        while True:
+            try:
+                output = await self._peer.feed.next_frame()
+            except CgtError as error:
+                self._peer.send_message(error_message(str(error)))
+                continue
+            if output is None:
+                self.stop()
+                raise MediaStreamError
+            frame = VideoFrame.from_ndarray(
+                embed_timestamp(output.image, output.timestamp), "rgb24"
+            )
+            frame.pts = round((time.perf_counter() - self._started_at) * _RTP_CLOCK_RATE)
+            frame.time_base = Fraction(1, _RTP_CLOCK_RATE)
+            return frame
+
+
+class Peer:
+    """One client's connection, until `close`, or until nothing is heard of the client."""
+
+    def __init__(self, app: web.Application, feed: Feed) -> None:
+        self.app, self.feed = app, feed
+        # Without servers: a STUN server elsewhere would be told of every visit.
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._channel: RTCDataChannel | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._last_heard = time.monotonic()
+        self.connection.on("track", self._on_track)
+        self.connection.on("datachannel", self._on_datachannel)
+        self.connection.on("connectionstatechange", self._on_state_change)
+        app[PEERS_KEY].add(self)
+
+    async def accept_offer(self, offer: RTCSessionDescription) -> RTCSessionDescription:
+        """The answer. Raises Refusal for an offer that is none."""
+        try:
+            await self.connection.setRemoteDescription(offer)
+            use_low_latency_buffers(self.connection)
+            self.connection.addTrack(TranslatedTrack(self))
+            await self.connection.setLocalDescription(await self.connection.createAnswer())
+        except Exception:  # a dozen kinds come of damaged descriptions
+            raise HttpError(400, "the offer is not one of a video track and a channel") from None
+        self._start_task(self._close_when_silent())
+        return self.connection.localDescription
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close_when_silent(self) -> None:
+        await asyncio.sleep(_CONNECT_TIMEOUT_S)
+        if self.connection.connectionState == "connected":
+            while (remaining := self._last_heard + _MAX_CLIENT_SILENCE_S - time.monotonic()) > 0:
+                await asyncio.sleep(remaining)
+        await self.close()
+
+    async def _on_state_change(self) -> None:
+        if self.connection.connectionState in ("failed", "closed"):
+            await self.close()
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "video":
+            self._start_task(self._read_track(track))
+
+    async def _read_track(self, track: MediaStreamTrack) -> None:
+        to_rgb = YuvToRgbConverter()
+        with suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                assert isinstance(frame, VideoFrame)
+                self._last_heard = time.monotonic()
+                found = extract_timestamp(await asyncio.to_thread(to_rgb, frame))
+                if found is not None:
+                    self.feed.submit(*found)
+
+    def _on_datachannel(self, channel: RTCDataChannel) -> None:
+        self._channel = channel
+        channel.on("message", self._on_message)
+
+    async def _on_message(self, message: str | bytes) -> None:
+        self._last_heard = time.monotonic()
+        if isinstance(message, str):
+            self.send_message(await handle_message(self.app, self.feed, message))
+
+    def send_message(self, message: dict[str, Any]) -> None:
+        """On the channel, where there is one."""
+        if self._channel is not None and self._channel.readyState == "open":
+            self._channel.send(json.dumps(message))
+
+    async def close(self) -> None:
+        """Twice is fine."""
+        if self not in self.app[PEERS_KEY]:
+            return
+        self.app[PEERS_KEY].discard(self)
+        self.feed.close()
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+        await self.connection.close()
+
+
+PEERS_KEY = web.AppKey("peers", set[Peer])

@@ -1,0 +1,206 @@
+"""cgt translate of several videos by several processes: what it does when all goes well, and when
+something does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.videos import count_frames, video_differences
+
+from conftest import CLIP_FRAMES, run_cgt, wait_for
+
+CGT = str(Path(sys.executable).with_name("cgt"))
+
+
+@pytest.fixture
+def video_folder(clip: Path, long_video: Path, tmp_path: Path) -> Path:
+    """A folder of three videos, one of them long enough to be cut."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    shutil.copy(clip, folder / "a.mp4")
+    shutil.copy(clip, folder / "b.mp4")
+    shutil.copy(long_video.with_suffix(".mkv"), folder / "long.mkv")
+    return folder
+
+
+def flags(model: Path) -> list[object]:
+    return ["--model", model, "--engine", "onnxruntime", "--size", "32"]
+
+
+def single(source: Path, model: Path, folder: Path) -> Path:
+    """What one process makes of it."""
+    folder.mkdir(exist_ok=True)
+    out = folder / source.name
+    done = run_cgt("translate", source, "-o", out, *flags(model))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def at_work(out: Path) -> list[Path]:
+    return list(out.glob(".cgt-jobs/*/*.beat"))
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """The workers of a command."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            words = (stat.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == process.pid and b"spawn_main" in words:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_pile_is_what_single_runs_make(
+    video_folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """With a bad file among them, which is said at the end; the rest is done, and is not done
+    again."""
+    (video_folder / "c.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    command = ("translate", f"{video_folder}/*", "-o", out, *flags(tiny_model), "--jobs", 2)
+    done = run_cgt(*command, "--stats", tmp_path / "stats.json")
+    assert done.returncode == 1, done.stderr
+    assert "c.mp4 is not a video" in done.stderr
+    assert "1 of 4 videos failed" in done.stderr.splitlines()[-1]
+    for name in ("a.mp4", "b.mp4", "long.mkv"):
+        assert (
+            video_differences(
+                single(video_folder / name, tiny_model, tmp_path / "single"), out / name
+            )
+            == []
+        )
+    assert {path.name for path in out.iterdir()} == {"a.mp4", "b.mp4", "long.mkv", ".cgt-jobs"}
+    assert {path.name for path in (out / ".cgt-jobs").iterdir()} == {"lock", "finished.json"}
+    facts = {
+        Path(v["source"]).name: v
+        for v in json.loads((tmp_path / "stats.json").read_text())["videos"]
+    }
+    assert facts["long.mkv"]["parts"] == 4
+    assert facts["a.mp4"]["frames"] == CLIP_FRAMES
+    assert facts["c.mp4"]["error"]
+
+    changed = {path: path.stat().st_mtime_ns for path in out.glob("*.m*")}
+    shutil.copy(video_folder / "a.mp4", video_folder / "c.mp4")
+    (out / "b.mp4").unlink()
+    done = run_cgt(*command, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "2 done, 2 were there" in done.stderr
+    assert changed[out / "long.mkv"] == (out / "long.mkv").stat().st_mtime_ns
+    assert count_frames(out / "c.mp4") == count_frames(out / "b.mp4") == CLIP_FRAMES
+
+
+def test_a_killed_worker_and_a_signal(long_video: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """The worker's part is done by another; after the signal the finished parts are there, and
+    --resume does the others."""
+    out = tmp_path / "out.mp4"
+    command = [*map(str, ("translate", long_video, "-o", out, *flags(tiny_model), "--jobs", 2))]
+    process = subprocess.Popen([CGT, *command], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: at_work(tmp_path) and children(process))
+    for pid in children(process):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: list(tmp_path.glob(".cgt-jobs/*/0*.part")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 5, said
+    assert "a worker died: signal 9; trying again" in said
+    assert "--resume goes on" in said
+    assert "0 done" in said
+    assert not out.exists()
+    parts = list(tmp_path.glob(".cgt-jobs/*/*"))
+    assert parts
+    assert all(path.suffix == ".part" for path in parts)
+    changed = {path: path.stat().st_mtime_ns for path in parts}
+
+    process = subprocess.Popen([CGT, *command, "--resume"], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: at_work(tmp_path) or process.poll() is not None)
+    assert all(path.stat().st_mtime_ns == then for path, then in changed.items() if path.exists())
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert video_differences(single(long_video, tiny_model, tmp_path / "single"), out) == []
+    assert not list(tmp_path.glob(".cgt-jobs/*/"))
+
+
+def test_a_task_that_always_kills_its_worker(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Three times, then the long_video has failed."""
+    out = tmp_path / "out"
+    command = map(str, ("translate", clip, "-o", out, *flags(tiny_model), "--jobs", 1))
+    process = subprocess.Popen([CGT, *command], stderr=subprocess.PIPE, text=True)
+    killed: set[int] = set()
+    while process.poll() is None:
+        for pid in set(children(process)) - killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        time.sleep(0.01)
+    _, said = process.communicate()
+    assert process.returncode == 1, said
+    assert said.count("trying again") == 2
+    assert "failed: a worker died: signal 9" in said
+    assert [path.name for path in out.iterdir()] == [".cgt-jobs"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--live",), "--live is not for several videos"),
+        (("--reconnect",), "--reconnect is not for"),
+        (("-o", "second"), "want one -o"),
+        (("--engine", "nonsense"), "--engine nonsense is unknown"),
+        (("--model", "none.onnx"), "none.onnx"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    clip: Path, tmp_path: Path, more: tuple[str, ...], words: str
+) -> None:
+    done = run_cgt("translate", clip, "-o", tmp_path / "out", "--jobs", 2, *more)
+    assert done.returncode in (1, 2), done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_resume_wants_several(clip: Path) -> None:
+    done = run_cgt("translate", clip, "-o", "null:", "--resume")
+    assert done.returncode == 2
+    assert "--resume is for several videos" in done.stderr
+
+
+def test_calm_films_are_not_cut(long_video: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "calm.mp4"
+    done = run_cgt(
+        *(
+            "translate",
+            long_video,
+            "-o",
+            out,
+            "--jobs",
+            2,
+            "--calm",
+            0.5,
+            "--stats",
+            tmp_path / "s.json",
+        ),
+        *flags(tiny_model),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--calm goes from frame to frame: no long_video is cut" in done.stderr
+    assert json.loads((tmp_path / "s.json").read_text())["videos"][0]["parts"] == 1
+
+
+def test_two_at_once_in_one_folder(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+    from cgt.runtime.batch.manifest import JobManifest
+
+    with JobManifest(tmp_path / "out", resume=False):
+        done = run_cgt("translate", clip, "-o", tmp_path / "out", "--jobs", 1, *flags(tiny_model))
+    assert done.returncode == 1
+    assert "another cgt translate is writing" in done.stderr

@@ -1,0 +1,247 @@
+"""Students that begin as their teacher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cgt.distill.pruning.least_squares import AffineFit, LeastSquares, select_channels
+from cgt.distill.pruning.prune import prune, pruned_config, unprunable_reason
+from cgt.distill.train import DistillRun
+from cgt.runtime.errors import DataError, Interrupted, UsageError
+from cgt.runtime.image.files import encode_image
+from cgt.trainer.checkpoint import load_checkpoint
+from cgt.trainer.logs.metrics_csv import read_metrics
+from cgt.trainer.networks import ResnetGenerator, build_generator, init_generator
+from cgt.trainer.networks.config import GeneratorConfig
+from conftest import make_image
+
+TEACHERS = [
+    GeneratorConfig("resnet2", 8),
+    GeneratorConfig("resnet2", 8, norm="instance_affine", upsampling="resize", padding="zero"),
+    GeneratorConfig("resnet1", 8, upsampling="antialias", downsampling="antialias"),
+    GeneratorConfig("resnet2", 8, sampling_kernel=4, learn_residual=True, up_padding="zero"),
+    GeneratorConfig(
+        "resnet1",
+        **{"ngf": 8, "output": "sigmoid", "ends_padding": "zero", "down_padding": "reflect"},
+        **{"bare_first": True, "ends_kernel": 5},
+    ),
+    GeneratorConfig("resnet2", 8, norm="none", learn_residual=True, upsampling="resize"),
+    GeneratorConfig("resnet1", 8, norm="none"),
+    GeneratorConfig(
+        "resnet1",
+        **{"ngf": 6, "halvings": 3, "padding": "replicate", "dropout": True, "output": "none"},
+        **{"upsampling": "resize"},
+    ),
+]
+
+
+def _name(config: GeneratorConfig) -> str:
+    return f"{config.kind}-{config.norm}-{config.upsampling}-{config.output_activation}"
+
+
+def made(config: GeneratorConfig) -> ResnetGenerator:
+    """With norms and weights that make_config every channel another."""
+    torch.manual_seed(0)
+    network = build_generator(config).eval()
+    assert isinstance(network, ResnetGenerator)
+    for module in network.modules():
+        if isinstance(module, nn.InstanceNorm2d) and module.affine:
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias, 0.0, 0.3)
+        elif isinstance(module, nn.Conv2d) and module.out_channels == 3:
+            nn.init.normal_(module.weight, 0.0, 0.1)
+        elif isinstance(module, nn.Conv2d) and config.norm == "none":
+            nn.init.kaiming_normal_(module.weight)  # else hardly anything comes out
+    return network
+
+
+def pictures(count: int, seed: int = 1) -> list[Tensor]:
+    """Smooth ones, higher than they are wide."""
+    random = torch.Generator().manual_seed(seed)
+    coarse = 2 * torch.rand(count, 3, 9, 7, generator=random) - 1
+    return list(F.interpolate(coarse, size=(64, 48), mode="bicubic").clamp(-1, 1).split(1))
+
+
+def explained(student: nn.Module, teacher: nn.Module, photos: list[Tensor]) -> float:
+    """Of what the teacher makes of pictures beyond the mean of that."""
+    with torch.no_grad():
+        x = torch.cat(photos)
+        y, s = teacher(x), student(x)
+    assert bool(torch.isfinite(s).all())
+    return 1 - float((s - y).square().mean() / y.var())
+
+
+@pytest.mark.parametrize("config", TEACHERS, ids=_name)
+def test_with_all_channels_it_is_the_teacher(config: GeneratorConfig) -> None:
+    teacher = made(config)
+    student = prune(teacher, pruned_config(config, config.ngf, config.blocks), pictures(6))
+    assert explained(student, teacher, pictures(3, seed=2)) > 0.999
+
+
+@pytest.mark.parametrize("config", TEACHERS[:-1], ids=_name)
+def test_a_narrow_one_is_far_nearer_than_a_new_network(config: GeneratorConfig) -> None:
+    teacher, narrow = made(config), pruned_config(config, config.ngf - 1, config.blocks)
+    new = build_generator(narrow).eval()
+    init_generator(new)
+    held = pictures(3, seed=2)
+    found = explained(prune(teacher, narrow, pictures(6)), teacher, held)
+    assert found > explained(new, teacher, held) + 0.3
+
+
+def test_the_blocks_that_matter_stay() -> None:
+    teacher = made(GeneratorConfig("resnet3", 8, norm="instance_affine"))
+    for index in (10, 12):  # blocks that add nothing
+        last = teacher.model[index].conv_block[-1]  # type: ignore[index]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    student = prune(teacher, pruned_config(teacher.config, 8, 1), pictures(6))
+    assert explained(student, teacher, pictures(3, seed=2)) > 0.999
+
+
+def test_channels_are_those_from_which_the_others_follow() -> None:
+    random = torch.Generator().manual_seed(0)
+    a, b, c, d = torch.randn(4, 1000, dtype=torch.float64, generator=random)
+    x = torch.stack([0.1 * (a + c), 2 * a, 0.1 * (b + d), 0 * a, 3 * b])
+    assert select_channels([x @ x.T], 2).tolist() == [1, 4]
+    assert select_channels([x @ x.T], 5).tolist() == [0, 1, 2, 3, 4]  # also those that say nothing
+
+
+def test_least_squares_stay_where_nothing_is_known() -> None:
+    before = torch.randn(2, 3)
+    sums = LeastSquares(3, 2)
+    assert torch.equal(sums.solve(before), before)
+    x = torch.randn(100, 3)
+    x[:, 2] = 0
+    y = x @ torch.tensor([[1.0, 2], [3, 4], [5, 6]])
+    sums.add(x, y)
+    solved = sums.solve(before)
+    torch.testing.assert_close(solved[:, :2], torch.tensor([[1.0, 3], [2, 4]]), atol=0.02, rtol=0)
+    torch.testing.assert_close(solved[:, 2], before[:, 2])
+    line = AffineFit(2)
+    line.add(torch.stack([x[:, 0], x[:, 2]], 1), torch.stack([2 * x[:, 0] + 1, x[:, 2] + 3], 1))
+    scale, shift = line.solve()
+    torch.testing.assert_close(scale, torch.tensor([2.0, 0.0]))
+    torch.testing.assert_close(shift, torch.tensor([1.0, 3.0]))
+
+
+@pytest.mark.parametrize("blank", [1, 6])
+def test_blank_photos_and_dead_channels_do_no_harm(blank: int) -> None:
+    """As one of the photos or as all."""
+    teacher = made(TEACHERS[0])
+    teacher.model[1].weight.data[:3] = 0  # type: ignore[union-attr]
+    photos = [*pictures(6)[blank:], *[torch.full((1, 3, 64, 48), -1.0)] * blank]
+    student = prune(teacher, pruned_config(teacher.config, 6, 2), photos)
+    assert all(bool(torch.isfinite(value).all()) for value in student.state_dict().values())
+    assert explained(student, teacher, [*pictures(3, seed=2), photos[-1]]) > -10
+
+
+@pytest.mark.parametrize(
+    ("teacher", "ngf", "blocks", "told"),
+    [
+        (GeneratorConfig("unet128"), 8, 1, "it is no ResNet but a unet128"),
+        (GeneratorConfig(norm="batch"), 8, 1, "its norm is batch"),
+        (GeneratorConfig(block="mobile"), 8, 1, "separable"),
+        (GeneratorConfig("resnet6", 16), 20, 6, "6 blocks and is 16 wide"),
+        (GeneratorConfig("resnet6", 16), 8, 9, "cannot have 9 and be 8 wide"),
+        (GeneratorConfig("resnet1", 16, widths=(16, 32, 64, 20, 32, 16)), 8, 1, "8 wide"),
+    ],
+)
+def test_what_cannot_be_pruned(teacher: GeneratorConfig, ngf: int, blocks: int, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        pruned_config(teacher, ngf, blocks)
+
+
+def test_the_reason_is_told_of_those_alone_that_have_none() -> None:
+    assert not any(map(unprunable_reason, TEACHERS))
+
+
+# ---- As a run ------------------------------------------------------------------------------------
+
+
+def pruned(make_config: Any, **fields: Any) -> Any:
+    student = pruned_config(GeneratorConfig("resnet1", 8), 6, 1)
+    about = {"described": student.to_json(), "generator": "resnet1", "ngf": 6, "pruned": True}
+    return make_config(**{**about, "lr": 1e-4, **fields})
+
+
+def test_a_run_begins_with_it_and_resumes_exactly(make_config: Any, tmp_path: Path) -> None:
+    said: list[str] = []
+    one = DistillRun.create(tmp_path / "one", pruned(make_config), log=said.append)
+    assert any(line.startswith("pruned from its teacher") for line in said)
+    assert "pruned" in one.summarize()
+    begun = {key: value.clone() for key, value in one.model.networks["G_A"].state_dict().items()}
+    one.train()
+    two = DistillRun.create(tmp_path / "two", pruned(make_config))
+    assert all(torch.equal(begun[k], v) for k, v in two.model.networks["G_A"].state_dict().items())
+    step = two.model.step
+
+    def stop(*args: Any) -> Any:
+        two.distributed.any = lambda flag: two.step >= 2  # type: ignore[method-assign]
+        return step(*args)
+
+    two.model.step = stop  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="--resume"):
+        two.train()
+    DistillRun.resume(tmp_path / "two").train()
+    states = [load_checkpoint(tmp_path / name / "latest.pth").state for name in ("one", "two")]
+    for key, value in states[0]["networks"]["G_A"].items():
+        assert torch.equal(value, states[1]["networks"]["G_A"][key])
+        assert bool(torch.isfinite(value).all())
+
+
+def test_it_explains_more_than_a_new_one_after_as_many_steps(
+    make_config: Any, tmp_path: Path
+) -> None:
+    found = []
+    for name, begins in (("new", False), ("pruned", True)):
+        DistillRun.create(tmp_path / name, pruned(make_config, pruned=begins)).train()
+        found.append(read_metrics(tmp_path / name / "metrics.csv")[-1]["explained"])
+    assert found[1] > found[0] + 0.2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"kind": "unet128"}, "no ResNet but a unet128"),
+        ({"norm": "batch"}, "its norm is batch"),
+        ({"block": "mobile"}, "separable"),
+        ({"residual": False}, "do not add their input"),
+        ({"ends_kernel": 4}, "halve and double"),
+    ],
+)
+def test_teachers_that_cannot_be_pruned(given: dict[str, Any], words: str) -> None:
+    teacher = GeneratorConfig(**({"kind": "resnet2", "ngf": 8} | given))
+    with pytest.raises(UsageError, match=words):
+        pruned_config(teacher, 4, 2)
+
+
+# ---- Its photos ----------------------------------------------------------------------------------
+
+
+def test_blank_photos_are_passed_over(make_config: Any, tmp_path: Path) -> None:
+    """Where no border is zeros, all of a blank photo is alike at every norm, each 300 times as
+    steep as for a picture: one such photo makes a deep student not a number."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(21):
+        image = make_image(index, 64, 72)
+        png = encode_image(image * 0 if index % 2 else image, ".png")
+        assert png is not None
+        (folder / f"{index:02}.png").write_bytes(png)
+    network = replace(pruned_config(GeneratorConfig("resnet1", 8), 6, 1), down_padding="reflect")
+    config = pruned(make_config, photos=(str(folder),), described=network.to_json())
+    run = DistillRun.create(tmp_path / "run", config)
+    for draw in range(40):
+        assert run.data.train.load_crop(0, draw).std() > 0.01
+    run.train()
+    for index in range(0, 21, 2):
+        (folder / f"{index:02}.png").write_bytes((folder / "01.png").read_bytes())
+    with pytest.raises(DataError, match="blank"):
+        DistillRun.create(tmp_path / "all", pruned(make_config, photos=(str(folder),)))

@@ -1,0 +1,54 @@
+"""Which photos are learned from, and which are held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cgt.distill.data import find_photos, subsample_evenly
+from cgt.runtime.errors import DataError
+
+
+def folder(path: Path, count: int) -> Path:
+    path.mkdir(parents=True)
+    for index in range(count):
+        (path / f"{index:02}.png").write_bytes(b"")
+    return path
+
+
+def test_a_data_set_gives_the_side_that_the_teacher_translates(tmp_path: Path) -> None:
+    for name, count in (("trainA", 3), ("testA", 2), ("trainB", 4)):
+        folder(tmp_path / name, count)
+    photos = find_photos([tmp_path], "AtoB")
+    assert {p.parent.name for p in photos.train.files} == {"trainA"}
+    assert {p.parent.name for p in photos.test.files} == {"testA"}
+    assert photos.test_folder == tmp_path / "testA"
+
+
+def test_training_folders_bring_the_test_images_beside_them(tmp_path: Path) -> None:
+    folders = [folder(tmp_path / name / "trainB", 3) for name in ("one", "two")]
+    for name in ("one", "two"):
+        folder(tmp_path / name / "testB", 2)
+    photos = find_photos(folders, "AtoB")
+    assert (len(photos.train.files), len(photos.test.files)) == (6, 4)
+
+
+def test_some_are_of_all_folders(tmp_path: Path) -> None:
+    folders = [folder(tmp_path / name / "trainB", 21) for name in "abc"]
+    found = find_photos(folders, "AtoB").train
+    assert [path.parent.parent.name for path in subsample_evenly(found, 7).files] == list("aaabbcc")
+    assert subsample_evenly(found, 60) == subsample_evenly(found, 100) == found
+
+
+def test_of_any_other_folder_some_are_held_out(tmp_path: Path) -> None:
+    photos = find_photos([folder(tmp_path / "holiday", 45)], "AtoB")
+    assert (len(photos.train.files), len(photos.test.files)) == (43, 2)
+    assert not set(photos.train.files) & set(photos.test.files)
+
+
+def test_too_few_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="too few images"):
+        find_photos([folder(tmp_path / "few", 5)], "AtoB")
+    with pytest.raises(DataError, match="missing"):
+        find_photos([tmp_path / "none"], "AtoB")

@@ -1,0 +1,198 @@
+"""Model repositories of Triton: what is in them, and that Triton's own description takes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from support.graphs import write_translator_model
+
+from cgt.export import build_engine
+from cgt.export.formats import BuildOptions
+from cgt.runtime.errors import UsageError
+from cgt.runtime.models.metadata import ModelMetadata, read_metadata
+from cgt.runtime.models.sidecar import EngineBuildInfo, Sidecar, sha256, sidecar_path
+from conftest import run_cgt
+
+BACKENDS = ("python", "onnxruntime", "tensorrt")
+
+
+def read_config(home: Path) -> Any:
+    """By the definition that the server itself uses."""
+    from tritonclient.grpc import model_config_pb2
+
+    text = (home / "config.pbtxt").read_text()
+    return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def add(onnx: Path, repository: Path, *backends: str) -> list[str]:
+    said: list[str] = []
+    build_engine(onnx, "triton", repository, BuildOptions(backends=backends), log=said.append)
+    return said
+
+
+def engine_beside(onnx: Path) -> bytes:
+    """A stand-in for a plan, with the sidecar of a real one; it is only copied here."""
+    plan = b"plan of " + onnx.read_bytes()[:100]
+    path = onnx.with_suffix(".engine")
+    path.write_bytes(plan)
+    build = EngineBuildInfo(
+        format="tensorrt",
+        version="10.13",
+        onnx=onnx.name,
+        onnx_sha256=sha256(onnx.read_bytes()),
+        files={".engine": sha256(plan)},
+        gpu="H100",
+        compute_capabilities=(90,),
+    )
+    sidecar_path(path).write_text(Sidecar(read_metadata(onnx), build).to_json())
+    return plan
+
+
+def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> None:
+    profile = {"min": [1, 32, 32], "opt": [1, 64, 64], "max": [4, 128, 128]}
+    described = {"domains": ("l'été", "hiver"), "size": (64, 64), "profiles": (profile,)}
+    onnx = write_translator_model(tmp_path / "h2z.onnx", io="uint8", **described)
+    plan = engine_beside(onnx)
+    repository = tmp_path / "repo"
+    said = add(onnx, repository)
+    assert "tritonserver --model-repository" in said[-1]
+    for backend in BACKENDS:
+        home = repository / f"h2z_{backend}"
+        config = read_config(home)
+        assert (config.name, config.backend) == (home.name, backend)
+        assert config.max_batch_size == (8 if backend == "python" else 4)
+        for ends, name in ((config.input, "image"), (config.output, "translated")):
+            (tensor,) = ends
+            assert tensor.name == name
+            assert (
+                tensor.data_type
+                == tensor.DESCRIPTOR.file.enum_types_by_name["DataType"]
+                .values_by_name["TYPE_UINT8"]
+                .number
+            )
+            assert list(tensor.dims) == [-1, -1, 3]
+        assert config.HasField("dynamic_batching")
+        (group,) = config.instance_group
+        kinds = {"python": group.KIND_CPU, "onnxruntime": group.KIND_AUTO}
+        assert group.kind == kinds.get(backend, group.KIND_GPU)
+        assert config.version_policy.latest.num_versions == 2
+        (warm,) = config.model_warmup
+        assert list(warm.inputs["image"].dims) == [64, 64, 3]
+        found = ModelMetadata.from_json(config.parameters["cgt"].string_value)
+        assert found.domains == ("l'été", "hiver")
+        assert found.io == "uint8"
+    assert (repository / "h2z_onnxruntime/1/model.onnx").read_bytes() == onnx.read_bytes()
+    assert (repository / "h2z_python/1/model.onnx").read_bytes() == onnx.read_bytes()
+    assert (repository / "h2z_tensorrt/1/model.plan").read_bytes() == plan
+    assert "H100 and TensorRT 10.13" in (repository / "h2z_tensorrt/config.pbtxt").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("h2z.engine", "h2z.engine.json", "h2z.onnx", "repo")
+    ]
+
+
+def test_a_fixed_model_says_so(tmp_path: Path) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8", size=(32, 48))
+    add(onnx, tmp_path / "repo")
+    config = read_config(tmp_path / "repo/m_onnxruntime")
+    assert list(config.input[0].dims) == [32, 48, 3]
+
+
+def test_without_a_plan_the_config_says_how_to_add_one(tmp_path: Path) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
+    said = add(onnx, tmp_path / "repo")
+    home = tmp_path / "repo/m_tensorrt"
+    assert read_config(home).max_batch_size == 1, "what such a plan is built for"
+    assert any("m_tensorrt takes 1 at once" in line for line in said)
+    assert "cgt export m.onnx --format tensorrt" in (home / "config.pbtxt").read_text()
+    assert not list((home / "1").iterdir())
+    assert "--load-model=m_tensorrt" not in said[-1]
+
+
+def test_float_models_are_for_the_python_backend(tmp_path: Path) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx", size=(32, 48))
+    said = add(onnx, tmp_path / "repo")
+    assert "Python backend only" in said[0]
+    assert [path.name for path in (tmp_path / "repo").iterdir()] == ["m_python"]
+    config = read_config(tmp_path / "repo/m_python")
+    assert list(config.input[0].dims) == [32, 48, 3]
+    with pytest.raises(UsageError, match="--io uint8 for the backend onnxruntime"):
+        add(onnx, tmp_path / "repo", "onnxruntime")
+
+
+def test_the_same_name_gets_the_next_version(tmp_path: Path) -> None:
+    """And everything else in the repository stays."""
+    repository = tmp_path / "repo"
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
+    add(onnx, repository)
+    other = repository / "other/3/model.onnx"
+    other.parent.mkdir(parents=True)
+    other.write_text("somebody else's")
+    path = repository / "m_onnxruntime/config.pbtxt"
+    path.write_text(path.read_text().replace("count: 1", "count: 7") + "# a note\n")
+    write_translator_model(onnx, io="uint8", domains=("dog", "cat"))
+    said = add(onnx, repository)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["1", "2", "config.pbtxt"]
+    assert any("m_python/2" in line for line in said)
+    config = read_config(path.parent)
+    assert config.instance_group[0].count == 7
+    assert path.read_text().endswith("# a note\n")
+    assert json.loads(config.parameters["cgt"].string_value)["domains"] == ["dog", "cat"]
+    assert other.read_text() == "somebody else's"
+    assert [p.name for p in (repository / "m_tensorrt").iterdir() if p.is_dir()] == ["1"]
+
+
+def test_what_cannot_be_the_same_model_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+    repository = tmp_path / "repo"
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
+    add(onnx, repository, "onnxruntime")
+    before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
+    write_translator_model(onnx, io="uint8", size=(32, 32))
+    with pytest.raises(UsageError, match="takes other sizes"):
+        add(onnx, repository)  # the Python backend's, too, would be new
+    (repository / "m_python").mkdir()
+    with pytest.raises(UsageError, match="did not write"):
+        add(onnx, repository, "python")
+    (repository / "m_python").rmdir()
+    after = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
+    assert {**after, repository: 0} == {**before, repository: 0}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "repo"]
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
+    streamed = write_translator_model(tmp_path / "s.onnx", io="uint8", statistics=4, norm="stream")
+    (tmp_path / "file").write_text("")
+    spaced = write_translator_model(tmp_path / "a b.onnx", io="uint8")
+    for arguments, words, code in (
+        ([onnx, "-o", tmp_path / "file"], "cannot write", 1),
+        ([onnx, "-o", tmp_path / "missing" / "repo"], "cannot write", 1),
+        ([onnx, "-o", tmp_path / "m.engine"], "must be a folder", 2),
+        ([streamed, "-o", tmp_path / "repo"], "export without it", 2),
+        ([spaced, "-o", tmp_path / "repo"], "rename a b.onnx", 2),
+        ([onnx, "-o", tmp_path / "repo", "--workspace", "4"], "workspace is for", 2),
+    ):
+        done = run_cgt("export", *arguments, "--format", "triton")
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+    done = run_cgt("export", onnx, "--backend", "python", "--format", "openvino")
+    assert done.returncode == 2
+    assert "backends is for --format triton only" in done.stderr
+
+
+def test_a_checkpoint_becomes_a_repository(run_folder: Path, tmp_path: Path) -> None:
+    """In one command, with uint8 tensors, and OpenVINO's files beside."""
+    repository = tmp_path / "repo"
+    arguments = ["--ckpt", run_folder / "latest.pth", "--format", "triton", "-o", repository]
+    done = run_cgt("export", *arguments, "--format", "openvino")
+    assert done.returncode == 0, done.stderr
+    (onnx,) = run_folder.glob("*_uint8.onnx")
+    assert onnx.with_suffix(".xml").exists()
+    assert read_metadata(onnx).io == "uint8"
+    assert {path.name for path in repository.iterdir()} == {
+        f"{onnx.stem}_{backend}" for backend in BACKENDS
+    }

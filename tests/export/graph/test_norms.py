@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from cgt.export.graph.norms import ExternalStatistics, fold_norms, freeze_norms, statistics_size
+from cgt.export.graph.reduced_precision import ReducedPrecision
+from cgt.export.graph.trace import GraphInterface, trace
+from cgt.runtime.engines import BatchShape, open_engine
+from cgt.runtime.errors import UsageError
+
+
+def network(affine: bool = True) -> nn.Module:
+    torch.manual_seed(0)
+    made = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.InstanceNorm2d(4, affine=affine),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 2, 2, 2),
+        nn.InstanceNorm2d(2, affine=affine),
+        nn.Conv2d(2, 3, 1),
+    )
+    for module in made.modules():
+        if affine and isinstance(module, nn.InstanceNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+    return made.eval()
+
+
+def pictures(count: int, *size: int) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.uniform(-1, 1, (3, *size)).astype(np.float32) * 0.7 + 0.1 for _ in range(count)]
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_frozen_on_one_frame_is_instance_on_that_frame(affine: bool) -> None:
+    original = network(affine)
+    frame, other = pictures(2, 24, 20)
+    frozen = copy.deepcopy(original)
+    freeze_norms(frozen, [frame])
+    fold_norms(frozen)
+    assert [type(m).__name__ for m in frozen] == [
+        *("Conv2d", "Identity", "ReLU", "ConvTranspose2d", "Identity", "Conv2d")
+    ]
+    with torch.no_grad():
+        x, y = (torch.from_numpy(v[None]) for v in (frame, other * 2))
+        torch.testing.assert_close(frozen(x), original(x), atol=2e-5, rtol=0)
+        assert (frozen(y) - original(y)).abs().max() > 0.1  # of another frame it is not
+
+
+def test_frozen_statistics_are_the_frames_means() -> None:
+    original = network()
+    frames = pictures(3, 16, 16)
+    freeze_norms(original, frames)
+    with torch.no_grad():
+        outs = [original[0](torch.from_numpy(frame)) for frame in frames]
+    means = torch.stack([out.mean((1, 2)) for out in outs]).mean(0)
+    variances = torch.stack([out.var((1, 2), correction=0) for out in outs]).mean(0)
+    torch.testing.assert_close(original[1].running_mean, means)
+    torch.testing.assert_close(original[1].running_var, variances)
+
+
+def test_batch_norms_fold_exactly() -> None:
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+    made(torch.randn(8, 3, 16, 16))  # gives the norm some statistics
+    made.eval()
+    x = torch.randn(1, 3, 16, 16)
+    expected = made(x)
+    fold_norms(made)
+    assert isinstance(made[1], nn.Identity)
+    torch.testing.assert_close(made(x), expected)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("half", [False, True])
+def test_streamed_statistics(engine: str, half: bool, tmp_path: Path) -> None:
+    """The contract of runtime/models/metadata.py, in both engines."""
+    original = network()
+    inner: nn.Module = copy.deepcopy(original)
+    streamed = ExternalStatistics(ReducedPrecision(inner) if half else inner)
+    size = statistics_size(original)
+    assert size == streamed.statistics == 1 + 2 * (4 + 2)
+    path, near = tmp_path / "m.onnx", 2e-2 if half else 2e-4
+    onnx.save(trace(streamed, GraphInterface(statistics=size)), path)
+    onnx.checker.check_model(path, full_check=True)
+    frame, other = pictures(2, 16, 20)
+    other = np.ascontiguousarray(other * 0.3 - 0.5)
+    with torch.no_grad():
+        own, its = (original(torch.from_numpy(v[None])).numpy() for v in (frame, other))
+        conv = original[0](torch.from_numpy(frame))
+
+    shape = BatchShape(1, 3, 16, 20, statistics=size)
+    with open_engine(path, shape, engine, precision="fp32") as runner:
+
+        def run(image: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            out, used = np.zeros((1, 3, 32, 40), np.float32), np.zeros_like(given)
+            runner.infer(image[None], out, given, used)
+            return out, used
+
+        nothing = np.zeros((1, size), np.float32)
+        out, used = run(frame, nothing)
+        np.testing.assert_allclose(out, own, atol=near)
+        np.testing.assert_allclose(used[0, 1:5], conv.mean((1, 2)), atol=near)
+        np.testing.assert_allclose(used[0, 5:9], conv.var((1, 2), correction=0), atol=near)
+        assert used[0, 0] == 0
+
+        _, of_other = run(other, nothing)
+        fixed = used.copy()
+        fixed[0, 0] = 1
+        out, again = run(frame, fixed)
+        np.testing.assert_allclose(out, own, atol=near)
+        np.testing.assert_allclose(again, fixed, atol=near)
+        out, again = run(other, fixed)  # another picture in this one's statistics
+        np.testing.assert_allclose(again, fixed, atol=near)
+        assert np.abs(out - its).max() > 0.1
+
+        fixed[0, 0] = 0.75
+        _, mixed = run(other, fixed)
+        first = 0.75 * used[0, 1:9] + 0.25 * of_other[0, 1:9]  # later norms see other inputs
+        np.testing.assert_allclose(mixed[0, 1:9], first, atol=near)
+        assert mixed[0, 0] == 0.75
+
+
+def test_statistics_survive_a_large_mean() -> None:
+    """E[x^2] - E[x]^2 in FP32, where a channel's mean is a hundred times its deviation."""
+    norm = nn.Sequential(nn.InstanceNorm2d(1))
+    x = 100 + torch.randn(1, 1, 256, 256, generator=torch.manual_seed(0))
+    out, used = ExternalStatistics(copy.deepcopy(norm))(x, torch.zeros(1, 3))
+    torch.testing.assert_close(out, norm(x), atol=0.02, rtol=0)
+    assert used[0, 2] == pytest.approx(1, rel=0.02)
+
+
+def test_a_network_without_norms_is_told() -> None:
+    with pytest.raises(UsageError, match="no InstanceNorm"):
+        freeze_norms(nn.Sequential(nn.Conv2d(3, 3, 1)), pictures(1, 8, 8))

@@ -1,0 +1,331 @@
+"""The TensorRT engine on a SIMULATED device: the real pycuda over host memory (libcuda.c) and a
+TensorRT that computes with ONNX Runtime (tensorrt.py). It shows that the code is right in what it
+allocates, copies, waits for, frees and refuses; not that a GPU runs it, nor how fast.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.graphs import write_translator_model
+
+from cgt.export import build_engine
+from cgt.export.formats import BuildOptions
+from cgt.runtime import Translator
+from cgt.runtime.engines import BatchShape, cuda, open_engine
+from cgt.runtime.engines.base import Engine
+from cgt.runtime.errors import EngineError, MissingDependency, ModelError, SourceError, UsageError
+from cgt.runtime.models.sidecar import read_sidecar, sidecar_path
+
+GPU_NAME = "SIMULATED GPU"
+DRIVER_PATH = Path(sys.prefix) / "simulated" / "libcuda.so"
+
+
+@pytest.fixture(scope="module")
+def driver() -> ctypes.CDLL:
+    if not DRIVER_PATH.exists() or importlib.util.find_spec("pycuda") is None:
+        pytest.skip("no simulated device: `make simulated` builds it (needs the CUDA toolkit)")
+    ctypes.CDLL(str(DRIVER_PATH), ctypes.RTLD_GLOBAL)
+    found = ctypes.CDLL("libcuda.so.1")
+    if not hasattr(found, "simulated_live"):
+        pytest.skip("a real CUDA driver is loaded; `make gpu-check` is for this machine")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def device(driver: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A GPU and a TensorRT for one test, after which nothing may be left allocated."""
+    path = Path(__file__).with_name("tensorrt.py")
+    spec = importlib.util.spec_from_file_location("tensorrt", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    monkeypatch.setenv("CGT_SIMULATED_GPU", GPU_NAME)
+    before = driver.simulated_live()
+    yield
+    assert driver.simulated_live() == before
+
+
+def make_batch(shape: BatchShape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    if shape.io == "uint8":
+        batch = random.integers(0, 256, shape.image_shape, np.uint8)
+    else:
+        batch = random.uniform(-1, 1, shape.image_shape).astype(np.float32)
+    return batch, np.zeros_like(batch)
+
+
+def expected_output(onnx: Path, shape: BatchShape, batch: np.ndarray) -> np.ndarray:
+    out = np.zeros_like(batch)
+    with open_engine(onnx, shape, "onnxruntime") as engine:
+        engine.infer(batch, out)
+    return out
+
+
+@pytest.mark.parametrize("io", ["float", "uint8"])
+@pytest.mark.parametrize("fixed", [True, False])
+@pytest.mark.parametrize("graph", ["1", "0"])
+def test_it_gives_what_the_network_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, io: str, fixed: bool, graph: str
+) -> None:
+    monkeypatch.setenv("CGT_CUDA_GRAPH", graph)
+    onnx = write_translator_model(tmp_path / "m.onnx", io=io)
+    path = build_engine(onnx, "tensorrt")
+    sides = (32, 40) if fixed else (0, 0)
+    with open_engine(path, BatchShape(1, 3, *sides, io)) as engine:
+        assert (engine.name, engine.device, engine.precision) == ("tensorrt", GPU_NAME, "fp32")
+        assert engine.cuda_graph == (fixed and graph == "1")
+        for seed, (height, width) in enumerate([(32, 40)] * 3 if fixed else [(32, 40), (64, 16)]):
+            shape = BatchShape(1, 3, height, width, io)
+            batch, out = make_batch(shape, seed)
+            engine.infer(batch, out)
+            assert (out == expected_output(onnx, shape, batch)).all()
+
+
+def test_statistics_go_through(tmp_path: Path) -> None:
+    path = build_engine(write_translator_model(tmp_path / "m.onnx", statistics=7), "tensorrt")
+    shape = BatchShape(1, 3, 32, 32, "float", 7)
+    batch, out = make_batch(shape)
+    given = np.arange(7, dtype=np.float32)[None]
+    used = np.zeros_like(given)
+    with open_engine(path, shape) as engine:
+        engine.infer(batch, out, given, used)
+        assert (used == given + 1).all()
+        engine.infer(batch, out, used, given)
+    assert (given == np.arange(7) + 2).all()
+
+
+def test_two_threads_have_two_frames_in_flight(tmp_path: Path) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx")
+    shape = BatchShape(1, 3, 32, 32)
+    wrong: list[int] = []
+    with open_engine(
+        build_engine(onnx, "tensorrt"), shape, performance_hint="throughput"
+    ) as engine:
+        assert engine.workers == 2
+
+        def work(seed: int) -> None:
+            batch, out = make_batch(shape, seed)
+            right = expected_output(onnx, shape, batch)
+            for _ in range(20):
+                out[:] = 0
+                engine.infer(batch, out)
+                if not (out == right).all():
+                    wrong.append(seed)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+def test_each_step_is_timed(tmp_path: Path) -> None:
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
+    shape = BatchShape(1, 3, 64, 64)
+    batch, out = make_batch(shape)
+    with open_engine(path, shape) as engine:
+        spans = engine.spans(batch, out)
+        timed = out.copy()
+        engine.infer(batch, out)
+    assert (timed == out).all()
+    assert min(spans.to_device, spans.compute, spans.to_host) > 0
+    assert spans.compute > spans.to_device  # convolutions take longer than a copy, even simulated
+
+
+def test_the_profile_that_fits_is_taken(tmp_path: Path) -> None:
+    profiles = (
+        {"min": [1, 32, 32], "opt": [1, 32, 32], "max": [1, 48, 48]},
+        {"min": [2, 64, 64], "opt": [2, 64, 64], "max": [4, 96, 96]},
+    )
+    onnx = write_translator_model(tmp_path / "m.onnx", profiles=profiles)
+    path = build_engine(onnx, "tensorrt")
+    for count, side in ((1, 40), (3, 80)):
+        shape = BatchShape(count, 3, side, side)
+        batch, out = make_batch(shape)
+        with open_engine(path, shape) as engine:
+            engine.infer(batch, out)
+        assert (out == expected_output(onnx, shape, batch)).all()
+    with pytest.raises(UsageError, match=r"1x3x32x32 to 1x3x48x48, or 2x3x64x64 to .* --size"):
+        open_engine(path, BatchShape(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("io", ["float", "uint8"])
+def test_a_translator_takes_an_engine(tmp_path: Path, io: str) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx", io=io, domains=("horse", "zebra"))
+    path = build_engine(onnx, "tensorrt")
+    image = np.random.default_rng(0).integers(0, 256, (50, 46, 3), np.uint8)
+    with (
+        Translator(path, size=(48, 48)) as there,
+        Translator(onnx, engine="onnxruntime", size=(48, 48)) as here,
+    ):
+        assert there.metadata.target_domain == "zebra"
+        assert (there(image) == here(image)).all()
+
+
+def test_a_closed_engine_says_so(tmp_path: Path) -> None:
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
+    shape = BatchShape(1, 3, 32, 32)
+    engine: Engine = open_engine(path, shape)
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.infer(*make_batch(shape))
+
+
+def edit_sidecar(path: Path, change: Callable[[dict[str, object]], None]) -> None:
+    sidecar = sidecar_path(path)
+    values = json.loads(sidecar.read_text())
+    change(values["engine"])
+    sidecar.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"version": "10.3.0"}, EngineError, r"10\.3\.0 and here is 10\.13.*cgt export m\.onnx"),
+        ({"gpu": "Orin"}, EngineError, "built for Orin.*8.6.*SIMULATED GPU.*cgt export m.onnx"),
+        (
+            {"gpu": "", "compute_capabilities": [75, 89]},
+            EngineError,
+            r"capability 7\.5, 8\.9 and here is SIMULATED GPU, 8\.6; run: cgt export m\.onnx",
+        ),
+        ({"format": "openvino"}, ModelError, "TensorRT does not run"),
+        ({"files": {".engine": "0" * 64}}, ModelError, "is not the file that its m.engine.json"),
+        ({"files": 3}, ModelError, "is damaged"),
+        ({"colour": "red"}, ModelError, "is damaged"),
+    ],
+)
+def test_a_plan_that_does_not_belong_here_is_refused(
+    tmp_path: Path, change: dict[str, object], error: type[Exception], message: str
+) -> None:
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
+    edit_sidecar(path, lambda values: values.update(change))
+    with pytest.raises(error, match=message):
+        open_engine(path, BatchShape(1, 3, 32, 32))
+
+
+def test_compatible_plans_run_elsewhere(tmp_path: Path) -> None:
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
+    edit_sidecar(path, lambda values: values.update(gpu="A100", hardware_compatible=True))
+    open_engine(path, BatchShape(1, 3, 32, 32)).close()
+    for version, runs in (("10.3.0", True), ("10.14.0", False), ("9.9.0", False)):
+        edit_sidecar(
+            path, lambda v, version=version: v.update(version=version, version_compatible=True)
+        )
+        if runs:
+            open_engine(path, BatchShape(1, 3, 32, 32)).close()
+        else:
+            with pytest.raises(EngineError, match=version):
+                open_engine(path, BatchShape(1, 3, 32, 32))
+
+
+def test_damage_is_found_before_loading(tmp_path: Path) -> None:
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
+    plan = bytearray(path.read_bytes())
+    plan[len(plan) // 2] ^= 1
+    path.write_bytes(plan)
+    with pytest.raises(ModelError, match=r"or is damaged; build it again: cgt export m\.onnx"):
+        open_engine(path, BatchShape(1, 3, 32, 32))
+
+
+def test_what_tensorrt_itself_refuses_is_said(tmp_path: Path) -> None:
+    path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
+    path.write_bytes(b"a plan of another world")
+    from cgt.runtime.models.sidecar import sha256
+
+    edit_sidecar(path, lambda values: values.update(files={".engine": sha256(path.read_bytes())}))
+    with pytest.raises(EngineError, match=r"Serialization.*run: cgt export m\.onnx"):
+        open_engine(path, BatchShape(1, 3, 32, 32))
+
+
+def test_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx")
+    path = build_engine(onnx, "tensorrt")
+    monkeypatch.delenv("CGT_SIMULATED_GPU")
+    assert cuda.list_gpus() == []
+    with pytest.raises(MissingDependency, match="no NVIDIA GPU"):
+        open_engine(path, BatchShape(1, 3, 32, 32))
+    with pytest.raises(MissingDependency, match=r"no NVIDIA GPU.*tensorrt-rtx"):
+        build_engine(onnx, "tensorrt")
+
+
+def test_the_build_is_described(tmp_path: Path) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx", "fp16")
+    said: list[str] = []
+    sidecar = read_sidecar(build_engine(onnx, "tensorrt", log=said.append))
+    assert sidecar.build.gpu == GPU_NAME
+    assert sidecar.build.compute_capabilities == (86,)
+    assert sidecar.build.convolutions == {"fp16": 3}
+    assert any("convolutions 3 in fp16, all as in the graph; for 8.6" in line for line in said)
+
+
+def test_an_accelerator_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--dla 0: .* finds 0 accelerators"):
+        build_engine(
+            write_translator_model(tmp_path / "m.onnx"), "tensorrt", options=BuildOptions(dla=0)
+        )
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated")  # of TensorRT-RTX alone
+def test_the_timing_cache_is_kept(tmp_path: Path) -> None:
+    onnx, cache = write_translator_model(tmp_path / "m.onnx"), tmp_path / "timing"
+    options = BuildOptions(timing_cache=cache)
+    build_engine(onnx, "tensorrt", options=options)
+    assert cache.stat().st_size > 0
+    build_engine(onnx, "tensorrt", options=options)
+    with pytest.raises(SourceError, match="cannot be read: Is a directory"):
+        build_engine(onnx, "tensorrt", options=BuildOptions(timing_cache=tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated")  # of TensorRT-RTX's timing cache
+def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from gpu import gpu_check
+
+    models = [
+        write_translator_model(tmp_path / "a.onnx", "fp16"),
+        write_translator_model(tmp_path / "b.onnx", "int8", "uint8", size=(64, 64)),
+        write_translator_model(tmp_path / "c.onnx", statistics=5),
+    ]
+    bad = tmp_path / "d.onnx"
+    bad.write_text("no model")
+    report = tmp_path / "report.md"
+    arguments = [*map(str, models), str(bad), "--report", str(report), "--seconds", "0.05"]
+    assert gpu_check.main(arguments) == 1
+    text = report.read_text()
+    for part in (
+        GPU_NAME,
+        "a.onnx 32x32 float",
+        "3 fp16",
+        "b.onnx 64x64 uint8",
+        "3 int8",
+        "c.onnx",
+    ):
+        assert part in text
+    assert "d.onnx failed: " in text
+    figures = json.loads(text.partition("```json")[2].rpartition("```")[0])
+    assert all(one["psnr_worst"] > one["floor"] for one in figures["checks"])
+    assert all(one["frames_per_second"] > 0 for one in figures["checks"])
+    assert gpu_check.main([str(models[0]), "--report", str(report), "--seconds", "0.05"]) == 0
+
+
+def test_gpu_check_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gpu import gpu_check
+
+    monkeypatch.delenv("CGT_SIMULATED_GPU")
+    assert gpu_check.main([]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nothing was checked: there is no NVIDIA GPU here" in line

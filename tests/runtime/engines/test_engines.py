@@ -1,0 +1,261 @@
+"""The contract of the engines, on graphs written for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgt.runtime.engines import BatchShape, Engine, open_engine, openvino_cpu
+from cgt.runtime.engines import auto as fastest
+from cgt.runtime.errors import EngineError, MissingDependency, ModelError, UsageError
+from cgt.runtime.models.metadata import read_metadata
+from cgt.runtime.utils.cache import cache_dir
+from conftest import write_inverse_model
+
+ENGINES = ("openvino", "onnxruntime")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_uint8_tensors(tmp_path: Path, engine: str, fixed: bool) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx")
+    artifact = read_metadata(path)
+    assert artifact.io == "uint8"
+    assert artifact.dynamic
+    image = np.random.default_rng(0).integers(0, 256, (1, 5, 7, 3), np.uint8)
+    out = np.zeros_like(image)
+    shape = (
+        BatchShape.from_metadata(artifact, 5, 7) if fixed else BatchShape.from_metadata(artifact)
+    )
+    with open_engine(path, shape, engine) as runner:
+        runner.infer(image, out)
+    assert (out == 255 - image).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_statistics_go_in_and_out(tmp_path: Path, engine: str) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx", statistics=6)
+    image = np.zeros((1, 4, 4, 3), np.uint8)
+    out = np.zeros_like(image)
+    given = np.arange(6, dtype=np.float32)[None]
+    used = np.zeros_like(given)
+    with open_engine(path, BatchShape(1, 3, 0, 0, "uint8", 6), engine) as runner:
+        runner.infer(image, out, given, used)
+        assert (used == given + 1).all()
+        runner.infer(image, out, used, given)  # arrays may change places from call to call
+    assert (given == np.arange(6) + 2).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_wrong_shape_is_an_engine_error(tmp_path: Path, engine: str) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx")
+    image = np.zeros((1, 4, 4, 2), np.uint8)
+    with (
+        open_engine(path, BatchShape(1, 3, 0, 0, "uint8"), engine) as runner,
+        pytest.raises(EngineError),
+    ):
+        runner.infer(image, image.copy())
+
+
+# ---- auto: measured and remembered --------------------------------------------------------------
+
+
+@pytest.fixture
+def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "cgt"
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, times: dict[str, float]) -> list[str]:
+    """Simulated speeds. Returns the names that are measured, as they are."""
+    measured: list[str] = []
+
+    def run_time(engine: Engine, shape: BatchShape) -> float:
+        measured.append(engine.name)
+        return times[engine.name]
+
+    monkeypatch.setattr(fastest, "measure_frame_time", run_time)
+    return measured
+
+
+@pytest.mark.parametrize("winner", ENGINES)
+def test_auto_takes_the_fastest_and_measures_once(
+    isolated_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    winner: str,
+) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx")
+    measured = pretend(monkeypatch, dict.fromkeys(ENGINES, 0.031) | {winner: 0.012})
+    shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
+    with open_engine(path, shape) as engine:
+        assert engine.name == winner
+        (note,) = caplog.messages
+        assert f"{winner} 12 ms" in note
+        assert "31 ms" in note
+        assert "remembered" in note
+    with open_engine(path, shape.with_size(16, 16)) as engine:
+        assert engine.name == winner
+        assert len(caplog.messages) == 1
+    assert sorted(measured) == ["onnxruntime", "openvino"]
+    write_inverse_model(path, statistics=3)  # another model under the same name
+    with open_engine(path, BatchShape(1, 3, 8, 8, "uint8", 3)) as engine:
+        assert engine.name == winner
+    assert len(measured) == 4
+
+
+def test_auto_without_a_cache_folder_still_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    path = write_inverse_model(tmp_path / "m.onnx")
+    assert cache_dir() is None
+    open_engine(path, BatchShape.from_metadata(read_metadata(path), 8, 8)).close()
+    assert "not remembered" in caplog.text
+
+
+def test_auto_passes_over_what_fails(
+    isolated_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cgt.runtime.engines.openvino import OpenVINOEngine
+
+    def fails(self: object, *arguments: object) -> None:
+        raise EngineError("no such layer")
+
+    path = write_inverse_model(tmp_path / "m.onnx")
+    shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
+    monkeypatch.setattr(OpenVINOEngine, "infer", fails)
+    with open_engine(path, shape) as engine:
+        assert engine.name == "onnxruntime"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ModelError):
+        open_engine(path, shape)
+
+
+def test_a_damaged_memory_is_no_error(
+    isolated_cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    isolated_cache.mkdir(parents=True)
+    (isolated_cache / "engines.json").write_text("{broken")
+    path = write_inverse_model(tmp_path / "m.onnx")
+    open_engine(path, BatchShape.from_metadata(read_metadata(path), 8, 8)).close()
+    assert "; remembered" in caplog.text
+
+
+def test_names_of_engines_and_devices_are_checked(tmp_path: Path, tiny_model: Path) -> None:
+    shape = BatchShape(1, 3, 32, 32)
+    for name, words in (
+        ("warp", "unknown; use auto, openvino"),
+        ("openvino:abacus", "no device abacus"),
+        ("torch", "takes .pth"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            open_engine(tiny_model, shape, name)
+
+
+# ---- OpenVINO -----------------------------------------------------------------------------------
+
+
+def test_openvino_keeps_what_it_compiled_and_survives_its_damage(
+    isolated_cache: Path, tiny_model: Path
+) -> None:
+    batch = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32)
+    outs = []
+    for turn in range(3):
+        with open_engine(tiny_model, BatchShape(1, 3, 32, 32), "openvino") as engine:
+            outs.append(np.zeros_like(batch))
+            engine.infer(batch, outs[-1])
+            precision = engine.precision
+            assert engine.from_cache == (turn == 1)
+        (blob,) = isolated_cache.glob("openvino/*/*.blob")
+        assert precision in ("fp32", "bf16")
+        if turn == 1:
+            blob.chmod(0o600)
+            blob.write_bytes(blob.read_bytes()[:1000])
+    np.testing.assert_array_equal(outs[0], outs[1])
+    np.testing.assert_array_equal(outs[0], outs[2])
+
+
+@pytest.mark.parametrize("slower", ["fp32", "what OpenVINO takes"])
+def test_openvino_computes_in_what_was_measured_to_be_faster(
+    isolated_cache: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, slower: str
+) -> None:
+    """Measured once: whatever a second measurement would say, the first is remembered."""
+    import openvino as ov
+
+    def seconds(core: ov.Core, model: ov.Model, config: dict[str, str]) -> float:
+        measured.append(config)
+        return 2.0 if bool(config) == (slower == "fp32") else 1.0
+
+    measured: list[dict[str, str]] = []
+    by_itself = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    monkeypatch.setattr(openvino_cpu, "_fastest_run_s", seconds)
+    for _ in range(2):
+        with open_engine(tiny_model, BatchShape(1, 3, 32, 32), "openvino") as engine:
+            kept = slower == "fp32" and by_itself == ov.Type.bf16
+            assert engine.precision == ("bf16" if kept else "fp32")
+    assert len(measured) == (0 if by_itself == ov.Type.f32 else 2)
+
+
+# ---- ONNX Runtime's providers, simulated: no GPU is at hand -------------------------------------
+
+
+class OnCpu:
+    """A simulated session in a build that has CUDA, on a machine that has not: ONNX Runtime then
+    goes on with the CPU."""
+
+    def __init__(self, real: type, path: Path, options: object, providers: list[object]) -> None:
+        self.asked = providers
+        self._real = real(path, options, providers=["CPUExecutionProvider"])
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+
+def test_a_provider_that_falls_back_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import onnxruntime as ort
+
+    path, real = write_inverse_model(tmp_path / "m.onnx"), ort.InferenceSession
+    shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
+    with pytest.raises(MissingDependency, match=r"\[gpu\]"):
+        open_engine(path, shape, "onnxruntime:cuda")
+    names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: names)
+    monkeypatch.setattr(ort, "InferenceSession", lambda *a, **k: OnCpu(real, *a, **k))
+    with open_engine(path, shape, "onnxruntime") as engine:
+        assert engine.device == "CPU"
+        assert "CUDAExecutionProvider does not load" in caplog.text
+        assert engine._session.asked[0][0] == "CUDAExecutionProvider"
+        image = np.zeros((1, 8, 8, 3), np.uint8)
+        out = np.zeros_like(image)
+        engine.infer(image, out)
+        assert (out == 255).all()
+    for device in ("cuda", "tensorrt"):
+        with pytest.raises(EngineError, match="does not load"):
+            open_engine(path, shape, f"onnxruntime:{device}")
+    caplog.clear()
+    open_engine(path, shape, "onnxruntime:cpu").close()
+    assert not caplog.messages
+
+
+# ---- PyTorch, the reference ---------------------------------------------------------------------
+
+
+def test_the_torch_engine_runs_a_checkpoint(run_folder: Path, tiny_model: Path) -> None:
+    from cgt.runtime import Translator
+    from conftest import make_image
+
+    image = make_image(1, 48, 64)
+    with Translator(run_folder / "latest.pth", engine="torch") as reference:
+        expected = reference(image).astype(int)
+        assert reference.metadata.size == (32, 32)
+    with Translator(run_folder / "latest.pth") as by_suffix:
+        np.testing.assert_array_equal(by_suffix(image), expected)
+    with Translator(tiny_model, engine="onnxruntime") as exported:
+        assert np.abs(exported(image).astype(int) - expected).max() <= 1

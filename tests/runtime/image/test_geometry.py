@@ -1,0 +1,64 @@
+from fractions import Fraction
+
+import pytest
+
+from cgt.runtime.errors import UsageError
+from cgt.runtime.image.geometry import parse_size, plan_geometry
+from cgt.runtime.models.metadata import ModelMetadata
+
+FREE = ModelMetadata(size=(256, 256), dynamic=True, multiple=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("256", (256, 256)), ("256x512", (256, 512)), ("90X160", (90, 160)), ("source", "source")],
+)
+def test_sizes_are_height_by_width(text: str, size: object) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "256x", "-4", "0", "1x2x3", "2.5", "99999", "sauce"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("frame", "aspect", "picture"),
+    [
+        ((480, 854), Fraction(1), (256, 456)),
+        ((1080, 1920), Fraction(1), (256, 456)),
+        ((1920, 1080), Fraction(1), (456, 256)),
+        ((576, 720), Fraction(16, 15), (256, 340)),  # PAL, shown 768 wide
+        ((64, 64), Fraction(1), (256, 256)),
+    ],
+)
+def test_by_default_the_short_side_is_the_models(
+    frame: tuple[int, int], aspect: Fraction, picture: tuple[int, int]
+) -> None:
+    geometry = plan_geometry(frame, FREE, None, aspect)
+    assert geometry.image_size == geometry.tensor_size == picture
+    shown = Fraction(frame[1], frame[0]) * aspect
+    assert Fraction(picture[1], picture[0]) * geometry.sample_aspect_ratio == shown
+
+
+def test_odd_sizes_are_padded_not_rescaled() -> None:
+    geometry = plan_geometry((239, 427), FREE, "source")
+    assert (geometry.image_size, geometry.tensor_size) == ((239, 427), (240, 428))
+    assert geometry.sample_aspect_ratio == 1
+
+
+def test_a_square_keeps_the_aspect_in_its_pixels() -> None:
+    assert plan_geometry((480, 640), FREE, (256, 256)).sample_aspect_ratio == Fraction(4, 3)
+
+
+def test_a_fixed_model_takes_its_size_only() -> None:
+    fixed = ModelMetadata(size=(64, 96))
+    assert plan_geometry((480, 640), fixed).image_size == (64, 96)
+    with pytest.raises(UsageError, match="64x96 only"):
+        plan_geometry((480, 640), fixed, (128, 128))
+
+
+def test_too_small_is_refused() -> None:
+    with pytest.raises(UsageError, match="too small"):
+        plan_geometry((480, 640), FREE, (7, 7))

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import onnx
+import pytest
+
+from cgt.runtime.errors import ModelError
+from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
+from cgt.runtime.models.metadata import METADATA_KEY, ModelMetadata, read_metadata
+from cgt.runtime.models.onnx_reader import read_onnx_header
+
+
+def test_agrees_with_the_onnx_package(tiny_model: Path) -> None:
+    ours, theirs = read_onnx_header(tiny_model), onnx.load(tiny_model)
+    assert ours.metadata == {entry.key: entry.value for entry in theirs.metadata_props}
+    for mine, value in zip(
+        (*ours.inputs, *ours.outputs), (*theirs.graph.input, *theirs.graph.output), strict=True
+    ):
+        tensor = value.type.tensor_type
+        assert (mine.name, mine.elem_type) == (value.name, tensor.elem_type)
+        assert mine.dims == tuple(d.dim_value or None for d in tensor.shape.dim)
+
+
+def test_artifact_survives_json() -> None:
+    artifact = ModelMetadata(
+        "BtoA", ("photo", "monet"), (128, 256), True, 4, parity={"psnr_db": 81.5}
+    )
+    assert ModelMetadata.from_json(artifact.to_json()) == artifact
+    assert (artifact.source_domain, artifact.target_domain) == ("monet", "photo")
+
+
+def test_bundled_model_says_what_it_is() -> None:
+    artifact = read_metadata(DEFAULT_MODEL)
+    assert (artifact.source_domain, artifact.target_domain) == ("photo", "monet")
+    assert artifact.dynamic
+    assert artifact.precision == "int8"
+    assert DEFAULT_MODEL.stat().st_size <= 1_500_000
+
+
+def test_bundled_models_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_model(None) == resolve_model("monet") == DEFAULT_MODEL
+    vintage = resolve_model("vintage")
+    artifact = read_metadata(vintage)
+    assert (artifact.precision, artifact.dynamic) == ("int8", True)
+    assert vintage.stat().st_size <= 1_500_000
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model("other") == Path("other")
+    assert resolve_model("../models/monet") == Path("../models/monet")
+    (tmp_path / "vintage").touch()
+    assert resolve_model("vintage") == Path("vintage")  # the user's own file
+
+
+def test_foreign_model_is_known_by_its_shapes(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    del model.metadata_props[:]
+    free = tmp_path / "free.onnx"
+    onnx.save(model, free)
+    assert read_metadata(free) == ModelMetadata(dynamic=True, multiple=4, norm="unknown")
+    for axis, size in ((2, 64), (3, 96)):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = size
+    fixed = tmp_path / "fixed.onnx"
+    onnx.save(model, fixed)
+    assert read_metadata(fixed) == ModelMetadata(size=(64, 96), norm="unknown")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 1}', '{"version": 99}', "{"])
+def test_damaged_metadata_is_refused(text: str) -> None:
+    with pytest.raises(ModelError):
+        ModelMetadata.from_json(text)
+
+
+def test_a_newer_version_is_told_apart() -> None:
+    with pytest.raises(ModelError, match="newer version"):
+        ModelMetadata.from_json('{"version": 99}')
+
+
+def test_what_is_not_onnx_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    whole = tiny_model.read_bytes()
+    bad = tmp_path / "bad.onnx"
+    for content in (b"", b"hello", b"\x00" * 100, b"<html>", whole[: len(whole) // 2]):
+        bad.write_bytes(content)
+        with pytest.raises(ModelError, match="not an ONNX model"):
+            read_metadata(bad)
+    with pytest.raises(ModelError, match="missing"):
+        read_metadata(tmp_path / "none.onnx")
+
+
+def test_a_model_that_takes_no_image_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    path = tmp_path / "bytes.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="float32"):
+        read_metadata(path)
+    assert METADATA_KEY in read_onnx_header(path).metadata

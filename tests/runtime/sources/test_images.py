@@ -1,0 +1,99 @@
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cgt.runtime.errors import SinkError, SourceError
+from cgt.runtime.image.files import list_images, read_image
+from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
+from cgt.runtime.sources import Frame, open_source
+from conftest import make_image, run_cgt
+
+ANY = StreamFormat(None, None, None)
+
+
+def test_a_folder_becomes_a_folder(images: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run_cgt("translate", images, "-o", out, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
+    names = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert names == ["a.png", "b with space.png", "more/c.png"]
+    assert read_image(out / "a.png").shape == (32, 32, 3)
+
+
+def test_pictures_of_different_sizes_keep_theirs(
+    images: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(images / "wide.jpg"), make_image(0, 40, 101))
+    out = tmp_path / "out"
+    done = run_cgt("translate", images, "-o", out, "--model", tiny_model, "--size", "source")
+    assert done.returncode == 0, done.stderr
+    assert read_image(out / "wide.png").shape == (40, 101, 3)
+    assert read_image(out / "a.png").shape == (64, 64, 3)
+
+
+def test_one_image_becomes_one_image(images: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one.jpg"
+    done = run_cgt("translate", images / "a.png", "-o", out, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
+    assert read_image(out).shape == (32, 32, 3)
+
+
+def test_a_folder_becomes_a_video(images: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    done = run_cgt("translate", images, "-o", out, "--model", tiny_model, "--size", "32")
+    assert done.returncode == 0, done.stderr
+    with open_source(str(out)) as source:
+        assert [item.time for item in source] == [Fraction(n, 25) for n in range(3)]
+
+
+def test_gray_16_bit_and_transparent_files_become_rgb(tmp_path: Path) -> None:
+    gray = np.full((8, 8), 77, np.uint8)
+    cv2.imwrite(str(tmp_path / "gray.png"), gray)
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((8, 8, 3), 77 * 257, np.uint16))
+    cv2.imwrite(str(tmp_path / "clear.png"), np.full((8, 8, 4), 77, np.uint8))
+    for path in list_images(tmp_path):
+        np.testing.assert_array_equal(read_image(path), np.full((8, 8, 3), 77, np.uint8))
+
+
+def test_channels_are_red_green_blue(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "blue.png"), np.full((4, 4, 3), (255, 0, 0), np.uint8))
+    assert read_image(tmp_path / "blue.png")[0, 0].tolist() == [0, 0, 255]
+
+
+def test_a_broken_image_is_named(images: Path) -> None:
+    (images / "b2.png").write_bytes(b"no image")
+    with pytest.raises(SourceError, match=r"b2\.png is not a readable image"):
+        _ = [frame.image for frame in open_source(str(images))]
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no image"):
+        open_source(str(tmp_path))
+
+
+def test_names_that_meet_stay_apart(tmp_path: Path) -> None:
+    image = make_image(0, 32, 32)
+    with open_sink(str(tmp_path / "out"), ANY) as sink:
+        for name in ("a.jpg", "a.png", ""):
+            sink.write(TranslatedFrame(Frame(image, Fraction(0), name), image))
+        sink.finish()
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["000002.png", "a.png", "a.png.png"]
+
+
+def test_one_file_does_not_take_two_pictures(tmp_path: Path) -> None:
+    image = make_image(0, 32, 32)
+    with open_sink(str(tmp_path / "one.png"), ANY) as sink:
+        sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
+        with pytest.raises(SinkError, match="holds one picture"):
+            sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unused_folder_is_not_left_behind(tmp_path: Path) -> None:
+    with open_sink(str(tmp_path / "out"), ANY):
+        pass
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,112 @@
+"""A real Ray cluster of several nodes on one machine, for tests and measurements:
+
+    python -m support.ray_cluster NODES CORES    cores of each; the first is where it lives
+
+Says on a line of JSON where it is, {"address", "raylets": process ids}, and ends with its standard
+input. On the line "node" it kills the last node, without a word to the rest of the cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class RayCluster:
+    """raylets: the process of each node that starts its workers."""
+
+    address: str
+    raylets: list[int]
+    _process: subprocess.Popen[str]
+
+    def worker_pids(self, node: int) -> list[int]:
+        """The processes of a node that do a task of ours."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                title = (folder / "cmdline").read_bytes()
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue  # it has ended
+            if parent == self.raylets[node] and title.startswith(b"ray::do_task"):
+                found.append(int(folder.name))
+        return found
+
+    def kill_worker(self, node: int) -> bool:
+        """One that is at work on that node; False where there is none."""
+        for pid in self.worker_pids(node)[:1]:
+            os.kill(pid, signal.SIGKILL)
+            return True
+        return False
+
+    def kill_last_node(self) -> bool:
+        """With all that runs on it, at once, as when a machine loses its power; False where
+        nothing of ours runs on it."""
+        assert self._process.stdin is not None
+        pids = self.worker_pids(-1)
+        if not pids:
+            return False
+        for pid in (self.raylets[-1], *pids):
+            os.kill(pid, signal.SIGKILL)
+        print("node", file=self._process.stdin, flush=True)
+        return True
+
+
+@contextmanager
+def start_ray_cluster(nodes: int, cores: int) -> Iterator[RayCluster]:
+    """In a process of its own; gone after the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(nodes), str(cores)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        yield RayCluster(facts["address"], facts["raylets"], process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(60)
+
+
+def _run_cluster(nodes: int, cores: int) -> None:
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    from ray.cluster_utils import Cluster
+
+    logging.disable(logging.ERROR)
+    stdout, sys.stdout = sys.stdout, sys.stderr
+    # A node counts as dead after two seconds of silence instead of fifteen.
+    health = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    cluster: Any = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": cores, "_system_config": health}
+    )
+    try:
+        others = [cluster.add_node(num_cpus=cores) for _ in range(nodes - 1)]
+        raylets = [
+            node.all_processes["raylet"][0].process.pid for node in (cluster.head_node, *others)
+        ]
+        print(json.dumps({"address": cluster.address, "raylets": raylets}), file=stdout, flush=True)
+        for line in sys.stdin:
+            if line.strip() == "node":
+                cluster.remove_node(others.pop(), allow_graceful=False)
+    finally:
+        cluster.shutdown()
+
+
+if __name__ == "__main__":
+    _run_cluster(int(sys.argv[1]), int(sys.argv[2]))

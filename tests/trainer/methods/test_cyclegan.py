@@ -1,0 +1,215 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cgt.runtime.errors import UsageError
+from cgt.trainer.config import TrainConfig
+from cgt.trainer.data.dataset import open_dataset
+from cgt.trainer.methods.cyclegan import CycleGAN
+from cgt.trainer.train import parse_domain_names
+
+CPU = torch.device("cpu")
+
+
+def small(**changes: object) -> TrainConfig:
+    settings = {
+        "data": "",
+        "generator": "resnet1",
+        "ngf": 4,
+        "ndf": 4,
+        "load_size": 36,
+        "crop_size": 32,
+        "precision": "fp32",
+    }
+    return TrainConfig(**(settings | changes))
+
+
+def test_the_generators_losses_are_those_of_the_paper() -> None:
+    model = CycleGAN(small(lambda_cycle=10.0, lambda_identity=0.5), CPU, None)
+    a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        losses = model.full_objective(a, b, model.forward(a, b))
+        G, F, D_Y, D_X = model.G, model.F, model.D_Y, model.D_X
+        expected = {
+            "G_A": ((D_Y(G(a)) - 1) ** 2).mean(),
+            "G_B": ((D_X(F(b)) - 1) ** 2).mean(),
+            "cycle_A": 10 * (F(G(a)) - a).abs().mean(),
+            "cycle_B": 10 * (G(F(b)) - b).abs().mean(),
+            "identity_A": 5 * (F(a) - a).abs().mean(),
+            "identity_B": 5 * (G(b) - b).abs().mean(),
+        }
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value, msg=name)
+
+
+def test_the_discriminators_loss_is_halved() -> None:
+    model = CycleGAN(small(), CPU, None)
+    real, fake = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        loss = model.real_fake_loss(model.D_Y, real, fake)
+        expected = 0.5 * (((model.D_Y(real) - 1) ** 2).mean() + (model.D_Y(fake) ** 2).mean())
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_step_moves_every_network_and_judges_do_not_learn_from_the_generators() -> None:
+    model = CycleGAN(small(pool_size=0), CPU, None)
+    before = {k: [p.clone() for p in n.parameters()] for k, n in model.networks.items()}
+    a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    model.step(a, b, position=0)
+    for name, network in model.networks.items():
+        assert any(
+            not torch.equal(p, q) for p, q in zip(network.parameters(), before[name], strict=True)
+        ), name
+    assert all(p.requires_grad for n in model.networks.values() for p in n.parameters())
+
+
+def test_the_moving_average_follows_the_generators() -> None:
+    model = CycleGAN(small(ema=0.5, lr=1e-2), CPU, None)
+    first = [p.clone() for p in model.G.parameters()]  # the average begins with a copy
+    a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    expected = None
+    for _ in range(3):
+        model.step(a, b, position=0)
+        now = [p.detach().clone() for p in model.G.parameters()]
+        expected = [(e + n) / 2 for e, n in zip(expected, now, strict=True)] if expected else now
+    for mean, value in zip(model.ema_generators["G_A"].parameters(), expected, strict=True):
+        torch.testing.assert_close(mean, value)
+    assert not torch.equal(first[0], expected[0])
+    assert CycleGAN(small(), CPU, None).ema_generators == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ngf": 0},
+        {"lr": 0},
+        {"epochs": 0, "decay_epochs": 0},
+        {"crop_size": 33},
+        {"crop_size": 40},
+        {"precision": "fp8"},
+        {"lambda_cycle": -1},
+        {"generator": "vgg"},
+        {"discriminator": "critic"},
+        {"norm": "group"},
+        {"ema": 1.0},
+        {"upsampling": "bilinear"},
+        {"gan_loss": "wgan"},
+        {"init": "zeros"},
+        {"preprocess": "squash"},
+        {"schedule": "up"},
+        {"accumulate": 0},
+        {"channels_a": 4},
+        {"channels_a": 1},
+        {"decay_steps": 5},
+        {"method": "stargan"},
+        {"best": "fid"},
+    ],
+)
+def test_settings_that_make_no_sense(change: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        small(**change)
+
+
+def test_settings_survive_json() -> None:
+    config = small(seed=5, lr=1e-3)
+    assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_domains_are_named_by_the_folder() -> None:
+    assert parse_domain_names(Path("/data/horse2zebra")) == ("horse", "zebra")
+    assert parse_domain_names(Path("/data/my set")) == ("A", "B")
+
+
+def test_projected_tells_apart_what_noise_is(dataset: Path) -> None:
+    """The projected discriminator learns to tell two domains in a few dozen steps."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    model = CycleGAN(small(discriminator="projected", ndf=8, lr=1e-3), CPU, None)
+    pairs = open_dataset(small(data=str(dataset), seed=3), paired=False).train
+    losses = []
+    for step in range(40):
+        a, b = pairs.batch(step)
+        model.optimizers["D"].zero_grad()
+        loss = model.real_fake_loss(model.D_Y, b, a)
+        loss.backward()
+        model.optimizers["D"].step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < 0.1 < np.mean(losses[:5])
+    assert not any("block" in key for key in model.D_Y.state_dict())
+
+
+def test_weights_by_direction_and_squares() -> None:
+    """Against the same terms written down once more."""
+    model = CycleGAN(small(lambda_a=3.0, lambda_b=7.0, cycle_loss="l2"), CPU, None)
+    a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        losses = model.full_objective(a, b, model.forward(a, b))
+        G, F = model.G, model.F
+        torch.testing.assert_close(losses["cycle_A"], 3 * (F(G(a)) - a).square().mean())
+        torch.testing.assert_close(losses["cycle_B"], 7 * (G(F(b)) - b).square().mean())
+        torch.testing.assert_close(losses["identity_B"], 3.5 * (G(b) - b).abs().mean())
+
+
+def test_accumulated_batches_are_one_larger_batch() -> None:
+    """InstanceNorm sees each image alone: two batches of one give the gradient of one of two. In
+    double precision: biases before a norm have no gradient but what rounding makes of it."""
+    random = torch.Generator().manual_seed(1)
+    images = torch.rand(2, 2, 3, 32, 32, dtype=torch.float64, generator=random) * 2 - 1
+    models = [
+        CycleGAN(small(pool_size=0, **given), CPU, None)
+        for given in ({"batch_size": 2}, {"accumulate": 2})
+    ]
+    for model in models:
+        for network in model.networks.values():
+            network.double()
+    losses = [model.step(*images, position=0) for model in models]
+    for name in losses[0]:
+        torch.testing.assert_close(losses[0][name], losses[1][name], rtol=1e-6, atol=1e-6)
+    # Adam's first step is the sign of the gradient: compare the moments behind it.
+    for one, two in zip(*(m.optimizers["G"].state.values() for m in models), strict=True):
+        torch.testing.assert_close(one["exp_avg"], two["exp_avg"], rtol=1e-6, atol=1e-9)
+
+
+def test_gradients_are_clipped() -> None:
+    a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    model = CycleGAN(small(clip_grad=1e-3), CPU, None)
+    model.step(a, b, position=0)
+    for network in model.networks.values():
+        norm = torch.cat([p.grad.flatten() for p in network.parameters()]).norm()
+        assert norm <= 1.001e-3
+    loose = CycleGAN(small(), CPU, None)
+    loose.step(a, b, position=0)
+    assert torch.cat([p.grad.flatten() for p in loose.G.parameters()]).norm() > 1e-2
+
+
+@pytest.mark.parametrize("loss", ["vanilla", "hinge"])
+@pytest.mark.parametrize("judge", ["patch", "pixel"])
+def test_other_losses_and_judges_train(loss: str, judge: str) -> None:
+    model = CycleGAN(small(gan_loss=loss, discriminator=judge), CPU, None)
+    a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    for position in range(2):
+        losses = model.step(a, b, position)
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_gray_becomes_colour() -> None:
+    model = CycleGAN(small(channels_a=1, lambda_identity=0.0), CPU, None)
+    a, b = torch.rand(1, 1, 32, 32), torch.rand(1, 3, 32, 32)
+    model.step(a, b, position=0)
+    assert [tile.shape[1] for tile in model.sample(a, b)] == [1, 3, 1, 1, 3, 1, 3, 3]
+
+
+def test_a_run_may_go_on_with_what_is_safe() -> None:
+    config = small(epochs=5)
+    assert config.with_changes({"threads": 2, "epochs": 9}).epochs == 9
+    assert config.with_changes({"lr": config.lr}) == config
+    with pytest.raises(UsageError, match=r"--lr \(0.0002 to 0.1\), --ngf"):
+        config.with_changes({"lr": 0.1, "ngf": 8, "threads": 1})
+
+
+def test_settings_of_older_checkpoints_have_their_defaults() -> None:
+    old = {"data": "x", "generator": "resnet6", "ngf": 16, "norm": "none"}
+    config = TrainConfig.from_json(old)
+    assert (config.method, config.gan_loss, config.accumulate) == ("cyclegan", "lsgan", 1)

@@ -1,0 +1,149 @@
+"""Two processes over gloo compute what one computes, and outlive the loss of one of them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cgt.runtime.errors import UsageError
+from cgt.trainer.checkpoint import load_checkpoint
+from cgt.trainer.distributed import init_distributed
+from cgt.trainer.logs.metrics_csv import read_metrics
+from conftest import TINY_TRAIN_FLAGS, run_cgt
+
+TORCHRUN = [
+    *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+]
+TWO = [
+    *TINY_TRAIN_FLAGS,
+    "--batch-size",
+    "2",
+    "--pool-size",
+    "3",
+    "--ema",
+    "0.9",
+    "--accumulate",
+    "2",
+]
+
+
+def test_losses_and_weights_are_those_of_one(dataset: Path, tmp_path: Path) -> None:
+    """Pools included: each process would else keep its own."""
+    pytest.importorskip("lightning_fabric")
+    flags = ["--data", dataset, *TWO, "--steps", "6"]
+    done = run_cgt("train", *flags, "--out", tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    command = ["-m", "cgt", "train", *map(str, flags), "--out", str(tmp_path / "two")]
+    done = _run([*TORCHRUN, *command])
+    assert done.returncode == 0, done.stderr
+    assert "2 processes" in done.stdout
+    assert done.stdout.count("trainA: 6 images") == 1, "one of them speaks"
+    one, two = (read_metrics(tmp_path / name / "metrics.csv")[-1] for name in ("one", "two"))
+    assert one == pytest.approx(two, rel=1e-3)
+    one, two = (load_checkpoint(tmp_path / name / "latest.pth").state for name in ("one", "two"))
+    for network, weights in one["networks"].items():
+        for key, tensor in weights.items():
+            if key.endswith("weight"):
+                error = (tensor - two["networks"][network][key]).abs().mean()
+                assert error < 2e-5, (network, key)
+    for side in "AB":
+        torch.testing.assert_close(
+            one["pools"][side]["images"], two["pools"][side]["images"], atol=2e-3, rtol=0
+        )
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+class Job:
+    """Runs of one configuration, with the losses of every step (losses.py)."""
+
+    def __init__(self, dataset: Path, folder: Path, steps: int) -> None:
+        self.folder, self.config = folder, folder / "config.json"
+        settings = {"data": str(dataset), "generator": "resnet1", "ngf": 4, "ndf": 4}
+        settings |= {"load_size": 36, "crop_size": 32, "batch_size": 2, "pool_size": 3}
+        settings |= {"precision": "fp32", "threads": 1, "deterministic": True, "steps": steps}
+        self.config.write_text(json.dumps(settings | {"decay_steps": 0}))
+
+    def run(self, name: str, *, processes: int, kill_in: int = 0) -> Any:
+        script = Path(__file__).with_name("ddp_losses.py")
+        start = TORCHRUN if processes == 2 else [sys.executable]
+        files = [self.folder / name, self.config, self.folder / f"{name}.json"]
+        return _run([*start, *map(str, (script, *files)), *([str(kill_in)] if kill_in else [])])
+
+    def losses(self, name: str) -> dict[str, dict[str, float]]:
+        found: dict[str, dict[str, float]] = json.loads((self.folder / f"{name}.json").read_text())
+        return found
+
+    def state(self, name: str) -> tuple[int, Any]:
+        checkpoint = load_checkpoint(self.folder / name / "latest.pth")
+        return checkpoint.step, checkpoint.state
+
+
+def test_every_loss_is_that_of_one_and_a_killed_process_costs_none(
+    dataset: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("lightning_fabric")
+    job = Job(dataset, tmp_path, steps=6)
+    for name, processes in (("one", 1), ("two", 2)):
+        done = job.run(name, processes=processes)
+        assert done.returncode == 0, done.stderr
+    one, two = job.losses("one"), job.losses("two")
+    assert set(one) == set(two) == set("123456")
+    for step in one:
+        assert two[step] == pytest.approx(one[step], rel=1e-6)
+
+    done = job.run("killed", processes=2, kill_in=3)
+    assert done.returncode == 1
+    assert "another process of the job was lost in step 3" in done.stderr
+    assert job.state("killed")[0] == 1, "saved after the first step"
+    done = job.run("killed", processes=2)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stdout
+    assert job.losses("killed") == {step: two[step] for step in "23456"}, "bit for bit"
+    (_, whole), (step, resumed) = job.state("two"), job.state("killed")
+    assert step == 6
+    assert _flat(resumed) == _flat(whole)
+
+
+def _flat(state: Any) -> Any:
+    """With tensors as bytes, to compare."""
+    if isinstance(state, torch.Tensor):
+        return state.shape, state.cpu().numpy().tobytes()
+    if isinstance(state, dict):
+        return {key: _flat(value) for key, value in state.items()}
+    return [_flat(value) for value in state] if isinstance(state, list | tuple) else state
+
+
+def test_another_number_of_processes_goes_on_with_a_warning(
+    run_folder: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One goes on with what two began: what is restored does not depend on how many there are."""
+    from cgt.trainer import train
+
+    checkpoint = load_checkpoint(run_folder / "latest.pth")
+    assert checkpoint.state["world"] == 1
+    checkpoint.state["world"] = 2
+    monkeypatch.setattr(train, "load_checkpoint", lambda path: checkpoint)
+    said: list[str] = []
+    run = train.TrainingRun.resume(run_folder, {"epochs": 2}, log=said.append)
+    assert run.step == checkpoint.step
+    assert any("warning: processes: 2 before, 1 from here on" in line for line in said)
+
+
+def test_a_batch_must_be_shared_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="--batch-size 3"):
+        init_distributed("cpu", 3)

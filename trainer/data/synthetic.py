@@ -1,0 +1,31 @@
+"""Pictures to try a generator on: one that looks real where there is none, of any channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cgt.runtime.image.preprocess import F32, U8
+
+
+def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
+    """uint8 HWC: overlapping shaded discs with radii of density r^-3, which gives the edges,
+    flat parts and 1/f^2 spectrum of photographs (Lee, Mumford and Huang 2001)."""
+    height, width = size
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    largest, smallest = max(size) / 2, 2.0
+    image = np.zeros((height, width, 3), np.float32)
+    for _ in range(400):
+        radius = 1 / np.sqrt(random.uniform(1 / largest**2, 1 / smallest**2))
+        cy, cx = random.uniform(0, height), random.uniform(0, width)
+        disc = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
+        shade = ((y - cy) * random.normal() + (x - cx) * random.normal()) / largest * 40
+        image[disc] = (random.uniform(0, 255, 3) + shade[..., None])[disc]
+    noisy = image + random.normal(0, 3, image.shape)
+    rounded: U8 = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return rounded
+
+
+def convert_channels(image: F32, channels: int) -> F32:
+    """float32 3,H,W in [-1, 1] -> channels,H,W: gray, the first two, all, or with opaque alpha."""
+    gray: F32 = image.mean(0, keepdims=True, dtype=np.float32)
+    return gray if channels == 1 else np.concatenate([image, np.ones_like(gray)])[:channels]

@@ -1,0 +1,93 @@
+"""What a data set holds, looked at before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cgt.runtime.errors import DataError
+from cgt.runtime.utils.progress import progress_bar
+
+from .folders import ImageFolder, read_rgb
+from .image_cache import ImageCache
+
+MAX_LISTED_FILES = 3  # files that a message names
+
+
+@dataclass
+class DatasetReport:
+    """Sizes, broken files, and which files hold the same picture."""
+
+    sizes: dict[Path, Counter[tuple[int, int]]] = field(default_factory=dict)  # folder: (h, w)
+    corrupt: list[Path] = field(default_factory=list)
+    files_by_digest: dict[bytes, list[Path]] = field(default_factory=dict)
+
+    def summary_lines(self) -> list[str]:
+        """For people: a line for each folder, and one for each thing to worry about."""
+        lines = []
+        for folder, sizes in self.sizes.items():
+            (height, width), common_count = sizes.most_common(1)[0]
+            total = sizes.total()
+            rest = f", {total - common_count} of other sizes" if total > common_count else ""
+            lines.append(f"{folder}: {total} images, {common_count} of {width}x{height}{rest}")
+        if self.corrupt:
+            lines.append(
+                f"files that do not decode: {len(self.corrupt)} ({_list_first(self.corrupt)})"
+            )
+        duplicates = [
+            files for files in self.files_by_digest.values() if len({f.parent for f in files}) > 1
+        ]
+        if duplicates:
+            pairs = [" = ".join(f"{f.parent.name}/{f.name}" for f in files) for files in duplicates]
+            lines.append(
+                f"pictures that are in several folders: {len(duplicates)} ({_list_first(pairs)})"
+            )
+        return lines
+
+    def files_to_skip(self, on_corrupt: str) -> frozenset[Path]:
+        """Files to leave out. broken: "fail" raises DataError where there are any."""
+        if self.corrupt and on_corrupt == "fail":
+            raise DataError(
+                f"{self.corrupt[0]} is not a readable image, and {len(self.corrupt) - 1} more are "
+                "not; remove or replace them, or leave them out with --broken skip"
+            )
+        return frozenset(self.corrupt)
+
+
+def _list_first(items: Sequence[object]) -> str:
+    rest = len(items) - MAX_LISTED_FILES
+    return ", ".join(map(str, items[:MAX_LISTED_FILES])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def validate_images(
+    image_folders: Sequence[ImageFolder], cache: ImageCache, workers: int
+) -> DatasetReport:
+    """Decode every file once; what fits stays in the store."""
+    report = DatasetReport()
+    files = list(dict.fromkeys(path for domain in image_folders for path in domain.files))
+    folder = {path: domain.folder for domain in image_folders for path in domain.files}
+
+    def decode_and_hash(path: Path) -> tuple[Path, tuple[int, int] | None, bytes]:
+        try:
+            image = cache.add(path, read_rgb(path))
+        except DataError:
+            return path, None, b""
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        return path, (image.shape[0], image.shape[1]), digest
+
+    with (
+        ThreadPoolExecutor(max(1, workers)) as pool,
+        progress_bar("looking at the images", len(files), unit="image") as bar,
+    ):
+        for path, size, digest in pool.map(decode_and_hash, files):
+            bar.advance()
+            if size is None:
+                report.corrupt.append(path)
+                continue
+            report.sizes.setdefault(folder[path], Counter())[size] += 1
+            report.files_by_digest.setdefault(digest, []).append(path)
+    return report

@@ -1,0 +1,110 @@
+"""What a checkpoint is, for `cgt inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cgt.runtime.errors import CheckpointError
+from cgt.runtime.utils.atomic import file_sha256
+
+from ..checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
+from ..networks.config import GeneratorConfig
+from ..networks.macs import count_macs
+from ..pretrained import TrainedGenerator, generator_from_checkpoint, generator_from_import
+from .conventions import TrainOptions
+from .file_reader import read_payload
+from .importer import IdentifiedNetwork, build_imported, identify_networks
+
+OptionalSize = tuple[int, int] | None
+
+
+def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
+    """Plain JSON types: what the file is, and each network in it.
+
+    size: height, width at which to count MACs, rounded up to what the network takes; by default
+    the one that it was trained for. Raises CheckpointError when the file cannot be read.
+    """
+    payload = read_payload(path)
+    if is_cgt_checkpoint(payload):
+        checkpoint = parse_checkpoint(path, payload)
+        networks = [
+            _describe_generator(generator_from_checkpoint(checkpoint, network=name), name, size)
+            if name.startswith("G")
+            else _describe_other(name, "discriminator", checkpoint.config.discriminator, weights)
+            for name, weights in checkpoint.state["networks"].items()
+        ]
+        return {
+            "file": str(path),
+            "kind": "checkpoint",
+            "written_by": f"{checkpoint.written_by}, at step {checkpoint.step}",
+            "sha256": checkpoint.sha256(),
+            "training": _training_settings(checkpoint),
+            "networks": networks,
+            "distilled": checkpoint.state["report"],
+        }
+    options = TrainOptions.load_next_to(path)
+    identified = identify_networks(payload, options)
+    if not identified:
+        raise CheckpointError(f"{path} holds no image network: nothing in it has convolutions")
+    return {
+        "file": str(path),
+        "kind": "checkpoint",
+        "written_by": "another trainer",
+        "sha256": file_sha256(path),
+        "options": str(options.path) if options.path else None,
+        "networks": [_describe_identified(path, one, options, size) for one in identified],
+    }
+
+
+def _describe_identified(
+    path: Path, identified: IdentifiedNetwork, options: TrainOptions, size: OptionalSize
+) -> dict[str, Any]:
+    tensors = identified.network.tensors
+    if identified.generator:
+        try:
+            generator = generator_from_import(build_imported(path, identified, options))
+        except CheckpointError as error:
+            return _describe_other(identified.name, "unknown", str(error), tensors)
+        return _describe_generator(generator, identified.name, size)
+    if identified.discriminator:
+        return _describe_other(identified.name, "discriminator", identified.discriminator, tensors)
+    return _describe_other(identified.name, "unknown", identified.reason, tensors)
+
+
+def _describe_generator(
+    generator: TrainedGenerator, name: str, size: OptionalSize
+) -> dict[str, Any]:
+    config = GeneratorConfig.from_json(generator.architecture)
+    height, width = (
+        -(-side // generator.multiple) * generator.multiple for side in size or generator.size
+    )
+    return {
+        "name": name,
+        "what": "generator",
+        "direction": generator.direction,
+        "domains": list(generator.domains),
+        "size": list(generator.size),
+        "multiple": generator.multiple,
+        "channels": [generator.in_channels, generator.out_channels],
+        "norm": generator.norm,
+        "parameters": generator.parameters,
+        "macs": {"size": [height, width], "count": count_macs(config, (height, width))},
+        "architecture": generator.architecture,
+        "evidence": list(generator.evidence),
+        "ambiguous": list(generator.ambiguities),
+        "doubts": list(generator.warnings),
+    }
+
+
+def _describe_other(name: str, what: str, about: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    parameters = sum(t.numel() for t in tensors.values() if t.is_floating_point())
+    return {"name": name, "what": what, "about": about, "parameters": parameters}
+
+
+def _training_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The settings that are not the generator's."""
+    values = checkpoint.config.to_json()
+    return {name: value for name, value in values.items() if name != "architecture"}

@@ -1,0 +1,180 @@
+"""What numbered keys tell of layers without weights: padding, resizing, dropout.
+
+Which normalisation a network has, and whether its convolutions have biases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..networks.config import GeneratorConfig
+from .conventions import Convention, TrainOptions
+from .layer_graph import ParsedLayer
+from .parsed_generator import ImportNotes, NotThisArchitecture
+from .resnet_stages import Stages
+
+_OPTION_NORMS = {"instance": "instance", "batch": "batch", "none": "none"}
+
+
+def infer_norm(
+    layers: Sequence[ParsedLayer],
+    convolutions: Sequence[ParsedLayer],
+    options: TrainOptions,
+    notes: ImportNotes,
+) -> tuple[str, bool]:
+    """(one of config.NORMS, whether there are biases).
+
+    layers: those behind which the family has a norm. convolutions: those whose bias the
+    description says (the last one always has one).
+    """
+    biased = sum(1 for layer in convolutions if layer.bias)
+    norms = [layer.norm for layer in layers]
+    affine = sum(1 for norm in norms if norm and norm.affine)
+    tracked = sum(1 for norm in norms if norm and norm.tracks_running_stats)
+    if affine not in (0, len(layers)) or (affine and tracked not in (0, len(layers))):
+        odd = next(layer for layer in layers if not (layer.norm and layer.norm.affine))
+        raise NotThisArchitecture(f"{odd.path} has no norm behind it, other layers have one")
+    if 0 < biased < len(convolutions):
+        notes.evidence.append(
+            f"{biased} of {len(convolutions)} convolutions have a bias; that of the others is zero"
+        )
+    if affine and tracked:
+        kind = "batch"
+        notes.evidence.append("norm weights with running statistics: batch norm, as in eval mode")
+    elif affine:
+        kind = "instance_affine"
+        notes.evidence.append("norm weights without running statistics: affine instance norm")
+    elif tracked:
+        kind = "instance"
+        notes.evidence.append(
+            "running statistics without norm weights: instance norm as PyTorch < 0.4 saved it; "
+            "the statistics are dropped, as its own trainer does"
+        )
+    elif biased:
+        kind = "instance"
+        notes.evidence.append("biases and no norm weights: instance norm")
+    else:
+        kind = "none"
+        notes.evidence.append("neither biases nor norm weights: no norm")
+        if options.norm is None:
+            notes.ambiguities.append(
+                "without biases and norm weights, no norm and an instance norm look the same; "
+                "taken as no norm"
+            )
+    return _apply_options(kind, options, notes), biased > 0
+
+
+def _apply_options(kind: str, options: TrainOptions, notes: ImportNotes) -> str:
+    """By train_opt.txt, where the keys allow it."""
+    stated = _OPTION_NORMS.get(options.norm or "")
+    if stated is None or stated == kind or (stated == "instance" and kind == "instance_affine"):
+        if stated == kind:
+            notes.evidence.append(f"{options.path} says norm {options.norm}")
+        return kind
+    if {stated, kind} == {"instance", "none"}:
+        notes.evidence.append(f"{options.path} says norm {options.norm}: {stated}")
+        return stated
+    notes.evidence.append(f"{options.path} says norm {options.norm}, but the weights say {kind}")
+    return kind
+
+
+def infer_paddings(
+    config: GeneratorConfig, stages: Stages, convention: Convention, notes: ImportNotes
+) -> GeneratorConfig:
+    """From the gaps that layers without weights leave in numbered keys; else as the dialect."""
+    padding, down_padding, up_padding = (
+        convention.padding,
+        convention.down_padding,
+        convention.up_padding,
+    )
+    dropout = False
+    numbers = _block_indices(stages)
+    if numbers is not None:
+        start, gap, units = numbers
+        if start == 0 and not units:
+            padding = "zero"
+            notes.ambiguities.append(
+                "blocks begin with a convolution, which pads its borders itself; taken as zero"
+            )
+        slots = gap - _min_index_gap(start, units)
+        if slots > 1:
+            raise NotThisArchitecture(
+                f"{stages.blocks[0][0].path}: {gap} layers to the next convolution"
+            )
+        dropout = bool(slots)
+        notes.evidence.append(
+            f"block convolutions at {start} and {start + gap}: "
+            f"{'with' if dropout else 'without'} a dropout slot"
+        )
+    if numbers is None or (numbers[0] == 0 and numbers[2]):
+        if convention.name:
+            notes.evidence.append(f"borders padded by {padding}, {convention.rationale}")
+        else:
+            notes.ambiguities.append(
+                f"the names do not tell how borders are padded; taken as {padding}, "
+                f"{convention.rationale}"
+            )
+    stem_padding = convention.stem_padding
+    if config.stem_kernel % 2 == 0:
+        stem_padding = "zero"  # as a transposed convolution, which the last one is, always has
+    elif not convention.name and _is_first_module(stages.first.path):
+        stem_padding = "zero"
+        notes.ambiguities.append(
+            f"{stages.first.path} has no layer before it and pads its borders itself; taken as zero"
+        )
+    config = replace(
+        config,
+        padding=padding,
+        stem_padding=stem_padding,
+        down_padding=down_padding,
+        dropout=dropout,
+    )
+    if config.upsampling == "transposed":
+        return config
+    if config.upsampling == "resize":
+        has_padding = _has_upsampling_padding(stages)
+        if has_padding is not None and not convention.name:
+            up_padding = "reflect" if has_padding else "zero"
+            notes.evidence.append(f"resize convolutions padded by {up_padding}, from their numbers")
+    return replace(config, up_padding=up_padding)
+
+
+def _has_upsampling_padding(stages: Stages) -> bool | None:
+    """Whether there is room for a padding between resizing and convolution; None: not known."""
+    parent, _, number = stages.up[0].path.rpartition(".")
+    block = re.match(re.escape(f"{parent}.") + r"(\d+)\.", stages.blocks[-1][-1].path)
+    if not number.isdigit():
+        return None
+    if block:  # all in one Sequential: resize, (padding,) convolution
+        return int(number) - int(block[1]) > 2
+    return int(number) == 2  # a Sequential of its own
+
+
+def _is_first_module(path: str) -> bool:
+    """Whether nothing can come before a layer, by its numbers."""
+    parts = path.split(".")
+    return parts[-1] == "0" and {part for part in parts if part.isdigit()} == {"0"}
+
+
+def _block_indices(stages: Stages) -> tuple[int, int, bool] | None:
+    """The number of a block's first convolution, the distance to its second, and whether the first
+    is in a unit with its norm and ReLU; None where they have no numbers that say anything."""
+    block = stages.blocks[0]
+    paths = [block[i].path for i in (0, len(block) // 2)]
+    if stages.separable:
+        paths = [re.sub(r"\.conv\.\d+$", "", path) for path in paths]
+    one, two = (path.split(".") for path in paths)
+    level = next(i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
+    if not (one[level].isdigit() and two[level].isdigit()):
+        return None
+    start, gap, units = int(one[level]), int(two[level]) - int(one[level]), len(one) > level + 1
+    slots = gap - _min_index_gap(start, units)
+    return None if slots < 0 or (units and slots > 1) else (start, gap, units)
+
+
+def _min_index_gap(start: int, units: bool) -> int:
+    """From one convolution to the next: norm and ReLU are between them, unless they are in a unit
+    with the first; and a padding, unless convolutions pad themselves."""
+    return (1 if units else 3) + (start > 0)

@@ -1,0 +1,93 @@
+"""Their tensors under our names: layer by layer, strictly, so that no key is left over."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cgt.runtime.errors import CheckpointError
+
+from ..networks import Generator, build_generator
+from .layer_graph import ParsedLayer, parse_layers
+from .parsed_generator import ParsedGenerator
+from .state_dicts import NamedStateDict
+
+
+def build_with_weights(
+    network: NamedStateDict, parsed: ParsedGenerator, unexpected_keys: list[str]
+) -> tuple[Generator, list[str]]:
+    """The described generator with the network's weights, in eval mode, and what was changed on
+    the way.
+
+    Raises CheckpointError when a key has no place, a shape disagrees, or a weight is no number.
+    """
+    if unexpected_keys:
+        listed = ", ".join(unexpected_keys[:3]) + (", ..." if len(unexpected_keys) > 3 else "")
+        raise CheckpointError(
+            f"it looks like {parsed.config.kind}, but {len(unexpected_keys)} tensors have no place in it: "
+            f"{listed}"
+        )
+    ours = build_generator(parsed.config)
+    empty = ours.state_dict()
+    our_layers = parse_layers(empty).convolutions
+    state: dict[str, Tensor] = {}
+    notes: list[str] = []
+    for theirs, our_layer in zip(parsed.layers, our_layers, strict=True):
+        state |= _map_layer(theirs, our_layer, network.tensors, set(parsed.dropped_keys))
+    kinds = {str(t.dtype).removeprefix("torch.") for t in network.tensors.values() if t.dim() == 4}
+    if kinds != {"float32"}:
+        notes.append(f"weights stored as {', '.join(sorted(kinds))}, computed in float32")
+    missing = sorted(set(empty) - set(state))
+    zeroed = [key for key in missing if key.endswith(".bias")]
+    for key in missing:  # a bias that is not there adds nothing; counters do not act in eval mode
+        if not key.endswith((".bias", "num_batches_tracked")):
+            raise CheckpointError(f"the file lacks what {key} of {parsed.config.kind} needs")
+        state[key] = torch.zeros_like(empty[key])
+    if zeroed:
+        notes.append(f"{len(zeroed)} biases that the file lacks are zero")
+    if parsed.dropped_keys:
+        notes.append(f"{len(parsed.dropped_keys)} old statistics dropped")
+    used_keys = {key for layer in parsed.layers for key in layer.keys()}  # noqa: SIM118
+    unused_keys = sorted(set(network.tensors) - used_keys)
+    if unused_keys:
+        raise CheckpointError(f"{unused_keys[0]} has no place in {parsed.config.kind}")
+    for key, value in state.items():
+        if value.shape != empty[key].shape:
+            raise CheckpointError(
+                f"what becomes {key} of {parsed.config.kind} is {tuple(value.shape)}, where "
+                f"{tuple(empty[key].shape)} should be"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                f"a weight that becomes {key} is not finite; the training diverged or the file is "
+                "damaged"
+            )
+    ours.load_state_dict(state, strict=True)
+    return ours.eval(), notes
+
+
+def _map_layer(
+    theirs: ParsedLayer, ours: ParsedLayer, tensors: dict[str, Tensor], dropped: set[str]
+) -> dict[str, Tensor]:
+    """The tensors of one layer under our keys, in float32."""
+    pairs: list[tuple[str | None, str | None]] = [
+        (ours.weight, theirs.weight),
+        (ours.bias, theirs.bias),
+        (ours.blur_before, theirs.blur_before),
+        (ours.blur_after, theirs.blur_after),
+    ]
+    their_norm_keys = theirs.norm.keys if theirs.norm else {}
+    our_norm_keys = ours.norm.keys if ours.norm else {}
+    for leaf, key in their_norm_keys.items():
+        if key not in dropped:
+            if leaf not in our_norm_keys:
+                raise CheckpointError(f"{key} has no place behind {ours.path}")
+            pairs.append((our_norm_keys[leaf], key))
+    filled = {}
+    for target, source in pairs:
+        if source is not None:
+            if target is None:
+                raise CheckpointError(f"{source} has no place at {ours.path}")
+            tensor = tensors[source]
+            filled[target] = tensor.float() if tensor.dim() else tensor.long()
+    return filled

@@ -1,0 +1,67 @@
+"""What a run looks like: rows of test images, their translations and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgt.runtime.image.compose import make_grid
+from cgt.runtime.image.files import encode_image
+from cgt.runtime.image.preprocess import U8, unpack
+from cgt.runtime.utils.atomic import atomic_write
+
+from ..data.folders import ImageFolder, read_rgb
+from ..data.transforms import center_square, squash_square
+from ..methods.base import Method
+
+MAX_SAMPLE_ROWS = 4
+
+
+class SampleGrid:
+    """Pairs of fixed images, 1,C,S,S float32 in [-1, 1] each."""
+
+    def __init__(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        self.pairs = pairs
+
+    @classmethod
+    def from_folders(
+        cls, folders: tuple[ImageFolder, ImageFolder], size: int, squash: bool
+    ) -> SampleGrid:
+        """Spread over the files of both domains. square: images are squeezed into a square, as
+        --preprocess resize-and-crop does."""
+        a, b = (
+            [load_sample(d, path, size, squash) for path in select_sample_files(d)] for d in folders
+        )
+        return cls(list(zip(a, b, strict=False)))
+
+    def render(self, method: Method) -> U8:
+        """uint8 HWC RGB: a row per pair, with the method's columns."""
+        rows = [[_to_rgb_uint8(t) for t in method.sample(a, b)] for a, b in self.pairs]
+        return make_grid(rows)
+
+    def save(self, method: Method, path: Path) -> None:
+        """As PNG."""
+        data = encode_image(self.render(method), ".png")
+        assert data is not None
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(data)
+
+
+def select_sample_files(folder: ImageFolder) -> list[Path]:
+    """ROWS of its files."""
+    return list(folder.files[:: max(1, len(folder.files) // MAX_SAMPLE_ROWS)][:MAX_SAMPLE_ROWS])
+
+
+def load_sample(folder: ImageFolder, path: Path, size: int, squash: bool) -> Tensor:
+    """1,C,size,size float32 in [-1, 1]."""
+    image = folder.convert(read_rgb(path))
+    return torch.from_numpy((squash_square if squash else center_square)(image, size))
+
+
+def _to_rgb_uint8(tensor: Tensor) -> U8:
+    """The first of a batch as uint8 HWC RGB."""
+    image = unpack(np.ascontiguousarray(tensor[0].float().cpu().numpy()))
+    return np.repeat(image, 3, 2) if image.shape[2] == 1 else image

@@ -1,9 +1,0 @@
-"""The methods by name."""
-
-from __future__ import annotations
-
-from .cyclegan import CycleGAN
-from .method import Method
-from .pix2pix import Pix2Pix
-
-METHODS: dict[str, type[Method]] = {"cyclegan": CycleGAN, "pix2pix": Pix2Pix}

@@ -1,0 +1,270 @@
+"""What CycleGAN and pix2pix share: networks that learn from batches, a step at a time.
+
+A step descends once with the generators, then once with the discriminators. With `accumulate` it
+takes several batches for either; without discriminators the second half is left out. Batches are
+N,C,S,S float32 in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from cgt.runtime.models.metadata import Direction
+
+from ..config import TrainConfig
+from ..distributed import DistributedContext, SingleProcess
+from ..networks import (
+    PatchDiscriminator,
+    PixelDiscriminator,
+    build_generator,
+    init_generator,
+    init_weights,
+)
+from ..networks.cpu_layers import use_fast_cpu_layers
+from ..networks.projected import ProjectedDiscriminator
+from ..precision import Precision
+from .image_pool import ImagePool
+from .losses import GAN_LOSSES
+
+Losses = dict[str, Tensor]
+Batch = tuple[Tensor, Tensor]  # from A and from B
+
+
+class Method(ABC):
+    """Generators, discriminators, their optimizers and image pools.
+
+    Subclasses fill `generators` and `judges`, and say what either learns from a batch.
+    """
+
+    paired: ClassVar[bool]
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: torch.device,
+        autocast_dtype: torch.dtype | None,
+        distributed: DistributedContext | None = None,
+    ) -> None:
+        self.config, self.device = config, device
+        self.precision = Precision(device, autocast_dtype)
+        self.distributed = distributed or SingleProcess(device)
+        self.gan_loss = GAN_LOSSES[config.gan_loss]
+        torch.manual_seed(config.seed)
+        self.generators, self.discriminators = self._build_networks()
+        self.networks = self.generators | self.discriminators
+        for network in self.networks.values():
+            self._prepare_network(network)
+        self.ddp_networks = {n: self.distributed.wrap_ddp(net) for n, net in self.networks.items()}
+        trained = {"G": self.generators, "D": self.discriminators}
+        self.optimizers = {
+            name: self._create_optimizer(own) for name, own in trained.items() if own
+        }
+        self.scaler = self.precision.make_grad_scaler()
+        # What is shown and exported where there is one: it does not swing with the last batches.
+        self.ema_generators = {
+            name: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
+            for name, network in self.generators.items()
+            if config.ema
+        }
+        self.image_pools = {
+            "A": ImagePool(config.pool_size, config.seed),
+            "B": ImagePool(config.pool_size, config.seed + 1),
+        }
+
+    # ---- What a method is ------------------------------------------------------------------------
+
+    @abstractmethod
+    def _build_networks(self) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+        """Generators and discriminators, by their names in checkpoints."""
+
+    @abstractmethod
+    def generator_losses(self, a: Tensor, b: Tensor) -> tuple[Losses, tuple[Tensor, ...]]:
+        """The generators' losses, weighted, and what the discriminators shall look at."""
+
+    @abstractmethod
+    def discriminator_losses(self, a: Tensor, b: Tensor, generated: tuple[Tensor, ...]) -> Losses:
+        """The discriminators' losses, on detached fakes."""
+
+    @abstractmethod
+    def sample(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        """A row of pictures, as `columns` names them."""
+
+    sample_columns: tuple[str, ...]
+
+    # ---- Building --------------------------------------------------------------------------------
+
+    def create_generator(self, direction: Direction) -> nn.Module:
+        """With its first weights."""
+        network = build_generator(self.config.generator_config_for(direction))
+        init_generator(network, self.config.init, self.config.init_gain)
+        return network
+
+    def create_discriminator(self, channels: int) -> nn.Module:
+        """With its first weights."""
+        config = self.config
+        if config.discriminator == "projected":
+            return ProjectedDiscriminator(config.ndf)
+        norm = config.discriminator_norm
+        network: nn.Module
+        if config.discriminator == "pixel":
+            network = PixelDiscriminator(config.ndf, channels, norm)
+        else:
+            network = PatchDiscriminator(config.ndf, channels, config.d_layers, norm)
+        init_weights(network, "normal" if config.init == "auto" else config.init, config.init_gain)
+        return network
+
+    def _prepare_network(self, network: nn.Module) -> None:
+        network.to(self.device)
+        if self.device.type == "cpu":
+            use_fast_cpu_layers(network)
+        if self.config.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.config.compile:
+            network.compile()
+
+    def _create_optimizer(self, networks: dict[str, nn.Module]) -> torch.optim.Adam:
+        parameters = [p for network in networks.values() for p in network.parameters()]
+        betas = (self.config.beta1, 0.999)
+        return torch.optim.Adam(parameters, lr=self.config.lr, betas=betas, fused=True)
+
+    def to_device(self, batch: Tensor) -> Tensor:
+        """A batch where and as the networks want it."""
+        memory_format = (
+            torch.channels_last if self.config.channels_last else torch.contiguous_format
+        )
+        return batch.to(self.device, memory_format=memory_format, non_blocking=True)
+
+    # ---- A step ----------------------------------------------------------------------------------
+
+    def step(self, a: Tensor, b: Tensor, position: int) -> Losses:
+        """One optimisation step on `accumulate` batches at once, at a position of the schedule.
+
+        Returns the losses, detached: means over the batches.
+        """
+        self._set_learning_rate(position)
+        count = self.config.accumulate
+        batches = list(
+            zip(self.to_device(a).chunk(count), self.to_device(b).chunk(count), strict=True)
+        )
+        # Generators. The discriminators only pass the gradient on.
+        self._set_discriminators_require_grad(False)
+        generated, all_losses = [], []
+        self.optimizers["G"].zero_grad(set_to_none=True)
+        for batch in batches:
+            with self.precision.autocast_context():
+                losses, fakes = self.generator_losses(*batch)
+            self._backward(losses)
+            generated.append(tuple(fake.detach().float() for fake in fakes))
+            all_losses.append(_detached(losses))
+        self._optimizer_step("G", self.generators)
+
+        if self.discriminators:
+            self._discriminator_step(batches, generated, all_losses)
+        self.scaler.update()
+        for name, average in self.ema_generators.items():
+            average.update_parameters(self.networks[name])
+        return {
+            name: torch.stack([each[name] for each in all_losses]).mean() for name in all_losses[0]
+        }
+
+    def _discriminator_step(
+        self, batches: list[Batch], generated: list[tuple[Tensor, ...]], all_losses: list[Losses]
+    ) -> None:
+        """Discriminators, on a history of fakes; their losses join those `seen`."""
+        self._set_discriminators_require_grad(True)
+        self.optimizers["D"].zero_grad(set_to_none=True)
+        for batch, fakes, losses in zip(batches, generated, all_losses, strict=True):
+            with self.precision.autocast_context():
+                d_losses = self.discriminator_losses(*batch, fakes)
+            self._backward(d_losses)
+            losses.update(_detached(d_losses))
+        self._optimizer_step("D", self.discriminators)
+
+    def _set_learning_rate(self, position: int) -> None:
+        rate = self.config.lr * self.config.lr_schedule.factor(position)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def _set_discriminators_require_grad(self, requires_grad: bool) -> None:
+        for discriminator in self.discriminators.values():
+            discriminator.requires_grad_(requires_grad)
+
+    def _backward(self, losses: Losses) -> None:
+        total = torch.stack(list(losses.values())).sum() / self.config.accumulate
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+
+    def _optimizer_step(self, name: str, networks: dict[str, nn.Module]) -> None:
+        optimizer = self.optimizers[name]
+        if self.config.clip_grad:
+            self.scaler.unscale_(optimizer)
+            for network in networks.values():
+                nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_grad)
+        self.scaler.step(optimizer)
+
+    # ---- Judging ---------------------------------------------------------------------------------
+
+    def query_pool(self, side: str, fakes: Tensor) -> Tensor:
+        """A history of fakes instead of the newest. All processes keep the same pool, and each
+        gets its own share of what comes out: together they see what one would."""
+        pooled = self.image_pools[side].query(self.distributed.gather(fakes))
+        return pooled.chunk(self.distributed.world_size)[self.distributed.rank]
+
+    def real_fake_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """Half the sum over real and fake, which slows D down relative to G (section 7.1)."""
+        # One pass, unless a BatchNorm would mix the statistics of both.
+        if real.shape == fake.shape and self.config.discriminator_norm != "batch":
+            logits_real, logits_fake = discriminator(torch.cat([real, fake])).chunk(2)
+        else:
+            logits_real, logits_fake = discriminator(real), discriminator(fake)
+        return 0.5 * (self.gan_loss.real(logits_real) + self.gan_loss.fake(logits_fake))
+
+    # ---- Using what was learned ------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def eval_generators(self) -> Iterator[dict[str, nn.Module]]:
+        """The generators as they would be exported: averaged where they are, in eval mode,
+        without gradients."""
+        generators: dict[str, nn.Module] = {
+            name: self.ema_generators.get(name, network)
+            for name, network in self.generators.items()
+        }
+        for network in generators.values():
+            network.eval()
+        with torch.no_grad(), self.precision.autocast_context():
+            yield generators
+        for network in generators.values():
+            network.train()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later step depends on."""
+        return {
+            "networks": {name: net.state_dict() for name, net in self.networks.items()},
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "pools": {name: pool.state_dict() for name, pool in self.image_pools.items()},
+            "averages": {name: avg.state_dict() for name, avg in self.ema_generators.items()},
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, average in self.ema_generators.items():
+            average.load_state_dict(state["averages"][name])
+        for name, pool in self.image_pools.items():
+            pool.load_state_dict(state["pools"][name], self.device)
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+
+
+def _detached(losses: Losses) -> Losses:
+    return {name: loss.detach() for name, loss in losses.items()}

@@ -1,0 +1,84 @@
+"""The reference engine: a checkpoint's generator in PyTorch, `--engine torch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cgt.runtime.engines.base import (
+    Array,
+    BatchShape,
+    Engine,
+    PerformanceHint,
+    available_cpus,
+    last_error_line,
+)
+from cgt.runtime.errors import EngineError
+from cgt.runtime.image.preprocess import F32
+from cgt.runtime.models.metadata import ModelMetadata
+
+from .pretrained import open_generator
+
+
+class TorchEngine(Engine):
+    """Any checkpoint's generator, from A to B where it holds both, in fp32. What every export is
+    compared with; not the fast way.
+
+    On CUDA where PyTorch finds it, unless `device` says otherwise.
+    """
+
+    name = "torch"
+    devices = ("cpu", "cuda")
+
+    def __init__(
+        self,
+        path: Path,
+        shape: BatchShape,
+        performance_hint: PerformanceHint,
+        precision: str | None = None,
+        device: str | None = None,
+    ) -> None:
+        device_name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if device_name == "cuda" and not torch.cuda.is_available():
+            raise EngineError("PyTorch finds no CUDA here; use --engine torch:cpu")
+        self._device = torch.device(device_name)
+        self._network = open_generator(path).network.to(self._device)
+        self.device = device_name.upper()
+        self.precision = "fp32"
+        self.workers = 1
+        torch.set_num_threads(available_cpus())
+
+    @classmethod
+    def read_metadata(cls, path: Path) -> ModelMetadata:
+        source = open_generator(path)
+        return ModelMetadata(
+            direction=source.direction,
+            domains=source.domains,
+            size=source.size,
+            dynamic=True,
+            multiple=source.multiple,
+            filter=source.filter,
+            norm=source.norm,
+            architecture=source.architecture,
+            parameters=source.parameters,
+            checkpoint_sha256=source.sha256,
+        )
+
+    def infer(
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
+    ) -> None:
+        try:
+            with torch.inference_mode():
+                output = self._network(torch.from_numpy(batch).to(self._device))
+            np.copyto(out, output.cpu().numpy())
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"PyTorch failed: {last_error_line(error)}") from None
+
+    def close(self) -> None:
+        pass
