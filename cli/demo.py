@@ -22,8 +22,8 @@ CAMERA_DURATION_S = 10.0
 @click.command("demo")
 @click.argument("video", required=False)
 @click.option("--model", help="monet (the default), vintage, or a file.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
-def command(video: str | None, model: str | None, out: Path) -> None:
+@click.option("--output", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+def command(video: str | None, model: str | None, output: Path) -> None:
     """Translate VIDEO (a file, or a camera's number: ten seconds of it) with a bundled model.
 
     Writes out.mp4 and preview.png, a few frames before and after. Without VIDEO a clip from the
@@ -33,24 +33,26 @@ def command(video: str | None, model: str | None, out: Path) -> None:
     preview = FramePreview()
     job = TranslationRequest(
         source=source,
-        sinks=(str(out / "out.mp4"),),
+        sinks=(str(output / "out.mp4"),),
         options=TranslateOptions(
             model=model, duration=CAMERA_DURATION_S if source.isdecimal() else None
         ),
     )
-    created = not out.exists()
+    created = not output.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
         run_translation(job, preview.add)
-        preview.save(out / "preview.png")
+        preview.save(output / "preview.png")
     except OSError as error:
         if isinstance(error, CgtError):
             raise
-        raise SinkError(f"cannot write to {out}: {error.strerror}") from None
+        raise SinkError(f"cannot write to {output}: {error.strerror}") from None
     finally:
-        if created and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
-    click.echo(f"{out / 'out.mp4'} is the translation, {out / 'preview.png'} shows some of it")
+        if created and output.is_dir() and not any(output.iterdir()):
+            output.rmdir()
+    click.echo(
+        f"{output / 'out.mp4'} is the translation, {output / 'preview.png'} shows some of it"
+    )
 
 
 class FramePreview:

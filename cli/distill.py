@@ -23,7 +23,9 @@ _CONFIG_OPTIONS = [
     config_option("--batch-size", int, "[8]"),
     config_option("--lr", float, "[1e-3]"),
     config_option("--ema", float, "Moving average of the student.  [0.999]"),
-    config_option("--views", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"),
+    config_option(
+        "--crops-per-image", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"
+    ),
     config_option("--lambda-ssim", float, "1 - SSIM to the teacher, beside L1.  [0.5]"),
     config_option("--lambda-temporal", float, "A moved frame has the moved answer.  [0.5]"),
     config_option("--lambda-feature", float, "Features of the teacher's own encoder.  [0]"),
@@ -33,7 +35,7 @@ _CONFIG_OPTIONS = [
     ),
     config_option("--lambda-tv", float, "Total variation.  [0]"),
     config_option("--ndf", int, "Width of the discriminator.  [64]"),
-    config_option("--broken", str, "What an unreadable photo does: fail or skip.  [fail]"),
+    config_option("--on-corrupt", str, "What an unreadable photo does: fail or skip.  [fail]"),
     config_option("--workers", int, "Threads that prepare photos, and ask the teacher.  [1]"),
     config_option("--cache-mb", int, "Of decoded photos in memory.  [1024]"),
     config_option("--seed", int, "[0]"),
@@ -58,12 +60,18 @@ _CONFIG_OPTIONS = [
 @click.option("--precision", default="int8", show_default=True, help="fp32, fp16, bf16, int8 ...")
 @click.option("--engine", default="auto", show_default=True, help="To be quick on.")
 @click.option("--latency-table", type=_PATH_TYPE, help="Of the machine it is for (cgt bench).")
-@click.option("--list", "listing", is_flag=True, help="Show what there is to choose, and stop.")
+@click.option(
+    "--list-candidates", "listing", is_flag=True, help="Show what there is to choose, and stop."
+)
 @click.option("--student", metavar="NGFxBLOCKS,...", help="This one; see the manual.")
 @click.option("--init-from", type=_PATH_TYPE, help="A student, or any network, to begin as.")
-@click.option("--targets", type=_PATH_TYPE, help="Folder of the teacher's answers.  [NAME/targets]")
+@click.option(
+    "--teacher-cache", type=_PATH_TYPE, help="Folder of the teacher's answers.  [NAME/targets]"
+)
 @click.option("--video", type=_PATH_TYPE, multiple=True, help="To measure on; not learned from.")
-@click.option("--domain", type=_PATH_TYPE, help="Images of what it translates to, to measure with.")
+@click.option(
+    "--target-images", type=_PATH_TYPE, help="Images of what it translates to, to measure with."
+)
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a small student of a teacher that is fast enough here: --ckpt FILE --data DIR -o FILE.

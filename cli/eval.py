@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--direction", type=click.Choice(DIRECTIONS), help="All that there are by default.")
 @click.option("--network", metavar="NAME", help="One of several generators in the file.")
 @click.option("--size", type=click.IntRange(32), help="Side of the pictures; as trained.")
-@click.option("--images", type=click.IntRange(2), help="At most so many of each folder.")
+@click.option("--max-images", type=click.IntRange(2), help="At most so many of each folder.")
 @click.option("--class", "imagenet_class", type=int, help="Also count who passes as this class.")
 @click.option("--inception", type=click.Path(path_type=Path), help="Weights of FID's Inception.")
 @click.option("--video", type=click.Path(path_type=Path), help="Also: the warping error on it.")

@@ -74,7 +74,7 @@ def command(
         explicit_options(ctx).keys() & export_options.keys(), model, export_options
     )
     if ckpt is not None:
-        export_options["pictures"], options = split_image_options(options, formats)
+        export_options["eval_images"], options = split_image_options(options, formats)
     check_formats(formats, options)
     onnx = plan_onnx_path(output, formats)
     if model is None:

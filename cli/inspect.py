@@ -79,8 +79,8 @@ def _description_rows(description: dict[str, Any]) -> list[tuple[str, str]]:
         for tensor in description.get(side, ()):
             dims = ", ".join("any" if d is None else str(d) for d in tensor["shape"])
             rows.append((side[:-1], f"{tensor['name']} ({dims})"))
-    if description.get("distilled"):
-        rows.append(("distilled", _format_value(description["distilled"])))
+    if description.get("distill_report"):
+        rows.append(("distilled", _format_value(description["distill_report"])))
     rows += _operation_rows(description)
     if "nodes" in description:
         rows.append(("nodes", ", ".join(f"{n} {kind}" for kind, n in description["nodes"].items())))
@@ -111,8 +111,8 @@ def _network_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
         *_operation_rows(network),
     ]
     rows += [("evidence", line) for line in network["evidence"]]
-    rows += [("ambiguous", line) for line in network["ambiguous"]]
-    rows += [("warning", f"on a test picture {line}") for line in network["doubts"]]
+    rows += [("ambiguous", line) for line in network["ambiguities"]]
+    rows += [("warning", f"on a test picture {line}") for line in network["warnings"]]
     return rows
 
 

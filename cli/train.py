@@ -63,7 +63,7 @@ _CONFIG_OPTIONS = [
     config_option("--load-size", int, "Images are resized to this,  [286]"),
     config_option("--crop-size", int, "then cropped to this.  [256]"),
     click.option("--flip/--no-flip", help="Mirror half of the images.  [flip]"),
-    config_option("--broken", str, "What an unreadable file does: fail or skip.  [fail]"),
+    config_option("--on-corrupt", str, "What an unreadable file does: fail or skip.  [fail]"),
     config_option("--workers", int, "Threads that prepare images.  [1]"),
     config_option("--cache-mb", int, "Of decoded images in memory.  [1024]"),
     config_option("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [auto]"),
@@ -81,7 +81,7 @@ _CONFIG_OPTIONS = [
 
 @click.command("train")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with trainA/ and trainB/.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the new run.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the new run.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
 @click.option(
     "--init-from", type=click.Path(path_type=Path), help="Begin with a checkpoint's generators."
@@ -91,21 +91,21 @@ def command(
     ctx: click.Context,
     /,
     data: Path | None,
-    out: Path | None,
+    output: Path | None,
     resume: Path | None,
     init_from: Path | None,
     **settings: Any,
 ) -> None:
-    """Train a CycleGAN or pix2pix: --data DIR --out RUN, or --resume RUN.
+    """Train a CycleGAN or pix2pix: --data DIR --output RUN, or --resume RUN.
 
     RUN gets latest.pth (everything, resumable), metrics.csv (`cgt plot RUN`) and samples/*.png.
     """
     explicit = {name: value for name, value in explicit_options(ctx).items() if name in settings}
     if data is not None:
         explicit["data"] = str(data.resolve())
-    if resume is not None and (out or init_from):
+    if resume is not None and (output or init_from):
         raise UsageError(
-            f"--resume goes on with the run as it is; leave out {'--out' if out else '--init-from'}"
+            f"--resume goes on with the run as it is; leave out {'--output' if output else '--init-from'}"
         )
     if init_from is not None and (conflicts := _ARCHITECTURE_FIELDS & set(explicit)):
         raise UsageError(
@@ -117,10 +117,12 @@ def command(
 
     if resume is not None:
         run = TrainingRun.resume(resume, explicit, log=click.echo)
-    elif data is not None and out is not None:
-        run = TrainingRun.create(out, TrainConfig.for_method(**explicit), init_from, log=click.echo)
+    elif data is not None and output is not None:
+        run = TrainingRun.create(
+            output, TrainConfig.for_method(**explicit), init_from, log=click.echo
+        )
     else:
-        raise UsageError("give --data DIR --out RUN to start a run, or --resume RUN to go on")
+        raise UsageError("give --data DIR --output RUN to start a run, or --resume RUN to go on")
     if run.is_main_process:
         click.echo(run.summarize())
     run.train()

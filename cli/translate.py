@@ -35,7 +35,10 @@ from cgt.runtime.image.geometry import parse_size
 @click.option("--overlap", type=click.IntRange(0), help="Of tiles; a quarter by default.")
 @click.option("--batch", type=click.IntRange(1, 64), default=1, help="Frames at once, of files.")
 @click.option(
-    "--calm", type=click.FloatRange(0, 1), default=0.0, help="Less flicker: weight of the past."
+    "--deflicker",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Less flicker: weight of the past.",
 )
 @click.option("--frames", type=click.IntRange(1), help="Stop after this many frames of the source.")
 @click.option(
@@ -55,7 +58,10 @@ from cgt.runtime.image.geometry import parse_size
 @click.option("--side-by-side", is_flag=True, help="The original beside its translation.")
 @click.option("--split", is_flag=True, help="Half the original, half its translation.")
 @click.option(
-    "--stats", type=click.Path(dir_okay=False, path_type=Path), help="Write figures as JSON."
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write figures as JSON.",
 )
 @click.option("--jobs", type=click.IntRange(1), help="Videos, and parts of long ones, at once.")
 @click.option(
@@ -77,7 +83,7 @@ def command(
     tile: int | None,
     overlap: int | None,
     batch: int,
-    calm: float,
+    deflicker: float,
     frames: int | None,
     duration: float | None,
     max_fps: float | None,
@@ -89,7 +95,7 @@ def command(
     codec: str | None,
     side_by_side: bool,
     split: bool,
-    stats: Path | None,
+    json_path: Path | None,
     jobs: int | None,
     ray: str | None,
     resume: bool,
@@ -115,7 +121,7 @@ def command(
         tile=tile,
         overlap=overlap,
         batch=batch,
-        deflicker=calm,
+        deflicker=deflicker,
         frames=frames,
         duration=duration,
         max_fps=max_fps,
@@ -129,7 +135,7 @@ def command(
         if resume:
             raise UsageError("--resume is for several videos, --jobs and --ray")
         run_translation(
-            TranslationRequest(sources[0], sinks, options, live, reconnect, stats, verbose)
+            TranslationRequest(sources[0], sinks, options, live, reconnect, json_path, verbose)
         )
         return
     for flag, value in (("--live", live), ("--reconnect", reconnect), ("--verbose", verbose)):
@@ -139,4 +145,4 @@ def command(
         raise UsageError("several videos, --jobs and --ray want one -o")
     from cgt.runtime.batch.run import BatchOptions, run_batch
 
-    run_batch(BatchOptions(sources, sinks[0], jobs, ray, resume, stats), options)
+    run_batch(BatchOptions(sources, sinks[0], jobs, ray, resume, json_path), options)

@@ -10,20 +10,22 @@ from typing import Any, ClassVar
 from cgt.runtime.errors import DataError, UsageError
 from cgt.runtime.models.metadata import Direction
 from cgt.trainer.config import CHANGEABLE_ON_RESUME, CHOICES, TrainConfig
-from cgt.trainer.methods.lr_schedule import LRSchedule
+from cgt.trainer.lr_schedule import LRSchedule
 
-from .data import find_photos
 
 DISTILL_CHOICES = CHOICES | {
     "method": ("distill",),
-    "best": ("none", "explained"),
+    "best": ("none", "mse_skill"),
     "preprocess": ("shrink-short", "scale-short"),  # the second: what was begun before the first
 }
 _NOT_NEGATIVE = (
     *("lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual", "lambda_tv"),
-    *("lambda_temporal", "views", "int8_steps"),
+    *("lambda_temporal", "crops_per_image", "int8_steps"),
 )
 _TUPLE_FIELDS = ("photos", "videos")
+
+# How checkpoints written before 0.1.0 spell fields.
+_OLD_FIELDS = {"targets": "teacher_cache", "views": "crops_per_image", "domain": "target_images"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class DistillConfig(TrainConfig):
     changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME | {
         "teacher",
         "videos",
-        "domain",
-        "targets",
+        "target_images",
+        "teacher_cache",
     }
 
     method: str = "distill"
@@ -77,7 +79,7 @@ class DistillConfig(TrainConfig):
     schedule: str = "cosine"
     preprocess: str = "shrink-short"
     load_size: int = 288
-    best: str = "explained"
+    best: str = "mse_skill"
     eval_every: int = 1
 
     def __post_init__(self) -> None:
@@ -102,6 +104,8 @@ class DistillConfig(TrainConfig):
         return LRSchedule(self.schedule, 0, self.steps)
 
     def test_folder(self, direction: Direction) -> Path | None:
+        from .data import find_photos  # which imports this module
+
         try:
             return find_photos([Path(folder) for folder in self.photos], direction).test_folder
         except DataError:  # they are no longer there
@@ -114,6 +118,9 @@ class DistillConfig(TrainConfig):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DistillConfig:
+        values = {_OLD_FIELDS.get(name, name): value for name, value in values.items()}
+        if values.get("best") == "explained":
+            values["best"] = "mse_skill"
         config = super().from_json(
             values | {name: tuple(values.get(name, ())) for name in _TUPLE_FIELDS}
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -21,8 +22,10 @@ from cgt.trainer.data.loader import Shard, TrainingData
 from cgt.trainer.data.transforms import CropParams, Preprocess
 
 from .augment import ColorJitter, CutMix, is_not_blank
-from .config import DistillConfig
 from .teacher import TeacherCache, photo_hash
+
+if TYPE_CHECKING:
+    from .config import DistillConfig
 
 HOLD_OUT_EVERY = 20  # photos of a folder without test images that are held out
 

@@ -39,7 +39,7 @@ EvalPair = tuple[F32, F32]  # 3,H,W in [-1, 1]: a photo and the teacher's answer
 def similarity_to_teacher(triplets: Iterable[tuple[U8, U8, U8]]) -> dict[str, float]:
     """Of triples (input, teacher's, student's) of uint8 HWC pictures of one size:
 
-    explained   1 - MSE(student, teacher) / MSE(input, teacher), each a mean over all pictures: 1 is
+    mse_skill   1 - MSE(student, teacher) / MSE(input, teacher), each a mean over all pictures: 1 is
                 the teacher itself, 0 what doing nothing is worth
     psnr, ssim  of the student against the teacher, means over pictures; psnr_left, ssim_left of the
                 input left as it is
@@ -57,7 +57,7 @@ def similarity_to_teacher(triplets: Iterable[tuple[U8, U8, U8]]) -> dict[str, fl
     ]
     error, change, *similarity = np.mean(rows, 0).tolist()
     names = ("psnr", "ssim", "psnr_left", "ssim_left")
-    return {"explained": 1 - error / max(change, 1e-9)} | dict(zip(names, similarity, strict=True))
+    return {"mse_skill": 1 - error / max(change, 1e-9)} | dict(zip(names, similarity, strict=True))
 
 
 def _mse(a: U8, b: U8) -> float:
@@ -80,7 +80,7 @@ class StudentEvaluator:
                     (to_uint8(x), to_uint8(y), to_uint8(output[0].float().cpu().numpy()))
                 )
         measured = similarity_to_teacher(triplets)
-        return {name: measured[name] for name in ("explained", "psnr", "ssim")}
+        return {name: measured[name] for name in ("mse_skill", "psnr", "ssim")}
 
 
 def to_uint8(x: F32) -> U8:
@@ -150,7 +150,7 @@ def evaluate_students(
 ) -> dict[str, Any]:
     """Plain JSON types:
 
-        {"size": 256, "photos": {"count": 60, NAME: {"explained": ...}},
+        {"size": 256, "photos": {"count": 60, NAME: {"mse_skill": ...}},
          "videos": {"clip.mp4": {"count": 36, NAME: {...}, "warping": {"input": ...}}},
          "frechet": {"input": ..., "teacher": ..., NAME: ...}}
 

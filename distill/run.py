@@ -110,7 +110,7 @@ def print_report(report: dict[str, Any]) -> None:
     table = Table(
         "",
         "",
-        "explained",
+        "mse_skill",
         "PSNR",
         "SSIM",
         "warping",
@@ -123,7 +123,7 @@ def print_report(report: dict[str, Any]) -> None:
         warping = found.get("warping", {})
         for student, figures in found.items():
             if student not in ("count", "warping"):
-                shown = (f"{figures[key]:.3g}" for key in ("explained", "psnr", "ssim"))
+                shown = (f"{figures[key]:.3g}" for key in ("mse_skill", "psnr", "ssim"))
                 error = f"{warping[student]:.2e}" if warping else ""
                 table.add_row(name, student, *shown, error)
         if warping:
@@ -213,20 +213,20 @@ class StudentSpec:
 
 def parse_student_spec(text: str) -> StudentSpec:
     """NGFxBLOCKS, then "pruned", or of norm, block and upsampling what is not as the family has it
-    first: "20x9,pruned", "32x6", "32x6,steered,mobile". Raises UsageError."""
+    first: "20x9,pruned", "32x6", "32x6,batch_film,separable". Raises UsageError."""
     width, *rest = text.split(",")
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", width)
     if match and rest == ["pruned"]:
         return StudentSpec(None, int(match[1]), int(match[2]))
     values = {
-        "norm": ("instance", "instance_affine", "batch", "steered", "none"),
-        "block": ("plain", "mobile"),
+        "norm": ("instance", "instance_affine", "batch", "batch_film", "none"),
+        "block": ("plain", "separable"),
         "upsampling": ("transposed", "resize"),
     }
     known = {word: name for name, words in values.items() for word in words}
     if not match or set(rest) - set(known):
         raise UsageError(
-            f"--student {text} is not like 20x9,pruned or 32x6 or 32x6,steered,mobile,resize: "
+            f"--student {text} is not like 20x9,pruned or 32x6 or 32x6,batch_film,separable,resize: "
             f"width, blocks, and pruned or any of {', '.join(known)}"
         )
     return StudentSpec(
@@ -314,8 +314,12 @@ def _build_config(
         "network": options["network"] or "",
         "crop_size": size,
         "videos": tuple(str(path.resolve()) for path in options["video"]),
-        "domain": str(options["domain"].resolve()) if options["domain"] else "",
-        "targets": str(options["targets"].resolve()) if options["targets"] else "",
+        "target_images": str(options["target_images"].resolve())
+        if options["target_images"]
+        else "",
+        "teacher_cache": str(options["teacher_cache"].resolve())
+        if options["teacher_cache"]
+        else "",
         "target_fps": target,
         "for_precision": options["precision"],
         "for_engine": options["engine"],

@@ -110,8 +110,8 @@ class DistillRun(TrainingRun):
         self.model.networks[name].load_state_dict(weights)
         if name in self.model.ema_generators:
             self.model.ema_generators[name].module.load_state_dict(weights)
-        found = StudentEvaluator(self.eval_pairs).evaluate(self.model)["explained"]
-        self._echo(f"pruned from its teacher, before it learns: explained {found:.3f}")
+        found = StudentEvaluator(self.eval_pairs).evaluate(self.model)["mse_skill"]
+        self._echo(f"pruned from its teacher, before it learns: mse_skill {found:.3f}")
 
     def _prune_teacher(self) -> ResnetGenerator:
         """Solved on the CPU, in float32, wherever the run computes."""

@@ -103,7 +103,7 @@ _LITERT = Format(
     "pip install 'cyclegan-toolkit[litert]'",
     "uint8",
     "fp32",
-    ("pictures",),
+    ("eval_images",),
     fp32_only=True,
 )
 

@@ -58,7 +58,7 @@ _ENGINE_OPTIONS = (
         "--version-compatible", is_flag=True, help="An engine for later TensorRT, same major."
     ),
     click.option(
-        "--pictures",
+        "--eval-images",
         type=click.Path(path_type=Path),
         metavar="DIR",
         help="To compare with the original on; by default the checkpoint's test images.",
@@ -91,7 +91,7 @@ def split_image_options(
 ) -> tuple[Path | None, BuildOptions]:
     """The pictures that a checkpoint's ONNX file is compared on; and the options, with them where
     an engine is proved on them as well."""
-    engine_compared = any("pictures" in FORMATS[name].options for name in formats)
+    engine_compared = any("eval_images" in FORMATS[name].options for name in formats)
     return options.eval_images, options if engine_compared else dataclasses.replace(
         options, eval_images=None
     )

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Translator", "pack", "resize", "translate", "unpack"]
 
 _LAZY_EXPORTS = {
-    "Translator": "translator",
+    "Translator": "inference.translator",
     "translate": "api",
-    "resize": "preprocess",
-    "pack": "preprocess",
-    "unpack": "preprocess",
+    "resize": "image.preprocess",
+    "pack": "image.preprocess",
+    "unpack": "image.preprocess",
 }
 
 

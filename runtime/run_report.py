@@ -88,7 +88,7 @@ class RunReport:
         rows += [
             ("network", f"{translator.metadata.norm} norm, {translator.metadata.io} tensors"),
             ("workers", f"{translator.workers} at once, batches of {translator.batch}"),
-            ("calm", translator.deflicker_mode or "off"),
+            ("deflicker", translator.deflicker_mode or "off"),
             ("pixels", f"C library, {simd_instruction_set()}"),
             ("cache", str(cache_dir() or "none: the cache folder cannot be written")),
         ]
@@ -163,7 +163,7 @@ class RunReport:
                 "workers": translator.workers,
                 "batch": translator.batch,
             },
-            "calm": translator.deflicker_mode,
+            "deflicker": translator.deflicker_mode,
             "memory": {"peak_mib": peak_memory_bytes() // 2**20},
             "machine": {
                 "cpu": cpu_name(),

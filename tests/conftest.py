@@ -142,7 +142,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a very small CycleGAN."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    done = run_cgt("train", "--data", dataset, "--out", folder, *TINY_TRAIN_FLAGS)
+    done = run_cgt("train", "--data", dataset, "--output", folder, *TINY_TRAIN_FLAGS)
     assert done.returncode == 0, done.stderr
     return folder
 

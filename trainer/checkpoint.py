@@ -21,21 +21,24 @@ step, and so does the learning rate.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cgt.distill.config import DistillConfig
 from cgt.runtime.errors import CgtError, CheckpointError
-from cgt.runtime.models.metadata import Direction
+from cgt.runtime.models.metadata import Direction, rename_skill
 from cgt.runtime.utils.atomic import atomic_write, file_sha256
 
 from .config import TrainConfig
 from .importers.file_reader import read_payload
 from .networks import Generator, build_generator
 
+# Imported when needed: cgt.distill is built on this package.
+_TRAIN_CONFIG = "cgt.trainer.config:TrainConfig"
+_CONFIG_CLASSES = {"distill": "cgt.distill.config:DistillConfig"}
 FORMAT, VERSION = "cgt-checkpoint", 1
 _REQUIRED_KEYS = ("networks", "optimizers", "averages", "pools", "unlogged")
 _OPTIONAL_KEYS = (
@@ -129,6 +132,7 @@ def parse_checkpoint(path: Path, payload: dict[str, Any]) -> Checkpoint:
         a, b = payload["domains"]
         state = {name: payload[name] for name in _REQUIRED_KEYS}
         state |= {name: payload.get(name, {}) for name in _OPTIONAL_KEYS}
+        state["report"] = rename_skill(state["report"])
         config = _parse_config(payload["config"])
         return Checkpoint(path, config, (a, b), payload["step"], state)
     except (KeyError, TypeError, ValueError) as error:
@@ -138,7 +142,7 @@ def parse_checkpoint(path: Path, payload: dict[str, Any]) -> Checkpoint:
 
 
 def _parse_config(values: dict[str, Any]) -> TrainConfig:
-    """Of either command. Raises CheckpointError for what this version does not know."""
-    if values.get("method") == "distill":
-        return DistillConfig.from_json(values)
-    return TrainConfig.from_json(values)
+    """Return the run's config. Raises CheckpointError for settings that this version lacks."""
+    module, _, name = _CONFIG_CLASSES.get(values.get("method", ""), _TRAIN_CONFIG).partition(":")
+    config_class: type[TrainConfig] = getattr(importlib.import_module(module), name)
+    return config_class.from_json(values)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
-from .methods.lr_schedule import LR_SCHEDULES, LRSchedule
+from .lr_schedule import LR_SCHEDULES, LRSchedule
 from .networks.config import GeneratorConfig
 
 # Defaults of a method where they are not the paper's of CycleGAN (Isola et al. 2017).
@@ -31,14 +31,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "direction": DIRECTIONS,
     "norm": ("instance", "instance_affine", "batch", "none"),
     "upsampling": ("transposed", "resize"),
-    "block": ("plain", "mobile"),
+    "block": ("plain", "separable"),
     "discriminator": ("patch", "pixel", "projected"),
     "init": ("auto", "normal", "xavier", "kaiming", "orthogonal"),
     "gan_loss": ("lsgan", "vanilla", "hinge"),
     "cycle_loss": ("l1", "l2"),
     "schedule": LR_SCHEDULES,
     "preprocess": ("resize-and-crop", "crop", "scale-width", "scale-short", "none"),
-    "broken": ("fail", "skip"),
+    "on_corrupt": ("fail", "skip"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "best": ("none", "frechet", "kernel", "cycle_psnr", "psnr", "ssim", "l1"),
 }
@@ -54,9 +54,12 @@ _NON_NEGATIVE = (
 # What a run may go on with though it was started with something else: none of it changes what
 # the networks are or what they are told.
 CHANGEABLE_ON_RESUME = frozenset(
-    {"data", "threads", "device", "workers", "cache_mb", "save_every", "compile", "broken"}
+    {"data", "threads", "device", "workers", "cache_mb", "save_every", "compile", "on_corrupt"}
     | {"epochs", "decay_epochs", "steps", "decay_steps", "best", "eval_every"}
 )
+
+# How checkpoints written before 0.1.0 spell fields.
+_OLD_FIELDS = {"described": "generator_json", "broken": "on_corrupt"}
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,9 @@ class TrainConfig:
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
         """The inverse of `to_json`; what an older version did not know has its default.
         Raises CheckpointError on fields that this version does not know."""
+        values = {_OLD_FIELDS.get(name, name): value for name, value in values.items()}
+        if values.get("block") == "mobile":
+            values["block"] = "separable"
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise CheckpointError(

@@ -140,7 +140,7 @@ def _run_translate(
     """Runs `cgt translate`; returns what it wrote to `stats`. Raises EngineError."""
     command: Sequence[object] = (Path(sys.executable).with_name("cgt"), "translate", *arguments)
     if stats is not None:
-        command = (*command, "--stats", stats)
+        command = (*command, "--json", stats)
     process = subprocess.Popen(
         [*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

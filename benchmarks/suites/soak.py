@@ -69,7 +69,7 @@ def read_usage() -> tuple[int, int, int]:
 @click.option("--size", default=256, show_default=True)
 @click.option("--sink", default="null:", show_default=True)
 @click.option("--live", is_flag=True, help="At its own pace, dropping frames.")
-@click.option("--calm", default=0.0, show_default=True)
+@click.option("--deflicker", default=0.0, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
     video: Path | None,

@@ -78,9 +78,9 @@ class ExportedNetwork:
 @dataclass(frozen=True)
 class ComparisonRow:
     """One line of the table. p50, p99: milliseconds. Quality is of the model file, on OpenVINO, and
-    the same for all engines: explained change (of held-out photos, of videos), PSNR in dB on
+    the same for all engines: MSE skill (of held-out photos, of videos), PSNR in dB on
     photos, mean warping error of the videos, Frechet distance to the target domain; None where
-    there is nothing to measure it on. films: explained change, by video."""
+    there is nothing to measure it on. films: MSE skill, by video."""
 
     network: str
     precision: str
@@ -178,7 +178,7 @@ def build_rows(
     for (name, precision, engine), result in timed.items():
         network, key = by_name[name], f"{name} {precision}"
         skill_by_video = {
-            film: video[key]["explained"] for film, video in measured["videos"].items()
+            film: video[key]["mse_skill"] for film, video in measured["videos"].items()
         }
         warping = [video["warping"][key] for video in measured["videos"].values()]
         cost = model_costs(network.generator, size[0])
@@ -192,7 +192,7 @@ def build_rows(
                 cost["macs"],
                 cost["parameters"],
                 network.models[precision].stat().st_size,
-                measured["photos"][key]["explained"],
+                measured["photos"][key]["mse_skill"],
                 measured["photos"][key]["psnr"],
                 _mean_or_none(warping),
                 measured.get("frechet", {}).get(key),
@@ -221,7 +221,7 @@ MARKERS = "os^Dvp"  # a mark for each engine, a colour for each network; hollow 
 
 
 def plot_quality_speed(rows: Sequence[ComparisonRow], output: Path) -> None:
-    """Frames per second of one after the other against explained change of videos, else of photos.
+    """Frames per second of one after the other against MSE skill of videos, else of photos.
     Raises MissingDependency without matplotlib."""
     try:
         from matplotlib.figure import Figure
@@ -250,7 +250,7 @@ def plot_quality_speed(rows: Sequence[ComparisonRow], output: Path) -> None:
     panel.xaxis.set_major_formatter("{x:g}")
     panel.xaxis.set_minor_formatter("")
     panel.set_xlabel("frames/s, 1000 / p50 of the network alone")
-    panel.set_ylabel(f"explained change, {'videos' if videos else 'held-out photos'}")
+    panel.set_ylabel(f"MSE skill, {'videos' if videos else 'held-out photos'}")
     panel.grid(alpha=0.3)
     kinds = dict.fromkeys((row.engine, row.precision) for row in rows)
     keys = [
@@ -289,7 +289,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--photos", type=_PATH, required=True, help="Held out.")
 @click.option("--calib", type=_PATH, help="Images to calibrate int8 on; by default --photos.")
 @click.option("--video", "videos", type=_PATH, multiple=True, help="Never learned from.")
-@click.option("--domain", type=_PATH, help="Images of what is translated to.")
+@click.option("--target-images", type=_PATH, help="Images of what is translated to.")
 @click.option("--clip", type=_PATH, help="Translated from source to sink.")
 @click.option("--size", default="256", show_default=True)
 @click.option("--precision", "precisions", default="fp32,int8", show_default=True)
@@ -415,7 +415,7 @@ def translate_fps(clip: Path, model: Path, engine: str, size: Size, folder: Path
     stats = folder / "stats.json"
     command = [sys.executable, "-c", "from cgt.cli.main import main; main()", "translate"]
     command += [str(clip), "-o", str(folder / "out.mp4"), "--model", str(model)]
-    command += ["--engine", engine, "--size", f"{size[0]}x{size[1]}", "--stats", str(stats)]
+    command += ["--engine", engine, "--size", f"{size[0]}x{size[1]}", "--json", str(stats)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise EngineError(
@@ -446,11 +446,11 @@ def markdown_table(table: Sequence[ComparisonRow]) -> list[str]:
 
 
 def per_video_table(table: Sequence[ComparisonRow]) -> list[str]:
-    """Lines of the explained change of each video, whatever the engine; none without videos."""
+    """Lines of the MSE skill of each video, whatever the engine; none without videos."""
     videos = list(table[0].mse_skill_by_video)
     if not videos:
         return []
-    lines = ["", "| explained | |" + "".join(f" {video} |" for video in videos)]
+    lines = ["", "| mse_skill | |" + "".join(f" {video} |" for video in videos)]
     lines.append("|" + "---|" * (len(videos) + 2))
     found = {
         f"| {row.network} | {row.precision} |": "".join(

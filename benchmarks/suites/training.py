@@ -1,7 +1,7 @@
 """A training step of `cgt train` against the reference's, in one run.
 
     python -m benchmarks.suites.training [--size 128 --size 256] [--rounds 5] [--json FILE]
-    python -m benchmarks.suites.training --curves DATA --out FOLDER [--seeds 3] [--steps 300]
+    python -m benchmarks.suites.training --curves DATA --output FOLDER [--seeds 3] [--steps 300]
 
 The reference step is written here as pytorch-CycleGAN-and-pix2pix orders it: plain PyTorch layers
 in fp32, a pass for each translation, cycle and identity, a pass each for real and fake, Adam as it
@@ -185,7 +185,7 @@ def train_curves(data: Path, output: Path, seeds: int, count: int, size: int, ng
 @click.option("--threads", default=0, help="Of PyTorch; its own choice by default.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 @click.option("--curves", "data", type=click.Path(path_type=Path), help="Data set to train on.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/curves"))
+@click.option("--output", type=click.Path(path_type=Path), default=Path("runs/curves"))
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--steps", "count", default=300, show_default=True)
 def main(

@@ -30,7 +30,7 @@ STUDENT_SIZES = (
 class StudentVariant:
     """What distinguishes students of one size. Values as in GeneratorConfig."""
 
-    norm: str = "steered"
+    norm: str = "batch_film"
     block: str = "plain"
     upsampling: str = "transposed"
 
@@ -41,8 +41,8 @@ class StudentVariant:
 STUDENT_VARIANTS = (
     StudentVariant(),
     StudentVariant(upsampling="resize"),
-    StudentVariant(block="mobile"),
-    StudentVariant(block="mobile", upsampling="resize"),
+    StudentVariant(block="separable"),
+    StudentVariant(block="separable", upsampling="resize"),
     StudentVariant(norm="instance_affine", upsampling="resize"),
 )
 

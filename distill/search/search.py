@@ -123,9 +123,9 @@ def target_missed_error(
         return None
     try:
         found = choose_from_table(benchmark.load_cached(), target, benchmark.teacher)
-        closest = f"{found.candidate} reaches {found.fps:.1f} by the table of `cgt distill --list`"
+        closest = f"{found.candidate} reaches {found.fps:.1f} by the table of `cgt distill --list-candidates`"
     except QualityError:
-        closest = "`cgt distill --list` measures which one reaches it"
+        closest = "`cgt distill --list-candidates` measures which one reaches it"
     return QualityError(
         f"the student runs at {fps:.1f} frames/s from source to sink, below the target of "
         f"{target:g}; {closest}"

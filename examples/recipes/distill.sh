@@ -37,23 +37,23 @@ monet)
     if [ -z "${MONET:-}" ] && [ -e "$teacher" ]; then
         cgt train --resume "$folder/monet-teacher"
     elif [ -z "${MONET:-}" ]; then
-        cgt train --data "$CGT_DATA/monet2photo" --out "$folder/monet-teacher" \
+        cgt train --data "$CGT_DATA/monet2photo" --output "$folder/monet-teacher" \
             --generator resnet9 --norm none --learn-residual --upsampling resize --lr 1e-4 \
             --discriminator projected --lambda-cycle 0.7 --lambda-identity 0 \
             --load-size 256 --crop-size 128 --steps 2000 --decay-steps 1300 --ema 0.99
     fi
     # A is Monet, B are photographs.
-    distill monet "$teacher" --direction BtoA --domain "$CGT_DATA/monet2photo/testA" \
-        --student 16x9,pruned --views 1 --steps 720 --int8-steps 120 --lr 3e-4 --ema 0.98
+    distill monet "$teacher" --direction BtoA --target-images "$CGT_DATA/monet2photo/testA" \
+        --student 16x9,pruned --crops-per-image 1 --steps 720 --int8-steps 120 --lr 3e-4 --ema 0.98
     model monet
     ;;
 vintage)
     teacher=$(python -c 'import importlib.util as u; print(u.find_spec("vintagify").submodule_search_locations[0])')
     teacher+=/resources/G_A2B_epoch33.pth
     photos+=(--data "$CGT_DATA/facades/trainA")
-    distill vintage-first "$teacher" --student 16x9,pruned --views 2 --steps 12000 --int8-steps 600
+    distill vintage-first "$teacher" --student 16x9,pruned --crops-per-image 2 --steps 12000 --int8-steps 600
     distill vintage "$teacher" --init-from "$folder/vintage-first.pth" \
-        --data "$CGT_DATA/monet2photo/trainA" --views 4 --steps 7000 --int8-steps 350 --lr 5e-4
+        --data "$CGT_DATA/monet2photo/trainA" --crops-per-image 4 --steps 7000 --int8-steps 350 --lr 5e-4
     model vintage
     ;;
 *)

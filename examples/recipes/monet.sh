@@ -5,7 +5,7 @@ run=runs/monet
 if [ -e "$run/latest.pth" ]; then
     cgt train --resume "$run"
 else
-    cgt train --data "$CGT_DATA/monet2photo" --out "$run" \
+    cgt train --data "$CGT_DATA/monet2photo" --output "$run" \
         --generator resnet6 --ngf 16 --norm none --learn-residual --upsampling resize \
         --discriminator projected --ndf 64 \
         --lambda-cycle 0.7 --lambda-identity 0 \

@@ -1,6 +1,6 @@
 """Train on a well-known data set, as large as two CPU cores finish within two hours, and measure.
 
-    python -m examples.recipes.train_datasets horse2zebra DATA --out FOLDER [--steps N]
+    python -m examples.recipes.train_datasets horse2zebra DATA --output FOLDER [--steps N]
 
 DATA holds horse2zebra/, monet2photo/ or facades/. FOLDER/NAME gets the run, and, when it is done,
 eval.json, montage.png and metrics.png. The same command goes on with a run that was stopped.
@@ -49,7 +49,7 @@ ZEBRA_CLASS = 340  # of ImageNet's classes
 @click.command()
 @click.argument("name", type=click.Choice(tuple(CONFIGS)))
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--steps", type=click.IntRange(2), help="In all, three fifths at the full rate.")
 def main(name: str, data: Path, output: Path, steps: int | None) -> None:
     """Begin or go on; then measure."""

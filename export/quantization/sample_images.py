@@ -62,7 +62,7 @@ def sample_images_of_folder(folder: Path, resize_fn: ResizeFn, size: tuple[int, 
     """COUNT pictures of a folder that was asked for. Raises SourceError where it has none."""
     image_set = sample_images(folder, resize_fn, size)
     if str(folder) not in image_set.origin:
-        raise SourceError(f"--pictures {folder} has no readable image")
+        raise SourceError(f"--eval-images {folder} has no readable image")
     return image_set
 
 

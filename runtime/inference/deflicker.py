@@ -1,4 +1,4 @@
-"""Less flicker from frame to frame: `--calm`.
+"""Less flicker from frame to frame: `--deflicker`.
 
 A network whose normalisation statistics are tensors of their own (`--norm stream`) is given those
 of the frames before, smoothed: StatisticsCalm. For any other, the translation before is moved

@@ -67,9 +67,8 @@ class ModelMetadata:
     parameters: int = 0
     checkpoint_sha256: str = ""
     parity: dict[str, Any] = field(default_factory=dict)
-    distill_report: dict[str, Any] = field(
-        default_factory=dict
-    )  # of a student: what was measured of it
+    # What was measured of a student.
+    distill_report: dict[str, Any] = field(default_factory=dict)
 
     @property
     def source_domain(self) -> str:
@@ -94,11 +93,14 @@ class ModelMetadata:
             version = values["version"]
             if version > METADATA_VERSION:
                 raise ModelError("the model was exported by a newer version of cgt; upgrade")
+            if "distilled" in values:  # until 0.1.0
+                values["distill_report"] = values.pop("distilled")
             known = {f.name for f in dataclasses.fields(cls)}
             kept = {name: value for name, value in values.items() if name in known}
             kept["domains"] = tuple(kept["domains"])
             kept["size"] = tuple(kept["size"])
             kept["profiles"] = tuple(kept.get("profiles", ()))
+            kept["distill_report"] = rename_skill(kept.get("distill_report", {}))
             metadata = cls(**kept)
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, ModelError):
@@ -111,6 +113,16 @@ class ModelMetadata:
         ):
             raise ModelError("the model's cgt metadata is damaged (unknown filter, direction, io)")
         return metadata
+
+
+def rename_skill(report: Any) -> Any:
+    """Return a distillation report with the key `mse_skill`, which was `explained` until 0.1.0."""
+    if not isinstance(report, dict):
+        return report
+    return {
+        "mse_skill" if key == "explained" else key: rename_skill(value)
+        for key, value in report.items()
+    }
 
 
 def read_metadata(path: Path) -> ModelMetadata:

@@ -87,7 +87,7 @@ class Stats:
         return {
             "frames": self.frames,
             "dropped": self.dropped,
-            "thinned": self.skipped,
+            "skipped": self.skipped,
             "seconds": round(self.seconds, 3),
             "frames_per_second": round(self.fps, 3),
             "milliseconds": {name: _summarize(stage) for name, stage in self.stages.items()},

@@ -70,7 +70,7 @@ def test_a_pile_is_what_single_runs_make(
     (video_folder / "c.mp4").write_bytes(b"no video")
     out = tmp_path / "out"
     command = ("translate", f"{video_folder}/*", "-o", out, *flags(tiny_model), "--jobs", 2)
-    done = run_cgt(*command, "--stats", tmp_path / "stats.json")
+    done = run_cgt(*command, "--json", tmp_path / "stats.json")
     assert done.returncode == 1, done.stderr
     assert "c.mp4 is not a video" in done.stderr
     assert "1 of 4 videos failed" in done.stderr.splitlines()[-1]
@@ -185,15 +185,15 @@ def test_calm_films_are_not_cut(long_video: Path, tiny_model: Path, tmp_path: Pa
             out,
             "--jobs",
             2,
-            "--calm",
+            "--deflicker",
             0.5,
-            "--stats",
+            "--json",
             tmp_path / "s.json",
         ),
         *flags(tiny_model),
     )
     assert done.returncode == 0, done.stderr
-    assert "--calm goes from frame to frame: no long_video is cut" in done.stderr
+    assert "--deflicker goes from frame to frame: no long_video is cut" in done.stderr
     assert json.loads((tmp_path / "s.json").read_text())["videos"][0]["parts"] == 1
 
 

@@ -101,12 +101,12 @@ MISTAKES = [
     (("translate", "77", "-o", "o.mp4"), 1, "camera 77 does not open"),
     (("translate", "CLIP", "-o", "o.png"), 1, "holds one picture"),
     (("wrong",), 2, "wrong"),
-    (("train",), 2, "--data DIR --out RUN"),
-    (("train", "--data", "empty", "--out", "run"), 1, "trainA is missing"),
-    (("train", "--data", "empty", "--out", "run", "--crop-size", "50"), 2, "--crop-size"),
+    (("train",), 2, "--data DIR --output RUN"),
+    (("train", "--data", "empty", "--output", "run"), 1, "trainA is missing"),
+    (("train", "--data", "empty", "--output", "run", "--crop-size", "50"), 2, "--crop-size"),
     (("train", "--resume", "empty"), 1, "latest.pth is missing"),
-    (("train", "--resume", "empty", "--out", "o"), 2, "leave out --out"),
-    (("train", "--data", "empty", "--out", "run", "--device", "abacus"), 2, "--device abacus"),
+    (("train", "--resume", "empty", "--output", "o"), 2, "leave out --output"),
+    (("train", "--data", "empty", "--output", "run", "--device", "abacus"), 2, "--device abacus"),
     (("export", "--ckpt", "text.txt"), 1, "is a text file"),
     (("export", "--ckpt", "none.pth"), 1, "missing"),
     (("export", "--ckpt", "text.txt", "--fp16", "--fp32"), 2, "exclude each other"),
@@ -237,7 +237,7 @@ def test_memory_does_not_grow_with_the_length(long_clip: Path, tiny_model: Path)
 def test_the_demo(clip: Path, tmp_path: Path) -> None:
     import cv2
 
-    done = run_cgt("demo", clip, "--out", tmp_path / "demo")
+    done = run_cgt("demo", clip, "--output", tmp_path / "demo")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["out.mp4", "preview.png"]
     preview = cv2.imread(str(tmp_path / "demo" / "preview.png"))

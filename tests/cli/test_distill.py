@@ -18,7 +18,7 @@ from conftest import make_image, run_cgt
 
 TINY = [
     *("--student", "4x1,instance,resize", "--size", "64", "--steps", "6", "--batch-size", "2"),
-    *("--threads", "1", "--views", "1"),
+    *("--threads", "1", "--crops-per-image", "1"),
 ]
 
 
@@ -45,10 +45,10 @@ def student(
     path = tmp_path_factory.mktemp("student") / "student.pth"
     done = run_cgt(
         *("distill", "--ckpt", run_folder / "latest.pth", "--direction", "AtoB", "--data", photos),
-        *("-o", path, "--video", clip, "--domain", dataset / "testB", *TINY),
+        *("-o", path, "--video", clip, "--target-images", dataset / "testB", *TINY),
     )
     assert done.returncode == 0, done.stderr
-    for text in ("explained", "held-out photos", "clip.mp4", "int8", "times fewer"):
+    for text in ("mse_skill", "held-out photos", "clip.mp4", "int8", "times fewer"):
         assert text in done.stdout
     return path
 
@@ -66,7 +66,7 @@ def test_it_leaves_a_student_and_how_it_came_about(student: Path) -> None:
     assert told["written_by"] == "cgt distill, at step 6"
     report = told["distilled"]
     assert report["photos"]["fp32"].keys() == {
-        "explained",
+        "mse_skill",
         "psnr",
         "ssim",
         "psnr_left",
@@ -136,9 +136,11 @@ def test_one_that_begins_as_its_teacher(run_folder: Path, photos: Path, tmp_path
     """The tiny CycleGAN's generators are one block and 4 channels wide."""
     common = ("distill", "--ckpt", run_folder / "latest.pth", "--data", photos)
     output = ("-o", tmp_path / "s.pth", "--size", "64", "--threads", "1")
-    done = run_cgt(*common, *output, "--student", "3x1,pruned", "--steps", "2", "--views", "1")
+    done = run_cgt(
+        *common, *output, "--student", "3x1,pruned", "--steps", "2", "--crops-per-image", "1"
+    )
     assert done.returncode == 0, done.stderr
-    assert "pruned from its teacher, before it learns: explained" in done.stdout
+    assert "pruned from its teacher, before it learns: mse_skill" in done.stdout
     assert "resnet1, ngf 3" in run_cgt("inspect", tmp_path / "s.pth").stdout
     on = ("-o", tmp_path / "on.pth", "--size", "64", "--threads", "1", "--steps", "1")
     done = run_cgt(*common, *on, "--init-from", tmp_path / "s.pth")
@@ -153,9 +155,9 @@ def test_one_that_begins_as_its_teacher(run_folder: Path, photos: Path, tmp_path
 
 def test_a_student_is_named_by_what_it_differs_in() -> None:
     teacher = GeneratorConfig("resnet9", upsampling="resize")
-    candidate = parse_student_spec("24x6,steered,mobile").to_candidate(teacher)
+    candidate = parse_student_spec("24x6,batch_film,separable").to_candidate(teacher)
     assert (candidate.ngf, candidate.blocks) == (24, 6)
-    assert (candidate.variant.norm, candidate.variant.block) == ("steered", "mobile")
+    assert (candidate.variant.norm, candidate.variant.block) == ("batch_film", "separable")
     assert candidate.pruned_from is None
     pruned = parse_student_spec("20x6,pruned").to_candidate(teacher)
     assert pruned.config == replace(teacher, kind="resnet6", ngf=20, norm="instance_affine")

@@ -35,7 +35,7 @@ def test_true_operation_counts() -> None:
         total += channels * out * kernel**2 * pixels
     assert count_macs(GeneratorConfig("resnet9"), (256, 256)) == total
     assert round(total / 1e9, 2) == 49.55
-    mobile = GeneratorConfig("resnet9", block="mobile")
+    mobile = GeneratorConfig("resnet9", block="separable")
     assert count_macs(mobile, (256, 256)) < total / 3
 
 

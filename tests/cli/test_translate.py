@@ -26,7 +26,7 @@ def frames_of(path: Path) -> list:
 def test_stats_say_everything(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = run_cgt(
         *("translate", clip, "-o", "null:", "--model", tiny_model, "--engine", "onnxruntime"),
-        *("--stats", tmp_path / "s.json", "--calm", 0.5, "--output-size", "source"),
+        *("--json", tmp_path / "s.json", "--deflicker", 0.5, "--output-size", "source"),
     )
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "s.json").read_text())
@@ -47,7 +47,7 @@ def test_stats_say_everything(clip: Path, tiny_model: Path, tmp_path: Path) -> N
 def test_stats_that_cannot_be_written(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = run_cgt(
         *("translate", clip, "-o", "null:", "--model", tiny_model, "--engine", "onnxruntime"),
-        *("--stats", tmp_path / "none" / "s.json"),
+        *("--json", tmp_path / "none" / "s.json"),
     )
     assert done.returncode == 1
     assert "cannot write" in done.stderr
@@ -68,7 +68,7 @@ def test_a_live_picture_drops_and_stays_in_time(tiny_model: Path, tmp_path: Path
     done = run_cgt(
         *("translate", "test://?size=512x512&fps=60&frames=60", "-o", out),
         *("--model", tiny_model, "--size", "1024x1024", "--engine", "onnxruntime"),
-        *("--output-size", "256", "--stats", tmp_path / "s.json"),
+        *("--output-size", "256", "--json", tmp_path / "s.json"),
     )
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "s.json").read_text())
@@ -82,7 +82,7 @@ def test_a_live_picture_drops_and_stays_in_time(tiny_model: Path, tmp_path: Path
 def test_what_is_live_and_what_is_not_can_be_said(
     clip: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    model = ("--model", tiny_model, "--engine", "onnxruntime", "--stats", tmp_path / "s.json")
+    model = ("--model", tiny_model, "--engine", "onnxruntime", "--json", tmp_path / "s.json")
     source = "test://?size=64x64&fps=200&frames=60"
     done = run_cgt("translate", source, "-o", "null:", "--no-live", "--size", 512, *model)
     assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_numbers_survive_batches_and_tiles(tmp_path: Path) -> None:
         (("--output-size", "wide"), "--output-size wide is not a size"),
         (("--engine", "onnxruntime:tpu"), "no device tpu"),
         (("--engine", "torch"), "takes .pth"),
-        (("--calm", "2"), "--calm"),
+        (("--deflicker", "2"), "--deflicker"),
     ],
 )
 def test_what_makes_no_sense_is_refused(clip: Path, flags: tuple[str, ...], words: str) -> None:

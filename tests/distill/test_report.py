@@ -28,8 +28,8 @@ def test_blank_pictures_do_not_count() -> None:
         answers.add(image)
     found = answers.metrics_by_student("film.mp4")
     assert found["count"] == 2
-    assert found["half"]["explained"] == pytest.approx(0.75)
-    assert found["odd"]["explained"] == pytest.approx(1 - (19 / 40) ** 2)
+    assert found["half"]["mse_skill"] == pytest.approx(0.75)
+    assert found["odd"]["mse_skill"] == pytest.approx(1 - (19 / 40) ** 2)
 
 
 def test_all_of_them_blank_is_an_error() -> None:

@@ -77,7 +77,7 @@ def test_a_student_comes_nearer_to_its_teacher(make_config: Any, tmp_path: Path)
     config = make_config(steps=80, int8_steps=0, lr=5e-3, crop_size=32, load_size=36)
     trained(tmp_path / "run", config)
     lines = read_metrics(tmp_path / "run" / "metrics.csv")
-    found = [line["explained"] for line in lines if "explained" in line]
+    found = [line["mse_skill"] for line in lines if "mse_skill" in line]
     assert found[-1] > found[0] + 0.03
 
 
@@ -107,10 +107,10 @@ def test_a_finished_student_is_a_checkpoint_like_any_other(
 ) -> None:
     run = trained(tmp_path / "run", make_config())
     save_student(
-        tmp_path / "run", tmp_path / "student.pth", {"photos": {"fp32": {"explained": 0.5}}}
+        tmp_path / "run", tmp_path / "student.pth", {"photos": {"fp32": {"mse_skill": 0.5}}}
     )
     student = open_generator(tmp_path / "student.pth")
-    assert student.distill_report["photos"]["fp32"]["explained"] == 0.5
+    assert student.distill_report["photos"]["fp32"]["mse_skill"] == 0.5
     assert (student.size, student.direction) == ((64, 64), "AtoB")
     assert student.test_folder is not None
     assert student.test_folder.name == "testA"

@@ -153,10 +153,10 @@ def test_it_compares_on_pictures_that_are_given(run_folder: Path, tmp_path: Path
 
     photos, out = tmp_path / "photos", tmp_path / "m.onnx"
     photos.mkdir()
-    args = ("export", "--ckpt", run_folder / "latest.pth", "--pictures", photos, "-o", out)
+    args = ("export", "--ckpt", run_folder / "latest.pth", "--eval-images", photos, "-o", out)
     done = run_cgt(*args)
     assert done.returncode == 1
-    assert done.stderr == f"cgt: --pictures {photos} has no readable image\n"
+    assert done.stderr == f"cgt: --eval-images {photos} has no readable image\n"
     assert not out.exists()
     for index in range(3):
         (photos / f"{index}.png").write_bytes(encode_image(make_image(index, 40, 32), ".png"))

@@ -63,7 +63,7 @@ def test_in_every_precision(
     monkeypatch.setattr("cgt.export.quantization.sample_images.NUM_IMAGES", 4)
     calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4}
     more = calibrated if wishes["precision"] == "int8" else {}
-    source = checkpoint(student_config(block="mobile"), dataset)
+    source = checkpoint(student_config(block="separable"), dataset)
     path, artifact = export(source, tmp_path / "m.onnx", **wishes, **more)
     assert read_metadata(path).precision == artifact.precision
     assert artifact.parity["psnr_worst_db"] > 28

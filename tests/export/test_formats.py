@@ -178,7 +178,7 @@ def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
         (["m.onnx", "--format", "abacus"], 2, "'abacus' is not one of"),
         (["m.onnx", "--format", "openvino", "--dla", "0"], 2, "dla is for --format tensorrt only"),
         (
-            ["m.onnx", "--format", "openvino", "--pictures", "."],
+            ["m.onnx", "--format", "openvino", "--eval-images", "."],
             2,
             "pictures is for --format litert only",
         ),

@@ -16,25 +16,27 @@ def student_config(**changes: Any) -> GeneratorConfig:
     defaults: dict[str, Any] = {
         "kind": "student2",
         "ngf": 8,
-        "norm": "steered",
+        "norm": "batch_film",
         "learn_residual": True,
         "bias": False,
-        "patch": 2,
-        "halvings": 1,
-        "ends_kernel": 3,
-        **dict.fromkeys(("ends_padding", "padding", "up_padding"), "zero"),
+        "shuffle_factor": 2,
+        "n_downsampling": 1,
+        "stem_kernel": 3,
+        **dict.fromkeys(("stem_padding", "padding", "up_padding"), "zero"),
     }
     return GeneratorConfig(**(defaults | changes))
 
 
 STUDENT_CONFIGS = [
     student_config(),
-    student_config(patch=1, halvings=2, upsampling="resize", ends_kernel=5),
-    student_config(norm="batch", block="mobile"),
-    student_config(block="mobile", padding="reflect", up_padding="reflect", ends_padding="reflect"),
+    student_config(shuffle_factor=1, n_downsampling=2, upsampling="resize", stem_kernel=5),
+    student_config(norm="batch", block="separable"),
+    student_config(
+        block="separable", padding="reflect", up_padding="reflect", stem_padding="reflect"
+    ),
     student_config(norm="instance", bias=True, upsampling="resize", learn_residual=False),
-    student_config(norm="instance_affine", bias=True, upsampling="resize", tone=True),
-    student_config(tone=True),
+    student_config(norm="instance_affine", bias=True, upsampling="resize", color_transform=True),
+    student_config(color_transform=True),
 ]
 
 

@@ -36,9 +36,9 @@ def test_losses_and_weights_are_those_of_one(dataset: Path, tmp_path: Path) -> N
     """Pools included: each process would else keep its own."""
     pytest.importorskip("lightning_fabric")
     flags = ["--data", dataset, *TWO, "--steps", "6"]
-    done = run_cgt("train", *flags, "--out", tmp_path / "one")
+    done = run_cgt("train", *flags, "--output", tmp_path / "one")
     assert done.returncode == 0, done.stderr
-    command = ["-m", "cgt", "train", *map(str, flags), "--out", str(tmp_path / "two")]
+    command = ["-m", "cgt", "train", *map(str, flags), "--output", str(tmp_path / "two")]
     done = _run([*TORCHRUN, *command])
     assert done.returncode == 0, done.stderr
     assert "2 processes" in done.stdout

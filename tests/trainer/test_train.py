@@ -75,7 +75,7 @@ def test_a_run_leaves_a_checkpoint_samples_and_losses(run_folder: Path) -> None:
 
 
 def test_losses_are_logged(dataset: Path, tmp_path: Path) -> None:
-    done = run_cgt("train", "--data", dataset, "--out", tmp_path / "run", *LONG)
+    done = run_cgt("train", "--data", dataset, "--output", tmp_path / "run", *LONG)
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "run" / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
@@ -110,7 +110,7 @@ def test_ten_kills_change_nothing(dataset: Path, tmp_path: Path, method: str) ->
 
 def test_a_signal_saves_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start("train", "--data", dataset, "--out", run, *LONG, "--epochs", "900")
+    process = start("train", "--data", dataset, "--output", run, *LONG, "--epochs", "900")
     while not (run / "latest.pth").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -123,7 +123,7 @@ def test_a_signal_saves_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> 
 
 def test_a_run_is_not_overwritten(run_folder: Path, dataset: Path) -> None:
     before = (run_folder / "latest.pth").read_bytes()
-    done = run_cgt("train", "--data", dataset, "--out", run_folder, *TINY_TRAIN_FLAGS)
+    done = run_cgt("train", "--data", dataset, "--output", run_folder, *TINY_TRAIN_FLAGS)
     assert done.returncode == 2
     assert "--resume" in done.stderr
     assert (run_folder / "latest.pth").read_bytes() == before
@@ -131,7 +131,7 @@ def test_a_run_is_not_overwritten(run_folder: Path, dataset: Path) -> None:
 
 def test_losses_that_are_no_numbers_stop_the_run(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    done = run_cgt("train", "--data", dataset, "--out", run, *LONG, "--lr", "1e30")
+    done = run_cgt("train", "--data", dataset, "--output", run, *LONG, "--lr", "1e30")
     assert done.returncode == 1
     assert "is not finite" in done.stderr
     state = load_checkpoint(run / "latest.pth") if (run / "latest.pth").exists() else None

@@ -69,7 +69,7 @@ def read_rgb(path: Path) -> U8:
     if image is None or _is_truncated_jpeg(path):
         raise DataError(
             f"{path} is not a readable image; remove or replace it, or leave such files out "
-            "with --broken skip"
+            "with --on-corrupt skip"
         )
     return image
 

@@ -53,7 +53,7 @@ class DatasetReport:
         if self.corrupt and on_corrupt == "fail":
             raise DataError(
                 f"{self.corrupt[0]} is not a readable image, and {len(self.corrupt) - 1} more are "
-                "not; remove or replace them, or leave them out with --broken skip"
+                "not; remove or replace them, or leave them out with --on-corrupt skip"
             )
         return frozenset(self.corrupt)
 

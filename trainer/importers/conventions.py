@@ -15,10 +15,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cgt.runtime.models.metadata import Direction
 
-from .parsed_generator import ImportNotes
+if TYPE_CHECKING:
+    from .parsed_generator import ImportNotes
 
 
 @dataclass(frozen=True)

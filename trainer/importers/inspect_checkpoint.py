@@ -43,7 +43,7 @@ def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
             "sha256": checkpoint.sha256(),
             "training": _training_settings(checkpoint),
             "networks": networks,
-            "distilled": checkpoint.state["report"],
+            "distill_report": checkpoint.state["report"],
         }
     options = TrainOptions.load_next_to(path)
     identified = identify_networks(payload, options)
@@ -94,8 +94,8 @@ def _describe_generator(
         "macs": {"size": [height, width], "count": count_macs(config, (height, width))},
         "architecture": generator.architecture,
         "evidence": list(generator.evidence),
-        "ambiguous": list(generator.ambiguities),
-        "doubts": list(generator.warnings),
+        "ambiguities": list(generator.ambiguities),
+        "warnings": list(generator.warnings),
     }
 
 

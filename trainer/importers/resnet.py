@@ -49,7 +49,7 @@ def parse_resnet(
         norm=norm,
         bias=bias,
         n_downsampling=len(stages.down),
-        block="mobile" if stages.separable else "plain",
+        block="separable" if stages.separable else "plain",
         sampling_kernel=stages.down[0].shape[2],
         stem_kernel=stages.first.shape[2],
         no_stem_norm=no_stem_norm,

@@ -22,7 +22,7 @@ from ..evaluation.report import EvaluationImages, TranslateFn, measure_translati
 from ..methods.base import Method
 
 MAX_EVAL_IMAGES = 200  # test images of a domain that are looked at
-_HIGHER_IS_BETTER = frozenset({"cycle_psnr", "psnr", "ssim", "explained"})
+_HIGHER_IS_BETTER = frozenset({"cycle_psnr", "psnr", "ssim", "mse_skill"})
 _PAIRED_METRICS = frozenset({"psnr", "ssim", "l1"})
 
 

@@ -9,12 +9,25 @@ from typing import Any
 
 from cgt.runtime.errors import CheckpointError, UsageError
 
-NORMS = ("instance", "instance_affine", "batch", "steered", "none")
+NORMS = ("instance", "instance_affine", "batch", "batch_film", "none")
 UPSAMPLINGS = ("transposed", "resize", "antialias")
 DOWNSAMPLINGS = ("strided", "antialias")
-BLOCKS = ("plain", "mobile")
+BLOCKS = ("plain", "separable")
 PADDINGS = ("reflect", "replicate", "zero")
 OUTPUT_ACTIVATIONS = ("tanh", "sigmoid", "none")
+
+# How files written before 0.1.0 spell fields and values.
+_OLD_FIELDS = {
+    "tone": "color_transform",
+    "halvings": "n_downsampling",
+    "patch": "shuffle_factor",
+    "kernel": "sampling_kernel",
+    "ends_kernel": "stem_kernel",
+    "ends_padding": "stem_padding",
+    "bare_first": "no_stem_norm",
+    "output": "output_activation",
+}
+_OLD_VALUES = {"norm": {"steered": "batch_film"}, "block": {"mobile": "separable"}}
 
 
 @dataclass(frozen=True)
@@ -30,14 +43,14 @@ class GeneratorConfig:
     ngf: int = 64  # width of the first layer
     in_channels: int = 3
     out_channels: int = 3
-    norm: str = "instance"  # "steered": of students, see networks/student.py
+    norm: str = "instance"  # "batch_film": of students, see networks/student.py
     learn_residual: bool = False  # answers with a change to its input (Kupyn et al. 2018)
     color_transform: bool = (
         False  # of a student: and with a map of the picture's colours, see student.py
     )
     upsampling: str = "transposed"  # "resize" repeats pixels: no checkerboard (Odena 2016)
     downsampling: str = "strided"  # "antialias": blurred before every second pixel is dropped
-    block: str = "plain"  # "mobile": separable convolutions
+    block: str = "plain"  # "separable": depth-wise and point-wise convolutions
     dropout: bool = False  # has the slot; acts in training only, with probability 1/2
     bias: bool = True  # of the convolutions that a norm follows
     n_downsampling: int = 2  # of a ResNet or a student
@@ -60,11 +73,11 @@ class GeneratorConfig:
             ("upsampling", UPSAMPLINGS),
             ("downsampling", DOWNSAMPLINGS),
             ("block", BLOCKS),
-            ("ends_padding", PADDINGS),
+            ("stem_padding", PADDINGS),
             ("padding", PADDINGS),
             ("down_padding", PADDINGS),
             ("up_padding", PADDINGS),
-            ("output", OUTPUT_ACTIVATIONS),
+            ("output_activation", OUTPUT_ACTIVATIONS),
         ):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"a generator's {name} must be one of {', '.join(allowed)}")
@@ -76,16 +89,24 @@ class GeneratorConfig:
             self.shuffle_factor,
         )
         if min(counts) < 1:
-            raise UsageError("a generator's width, channels, halvings, patch must be at least 1")
+            raise UsageError(
+                "a generator's ngf, channels, n_downsampling and shuffle_factor must be at least 1"
+            )
         if self.family == "student":
             if self.stem_kernel % 2 == 0 or self.shuffle_factor & (self.shuffle_factor - 1):
-                raise UsageError("a student's ends_kernel must be odd, its patch a power of 2")
+                raise UsageError(
+                    "a student's stem_kernel must be odd and its shuffle_factor a power of 2"
+                )
         elif self.stem_kernel % 2 == 0 and self.stem_kernel != 4:
-            raise UsageError("a generator's ends_kernel must be odd, or 4")
-        elif self.shuffle_factor > 1 or self.norm == "steered" or self.color_transform:
-            raise UsageError("patches, tone and the norm steered are for students (studentN)")
+            raise UsageError("a generator's stem_kernel must be odd, or 4")
+        elif self.shuffle_factor > 1 or self.norm == "batch_film" or self.color_transform:
+            raise UsageError(
+                "shuffle_factor, color_transform and the norm batch_film are for students (studentN)"
+            )
         if self.color_transform and not self.learn_residual:
-            raise UsageError("tone is a part of a change to the input: it needs learn_residual")
+            raise UsageError(
+                "color_transform is a part of a change to the input: it needs learn_residual"
+            )
         if self.learn_residual and self.in_channels != self.out_channels:
             raise UsageError("--learn-residual needs as many channels out as in")
         stages = len(self._default_widths())
@@ -112,7 +133,7 @@ class GeneratorConfig:
 
     @property
     def norm_kind(self) -> str:
-        """ "instance", affine or not, "batch", "steered" or "none"."""
+        """ "instance", affine or not, "batch", "batch_film" or "none"."""
         return self.norm.removesuffix("_affine")
 
     @property
@@ -153,6 +174,10 @@ class GeneratorConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> GeneratorConfig:
         """The inverse of `to_json`. Raises CheckpointError on what this version does not know."""
+        values = {_OLD_FIELDS.get(name, name): value for name, value in values.items()}
+        for name, old_values in _OLD_VALUES.items():
+            if name in values:
+                values[name] = old_values.get(values[name], values[name])
         _reject_unknown_fields(cls, values, "the description of a generator")
         return cls(**(values | {"widths": tuple(values.get("widths", ()))}))
 

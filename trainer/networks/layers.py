@@ -24,7 +24,7 @@ PADDING_MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
 
 def norm_layer(channels: int, kind: str) -> nn.Module:
     """One of config.NORMS."""
-    if kind in ("batch", "steered"):
+    if kind in ("batch", "batch_film"):
         return nn.BatchNorm2d(channels)
     if kind == "none":
         return nn.Identity()

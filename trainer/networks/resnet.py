@@ -37,7 +37,7 @@ class ResnetBlock(nn.Module):
 
     @staticmethod
     def _conv(config: GeneratorConfig, channels: int, out: int) -> nn.Module:
-        if config.block == "mobile":
+        if config.block == "separable":
             return SeparableConv(channels, out, config.norm)
         return nn.Conv2d(channels, out, 3, bias=config.bias)
 

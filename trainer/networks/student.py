@@ -7,7 +7,7 @@ separable convolutions, and further:
   padding by reflection parts one INT8 convolution from the next.
 - patch > 1: the first convolution takes squares of pixels at once, the last gives them at once
   (sub-pixel convolution, Shi et al. 2016), so that nothing is computed at full resolution.
-- norm "steered": batch norms, which export folds into the convolutions, and for what InstanceNorm
+- norm "batch_film": batch norms, which export folds into the convolutions, and for what InstanceNorm
   does beyond them, that the tone of a picture depends on all of it, a scale and a shift for each
   channel of each block (FiLM, Perez et al. 2018), read off a thumbnail of the picture. They stand
   between the convolutions of a block, after the first, whose weights and input are therefore the
@@ -140,7 +140,7 @@ class StudentGenerator(nn.Module):
             self.up.append(nn.PixelShuffle(shuffle))
         self.up.append(output_layer(config.output_activation))
         # Scales less one of all blocks, their shifts, the map of colours less the identity.
-        film_channels = sum(self.inner_widths) if config.norm == "steered" else 0
+        film_channels = sum(self.inner_widths) if config.norm == "batch_film" else 0
         color_params = (
             config.out_channels * (config.in_channels + 1) if config.color_transform else 0
         )
@@ -167,7 +167,7 @@ class StudentGenerator(nn.Module):
         self, y: Tensor, scales: Tensor | None = None, shifts: Tensor | None = None
     ) -> Tensor:
         """Through the blocks, and what comes after them."""
-        if self.config.norm == "steered" and scales is not None and shifts is not None:
+        if self.config.norm == "batch_film" and scales is not None and shifts is not None:
             ends = tuple(accumulate(self.inner_widths[:-1]))
             film_params = zip(
                 scales.tensor_split(ends, 1), shifts.tensor_split(ends, 1), strict=True
@@ -189,9 +189,9 @@ def _apply_color_transform(x: Tensor, color_params: Tensor) -> Tensor:
 
 
 def _conv3x3_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
-    """3x3, of the size that it is given; "mobile" is one of each channel and one of all."""
+    """3x3, of the size that it is given; "separable" is one of each channel and one of all."""
     mode = PADDING_MODES[config.padding]
-    if config.block != "mobile":
+    if config.block != "separable":
         return [nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)]
     return [
         nn.Conv2d(

@@ -55,7 +55,7 @@ def test_a_row_has_a_cell_for_each_head() -> None:
 def test_each_film_has_its_figure_once_whatever_the_engine() -> None:
     lines = per_video_table([ROW, replace(ROW, engine="onnxruntime"), EXACT])
     assert lines[1:] == [
-        "| explained | | bunny | street |",
+        "| mse_skill | | bunny | street |",
         "|---|---|---|---|",
         "| small | int8 | 0.900 | 0.800 |",
         "| small | fp32 | 0.900 | 0.800 |",
@@ -73,8 +73,8 @@ def test_a_teacher_that_looks_at_single_pixels_is_steady() -> None:
     assert steady.shape == image.shape
     assert not np.array_equal(other[:, :-1], (image - image[:, :1])[:, :-1])
     found = {
-        "photos": {SHIFTED_TEACHER: {"explained": 0.79}},
-        "videos": {"bunny": {SHIFTED_TEACHER: {"explained": 1}}},
+        "photos": {SHIFTED_TEACHER: {"mse_skill": 0.79}},
+        "videos": {"bunny": {SHIFTED_TEACHER: {"mse_skill": 1}}},
     }
     assert shift_consistency(found).endswith("by a pixel: photos 0.790, bunny 1.000.")
 

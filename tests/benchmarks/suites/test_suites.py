@@ -10,8 +10,8 @@ import pytest
 
 from cgt.runtime.errors import SinkError
 
-from . import _results_md
-from .vs_baselines import Baseline, PairedRun, format_table, run_paired
+from benchmarks.suites import _results_md
+from benchmarks.suites.vs_baselines import Baseline, PairedRun, format_table, run_paired
 
 MACHINE = {"cpu": "Some CPU", "cores_usable": 2, "versions": {"openvino": "1"}, "commit": "abc"}
 LOAD = {"load_average": [0.5, 0, 0]}

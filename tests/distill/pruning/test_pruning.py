@@ -29,14 +29,25 @@ TEACHERS = [
     GeneratorConfig("resnet2", 8, sampling_kernel=4, learn_residual=True, up_padding="zero"),
     GeneratorConfig(
         "resnet1",
-        **{"ngf": 8, "output": "sigmoid", "ends_padding": "zero", "down_padding": "reflect"},
-        **{"bare_first": True, "ends_kernel": 5},
+        **{
+            "ngf": 8,
+            "output_activation": "sigmoid",
+            "stem_padding": "zero",
+            "down_padding": "reflect",
+        },
+        **{"no_stem_norm": True, "stem_kernel": 5},
     ),
     GeneratorConfig("resnet2", 8, norm="none", learn_residual=True, upsampling="resize"),
     GeneratorConfig("resnet1", 8, norm="none"),
     GeneratorConfig(
         "resnet1",
-        **{"ngf": 6, "halvings": 3, "padding": "replicate", "dropout": True, "output": "none"},
+        **{
+            "ngf": 6,
+            "n_downsampling": 3,
+            "padding": "replicate",
+            "dropout": True,
+            "output_activation": "none",
+        },
         **{"upsampling": "resize"},
     ),
 ]
@@ -69,7 +80,7 @@ def pictures(count: int, seed: int = 1) -> list[Tensor]:
     return list(F.interpolate(coarse, size=(64, 48), mode="bicubic").clamp(-1, 1).split(1))
 
 
-def explained(student: nn.Module, teacher: nn.Module, photos: list[Tensor]) -> float:
+def mse_skill(student: nn.Module, teacher: nn.Module, photos: list[Tensor]) -> float:
     """Of what the teacher makes of pictures beyond the mean of that."""
     with torch.no_grad():
         x = torch.cat(photos)
@@ -82,7 +93,7 @@ def explained(student: nn.Module, teacher: nn.Module, photos: list[Tensor]) -> f
 def test_with_all_channels_it_is_the_teacher(config: GeneratorConfig) -> None:
     teacher = made(config)
     student = prune(teacher, pruned_config(config, config.ngf, config.blocks), pictures(6))
-    assert explained(student, teacher, pictures(3, seed=2)) > 0.999
+    assert mse_skill(student, teacher, pictures(3, seed=2)) > 0.999
 
 
 @pytest.mark.parametrize("config", TEACHERS[:-1], ids=_name)
@@ -91,8 +102,8 @@ def test_a_narrow_one_is_far_nearer_than_a_new_network(config: GeneratorConfig) 
     new = build_generator(narrow).eval()
     init_generator(new)
     held = pictures(3, seed=2)
-    found = explained(prune(teacher, narrow, pictures(6)), teacher, held)
-    assert found > explained(new, teacher, held) + 0.3
+    found = mse_skill(prune(teacher, narrow, pictures(6)), teacher, held)
+    assert found > mse_skill(new, teacher, held) + 0.3
 
 
 def test_the_blocks_that_matter_stay() -> None:
@@ -102,7 +113,7 @@ def test_the_blocks_that_matter_stay() -> None:
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
     student = prune(teacher, pruned_config(teacher.config, 8, 1), pictures(6))
-    assert explained(student, teacher, pictures(3, seed=2)) > 0.999
+    assert mse_skill(student, teacher, pictures(3, seed=2)) > 0.999
 
 
 def test_channels_are_those_from_which_the_others_follow() -> None:
@@ -139,7 +150,7 @@ def test_blank_photos_and_dead_channels_do_no_harm(blank: int) -> None:
     photos = [*pictures(6)[blank:], *[torch.full((1, 3, 64, 48), -1.0)] * blank]
     student = prune(teacher, pruned_config(teacher.config, 6, 2), photos)
     assert all(bool(torch.isfinite(value).all()) for value in student.state_dict().values())
-    assert explained(student, teacher, [*pictures(3, seed=2), photos[-1]]) > -10
+    assert mse_skill(student, teacher, [*pictures(3, seed=2), photos[-1]]) > -10
 
 
 @pytest.mark.parametrize(
@@ -147,7 +158,7 @@ def test_blank_photos_and_dead_channels_do_no_harm(blank: int) -> None:
     [
         (GeneratorConfig("unet128"), 8, 1, "it is no ResNet but a unet128"),
         (GeneratorConfig(norm="batch"), 8, 1, "its norm is batch"),
-        (GeneratorConfig(block="mobile"), 8, 1, "separable"),
+        (GeneratorConfig(block="separable"), 8, 1, "separable"),
         (GeneratorConfig("resnet6", 16), 20, 6, "6 blocks and is 16 wide"),
         (GeneratorConfig("resnet6", 16), 8, 9, "cannot have 9 and be 8 wide"),
         (GeneratorConfig("resnet1", 16, widths=(16, 32, 64, 20, 32, 16)), 8, 1, "8 wide"),
@@ -202,7 +213,7 @@ def test_it_explains_more_than_a_new_one_after_as_many_steps(
     found = []
     for name, begins in (("new", False), ("pruned", True)):
         DistillRun.create(tmp_path / name, pruned(make_config, pruned=begins)).train()
-        found.append(read_metrics(tmp_path / name / "metrics.csv")[-1]["explained"])
+        found.append(read_metrics(tmp_path / name / "metrics.csv")[-1]["mse_skill"])
     assert found[1] > found[0] + 0.2
 
 
@@ -211,9 +222,9 @@ def test_it_explains_more_than_a_new_one_after_as_many_steps(
     [
         ({"kind": "unet128"}, "no ResNet but a unet128"),
         ({"norm": "batch"}, "its norm is batch"),
-        ({"block": "mobile"}, "separable"),
+        ({"block": "separable"}, "separable"),
         ({"residual": False}, "do not add their input"),
-        ({"ends_kernel": 4}, "halve and double"),
+        ({"stem_kernel": 4}, "halve and double"),
     ],
 )
 def test_teachers_that_cannot_be_pruned(given: dict[str, Any], words: str) -> None:

@@ -43,7 +43,7 @@ COST = PipelineOverhead(0.005, "clip.mp4", 0.0)
 def simulated(candidate: Candidate) -> CandidateTiming:
     """What nobody measured: a G multiply-adds take 4 ms, and separable ones twice that."""
     kind, macs = candidate.variant, candidate.macs((256, 256))
-    ms = macs / 1e9 * (8 if kind.block == "mobile" else 4)
+    ms = macs / 1e9 * (8 if kind.block == "separable" else 4)
     names = (kind.norm, kind.block, kind.upsampling)
     about = (names, candidate.ngf, candidate.blocks, candidate.parameters, macs)
     layout = candidate.pruned_from.to_json() if candidate.pruned_from else None
@@ -117,7 +117,7 @@ def test_the_largest_that_reaches_the_target_is_chosen(target: float) -> None:
         (replace(TEACHER, kind="resnet6", norm="instance", padding="reflect"), 5, "48 wide, 6"),
         (replace(TEACHER, ngf=16), 5, "16 wide, 9 blocks, pruned"),
         (replace(TEACHER, upsampling="resize"), 5, "9 blocks, pruned, resize"),
-        (TEACHER, 130, "blocks, steered"),  # none of them is so quick
+        (TEACHER, 130, "blocks, batch_film"),  # none of them is so quick
         (replace(TEACHER, sampling_kernel=4), 5, "64 wide, 9 blocks"),  # not in the table
         (replace(TEACHER, norm="batch"), 5, "64 wide, 9 blocks"),
         (GeneratorConfig("unet256"), 5, "64 wide, 9 blocks"),
@@ -204,7 +204,7 @@ def test_a_finished_student_is_held_to_the_target(monkeypatch: pytest.MonkeyPatc
     assert "runs at 50.0 frames/s" in str(error)
     assert f"{choose_from_table(table(), 60).candidate} reaches" in str(error)
     monkeypatch.undo()
-    assert "`cgt distill --list` measures" in str(
+    assert "`cgt distill --list-candidates` measures" in str(
         target_missed_error(50, 60, CandidateBenchmark((32, 32)))
     )
 
@@ -229,9 +229,9 @@ def test_the_table_is_shown() -> None:
     print_latency_table(table(), console, choose_from_table(table(), 60).timing)
     text = console.export_text()
     lines = text.splitlines()
-    assert sum(line.startswith("* ") and "steered" in line for line in lines) == 1
+    assert sum(line.startswith("* ") and "batch_film" in line for line in lines) == 1
     assert "…" not in text
-    assert any(line.startswith("8x2 steered plain transposed") for line in lines)
+    assert any(line.startswith("8x2 batch_film plain transposed") for line in lines)
     assert any(line.startswith("20x9 pruned transposed") for line in lines)
     assert "5.0 ms a frame" in text
 

@@ -39,7 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "resize": {"upsampling": "resize"},
     "antialias": {"downsampling": "antialias"},
     "residual": {"learn_residual": True},
-    "mobile": {"block": "mobile"},
+    "separable": {"block": "separable"},
     "sigmoid": {"output": "sigmoid"},
     "replicate": {"padding": "replicate"},
     "no norm": {"norm": "none"},

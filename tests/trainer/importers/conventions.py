@@ -399,7 +399,7 @@ PUBLIC_GENERATORS = [
     PublicGenerator(
         "zeros around everything",
         junyanz(zero_padding=True, stem_padding="zero"),
-        {"padding": "zero", "ends_padding": "zero"},
+        {"padding": "zero", "stem_padding": "zero"},
     ),
     PublicGenerator("junyanz, gray to colour", junyanz(i=1), {"in_channels": 1, "out_channels": 3}),
     PublicGenerator(
@@ -407,8 +407,10 @@ PUBLIC_GENERATORS = [
     ),
     PublicGenerator("junyanz, 2 to 1", junyanz(i=2, o=1), {"in_channels": 2, "out_channels": 1}),
     PublicGenerator("junyanz, ngf 6", junyanz(1, ngf=6), {"ngf": 6, "kind": "resnet1"}),
-    PublicGenerator("pix2pixHD, 4 halvings", junyanz(2, n_downsampling=4, ngf=2), {"halvings": 4}),
-    PublicGenerator("one halving", junyanz(2, n_downsampling=1), {"halvings": 1}),
+    PublicGenerator(
+        "pix2pixHD, 4 halvings", junyanz(2, n_downsampling=4, ngf=2), {"n_downsampling": 4}
+    ),
+    PublicGenerator("one halving", junyanz(2, n_downsampling=1), {"n_downsampling": 1}),
     PublicGenerator(
         "vintagify", junyanz(norm="affine", block="block"), {"norm": "instance_affine"}
     ),
@@ -431,15 +433,17 @@ PUBLIC_GENERATORS = [
     PublicGenerator("LynnHo, batch", lynnho("batch"), {"norm": "batch"}),
     PublicGenerator("LynnHo, instance", lynnho("instance"), {"norm": "instance"}),
     PublicGenerator(
-        "arnab39", arnab("instance", True), {"dropout": True, "ends_padding": "reflect"}
+        "arnab39", arnab("instance", True), {"dropout": True, "stem_padding": "reflect"}
     ),
     PublicGenerator("arnab39, batch", arnab("batch", False), {"dropout": False, "norm": "batch"}),
     PublicGenerator("mmgeneration", mmgeneration(False), {"dropout": False}),
     PublicGenerator("mmgeneration, dropout slot", mmgeneration(True), {"dropout": True}),
-    PublicGenerator("Udacity", udacity(), {"ends_kernel": 4, "kernel": 4, "norm": "batch"}),
+    PublicGenerator(
+        "Udacity", udacity(), {"stem_kernel": 4, "sampling_kernel": 4, "norm": "batch"}
+    ),
     PublicGenerator("znxlwm", znxlwm(), {"residual": False}),
     PublicGenerator("aladdinpersson", aladdin(), {"down_padding": "reflect", "kind": "resnet11"}),
-    PublicGenerator("Coursera", coursera(), {"bare_first": True}),
+    PublicGenerator("Coursera", coursera(), {"no_stem_norm": True}),
     PublicGenerator(
         "CUT",
         junyanz(blurred="down up"),
@@ -449,7 +453,7 @@ PUBLIC_GENERATORS = [
     PublicGenerator("CUT --no_antialias", junyanz(blurred="up"), {"downsampling": "strided"}),
     PublicGenerator("CUT, batch", junyanz(blurred="down up", norm="batch"), {"norm": "batch"}),
     PublicGenerator(
-        "gan-compression", junyanz(separable=True, dropout_slot=True), {"block": "mobile"}
+        "gan-compression", junyanz(separable=True, dropout_slot=True), {"block": "separable"}
     ),
     PublicGenerator(
         "gan-compression, batch",
@@ -459,7 +463,7 @@ PUBLIC_GENERATORS = [
     PublicGenerator(
         "gan-compression, compressed",
         compressed((6, 10, 20, 8, 12, 4, 14, 6)),
-        {"block": "mobile", "widths": (6, 10, 20, 8, 12, 4, 14, 6)},
+        {"block": "separable", "widths": (6, 10, 20, 8, 12, 4, 14, 6)},
     ),
     PublicGenerator("unet32", unet(5, "instance"), {"kind": "unet32", "norm": "instance"}),
     PublicGenerator("unet64, batch", unet(6, "batch"), {"kind": "unet64", "norm": "batch"}),

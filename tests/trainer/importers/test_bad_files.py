@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save as safetensors
-from trainer.foreign import layouts
+from . import conventions as layouts
 
 from cgt.runtime.errors import CgtError, CheckpointError
 from cgt.trainer.pretrained import open_generator

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from trainer.foreign import layouts
+from . import conventions as layouts
 
 from cgt.distill.teacher import Teacher
 from cgt.runtime.errors import CheckpointError, UsageError

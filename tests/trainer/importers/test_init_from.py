@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainer.foreign import layouts
+from . import conventions as layouts
 
 from cgt.runtime.errors import UsageError
 from cgt.trainer.checkpoint import load_checkpoint
@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_refused(dataset: Path, tmp_path: Path) -> None:
 
 def test_flags_that_the_checkpoint_settles(tmp_path: Path) -> None:
     done = run_cgt(
-        *("train", "--data", "x", "--out", "y", "--init-from", "z.pth", "--norm", "none"),
+        *("train", "--data", "x", "--output", "y", "--init-from", "z.pth", "--norm", "none"),
         cwd=tmp_path,
     )
     assert done.returncode == 2

@@ -25,7 +25,7 @@ FAMILIES = [
     GeneratorConfig("resnet2", 4, norm="instance_affine", in_channels=1, out_channels=4),
     GeneratorConfig("resnet2", 4, norm="none", upsampling="resize", n_downsampling=3),
     GeneratorConfig("resnet2", 4, upsampling="antialias", downsampling="antialias"),
-    GeneratorConfig("resnet2", 4, block="mobile", widths=(4, 12, 8, 20, 24, 8, 4)),
+    GeneratorConfig("resnet2", 4, block="separable", widths=(4, 12, 8, 20, 24, 8, 4)),
     GeneratorConfig(
         "resnet1",
         4,
@@ -115,7 +115,7 @@ def test_the_unets_are_those_of_pix2pix() -> None:
         {"kind": "unet100"},
         {"widths": (4, 4)},
         {"in_channels": 0},
-        {"ends_kernel": 6},
+        {"stem_kernel": 6},
         {"learn_residual": True, "in_channels": 1},
     ],
 )

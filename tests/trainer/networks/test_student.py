@@ -45,7 +45,7 @@ def test_a_description_is_all_but_the_weights(config: GeneratorConfig) -> None:
 
 def test_the_tone_of_a_steered_picture_depends_on_all_of_it() -> None:
     """A corner's translation changes when the far corner does, beyond what convolutions see."""
-    for norm, moves in (("steered", True), ("batch", False)):
+    for norm, moves in (("batch_film", True), ("batch", False)):
         config = student_config(norm=norm)
         network = build_student(config)
         x = torch.rand(1, 3, 128, 128) * 2 - 1
@@ -72,7 +72,9 @@ def test_a_new_student_is_not_steered_yet_and_learns_to_be() -> None:
     assert network.film.head[-1].weight.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("config", [c for c in STUDENT_CONFIGS if c.norm in ("batch", "steered")])
+@pytest.mark.parametrize(
+    "config", [c for c in STUDENT_CONFIGS if c.norm in ("batch", "batch_film")]
+)
 def test_no_norm_is_left_when_folded(config: GeneratorConfig) -> None:
     network = build_student(config)
     folded = copy.deepcopy(network)
@@ -85,20 +87,25 @@ def test_no_norm_is_left_when_folded(config: GeneratorConfig) -> None:
 
 def test_patches_and_separable_convolutions_compute_less() -> None:
     size = (256, 256)
-    full = count_macs(student_config(ngf=16, patch=1, halvings=2), size)
-    assert count_macs(student_config(ngf=32, patch=2, halvings=1), size) < full
-    assert count_macs(student_config(ngf=16, patch=1, halvings=2, block="mobile"), size) < full
+    full = count_macs(student_config(ngf=16, shuffle_factor=1, n_downsampling=2), size)
+    assert count_macs(student_config(ngf=32, shuffle_factor=2, n_downsampling=1), size) < full
+    assert (
+        count_macs(
+            student_config(ngf=16, shuffle_factor=1, n_downsampling=2, block="separable"), size
+        )
+        < full
+    )
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"kind": "resnet2", "norm": "steered"},
-        {"kind": "resnet2", "patch": 2},
-        {"kind": "resnet2", "tone": True, "learn_residual": True},
-        {"kind": "student2", "tone": True},
-        {"kind": "student2", "patch": 3},
-        {"kind": "student2", "ends_kernel": 4},
+        {"kind": "resnet2", "norm": "batch_film"},
+        {"kind": "resnet2", "shuffle_factor": 2},
+        {"kind": "resnet2", "color_transform": True, "learn_residual": True},
+        {"kind": "student2", "color_transform": True},
+        {"kind": "student2", "shuffle_factor": 3},
+        {"kind": "student2", "stem_kernel": 4},
         {"kind": "student0"},
     ],
 )

@@ -7,7 +7,7 @@ import torch
 
 from cgt.trainer.config import TrainConfig
 from cgt.trainer.methods.cyclegan import CycleGAN
-from cgt.trainer.methods.lr_schedule import LRSchedule
+from cgt.trainer.lr_schedule import LRSchedule
 
 
 def test_linear_is_the_references() -> None:
