@@ -42,7 +42,7 @@ class InputShapes:
 def parse_shapes(
     size: str | None, batch: str | None, multiple: int, default_size: tuple[int, int]
 ) -> InputShapes:
-    """size: "256", "256x512" (height x width), "128..1024", "128x256..512x1024",
+    """size: "256", "512x256" (width x height), "128..1024", "256x128..1024x512",
     "128..256..1024" with the best in the middle; several with commas, each a profile. batch: "1",
     "1..8", "1..4..8". The best size is by default the trained one, or what is nearest to it, the
     best batch the least. batch is 1 where only a size is given; without a size any goes.
@@ -85,9 +85,9 @@ def _parse_size(text: str, part: str, multiple: int) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", part.strip())
     if not match:
         raise UsageError(
-            f"--size {text} is not a size; write 256, 256x512 (height x width) or 128..1024"
+            f"--size {text} is not a size; write 256, 512x256 (width x height) or 128..1024"
         )
-    sides = int(match[1]), int(match[2] or match[1])
+    sides = int(match[2] or match[1]), int(match[1])  # height, width
     for side in sides:
         if side < MIN_SIDE_PX:
             raise UsageError(

@@ -415,7 +415,7 @@ def translate_fps(clip: Path, model: Path, engine: str, size: Size, folder: Path
     stats = folder / "stats.json"
     command = [sys.executable, "-c", "from cgt.cli.main import main; main()", "translate"]
     command += [str(clip), "-o", str(folder / "out.mp4"), "--model", str(model)]
-    command += ["--engine", engine, "--size", f"{size[0]}x{size[1]}", "--json", str(stats)]
+    command += ["--engine", engine, "--size", f"{size[1]}x{size[0]}", "--json", str(stats)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise EngineError(

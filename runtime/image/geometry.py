@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -10,18 +11,29 @@ from ..errors import UsageError
 from ..models.metadata import ModelMetadata
 from .preprocess import round_up_to_multiple
 
+MAX_SIDE_PX = 16384
+
 SizeSpec = tuple[int, int] | Literal["source"] | None
 """(height, width); the frame's own; or None: the model's size as the short side, aspect kept."""
 
 
 def parse_size(text: str, flag: str = "--size") -> tuple[int, int] | Literal["source"]:
-    """ "256" is a square, "256x512" HEIGHTxWIDTH, "source" the frame's own. Raises UsageError."""
+    """Parse "256" (a square), "512x256" (WIDTHxHEIGHT) or "source" to (height, width) or "source".
+
+    Raises UsageError for any other text; `flag` is the name that its message gives.
+    """
     if text == "source":
         return "source"
     sides = text.lower().split("x")
-    if len(sides) <= 2 and all(side.isdecimal() and 0 < int(side) <= 16384 for side in sides):
-        return int(sides[0]), int(sides[-1])
-    raise UsageError(f"{flag} {text} is not a size; write 256, 256x512 (height x width) or source")
+    if len(sides) <= 2 and all(side.isdecimal() and 0 < int(side) <= MAX_SIDE_PX for side in sides):
+        return int(sides[-1]), int(sides[0])
+    raise UsageError(f"{flag} {text} is not a size; write 256, 512x256 (width x height) or source")
+
+
+def format_size(size: Sequence[int]) -> str:
+    """Return (height, width) as people read it: "WIDTHxHEIGHT"."""
+    height, width = size
+    return f"{width}x{height}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ def plan_geometry(
         image_size = frame_size if size in (None, "source") else _as_height_width(size)
     elif not metadata.dynamic:
         if size is not None and size != metadata.size:
-            fixed = "x".join(map(str, metadata.size))
+            fixed = format_size(metadata.size)
             raise UsageError(
                 f"the model takes {fixed} only; leave --size out, export it anew, or use --tile"
             )
@@ -79,7 +91,7 @@ def plan_geometry(
         )
     if min(image_size) < 16:
         raise UsageError(
-            f"a picture of {image_size[0]}x{image_size[1]} is too small; 16 is the least"
+            f"an image of {format_size(image_size)} is too small; the minimum is 16 pixels per side"
         )
     final_size = frame_size if output_size == "source" else output_size or image_size
     output_aspect = sample_aspect_ratio * Fraction(width * final_size[0], height * final_size[1])

@@ -157,7 +157,7 @@ def start_translation(folder: Path, clip: Path, model: Path) -> subprocess.Popen
     """At a size that makes it long."""
     command = [str(Path(sys.executable).with_name("cgt")), "translate", str(clip)]
     return subprocess.Popen(
-        [*command, "-o", "out.mp4", "--model", str(model), "--size", "480x640"],
+        [*command, "-o", "out.mp4", "--model", str(model), "--size", "640x480"],
         cwd=folder,
         stderr=subprocess.PIPE,
         text=True,

@@ -40,7 +40,7 @@ def test_true_operation_counts() -> None:
 
 
 def test_a_run_of_our_own(run_folder: Path) -> None:
-    done = run_cgt("inspect", run_folder / "latest.pth", "--json", "--size", "34x64")
+    done = run_cgt("inspect", run_folder / "latest.pth", "--json", "--size", "64x34")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["kind"] == "checkpoint"

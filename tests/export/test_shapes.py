@@ -7,9 +7,9 @@ from cgt.runtime.errors import UsageError
 
 READ = [
     ("256", None, [((1, 256, 256),) * 3]),
-    ("256x512", "4", [((4, 256, 512),) * 3]),
+    ("512x256", "4", [((4, 256, 512),) * 3]),
     ("128..1024", "1..8", [((1, 128, 128), (1, 200, 240), (8, 1024, 1024))]),
-    ("512x256..1024", None, [((1, 512, 256), (1, 512, 256), (1, 1024, 1024))]),
+    ("256x512..1024", None, [((1, 512, 256), (1, 512, 256), (1, 1024, 1024))]),
     ("64..96..128", "1..4..8", [((1, 64, 64), (4, 96, 96), (8, 128, 128))]),
     ("64,128..256", None, [((1, 64, 64),) * 3, ((1, 128, 128), (1, 200, 240), (1, 256, 256))]),
 ]
@@ -23,7 +23,7 @@ def test_what_can_be_read(size: str, batch: str | None, profiles: list) -> None:
 
 def test_what_is_fixed() -> None:
     assert [InputShapes().fixed_size(axis) for axis in range(3)] == [None, None, None]
-    some = parse_shapes("256x128..256x512", "2", 4, (256, 256))
+    some = parse_shapes("128x256..512x256", "2", 4, (256, 256))
     assert [some.fixed_size(axis) for axis in range(3)] == [2, 256, None]
     two = parse_shapes("256,512", None, 4, (256, 256))
     assert two.fixed_size(1) is None

@@ -43,9 +43,9 @@ def post(server: RunningServer, query: str = "?size=source", **headers: str) -> 
 
 def test_an_image_for_an_image(server: RunningServer) -> None:
     np.testing.assert_array_equal(post(server), 255 - IMAGE)
-    np.testing.assert_array_equal(post(server, "?model=second&size=64x48"), 255 - IMAGE)
+    np.testing.assert_array_equal(post(server, "?model=second&size=48x64"), 255 - IMAGE)
     assert post(server, "").shape == (340, 256, 3)
-    assert post(server, "?size=32x64").shape == (32, 64, 3)
+    assert post(server, "?size=64x32").shape == (32, 64, 3)
     assert post(server, "?model=fixed").shape == (32, 32, 3)
 
 

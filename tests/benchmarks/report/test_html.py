@@ -26,7 +26,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, clip: Pa
     """A folder with bench.json, bench.html and what was printed, of a run with everything."""
     folder = tmp_path_factory.mktemp("reports")
     arguments = [
-        *("--model", tiny_model, "--engine", "openvino,onnxruntime", "--size", "32x64"),
+        *("--model", tiny_model, "--engine", "openvino,onnxruntime", "--size", "64x32"),
         *("--seconds", 0.2, "--batch", "1,2", "--streams", "1,2", "--pipeline", clip),
         *("--json", folder / "bench.json", "--html", folder / "bench.html"),
     ]

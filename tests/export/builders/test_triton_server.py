@@ -136,7 +136,7 @@ def test_a_street_keeps_every_frame_while_its_server_is_killed(
     """The file is that of the local engine, byte for byte."""
     street = sample_clip().with_name("bikes.mp4")
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
-    size = ["--size", "256x600"]
+    size = ["--size", "600x256"]
     local = ["--model", tiny, "--engine", "openvino"]
     done = run_cgt("translate", street, "-o", whole, *size, *local)
     assert done.returncode == 0, done.stderr

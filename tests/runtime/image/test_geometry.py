@@ -11,9 +11,9 @@ FREE = ModelMetadata(size=(256, 256), dynamic=True, multiple=4)
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("256", (256, 256)), ("256x512", (256, 512)), ("90X160", (90, 160)), ("source", "source")],
+    [("256", (256, 256)), ("512x256", (256, 512)), ("160X90", (90, 160)), ("source", "source")],
 )
-def test_sizes_are_height_by_width(text: str, size: object) -> None:
+def test_sizes_are_width_by_height(text: str, size: object) -> None:
     assert parse_size(text) == size
 
 
@@ -55,7 +55,7 @@ def test_a_square_keeps_the_aspect_in_its_pixels() -> None:
 def test_a_fixed_model_takes_its_size_only() -> None:
     fixed = ModelMetadata(size=(64, 96))
     assert plan_geometry((480, 640), fixed).image_size == (64, 96)
-    with pytest.raises(UsageError, match="64x96 only"):
+    with pytest.raises(UsageError, match="96x64 only"):
         plan_geometry((480, 640), fixed, (128, 128))
 
 

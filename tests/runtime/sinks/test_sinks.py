@@ -172,7 +172,7 @@ def test_a_full_disk_keeps_what_fitted(suffix: str, tmp_path: Path, ffprobe: str
 def test_a_closed_pipe_ends_the_run(tmp_path: Path) -> None:
     code = "import sys; sys.stdin.buffer.read(50_000)"
     cgt = [sys.executable, "-c", "from cgt.cli.main import main; main()"]
-    args = ["translate", "test://?size=320x240&live=0&frames=3000", "-o", "-", "--size", "64x96"]
+    args = ["translate", "test://?size=320x240&live=0&frames=3000", "-o", "-", "--size", "96x64"]
     writer = subprocess.Popen([*cgt, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     subprocess.run([sys.executable, "-c", code], stdin=writer.stdout, check=True)
     assert writer.stdout is not None
@@ -185,7 +185,7 @@ def test_a_closed_pipe_ends_the_run(tmp_path: Path) -> None:
 
 def test_y4m_and_bare_pixels_on_standard_output(tiny_model: Path, ffprobe: str) -> None:
     common = ("translate", "test://?size=320x240&frames=9&live=0", "--model", tiny_model)
-    done = run_cgt(*common, "--size", "32x64", "-o", "-", text=False)
+    done = run_cgt(*common, "--size", "64x32", "-o", "-", text=False)
     assert done.returncode == 0, done.stderr
     wanted = "stream=width,height,nb_read_frames"
     facts = subprocess.run(
@@ -195,7 +195,7 @@ def test_y4m_and_bare_pixels_on_standard_output(tiny_model: Path, ffprobe: str) 
         check=True,
     )
     assert facts.stdout.split() == [b"64,32,9"]
-    done = run_cgt(*common, "--size", "32x64", "-o", "pipe://?format=bgr24", text=False)
+    done = run_cgt(*common, "--size", "64x32", "-o", "pipe://?format=bgr24", text=False)
     assert len(done.stdout) == 9 * 32 * 64 * 3
 
 

@@ -104,7 +104,7 @@ class Viewer:
 @pytest.fixture
 def viewer(screen: str, tmp_path: Path, tiny_model: Path) -> Iterator[Viewer]:
     source = "test://?size=320x180&fps=20"
-    args = ("-o", "window", "-o", "kept.mp4", "--model", str(tiny_model), "--size", "180x320")
+    args = ("-o", "window", "-o", "kept.mp4", "--model", str(tiny_model), "--size", "320x180")
     made = Viewer(screen, tmp_path, source, *args)
     yield made
     made.process.kill()

@@ -73,7 +73,7 @@ def test_a_file_that_is_cut_short(
 ) -> None:
     path, out = tmp_path / f"cut{suffix}", tmp_path / "out.mp4"
     path.write_bytes(whole[suffix][: len(whole[suffix]) // 2])
-    done = run_cgt("translate", path, "-o", out, "--model", tiny_model, "--size", "32x64")
+    done = run_cgt("translate", path, "-o", out, "--model", tiny_model, "--size", "64x32")
     assert done.returncode == 1
     assert "breaks off after" in done.stderr
     assert "Traceback" not in done.stderr

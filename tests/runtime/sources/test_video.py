@@ -78,7 +78,7 @@ def test_no_audio(clip: Path, tiny_model: Path, tmp_path: Path, ffprobe: str) ->
 
 def test_odd_sizes_become_even(clip: Path, tiny_model: Path, tmp_path: Path, ffprobe: str) -> None:
     out = tmp_path / "out.mp4"
-    done = run_cgt("translate", clip, "-o", out, "--model", tiny_model, "--size", "45x79")
+    done = run_cgt("translate", clip, "-o", out, "--model", tiny_model, "--size", "79x45")
     assert done.returncode == 0, done.stderr
     video = probe(ffprobe, out)["video"]
     assert (video["width"], video["height"]) == (80, 46)
@@ -179,7 +179,7 @@ def test_unwritable_sinks(tmp_path: Path) -> None:
 def test_a_real_film(cgt_data: Path, tmp_path: Path, ffprobe: str, name: str) -> None:
     """720 frames with 5.1 sound; the picture is made small to keep the test short."""
     source, out = cgt_data / "videos" / name, tmp_path / "out.mp4"
-    done = run_cgt("translate", source, "-o", out, "--size", "64x112")
+    done = run_cgt("translate", source, "-o", out, "--size", "112x64")
     assert done.returncode == 0, done.stderr
     after = probe(ffprobe, out)
     assert int(after["video"]["nb_read_frames"]) == 720
