@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import ctypes.util
-import importlib.metadata
 import importlib.util
 import platform
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from .engines import available_cpus
 from .errors import CgtError
 from .image.preprocess import simd_instruction_set
-from .utils.cache import cache_dir, cpu_name
+from .utils.cache import cache_dir
+from .utils.system import available_cpus, cpu_flags, cpu_name, package_version, query_nvidia_smi
 
 _SIMD_FLAGS = {
     "x86": ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
@@ -31,6 +28,7 @@ _ENCODERS = {
     "AAC": ("aac",),
 }
 _DECODERS = ("h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "h264_cuvid")
+_GPU_PROPERTIES = ("name", "driver_version", "memory.total")
 _PACKAGE_EXTRAS = {
     "torch": "[train]",
     "onnx": "[train]",
@@ -65,10 +63,10 @@ def run_checks() -> list[Check]:
 
 
 def _check_machine() -> Iterator[Check]:
-    yield Check("cgt", True, _installed_version("cyclegan-toolkit"))
+    yield Check("cgt", True, package_version("cyclegan-toolkit"))
     python = f"{platform.python_version()}, {platform.system()} on {platform.machine()}"
     yield Check("python", True, python)
-    flags = _read_cpu_flags()
+    flags = cpu_flags()
     known = [name for names in _SIMD_FLAGS.values() for name in names if name in flags]
     yield Check(
         "cpu", True, f"{cpu_name()}, {available_cpus()} cores: {' '.join(known) or 'no SIMD seen'}"
@@ -107,13 +105,13 @@ def _check_openvino() -> Iterator[Check]:
     yield Check(
         "openvino",
         True,
-        f"{_installed_version('openvino')}: {devices}; computes in {precisions}{notes}",
+        f"{package_version('openvino')}: {devices}; computes in {precisions}{notes}",
     )
 
 
 def _check_onnxruntime() -> Iterator[Check]:
-    package = "onnxruntime-gpu" if _installed_version("onnxruntime-gpu") else "onnxruntime"
-    if not _installed_version(package):
+    package = "onnxruntime-gpu" if package_version("onnxruntime-gpu") else "onnxruntime"
+    if not package_version(package):
         yield Check(
             "onnxruntime", False, "not installed", _install_command("[ort]") + " (or [gpu])"
         )
@@ -124,7 +122,7 @@ def _check_onnxruntime() -> Iterator[Check]:
         yield Check("onnxruntime", False, f"does not load ({error})", _install_command("[ort]"))
         return
     providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
-    yield Check("onnxruntime", True, f"{_installed_version(package)}: {', '.join(providers)}")
+    yield Check("onnxruntime", True, f"{package_version(package)}: {', '.join(providers)}")
     cuda = "CUDA" in providers
     what = "onnxruntime on CUDA"
     how = "pip uninstall onnxruntime, then " + _install_command("[gpu]")
@@ -133,14 +131,10 @@ def _check_onnxruntime() -> Iterator[Check]:
 
 def _check_nvidia() -> Iterator[Check]:
     driver = ctypes.util.find_library("cuda")
-    gpu = _query_nvidia_smi()
+    gpu = "; ".join(", ".join(gpu.values()) for gpu in query_nvidia_smi(_GPU_PROPERTIES))
     install = "an NVIDIA GPU and its driver" if not (driver or gpu) else ""
     yield Check("cuda", bool(driver), gpu or ("driver" if driver else "no driver"), install)
-    version = (
-        _installed_version("tensorrt")
-        or _installed_version("tensorrt-cu13")
-        or _installed_version("tensorrt-cu12")
-    )
+    version = package_version("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
     loads = importlib.util.find_spec("tensorrt") is not None
     yield Check(
         "tensorrt",
@@ -150,26 +144,10 @@ def _check_nvidia() -> Iterator[Check]:
     )
 
 
-def _query_nvidia_smi() -> str:
-    """Name, driver, memory; empty without one."""
-    if not shutil.which("nvidia-smi"):
-        return ""
-    command = [
-        "nvidia-smi",
-        "--query-gpu=name,driver_version,memory.total",
-        "--format=csv,noheader",
-    ]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return "; ".join(result.stdout.split("\n")).strip("; ") if result.returncode == 0 else ""
-
-
 def _check_codecs() -> Iterator[Check]:
     import av
 
-    yield Check("video", True, f"PyAV {_installed_version('av')}, FFmpeg {av.ffmpeg_version_info}")
+    yield Check("video", True, f"PyAV {package_version('av')}, FFmpeg {av.ffmpeg_version_info}")
     for kind, names in _ENCODERS.items():
         available = [name for name in names if _codec_opens(name, "w")]
         yield Check(f"encode {kind}", bool(available), ", ".join(available) or "not in this PyAV")
@@ -204,7 +182,7 @@ def _check_capture() -> Iterator[Check]:
     except CgtError as error:
         yield Check("opencv", False, str(error))
         return
-    package = "opencv-python" if _installed_version("opencv-python") else "opencv-python-headless"
+    package = "opencv-python" if package_version("opencv-python") else "opencv-python-headless"
     yield Check("opencv", True, f"{cv2.__version__} ({package})")
     streamer = any(
         "GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines()
@@ -234,7 +212,7 @@ def _describe_camera(device: Path) -> str:
 
 def _check_packages() -> Iterator[Check]:
     for package, extra in _PACKAGE_EXTRAS.items():
-        version = _installed_version(package)
+        version = package_version(package)
         yield Check(
             package,
             bool(version),
@@ -243,22 +221,5 @@ def _check_packages() -> Iterator[Check]:
         )
 
 
-def _read_cpu_flags() -> set[str]:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("flags", "Features")):
-                return set(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return set()
-
-
 def _install_command(extra: str) -> str:
     return f"pip install 'cyclegan-toolkit{extra}'"
-
-
-def _installed_version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -10,7 +10,7 @@ from collections import deque
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ..engines.base import available_cpus
+from ..utils.system import available_cpus
 from .pool import Pool
 from .tasks import Task
 from .worker import TaskResult, Worker

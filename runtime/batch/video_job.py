@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,6 +14,7 @@ from ..sources.segments import MIN_SEGMENT_S
 from ..sources.video import FFmpegInput, VideoSource
 from ..utils.cache import cached_sha256, short_hash
 from ..utils.log import warn_user
+from ..utils.system import package_version
 from .manifest import JobManifest
 from .tasks import ConcatSegments, Task, TranslateSegment, TranslateVideo
 
@@ -105,7 +105,7 @@ def warn_if_not_splittable(options: TranslateOptions) -> None:
 def _job_key(source: Path, target: Path, options: TranslateOptions) -> str:
     model = resolve_model(options.model)
     found = source.stat()
-    versions = [importlib.metadata.version(name) for name in ("av", "cyclegan-toolkit")]
+    versions = [package_version(name) for name in ("av", "cyclegan-toolkit")]
     return short_hash(
         *(source, found.st_size, found.st_mtime_ns, target.name, MIN_SEGMENT_S),
         *(options, cached_sha256(model) if model.is_file() else "", *versions),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..models.metadata import ModelMetadata
-from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus
+from ..utils.system import available_cpus
+from .base import Array, BatchShape, Engine, PerformanceHint
 
 __all__ = [
     "ENGINES",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import numpy as np
 
 from ..errors import CgtError, EngineError, MissingDependency, ModelError
 from ..image.preprocess import F32
-from ..utils.cache import JsonCache, cached_sha256, cpu_name, short_hash
+from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user
-from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus
+from ..utils.system import available_cpus, cpu_name, package_version
+from .base import Array, BatchShape, Engine, PerformanceHint
 
 _MAX_RUNS = 5
 _TIME_BUDGET_S = 0.5  # of runs, for each engine
@@ -126,16 +126,7 @@ def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
 def _cache_key(
     path: Path, names: list[str], performance_hint: PerformanceHint, precision: str | None
 ) -> str:
-    versions = [f"{name} {_package_version(name)}" for name in names]
+    versions = [f"{name} {package_version(name, f'{name}-gpu')}" for name in names]
     return short_hash(
         cached_sha256(path), cpu_name(), available_cpus(), performance_hint, precision, *versions
     )
-
-
-def _package_version(name: str) -> str:
-    for package in (name, f"{name}-gpu"):
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,11 +84,6 @@ class Engine(Closeable):
         """batch: C-contiguous images as `BatchShape.image` and `.io` say. out: the same, written.
         given, used: N,S float32 statistics in and out (see `artifact`), for networks that have
         them, and only for these."""
-
-
-def available_cpus() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def last_error_line(error: Exception) -> str:

@@ -9,7 +9,8 @@ from ..errors import EngineError, MissingDependency, ModelError
 from ..image.preprocess import F32
 from ..utils.cache import cache_dir, cached_sha256, short_hash
 from ..utils.log import warn_user
-from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus, last_error_line
+from ..utils.system import available_cpus
+from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
 
 try:
     import onnxruntime as ort

@@ -10,7 +10,8 @@ import openvino as ov
 from ..errors import EngineError, ModelError
 from ..image.preprocess import F32
 from ..models.sidecar import read_sidecar, read_verified_bytes, sidecar_path
-from ..utils.cache import cache_dir, cached_sha256, cpu_name, short_hash
+from ..utils.cache import cache_dir, cached_sha256, short_hash
+from ..utils.system import cpu_name
 from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
 from .openvino_cpu import avoid_int8_saturation, fp32_faster_than_bf16, is_quantized
 

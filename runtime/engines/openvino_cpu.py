@@ -21,7 +21,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from ..utils.cache import JsonCache, cpu_name, short_hash
+from ..utils.cache import JsonCache, short_hash
+from ..utils.system import cpu_name
 
 _BENCH_CHANNELS, _BENCH_SIDE_PX, _BENCH_LAYERS = 64, 64, 3  # as in the middle of a generator
 _BENCH_RUNS = 20

@@ -16,13 +16,13 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .atomic import atomic_write, file_sha256
+from .system import cpu_name as cpu_name
 
 MAX_ENTRIES = 12  # compiled models of each kind; those not used for longest go
 
@@ -73,18 +73,6 @@ def cached_sha256(path: Path) -> str:
 @lru_cache(maxsize=16)
 def _cached_sha256(path: Path, _size: int, _changed: int) -> str:
     return file_sha256(path)
-
-
-@lru_cache(maxsize=1)
-def cpu_name() -> str:
-    """The processor, as the system calls it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 class JsonCache:
