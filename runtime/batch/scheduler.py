@@ -84,7 +84,7 @@ class BatchScheduler:
             job.warnings += [text for text in result.warnings if text not in job.warnings]
             self._frames_done[task.output] = result.frames
             self._advance_job(job, task)
-        elif result.status == "uncuttable":
+        elif result.status == "not_splittable":
             warn_user(f"{job.source} is not cut: {result.error}")
             self._cancel_tasks(job)
             job.boundaries = ()

@@ -97,7 +97,7 @@ def options_allow_splitting(options: TranslateOptions) -> bool:
 def warn_if_not_splittable(options: TranslateOptions) -> None:
     """By the name of the flag."""
     if not options_allow_splitting(options):
-        flags = ("calm", "frames", "duration", "max_fps", "start")
+        flags = ("deflicker", "frames", "duration", "max_fps", "start")
         flag_name = next(flag for flag in flags if getattr(options, flag)).replace("_", "-")
         warn_user(f"--{flag_name} goes from frame to frame: no film is cut, each is one worker's")
 

@@ -21,7 +21,7 @@ from ..sources import Source
 from ..utils.malloc import limit_malloc_arenas
 from .tasks import NotSplittable, Task
 
-TaskStatus = Literal["done", "bad", "uncuttable", "failed"]
+TaskStatus = Literal["done", "invalid", "not_splittable", "failed"]
 """bad: the film or the request is at fault, nobody will do better. failed: another worker may."""
 
 _HEARTBEAT_INTERVAL_S = 0.5  # seconds between words on the progress
@@ -69,9 +69,9 @@ class Worker:
                 _check_shared_dir(task.output.parent)
                 frames = task.run(self._open_translator, progress)
             except NotSplittable as reason:
-                status, error = "uncuttable", str(reason)
+                status, error = "not_splittable", str(reason)
             except (SourceError, UsageError) as wrong:
-                status, error = "bad", str(wrong)
+                status, error = "invalid", str(wrong)
             except Exception as failure:  # whatever it was, it must not end the pile
                 status, error = "failed", _describe_error(failure)
         heartbeat_file.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from ..image.preprocess import F32, U8
 from ..models.metadata import IOType, ModelMetadata, read_metadata
 from ..utils.closeable import Closeable
+from ..utils.system import available_cpus as available_cpus
 
 PerformanceHint = Literal["throughput", "latency"]
 """throughput: several frames at once, as files want; latency: all cores on one frame, as live

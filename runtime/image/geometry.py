@@ -50,7 +50,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if self.output_size == (0, 0):
-            object.__setattr__(self, "output", self.image_size)
+            object.__setattr__(self, "output_size", self.image_size)
 
 
 def plan_geometry(

@@ -41,7 +41,7 @@ def test_order_is_kept_when_workers_finish_out_of_order(
         time.sleep(float(images[0][0, 0, 2]) % 3 / 200)
         return real(images)
 
-    monkeypatch.setattr(translator, "timed", uneven)
+    monkeypatch.setattr(translator, "translate_batch", uneven)
     monkeypatch.setattr(translator, "workers", 4)
     results = list(translate_stream(frames(60), translator, Stats(), threading.Event()))
     assert [item.source_frame.name for item in results] == [str(index) for index in range(60)]
@@ -80,7 +80,7 @@ def test_a_live_source_drops_what_comes_too_fast(
             item.capture_time = time.perf_counter()
             yield item
 
-    monkeypatch.setattr(translator, "timed", slow)
+    monkeypatch.setattr(translator, "translate_batch", slow)
     monkeypatch.setattr(translator, "workers", 1)
     stats = Stats()
     results = list(translate_stream(camera(), translator, stats, threading.Event(), live=True))
@@ -109,7 +109,7 @@ def test_a_live_stream_is_never_more_than_one_frame_behind(
                 assert begun.wait(30)
         go.set()
 
-    monkeypatch.setattr(translator, "timed", held)
+    monkeypatch.setattr(translator, "translate_batch", held)
     monkeypatch.setattr(translator, "workers", 1)
     stats = Stats()
     results = list(translate_stream(camera(), translator, stats, threading.Event(), live=True))
@@ -202,7 +202,7 @@ def test_what_came_before_an_error_is_kept(
         yield from frames(100)
 
     monkeypatch.setattr(translator, "workers", 1)
-    monkeypatch.setattr(translator, "timed", fails_late)
+    monkeypatch.setattr(translator, "translate_batch", fails_late)
     out = tmp_path / "o.mp4"
     with (
         pytest.raises(type(error), match=f"{error}; .*o.mp4 holds the 8 frames before"),

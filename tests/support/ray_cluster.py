@@ -38,7 +38,7 @@ class RayCluster:
                 parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue  # it has ended
-            if parent == self.raylets[node] and title.startswith(b"ray::do_task"):
+            if parent == self.raylets[node] and title.startswith(b"ray::run_task"):
                 found.append(int(folder.name))
         return found
 

@@ -36,7 +36,7 @@ from conftest import make_image
 
 def cuts_of(path: Path) -> list[Fraction]:
     with open_source(str(path)) as source:
-        return source.find_cuts()  # type: ignore[attr-defined]
+        return source.find_segment_boundaries()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
@@ -181,7 +181,7 @@ def test_flags_that_go_from_frame_to_frame_leave_films_whole(
     long_video: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     with JobManifest(tmp_path, resume=False) as ledger:
-        for flags in ({"calm": 0.5}, {"max_fps": 2.0}, {"frames": 9}, {"start": 3.0}):
+        for flags in ({"deflicker": 0.5}, {"max_fps": 2.0}, {"frames": 9}, {"start": 3.0}):
             given = TranslateOptions(model=str(tiny_model), **flags)  # type: ignore[arg-type]
             assert plan_video(long_video, tmp_path / "o.mp4", given, ledger).boundaries == ()
         given = TranslateOptions(model=str(tiny_model))

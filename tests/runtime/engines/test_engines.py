@@ -170,7 +170,7 @@ def test_openvino_keeps_what_it_compiled_and_survives_its_damage(
             outs.append(np.zeros_like(batch))
             engine.infer(batch, outs[-1])
             precision = engine.precision
-            assert engine.from_cache == (turn == 1)
+            assert engine.loaded_from_cache == (turn == 1)
         (blob,) = isolated_cache.glob("openvino/*/*.blob")
         assert precision in ("fp32", "bf16")
         if turn == 1:

@@ -471,7 +471,7 @@ def test_a_call_keeps_no_memory() -> None:
 
 def test_cgt_simd_chooses() -> None:
     """C tests compare the bits of all sets (tests/native)."""
-    code = "from cgt.runtime.image.preprocess import simd_path; print(simd_path())"
+    code = "from cgt.runtime.image import preprocess; print(preprocess.simd_instruction_set())"
 
     def ask(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -75,7 +75,7 @@ def test_without_normalisation_there_are_no_seams(tmp_path: Path) -> None:
         with Translator(
             model, engine="onnxruntime", frame_size=frame, tile=192, overlap=overlap
         ) as translator:
-            assert translator.engine.count > 1
+            assert translator.engine.tile_count > 1
             worst[overlap] = np.abs(translator(image).astype(int) - whole).max()
     assert worst[96] <= 1  # of 255
     assert worst[0] > 20  # the seams that a test without overlap must find
