@@ -108,5 +108,5 @@ def _job_key(source: Path, target: Path, options: TranslateOptions) -> str:
     versions = [package_version(name) for name in ("av", "cyclegan-toolkit")]
     return short_hash(
         *(source, found.st_size, found.st_mtime_ns, target.name, MIN_SEGMENT_S),
-        *(options, cached_sha256(model) if model.is_file() else "", *versions),
+        *(options.job_key, cached_sha256(model) if model.is_file() else "", *versions),
     )
