@@ -114,7 +114,7 @@ def test_a_killed_worker_and_a_signal(long_video: Path, tiny_model: Path, tmp_pa
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 5, said
-    assert "a worker died: signal 9; trying again" in said
+    assert "a worker died: signal 9; retrying" in said
     assert "--resume goes on" in said
     assert "0 done" in said
     assert not out.exists()
@@ -145,7 +145,7 @@ def test_a_task_that_always_kills_its_worker(clip: Path, tiny_model: Path, tmp_p
         time.sleep(0.01)
     _, said = process.communicate()
     assert process.returncode == 1, said
-    assert said.count("trying again") == 2
+    assert said.count("retrying") == 2
     assert "failed: a worker died: signal 9" in said
     assert [path.name for path in out.iterdir()] == [".cgt-jobs"]
 
@@ -193,7 +193,7 @@ def test_calm_films_are_not_cut(long_video: Path, tiny_model: Path, tmp_path: Pa
         *flags(tiny_model),
     )
     assert done.returncode == 0, done.stderr
-    assert "--deflicker goes from frame to frame: no long_video is cut" in done.stderr
+    assert "--deflicker depends on earlier frames: no video is split" in done.stderr
     assert json.loads((tmp_path / "s.json").read_text())["videos"][0]["parts"] == 1
 
 
