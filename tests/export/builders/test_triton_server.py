@@ -152,7 +152,7 @@ def test_a_street_keeps_every_frame_while_its_server_is_killed(
     server.start()
     _, said = running.communicate(timeout=120)
     assert running.returncode == 0, said
-    assert "waiting up to 120 s" in said
+    assert "retrying for up to 120 s" in said
     assert "is back after" in said
     assert _count(cut) == _count(whole) == _count(street)
     assert cut.read_bytes() == whole.read_bytes()
