@@ -1,6 +1,6 @@
-"""Translate images and video with an exported generator. Never imports torch.
+"""Runtime: translation of images and video with an exported generator, without PyTorch.
 
-from cgt.runtime import Translator, translate, resize, pack, unpack
+from cgt.runtime import Translator, translate
 Translator("model.onnx")(image)                       # uint8 HWC RGB in and out
 for frame in translate("clip.mp4", model="model.onnx"): ...
 """
@@ -11,19 +11,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api import TranslateOptions as TranslateOptions
     from .api import translate as translate
     from .image.preprocess import pack as pack
     from .image.preprocess import resize as resize
     from .image.preprocess import unpack as unpack
     from .inference.translator import Translator as Translator
+    from .pipeline import run_pipeline as run_pipeline
+    from .utils.stats import Stats as Stats
 
-__all__ = ["Translator", "pack", "resize", "translate", "unpack"]
+__all__ = [
+    "Stats",
+    "TranslateOptions",
+    "Translator",
+    "pack",
+    "resize",
+    "run_pipeline",
+    "translate",
+    "unpack",
+]
 
 _LAZY_EXPORTS = {
+    "Stats": "utils.stats",
+    "TranslateOptions": "api",
     "Translator": "inference.translator",
-    "translate": "api",
-    "resize": "image.preprocess",
     "pack": "image.preprocess",
+    "resize": "image.preprocess",
+    "run_pipeline": "pipeline",
+    "translate": "api",
     "unpack": "image.preprocess",
 }
 
