@@ -25,7 +25,10 @@ def test_flags() -> None:
 
 
 def test_the_public_surface() -> None:
-    assert cgt.runtime.__all__ == ["Translator", "pack", "resize", "translate", "unpack"]
+    assert cgt.runtime.__all__ == [
+        *("Stats", "TranslateOptions", "Translator"),
+        *("pack", "resize", "run_pipeline", "translate", "unpack"),
+    ]
     for name in cgt.runtime.__all__:
         assert inspect.getdoc(getattr(cgt.runtime, name))
     with pytest.raises(AttributeError):

@@ -205,7 +205,7 @@ def edit_sidecar(path: Path, change: Callable[[dict[str, object]], None]) -> Non
         (
             {"gpu": "", "compute_capabilities": [75, 89]},
             EngineError,
-            r"capability 7\.5, 8\.9, but this machine has SIMULATED GPU, 8\.6; run: cgt export m\.onnx",
+            r"capability 7\.5, 8\.9, but .* has SIMULATED GPU, 8\.6; run: cgt export m\.onnx",
         ),
         ({"format": "openvino"}, ModelError, "TensorRT does not run"),
         ({"files": {".engine": "0" * 64}}, ModelError, "is not the file that its m.engine.json"),
