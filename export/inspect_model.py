@@ -40,7 +40,7 @@ def inspect_onnx(path: Path, size: OptionalSize = None) -> dict[str, Any]:
     except ModelError as error:
         facts["note"] = str(error)
     if metadata and "cgt" in file.metadata:
-        facts["artifact"] = json.loads(metadata.to_json())
+        facts["metadata"] = json.loads(metadata.to_json())
     else:
         facts.setdefault("note", "not exported by cgt: it says nothing of itself but its shapes")
     if importlib.util.find_spec("onnx"):
@@ -81,7 +81,7 @@ def inspect_engine(path: Path) -> dict[str, Any]:
         "kind": "engine",
         "bytes": path.stat().st_size,
         "sha256": digest,
-        "artifact": json.loads(sidecar.metadata.to_json()),
+        "metadata": json.loads(sidecar.metadata.to_json()),
         "engine": dataclasses.asdict(sidecar.build),
         "note": ""
         if same
