@@ -10,7 +10,7 @@ SOURCES := $(shell find runtime trainer export benchmarks distill serve cli -nam
              -o -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.svg') \
            pyproject.toml CMakeLists.txt README.md LICENSE
 
-.PHONY: help demo test check format model bench gpu-check triton-check simulated clean
+.PHONY: help demo test test-all check format model bench gpu-check triton-check simulated clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
@@ -18,7 +18,10 @@ help:  ## this list
 demo: $(VENV)/demo  ## translate a real clip with the bundled model (VIDEO=file or camera number)
 	$(BIN)/cgt demo $(VIDEO)
 
-test: $(VENV)/dev  ## run all tests against the installed wheel (ARGS=pytest arguments)
+test: $(VENV)/dev  ## run the fast tests against the installed wheel (ARGS=pytest arguments)
+	cd tests && ../$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/dev  ## run all tests, the slow ones too (half an hour on two cores)
 	cd tests && ../$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/dev  ## formatting, lint, types, C
