@@ -1,4 +1,4 @@
-"""cgt inspect"""
+"""The verb `cgt inspect`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ import click
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.geometry import parse_size
 
-from ._options import require_extra
+from ._options import PATH, Verb, json_option, opt, require_extra, save_json
 
 
-@click.command("inspect")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--size", help="256 or HEIGHTxWIDTH, at which to count operations.")
-@click.option("--json", "as_json", is_flag=True, help="All of it, as JSON.")
-def command(file: Path, size: str | None, as_json: bool) -> None:
-    """Say what FILE is: a checkpoint of any trainer, an ONNX model or an engine.
+@click.command("inspect", cls=Verb)
+@click.argument("file", type=PATH)
+@json_option("Options")
+@opt(
+    "--size",
+    metavar="SIZE",
+    group="Options",
+    help="Count the operations at this size, 256 or WIDTHxHEIGHT.  [default: the model's]",
+)
+def command(file: Path, size: str | None, json_path: Path | None) -> None:
+    """Describe FILE: a checkpoint of any trainer, an ONNX model or an engine.
 
-    For a checkpoint also what was inferred from which evidence, and what it leaves open.
+    For a checkpoint, also print the evidence for its architecture, and what it leaves open.
     """
     input_size = parse_size(size) if size else None
     if input_size == "source":
         raise UsageError("--size source means nothing here; give numbers")
     description = _describe_file(file, input_size)
-    if as_json:
-        click.echo(json.dumps(description, indent=1))
+    if json_path is not None:
+        save_json(json.dumps(description, indent=1), json_path)
     else:
         _print_table(description)
 
