@@ -74,4 +74,4 @@ def wait_until(page: Any, script: str, seconds: float = 30) -> None:
 
 def wait_for_frames(page: Any, frames: int = 10) -> None:
     """Wait for so many frames on the screen."""
-    wait_until(page, f"async () => (await import('./main.js')).app.stats.shown >= {frames}")
+    wait_until(page, f"async () => (await import('./js/main.js')).app.stats.shown >= {frames}")

@@ -114,7 +114,7 @@ def test_a_server_shows_its_own_source_to_all(
             assert min(alike) > SAME
             assert max(alike) > 30
             latency = each.evaluate(
-                "async () => (await import('./main.js')).app.stats.now(performance.now()).latency"
+                "async () => (await import('./js/main.js')).app.stats.now(performance.now()).latency"
             )
             assert 0 < latency < 3000  # by the server's clock
         other.close()

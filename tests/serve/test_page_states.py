@@ -108,7 +108,7 @@ def test_one_of_two_cameras(model: Path) -> None:
         assert picker.input_value() == first
         picker.select_option(second)
         wait_until(
-            page, f"async () => (await import('./main.js')).app.source?.deviceId === '{second}'"
+            page, f"async () => (await import('./js/main.js')).app.source?.deviceId === '{second}'"
         )
         wait_for_frames(page, 3)
         page.get_by_role("button", name="Translated").click()

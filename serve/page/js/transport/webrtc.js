@@ -1,8 +1,8 @@
 // Pictures to and from the server as video over WebRTC, with a data channel for words.
 
 import { webrtc } from "./api.js";
-import { forEachFrame } from "./video_frames.js";
-import { readTimestamp } from "./timestamp.js";
+import { forEachFrame } from "../media/video_frames.js";
+import { readTimestamp } from "../media/timestamp.js";
 
 const CONNECT_TIMEOUT_MS = 5000; // milliseconds to connect; then the WebSocket is tried
 const MAX_BITRATE = 2_500_000; // bits/s; browsers otherwise give small pictures too little

@@ -1,6 +1,6 @@
 // The server's clock, for pictures that it captured itself.
 
-import { TIMESTAMP_PERIOD_MS } from "./timestamp.js";
+import { TIMESTAMP_PERIOD_MS } from "../media/timestamp.js";
 
 export class ServerClock {
   constructor() {

@@ -1,13 +1,13 @@
 // The page: buttons, keys, words; app.js does the work.
 
-import { fetchModels, submitToken, wasTokenRejected } from "./api.js";
+import { fetchModels, submitToken, wasTokenRejected } from "./transport/api.js";
 import { App } from "./app.js";
-import { Recorder, snapshot } from "./capture.js";
-import { listen } from "./keys.js";
-import { Notices } from "./notices.js";
-import { Settings } from "./settings.js";
-import { Camera, SourceError } from "./sources.js";
-import { View } from "./view.js";
+import { Recorder, snapshot } from "./media/capture.js";
+import { listen } from "./ui/input.js";
+import { Notices } from "./ui/notices.js";
+import { Settings } from "./ui/settings.js";
+import { Camera, SourceError } from "./media/sources.js";
+import { View } from "./ui/view.js";
 
 const byId = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];

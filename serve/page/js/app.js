@@ -1,12 +1,12 @@
 // One source, one connection, one picture: what belongs to it is shown together.
 
-import { toSentence, translate } from "./api.js";
-import { ServerClock } from "./clock.js";
-import { Connection } from "./connection.js";
-import { FrameStats } from "./stats.js";
-import { InFlightFrames } from "./inflight.js";
-import { Camera, VideoFile, readImage } from "./sources.js";
-import { STRIP_HEIGHT_PX } from "./timestamp.js";
+import { toSentence, translate } from "./transport/api.js";
+import { ServerClock } from "./transport/clock.js";
+import { Connection } from "./transport/connection.js";
+import { FrameStats } from "./media/stats.js";
+import { InFlightFrames } from "./media/inflight.js";
+import { Camera, VideoFile, readImage } from "./media/sources.js";
+import { STRIP_HEIGHT_PX } from "./media/timestamp.js";
 
 export class App {
   /** on: {state(name, details), frame()}: the connection's states, and that something new is shown. */

@@ -1,7 +1,7 @@
 // Pictures to and from the server as JPEG over a WebSocket: where WebRTC cannot connect.
 // A binary message is the timestamp (4 bytes, big end first) and the file; a text message is JSON.
 
-import { STRIP_HEIGHT_PX } from "./timestamp.js";
+import { STRIP_HEIGHT_PX } from "../media/timestamp.js";
 import { ServerError, toSentence, streamUrl } from "./api.js";
 
 const JPEG_QUALITY = 0.9;
