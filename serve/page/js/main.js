@@ -1,85 +1,89 @@
-// The page: buttons, keys, words; app.js does the work.
+// Controls, shortcuts and notices of the page. app.js does the rest.
 
-import { fetchModels, submitToken, wasTokenRejected } from "./transport/api.js";
 import { App } from "./app.js";
-import { Recorder, snapshot } from "./media/capture.js";
-import { listen } from "./ui/input.js";
+import { Recorder, saveSnapshot } from "./media/capture.js";
+import { Camera, SourceError } from "./media/sources.js";
+import { fetchModels, submitToken, wasTokenRejected } from "./transport/api.js";
+import { listenForInput } from "./ui/input.js";
 import { Notices } from "./ui/notices.js";
 import { Settings } from "./ui/settings.js";
-import { Camera, SourceError } from "./media/sources.js";
 import { View } from "./ui/view.js";
 
 const byId = (id) => document.getElementById(id);
-const all = (selector) => [...document.querySelectorAll(selector)];
+const queryAll = (selector) => [...document.querySelectorAll(selector)];
+
+const STATUS = { connecting: "Connecting", open: "Live", waiting: "Waiting", stopped: "Stopped" };
+const SILENCE_TIMEOUT_MS = 5000; // without a frame of the server's source
+const STATS_INTERVAL_MS = 500;
+const SPLIT_STEP_PERCENT = 2;
 
 const notices = new Notices();
-const view = new View(byId("picture"), byId("frame"));
-const settings = new Settings(() => attempt(() => app.updateSettings()));
-const videos = { camera: byId("camera-video"), answer: byId("answer-video") };
-export const app = new App(settings, view, videos, { state: stateChanged, frame: shown });
-const recorder = new Recorder(byId("picture"), (recording) => {
+const view = new View(byId("canvas"), byId("frame"));
+const settings = new Settings(() => tryTo(() => app.updateSettings()));
+const videos = { camera: byId("camera-video"), received: byId("received-video") };
+export const app = new App(settings, view, videos, { state: onState, frame: onFrame });
+const recorder = new Recorder(byId("canvas"), (recording) => {
   byId("record").textContent = recording ? "Stop" : "Record";
   byId("record").classList.toggle("recording", recording);
 });
 
-const STATUS = { connecting: "Connecting", open: "Live", waiting: "Waiting", stopped: "Stopped" };
-const SILENCE_TIMEOUT_MS = 5000; // milliseconds without a picture of the server's source
-let again = start; // what "Try again" does
-let server = null; // what the server said it has
+let retry = start; // action of "Try again"
+let server = null; // reply of GET /v1/models
 
 async function start() {
-  await attempt(async () => {
+  await tryTo(async () => {
     await loadModels();
-    if (again !== start) return; // something was opened meanwhile
+    if (retry !== start) return; // the user opened a source in the meantime
     if (server.source) await openServer();
-    else welcome();
+    else showWelcome();
   });
 }
 
-/** What the server has. Throws ServerError. */
+/** Fetches what the server offers. Throws ServerError. */
 async function loadModels() {
   server = await fetchModels();
   settings.setModels(server.models);
   document.querySelector("[data-source=server]").hidden = !server.source;
 }
 
-function welcome() {
-  status("idle", "Ready");
+function showWelcome() {
+  setStatus("idle", "Ready");
   notices.show("welcome", { actions: [["Use the camera", () => openCamera()], ["Open a file", pickFile]] });
 }
 
-/** Runs what may fail, and says so. */
-async function attempt(work) {
+/** Runs an action and shows a notice if it fails. */
+async function tryTo(action) {
   try {
-    await work();
+    await action();
   } catch (error) {
-    if (error.name === "AbortError") return; // something else was opened meanwhile
-    if (error instanceof SourceError) return failed(error.kind);
-    stateChanged("stopped", { kind: error.kind ?? "trouble", message: error.message });
+    if (error.name === "AbortError") return; // another source was opened in the meantime
+    if (error instanceof SourceError) return onSourceError(error.kind);
+    onState("stopped", { kind: error.kind ?? "trouble", message: error.message });
   }
 }
 
-function failed(name) {
-  status("stopped", "Stopped");
-  pressed("source", "");
-  blank(true);
-  const file = ["Open a file", pickFile];
-  notices.show(name, { actions: name === "camera-insecure" ? [file] : [["Try again", () => again()], file] });
+function onSourceError(notice) {
+  setStatus("stopped", "Stopped");
+  setPressed("source", "");
+  setFrameHidden(true);
+  const openAFile = ["Open a file", pickFile];
+  const tryAgain = ["Try again", () => retry()];
+  notices.show(notice, { actions: notice === "camera-insecure" ? [openAFile] : [tryAgain, openAFile] });
 }
 
-/** Opens a source by work(); "Try again" does it again. */
-function open(name, work) {
-  again = () => open(name, work);
-  pressed("source", name);
+/** Opens a source with an action, which "Try again" repeats. */
+function openSource(name, action) {
+  retry = () => openSource(name, action);
+  setPressed("source", name);
   if (name !== "camera") byId("camera").hidden = true;
-  return attempt(async () => {
-    if (!server) await loadModels(); // it may want a token first
-    await work();
+  return tryTo(async () => {
+    if (!server) await loadModels(); // the server may require a token first
+    await action();
   });
 }
 
 function openCamera(deviceId) {
-  return open("camera", async () => {
+  return openSource("camera", async () => {
     notices.show("asking");
     await app.openCamera(deviceId);
     const cameras = await Camera.list();
@@ -90,14 +94,14 @@ function openCamera(deviceId) {
 }
 
 function openFile(file) {
-  return open("file", async () => {
+  return openSource("file", async () => {
     await app.openFile(file);
-    if (app.kind === "image") status("live", "Translated");
+    if (app.kind === "image") setStatus("live", "Translated");
   });
 }
 
 function openServer() {
-  return open("server", () => app.openServer());
+  return openSource("server", () => app.openServer());
 }
 
 function pickFile() {
@@ -105,47 +109,48 @@ function pickFile() {
   byId("file").click();
 }
 
-function stateChanged(name, { kind, message = "", until } = {}) {
-  if (name === "camera-gone") return failed(name);
+function onState(name, { kind, message = "", until } = {}) {
+  if (name === "camera-gone") return onSourceError(name);
   if (name === "trouble") return notices.show("trouble", { text: message });
-  status({ open: "live", connecting: "connecting" }[name] ?? "stopped", STATUS[name]);
+  setStatus({ open: "live", connecting: "connecting" }[name] ?? "stopped", STATUS[name]);
   if (name === "connecting" && !notices.name) return undefined;
   if (name === "connecting" || name === "open") return notices.show("connecting");
-  blank(true);
-  const now = ["Try now", () => app.connection.retry()];
-  if (name === "waiting") return notices.show(kind === "full" ? "full" : "gone", { until, actions: [now] });
-  if (kind === "token") return notices.show("token", { text: wasTokenRejected() ? "That token did not fit." : "" });
-  const what = ["gone", "trouble"].includes(kind) ? kind : "refused";
-  return notices.show(what, { text: message, actions: [["Try again", () => again()]] });
+  setFrameHidden(true);
+  const tryNow = ["Try now", () => app.connection.retry()];
+  if (name === "waiting") return notices.show(kind === "full" ? "full" : "gone", { until, actions: [tryNow] });
+  if (kind === "token") return notices.show("token", { text: wasTokenRejected() ? "That token is not valid." : "" });
+  const notice = ["gone", "trouble"].includes(kind) ? kind : "refused";
+  return notices.show(notice, { text: message, actions: [["Try again", () => retry()]] });
 }
 
-function shown() {
-  blank(false);
-  if (notices.name === "silent") status("live", STATUS.open);
+function onFrame() {
+  setFrameHidden(false);
+  if (notices.name === "silent") setStatus("live", STATUS.open);
   if (notices.name) notices.hide();
 }
 
-function status(state, text) {
+function setStatus(state, text) {
   byId("status").dataset.state = state;
   byId("status").textContent = text;
 }
 
-/** Without a picture there is nothing to keep. */
-function blank(is) {
-  if (byId("frame").hidden === is) return;
-  byId("frame").hidden = is;
-  for (const id of ["snapshot", "record", "fullscreen"]) byId(id).disabled = is;
+/** Hides or shows the view, and with it the actions that need a frame. */
+function setFrameHidden(hidden) {
+  if (byId("frame").hidden === hidden) return;
+  byId("frame").hidden = hidden;
+  for (const id of ["snapshot", "record", "fullscreen"]) byId(id).disabled = hidden;
   byId("record").disabled ||= !Recorder.isSupported;
-  if (is) recorder.stop();
+  if (hidden) recorder.stop();
 }
 
-function pressed(group, name) {
-  for (const button of all(`button[data-${group}]`)) button.setAttribute("aria-pressed", button.dataset[group] === name);
+function setPressed(group, name) {
+  for (const button of queryAll(`button[data-${group}]`))
+    button.setAttribute("aria-pressed", button.dataset[group] === name);
 }
 
-function chooseView(name) {
-  pressed("view", name);
-  view.set(name);
+function selectView(mode) {
+  setPressed("view", mode);
+  view.setMode(mode);
 }
 
 function moveSplit(percent) {
@@ -153,59 +158,65 @@ function moveSplit(percent) {
   view.moveSplit(percent / 100);
 }
 
-const record = () => (recorder.recording ? recorder.stop() : recorder.start());
-const fullScreen = () =>
+const stepSplit = (step) => moveSplit(Number(byId("split").value) + step);
+const takeSnapshot = () => saveSnapshot(byId("canvas"));
+const toggleRecording = () => (recorder.recording ? recorder.stop() : recorder.start());
+const toggleFullscreen = () =>
   document.fullscreenElement ? document.exitFullscreen() : byId("stage").requestFullscreen?.();
-const help = () => byId("help").showModal();
-const enabled = (id, act) => () => byId(id).disabled || act();
+const showHelp = () => byId("help").showModal();
+const ifEnabled = (id, action) => () => byId(id).disabled || action();
 
-const sources = { camera: () => openCamera(), file: pickFile, server: openServer };
-for (const button of all("[data-source]")) button.addEventListener("click", sources[button.dataset.source]);
-for (const button of all("button[data-view]")) button.addEventListener("click", () => chooseView(button.dataset.view));
+const sourceActions = { camera: () => openCamera(), file: pickFile, server: openServer };
+for (const button of queryAll("[data-source]"))
+  button.addEventListener("click", sourceActions[button.dataset.source]);
+for (const button of queryAll("button[data-view]"))
+  button.addEventListener("click", () => selectView(button.dataset.view));
 byId("camera").addEventListener("change", ({ target }) => openCamera(target.value));
 byId("file").addEventListener("change", ({ target }) => target.files[0] && openFile(target.files[0]));
 byId("split").addEventListener("input", ({ target }) => moveSplit(Number(target.value)));
-byId("snapshot").addEventListener("click", () => snapshot(byId("picture")));
-byId("record").addEventListener("click", record);
-byId("fullscreen").addEventListener("click", fullScreen);
+byId("snapshot").addEventListener("click", takeSnapshot);
+byId("record").addEventListener("click", toggleRecording);
+byId("fullscreen").addEventListener("click", toggleFullscreen);
 byId("fullscreen").hidden = !document.fullscreenEnabled;
-byId("help-button").addEventListener("click", help);
+byId("help-button").addEventListener("click", showHelp);
 byId("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   submitToken(byId("token").value.trim());
 });
 
-listen({
+listenForInput({
   c: () => openCamera(),
   o: pickFile,
-  1: () => chooseView("split"),
-  2: () => chooseView("side"),
-  3: () => chooseView("translated"),
-  ArrowLeft: () => moveSplit(Number(byId("split").value) - 2),
-  ArrowRight: () => moveSplit(Number(byId("split").value) + 2),
-  s: enabled("snapshot", () => snapshot(byId("picture"))),
-  r: enabled("record", record),
-  f: enabled("fullscreen", fullScreen),
-  "?": help,
+  1: () => selectView("split"),
+  2: () => selectView("side"),
+  3: () => selectView("translated"),
+  ArrowLeft: () => stepSplit(-SPLIT_STEP_PERCENT),
+  ArrowRight: () => stepSplit(SPLIT_STEP_PERCENT),
+  s: ifEnabled("snapshot", takeSnapshot),
+  r: ifEnabled("record", toggleRecording),
+  f: ifEnabled("fullscreen", toggleFullscreen),
+  "?": showHelp,
 }, openFile);
 
-// A page that is left gives back its place at once; one that comes back from the cache begins anew.
+// A page that is left frees its session at once. A page restored from the browser's cache starts again.
 addEventListener("pagehide", () => app.stop());
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
-setInterval(() => {
+function updateStats() {
   const now = performance.now();
-  const { fps, latency } = app.stats.now(now);
-  const silent = app.kind === "server" && app.connection.transport && app.stats.millisecondsSinceFrame(now) > SILENCE_TIMEOUT_MS;
+  const { fps, latency } = app.stats.summary(now);
+  const serverIsOpen = app.kind === "server" && app.connection.transport;
+  const silent = serverIsOpen && app.stats.millisecondsSinceFrame(now) > SILENCE_TIMEOUT_MS;
   if (silent && notices.name !== "silent") {
-    status("stopped", STATUS.waiting);
+    setStatus("stopped", STATUS.waiting);
     notices.show("silent");
   }
   byId("fps").textContent = fps ? fps.toFixed(1) : "–";
   byId("latency").textContent = latency === null ? "–" : Math.round(latency);
   byId("dropped").textContent = app.kind && app.kind !== "image" ? app.dropped : "–";
   byId("transport").textContent = app.connection.transport || "–";
-}, 500);
+}
 
+setInterval(updateStats, STATS_INTERVAL_MS);
 moveSplit(50);
 start();

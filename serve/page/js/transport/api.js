@@ -1,18 +1,18 @@
-// The server's HTTP interface; errors say what the page should show.
+// Client of the server's HTTP API. Its errors carry the notice to show.
 
-/** kind: "token", "full", "gone", "refused" or "unsupported"; wait: seconds until the next try. */
+/** kind: "token", "full", "gone", "refused"; retryAfter: seconds until the next attempt. */
 export class ServerError extends Error {
-  constructor(kind, message, wait = 0) {
+  constructor(kind, message, retryAfter = 0) {
     super(message);
     this.kind = kind;
-    this.wait = wait;
+    this.retryAfter = retryAfter;
   }
 }
 
 const ERROR_KINDS = { 401: "token", 429: "full" };
 
-/** The Response. Throws ServerError. The token, where one is needed, is a cookie. */
-async function ask(path, options = {}) {
+/** Sends a request and returns the Response. The browser adds the token's cookie. Throws ServerError. */
+async function request(path, options = {}) {
   let response;
   try {
     response = await fetch(path, { ...options, cache: "no-store" });
@@ -21,28 +21,30 @@ async function ask(path, options = {}) {
   }
   if (response.ok) return response;
   const detail = await response.json().then((problem) => problem.detail ?? "", () => "");
-  const wait = Number(response.headers.get("Retry-After")) || 0;
-  throw new ServerError(ERROR_KINDS[response.status] ?? "refused", toSentence(detail || response.statusText), wait);
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  const kind = ERROR_KINDS[response.status] ?? "refused";
+  throw new ServerError(kind, toSentence(detail || response.statusText), retryAfter);
 }
 
-/** {models, source}: what there is. */
+/** Returns {models, source}: the models served, and whether the server has its own source. */
 export async function fetchModels() {
-  return (await ask("v1/models")).json();
+  return (await request("v1/models")).json();
 }
 
-/** An SDP answer for an SDP offer. */
-export async function webrtc(offer) {
+/** Sends an SDP offer and returns the SDP answer. */
+export async function sendOffer(offer) {
   const headers = { "Content-Type": "application/json" };
-  return (await ask("v1/webrtc", { method: "POST", headers, body: JSON.stringify(offer) })).json();
+  return (await request("v1/webrtc", { method: "POST", headers, body: JSON.stringify(offer) })).json();
 }
 
-/** A picture's translation: Blob in, Blob out. selection: {model, precision, size}. */
+/** Translates an image, Blob to Blob. selection: {model, precision, size}. */
 export async function translate(blob, selection) {
   const headers = { "Content-Type": blob.type, Accept: "image/png" };
-  return (await ask(`v1/translate?${new URLSearchParams(selection)}`, { method: "POST", headers, body: blob })).blob();
+  const path = `v1/translate?${new URLSearchParams(selection)}`;
+  return (await request(path, { method: "POST", headers, body: blob })).blob();
 }
 
-/** The address of the WebSocket. */
+/** Returns the URL of the WebSocket. */
 export function streamUrl() {
   const url = new URL("v1/stream", location.href);
   url.protocol = url.protocol.replace("http", "ws");
@@ -50,20 +52,22 @@ export function streamUrl() {
   return url;
 }
 
-/** Tells the server a token; it answers with a cookie, or without, and the page again. */
+const TOKEN_SUBMITTED = "token-submitted"; // key in the session storage
+
+/** Submits a token. The server sets a cookie if it is valid, and reloads the page in either case. */
 export function submitToken(token) {
-  sessionStorage.setItem("tried", "yes");
+  sessionStorage.setItem(TOKEN_SUBMITTED, "yes");
   location.href = `./?${new URLSearchParams({ token })}`;
 }
 
-/** Whether a token was shown that did not fit. */
+/** Returns whether a token was submitted since the last call; if one is still needed, it was invalid. */
 export function wasTokenRejected() {
-  const tried = sessionStorage.getItem("tried") !== null;
-  sessionStorage.removeItem("tried");
-  return tried;
+  const submitted = sessionStorage.getItem(TOKEN_SUBMITTED) !== null;
+  sessionStorage.removeItem(TOKEN_SUBMITTED);
+  return submitted;
 }
 
-export function toSentence(words) {
-  const text = words.trim();
+export function toSentence(message) {
+  const text = message.trim();
   return text && text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 }

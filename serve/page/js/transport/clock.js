@@ -1,4 +1,4 @@
-// The server's clock, for pictures that it captured itself.
+// Offset of the server's clock, for the latency of frames that the server captured.
 
 import { TIMESTAMP_PERIOD_MS } from "../media/timestamp.js";
 
@@ -9,10 +9,10 @@ export class ServerClock {
 
   reset() {
     this.shortestRoundTrip = Infinity;
-    this.offset = null; // server - page, milliseconds
+    this.offset = null; // server time - page time, in milliseconds
   }
 
-  /** The answer to a question asked at `page`; the quickest is the most exact. */
+  /** Uses a reply to a clock message sent at `page`. The shortest round trip is the most accurate. */
   update({ page, server }) {
     const now = performance.now();
     if (now - page >= this.shortestRoundTrip) return;
@@ -20,11 +20,13 @@ export class ServerClock {
     this.offset = server - (page + now) / 2;
   }
 
-  /** performance.now at the moment of a server's timestamp; null before the first answer. */
-  captured(timestamp) {
+  /** Converts a timestamp of the server to performance.now() time; null before the first reply. */
+  toPageTime(timestamp) {
     if (this.offset === null) return null;
     const now = performance.now();
-    const age = (((now + this.offset - timestamp) % TIMESTAMP_PERIOD_MS) + TIMESTAMP_PERIOD_MS) % TIMESTAMP_PERIOD_MS;
+    const age = modulo(now + this.offset - timestamp, TIMESTAMP_PERIOD_MS);
     return now - (age > TIMESTAMP_PERIOD_MS / 2 ? age - TIMESTAMP_PERIOD_MS : age);
   }
 }
+
+const modulo = (value, period) => ((value % period) + period) % period;

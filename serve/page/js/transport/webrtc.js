@@ -1,21 +1,22 @@
-// Pictures to and from the server as video over WebRTC, with a data channel for words.
+// WebRTC transport: frames to and from the server as video tracks, messages over a data channel.
 
-import { webrtc } from "./api.js";
 import { forEachFrame } from "../media/video_frames.js";
 import { readTimestamp } from "../media/timestamp.js";
+import { sendOffer } from "./api.js";
 
-const CONNECT_TIMEOUT_MS = 5000; // milliseconds to connect; then the WebSocket is tried
-const MAX_BITRATE = 2_500_000; // bits/s; browsers otherwise give small pictures too little
+const CONNECT_TIMEOUT_MS = 5000; // then the WebSocket is used
+const ICE_GATHERING_TIMEOUT_MS = 1000;
+const MAX_BITRATE = 2_500_000; // bits/s; the default of browsers is too low for small frames
 
-export class WebRTC {
+export class WebRTCTransport {
   name = "WebRTC";
 
-  /** Throws ServerError where the server refuses, Error where no connection comes about.
-   *  selection: {source, model, size, precision}; canvas: what is sent, null to only watch;
-   *  on: {frame(image, height, width, timestamp), message(object), closed()}. */
+  /** Connects. Throws ServerError if the server rejects the offer, Error if no connection is established.
+   *  selection: {source, model, size, precision}. canvas: frames to send; null to receive only.
+   *  on: {frame(image, width, height, timestamp), message(object), closed(error)}. */
   static async open(selection, canvas, video, on) {
-    if (!("RTCPeerConnection" in window)) throw new Error("this browser has no WebRTC");
-    const transport = new WebRTC();
+    if (!("RTCPeerConnection" in window)) throw new Error("this browser does not support WebRTC");
+    const transport = new WebRTCTransport();
     try {
       await transport.#connect(selection, canvas, video, on);
     } catch (error) {
@@ -29,46 +30,46 @@ export class WebRTC {
     const peer = (this.peer = new RTCPeerConnection());
     this.channel = peer.createDataChannel("control");
     this.channel.onmessage = ({ data }) => on.message(JSON.parse(data));
-    const transceiver = canvas ? this.#sending(canvas) : peer.addTransceiver("video", { direction: "recvonly" });
+    const transceiver = canvas ? this.#addCanvasTrack(canvas) : peer.addTransceiver("video", { direction: "recvonly" });
     preferVP8(transceiver);
     peer.ontrack = ({ receiver, track }) => {
-      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0; // show at once
-      this.#show(track, video, on.frame);
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0; // show frames at once
+      this.#receive(track, video, on.frame);
     };
     await peer.setLocalDescription(await peer.createOffer());
     await waitForIceGathering(peer);
     const { sdp, type } = peer.localDescription;
-    await peer.setRemoteDescription(await webrtc({ sdp, type, ...selection }));
+    await peer.setRemoteDescription(await sendOffer({ sdp, type, ...selection }));
     await waitForOpen(this.channel, peer);
     if (canvas) await raiseMaxBitrate(transceiver.sender);
-    const closed = () => {
+    const onClosed = () => {
       if (this.peer) on.closed();
     };
-    this.channel.onclose = closed;
+    this.channel.onclose = onClosed;
     peer.onconnectionstatechange = () => {
-      if (["failed", "disconnected", "closed"].includes(peer.connectionState)) closed();
+      if (["failed", "disconnected", "closed"].includes(peer.connectionState)) onClosed();
     };
   }
 
-  #sending(canvas) {
+  #addCanvasTrack(canvas) {
     const [track] = canvas.captureStream(0).getVideoTracks();
     track.contentHint = "motion";
     this.track = track;
     return this.peer.addTransceiver(track, { direction: "sendrecv" });
   }
 
-  #show(track, video, onframe) {
+  #receive(track, video, onFrame) {
     video.srcObject = new MediaStream([track]);
-    video.play().catch(() => {}); // an AbortError when closed meanwhile
+    video.play().catch(() => {}); // AbortError if the connection closes first
     this.video = video;
-    this.stop = forEachFrame(video, () => {
+    this.stopFrames = forEachFrame(video, () => {
       const { videoWidth: width, videoHeight: height } = video;
       const timestamp = readTimestamp(video, width, height);
-      if (timestamp !== null) onframe(video, height, width, timestamp);
+      if (timestamp !== null) onFrame(video, width, height, timestamp);
     });
   }
 
-  /** Sends what is on the canvas now. */
+  /** Sends what is on the canvas. */
   send() {
     this.track.requestFrame();
   }
@@ -78,7 +79,7 @@ export class WebRTC {
   }
 
   close() {
-    this.stop?.();
+    this.stopFrames?.();
     this.track?.stop();
     if (this.video) this.video.srcObject = null;
     const { peer } = this;
@@ -87,34 +88,36 @@ export class WebRTC {
   }
 }
 
-// Cheaper in software than H.264, and everyone has it.
+// VP8 costs less in software than H.264, and every browser supports it.
 function preferVP8(transceiver) {
   const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
-  const [first, rest] = [codecs.filter((c) => c.mimeType === "video/VP8"), codecs.filter((c) => c.mimeType !== "video/VP8")];
-  if (first.length) transceiver.setCodecPreferences?.([...first, ...rest]);
+  const isVP8 = ({ mimeType }) => mimeType === "video/VP8";
+  if (!codecs.some(isVP8)) return;
+  transceiver.setCodecPreferences?.([...codecs.filter(isVP8), ...codecs.filter((codec) => !isVP8(codec))]);
 }
 
 async function raiseMaxBitrate(sender) {
   const parameters = sender.getParameters();
   parameters.degradationPreference = "maintain-resolution";
   for (const encoding of parameters.encodings ?? []) encoding.maxBitrate = MAX_BITRATE;
-  await sender.setParameters(parameters).catch(() => {}); // older browsers keep their own idea
+  await sender.setParameters(parameters).catch(() => {}); // older browsers keep their default
 }
 
-/** Candidates are sent within the offer: wait for them, not for long. */
+/** Waits for the ICE candidates, which travel in the offer, but not longer than the timeout. */
 function waitForIceGathering(peer) {
   return new Promise((resolve) => {
-    setTimeout(resolve, 1000);
+    setTimeout(resolve, ICE_GATHERING_TIMEOUT_MS);
     peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && resolve();
   });
 }
 
 function waitForOpen(channel, peer) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("no connection")), CONNECT_TIMEOUT_MS);
+    const fail = () => reject(new Error("no connection"));
+    const timer = setTimeout(fail, CONNECT_TIMEOUT_MS);
     channel.onopen = () => (clearTimeout(timer), resolve());
     peer.onconnectionstatechange = () => {
-      if (peer.connectionState === "failed") (clearTimeout(timer), reject(new Error("no connection")));
+      if (peer.connectionState === "failed") (clearTimeout(timer), fail());
     };
   });
 }

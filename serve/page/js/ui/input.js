@@ -1,25 +1,25 @@
-// Keys, and files that are dropped anywhere.
+// Keyboard shortcuts, and files dropped anywhere on the page.
 
-/** keys: {key: function}; they rest while something is typed or chosen. dropped(file). */
-export function listen(keys, dropped) {
+/** shortcuts: {key: function}, inactive in form fields and dialogs. onDrop(file). */
+export function listenForInput(shortcuts, onDrop) {
   addEventListener("keydown", (event) => {
     const { target, ctrlKey, metaKey, altKey } = event;
-    const typing = target.closest("input:not([type=range]), select, dialog");
-    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!act || typing || ctrlKey || metaKey || altKey) return;
+    const inField = target.closest("input:not([type=range]), select, dialog");
+    const action = shortcuts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!action || inField || ctrlKey || metaKey || altKey) return;
     event.preventDefault();
-    act();
+    action();
   });
-  const over = (is) => document.body.classList.toggle("dropping", is);
+  const highlight = (isOver) => document.body.classList.toggle("dropping", isOver);
   addEventListener("dragover", (event) => {
     event.preventDefault();
-    over(true);
+    highlight(true);
   });
-  addEventListener("dragleave", (event) => event.relatedTarget ?? over(false));
+  addEventListener("dragleave", (event) => event.relatedTarget ?? highlight(false));
   addEventListener("drop", (event) => {
     event.preventDefault();
-    over(false);
+    highlight(false);
     const [file] = event.dataTransfer.files;
-    if (file) dropped(file);
+    if (file) onDrop(file);
   });
 }

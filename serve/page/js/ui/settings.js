@@ -1,38 +1,38 @@
-// The pickers: model, size, precision; and the size of the pictures that follows from them.
+// Model, size and precision selectors, and the frame size that follows from them.
 
-const SHORT_SIDES = [128, 192, 256, 320, 384, 512, 768, 1024]; // short sides that are offered
-const SIDE_MULTIPLE = 4; // of which sides are multiples, for networks and codecs
+const SHORT_SIDES = [128, 192, 256, 320, 384, 512, 768, 1024];
+const SIDE_MULTIPLE = 4; // networks and codecs take sides that are multiples of this
 const byId = (id) => document.getElementById(id);
 
 export class Settings {
-  /** changed(): a choice was made. */
-  constructor(changed) {
+  /** onChange() is called when the user changes a selector. */
+  constructor(onChange) {
     this.models = [];
     for (const id of ["model", "size", "precision"])
       byId(id).addEventListener("change", () => {
-        if (id === "model") this.#fill();
-        changed();
+        if (id === "model") this.#fillSelectors();
+        onChange();
       });
   }
 
-  /** models: what /v1/models gave. */
+  /** models: the list of GET /v1/models. */
   setModels(models) {
     this.models = models;
-    options(byId("model"), models.map(({ name }) => [name, name]));
+    setOptions(byId("model"), models.map(({ name }) => [name, name]));
     byId("model-field").hidden = models.length < 2;
     for (const id of ["model", "precision"]) byId(id).disabled = false;
-    this.#fill();
+    this.#fillSelectors();
   }
 
-  #fill() {
+  #fillSelectors() {
     const { size, any_size: dynamic, precision, precisions } = this.model;
-    const own = Math.min(...size);
-    const fixed = size[0] === size[1] ? `${own}` : size.join(" × ");
-    const free = [...new Set([...SHORT_SIDES, own])].sort((a, b) => a - b);
-    options(byId("size"), dynamic ? free.map((side) => [side, `${side}`]) : [["", fixed]], dynamic ? own : "");
+    const modelSide = Math.min(...parseSize(size));
+    const sides = [...new Set([...SHORT_SIDES, modelSide])].sort((a, b) => a - b);
+    const sizes = dynamic ? sides.map((side) => [side, `${side}`]) : [["", size]];
+    setOptions(byId("size"), sizes, dynamic ? modelSide : "");
     byId("size").disabled = !dynamic;
     const exact = precision.startsWith("int8") ? "int8, rest fp32" : "fp32";
-    options(byId("precision"), precisions.map((name) => [name, name === "auto" ? "Fastest" : exact]));
+    setOptions(byId("precision"), precisions.map((name) => [name, name === "auto" ? "Fastest" : exact]));
     byId("model-name").textContent = this.model.name;
   }
 
@@ -40,7 +40,7 @@ export class Settings {
     return this.models.find(({ name }) => name === byId("model").value) ?? this.models[0];
   }
 
-  /** {model, precision, size}, as the server takes them, for pictures of the size that is wanted. */
+  /** {model, precision, size} for frames that already have the selected size. */
   get selection() {
     return {
       model: this.model.name,
@@ -49,24 +49,28 @@ export class Settings {
     };
   }
 
-  /** The same for a source of another size: [height, width], or null where it is not known. */
-  selectionFor(source) {
+  /** The same for a source of another size: [width, height], or null if it is unknown. */
+  selectionFor(sourceSize) {
     const { size, ...selection } = this.selection;
-    return source && size ? { ...selection, size: this.frameSizeFor(source).join("x") } : selection;
+    return sourceSize && size ? { ...selection, size: this.frameSizeFor(sourceSize).join("x") } : selection;
   }
 
-  /** [height, width] of what is sent for a source of [height, width]: aspect kept, where the model
-   *  takes any size, and sides of which the network and the codec can make something. */
-  frameSizeFor([height, width]) {
+  /** Returns the [width, height] to send for a source of [width, height]. The aspect ratio is kept if the
+   *  model takes any size. */
+  frameSizeFor(sourceSize) {
     const { size, any_size: dynamic } = this.model;
-    if (!dynamic) return size;
-    const scale = Number(byId("size").value) / Math.min(height, width);
-    return [height, width].map((side) => Math.max(SIDE_MULTIPLE, Math.round((side * scale) / SIDE_MULTIPLE) * SIDE_MULTIPLE));
+    if (!dynamic) return parseSize(size);
+    const scale = Number(byId("size").value) / Math.min(...sourceSize);
+    return sourceSize.map((side) => Math.max(SIDE_MULTIPLE, Math.round((side * scale) / SIDE_MULTIPLE) * SIDE_MULTIPLE));
   }
 }
 
-function options(select, pairs, chosen) {
-  const before = chosen ?? select.value;
-  select.replaceChildren(...pairs.map(([value, text]) => new Option(text, value)));
-  if (pairs.some(([value]) => `${value}` === `${before}`)) select.value = before;
+/** Parses "WIDTHxHEIGHT" to [width, height]. */
+function parseSize(text) {
+  return text.split("x").map(Number);
+}
+
+function setOptions(select, options, selected = select.value) {
+  select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+  if (options.some(([value]) => `${value}` === `${selected}`)) select.value = selected;
 }
