@@ -43,7 +43,7 @@ def post(server: RunningServer, query: str = "?size=source", **headers: str) -> 
 
 def test_image_translation(server: RunningServer) -> None:
     np.testing.assert_array_equal(post(server), 255 - IMAGE)
-    np.testing.assert_array_equal(post(server, "?model=second&size=64x48"), 255 - IMAGE)
+    np.testing.assert_array_equal(post(server, "?model=second&size=48x64"), 255 - IMAGE)
     assert post(server, "").shape == (340, 256, 3)
     assert post(server, "?size=64x32").shape == (32, 64, 3)
     assert post(server, "?model=fixed").shape == (32, 32, 3)
