@@ -15,6 +15,7 @@ from support.chromium import launch_chromium, numbered_frame
 
 from cgt.runtime import resize
 from cgt.runtime.errors import MissingDependency
+from cgt.runtime.image import metrics
 from cgt.runtime.image.opencv import cv2
 from cgt.runtime.image.preprocess import U8
 
@@ -58,9 +59,7 @@ def read_pixels(page: Any, selector: str = "#canvas") -> U8:
 
 def psnr(image: U8, other: U8) -> float:
     """Return the PSNR in dB of two images, the second resized to the size of the first."""
-    other = resize(other, image.shape[:2])
-    error = np.mean((image.astype(float) - other) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+    return metrics.psnr(image, resize(other, image.shape[:2]))
 
 
 def wait_until(page: Any, script: str, seconds: float = 30) -> None:
