@@ -94,7 +94,7 @@ def test_an_rtsp_server_that_comes_back(
         rtsp.kill()
         until = time.monotonic() + 20
         slates = [before[-1]]
-        while "trying to reach" not in caplog.text:
+        while "reconnecting" not in caplog.text:
             assert time.monotonic() < until
             slates.append(next(frames))
         slates += itertools.islice(frames, 3)
