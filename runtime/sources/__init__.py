@@ -7,10 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
-from ..image.files import (  # loads OpenCV before PyAV: see tests of the window
-    IMAGE_SUFFIXES,
-    list_images,
-)
+from ..image.files import IMAGE_SUFFIXES, list_images  # OpenCV must load before PyAV
 from ..utils.uri import Uri, parse_uri
 from .base import ColorSpace, Frame, Packet, Source
 

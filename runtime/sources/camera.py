@@ -128,9 +128,9 @@ def open_gstreamer(uri: Uri) -> CaptureSource:
     """
     if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
         raise MissingDependency(
-            f"{uri.scheme}:// needs an OpenCV with GStreamer, unlike the one of PyPI; install that of "
-            "JetPack or of your distribution (python3-opencv), and create the environment with "
-            "python3 -m venv --system-site-packages"
+            f"{uri.scheme}:// needs an OpenCV with GStreamer, unlike the one of PyPI; install the "
+            "one of JetPack or of your distribution (python3-opencv) and create the environment "
+            "with python3 -m venv --system-site-packages"
         )
     pipeline = _csi_pipeline(uri) if uri.scheme == "csi" else uri.text.partition("://")[2]
     if "appsink" not in pipeline:

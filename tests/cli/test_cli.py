@@ -99,7 +99,7 @@ MISTAKES = [
     (("translate", "CLIP", "-o", "o.mp4", "--size", "big"), 2, "not a size"),
     (("translate", "CLIP", "-o", "o.mp4", "--engine", "warp"), 2, "openvino, onnxruntime"),
     (("translate", "77", "-o", "o.mp4"), 1, "camera 77 does not open"),
-    (("translate", "CLIP", "-o", "o.png"), 1, "holds one picture"),
+    (("translate", "CLIP", "-o", "o.png"), 1, "holds one image"),
     (("wrong",), 2, "wrong"),
     (("train",), 2, "--data DIR --output RUN"),
     (("train", "--data", "empty", "--output", "run"), 1, "trainA is missing"),

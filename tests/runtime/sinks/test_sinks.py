@@ -179,7 +179,7 @@ def test_a_closed_pipe_ends_the_run(tmp_path: Path) -> None:
     writer.stdout.close()
     _, said = writer.communicate(timeout=60)
     assert writer.returncode == 1
-    assert b"standard output takes no more after" in said
+    assert b"standard output was closed after" in said
     assert b"Traceback" not in said
 
 
@@ -237,7 +237,7 @@ def test_one_of_several_sinks_fails(
         fill(TeeSink([failing, open_sink(str(tmp_path / "o.mp4"), STREAM)]))
     assert failing.closed
     assert video_facts(ffprobe, tmp_path / "o.mp4")[3] == "12"
-    assert "going on with" in caplog.text
+    assert "continuing with" in caplog.text
     with pytest.raises(SinkError, match="its disk is full"):
         fill(TeeSink([Failing(2), Failing(3)]))
 

@@ -88,7 +88,7 @@ def test_one_file_does_not_take_two_pictures(tmp_path: Path) -> None:
     image = make_image(0, 32, 32)
     with open_sink(str(tmp_path / "one.png"), ANY) as sink:
         sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
-        with pytest.raises(SinkError, match="holds one picture"):
+        with pytest.raises(SinkError, match="holds one image"):
             sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
     assert not list(tmp_path.iterdir())
 

@@ -78,7 +78,7 @@ def test_an_rtsp_server_that_dies_ends_the_stream(rtsp: Rtsp) -> None:
         frames = iter(source)
         seen = [next(frames) for _ in range(5)]
         rtsp.kill()
-        with pytest.raises(SourceError, match=r"breaks off after \d+ frames"):
+        with pytest.raises(SourceError, match=r"ended unexpectedly after \d+ frames"):
             seen += list(frames)
     assert [frame.time for frame in seen] == sorted(frame.time for frame in seen)
 
@@ -206,7 +206,7 @@ def test_a_silent_source_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     from cgt.runtime.sources import ffmpeg_inputs
 
     monkeypatch.setattr(ffmpeg_inputs, "_READ_TIMEOUT_S", 0.5)
-    with pytest.raises(SourceError, match=r"nothing came for 0\.5 s"):
+    with pytest.raises(SourceError, match=r"no data arrived for 0\.5 s"):
         open_source(f"udp://127.0.0.1:{free_port()}")
 
 
@@ -238,7 +238,7 @@ def test_a_camera_is_pulled_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with open_source("0") as source:
         frames = iter(source)
         assert len(list(itertools.islice(frames, 5))) == 5
-        with pytest.raises(SourceError, match="camera 0 stopped giving frames"):
+        with pytest.raises(SourceError, match="camera 0 stopped delivering frames"):
             next(frames)
 
 
@@ -267,7 +267,7 @@ def test_what_a_camera_is_asked_and_gives(
         cv2.CAP_PROP_FRAME_HEIGHT: 720,
         cv2.CAP_PROP_FPS: 60.0,
     }
-    assert "gives 64x48 MJPG at 30 frames/s" in caplog.text
+    assert "delivers 64x48 MJPG at 30 frames/s" in caplog.text
 
 
 def test_gstreamer_is_asked_for_by_name() -> None:
