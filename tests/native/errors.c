@@ -12,8 +12,8 @@ static cgt_plan *plan;
 
 static const cgt_image IMAGE = {8, 6, 3, CGT_PIXELS, {pixels}, {24}, CGT_BT601, 0};
 static const cgt_image NV12 = {8, 6, 3, CGT_NV12, {pixels, pixels}, {8, 8}, CGT_BT601, 0};
-static const cgt_image I420 = {8,         6,         3, CGT_I420, {pixels, pixels, pixels},
-                               {8, 4, 4}, CGT_BT601, 0};
+static const cgt_image I420 = {
+    8, 6, 3, CGT_I420, {pixels, pixels, pixels}, {8, 4, 4}, CGT_BT601, 0};
 static const cgt_tensor TENSOR = {floats, CGT_F32, CGT_CHW, 4, 20};
 static const cgt_packing PACKING = CGT_PACKING;
 

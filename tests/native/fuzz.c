@@ -43,10 +43,10 @@ static ptrdiff_t take_stride(input *in, ptrdiff_t row) {
 }
 
 /* Allocate memory for `rows` rows; return NULL if the size is too large or invalid. */
-static uint8_t *allocate_rows(ptrdiff_t stride_, ptrdiff_t row, ptrdiff_t rows, size_t element) {
-    if (stride_ < row || row < 1 || rows < 1 || stride_ > 1 << 20 || rows > 1 << 12)
+static uint8_t *allocate_rows(ptrdiff_t stride, ptrdiff_t row, ptrdiff_t rows, size_t element) {
+    if (stride < row || row < 1 || rows < 1 || stride > 1 << 20 || rows > 1 << 12)
         return NULL;
-    const size_t bytes = (size_t)(stride_ * (rows - 1) + row) * element;
+    const size_t bytes = (size_t)(stride * (rows - 1) + row) * element;
     uint8_t *memory = malloc(bytes);
     if (memory)
         memset(memory, 77, bytes);
@@ -78,14 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     const cgt_format format = (cgt_format)take_enum(&in, 3);
     const int channels = take_enum(&in, 5);
-    cgt_image image = {in_w,
-                       in_h,
-                       channels,
-                       format,
-                       {NULL},
-                       {0},
-                       (cgt_matrix)take_enum(&in, 2),
-                       take_byte(&in) % 2};
+    cgt_image image = {.width = in_w, .height = in_h, .channels = channels, .format = format};
+    image.matrix = (cgt_matrix)take_enum(&in, 2);
+    image.full_range = take_byte(&in) % 2;
     uint8_t *planes[3] = {NULL};
     const int half = (in_w + 1) / 2;
     const int widths[3][3] = {{in_w * channels, 0, 0}, {in_w, half * 2, 0}, {in_w, half, half}};
@@ -129,8 +124,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
     }
     cgt_pack(plan, &image, &tensor, &packing, first, last, scratch);
-    if (width >= out_w &&
-        height >= out_h) /* else the tensor is too small, which cgt_unpack cannot detect */
+    /* cgt_unpack cannot detect a tensor that is too small. */
+    if (width >= out_w && height >= out_h)
         cgt_unpack(&tensor, out_w, out_h, channels, packing.swap_rb,
                    (cgt_rounding)take_enum(&in, 2), bytes, out_stride, first, last);
 

@@ -7,8 +7,8 @@ enum { MAX_LENGTH = 300, MAX_TAPS = 26, SLACK = 64 };
 
 static const cgt_kernels *const ref = &cgt_kernels_scalar;
 
-static void
-expect_equal(const char *set, const char *function, const void *a, const void *b, size_t size) {
+static void expect_equal(const char *set, const char *function, const void *a, const void *b,
+                         size_t size) {
     if (memcmp(a, b, size) != 0) {
         fprintf(stderr, "%s: %s differs from scalar\n", set, function);
         exit(1);
