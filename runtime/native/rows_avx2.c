@@ -171,15 +171,14 @@ void cgt_avx2_horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, co
     }
 }
 
-static void store_floats(__m256i v, float scale_, float offset, float *out) {
-    _mm256_storeu_ps(out,
-                     _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(scale_)),
-                                   _mm256_set1_ps(offset)));
+static void store_floats(__m256i v, float scale, float offset, float *out) {
+    _mm256_storeu_ps(out, _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(scale)),
+                                        _mm256_set1_ps(offset)));
 }
 
 /* Eight pixels at a time, four per lane. `channel` moves the bytes of one channel to
  * the low ends of four 32-bit integers. */
-static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
     /* The upper lane is loaded 4 bytes early, so that exactly 24 bytes are read. */
     const __m256i base =
@@ -192,13 +191,13 @@ static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, con
             _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(p)), load_128(p + 8), 1);
         for (int c = 0; c < 3; c++) {
             const __m256i channel = _mm256_add_epi8(base, _mm256_set1_epi32(c));
-            store_floats(_mm256_shuffle_epi8(pixels, channel), scale_[c], offset[c], out[c] + i);
+            store_floats(_mm256_shuffle_epi8(pixels, channel), scale[c], offset[c], out[c] + i);
         }
     }
-    deinterleave_tail(in, i, n, 3, scale_, offset, out);
+    deinterleave_tail(in, i, n, 3, scale, offset, out);
 }
 
-static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
     const __m256i low = _mm256_set1_epi32(255);
     size_t i = 0;
@@ -206,9 +205,9 @@ static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, con
         const __m256i pixels = load(in + 4 * i);
         for (int c = 0; c < 4; c++)
             store_floats(_mm256_and_si256(_mm256_srl_epi32(pixels, _mm_cvtsi32_si128(8 * c)), low),
-                         scale_[c], offset[c], out[c] + i);
+                         scale[c], offset[c], out[c] + i);
     }
-    deinterleave_tail(in, i, n, 4, scale_, offset, out);
+    deinterleave_tail(in, i, n, 4, scale, offset, out);
 }
 
 /* Sixteen pixels at a time: each third t of the output takes bytes from all planes. */
@@ -378,7 +377,7 @@ const cgt_kernels cgt_kernels_avx2 = {
                         horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
     .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
-    .scale = scale,
+    .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,

@@ -154,7 +154,7 @@ static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, cons
 }
 
 /* Sixteen pixels at a time: one channel of each moves to the low end of an integer. */
-static inline void deinterleave(const uint8_t *in, size_t n, int channels, const float *scale_,
+static inline void deinterleave(const uint8_t *in, size_t n, int channels, const float *scale,
                                 const float *offset, float *const *out) {
     const size_t c = (size_t)channels;
     const __m512i first =
@@ -170,20 +170,20 @@ static inline void deinterleave(const uint8_t *in, size_t n, int channels, const
                 0x1111111111111111u, _mm512_add_epi32(first, _mm512_set1_epi32(j)), pixels);
             _mm512_mask_storeu_ps(
                 out[j] + i, inside,
-                _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(bytes), _mm512_set1_ps(scale_[j])),
+                _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(bytes), _mm512_set1_ps(scale[j])),
                               _mm512_set1_ps(offset[j])));
         }
     }
 }
 
-static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
-    deinterleave(in, n, 3, scale_, offset, out);
+    deinterleave(in, n, 3, scale, offset, out);
 }
 
-static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
-    deinterleave(in, n, 4, scale_, offset, out);
+    deinterleave(in, n, 4, scale, offset, out);
 }
 
 /* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc... A
@@ -260,7 +260,7 @@ const cgt_kernels cgt_kernels_avx512 = {
                         horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
     .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
-    .scale = scale,
+    .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,

@@ -97,40 +97,39 @@ static void horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, cons
     }
 }
 
-static void store_four(uint16x4_t v, float scale_, float offset, float *out) {
-    vst1q_f32(out,
-              vaddq_f32(vmulq_n_f32(vcvtq_f32_u32(vmovl_u16(v)), scale_), vdupq_n_f32(offset)));
+static void store_four(uint16x4_t v, float scale, float offset, float *out) {
+    vst1q_f32(out, vaddq_f32(vmulq_n_f32(vcvtq_f32_u32(vmovl_u16(v)), scale), vdupq_n_f32(offset)));
 }
 
-static void store_floats(uint8x16_t bytes, float scale_, float offset, float *out) {
+static void store_floats(uint8x16_t bytes, float scale, float offset, float *out) {
     const uint16x8_t lo = vmovl_u8(vget_low_u8(bytes));
     const uint16x8_t hi = vmovl_u8(vget_high_u8(bytes));
-    store_four(vget_low_u16(lo), scale_, offset, out);
-    store_four(vget_high_u16(lo), scale_, offset, out + 4);
-    store_four(vget_low_u16(hi), scale_, offset, out + 8);
-    store_four(vget_high_u16(hi), scale_, offset, out + 12);
+    store_four(vget_low_u16(lo), scale, offset, out);
+    store_four(vget_high_u16(lo), scale, offset, out + 4);
+    store_four(vget_low_u16(hi), scale, offset, out + 8);
+    store_four(vget_high_u16(hi), scale, offset, out + 12);
 }
 
-static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const uint8x16x3_t pixels = vld3q_u8(in + 3 * i);
         for (size_t c = 0; c < 3; c++)
-            store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
+            store_floats(pixels.val[c], scale[c], offset[c], out[c] + i);
     }
-    deinterleave_tail(in, i, n, 3, scale_, offset, out);
+    deinterleave_tail(in, i, n, 3, scale, offset, out);
 }
 
-static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const uint8x16x4_t pixels = vld4q_u8(in + 4 * i);
         for (size_t c = 0; c < 4; c++)
-            store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
+            store_floats(pixels.val[c], scale[c], offset[c], out[c] + i);
     }
-    deinterleave_tail(in, i, n, 4, scale_, offset, out);
+    deinterleave_tail(in, i, n, 4, scale, offset, out);
 }
 
 static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
@@ -212,7 +211,7 @@ const cgt_kernels cgt_kernels_neon = {
     .horizontal_pass = {NULL, horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
-    .scale = scale,
+    .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,

@@ -6,12 +6,12 @@
 
 #include "internal.h"
 
-static void scale(const int32_t *restrict in, size_t n, int32_t top, float scale_, float offset,
-                  float *restrict out) {
+static void scale_sums(const int32_t *restrict in, size_t n, int32_t top, float scale, float offset,
+                       float *restrict out) {
     for (size_t i = 0; i < n; i++) {
         /* max(in[i], 0), in a form that GCC compiles without a branch */
         const int32_t v = in[i] & ~(in[i] >> 31);
-        out[i] = (float)(v < top ? v : top) * scale_ + offset;
+        out[i] = (float)(v < top ? v : top) * scale + offset;
     }
 }
 
@@ -100,9 +100,9 @@ static inline void yuv_to_rgb_tail(const uint8_t *y, const uint8_t *u, const uin
 }
 
 /* For one channel, deinterleave and interleave are plain loops. */
-static void deinterleave_1(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_1(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
-    const float factor = scale_[0];
+    const float factor = scale[0];
     const float bias = offset[0];
     float *restrict to = out[0];
     for (size_t i = 0; i < n; i++)
@@ -116,11 +116,11 @@ static void interleave_1(const uint8_t *const *planes, size_t n, uint8_t *restri
 }
 
 static inline void deinterleave_tail(const uint8_t *in, size_t from, size_t n, int channels,
-                                     const float *scale_, const float *offset, float *const *out) {
+                                     const float *scale, const float *offset, float *const *out) {
     const size_t c = (size_t)channels;
     for (size_t i = from; i < n; i++)
         for (size_t j = 0; j < c; j++)
-            out[j][i] = (float)in[i * c + j] * scale_[j] + offset[j];
+            out[j][i] = (float)in[i * c + j] * scale[j] + offset[j];
 }
 
 static inline void

@@ -35,14 +35,14 @@ static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, cons
     horizontal_pass(axis, 4, weights, in, out, plane);
 }
 
-static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
-    deinterleave_tail(in, 0, n, 3, scale_, offset, out);
+    deinterleave_tail(in, 0, n, 3, scale, offset, out);
 }
 
-static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
-    deinterleave_tail(in, 0, n, 4, scale_, offset, out);
+    deinterleave_tail(in, 0, n, 4, scale, offset, out);
 }
 
 static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
@@ -74,7 +74,7 @@ const cgt_kernels cgt_kernels_scalar = {
     .horizontal_pass = {NULL, horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
-    .scale = scale,
+    .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,

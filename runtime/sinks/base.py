@@ -75,7 +75,7 @@ class Sink(Closeable):
 
     @property
     def closed_by_user(self) -> bool:
-        """Whether the user closed the sink, which ends the run."""
+        """Return whether the user closed the sink, which ends the run."""
         return False
 
     @abstractmethod

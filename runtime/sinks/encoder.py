@@ -134,7 +134,7 @@ class VideoEncoder:
 
     @property
     def extradata(self) -> bytes:
-        """Codec parameters of all segments; empty without `global_header` or frames."""
+        """Return the codec parameters of all segments; empty without `global_header` or frames."""
         return self._context.extradata or b""
 
 

@@ -97,8 +97,8 @@ def _expand_runs(moov: bytearray, box: _FullBox) -> NDArray[np.int64]:
 
 
 def _find_box(moov: bytearray, begin: int, end: int, *path: bytes) -> _FullBox | None:
-    for kind in path:
-        found = next(_iter_child_boxes(moov, begin, end, kind), None)
+    for box_type in path:
+        found = next(_iter_child_boxes(moov, begin, end, box_type), None)
         if found is None:
             return None
         begin, end = found[0] + 8, found[1]
@@ -106,14 +106,14 @@ def _find_box(moov: bytearray, begin: int, end: int, *path: bytes) -> _FullBox |
 
 
 def _iter_child_boxes(
-    moov: bytearray, begin: int, end: int, kind: bytes
+    moov: bytearray, begin: int, end: int, box_type: bytes
 ) -> Iterator[tuple[int, int]]:
-    """Yield (begin, end) of the boxes of type `kind` from `begin` to `end`."""
+    """Yield (begin, end) of the boxes of type `box_type` from `begin` to `end`."""
     while begin + 8 <= end:
         size = _read_uint(moov, begin, 4)
         if size < 8:
             return
-        if moov[begin + 4 : begin + 8] == kind:
+        if moov[begin + 4 : begin + 8] == box_type:
             yield begin, begin + size
         begin += size
 
@@ -129,7 +129,7 @@ def _raise_uint_to(data: bytearray, position: int, width: int, value: int) -> No
 
 
 def iter_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (type, begin, end) of the top-level boxes; the last may end after the file does."""
+    """Yield (box_type, begin, end) of the top-level boxes; the last may end after the file does."""
     start, length = 0, os.fstat(file.fileno()).st_size
     while start + 8 <= length:
         file.seek(start)
@@ -157,7 +157,7 @@ def copy_with_faststart(path: Path, target: Path) -> bool:
         OSError: A file cannot be read or written.
     """
     with open(path, "rb") as file, open(target, "wb") as out:
-        found = {kind: (begin, end) for kind, begin, end in iter_boxes(file)}
+        found = {box_type: (begin, end) for box_type, begin, end in iter_boxes(file)}
         if b"moov" not in found or b"mdat" not in found or found[b"moov"] < found[b"mdat"]:
             return False
         mdat_start = found[b"mdat"][0]
@@ -192,14 +192,14 @@ def _shift_chunk_offsets(moov: bytearray, begin: int, end: int, delta: int) -> b
     """Add `delta` to all chunk offsets; return False if one exceeds its 32 bits."""
     while begin + 8 <= end:
         size = int.from_bytes(moov[begin : begin + 4], "big")
-        kind = bytes(moov[begin + 4 : begin + 8])
+        box_type = bytes(moov[begin + 4 : begin + 8])
         if size < 8:
             return False
-        if kind in _CONTAINER_BOXES:
+        if box_type in _CONTAINER_BOXES:
             if not _shift_chunk_offsets(moov, begin + 8, begin + size, delta):
                 return False
-        elif kind in (b"stco", b"co64"):
-            width = 4 if kind == b"stco" else 8
+        elif box_type in (b"stco", b"co64"):
+            width = 4 if box_type == b"stco" else 8
             count = int.from_bytes(moov[begin + 12 : begin + 16], "big")
             for position in range(begin + 16, begin + 16 + count * width, width):
                 offset = _read_uint(moov, position, width) + delta
@@ -215,10 +215,10 @@ def truncate_to_last_fragment(path: Path) -> None:
     with open(path, "r+b") as file:
         length = os.fstat(file.fileno()).st_size
         complete_end = 0
-        for kind, begin, end in iter_boxes(file):
+        for box_type, begin, end in iter_boxes(file):
             if end > length:
                 break
-            if kind != b"moof":  # it is useless without the data after it
+            if box_type != b"moof":  # it is useless without the data after it
                 complete_end = end
             del begin
         file.truncate(complete_end)

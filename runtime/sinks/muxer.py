@@ -92,7 +92,7 @@ class Muxer:
 
     @property
     def extradata(self) -> bytes:
-        """Codec parameters of the video; see `VideoEncoder`."""
+        """Return the codec parameters of the video; see `VideoEncoder`."""
         return self._encoder.extradata
 
     def _mux(self, packets: Iterable[av.Packet[Any]]) -> None:
@@ -169,7 +169,7 @@ class MuxedSink(Sink):
 
     @property
     def extradata(self) -> bytes:
-        """Codec parameters that frames encoded elsewhere must have."""
+        """Return the codec parameters that frames encoded elsewhere must have."""
         return self._muxer.extradata
 
     def write_packet(self, packet: Packet) -> None:

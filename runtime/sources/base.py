@@ -43,7 +43,7 @@ class Frame:
 
     @property
     def image(self) -> U8:
-        """The pixels, uint8 HWC RGB.
+        """Return the pixels, uint8 HWC RGB.
 
         The first access calls the function that the source passed instead of pixels. So a dropped
         frame costs nothing, and the conversion does not run in the source's thread.

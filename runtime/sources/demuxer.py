@@ -145,7 +145,7 @@ class FrameReader:
 
     @property
     def intact_and_progressive(self) -> bool:
-        """Whether every frame so far depends only on the frames that the file says it does."""
+        """Return whether the file so far is free of damage and of interlaced frames."""
         return not (
             self._undecodable_packets
             or self._corrupt_frames

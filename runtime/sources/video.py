@@ -43,7 +43,7 @@ class FFmpegInput:
         name: The name of the source in messages.
         format: FFmpeg's name of the format; None to detect it.
         options: FFmpeg's options of the demuxer and protocol.
-        timeout: Seconds that the input may send nothing; None for no limit.
+        timeout_s: Seconds that the input may send nothing; None for no limit.
         live: Whether frames arrive in real time; None means yes if the input has no duration.
     """
 
@@ -51,7 +51,7 @@ class FFmpegInput:
     name: str
     format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    timeout: float | None = None
+    timeout_s: float | None = None
     live: bool | None = False
 
 
@@ -80,7 +80,7 @@ class VideoSource(Source):
                 ffmpeg_input.file,
                 format=ffmpeg_input.format,
                 options=dict(ffmpeg_input.options),
-                timeout=ffmpeg_input.timeout,
+                timeout=ffmpeg_input.timeout_s,
                 metadata_errors="replace",
             )
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -90,7 +90,7 @@ class VideoSource(Source):
                 self._container.duration is None if ffmpeg_input.live is None else ffmpeg_input.live
             )
             self._select_streams(stream, audio)
-            endless = self.live and ffmpeg_input.timeout is not None
+            endless = self.live and ffmpeg_input.timeout_s is not None
             self._reader = FrameReader(
                 self._container, self._video_stream, self.other_streams, self.name, endless
             )
@@ -211,7 +211,7 @@ class VideoSource(Source):
 
     @property
     def is_splittable(self) -> bool:
-        """Whether all frames so far are independent of what precedes their segment.
+        """Return whether all frames so far are independent of what precedes their segment.
 
         This holds for frames that are undamaged, not deinterlaced and all of one size.
         """
@@ -260,7 +260,7 @@ class VideoSource(Source):
 def _open_error_text(ffmpeg_input: FFmpegInput, error: Exception) -> str:
     reason = ffmpeg_error_text(error)
     if isinstance(error, (av.ExitError, TimeoutError)):
-        reason = f"no data arrived for {ffmpeg_input.timeout:g} s"
+        reason = f"no data arrived for {ffmpeg_input.timeout_s:g} s"
     if isinstance(error, av.InvalidDataError):
         return f"{ffmpeg_input.name} is not a video that FFmpeg can read"
     return f"{ffmpeg_input.name} does not open: {reason}"

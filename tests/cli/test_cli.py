@@ -89,7 +89,7 @@ MISTAKES = [
     (("translate", "empty", "-o", "o"), 1, "no image"),
     (("translate", "CLIP", "-o", "none/o.mp4"), 1, "the folder none is missing"),
     (("translate", "CLIP", "-o", "text.txt/o.mp4"), 1, "cannot write"),
-    (("translate", "CLIP", "-o", "text.txt/"), 1, "cannot make folder"),
+    (("translate", "CLIP", "-o", "text.txt/"), 1, "cannot create folder"),
     (("translate", "CLIP", "-o", "o.xyz"), 2, "cannot tell what to write"),
     (("translate", "CLIP", "-o", "o.mp4", "--model", "text.txt"), 1, "not an ONNX model"),
     (("translate", "CLIP", "-o", "o.mp4", "--model", "none.onnx"), 1, "missing"),
