@@ -102,7 +102,7 @@ def session_latency(session: SessionResult, random: np.random.Generator | None =
 
 
 def session_throughput(streams: int) -> SessionStatistic:
-    """Return a statistic: frames per second with `streams` calls in flight, one value per session."""
+    """Return a statistic of a session: its frames per second with `streams` calls in flight."""
 
     def throughput_of(session: SessionResult, _random: np.random.Generator | None = None) -> float:
         return next(o.fps for o in session.throughput_runs if o.streams == streams)

@@ -32,7 +32,7 @@ def describe_machine(root: Path = ROOT) -> dict[str, Any]:
     Args:
         root: Folder that holds /proc, /sys and /etc; a test passes its own.
     """
-    facts: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "cpu": _cpu_model(root) or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
@@ -52,7 +52,7 @@ def describe_machine(root: Path = ROOT) -> dict[str, Any]:
         "commit": _git_commit(),
         "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
     }
-    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {})}
+    return _without_unknown(properties)
 
 
 def current_conditions(root: Path = ROOT) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def current_conditions(root: Path = ROOT) -> dict[str, Any]:
     Args:
         root: As in `describe_machine`.
     """
-    facts: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "load_average": list(os.getloadavg()),
         "clocks_mhz": _clocks_mhz(root),
         "temperatures_c": _temperatures_c(root),
@@ -69,7 +69,11 @@ def current_conditions(root: Path = ROOT) -> dict[str, Any]:
         "on_battery": _on_battery(root),
         "gpus": _query_nvidia_smi(_GPU_STATE),
     }
-    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {})}
+    return _without_unknown(properties)
+
+
+def _without_unknown(properties: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in properties.items() if value not in (None, "", [], {})}
 
 
 def package_versions() -> dict[str, str]:

@@ -86,7 +86,7 @@ _RENAMED_KEYS = {
 
 @dataclass(frozen=True)
 class Round:
-    """Consecutive runs. Loads are shares of all cores, 0 to 1; None where the system does not tell."""
+    """Consecutive runs. Loads are shares of all cores, 0 to 1; None where unknown."""
 
     at: float  # seconds since the session began
     ms: tuple[float, ...]  # each run, milliseconds

@@ -90,7 +90,7 @@ def run_jobs(
 def _resolve_auto_engine(
     job: BenchmarkJob, failed: dict[BenchmarkJob, CgtError] | None
 ) -> BenchmarkJob:
-    """Replace "auto" with the engine that it selects, so that a cold start includes no selection."""
+    """Replace "auto" with the engine that it selects; a cold start then includes no selection."""
     if job.engine != "auto":
         return job
     if len(names := compatible_engines(job.model)) == 1:

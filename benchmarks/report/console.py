@@ -136,7 +136,7 @@ def _device_rows(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
 
 
 def matrix_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return a row per file, engine and precision of one size; a star marks the fastest good one."""
+    """Return a row per file, engine and precision of one size; a star marks the best row."""
     table = Table("", "file", "verified")
     for name in ("p50 ms", "p99 ms", "frames/s", "PSNR dB"):
         table.add_column(name, justify="right")

@@ -25,6 +25,6 @@ def test_the_table_and_its_json(
     printed = capsys.readouterr().out
     for kernel in report["kernels"]:
         assert kernel["milliseconds"] > 0
-        assert kernel["touched"] > 0
-        assert set(kernel["ratios"]) == set(kernel["peers"]) != set()
+        assert kernel["min_bytes"] > 0
+        assert set(kernel["ratios"]) == set(kernel["baselines"]) != set()
         assert kernel["kernel"] in printed

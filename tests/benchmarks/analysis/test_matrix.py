@@ -85,7 +85,7 @@ def test_unreachable_min_psnr_fails(tiny_model: Path, clip: Path, tmp_path: Path
 
 def test_checkpoint_is_exported_once(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrix, "EXPORTED_PRECISIONS", ("fp32", "fp16", "unknown"))
-messages: list[str] = []
+    messages: list[str] = []
     first = export_all_precisions(run_folder / "latest.pth", log=messages.append)
     assert [path.stem.split("_")[-1] for path in first] == ["fp32", "fp16"]
     assert [line.split(":")[0] for line in messages] == ["no unknown"]

@@ -32,7 +32,7 @@ class FakeEngine(Engine):
     name, device, precision, workers = "fake", "CPU", "fp32", 3
 
     def __init__(self, *arguments: Any, seconds: float = 0.001, fail_at: int = -1) -> None:
-        self.goal = arguments[3] if len(arguments) > 3 else ""
+        self.performance_hint = arguments[3] if len(arguments) > 3 else ""
         self.seconds, self.fail_at = seconds, fail_at
         self.calls = self.max_in_flight = self._in_flight = 0
         self.closed = False
@@ -55,7 +55,7 @@ class FakeEngine(Engine):
 
 
 class SimulatedDevice(FakeEngine):
-    """A simulated GPU that reports 3 ms to copy in, 2 to compute, 1 to copy out and 4 to enqueue."""
+    """A simulated GPU that reports 3 ms to copy in, 2 to compute, 1 to copy out, 4 to enqueue."""
 
     device, workers = "simulated", 1
     cuda_graph = True

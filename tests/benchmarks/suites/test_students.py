@@ -55,7 +55,7 @@ def test_rows_have_a_cell_for_each_column() -> None:
 def test_each_video_has_one_value_for_all_engines() -> None:
     lines = per_video_table([ROW, replace(ROW, engine="onnxruntime"), EXACT])
     assert lines[1:] == [
-        "| mse_skill | | bunny | street |",
+        "| MSE skill | | bunny | street |",
         "|---|---|---|---|",
         "| small | int8 | 0.900 | 0.800 |",
         "| small | fp32 | 0.900 | 0.800 |",
@@ -76,7 +76,7 @@ def test_pointwise_teacher_is_shift_consistent() -> None:
         "photos": {SHIFTED_TEACHER: {"mse_skill": 0.79}},
         "videos": {"bunny": {SHIFTED_TEACHER: {"mse_skill": 1}}},
     }
-    assert shift_consistency(found).endswith("by a pixel: photos 0.790, bunny 1.000.")
+    assert shift_consistency(found).endswith("shifted by a pixel: photos 0.790, bunny 1.000.")
 
 
 def test_fastest_row_is_selected() -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cgt.runtime.errors import SinkError
-
 from benchmarks.suites import _results_md
 from benchmarks.suites.vs_baselines import Baseline, PairedRun, format_table, run_paired
+from cgt.runtime.errors import SinkError
 
 MACHINE = {"cpu": "Some CPU", "cores_usable": 2, "versions": {"openvino": "1"}, "commit": "abc"}
 LOAD = {"load_average": [0.5, 0, 0]}
@@ -72,8 +71,6 @@ def test_paired_runs_alternate_which_starts() -> None:
 
 def test_baseline_videos_have_all_frames(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from cgt.runtime.sources import open_source
-
     from benchmarks.suites.baseline_networks import load_network
     from benchmarks.suites.baseline_videos import (
         VideoWorkload,
@@ -81,6 +78,7 @@ def test_baseline_videos_have_all_frames(clip: Path, tiny_model: Path, tmp_path:
         ffmpeg_pytorch_loop,
         opencv_onnxruntime_loop,
     )
+    from cgt.runtime.sources import open_source
 
     if shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed (apt-get install ffmpeg)")
@@ -92,7 +90,7 @@ def test_baseline_videos_have_all_frames(clip: Path, tiny_model: Path, tmp_path:
         ffmpeg_pytorch_loop(workload, network),
     )
     assert counts == (7, 7, 7)
-    for name in ("hand", "cgt", "extracted"):
+    for name in ("opencv", "cgt", "extracted"):
         with open_source(str(tmp_path / f"{name}.mp4"), audio=False) as source:
             assert source.size == (32, 32)
             assert sum(1 for _ in source) == 7
@@ -101,9 +99,8 @@ def test_baseline_videos_have_all_frames(clip: Path, tiny_model: Path, tmp_path:
 def test_different_network_is_detected(tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     onnx = pytest.importorskip("onnx")
-    from cgt.runtime.errors import ModelError
-
     from benchmarks.suites.baseline_networks import load_network
+    from cgt.runtime.errors import ModelError
 
     model = onnx.load(tiny_model)
     for node in model.graph.node:
