@@ -10,18 +10,17 @@ import click
 
 from cgt.export.formats import BuildOptions
 from cgt.export.plan import (
-    add_engine_options,
     apply_format_defaults,
     build_engines,
     check_formats,
     plan_onnx_path,
-    pop_build_options,
     split_image_options,
 )
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES, Direction, read_metadata
 from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
 
+from ._engine_options import add_engine_options, pop_build_options
 from ._options import explicit_options, require_extra
 
 _PRECISION_FLAGS = ("fp32", "fp16", "bf16", "int8", "mixed")
@@ -78,9 +77,9 @@ def command(
     check_formats(formats, options)
     onnx = plan_onnx_path(output, formats)
     if model is None:
-        apply_format_defaults(export_options, formats)
+        apply_format_defaults(export_options, formats, click.echo)
         model, options = _export_onnx(ckpt, onnx, options, **export_options)
-    build_engines(model, formats, output, options)
+    build_engines(model, formats, output, options, click.echo)
 
 
 def _check_explicit_flags(

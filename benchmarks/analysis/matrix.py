@@ -48,18 +48,18 @@ def find_sibling_models(model: Path) -> list[Path]:
         ModelError: `model` cannot be read. Other unreadable files are skipped.
     """
     metadata = read_model_metadata(model)
-    found = [model]
+    models = [model]
     if not metadata.checkpoint_sha256:
-        return found
+        return models
     for path in sorted(model.parent.iterdir()):
         if path.suffix not in MODEL_SUFFIXES or path.samefile(model):
             continue
         try:
             if _network_id(read_model_metadata(path)) == _network_id(metadata):
-                found.append(path)
+                models.append(path)
         except ModelError:
             continue  # not a model of cgt
-    return found
+    return models
 
 
 def _network_id(metadata: ModelMetadata) -> tuple[str, str]:

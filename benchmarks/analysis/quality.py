@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cgt.export.verify.metrics import psnr_from_mse
 from cgt.runtime.engines import open_engine, read_model_metadata
 from cgt.runtime.errors import SourceError
 from cgt.runtime.image.preprocess import F32, pack
@@ -62,5 +63,4 @@ def psnr(images: F32, reference: F32) -> float:
 
     Equal images give 200 dB, images with NaN or infinity 0 dB.
     """
-    error = float(np.mean((images.astype(np.float64) - reference) ** 2))
-    return float(10 * np.log10(4 / max(error, 4e-20))) if np.isfinite(error) else 0.0
+    return psnr_from_mse(float(np.mean((images.astype(np.float64) - reference) ** 2)))

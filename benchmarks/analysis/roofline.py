@@ -132,10 +132,10 @@ def attach_roofline_bounds(
                 if result.file_precision == "int8"
                 else {result.file_precision}
             )
-            found = [
+            compute_peaks = [
                 peak_of(result.engine, result.requested_precision, kind) for kind in sorted(kinds)
             ]
-            rates = {p.precision: p.macs_per_second for p in found}
+            rates = {p.precision: p.macs_per_second for p in compute_peaks}
             copy_bandwidths = copy_bandwidths or measure_copy_bandwidths()
             if result.precision not in rates:
                 messages[

@@ -78,13 +78,13 @@ def _without_unknown(properties: dict[str, Any]) -> dict[str, Any]:
 
 def package_versions() -> dict[str, str]:
     """Map the installed packages that affect speed to their versions."""
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def machine_summary(machine: dict[str, Any]) -> str:
@@ -137,26 +137,26 @@ def _total_memory_bytes(root: Path) -> int | None:
 def _clocks_mhz(root: Path) -> list[float]:
     """Return the current clock of each core."""
     cpus = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    found = [_read_number(path, 1e-3) for path in cpus]
-    if not found:
+    clocks = [_read_number(path, 1e-3) for path in cpus]
+    if not clocks:
         lines = (_read_text(root / "proc/cpuinfo") or "").splitlines()
-        found = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
-    return [round(mhz) for mhz in found if mhz is not None]
+        clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    return [round(mhz) for mhz in clocks if mhz is not None]
 
 
 def _temperatures_c(root: Path) -> dict[str, float]:
     """Return temperatures by sensor: thermal zones as on a Jetson, hwmon as on a PC."""
-    found: dict[str, float] = {}
+    temperatures: dict[str, float] = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         degrees = _read_number(zone / "temp", 1e-3)
         if degrees is not None and degrees > -200:  # a disabled sensor reports -256
-            found[_read_text(zone / "type") or zone.name] = degrees
+            temperatures[_read_text(zone / "type") or zone.name] = degrees
     for sensor in sorted((root / "sys/class/hwmon").glob("hwmon*/temp*_input")):
         degrees = _read_number(sensor, 1e-3)
         if degrees is not None:
             label = _read_text(sensor.with_name(sensor.name.replace("_input", "_label")))
-            found[f"{_read_text(sensor.parent / 'name')} {label or sensor.stem}"] = degrees
-    return found
+            temperatures[f"{_read_text(sensor.parent / 'name')} {label or sensor.stem}"] = degrees
+    return temperatures
 
 
 def _throttle_count(root: Path) -> float | None:

@@ -43,11 +43,11 @@ def run_session(
             error_lines = [line for line in completed.stderr.splitlines() if line.strip()]
             reason = error_lines[-1].strip() if error_lines else f"exit code {completed.returncode}"
             raise errors.EngineError(f"the process that ran {job.engine} died: {reason}")
-        found: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
-    if "error" in found:
-        kind: type[errors.CgtError] = getattr(errors, found["error"])
-        raise kind(found["text"])
-    return EngineInfo(**found["opened"]), parse_session(found["session"])
+        document: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
+    if "error" in document:
+        kind: type[errors.CgtError] = getattr(errors, document["error"])
+        raise kind(document["text"])
+    return EngineInfo(**document["engine_info"]), parse_session(document["session"])
 
 
 def run_worker(arguments: Sequence[str], opener: OpenEngineFn | None = None) -> None:
@@ -61,13 +61,13 @@ def run_worker(arguments: Sequence[str], opener: OpenEngineFn | None = None) -> 
     values["model"], values["size"] = Path(values["model"]), tuple(values["size"])
     if values["streams"] is not None:
         values["streams"] = tuple(values["streams"])
-    found: dict[str, Any]
+    document: dict[str, Any]
     try:
         engine_info, session = measure_session(BenchmarkJob(**values), opener or open_engine)
-        found = {"opened": asdict(engine_info), "session": asdict(session)}
+        document = {"engine_info": asdict(engine_info), "session": asdict(session)}
     except errors.CgtError as error:
-        found = {"error": type(error).__name__, "text": str(error)}
-    result_file.write_text(json.dumps(found), encoding="utf-8")
+        document = {"error": type(error).__name__, "text": str(error)}
+    result_file.write_text(json.dumps(document), encoding="utf-8")
 
 
 if __name__ == "__main__":

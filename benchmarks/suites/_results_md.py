@@ -49,9 +49,9 @@ def write_section(
     try:
         old = path.read_text(encoding="utf-8") if path.exists() else _FILE_HEADER
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-        found = pattern.search(old)
-        if found:
-            new = old[: found.start()] + section + old[found.end() :]
+        match = pattern.search(old)
+        if match:
+            new = old[: match.start()] + section + old[match.end() :]
         else:
             new = f"{old.rstrip()}\n\n{section}\n"
         with atomic_write(path) as temporary:

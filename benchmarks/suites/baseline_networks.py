@@ -41,11 +41,11 @@ def run_benchmark_app(job: BenchmarkJob) -> float:
     if job.precision == "fp32":
         command += ["-infer_precision", "f32"]
     completed = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.search(r"Median:\s+([\d.]+) ms", completed.stdout)
-    if completed.returncode != 0 or found is None:
+    match = re.search(r"Median:\s+([\d.]+) ms", completed.stdout)
+    if completed.returncode != 0 or match is None:
         output_lines = (completed.stderr or completed.stdout).strip().splitlines() or ["no output"]
         raise EngineError(f"benchmark_app failed: {output_lines[-1].strip()}")
-    return float(found[1])
+    return float(match[1])
 
 
 MAX_ERROR = 1e-3  # largest error in [-1, 1]

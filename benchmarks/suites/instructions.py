@@ -39,10 +39,10 @@ def count_instructions(program: Path, call: str, simd: str) -> int:
         text=True,
         check=True,
     )
-    found = re.search(r"Collected : (\d+)", completed.stderr)
-    if found is None:
+    match = re.search(r"Collected : (\d+)", completed.stderr)
+    if match is None:
         raise RuntimeError(f"callgrind printed no count:\n{completed.stderr}")
-    return int(found[1])
+    return int(match[1])
 
 
 def count_all() -> dict[str, object]:

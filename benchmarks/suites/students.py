@@ -402,17 +402,17 @@ def _compare_with_eager(
         "PyTorch eager fp32", median_timer(make_eager_runner(first.generator, size), 0.0)
     )
     timers = {"one after the other": cgt_network_timer, "in flight": cgt_throughput_timer}
-    found = {}
+    paired_runs = {}
     with progress_bar("against PyTorch", rounds * len(students) * len(timers), unit="round") as bar:
         for student in students:
             row = fastest_row(table, student.name)
             model = student.models[row.precision]
             for label, make_timer in timers.items():
                 ours = make_timer(model, size, row.engine, 1.0)
-                found[f"{student.name} {row.precision} {row.engine}, {label}"] = run_paired(
+                paired_runs[f"{student.name} {row.precision} {row.engine}, {label}"] = run_paired(
                     baseline, ours, rounds, bar.advance
                 )
-    return found
+    return paired_runs
 
 
 def _translate_rates(
@@ -475,13 +475,13 @@ def per_video_table(table: Sequence[ComparisonRow]) -> list[str]:
         return []
     lines = ["", "| MSE skill | |" + "".join(f" {video} |" for video in videos)]
     lines.append("|" + "---|" * (len(videos) + 2))
-    found = {
+    cells_by_name = {
         f"| {row.network} | {row.precision} |": "".join(
             f" {row.mse_skill_by_video[video]:.3f} |" for video in videos
         )
         for row in table
     }
-    return lines + [name + cells for name, cells in found.items()]
+    return lines + [name + cells for name, cells in cells_by_name.items()]
 
 
 def shift_consistency(measured: dict[str, Any]) -> str:
@@ -499,11 +499,13 @@ def speedup_table(paired_runs: dict[str, PairedRun]) -> list[str]:
         "| compared with the teacher in PyTorch, eager fp32 | speedup | range |",
         "|---|---|---|",
     ]
-    for name, found in paired_runs.items():
+    for name, paired_run in paired_runs.items():
         speedups = sorted(
-            t / o for t, o in zip(found.baseline_seconds, found.cgt_seconds, strict=True)
+            t / o for t, o in zip(paired_run.baseline_seconds, paired_run.cgt_seconds, strict=True)
         )
-        lines.append(f"| {name} | {found.speedup:.1f} | {speedups[0]:.1f} to {speedups[-1]:.1f} |")
+        lines.append(
+            f"| {name} | {paired_run.speedup:.1f} | {speedups[0]:.1f} to {speedups[-1]:.1f} |"
+        )
     return lines
 
 

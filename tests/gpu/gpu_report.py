@@ -71,6 +71,6 @@ def _run_trtexec(plan: Path) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return "not installed"
-    found = re.search(r"GPU Compute Time: (min.*)", completed.stdout)
+    match = re.search(r"GPU Compute Time: (min.*)", completed.stdout)
     settings = " ".join(_TRTEXEC_FLAGS)
-    return f"{found[1]} ({settings})" if found else f"exit {completed.returncode}, no measurement"
+    return f"{match[1]} ({settings})" if match else f"exit {completed.returncode}, no measurement"

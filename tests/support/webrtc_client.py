@@ -87,15 +87,15 @@ class WebRTCClient:
                 return
             assert isinstance(frame, VideoFrame)
             pixels: Any = frame.to_ndarray(format="rgb24")
-            found = extract_timestamp(pixels)
-            if found is None or found[1] not in self.in_flight:
+            embedded = extract_timestamp(pixels)
+            if embedded is None or embedded[1] not in self.in_flight:
                 continue
-            number, sent = self.in_flight[found[1]]
+            number, sent = self.in_flight[embedded[1]]
             for timestamp, (earlier, _) in tuple(self.in_flight.items()):
                 if earlier <= number:
                     del self.in_flight[timestamp]
                     self.skipped += earlier < number
-            self.on_frame(number, found[0], time.perf_counter() - sent)
+            self.on_frame(number, embedded[0], time.perf_counter() - sent)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
