@@ -103,7 +103,7 @@ def webrtc_main(
         else:
             results = asyncio.run(measure_python_client(server.url, seconds))
     size = format_size((_SIDE_PX, _SIDE_PX))
-    results = {"client": client, "size": size, "seconds": seconds} | results
+    results |= {"client": client, "size": size, "seconds": seconds}
     print(json.dumps(results, indent=1))
     if json_path:
         json_path.write_text(json.dumps(results, indent=1))
