@@ -176,7 +176,7 @@ def _roofline_html(report: BenchReport) -> str:
         "No run can be faster than each layer's multiply-adds at the peak measured on this "
         "machine (large convolutions through the same engine) or its bytes at the rate of a copy."
     )
-    inner = f'<div class="plots">{plot}</div><p></p>{table_html(head, rows)}'
+    inner = f'<div class="plots">{plot}</div>{table_html(head, rows)}'
     return section_html("Roofline", inner, description)
 
 
@@ -204,10 +204,8 @@ def _matrix_html(report: BenchReport) -> str:
     shown = [r for r in report.matrix["rows"] if r["status"] == "ok" and r["psnr_db"] is not None]
     if shown:
         plot = plot_quality_vs_speed(shown, report.matrix["min_psnr"])
-        names = legend([row["label"] for row in shown])
-        inner += (
-            f'<p></p><div class="plots">{figure_html("Quality against speed", plot, names)}</div>'
-        )
+        names = legend([f"{row['label']} {row['size']}" for row in shown])
+        inner += f'<div class="plots">{figure_html("Quality against speed", plot, names)}</div>'
     return section_html("Every engine and precision that runs here", inner, description)
 
 
