@@ -1,8 +1,7 @@
-"""cgt distill"""
+"""The verb `cgt distill`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,75 +9,94 @@ import click
 from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import DIRECTIONS
 
-from ._options import add_options, config_option, explicit_options, require_extra
+from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
 
-_PATH_TYPE = click.Path(path_type=Path)
+_RUN = "Essentials"
 
 
-_CONFIG_OPTIONS = [
-    config_option("--steps", int, "Of the whole run.  [30000]"),
-    config_option(
-        "--int8-steps", int, "Last, with INT8's rounding.  [with --precision int8 a tenth]"
+@click.command("distill", cls=Verb)
+@opts(_RUN, ("--ckpt", PATH, "The teacher: a checkpoint of any trainer."))
+@opt(
+    "--data",
+    type=PATH,
+    multiple=True,
+    group=_RUN,
+    help="Folder of photos, or with trainA/ and trainB/. Repeat it for several.",
+)
+@opt("-o", "--output", type=PATH, group=_RUN, help="The student, NAME.pth; its run is in NAME/.")
+@opts(
+    _RUN,
+    ("--target-fps", click.FloatRange(0, min_open=True), "Frames/s, end to end.  [default: 30]"),
+    ("--size", int, "Side in pixels of the images to learn and measure at.  [default: 256]"),
+)
+@opt(
+    "--precision",
+    default="int8",
+    group=_RUN,
+    help="Precision of the student: fp32, fp16, bf16, int8, ...  [default: int8]",
+)
+@opts(_RUN, ("--resume", PATH, "Continue the run of this student NAME.pth, or of this folder."))
+@opts(
+    "Teacher",
+    ("--direction", click.Choice(DIRECTIONS), "Direction, where the teacher has both."),
+    ("--network", str, "Name of the generator, where the file has several."),
+    ("--teacher-cache", PATH, "Folder of the teacher's outputs.  [default: NAME/targets]"),
+    (
+        "--crops-per-image",
+        int,
+        "Crops of each photo that it translates; 0: new ones.  [default: 2]",
     ),
-    config_option("--batch-size", int, "[8]"),
-    config_option("--lr", float, "[1e-3]"),
-    config_option("--ema", float, "Moving average of the student.  [0.999]"),
-    config_option(
-        "--crops-per-image", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"
-    ),
-    config_option("--lambda-ssim", float, "1 - SSIM to the teacher, beside L1.  [0.5]"),
-    config_option("--lambda-temporal", float, "A moved frame has the moved answer.  [0.5]"),
-    config_option("--lambda-feature", float, "Features of the teacher's own encoder.  [0]"),
-    config_option("--lambda-gan", float, "A discriminator of teacher and student.  [0]"),
-    config_option(
-        "--lambda-perceptual", float, "Features of EfficientNet-Lite0 ([projected]).  [0]"
-    ),
-    config_option("--lambda-tv", float, "Total variation.  [0]"),
-    config_option("--ndf", int, "Width of the discriminator.  [64]"),
-    config_option("--on-corrupt", str, "What an unreadable photo does: fail or skip.  [fail]"),
-    config_option("--workers", int, "Threads that prepare photos, and ask the teacher.  [1]"),
-    config_option("--cache-mb", int, "Of decoded photos in memory.  [1024]"),
-    config_option("--seed", int, "[0]"),
-    config_option("--threads", int, "CPU threads of PyTorch; its own choice by default."),
-    config_option("--device", str, "auto, cpu, cuda, ...  [auto]"),
-]
-
-
-@click.command("distill")
-@click.option("--ckpt", type=_PATH_TYPE, help="The teacher: weights of any trainer.")
-@click.option("--direction", type=click.Choice(DIRECTIONS), help="Where it holds both.")
-@click.option("--network", metavar="NAME", help="One of several generators in the file.")
-@click.option(
-    "--data", type=_PATH_TYPE, multiple=True, help="Photos, or trainA/ trainB/ with some."
 )
-@click.option("-o", "--output", type=_PATH_TYPE, help="The student: NAME.pth; its run is in NAME/.")
-@click.option(
-    "--resume", type=_PATH_TYPE, metavar="NAME.pth", help="Go on with an --output, or its folder."
+@opt("--engine", default="auto", group="Student", help="Engine to be fast on.  [default: auto]")
+@opt("--list-candidates", "listing", is_flag=True, group="Student", help="Print the choice, stop.")
+@opts(
+    "Student",
+    ("--student", str, "This one: 32x6 (ngf x blocks), pruned:20x9, 32x6,batch_film,separable."),
+    ("--init-from", PATH, "Student or other checkpoint to start from."),
+    ("--latency-table", PATH, "Latencies of another machine (cgt bench students --json)."),
 )
-@click.option("--target-fps", type=click.FloatRange(0, min_open=True), help="End to end.  [30]")
-@click.option("--size", type=int, help="Of its squares, and to measure at.  [256]")
-@click.option("--precision", default="int8", show_default=True, help="fp32, fp16, bf16, int8 ...")
-@click.option("--engine", default="auto", show_default=True, help="To be quick on.")
-@click.option("--latency-table", type=_PATH_TYPE, help="Of the machine it is for (cgt bench).")
-@click.option(
-    "--list-candidates", "listing", is_flag=True, help="Show what there is to choose, and stop."
+@opt(
+    "--video",
+    type=PATH,
+    multiple=True,
+    group="Evaluation",
+    help="Video to evaluate on; not used in training. Repeat it for several.",
 )
-@click.option("--student", metavar="NGFxBLOCKS,...", help="This one; see the manual.")
-@click.option("--init-from", type=_PATH_TYPE, help="A student, or any network, to begin as.")
-@click.option(
-    "--teacher-cache", type=_PATH_TYPE, help="Folder of the teacher's answers.  [NAME/targets]"
+@opts("Evaluation", ("--target-images", PATH, "Images of the target domain, for a distance."))
+@opts(
+    "Training",
+    ("--steps", int, "Steps of the whole run.  [default: 30000]"),
+    ("--int8-steps", int, "Last steps, with INT8 rounding.  [default: a tenth for int8]"),
+    ("--batch-size", int, "Images per batch.  [default: 8]"),
+    ("--lr", float, "Learning rate of Adam.  [default: 0.001]"),
+    ("--ema", float, "Decay of the student's moving average.  [default: 0.999]"),
+    ("--on-corrupt", str, "What to do at an unreadable photo: fail or skip.  [default: fail]"),
+    ("--seed", int, "Seed of everything random.  [default: 0]"),
 )
-@click.option("--video", type=_PATH_TYPE, multiple=True, help="To measure on; not learned from.")
-@click.option(
-    "--target-images", type=_PATH_TYPE, help="Images of what it translates to, to measure with."
+@opts(
+    "Losses",
+    ("--lambda-ssim", float, "Weight of 1 - SSIM to the teacher, beside L1.  [default: 0.5]"),
+    ("--lambda-temporal", float, "Weight of consistency under motion.  [default: 0.5]"),
+    ("--lambda-feature", float, "Weight of the teacher's encoder features.  [default: 0]"),
+    ("--lambda-gan", float, "Weight of a discriminator of both networks.  [default: 0]"),
+    ("--lambda-perceptual", float, "Weight of features, extra [projected].  [default: 0]"),
+    ("--lambda-tv", float, "Weight of total variation.  [default: 0]"),
+    ("--ndf", int, "Channels of the discriminator's first layer.  [default: 64]"),
+)
+@opts(
+    "Machine",
+    ("--workers", int, "Threads that prepare photos and run the teacher.  [default: 1]"),
+    ("--cache-mb", int, "Decoded photos kept in memory, in MB.  [default: 1024]"),
+    ("--threads", int, "CPU threads; 0 leaves it to PyTorch.  [default: 0]"),
+    ("--device", str, "auto, cpu, cuda, ...  [default: auto]"),
 )
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a small student of a teacher that is fast enough here: --ckpt FILE --data DIR -o FILE.
 
-    The largest student that reaches --target-fps from source to sink is taken, one that is pruned
-    from the teacher, and begins as it, before any that begins anew; what it is worth is
-    measured at the end and kept in the file. Exit code 4 where it is too slow after all.
+    Choose the largest student that reaches --target-fps from source to output. A student pruned
+    from the teacher comes before any that starts from scratch. Its quality and speed are measured
+    at the end and stored in the file. The exit code is 4 where it is too slow.
     """
     explicit = explicit_options(ctx)
     require_extra("train", "torch")
@@ -92,6 +110,3 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         raise UsageError("give --ckpt TEACHER --data DIR -o STUDENT.pth, or --resume STUDENT.pth")
     else:
         run_distillation(explicit, options)
-
-
-command = add_options(command, _CONFIG_OPTIONS)

@@ -45,7 +45,7 @@ def inspect_onnx(path: Path, size: OptionalSize = None) -> dict[str, Any]:
     except ModelError as error:
         description["note"] = str(error)
     if metadata and "cgt" in file.metadata:
-        description["artifact"] = json.loads(metadata.to_json())
+        description["metadata"] = json.loads(metadata.to_json())
     else:
         description.setdefault("note", "not exported by cgt: it has no metadata, only shapes")
     if importlib.util.find_spec("onnx"):
@@ -89,7 +89,7 @@ def inspect_engine(path: Path) -> dict[str, Any]:
         "kind": "engine",
         "bytes": path.stat().st_size,
         "sha256": digest,
-        "artifact": json.loads(sidecar.metadata.to_json()),
+        "metadata": json.loads(sidecar.metadata.to_json()),
         "engine": dataclasses.asdict(sidecar.build),
         "note": ""
         if matches

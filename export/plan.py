@@ -12,6 +12,11 @@ from .builders.base import LogFn
 from .formats import FORMATS, BuildOptions, check_graph_supported, check_options
 
 
+def pop_build_options(values: dict[str, Any]) -> BuildOptions:
+    """Remove the fields of BuildOptions from a command's values and return them."""
+    return BuildOptions(**{name: values.pop(name) for name in BuildOptions.__dataclass_fields__})
+
+
 def split_image_options(
     options: BuildOptions, formats: tuple[str, ...]
 ) -> tuple[Path | None, BuildOptions]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from cgt.runtime.utils.atomic import atomic_write
+
 from ..harness.environment import machine_summary
 from ..harness.results import BenchReport, Result
 from .console import RESULT_ROWS, format_psnr, format_roofline_share
@@ -227,3 +229,9 @@ def _format_value(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_format_value(inner)}" for name, inner in value.items())
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def save_html(report: BenchReport, path: Path) -> None:
+    """Write the page of a report, whole or not at all. Raises OSError."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(render_html(report), encoding="utf-8")
