@@ -49,6 +49,12 @@ def render_html(report: BenchReport) -> str:
     return page_html(title, subtitle, parts)
 
 
+def save_html(report: BenchReport, path: Path) -> None:
+    """Write the page of a report, whole or not at all. Raises OSError."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(render_html(report), encoding="utf-8")
+
+
 def page_html(title: str, subtitle: str, parts: Iterable[str]) -> str:
     """Return a page of HTML parts in the template."""
     template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
@@ -229,9 +235,3 @@ def _format_value(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_format_value(inner)}" for name, inner in value.items())
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def save_html(report: BenchReport, path: Path) -> None:
-    """Write the page of a report, whole or not at all. Raises OSError."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(render_html(report), encoding="utf-8")
