@@ -12,7 +12,7 @@ import torch
 
 from cgt.export.graph.reduced_precision import ReducedPrecision
 from cgt.export.graph.trace import GraphInterface, trace
-from cgt.export.verify.parity import psnr
+from cgt.export.verify.metrics import psnr_from_mse
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.trainer.config import TrainConfig
@@ -83,7 +83,7 @@ def test_families_export(config: GeneratorConfig, tmp_path: Path) -> None:
     out = np.zeros_like(expected)
     with open_engine(path, BatchShape(*x.shape), "onnxruntime", precision="fp32") as engine:
         engine.infer(x, out)
-    assert psnr(float(np.mean((out - expected) ** 2))) > (50 if half else 110)
+    assert psnr_from_mse(float(np.mean((out - expected) ** 2))) > (50 if half else 110)
 
 
 def test_dropout_acts_in_training_only() -> None:
