@@ -33,6 +33,6 @@ class ImageCache:
         return image
 
     def get(self, path: Path) -> U8:
-        """Return the image of a file; do not write to it. Raises DataError if it does not decode."""
+        """Return the read-only image of a file. Raises DataError if it does not decode."""
         image = self._images.get(path)
         return self.add(path, read_rgb(path)) if image is None else image

@@ -153,7 +153,7 @@ class TrainingData(ABC):
                 yield future.result()
 
     def _shuffled_index(self, side: int, sample_index: int, count: int) -> int:
-        """Return the index among `count` images; each pass over them has a permutation of its own."""
+        """Return an index among `count` images; each pass over them has its own permutation."""
         epoch, position = divmod(sample_index, count)
         return int(_epoch_permutation(self.seed, side, epoch, count)[position])
 
