@@ -34,7 +34,7 @@ class DistributedContext(Protocol):
         """Wrap a network so that its gradients are averaged over all processes."""
 
     def gather(self, batch: Tensor) -> Tensor:
-        """Concatenate the N,... of all processes, by rank, to world_size*N,... without gradients."""
+        """Concatenate N,... of all processes, by rank, to world_size*N,... without gradients."""
 
     def mean(self, value: Tensor) -> Tensor:
         """Return the mean of a tensor over all processes, without gradients."""

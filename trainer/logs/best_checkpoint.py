@@ -102,7 +102,7 @@ class BestMetric:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`, unless it belongs to another metric."""
-        metric = state.get("metric")
+        metric = state.get("metric", "")
         if _OLD_METRICS.get(metric, metric) == self.metric:
             self.value, self.epoch = state["value"], state["epoch"]
 

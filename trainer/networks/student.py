@@ -197,7 +197,7 @@ class StudentGenerator(nn.Module):
         for old, new in _OLD_KEYS.items():
             for key in [key for key in state_dict if key.startswith(prefix + old)]:
                 state_dict[key.replace(prefix + old, prefix + new, 1)] = state_dict.pop(key)
-        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _apply_color_transform(x: Tensor, color_params: Tensor) -> Tensor:
