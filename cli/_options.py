@@ -6,15 +6,16 @@ import importlib.util
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from cgt.runtime.errors import MissingDependency, SinkError, UsageError
+from cgt.runtime.errors import CgtError, MissingDependency, SinkError, UsageError
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.options import OptionInfo, flag_of, options_of
 
+T = TypeVar("T")
 PATH = click.Path(path_type=Path)
 STDOUT = Path("-")
 OTHER = "Other"
@@ -101,6 +102,30 @@ def opts(group: str, *rows: tuple[Any, ...]) -> Callable[[Callable[..., Any]], C
         return function
 
     return add
+
+
+def list_option(
+    group: str, *names: str, help: str, parse: Callable[[str], Any] = str
+) -> Callable[..., Any]:
+    """Return an option that takes commas and may be repeated; its value is a tuple."""
+    callback = _list_callback(parse)
+    return opt(*names, multiple=True, callback=callback, metavar="LIST", group=group, help=help)
+
+
+def _list_callback(parse: Callable[[str], T]) -> Callable[..., tuple[T, ...]]:
+    def split(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[T, ...]:
+        values: list[T] = []
+        for text in ",".join(texts).split(",") if texts else ():
+            try:
+                values.append(parse(text.strip()))
+            except ValueError as error:
+                reason = str(error) if isinstance(error, CgtError) else f"{text!r} is not a count"
+                raise UsageError(
+                    reason if "--" in reason else f"{param.opts[0]}: {reason}"
+                ) from None
+        return tuple(dict.fromkeys(values))
+
+    return split
 
 
 def json_option(group: str = "Output") -> Callable[..., Any]:

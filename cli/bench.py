@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from cgt.runtime.errors import CgtError, UsageError
+from cgt.runtime.errors import UsageError
 from cgt.runtime.image.geometry import SizeSpec, parse_size
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
@@ -19,43 +18,20 @@ from ._options import (
     VerbGroup,
     check_output_paths,
     json_option,
+    list_option,
     opt,
     opts,
     require_extra,
     save_with,
 )
 
-T = TypeVar("T")
 _WHAT, _MATRIX = "Essentials", "Matrix of engines and precisions (--matrix)"
-
-
-def _list_callback(parse: Callable[[str], T]) -> Callable[..., tuple[T, ...]]:
-    """Return a callback for options that take commas and may be repeated."""
-
-    def split(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[T, ...]:
-        values: list[T] = []
-        for text in ",".join(texts).split(",") if texts else ():
-            try:
-                values.append(parse(text.strip()))
-            except ValueError as error:
-                reason = str(error) if isinstance(error, CgtError) else f"{text!r} is not a count"
-                raise UsageError(
-                    reason if "--" in reason else f"{param.opts[0]}: {reason}"
-                ) from None
-        return tuple(dict.fromkeys(values))
-
-    return split
 
 
 def _parse_count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise ValueError
     return int(text)
-
-
-def _list_option(*names: str, help: str, parse: Callable[[str], Any] = str) -> Callable[..., Any]:
-    callback = _list_callback(parse)
-    return opt(*names, multiple=True, callback=callback, metavar="LIST", group=_WHAT, help=help)
 
 
 @click.group("bench", cls=VerbGroup, invoke_without_command=True)
@@ -67,11 +43,19 @@ def _list_option(*names: str, help: str, parse: Callable[[str], Any] = str) -> C
     group=_WHAT,
     help="ONNX model, monet or vintage. Repeat it for several.  [default: monet]",
 )
-@_list_option("--engine", "engines", help="openvino, onnxruntime, ...  [default: the fastest]")
-@_list_option("--size", "sizes", parse=parse_size, help="256 or WIDTHxHEIGHT.  [default: model's]")
-@_list_option("--batch", "batches", parse=_parse_count, help="Images per run.  [default: 1]")
-@_list_option("--streams", "streams", parse=_parse_count, help="Runs in flight.  [default: auto]")
-@_list_option("--precision", "precisions", help="fp32, bf16, ...; fail unless it is computed so.")
+@list_option(
+    _WHAT, "--engine", "engines", help="openvino, onnxruntime, ...  [default: the fastest]"
+)
+@list_option(
+    _WHAT, "--size", "sizes", parse=parse_size, help="256 or WIDTHxHEIGHT.  [default: model's]"
+)
+@list_option(_WHAT, "--batch", "batches", parse=_parse_count, help="Images per run.  [default: 1]")
+@list_option(
+    _WHAT, "--streams", "streams", parse=_parse_count, help="Runs in flight.  [default: auto]"
+)
+@list_option(
+    _WHAT, "--precision", "precisions", help="fp32, bf16, ...; fail unless it is computed so."
+)
 @opt(
     "--seconds",
     type=click.FloatRange(0.1),
@@ -116,17 +100,25 @@ def _bench_models(
 ) -> None:
     from rich.console import Console
 
+    from cgt.benchmarks.analysis.matrix import export_all_precisions, find_sibling_models
     from cgt.benchmarks.bench import BenchOptions, enforce_min_psnr, run_bench
     from cgt.benchmarks.report.console import print_report
     from cgt.benchmarks.report.html import save_html
+    from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
 
     check_output_paths(json_path, html)
     if html:
         require_extra("plot", "matplotlib")
     if not settings["matrix"] and (ckpt or calib or settings["min_psnr"] is not None):
         raise UsageError("--ckpt, --calib and --min-psnr are for --matrix")
+    paths = [resolve_model(model) for model in models]
+    if ckpt:
+        require_extra("train", "torch", "onnx", "onnxscript")
+        paths += export_all_precisions(ckpt, direction, calib, _print_note)
+    elif settings["matrix"] and len(paths) <= 1:
+        paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL)
     options = BenchOptions(
-        models=_collect_models(models, ckpt, direction, calib, settings["matrix"]),
+        models=paths or [DEFAULT_MODEL],
         engines=engines or ("auto",),
         precisions=precisions or ("auto",),
         sizes=sizes or (None,),
@@ -142,29 +134,8 @@ def _bench_models(
     enforce_min_psnr(report, options.min_psnr)
 
 
-def _collect_models(
-    models: tuple[Path, ...],
-    ckpt: Path | None,
-    direction: Direction | None,
-    calib: Path | None,
-    matrix: bool,
-) -> list[Path]:
-    """Return the files to measure.
-
-    With --matrix these are also the exports of the checkpoint, or the files beside a single model.
-    """
-    from cgt.benchmarks.analysis.matrix import export_all_precisions, find_sibling_models
-    from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
-
-    paths = [resolve_model(model) for model in models]
-    if ckpt:
-        require_extra("train", "torch", "onnx", "onnxscript")
-        paths += export_all_precisions(
-            ckpt, direction, calib, lambda note: click.echo(note, err=True)
-        )
-    elif matrix and len(paths) <= 1:
-        paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL)
-    return paths or [DEFAULT_MODEL]
+def _print_note(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @command.command("students", cls=Verb)
@@ -195,7 +166,7 @@ def students_command(
     from cgt.distill.search.measure import CandidateBenchmark, all_candidates, measure_candidates
     from cgt.runtime.utils.progress import progress_bar
 
-    chosen = {"precision": precision, "engine": engine}
+    chosen: dict[str, Any] = {"precision": precision, "engine": engine}
     with progress_bar("measuring", len(all_candidates()), unit="student") as bar:
         settings = CandidateBenchmark(
             parsed,

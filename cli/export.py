@@ -143,9 +143,9 @@ def command(
     check_formats(formats, options)
     onnx = plan_onnx_path(output, formats)
     if model is None:
-        apply_format_defaults(export_options, formats)
+        apply_format_defaults(export_options, formats, click.echo)
         model, options = _export_onnx(ckpt, onnx, options, **export_options)
-    build_engines(model, formats, output, options)
+    build_engines(model, formats, output, options, click.echo)
 
 
 def _check_explicit_flags(

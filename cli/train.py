@@ -9,7 +9,7 @@ import click
 
 from cgt.runtime.errors import UsageError
 
-from ._options import PATH, Verb, explicit_options, opts, require_extra
+from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
 
 _ARCHITECTURE_FIELDS = {
     *("generator", "ngf", "norm", "dropout", "block", "learn_residual", "upsampling"),
@@ -22,7 +22,10 @@ _RUN = "Essentials"
 @opts(
     _RUN,
     ("--data", PATH, "Folder with trainA/ and trainB/ (and testA/, testB/)."),
-    ("--output", PATH, "Folder of the new run."),
+)
+@opt("-o", "--output", type=PATH, group=_RUN, help="Folder of the new run.")
+@opts(
+    _RUN,
     ("--resume", PATH, "Continue this run."),
     ("--init-from", PATH, "Checkpoint whose generators to start from."),
     ("--method", str, "cyclegan, or pix2pix (from pairs).  [default: cyclegan]"),

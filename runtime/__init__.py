@@ -1,8 +1,10 @@
-"""Runtime: translation of images and video with an exported generator, without PyTorch.
+"""Translation of images and video with an exported generator; never imports torch.
 
-from cgt.runtime import Translator, translate
-Translator("model.onnx")(image)                       # uint8 HWC RGB in and out
-for frame in translate("clip.mp4", model="model.onnx"): ...
+Example:
+    from cgt.runtime import Translator, translate, translate_file
+    Translator("model.onnx")(image)                       # uint8 HWC RGB in and out
+    for frame in translate("clip.mp4", model="model.onnx"): ...
+    translate_file("clip.mp4", "out.mp4", model="model.onnx")
 """
 
 from __future__ import annotations
@@ -13,23 +15,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api import TranslateOptions as TranslateOptions
     from .api import translate as translate
+    from .api import translate_file as translate_file
     from .image.preprocess import pack as pack
     from .image.preprocess import resize as resize
     from .image.preprocess import unpack as unpack
     from .inference.translator import Translator as Translator
     from .pipeline import run_pipeline as run_pipeline
     from .utils.stats import Stats as Stats
-
-__all__ = [
-    "Stats",
-    "TranslateOptions",
-    "Translator",
-    "pack",
-    "resize",
-    "run_pipeline",
-    "translate",
-    "unpack",
-]
 
 _LAZY_EXPORTS = {
     "Stats": "utils.stats",
@@ -39,8 +31,11 @@ _LAZY_EXPORTS = {
     "resize": "image.preprocess",
     "run_pipeline": "pipeline",
     "translate": "api",
+    "translate_file": "api",
     "unpack": "image.preprocess",
 }
+
+__all__ = list(_LAZY_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,5 +4,5 @@
                  -> workers of a Pool -> one folder
 
 A task decodes, translates and encodes in one worker and writes a file. Only file names and status
-messages travel between processes. docs/jobs.md is the manual.
+messages travel between processes. docs/batch.md is the manual.
 """

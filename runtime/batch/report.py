@@ -38,7 +38,7 @@ class BatchReport:
                     "source": str(video.source),
                     "target": str(video.target),
                     "frames": video.frame_count,
-                    "parts": len(video.segment_files) or 1,
+                    "segments": len(video.segment_files) or 1,
                     "worker_seconds": video.worker_seconds,
                     "tries": video.attempts,
                     "done": video.done,
