@@ -1,4 +1,4 @@
-"""cgt distill"""
+"""Command `cgt distill`."""
 
 from __future__ import annotations
 
@@ -16,69 +16,117 @@ _PATH_TYPE = click.Path(path_type=Path)
 
 
 _CONFIG_OPTIONS = [
-    config_option("--steps", int, "Of the whole run.  [30000]"),
+    config_option("--steps", int, "Training steps.  [30000]"),
     config_option(
-        "--int8-steps", int, "Last, with INT8's rounding.  [with --precision int8 a tenth]"
+        "--int8-steps",
+        int,
+        "Final steps with simulated INT8 rounding.  [--steps / 10 for int8, else 0]",
     ),
-    config_option("--batch-size", int, "[8]"),
-    config_option("--lr", float, "[1e-3]"),
-    config_option("--ema", float, "Moving average of the student.  [0.999]"),
+    config_option("--batch-size", int, "Photos per step.  [8]"),
+    config_option("--lr", float, "Initial learning rate.  [1e-3]"),
+    config_option("--ema", float, "Decay of the moving average of weights.  [0.999]"),
     config_option(
-        "--crops-per-image", int, "Of each photo that the teacher answers; 0: ever new ones.  [2]"
+        "--crops-per-image",
+        int,
+        "Crops per photo with cached teacher outputs; 0: new ones every step.  [2]",
     ),
-    config_option("--lambda-ssim", float, "1 - SSIM to the teacher, beside L1.  [0.5]"),
-    config_option("--lambda-temporal", float, "A moved frame has the moved answer.  [0.5]"),
-    config_option("--lambda-feature", float, "Features of the teacher's own encoder.  [0]"),
-    config_option("--lambda-gan", float, "A discriminator of teacher and student.  [0]"),
+    config_option("--lambda-ssim", float, "Weight of 1 - SSIM to the teacher; L1 has 1.  [0.5]"),
+    config_option("--lambda-temporal", float, "Weight of consistency under motion.  [0.5]"),
+    config_option("--lambda-feature", float, "Weight of the teacher's encoder features.  [0]"),
+    config_option("--lambda-gan", float, "Weight of the adversarial loss.  [0]"),
     config_option(
-        "--lambda-perceptual", float, "Features of EfficientNet-Lite0 ([projected]).  [0]"
+        "--lambda-perceptual",
+        float,
+        "Weight of EfficientNet-Lite0 features; needs [projected].  [0]",
     ),
-    config_option("--lambda-tv", float, "Total variation.  [0]"),
+    config_option("--lambda-tv", float, "Weight of the total variation.  [0]"),
     config_option("--ndf", int, "Width of the discriminator.  [64]"),
-    config_option("--on-corrupt", str, "What an unreadable photo does: fail or skip.  [fail]"),
-    config_option("--workers", int, "Threads that prepare photos, and ask the teacher.  [1]"),
-    config_option("--cache-mb", int, "Of decoded photos in memory.  [1024]"),
-    config_option("--seed", int, "[0]"),
-    config_option("--threads", int, "CPU threads of PyTorch; its own choice by default."),
-    config_option("--device", str, "auto, cpu, cuda, ...  [auto]"),
+    config_option("--on-corrupt", str, "Action for an unreadable photo: fail or skip.  [fail]"),
+    config_option("--workers", int, "Threads that prepare photos and run the teacher.  [1]"),
+    config_option("--cache-mb", int, "Memory for decoded photos, in MiB.  [1024]"),
+    config_option("--seed", int, "Seed of the random numbers.  [0]"),
+    config_option("--threads", int, "CPU threads of PyTorch.  [PyTorch's default]"),
+    config_option("--device", str, "PyTorch device: auto, cpu, cuda, ...  [auto]"),
 ]
 
 
 @click.command("distill")
-@click.option("--ckpt", type=_PATH_TYPE, help="The teacher: weights of any trainer.")
-@click.option("--direction", type=click.Choice(DIRECTIONS), help="Where it holds both.")
-@click.option("--network", metavar="NAME", help="One of several generators in the file.")
+@click.option("--ckpt", type=_PATH_TYPE, help="Checkpoint of the teacher, from any trainer.")
 @click.option(
-    "--data", type=_PATH_TYPE, multiple=True, help="Photos, or trainA/ trainB/ with some."
+    "--direction",
+    type=click.Choice(DIRECTIONS),
+    help="Direction to distill, if the teacher has both.",
 )
-@click.option("-o", "--output", type=_PATH_TYPE, help="The student: NAME.pth; its run is in NAME/.")
+@click.option("--network", metavar="NAME", help="Generator to distill, if the file has several.")
 @click.option(
-    "--resume", type=_PATH_TYPE, metavar="NAME.pth", help="Go on with an --output, or its folder."
+    "--data",
+    type=_PATH_TYPE,
+    multiple=True,
+    help="Folder of photos, or data set with trainA/ or trainB/; repeatable.",
 )
-@click.option("--target-fps", type=click.FloatRange(0, min_open=True), help="End to end.  [30]")
-@click.option("--size", type=int, help="Of its squares, and to measure at.  [256]")
-@click.option("--precision", default="int8", show_default=True, help="fp32, fp16, bf16, int8 ...")
-@click.option("--engine", default="auto", show_default=True, help="To be quick on.")
-@click.option("--latency-table", type=_PATH_TYPE, help="Of the machine it is for (cgt bench).")
 @click.option(
-    "--list-candidates", "listing", is_flag=True, help="Show what there is to choose, and stop."
+    "-o", "--output", type=_PATH_TYPE, help="Student to write, NAME.pth; its run folder is NAME/."
 )
-@click.option("--student", metavar="NGFxBLOCKS,...", help="This one; see the manual.")
-@click.option("--init-from", type=_PATH_TYPE, help="A student, or any network, to begin as.")
 @click.option(
-    "--teacher-cache", type=_PATH_TYPE, help="Folder of the teacher's answers.  [NAME/targets]"
+    "--resume",
+    type=_PATH_TYPE,
+    metavar="NAME.pth",
+    help="Resume the run of this student, or this run folder.",
 )
-@click.option("--video", type=_PATH_TYPE, multiple=True, help="To measure on; not learned from.")
 @click.option(
-    "--target-images", type=_PATH_TYPE, help="Images of what it translates to, to measure with."
+    "--target-fps",
+    type=click.FloatRange(0, min_open=True),
+    help="Frames/s to reach end to end.  [30]",
+)
+@click.option(
+    "--size",
+    type=int,
+    help="Side of the training crops, and of the benchmark's frames, in pixels.  [256]",
+)
+@click.option(
+    "--precision",
+    default="int8",
+    show_default=True,
+    help="Precision of the exported student: fp32, fp16, bf16, int8, ...",
+)
+@click.option(
+    "--engine", default="auto", show_default=True, help="Engine that the student must be fast on."
+)
+@click.option(
+    "--latency-table",
+    type=_PATH_TYPE,
+    help="Latency table of another machine, from `cgt bench --candidates --json`.",
+)
+@click.option(
+    "--list-candidates", "listing", is_flag=True, help="Print the table of candidates and exit."
+)
+@click.option(
+    "--student",
+    metavar="[pruned:]NGFxBLOCKS,...",
+    help="Architecture, such as pruned:20x9 or 32x6.",
+)
+@click.option("--init-from", type=_PATH_TYPE, help="Student or other network to start from.")
+@click.option(
+    "--teacher-cache", type=_PATH_TYPE, help="Folder of cached teacher outputs.  [NAME/targets]"
+)
+@click.option(
+    "--video",
+    type=_PATH_TYPE,
+    multiple=True,
+    help="Video for the final evaluation, not for training; repeatable.",
+)
+@click.option(
+    "--target-images",
+    type=_PATH_TYPE,
+    help="Images of the target domain, for the Frechet distance.",
 )
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a small student of a teacher that is fast enough here: --ckpt FILE --data DIR -o FILE.
 
-    The largest student that reaches --target-fps from source to sink is taken, one that is pruned
-    from the teacher, and begins as it, before any that begins anew; what it is worth is
-    measured at the end and kept in the file. Exit code 4 where it is too slow after all.
+    Selects the largest student that reaches --target-fps end to end. Students pruned from the
+    teacher are preferred to students trained from scratch. The finished student is evaluated and
+    the results are stored in its file. The exit code is 4 if it is slower than the target.
     """
     explicit = explicit_options(ctx)
     require_extra("train", "torch")
