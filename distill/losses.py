@@ -135,7 +135,8 @@ def perceptual_loss(a: Tensor, b: Tensor) -> Tensor:
 class FeatureAdapter(nn.Module):
     """A 1x1 convolution from the student's features to the teacher's.
 
-    After Romero et al. 2015, "FitNets". Features are the inputs of the first residual block of each network.
+    After Romero et al. 2015, "FitNets". Features are the inputs of the first residual block of
+    each network.
     """
 
     def __init__(self, teacher: Teacher, student: nn.Module) -> None:

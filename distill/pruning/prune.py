@@ -10,7 +10,8 @@ Values that a ReLU sets to zero do not count. Which values those are depends on 
 is repeated. An InstanceNorm scales its input to unit variance even if that is only partly right, so
 its scale and shift are fitted too.
 
-Layer-by-layer fitting from the narrow network's own inputs follows He et al. 2017, "Channel Pruning".
+Fitting layer by layer, from the narrow network's own inputs, follows He et al. 2017, "Channel
+Pruning".
 """
 
 from __future__ import annotations

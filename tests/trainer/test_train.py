@@ -147,7 +147,7 @@ def test_checkpoints_that_are_none(tmp_path: Path) -> None:
     for content, words in (
         (b"", "is empty"),
         (b"text", "is a text file"),
-        (b"PK\x03\x04 not really", "cut off or damaged"),
+        (b"PK\x03\x04 not really", "truncated or damaged"),
         (b"<html>", "is a web page"),
         (b"\x00\x01\x02", "does not load"),
     ):
