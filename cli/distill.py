@@ -1,8 +1,7 @@
-"""Command `cgt distill`."""
+"""The verb `cgt distill`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,123 +9,94 @@ import click
 from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import DIRECTIONS
 
-from ._options import add_options, config_option, explicit_options, require_extra
+from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
 
-_PATH_TYPE = click.Path(path_type=Path)
-
-
-_CONFIG_OPTIONS = [
-    config_option("--steps", int, "Training steps.  [30000]"),
-    config_option(
-        "--int8-steps",
-        int,
-        "Final steps with simulated INT8 rounding.  [--steps / 10 for int8, else 0]",
-    ),
-    config_option("--batch-size", int, "Photos per step.  [8]"),
-    config_option("--lr", float, "Initial learning rate.  [1e-3]"),
-    config_option("--ema", float, "Decay of the moving average of weights.  [0.999]"),
-    config_option(
-        "--crops-per-image",
-        int,
-        "Crops per photo with cached teacher outputs; 0: new ones every step.  [2]",
-    ),
-    config_option("--lambda-ssim", float, "Weight of 1 - SSIM to the teacher; L1 has 1.  [0.5]"),
-    config_option("--lambda-temporal", float, "Weight of consistency under motion.  [0.5]"),
-    config_option("--lambda-feature", float, "Weight of the teacher's encoder features.  [0]"),
-    config_option("--lambda-gan", float, "Weight of the adversarial loss.  [0]"),
-    config_option(
-        "--lambda-perceptual",
-        float,
-        "Weight of EfficientNet-Lite0 features; needs [projected].  [0]",
-    ),
-    config_option("--lambda-tv", float, "Weight of the total variation.  [0]"),
-    config_option("--ndf", int, "Width of the discriminator.  [64]"),
-    config_option("--on-corrupt", str, "Action for an unreadable photo: fail or skip.  [fail]"),
-    config_option("--workers", int, "Threads that prepare photos and run the teacher.  [1]"),
-    config_option("--cache-mb", int, "Memory for decoded photos, in MiB.  [1024]"),
-    config_option("--seed", int, "Seed of the random numbers.  [0]"),
-    config_option("--threads", int, "CPU threads of PyTorch.  [PyTorch's default]"),
-    config_option("--device", str, "PyTorch device: auto, cpu, cuda, ...  [auto]"),
-]
+_RUN = "Essentials"
 
 
-@click.command("distill")
-@click.option("--ckpt", type=_PATH_TYPE, help="Checkpoint of the teacher, from any trainer.")
-@click.option(
-    "--direction",
-    type=click.Choice(DIRECTIONS),
-    help="Direction to distill, if the teacher has both.",
-)
-@click.option("--network", metavar="NAME", help="Generator to distill, if the file has several.")
-@click.option(
+@click.command("distill", cls=Verb)
+@opts(_RUN, ("--ckpt", PATH, "The teacher: a checkpoint of any trainer."))
+@opt(
     "--data",
-    type=_PATH_TYPE,
+    type=PATH,
     multiple=True,
-    help="Folder of photos, or data set with trainA/ or trainB/; repeatable.",
+    group=_RUN,
+    help="Folder of photos, or with trainA/ and trainB/. Repeat it for several.",
 )
-@click.option(
-    "-o", "--output", type=_PATH_TYPE, help="Student to write, NAME.pth; its run folder is NAME/."
+@opt("-o", "--output", type=PATH, group=_RUN, help="The student, NAME.pth; its run is in NAME/.")
+@opts(
+    _RUN,
+    ("--target-fps", click.FloatRange(0, min_open=True), "Frames/s, end to end.  [default: 30]"),
+    ("--size", int, "Side in pixels of the images to learn and measure at.  [default: 256]"),
 )
-@click.option(
-    "--resume",
-    type=_PATH_TYPE,
-    metavar="NAME.pth",
-    help="Resume the run of this student, or this run folder.",
-)
-@click.option(
-    "--target-fps",
-    type=click.FloatRange(0, min_open=True),
-    help="Frames/s to reach end to end.  [30]",
-)
-@click.option(
-    "--size",
-    type=int,
-    help="Side of the training crops, and of the benchmark's frames, in pixels.  [256]",
-)
-@click.option(
+@opt(
     "--precision",
     default="int8",
-    show_default=True,
-    help="Precision of the exported student: fp32, fp16, bf16, int8, ...",
+    group=_RUN,
+    help="Precision of the student: fp32, fp16, bf16, int8, ...  [default: int8]",
 )
-@click.option(
-    "--engine", default="auto", show_default=True, help="Engine that the student must be fast on."
+@opts(_RUN, ("--resume", PATH, "Continue the run of this student NAME.pth, or of this folder."))
+@opts(
+    "Teacher",
+    ("--direction", click.Choice(DIRECTIONS), "Direction, where the teacher has both."),
+    ("--network", str, "Name of the generator, where the file has several."),
+    ("--teacher-cache", PATH, "Folder of the teacher's outputs.  [default: NAME/targets]"),
+    (
+        "--crops-per-image",
+        int,
+        "Crops of each photo that it translates; 0: new ones.  [default: 2]",
+    ),
 )
-@click.option(
-    "--latency-table",
-    type=_PATH_TYPE,
-    help="Latency table of another machine, from `cgt bench --candidates --json`.",
+@opt("--engine", default="auto", group="Student", help="Engine to be fast on.  [default: auto]")
+@opt("--list-candidates", "listing", is_flag=True, group="Student", help="Print the choice, stop.")
+@opts(
+    "Student",
+    ("--student", str, "This one: 32x6 (ngf x blocks), pruned:20x9, 32x6,batch_film,separable."),
+    ("--init-from", PATH, "Student or other checkpoint to start from."),
+    ("--latency-table", PATH, "Latencies of another machine (cgt bench students --json)."),
 )
-@click.option(
-    "--list-candidates", "listing", is_flag=True, help="Print the table of candidates and exit."
-)
-@click.option(
-    "--student",
-    metavar="[pruned:]NGFxBLOCKS,...",
-    help="Architecture, such as pruned:20x9 or 32x6.",
-)
-@click.option("--init-from", type=_PATH_TYPE, help="Student or other network to start from.")
-@click.option(
-    "--teacher-cache", type=_PATH_TYPE, help="Folder of cached teacher outputs.  [NAME/targets]"
-)
-@click.option(
+@opt(
     "--video",
-    type=_PATH_TYPE,
+    type=PATH,
     multiple=True,
-    help="Video for the final evaluation, not for training; repeatable.",
+    group="Evaluation",
+    help="Video to evaluate on; not used in training. Repeat it for several.",
 )
-@click.option(
-    "--target-images",
-    type=_PATH_TYPE,
-    help="Images of the target domain, for the Frechet distance.",
+@opts("Evaluation", ("--target-images", PATH, "Images of the target domain, for a distance."))
+@opts(
+    "Training",
+    ("--steps", int, "Steps of the whole run.  [default: 30000]"),
+    ("--int8-steps", int, "Last steps, with INT8 rounding.  [default: a tenth for int8]"),
+    ("--batch-size", int, "Images per batch.  [default: 8]"),
+    ("--lr", float, "Learning rate of Adam.  [default: 0.001]"),
+    ("--ema", float, "Decay of the student's moving average.  [default: 0.999]"),
+    ("--on-corrupt", str, "What to do at an unreadable photo: fail or skip.  [default: fail]"),
+    ("--seed", int, "Seed of everything random.  [default: 0]"),
+)
+@opts(
+    "Losses",
+    ("--lambda-ssim", float, "Weight of 1 - SSIM to the teacher, beside L1.  [default: 0.5]"),
+    ("--lambda-temporal", float, "Weight of consistency under motion.  [default: 0.5]"),
+    ("--lambda-feature", float, "Weight of the teacher's encoder features.  [default: 0]"),
+    ("--lambda-gan", float, "Weight of a discriminator of both networks.  [default: 0]"),
+    ("--lambda-perceptual", float, "Weight of features, extra [projected].  [default: 0]"),
+    ("--lambda-tv", float, "Weight of total variation.  [default: 0]"),
+    ("--ndf", int, "Channels of the discriminator's first layer.  [default: 64]"),
+)
+@opts(
+    "Machine",
+    ("--workers", int, "Threads that prepare photos and run the teacher.  [default: 1]"),
+    ("--cache-mb", int, "Decoded photos kept in memory, in MB.  [default: 1024]"),
+    ("--threads", int, "CPU threads; 0 leaves it to PyTorch.  [default: 0]"),
+    ("--device", str, "auto, cpu, cuda, ...  [default: auto]"),
 )
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a small student of a teacher that is fast enough here: --ckpt FILE --data DIR -o FILE.
 
-    Selects the largest student that reaches --target-fps end to end. Students pruned from the
-    teacher are preferred to students trained from scratch. The finished student is evaluated and
-    the results are stored in its file. The exit code is 4 if it is slower than the target.
+    Choose the largest student that reaches --target-fps from source to output. A student pruned
+    from the teacher comes before any that starts from scratch. Its quality and speed are measured
+    at the end and stored in the file. The exit code is 4 where it is too slow.
     """
     explicit = explicit_options(ctx)
     require_extra("train", "torch")
@@ -140,6 +110,3 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         raise UsageError("give --ckpt TEACHER --data DIR -o STUDENT.pth, or --resume STUDENT.pth")
     else:
         run_distillation(explicit, options)
-
-
-command = add_options(command, _CONFIG_OPTIONS)

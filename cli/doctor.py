@@ -1,22 +1,25 @@
-"""cgt doctor"""
+"""The verb `cgt doctor`."""
 
 from __future__ import annotations
 
 import dataclasses
-import json as json_format
+import json
+from pathlib import Path
 
 import click
 
+from ._options import Verb, json_option, save_json
 
-@click.command("doctor")
-@click.option("--json", is_flag=True, help="For programs.")
-def command(json: bool) -> None:
-    """Say what this machine can do, and what to install for what it cannot yet."""
+
+@click.command("doctor", cls=Verb)
+@json_option("Options")
+def command(json_path: Path | None) -> None:
+    """Print what this machine can do, and what to install for the rest."""
     from cgt.runtime.doctor import run_checks
 
     checks = run_checks()
-    if json:
-        click.echo(json_format.dumps([dataclasses.asdict(f) for f in checks], indent=1))
+    if json_path is not None:
+        save_json(json.dumps([dataclasses.asdict(check) for check in checks], indent=1), json_path)
         return
     from rich.console import Console
     from rich.markup import escape
@@ -25,7 +28,7 @@ def command(json: bool) -> None:
     table = Table.grid(padding=(0, 2))
     for check in checks:
         mark = "[green]yes[/]" if check.available else "[yellow]no[/]"
-        install = f"to have it: {check.install}" if check.install else ""
+        install = f"to get it: {check.install}" if check.install else ""
         text = "; ".join(part for part in (check.details, install) if part)
         table.add_row(mark, check.name, escape(text))
     Console(highlight=False).print(table)

@@ -1,4 +1,4 @@
-"""cgt eval"""
+"""The verb `cgt eval`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,50 @@ import click
 from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
-from ._options import require_extra
+from ._options import (
+    PATH,
+    STDOUT,
+    Verb,
+    check_output_paths,
+    json_option,
+    opt,
+    opts,
+    require_extra,
+    save_json,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+_WHAT = "Essentials"
 
-@click.command("eval")
-@click.option("--ckpt", type=click.Path(path_type=Path), help="latest.pth, or other weights.")
-@click.option("--model", type=click.Path(path_type=Path), help="Instead: an ONNX model.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with testA/ and testB/.")
-@click.option("--direction", type=click.Choice(DIRECTIONS), help="All that there are by default.")
-@click.option("--network", metavar="NAME", help="One of several generators in the file.")
-@click.option("--size", type=click.IntRange(32), help="Side of the pictures; as trained.")
-@click.option("--max-images", type=click.IntRange(2), help="At most so many of each folder.")
-@click.option("--class", "imagenet_class", type=int, help="Also count who passes as this class.")
-@click.option("--inception", type=click.Path(path_type=Path), help="Weights of FID's Inception.")
-@click.option("--video", type=click.Path(path_type=Path), help="Also: the warping error on it.")
-@click.option("--frames", default=100, show_default=True, help="Of the video.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Everything, to a file.")
-@click.option("--montage", type=click.Path(path_type=Path), help="Some pictures, to a PNG.")
+
+@click.command("eval", cls=Verb)
+@opts(
+    _WHAT,
+    ("--ckpt", PATH, "Checkpoint of any trainer, such as latest.pth."),
+    ("--model", PATH, "Model file instead of a checkpoint."),
+    ("--data", PATH, "Folder with testA/ and testB/.  [default: of the training run]"),
+    ("--direction", click.Choice(DIRECTIONS), "Direction to evaluate.  [default: all]"),
+)
+@json_option()
+@opts("Output", ("--montage", PATH, "Write some images and their translations to this PNG."))
+@opts(
+    "Settings",
+    ("--network", str, "Name of the generator, where the file has several."),
+    ("--size", click.IntRange(32), "Side of the images in pixels.  [default: as trained]"),
+    ("--max-images", click.IntRange(2), "Largest number of images of each folder."),
+    ("--inception", PATH, "Weights of the Inception network of FID, extra [inception]."),
+)
+@opt(
+    "--class",
+    "imagenet_class",
+    type=int,
+    group="Settings",
+    help="ImageNet class; also count the translations that are classified so.",
+)
+@opts("Video", ("--video", PATH, "Also measure the warping error on this video."))
+@opt("--frames", default=100, group="Video", help="Frames of the video.  [default: 100]")
 def command(
     ckpt: Path | None,
     model: Path | None,
@@ -41,31 +65,30 @@ def command(
     montage: Path | None,
     **settings: Any,
 ) -> None:
-    """Measure translations of test images against real images, and against doing nothing."""
+    """Measure translations of test images against real images, and against no translation."""
     if (ckpt is None) == (model is None):
         raise UsageError("give either --ckpt FILE or --model FILE")
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
+    check_output_paths(json_path, montage)
     require_extra("train", "torch")
     from rich.console import Console
 
     from cgt.trainer.evaluation.evaluate import evaluate, save_montage
     from cgt.trainer.evaluation.subject import open_subject
 
+    console = Console(stderr=json_path == STDOUT, highlight=False)
     subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
-    report, rows = evaluate(subject, data, log=click.echo, **settings)
+    report, rows = evaluate(subject, data, log=console.print, **settings)
     for name, values in report["directions"].items():
-        Console().print(_result_table(f"{name}: {values['from']} to {values['to']}", values))
+        console.print(_result_table(f"{name}: {values['from']} to {values['to']}", values))
     if "video" in report:
-        click.echo(
+        console.print(
             f"warping error on {report['video']['frames']} frames: {report['video']['error']:.2e}"
             f" (the video itself {report['video']['input']:.2e})"
         )
     if json_path is not None:
-        from cgt.runtime.utils.atomic import atomic_write
-
-        with atomic_write(json_path) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n")
+        save_json(json.dumps(report, indent=1), json_path)
     if montage is not None:
         save_montage(rows, montage)
 

@@ -1,4 +1,4 @@
-"""cgt export"""
+"""The verb `cgt export`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from cgt.export.formats import BuildOptions
+from cgt.export.formats import FORMATS, TRITON_BACKENDS, BuildOptions
 from cgt.export.plan import (
-    add_engine_options,
     apply_format_defaults,
     build_engines,
     check_formats,
@@ -22,39 +21,103 @@ from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES, Direction, read_metadata
 from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
 
-from ._options import explicit_options, require_extra
+from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
 
 _PRECISION_FLAGS = ("fp32", "fp16", "bf16", "int8", "mixed")
 _NORMS = ("instance", "frozen", "stream")
 _CALIBRATION_METHODS = ("percentile", "minmax", "entropy")
 
 
-@click.command("export")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--ckpt", type=click.Path(path_type=Path), help="Trained weights.")
-@click.option("--direction", type=click.Choice(DIRECTIONS), help="AtoB where it holds both.")
-@click.option("--network", metavar="NAME", help="One of several generators in the file.")
-@click.option("--fp32", is_flag=True, help="FP32 throughout; the default of ONNX.")
-@click.option("--fp16", is_flag=True, help="FP16, with FP32 norms; with --int8 for what is left.")
-@click.option("--fp16-norm", is_flag=True, help="Norms in FP16 too.")
-@click.option("--bf16", is_flag=True, help="BF16 convolutions (opset 22).")
-@click.option("--int8", is_flag=True, help="INT8 convolutions (Q/DQ), calibrated.")
-@click.option("--mixed", is_flag=True, help="INT8 where --min-psnr allows; a table says where.")
-@click.option("--calib", metavar="DIR|VIDEO", help="To calibrate on; else the training images.")
-@click.option("--calib-frames", default=32, show_default=True, help="How many of them.")
-@click.option("--calib-method", type=click.Choice(_CALIBRATION_METHODS), default="percentile")
-@click.option("--seed", default=0, help="Of the choice of frames.")
-@click.option("--norm", type=click.Choice(_NORMS), default="instance", help="Its statistics.")
-@click.option(
-    "--io", type=click.Choice(IO_TYPES), help="Tensors in and out; as the format likes it."
+_FORMAT, _GRAPH, _INT8, _ENGINE = "Essentials", "Graph", "INT8 calibration", "Engines"
+
+
+def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part.replace(".", "")) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise click.BadParameter(f"{text} is not like 86 or 75,86,89,120") from None
+
+
+@click.command("export", cls=Verb)
+@click.argument("model", required=False, type=PATH)
+@opts(_FORMAT, ("--ckpt", PATH, "Checkpoint of any trainer."))
+@opt("-o", "--output", type=PATH, group=_FORMAT, help="NAME.onnx, NAME.engine, ... or a folder.")
+@opts(
+    _FORMAT,
+    ("--fp32", bool, "FP32 throughout; the default of ONNX."),
+    ("--fp16", bool, "FP16 with FP32 norms; with --int8, for the layers that are not INT8."),
+    ("--bf16", bool, "BF16 convolutions (opset 22)."),
+    ("--int8", bool, "INT8 convolutions (Q/DQ), calibrated on --calib."),
+    ("--mixed", bool, "INT8 where --min-psnr allows it."),
+    ("--size", str, "Sizes it takes: 256, WIDTHxHEIGHT, 128..1024.  [default: any]"),
+    ("--batch", str, "Batches it takes, with --size: 1 or 1..8.  [default: 1]"),
 )
-@click.option("--size", metavar="SIZE", help="256, 256x512 (HxW), 128..1024; any by default.")
-@click.option("--batch", metavar="N", help="1 or 1..8, with --size.")
-@click.option("--opset", type=int, help="Of ONNX, 18 to 23; the lowest that serves by default.")
-@click.option("--min-psnr", type=float, help="Fail below this PSNR in dB against PyTorch.")
-@click.option("--drift", is_flag=True, help="Show the drift of every layer; also as a picture.")
-@add_engine_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx, NAME.engine")
+@opt(
+    "--format",
+    "formats",
+    type=click.Choice(list(FORMATS)),
+    multiple=True,
+    group=_FORMAT,
+    help="Format; repeat it for several.  [default: onnx, and tensorrt where it can be built]",
+)
+@opts(
+    _GRAPH,
+    ("--direction", click.Choice(DIRECTIONS), "Direction of the generator.  [default: AtoB]"),
+    ("--network", str, "Name of the generator, where the file has several."),
+)
+@opt(
+    "--norm",
+    type=click.Choice(_NORMS),
+    default="instance",
+    group=_GRAPH,
+    help="Statistics of the norms: of each frame, frozen, or as tensors.  [default: instance]",
+)
+@opts(
+    _GRAPH,
+    ("--io", click.Choice(IO_TYPES), "Type of input and output.  [default: the format's fastest]"),
+    ("--fp16-norm", bool, "Compute the norms in FP16, too."),
+    ("--opset", int, "ONNX opset, 18 to 23.  [default: the lowest that serves]"),
+)
+@opts("Verification", ("--eval-images", PATH, "Images to compare on.  [default: test images]"))
+@opts(
+    "Verification",
+    ("--min-psnr", float, "Lowest PSNR in dB against PyTorch; below it nothing is written."),
+    ("--drift", bool, "Print and draw the drift of every layer."),
+)
+@opts(_INT8, ("--calib", str, "Folder or video to calibrate on.  [default: training images]"))
+@opt("--calib-frames", default=32, group=_INT8, help="Frames to calibrate on.  [default: 32]")
+@opt(
+    "--calib-method",
+    type=click.Choice(_CALIBRATION_METHODS),
+    default="percentile",
+    group=_INT8,
+    help="How ranges are chosen.  [default: percentile]",
+)
+@opt("--seed", default=0, group=_INT8, help="Seed of the choice of frames.  [default: 0]")
+@opt(
+    "--compute-capability",
+    "compute_capabilities",
+    callback=_parse_capabilities,
+    metavar="75,86,...",
+    group=_ENGINE,
+    help="GPUs of a TensorRT-RTX engine.  [default: this machine's]",
+)
+@opts(
+    _ENGINE,
+    ("--workspace", click.IntRange(1), "Scratch memory of a TensorRT engine, in MiB."),
+    ("--timing-cache", PATH, "File that remembers kernel timings, for quicker builds."),
+    ("--dla", click.IntRange(0), "DLA core of a Jetson to use."),
+    ("--hardware-compatible", bool, "An engine for every GPU from Ampere on."),
+    ("--version-compatible", bool, "An engine for later TensorRT of the same major version."),
+)
+@opt(
+    "--backend",
+    "backends",
+    type=click.Choice(TRITON_BACKENDS),
+    multiple=True,
+    group=_ENGINE,
+    help="Backend of a Triton repository; repeat it for several.  [default: all that fit]",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -65,8 +128,10 @@ def command(
     output: Path | None,
     **export_options: Any,
 ) -> None:
-    """Turn a generator of a checkpoint into an ONNX model, checked and compared with PyTorch; and
-    that, or a MODEL.onnx from before, into engines."""
+    """Export a generator of a checkpoint to ONNX, and that or MODEL.onnx to engines.
+
+    Every export is compared with PyTorch on images.
+    """
     if (model is None) == (ckpt is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
     options = pop_build_options(export_options)
@@ -78,15 +143,15 @@ def command(
     check_formats(formats, options)
     onnx = plan_onnx_path(output, formats)
     if model is None:
-        apply_format_defaults(export_options, formats)
+        apply_format_defaults(export_options, formats, click.echo)
         model, options = _export_onnx(ckpt, onnx, options, **export_options)
-    build_engines(model, formats, output, options)
+    build_engines(model, formats, output, options, click.echo)
 
 
 def _check_explicit_flags(
     explicit: set[str], model: Path | None, export_options: dict[str, Any]
 ) -> None:
-    """Raises UsageError for flags that would do nothing. given: those about the graph."""
+    """Raise UsageError for flags about the graph that would have no effect."""
     if model is not None:
         if model.suffix in ENGINE_SUFFIXES:
             raise UsageError(f"{model} is an engine already; give the ONNX file behind it")
@@ -121,7 +186,7 @@ def _export_onnx(
     network: str | None,
     **export_options: Any,
 ) -> tuple[Path, BuildOptions]:
-    """The ONNX file, and on which pictures engines of it are proved."""
+    """Write the ONNX file; return its path, and options with the images to compare engines on."""
     export_options |= _precision_fields(
         **{name: export_options.pop(name) for name in _PRECISION_FLAGS}
     )
@@ -147,7 +212,7 @@ def _export_onnx(
 def _precision_fields(
     fp32: bool, fp16: bool, bf16: bool, int8: bool, mixed: bool
 ) -> dict[str, str]:
-    """The fields of `Recipe` that the flags mean."""
+    """Return the fields of ExportConfig that the precision flags stand for."""
     quantized = int8 or mixed
     if fp32 + fp16 + bf16 > 1 or (quantized and bf16):
         raise UsageError("--fp32, --fp16 and --bf16 exclude each other, and --int8 excludes --bf16")

@@ -1,4 +1,4 @@
-"""cgt inspect"""
+"""The verb `cgt inspect`."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from typing import Any
 import click
 
 from cgt.runtime.errors import ModelError, UsageError
-from cgt.runtime.image.geometry import parse_size
+from cgt.runtime.image.geometry import format_size, parse_size
 
-from ._options import require_extra
+from ._options import PATH, Verb, json_option, opt, require_extra, save_json
 
 
-@click.command("inspect")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--size", help="256 or HEIGHTxWIDTH, at which to count operations.")
-@click.option("--json", "as_json", is_flag=True, help="All of it, as JSON.")
-def command(file: Path, size: str | None, as_json: bool) -> None:
-    """Say what FILE is: a checkpoint of any trainer, an ONNX model or an engine.
+@click.command("inspect", cls=Verb)
+@click.argument("file", type=PATH)
+@json_option("Options")
+@opt(
+    "--size",
+    metavar="SIZE",
+    group="Options",
+    help="Count the operations at this size, 256 or WIDTHxHEIGHT.  [default: the model's]",
+)
+def command(file: Path, size: str | None, json_path: Path | None) -> None:
+    """Describe FILE: a checkpoint of any trainer, an ONNX model or an engine.
 
-    For a checkpoint also what was inferred from which evidence, and what it leaves open.
+    For a checkpoint, also print the evidence for its architecture, and what it leaves open.
     """
     input_size = parse_size(size) if size else None
     if input_size == "source":
         raise UsageError("--size source means nothing here; give numbers")
-    description = _describe_file(file, input_size)
-    if as_json:
-        click.echo(json.dumps(description, indent=1))
+    description = _sizes_as_text(_describe_file(file, input_size))
+    if json_path is not None:
+        save_json(json.dumps(description, indent=1), json_path)
     else:
         _print_table(description)
 
@@ -52,6 +57,20 @@ def _describe_file(file: Path, size: Any) -> dict[str, Any]:
     from cgt.export.inspect_model import inspect_onnx
 
     return inspect_onnx(file, size)
+
+
+def _sizes_as_text(value: Any) -> Any:
+    """Replace each `size` (height, width) in nested dicts by "WIDTHxHEIGHT"."""
+    if isinstance(value, list):
+        return [_sizes_as_text(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: format_size(item)
+        if key == "size" and isinstance(item, list | tuple)
+        else _sizes_as_text(item)
+        for key, item in value.items()
+    }
 
 
 def _print_table(description: dict[str, Any]) -> None:
@@ -84,9 +103,9 @@ def _description_rows(description: dict[str, Any]) -> list[tuple[str, str]]:
     rows += _operation_rows(description)
     if "nodes" in description:
         rows.append(("nodes", ", ".join(f"{n} {kind}" for kind, n in description["nodes"].items())))
-    for section in ("artifact", "engine"):
+    for section in ("metadata", "engine"):
         rows += [
-            (name, _format_value(value) if name != "size" else _format_size(value))
+            (name, _format_value(value))
             for name, value in description.get(section, {}).items()
             if value not in ({}, "")
         ]
@@ -107,7 +126,7 @@ def _network_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
         ("architecture", f"{architecture['kind']}, ngf {architecture['ngf']}"),
         ("channels", f"{inputs} in, {outputs} out"),
         ("norm", architecture["norm"].replace("instance_affine", "affine instance")),
-        ("size", f"{_format_size(network['size'])}, sides a multiple of {network['multiple']}"),
+        ("size", f"{network['size']}, sides a multiple of {network['multiple']}"),
         *_operation_rows(network),
     ]
     rows += [("evidence", line) for line in network["evidence"]]
@@ -122,14 +141,8 @@ def _operation_rows(description: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("parameters", f"{description['parameters'] / 1e6:.3f} M"))
     macs = description.get("macs")
     if macs and macs["count"] is not None:
-        rows.append(
-            ("operations", f"{macs['count'] / 1e9:.3f} GMAC at {_format_size(macs['size'])}")
-        )
+        rows.append(("operations", f"{macs['count'] / 1e9:.3f} GMAC at {macs['size']}"))
     return rows
-
-
-def _format_size(value: Any) -> str:
-    return "x".join(map(str, value))
 
 
 def _format_value(value: Any) -> str:

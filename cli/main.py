@@ -1,5 +1,8 @@
-"""The `cgt` command. Each verb lives in a file of its own, imported when it is called, so that
-`cgt --help` and `cgt translate` load no torch."""
+"""The `cgt` command: a lazy group of verbs, and the exit code of every error.
+
+Each verb is a module of its own, imported when it is called: `cgt --help` and `cgt translate`
+load no torch.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ from cgt.runtime.errors import CgtError, Interrupted
 
 _COMMANDS = {
     "train": "Train a CycleGAN on two folders of images, or pix2pix on pairs.",
-    "plot": "Draw the losses and metrics of runs.",
+    "plot": "Plot the losses and metrics of runs.",
     "distill": "Train a small student of a checkpoint that is fast enough here.",
     "eval": "Measure how good a checkpoint or model is.",
-    "export": "Turn a checkpoint into a self-describing ONNX model.",
+    "export": "Export a checkpoint to a self-describing ONNX model.",
     "translate": "Translate a video, a folder of images or a camera.",
-    "serve": "Translate in a browser, live, and for programs over HTTP.",
-    "bench": "Measure latency and throughput of a model here.",
-    "inspect": "Say what a checkpoint, a model or an engine is.",
-    "doctor": "Say what this machine can do.",
-    "demo": "Translate a clip with the bundled model and look at it.",
+    "serve": "Translate live in a browser, and for programs over HTTP.",
+    "bench": "Measure the latency and throughput of a model on this machine.",
+    "inspect": "Describe a checkpoint, a model or an engine.",
+    "doctor": "Print what this machine can do.",
+    "demo": "Translate a clip with a bundled model, with a preview.",
 }
 
 
@@ -47,7 +50,7 @@ def cgt() -> None:
 
 
 def main() -> None:
-    """Run the command line; every expected failure is one line and its exit code."""
+    """Run the command line; print an expected failure as one line and exit with its code."""
     try:
         cgt.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,4 +1,4 @@
-"""cgt plot"""
+"""The verb `cgt plot`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from pathlib import Path
 
 import click
 
-from ._options import require_extra
+from ._options import PATH, Verb, opt, require_extra
 
 
-@click.command("plot")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="PNG, SVG or PDF.")
+@click.command("plot", cls=Verb)
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@opt(
+    "-o",
+    "--output",
+    type=PATH,
+    group="Options",
+    help="PNG, SVG or PDF to write.  [default: metrics.png in the run]",
+)
 def command(runs: tuple[Path, ...], output: Path | None) -> None:
-    """Draw losses and metrics of RUNS, which may still be training, into one picture."""
+    """Plot the losses and metrics of RUNS, which may still be training, in one image."""
     require_extra("plot", "matplotlib")
     from cgt.trainer.logs.plot import plot_runs
 

@@ -1,4 +1,4 @@
-"""cgt serve"""
+"""The verb `cgt serve`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,54 @@ from pathlib import Path
 
 import click
 
-from ._options import require_extra
+from ._options import Verb, opt, opts, require_extra
 
+_WHAT, _ACCESS, _ENGINE = "Essentials", "Access", "Engine"
 _FILE_TYPE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command("serve")
-@click.option(
+@click.command("serve", cls=Verb)
+@opt(
     "--model",
     "models",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="ONNX model, monet (the default) or vintage. May be given again.",
+    group=_WHAT,
+    help="ONNX model, monet or vintage. Repeat it for several.  [default: monet]",
 )
-@click.option("--engine", default="auto", help="auto (the fastest), openvino, onnxruntime, ...")
-@click.option("--source", help="What the server shows itself: a camera, a stream, a video.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
-@click.option("--token", envvar="CGT_TOKEN", help="What clients must show; or set CGT_TOKEN.")
-@click.option(
-    "--allow-host", "allowed_hosts", multiple=True, help="Another name that it is called by."
+@opt("--source", group=_WHAT, help="Camera, stream or video that the server shows to everybody.")
+@opt(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    group=_WHAT,
+    help="TCP port; 0 takes a free one.  [default: 8080]",
 )
-@click.option("--max-sessions", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--cert", type=_FILE_TYPE, help="TLS certificate, PEM.")
-@click.option("--key", type=_FILE_TYPE, help="Its private key, PEM.")
+@opt(
+    "--host", default="127.0.0.1", group=_ACCESS, help="Address to listen on.  [default: 127.0.0.1]"
+)
+@opt("--token", envvar="CGT_TOKEN", group=_ACCESS, help="Secret of the clients, or CGT_TOKEN.")
+@opt(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    group=_ACCESS,
+    help="Another host name that clients use. Repeat it for several.",
+)
+@opts(
+    _ACCESS,
+    ("--cert", _FILE_TYPE, "TLS certificate, PEM."),
+    ("--key", _FILE_TYPE, "Private key of the certificate, PEM."),
+)
+@opt("--engine", default="auto", group=_ENGINE, help="openvino, onnxruntime, ...  [default: auto]")
+@opt(
+    "--max-sessions",
+    type=click.IntRange(1),
+    default=8,
+    metavar="N",
+    group=_ENGINE,
+    help="Largest number of clients at a time.  [default: 8]",
+)
 def command(
     models: tuple[Path, ...],
     engine: str,
@@ -42,7 +66,7 @@ def command(
     cert: Path | None,
     key: Path | None,
 ) -> None:
-    """Translate in a browser, live, and for programs over HTTP."""
+    """Translate live in a browser, and for programs over HTTP."""
     require_extra("serve", "aiohttp", "aiortc", "prometheus_client", "PIL")
     from cgt.serve.server import ServeOptions, run_server
 

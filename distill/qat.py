@@ -16,6 +16,10 @@ CLIPPED_SHARE = 1e-5  # share of the inputs that may be clipped
 CALIBRATION_BATCHES = 32  # batches that activation ranges are averaged over
 
 
+# Module prefixes as spelled in runs of early 0.1.0 builds -> as spelled now.
+_OLD_PREFIXES = {"steering.look.": "film.encoder.", "steering.tell.": "film.head."}
+
+
 class _QuantizedConv2d(nn.Conv2d):
     """A convolution that rounds its input and weights to 8 bits; gradients skip clipped values."""
 
@@ -86,7 +90,14 @@ def activation_ranges(network: nn.Module) -> dict[str, list[float]]:
 def set_activation_ranges(network: nn.Module, values: dict[str, list[float]]) -> None:
     """Restore what `activation_ranges` returned, in a network after `prepare_qat`."""
     for name, (activation_max, observed_batches) in values.items():
-        module = network.get_submodule(name)
+        module = network.get_submodule(_current_name(name))
         assert isinstance(module, _QuantizedConv2d)
         module.activation_max.fill_(activation_max)
         module.observed_batches.fill_(observed_batches)
+
+
+def _current_name(module_name: str) -> str:
+    for old, new in _OLD_PREFIXES.items():
+        if module_name.startswith(old):
+            return new + module_name.removeprefix(old)
+    return module_name

@@ -1,6 +1,7 @@
-"""Frames as arrays, for programs of your own: count_colors.py VIDEO [MODEL.onnx]
+"""Translated frames as arrays: count_colors.py VIDEO [MODEL.onnx].
 
-Prints the mean colour of each translated frame."""
+The program prints the mean color of each translated frame.
+"""
 
 import sys
 

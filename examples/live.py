@@ -1,6 +1,7 @@
-"""A camera, or a video as if it were one, with bounded latency: live.py SOURCE [SECONDS]
+"""Live translation with bounded latency, of a camera or a video: live.py SOURCE [SECONDS].
 
-Frames that come too fast are dropped; the newest one is always next."""
+The newest frame is always next; older frames that wait are dropped.
+"""
 
 import sys
 import time
@@ -13,7 +14,7 @@ seconds = float(rest[0]) if rest else 10.0
 stats = Stats()
 end = time.monotonic() + seconds
 for frame in translate(source, live=True, max_fps=30, stats=stats):
-    size = frame.shape[:2]  # show(frame) would stand here: uint8 HWC RGB
+    size = frame.shape[:2]  # show the frame here: uint8 HWC RGB
     if time.monotonic() > end:
         break
 latency = stats.stages["latency"]

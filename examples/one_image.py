@@ -1,4 +1,4 @@
-"""One image through a model: one_image.py IN OUT.png [MODEL.onnx]"""
+"""Translation of one image: one_image.py IN OUT.png [MODEL.onnx]."""
 
 import sys
 from pathlib import Path

@@ -1,14 +1,12 @@
-"""A network of your own behind the pipeline: an engine is one method.
-
-own_engine.py IN OUT.mp4: inverts a video, with decoding and encoding beside it."""
+"""Custom engine that inverts the colors of a video: own_engine.py IN OUT.mp4."""
 
 import sys
 import threading
 
 import numpy as np
 
+from cgt.runtime import Translator
 from cgt.runtime.engines import Engine
-from cgt.runtime.inference.translator import Translator
 from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import open_source
@@ -16,7 +14,7 @@ from cgt.runtime.utils.stats import Stats
 
 
 class Inverse(Engine):
-    """float32 N,3,H,W RGB in [-1, 1] in and out."""
+    """Engine that negates its input: float32 N,3,H,W RGB in [-1, 1]."""
 
     name, device, precision, workers = "inverse", "CPU", "fp32", 2
 

@@ -1,4 +1,4 @@
-/* shrink IN.ppm OUT.ppm: to 256x256 by way of the tensor that a network would take.
+/* shrink IN.ppm OUT.ppm: resize an image to 256x256 by packing it to a tensor and unpacking that.
  *   cc shrink.c $(pkg-config --cflags --libs cgt) -o shrink */
 #include <cgt.h>
 #include <stdio.h>

@@ -1,5 +1,8 @@
-"""Checkpoint -> ONNX -> engine. `export` and `build_engine` are the calls behind `cgt export`; the
-second needs neither torch nor onnx, for it also runs on the machine that the engine is for."""
+"""Export of checkpoints to ONNX, and of ONNX models to engines.
+
+`export` and `build_engine` are the functions behind `cgt export`. `build_engine` needs neither
+torch nor onnx, because it also runs on the machine that the engine is for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of an export. The names are those of `cgt export`'s flags."""
+"""Validated options of an export, named like the flags of `cgt export`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NormMode = Literal["instance", "frozen", "stream"]
 NORM_MODES: tuple[NormMode, ...] = get_args(NormMode)
 
 SUPPORTED_OPSETS = range(18, 24)
-"""What the exporter writes and the engines read. TensorRT 10.3 (JetPack 6) ends at 20."""
+"""Opsets that the exporter writes and the engines read. TensorRT 10.3 (JetPack 6) ends at 20."""
 
-# dB of the worst frame against PyTorch fp32. fp32 differs by the order of summation alone; fp16's
-# floor allows for its 11 bits, bf16's for 8. Frozen statistics are another picture, if a close one.
+# PSNR of the worst image against PyTorch fp32. fp32 differs by the order of summation alone. The
+# floor of fp16 allows for its 11 bits, that of bf16 for 8. Frozen statistics change the image.
 MIN_PSNR_DB: dict[str, float] = {
     "fp32": 80.0,
     "fp16": 50.0,
@@ -30,30 +30,41 @@ MIN_PSNR_DB: dict[str, float] = {
     "mixed": 40.0,
     "frozen": 28.0,
 }
-# Of uint8 pixels no more can be asked: 80 dB in floats is an error e of 2e-4, which moves
-# 0.8 * 127.5 * e of the values over a border between two levels, and each is then 2/255 off.
+# uint8 pixels cannot reach more: 80 dB in floats is an error e of 2e-4, which moves 0.8 * 127.5 * e
+# of the values across a boundary between two levels, and each is then off by 2/255.
 UINT8_MIN_PSNR_DB = 65.0
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """How a generator becomes a graph.
+    """How to turn a generator into an ONNX graph.
 
-    precision: of the convolutions. "int8" is Q/DQ on Conv, with all else in `remainder`; "mixed" is
-    the same with the most sensitive convolutions left in `remainder` until `min_psnr` holds.
-    fp16_norm: with FP16, norms too; otherwise they stay FP32, for their sums leave FP16's range.
-    norm: "instance" as trained; "frozen" statistics, calibrated and folded into the convolutions;
-    "stream", statistics from outside (see `cgt.runtime.models.metadata`).
-    io: the tensors in and out, see there too.
-    size, batch: see `shapes.parse_shapes`. opset: one of OPSETS, by default the lowest that serves.
-    calib: a folder of images or a video for int8, mixed and frozen; by default the checkpoint's own
-    training images. calib_frames: how many of them. calib_method: where INT8's range ends. seed: of
-    the choice of frames.
-    pictures: a folder of images to compare on, and to prove FP16's range on; by default what was
-    held out of calib, else the checkpoint's own test images.
-    min_psnr: dB that the worst frame must reach; by default FLOORS. drift: show where, layer by
-    layer, the graph leaves its original, as a table and as NAME.drift.png.
-    Raises UsageError where the wishes exclude each other.
+    Attributes:
+        precision: Precision of the convolutions. "int8" puts Q/DQ on Conv and keeps everything else
+            in `remainder`. "mixed" also keeps the most sensitive convolutions in `remainder` until
+            `min_psnr` holds.
+        remainder: Precision of what is not quantized.
+        fp16_norm: With FP16, compute norms in FP16 too. They stay in FP32 by default, because their
+            sums exceed FP16's range.
+        norm: "instance" as trained; "frozen" for calibrated statistics that are folded into the
+            convolutions; "stream" for statistics that are inputs and outputs of the graph (see
+            `cgt.runtime.models.metadata`).
+        io: Type of the image tensors, see `cgt.runtime.models.metadata`.
+        size: Sizes that the graph takes, see `shapes.parse_shapes`.
+        batch: Batch sizes that the graph takes, see `shapes.parse_shapes`.
+        opset: One of SUPPORTED_OPSETS; None is the lowest that has every operator.
+        calib: Folder of images or video that calibrates int8, mixed and frozen; None is the
+            checkpoint's own training images.
+        calib_frames: Number of calibration images.
+        calib_method: How the end of INT8's range is chosen.
+        seed: Seed of the random choice of images.
+        eval_images: Folder of images for the comparison with PyTorch and the check of FP16's range;
+            None is what was held out of calib, else the checkpoint's test images.
+        min_psnr: PSNR in dB that the worst image must reach; None is MIN_PSNR_DB.
+        drift: Report the drift of each layer as a table and as the chart NAME.drift.png.
+
+    Raises:
+        UsageError: A value is unknown, or two options exclude each other.
     """
 
     precision: Precision = "fp32"
@@ -83,17 +94,19 @@ class ExportConfig:
         if self.fp16_norm and not self.has_fp16:
             raise UsageError("--fp16-norm goes with --fp16")
         if self.fp16_norm and self.norm != "instance":
-            raise UsageError(f"--fp16-norm leaves nothing to choose with --norm {self.norm}")
+            raise UsageError(f"--fp16-norm and --norm {self.norm} exclude each other")
         if self.calib is not None and not self.needs_calibration:
             raise UsageError("--calib goes with --int8, --mixed or --norm frozen")
         if self.opset is not None:
             if self.opset not in SUPPORTED_OPSETS:
                 raise UsageError(
-                    f"--opset {self.opset} is none of {SUPPORTED_OPSETS[0]} to {SUPPORTED_OPSETS[-1]}; leave it out"
+                    f"--opset {self.opset} is not in {SUPPORTED_OPSETS[0]} to "
+                    f"{SUPPORTED_OPSETS[-1]}; omit it"
                 )
             if self.opset < self.min_opset:
                 raise UsageError(
-                    f"--opset {self.opset} has no {self.precision_label}; {self.min_opset} is the least"
+                    f"--opset {self.opset} has no {self.precision_label}; "
+                    f"use {self.min_opset} or higher"
                 )
 
     @property
@@ -106,7 +119,7 @@ class ExportConfig:
 
     @property
     def float_precision(self) -> Literal["fp32", "fp16", "bf16"]:
-        """The type of what is not quantized."""
+        """Return the precision of what is not quantized."""
         if self.precision == "int8" or self.precision == "mixed":
             return self.remainder
         return self.precision
@@ -117,27 +130,31 @@ class ExportConfig:
 
     @property
     def precision_label(self) -> str:
-        """The precision as artifacts and file names have it: "fp16", "int8", "int8-fp16"."""
-        mixture = self.quantizes and self.remainder != "fp32"
-        return f"{self.precision}-{self.remainder}" if mixture else self.precision
+        """Return the precision as in metadata and file names: "fp16", "int8", "int8-fp16"."""
+        if self.quantizes and self.remainder != "fp32":
+            return f"{self.precision}-{self.remainder}"
+        return self.precision
 
     @property
     def filename_suffix(self) -> str:
-        """What file names add for it: the precision, and what else is not as usual."""
-        parts = [self.precision_label, self.norm if self.norm != "instance" else ""]
-        parts += [self.io if self.io != "float" else "", self.size or ""]
-        return "_".join(filter(None, parts)).replace(",", "_")
+        """Return the suffix of file names: the precision and each option that is not a default."""
+        words = [self.precision_label, self.norm if self.norm != "instance" else ""]
+        words += [self.io if self.io != "float" else "", self.size or ""]
+        return "_".join(filter(None, words)).replace(",", "_")
 
     @property
     def min_opset(self) -> int:
-        """ONNX gained FP16 scales in 19, BF16 convolutions in 22."""
+        """Return the lowest opset that has the precision.
+
+        ONNX gained FP16 scales in opset 19 and BF16 convolutions in 22.
+        """
         if self.precision == "bf16":
             return 22
         return 19 if self.quantizes and self.has_fp16 else 18
 
     @property
     def required_psnr_db(self) -> float:
-        """dB of the worst frame."""
+        """Return the PSNR in dB that the worst image must reach."""
         if self.min_psnr is not None:
             return self.min_psnr
         io_floor = UINT8_MIN_PSNR_DB if self.io == "uint8" else MIN_PSNR_DB["fp32"]
@@ -146,4 +163,4 @@ class ExportConfig:
 
 def _check_choice(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise UsageError(f"--{flag} {value} is none of {', '.join(allowed)}")
+        raise UsageError(f"--{flag} {value} is unknown; use one of {', '.join(allowed)}")

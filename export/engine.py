@@ -1,4 +1,4 @@
-"""An engine from an ONNX file: built, proved, and written with a sidecar that says what it is."""
+"""Engines built from ONNX files, verified, and written with a sidecar that describes them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,33 @@ def build_engine(
     *,
     log: LogFn = lambda line: None,
 ) -> Path:
-    """Write an engine of an ONNX model, and NAME.SUFFIX.json beside it (see runtime.sidecar).
+    """Write an engine of an ONNX model, and NAME.SUFFIX.json next to it.
 
-    format: a name of FORMATS but "onnx". output: by default beside the model. say: is given a line
-    for each thing found out, among them in which precision how many convolutions really compute.
-    Returns the path. Raises UsageError, ModelError for a file that is no such model or a node that
-    the builder refuses, MissingDependency naming what to install, EngineError where the build
-    fails, QualityError for an engine that computes in another precision than the graph says or
-    other pictures, SinkError where it cannot be written; then nothing is left.
+    The JSON file is the engine's sidecar (see runtime.models.sidecar). The format "triton" is a
+    folder, a model repository, to which the model is added (see builders/triton.py).
 
-    "triton" is a folder, a model repository: the model becomes part of it (builders/triton.py).
+    Args:
+        onnx: ONNX file that `cgt export` wrote.
+        format: A name in FORMATS other than "onnx".
+        output: Path of the engine; None is next to the model.
+        options: Build options; the format must take each that is not a default.
+        log: Receives a line for each result, such as how many convolutions compute in which
+            precision.
+
+    Returns:
+        The path of the engine.
+
+    Raises:
+        UsageError: The format, an option or the output is invalid.
+        ModelError: The file is not such a model, or the builder rejects a node.
+        MissingDependency: A package is missing; the message names it.
+        EngineError: The build failed.
+        QualityError: The engine computes in another precision than the graph, or other images.
+        SinkError: The engine cannot be written. After any error, nothing is left.
     """
     fmt = find_format(format)
     if not fmt.builder:
-        raise UsageError(f"{format} is what engines are built from; name another format")
+        raise UsageError(f"engines are built from {format}; choose another format")
     options = options or BuildOptions()
     check_options((format,), options)
     source = Path(onnx)
@@ -71,7 +84,7 @@ def build_engine(
 
 
 def _write_files_atomically(path: Path, files: dict[str, bytes]) -> None:
-    """All files, or none: each is written in full before the first gets its name."""
+    """Write all files or none: each is complete before the first gets its name."""
     temporaries = []
     try:
         try:
@@ -93,13 +106,18 @@ def _write_files_atomically(path: Path, files: dict[str, bytes]) -> None:
 
 
 def check_buildable(format: str, options: BuildOptions | None = None) -> None:
-    """Raises UsageError for an unknown format, and for cards that it cannot build for;
-    MissingDependency where this machine cannot build it."""
+    """Check that this machine can build a format with these options.
+
+    Raises:
+        UsageError: The format is unknown, or it cannot build for a requested GPU.
+        MissingDependency: A GPU or a package is missing.
+    """
     fmt = find_format(format)
     if fmt.needs_gpu and not list_gpus():
         raise MissingDependency(
-            f"there is no NVIDIA GPU here, and --format {format} builds on the one it is for; "
-            "--format tensorrt-rtx --compute-capability 86 builds for RTX cards without one"
+            f"this machine has no NVIDIA GPU, and --format {format} builds on the GPU that runs "
+            "the engine; --format tensorrt-rtx --compute-capability 86 builds for RTX cards "
+            "without one"
         )
     if fmt.package:
         api = load_package(fmt)
@@ -110,12 +128,12 @@ def check_buildable(format: str, options: BuildOptions | None = None) -> None:
 
 
 def unavailable_reason(format: str) -> str:
-    """Why this machine cannot build engines of a format; "" where it can."""
+    """Return why this machine cannot build engines of a format, or "" if it can."""
     fmt = FORMATS[format]
     if fmt.needs_gpu and not list_gpus():
-        return "there is no NVIDIA GPU here"
+        return "this machine has no NVIDIA GPU"
     try:
         load_package(fmt)
     except MissingDependency:
-        return f"{fmt.package} is not installed here"
+        return f"{fmt.package} is not installed"
     return ""

@@ -1,4 +1,4 @@
-"""A checkpoint's generator as a model file that says what it is and has been compared."""
+"""Export of a checkpoint's generator to an ONNX file with metadata, compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -49,15 +49,26 @@ def export(
     log: LogFn = lambda line: None,
     **options: Any,
 ) -> tuple[Path, ModelMetadata]:
-    """Write an ONNX model of one generator of a checkpoint, or of one that is open already.
+    """Write an ONNX model of one generator.
 
-    output: by default beside the checkpoint, SOURCE2TARGET_PRECISION.onnx. direction, network: see
-    open_generator. wishes: the fields of `Recipe`, by name, as in precision="int8", calib="photos".
-    say: is given a line for each thing found out.
-    Returns the path and what the file says of itself.
-    Raises CheckpointError; UsageError for wishes that make no sense; SourceError where there is
-    nothing to calibrate or to compare on; SinkError where the file cannot be written; and
-    QualityError below the floor and where FP16 would overflow. Then no file is left.
+    Args:
+        checkpoint: Checkpoint file, or a generator that is already open.
+        output: Path of the model; None is SOURCE2TARGET_PRECISION.onnx next to the checkpoint.
+        direction: See `open_generator`.
+        network: See `open_generator`.
+        log: Receives a line for each result.
+        **options: Fields of ExportConfig, for example precision="int8", calib="photos".
+
+    Returns:
+        The path of the model and its metadata.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read.
+        UsageError: An option is invalid.
+        SourceError: There are no images to calibrate on or to compare on.
+        SinkError: The model cannot be written.
+        QualityError: The PSNR is below the floor, or FP16 would overflow. After any error, no file
+            is left.
     """
     config = ExportConfig(**options)
     if isinstance(checkpoint, TrainedGenerator):
@@ -68,9 +79,9 @@ def export(
     for ambiguity in generator.ambiguities:
         log(f"note: {ambiguity}")
     for warning in generator.warnings:
-        log(f"warning: on a test picture {warning}; untrained, or read wrongly: see `cgt inspect`")
+        log(f"warning: on a test image {warning}; untrained or read wrongly, see `cgt inspect`")
     if config.io == "uint8" and (generator.in_channels, generator.out_channels) != (3, 3):
-        raise UsageError("--io uint8 is for networks from RGB to RGB; leave it out")
+        raise UsageError("--io uint8 is for networks from RGB to RGB; omit it")
     shapes = parse_shapes(config.size, config.batch, generator.multiple, generator.size)
     metadata = _make_metadata(generator, config, shapes)
     path = _output_path(output, generator, config)
@@ -150,31 +161,33 @@ def _output_path(
 def _select_images(
     generator: TrainedGenerator, config: ExportConfig, metadata: ModelMetadata
 ) -> tuple[ImageSet | None, ImageSet]:
-    """What to calibrate on, if anything, and what to compare on."""
-    fit = make_resize_fn(metadata)
+    """Return the calibration images, if needed, and the images for the comparison."""
+    resize_fn = make_resize_fn(metadata)
     calibration = held_out = None
     if config.calib is not None:
         calibration, held_out = load_calibration_images(
-            config.calib, config.calib_frames, config.seed, fit
+            config.calib, config.calib_frames, config.seed, resize_fn
         )
     if config.eval_images is not None:
-        eval_images = sample_images_of_folder(Path(config.eval_images), fit, metadata.size)
+        eval_images = sample_images_of_folder(Path(config.eval_images), resize_fn, metadata.size)
     else:
-        eval_images = held_out or sample_images(generator.test_folder, fit, metadata.size)
+        eval_images = held_out or sample_images(generator.test_folder, resize_fn, metadata.size)
     if calibration is not None or not config.needs_calibration:
         return calibration, eval_images
     train = _training_images(generator)
     if train is None:
         raise UsageError(
-            f"--{config.precision if config.quantizes else 'norm frozen'} has to be calibrated; "
-            "give --calib, a folder of images or a video like those it shall translate"
+            f"--{config.precision if config.quantizes else 'norm frozen'} needs calibration "
+            "images; give --calib, a folder of images or a video like those to translate"
         )
-    calibration, _ = load_calibration_images(str(train), config.calib_frames, config.seed, fit)
+    calibration, _ = load_calibration_images(
+        str(train), config.calib_frames, config.seed, resize_fn
+    )
     return calibration, eval_images
 
 
 def _training_images(generator: TrainedGenerator) -> Path | None:
-    """The images of the source domain that the network was trained on, where they still are."""
+    """Return the folder of the source domain's training images if it still exists."""
     test_folder = generator.test_folder
     train_folder = (
         test_folder.with_name(test_folder.name.replace("test", "train"))
@@ -185,7 +198,7 @@ def _training_images(generator: TrainedGenerator) -> Path | None:
 
 
 def _report_drift(drifts: list[LayerDrift], path: Path, log: LogFn) -> None:
-    """As a table, and as a picture beside the model."""
+    """Log the drift as a table and write the chart next to the model."""
     for line in format_table(drifts):
         log(line)
     chart_path = path.with_suffix(".drift.png")
@@ -193,14 +206,14 @@ def _report_drift(drifts: list[LayerDrift], path: Path, log: LogFn) -> None:
     assert encoded is not None
     with atomic_write(chart_path) as temporary:
         temporary.write_bytes(encoded)
-    log(f"{chart_path}: the same as a picture")
+    log(f"{chart_path}: chart of the drift")
 
 
 def _below_floor_error(parity: Parity, config: ExportConfig, layers: str) -> QualityError:
     return QualityError(
-        f"the worst frame is {parity.psnr_worst_db:.1f} dB from PyTorch, below the floor of "
-        f"{config.required_psnr_db:.1f}; nothing was written (--min-psnr sets the floor). "
-        f"Most drift: {layers}"
+        f"the worst image has a PSNR of {parity.psnr_worst_db:.1f} dB against PyTorch, below the "
+        f"floor of {config.required_psnr_db:.1f}; nothing was written (--min-psnr sets the floor). "
+        f"Largest drift: {layers}"
     )
 
 
@@ -210,7 +223,6 @@ def _drift_of_first_image(
     eval_images: ImageSet,
     metadata: ModelMetadata,
 ) -> list[LayerDrift]:
-    """On the first test frame."""
     tensor = eval_images.to_tensors(generator.in_channels)[0]
     count = min_batch(metadata)
     batch = np.stack([eval_images.images[0] if metadata.io == "uint8" else tensor] * count)

@@ -1,7 +1,7 @@
-"""What `cgt export` makes: one table for the command, its help, its checks and the manual.
+"""Registry of export formats, for `cgt export`, its help, its checks and the manual.
 
-An engine is always built from an ONNX file, which stays beside it: it is what another machine
-builds its own engine from.
+An engine is always built from an ONNX file, which stays next to it: another machine builds its own
+engine from that file.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from cgt.runtime.models.metadata import IOType
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build; which of them a format takes says the table.
+    """Options of an engine build; FORMATS lists which a format takes.
 
-    compute_capabilities: of the GPUs to build for, 86 for 8.6. workspace: MiB of GPU memory that
-    layers may use as scratch. timing_cache: a file that is read, and written anew, so that the
-    next build takes seconds. dla: the core of a deep learning accelerator. hardware_compatible:
-    runs on every GPU from Ampere on. version_compatible: runs with later TensorRT of the same
-    major version. Both cost speed. pictures: a folder of real ones to prove the engine on.
-    backends: of Triton's that a model repository is for, all that fit by default.
+    Attributes:
+        compute_capabilities: GPUs to build for; 86 stands for compute capability 8.6.
+        workspace: MiB of GPU memory that layers may use as scratch.
+        timing_cache: File that is read and overwritten; the next build then takes seconds.
+        dla: Core of a deep learning accelerator.
+        hardware_compatible: Run on every GPU from Ampere on, at some cost of speed.
+        version_compatible: Run with later TensorRT of the same major version, at some cost of
+            speed.
+        eval_images: Folder of images to verify the engine on.
+        backends: Triton backends that a model repository is for; empty for all that fit.
     """
 
     compute_capabilities: tuple[int, ...] = ()
@@ -36,29 +40,29 @@ class BuildOptions:
     backends: tuple[str, ...] = ()
 
     def non_default(self) -> tuple[str, ...]:
-        """Names of those that are not as by default."""
+        """Return the names of the options that are not defaults."""
         return tuple(f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
 
     def subset(self, names: tuple[str, ...]) -> BuildOptions:
-        """Those that one of several formats takes."""
+        """Return the options with these names; the others are defaults."""
         return BuildOptions(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file, and what it takes to make it."""
+    """A kind of file, and what its builder needs."""
 
     name: str
     suffix: str  # "" for a folder
-    runs_on: str  # where it runs
+    runs_on: str
     builder: str  # module of cgt.export.builders; "" for ONNX itself
-    package: str  # that the builder imports; "" for none
-    install_hint: str  # what brings the package
-    default_io: IOType  # tensors it is fastest with
-    default_precision: str  # that one exports for it when nothing is said
-    options: tuple[str, ...] = ()  # of BuildOptions
-    needs_gpu: bool = False  # built on the very GPU that it is for
-    fp32_only: bool = False  # and image tensors alone
+    package: str  # imported by the builder; "" for none
+    install_hint: str  # how to install the package
+    default_io: IOType  # the fastest for it
+    default_precision: str  # exported if no precision is given
+    options: tuple[str, ...] = ()  # fields of BuildOptions that it takes
+    needs_gpu: bool = False  # is built on the GPU that runs it
+    fp32_only: bool = False  # takes only fp32 graphs without statistics tensors
 
 
 _ONNX = Format("onnx", ".onnx", "everything", "", "", "", "float", "fp32")
@@ -77,7 +81,7 @@ _TENSORRT = Format(
 _TENSORRT_RTX = dataclasses.replace(
     _TENSORRT,
     name="tensorrt-rtx",
-    runs_on="GeForce and RTX cards, named by compute capability; built without a GPU",
+    runs_on="GeForce and RTX cards, given by compute capability; built without a GPU",
     package="tensorrt_rtx",
     install_hint="pip install 'cyclegan-toolkit[tensorrt-rtx]'",
     options=("compute_capabilities", "workspace"),
@@ -119,47 +123,43 @@ _TRITON = Format(
     ("backends",),
 )
 
-TRITON_BACKENDS = ("python", "onnxruntime", "tensorrt")  # of Triton, that a repository can be for
+TRITON_BACKENDS = ("python", "onnxruntime", "tensorrt")
 
-FORMATS = {
-    made.name: made for made in (_ONNX, _TENSORRT, _TENSORRT_RTX, _OPENVINO, _LITERT, _TRITON)
-}
+FORMATS = {fmt.name: fmt for fmt in (_ONNX, _TENSORRT, _TENSORRT_RTX, _OPENVINO, _LITERT, _TRITON)}
 
 
 def find_format(name: str) -> Format:
-    """Raises UsageError for a name that is not in the table."""
+    """Return a format by its name. Raises UsageError for an unknown one."""
     if name not in FORMATS:
         raise UsageError(f"format {name} is unknown; use one of {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
 def check_options(formats: tuple[str, ...], options: BuildOptions) -> None:
-    """Raises UsageError for an option that none of the formats takes."""
+    """Raise UsageError for an option that none of the formats takes."""
     taken = {option for name in formats for option in find_format(name).options}
     for option in options.non_default():
         if option not in taken:
-            formats_with_option = [fmt.name for fmt in FORMATS.values() if option in fmt.options]
-            raise UsageError(
-                f"{option.replace('_', ' ')} is for --format {' or '.join(formats_with_option)} only"
-            )
+            names = " or ".join(fmt.name for fmt in FORMATS.values() if option in fmt.options)
+            raise UsageError(f"{option.replace('_', ' ')} is for --format {names} only")
 
 
 def check_graph_supported(fmt: Format, precision: str, norm: str) -> None:
-    """Raises UsageError for a graph that the format has no builder for."""
+    """Raise UsageError for a graph that the format's builder does not take."""
     if fmt.fp32_only and (precision != "fp32" or norm == "stream"):
         raise UsageError(
-            f"--format {fmt.name} takes fp32 graphs with image tensors alone, not {precision}, "
-            f"norm {norm}; export with --fp32 and without --norm stream"
+            f"--format {fmt.name} takes only fp32 graphs without statistics tensors, not "
+            f"{precision}, norm {norm}; export with --fp32 and without --norm stream"
         )
     if fmt.name == "triton" and norm == "stream":
         raise UsageError(
-            "a Triton server takes each frame by itself, and --norm stream carries statistics from "
-            "one to the next; export without it"
+            "a Triton server translates each frame independently, and --norm stream passes "
+            "statistics from one frame to the next; export without it"
         )
 
 
 def format_markdown_table() -> str:
-    """The formats as a Markdown table."""
+    """Return the formats as a Markdown table."""
     rows = [
         "| `--format` | file | runs on | needs | tensors | precision |",
         "|---|---|---|---|---|---|",
@@ -168,6 +168,7 @@ def format_markdown_table() -> str:
         needs = fmt.install_hint or "-"
         file = f"`{fmt.suffix}`" if fmt.suffix else "a folder"
         rows.append(
-            f"| `{fmt.name}` | {file} | {fmt.runs_on} | {needs} | {fmt.default_io} | {fmt.default_precision} |"
+            f"| `{fmt.name}` | {file} | {fmt.runs_on} | {needs} "
+            f"| {fmt.default_io} | {fmt.default_precision} |"
         )
     return "\n".join(rows)

@@ -1,4 +1,4 @@
-"""What an exported model is, for `cgt inspect`."""
+"""Description of exported models and engines, for `cgt inspect`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,17 @@ OptionalSize = tuple[int, int] | None
 
 
 def inspect_onnx(path: Path, size: OptionalSize = None) -> dict[str, Any]:
-    """Plain JSON types: what an ONNX file says of itself, and what its graph says.
+    """Describe an ONNX file by its metadata and its graph, as JSON types.
 
-    size: height, width at which to count MACs. Raises ModelError when the file is not ONNX.
+    Args:
+        path: ONNX file.
+        size: (height, width) at which to count MACs; None is the model's own size.
+
+    Raises:
+        ModelError: The file is not ONNX.
     """
     file = read_onnx_header(path)
-    facts: dict[str, Any] = {
+    description: dict[str, Any] = {
         "file": str(path),
         "kind": "onnx",
         "bytes": path.stat().st_size,
@@ -38,16 +43,16 @@ def inspect_onnx(path: Path, size: OptionalSize = None) -> dict[str, Any]:
     try:
         metadata = read_metadata(path)
     except ModelError as error:
-        facts["note"] = str(error)
+        description["note"] = str(error)
     if metadata and "cgt" in file.metadata:
-        facts["artifact"] = json.loads(metadata.to_json())
+        description["metadata"] = json.loads(metadata.to_json())
     else:
-        facts.setdefault("note", "not exported by cgt: it says nothing of itself but its shapes")
+        description.setdefault("note", "not exported by cgt: it has no metadata, only shapes")
     if importlib.util.find_spec("onnx"):
-        facts |= _inspect_graph(path, size or (metadata.size if metadata else (256, 256)))
-    if metadata and metadata.parameters:  # a graph has scales of ones where a network has none
-        facts["parameters"] = metadata.parameters
-    return facts
+        description |= _inspect_graph(path, size or (metadata.size if metadata else (256, 256)))
+    if metadata and metadata.parameters:  # a graph may have extra constants, such as scales of 1
+        description["parameters"] = metadata.parameters
+    return description
 
 
 def _inspect_graph(path: Path, size: tuple[int, int]) -> dict[str, Any]:
@@ -56,35 +61,38 @@ def _inspect_graph(path: Path, size: tuple[int, int]) -> dict[str, Any]:
     model = onnx.load(path, load_external_data=False)
     sides = fix_input_shapes(model, size)
     try:
-        multiply_adds: int | None = total_macs(count_layer_costs(path, size))
-    except ModelError:  # shapes that cannot be told beforehand
-        multiply_adds = None
+        macs: int | None = total_macs(count_layer_costs(path, size))
+    except ModelError:  # the shapes cannot be inferred
+        macs = None
     return {
         "opset": max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         "nodes": dict(Counter(node.op_type for node in model.graph.node).most_common()),
         "parameters": sum(math.prod(dims) for dims in constant_shapes(model).values()),
-        "macs": {"size": list(sides), "count": multiply_adds},
+        "macs": {"size": list(sides), "count": macs},
     }
 
 
 def inspect_engine(path: Path) -> dict[str, Any]:
-    """Plain JSON types: what is written beside an engine (see runtime.sidecar), and whether it
-    speaks of this very file. Raises ModelError where either is missing or damaged."""
+    """Describe an engine by its sidecar, as JSON types; note if the sidecar is for another file.
+
+    Raises:
+        ModelError: The engine or its sidecar is missing or damaged.
+    """
     sidecar = read_sidecar(path)
     try:
         digest = file_sha256(path)
     except OSError as error:
         raise ModelError(f"engine {path} cannot be read: {error.strerror}") from None
-    same = digest == sidecar.build.files.get(path.suffix)
+    matches = digest == sidecar.build.files.get(path.suffix)
     return {
         "file": str(path),
         "kind": "engine",
         "bytes": path.stat().st_size,
         "sha256": digest,
-        "artifact": json.loads(sidecar.metadata.to_json()),
+        "metadata": json.loads(sidecar.metadata.to_json()),
         "engine": dataclasses.asdict(sidecar.build),
         "note": ""
-        if same
-        else f"not the file that its {sidecar_path(path).name} describes; build it again: "
+        if matches
+        else f"{sidecar_path(path).name} describes another file; build the engine again: "
         f"{sidecar.build.rebuild_command}",
     }

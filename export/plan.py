@@ -1,123 +1,71 @@
-"""The options of `cgt export` that are about formats and engines."""
+"""Planning of `cgt export`: defaults of the formats, early checks, output paths, engine builds."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import click
+from typing import Any
 
 from cgt.runtime.errors import UsageError
 
-from .formats import FORMATS, TRITON_BACKENDS, BuildOptions, check_graph_supported, check_options
-
-_CommandT = TypeVar("_CommandT", bound=Callable[..., object])
-
-
-def _parse_capabilities(
-    _ctx: click.Context, _param: click.Parameter, text: str | None
-) -> tuple[int, ...]:
-    try:
-        return tuple(int(part.replace(".", "")) for part in text.split(",")) if text else ()
-    except ValueError:
-        raise click.BadParameter(f"{text} is not like 86 or 75,86,89,120") from None
+from .builders.base import LogFn
+from .formats import FORMATS, BuildOptions, check_graph_supported, check_options
 
 
-_ENGINE_OPTIONS = (
-    click.option(
-        "--format",
-        "formats",
-        type=click.Choice(list(FORMATS)),
-        multiple=True,
-        help="May be given again. By default ONNX, and a TensorRT engine where one can be built.",
-    ),
-    click.option(
-        "--compute-capability",
-        "compute_capabilities",
-        callback=_parse_capabilities,
-        metavar="75,86,...",
-        help="GPUs that a TensorRT-RTX engine is for; this machine's by default.",
-    ),
-    click.option(
-        "--workspace", type=click.IntRange(1), metavar="MIB", help="Scratch memory of an engine."
-    ),
-    click.option(
-        "--timing-cache",
-        type=click.Path(path_type=Path),
-        help="File that remembers which kernels were fastest, for quicker builds.",
-    ),
-    click.option(
-        "--dla", type=click.IntRange(0), metavar="CORE", help="Use this accelerator of a Jetson."
-    ),
-    click.option(
-        "--hardware-compatible", is_flag=True, help="An engine for every GPU from Ampere on."
-    ),
-    click.option(
-        "--version-compatible", is_flag=True, help="An engine for later TensorRT, same major."
-    ),
-    click.option(
-        "--eval-images",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="To compare with the original on; by default the checkpoint's test images.",
-    ),
-    click.option(
-        "--backend",
-        "backends",
-        type=click.Choice(TRITON_BACKENDS),
-        multiple=True,
-        help="Of Triton's, for a model repository; may be given again, all that fit by default.",
-    ),
-)
-
-
-def add_engine_options(command: _CommandT) -> _CommandT:
-    """Adds --format and the fields of BuildOptions, by their names."""
-    for option in reversed(_ENGINE_OPTIONS):
-        command = option(command)
-    return command
-
-
-def pop_build_options(values: dict[str, object]) -> BuildOptions:
-    """Takes the options of `engine_options` but --format out of a command's values."""
-    names = list(BuildOptions.__dataclass_fields__)
-    return BuildOptions(**{name: values.pop(name) for name in names})  # type: ignore[arg-type]
+def pop_build_options(values: dict[str, Any]) -> BuildOptions:
+    """Remove the fields of BuildOptions from a command's values and return them."""
+    return BuildOptions(**{name: values.pop(name) for name in BuildOptions.__dataclass_fields__})
 
 
 def split_image_options(
     options: BuildOptions, formats: tuple[str, ...]
 ) -> tuple[Path | None, BuildOptions]:
-    """The pictures that a checkpoint's ONNX file is compared on; and the options, with them where
-    an engine is proved on them as well."""
-    engine_compared = any("eval_images" in FORMATS[name].options for name in formats)
-    return options.eval_images, options if engine_compared else dataclasses.replace(
-        options, eval_images=None
-    )
+    """Return the images that the ONNX file is compared on, and the build options.
+
+    The build options keep the images only if a format verifies its engine on them.
+    """
+    if any("eval_images" in FORMATS[name].options for name in formats):
+        return options.eval_images, options
+    return options.eval_images, dataclasses.replace(options, eval_images=None)
 
 
-def apply_format_defaults(export_options: dict[str, Any], formats: tuple[str, ...]) -> None:
-    """What the first format is fastest with, where nothing is said of tensors and precision."""
-    spec = FORMATS[formats[0] if formats else "onnx"]
+def apply_format_defaults(
+    export_options: dict[str, Any], formats: tuple[str, ...], log: LogFn
+) -> None:
+    """Set the precision and the tensor type that the first format is fastest with.
+
+    Args:
+        export_options: Values of the command's options; the ones that are not given are set.
+        formats: Names in FORMATS; empty for ONNX.
+        log: Receives a line with the defaults that were set.
+
+    Raises:
+        UsageError: A format does not take such a graph.
+    """
+    fmt = FORMATS[formats[0] if formats else "onnx"]
     defaults = []
     if not any(export_options[name] for name in ("fp32", "fp16", "bf16", "int8")):
-        export_options[spec.default_precision] = True
-        defaults.append(f"--{spec.default_precision}")
+        export_options[fmt.default_precision] = True
+        defaults.append(f"--{fmt.default_precision}")
     if export_options["io"] is None:
-        export_options["io"] = spec.default_io
-        defaults.append(f"--io {spec.default_io}")
+        export_options["io"] = fmt.default_io
+        defaults.append(f"--io {fmt.default_io}")
     if defaults and formats:
-        click.echo(f"for {spec.name}: {' '.join(defaults)}")
-    chosen = [name for name in ("int8", "mixed", "fp16", "bf16") if export_options[name]]
+        log(f"defaults of {fmt.name}: {' '.join(defaults)}")
+    precisions = [name for name in ("int8", "mixed", "fp16", "bf16") if export_options[name]]
     for name in formats:
         check_graph_supported(
-            FORMATS[name], chosen[0] if chosen else "fp32", export_options["norm"]
+            FORMATS[name], precisions[0] if precisions else "fp32", export_options["norm"]
         )
 
 
 def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
-    """What is wrong with the request is said before a minute is spent on the ONNX file."""
+    """Check the request before the ONNX file is exported, which takes a minute.
+
+    Raises:
+        UsageError: No format takes an option, or a format cannot build for a requested GPU.
+        MissingDependency: A GPU or a package is missing.
+    """
     from .engine import check_buildable
 
     check_options(formats or ("tensorrt",), options)
@@ -126,12 +74,14 @@ def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
 
 
 def plan_onnx_path(output: Path | None, formats: tuple[str, ...]) -> Path | None:
-    """Where the ONNX file goes: `-o` says it for all formats, by the name of any of them. Where one
-    is a folder, `-o` is that alone."""
+    """Return the path of the ONNX file, or None for the default.
+
+    `output` may have the suffix of any of the formats. For a format that is a folder, `output` is
+    that folder. Raises UsageError for another suffix.
+    """
+    suffixes = {fmt.suffix for fmt in FORMATS.values() if fmt.suffix}
     if any(not FORMATS[name].suffix for name in formats):
-        if output is not None and output.suffix in {made.suffix for made in FORMATS.values()} - {
-            ""
-        }:
+        if output is not None and output.suffix in suffixes:
             raise UsageError(f"the output {output} must be a folder, the model repository")
         return None
     if output is None or output.suffix == ".onnx":
@@ -143,24 +93,39 @@ def plan_onnx_path(output: Path | None, formats: tuple[str, ...]) -> Path | None
 
 
 def build_engines(
-    model: Path, formats: tuple[str, ...], output: Path | None, options: BuildOptions
+    model: Path,
+    formats: tuple[str, ...],
+    output: Path | None,
+    options: BuildOptions,
+    log: LogFn,
 ) -> None:
-    """Build what was asked for, or what can be where nothing was."""
+    """Build an engine of an ONNX file for each format.
+
+    Args:
+        model: ONNX file.
+        formats: Names in FORMATS; empty for a TensorRT engine if this machine can build one.
+        output: Path of the engine or the model repository; None is next to the model.
+        options: Build options; each format gets those that it takes.
+        log: Receives the lines of the builds.
+
+    Raises:
+        CgtError: See `build_engine`.
+    """
     from .engine import build_engine, unavailable_reason
 
     if not formats:
-        missing = unavailable_reason("tensorrt")
-        if missing:
-            click.echo(
-                f"no TensorRT engine: {missing}; on the machine it is for, run: "
+        reason = unavailable_reason("tensorrt")
+        if reason:
+            log(
+                f"no TensorRT engine: {reason}; on the machine that runs it, run: "
                 f"cgt export {model.name} --format tensorrt"
             )
             return
         formats = ("tensorrt",)
     folders = tuple(name for name in formats if not FORMATS[name].suffix)
     files = tuple(name for name in formats if FORMATS[name].builder and name not in folders)
-    for name in (*files, *folders):  # a folder takes what the others made
+    for name in (*files, *folders):  # a model repository takes the engines built before it
         suffix = FORMATS[name].suffix
-        beside = model if folders or output is None else output
-        path = beside.with_suffix(suffix) if suffix else output
-        build_engine(model, name, path, options.subset(FORMATS[name].options), log=click.echo)
+        base = model if folders or output is None else output
+        path = base.with_suffix(suffix) if suffix else output
+        build_engine(model, name, path, options.subset(FORMATS[name].options), log=log)

@@ -1,4 +1,4 @@
-"""Silence for libraries that talk while they are imported and used."""
+"""Suppression of console output from libraries."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def suppress_output() -> Iterator[None]:
-    """Drops what Python and C++ write to standard output and error, and warnings. What goes wrong
-    is to be raised."""
+    """Drop warnings and what Python and C++ write to standard output and error.
+
+    Errors are still raised.
+    """
     saved_fds = [os.dup(1), os.dup(2)]
     devnull = os.open(os.devnull, os.O_WRONLY)
     _flush_std_streams()

@@ -1,4 +1,4 @@
-"""Which sizes a graph takes: fixed ones, or ranges with a best point."""
+"""Input shapes of a graph: fixed sizes, or ranges with an optimum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from cgt.runtime.errors import UsageError
 
-MIN_SIDE_PX = 16  # pixels of a side
+MIN_SIDE_PX = 16
 
 Shape = tuple[int, int, int]
 """Batch, height, width."""
@@ -17,7 +17,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ShapeProfile:
-    """From min to max, with opt where an engine shall be best."""
+    """Range of shapes from min to max; an engine is optimized for opt."""
 
     min: Shape
     opt: Shape
@@ -29,12 +29,12 @@ class ShapeProfile:
 
 @dataclass(frozen=True)
 class InputShapes:
-    """No profile: any batch and any size."""
+    """Shapes that a graph takes; without a profile, any batch and any size."""
 
     profiles: tuple[ShapeProfile, ...] = ()
 
     def fixed_size(self, axis: int) -> int | None:
-        """The one value of batch (0), height (1) or width (2), or None where it varies."""
+        """Return the fixed batch (axis 0), height (1) or width (2), or None if it varies."""
         values = {shape[axis] for p in self.profiles for shape in (p.min, p.max)}
         return values.pop() if len(values) == 1 else None
 
@@ -42,23 +42,31 @@ class InputShapes:
 def parse_shapes(
     size: str | None, batch: str | None, multiple: int, default_size: tuple[int, int]
 ) -> InputShapes:
-    """size: "256", "512x256" (width x height), "128..1024", "256x128..1024x512",
-    "128..256..1024" with the best in the middle; several with commas, each a profile. batch: "1",
-    "1..8", "1..4..8". The best size is by default the trained one, or what is nearest to it, the
-    best batch the least. batch is 1 where only a size is given; without a size any goes.
+    """Parse the texts of --size and --batch.
 
-    Raises UsageError for what cannot be read, sides that are no multiple of what the network
-    needs, and sides below LEAST.
+    Args:
+        size: "256", "512x256" (width x height), "128..1024", "256x128..1024x512", or
+            "128..256..1024" with the optimum in the middle. Commas separate several profiles. None
+            allows any size.
+        batch: "1", "1..8" or "1..4..8". None is 1 if a size is given, else any.
+        multiple: The network needs sides that are multiples of it.
+        default_size: (height, width) that the network was trained with. The optimum is the size
+            nearest to it, and the smallest batch.
+
+    Raises:
+        UsageError: A text is invalid, a side is not a multiple, or below MIN_SIDE_PX.
     """
     if size is None:
         if batch is not None:
-            raise UsageError("--batch goes with --size; without it any batch and size can be had")
+            raise UsageError(
+                "--batch goes with --size; without --size the model takes any batch and size"
+            )
         return InputShapes()
     batch_range = _parse_batch(batch or "1")
     profiles = []
     for text in size.split(","):
         points = [
-            _parse_size(text, part, multiple) for part in _split_range(f"--size {text}", text)
+            _parse_size(text, point, multiple) for point in _split_range(f"--size {text}", text)
         ]
         low, high = points[0], points[-1]
         nearest = tuple(
@@ -75,14 +83,14 @@ def parse_shapes(
 
 
 def _split_range(flag: str, text: str) -> list[str]:
-    parts = text.lower().split("..")
-    if len(parts) > 3:
+    points = text.lower().split("..")
+    if len(points) > 3:
         raise UsageError(f"{flag} is not a range; write 128..1024, or 128..256..1024")
-    return parts
+    return points
 
 
-def _parse_size(text: str, part: str, multiple: int) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", part.strip())
+def _parse_size(text: str, point: str, multiple: int) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", point.strip())
     if not match:
         raise UsageError(
             f"--size {text} is not a size; write 256, 512x256 (width x height) or 128..1024"
@@ -91,22 +99,22 @@ def _parse_size(text: str, part: str, multiple: int) -> tuple[int, int]:
     for side in sides:
         if side < MIN_SIDE_PX:
             raise UsageError(
-                f"--size {text} is too small; {max(MIN_SIDE_PX, multiple)} is the least"
+                f"--size {text} is too small; the minimum is {max(MIN_SIDE_PX, multiple)}"
             )
         if side % multiple:
             below = max(side // multiple, 1) * multiple
             near = f"{below}" if below > side else f"{below} or {below + multiple}"
             raise UsageError(
-                f"--size {text}: this network needs multiples of {multiple}; take {near}"
+                f"--size {text}: this network needs multiples of {multiple}; use {near}"
             )
     return sides
 
 
 def _parse_batch(text: str) -> Shape:
-    parts = _split_range(f"--batch {text}", text)
-    if not all(re.fullmatch(r"[1-9]\d{0,3}", part.strip()) for part in parts):
+    points = _split_range(f"--batch {text}", text)
+    if not all(re.fullmatch(r"[1-9]\d{0,3}", point.strip()) for point in points):
         raise UsageError(f"--batch {text} is not a batch; write 1 or 1..8")
-    counts = [int(part) for part in parts]
+    counts = [int(point) for point in points]
     min_batch, opt_batch, max_batch = (
         counts[0],
         counts[1] if len(counts) == 3 else counts[0],

@@ -1,8 +1,10 @@
-"""Translate images and video with an exported generator. Never imports torch.
+"""Translation of images and video with an exported generator; never imports torch.
 
-from cgt.runtime import Translator, translate, resize, pack, unpack
-Translator("model.onnx")(image)                       # uint8 HWC RGB in and out
-for frame in translate("clip.mp4", model="model.onnx"): ...
+Example:
+    from cgt.runtime import Translator, translate, translate_file
+    Translator("model.onnx")(image)                       # uint8 HWC RGB in and out
+    for frame in translate("clip.mp4", model="model.onnx"): ...
+    translate_file("clip.mp4", "out.mp4", model="model.onnx")
 """
 
 from __future__ import annotations
@@ -11,21 +13,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api import TranslateOptions as TranslateOptions
     from .api import translate as translate
+    from .api import translate_file as translate_file
     from .image.preprocess import pack as pack
     from .image.preprocess import resize as resize
     from .image.preprocess import unpack as unpack
     from .inference.translator import Translator as Translator
-
-__all__ = ["Translator", "pack", "resize", "translate", "unpack"]
+    from .pipeline import run_pipeline as run_pipeline
+    from .utils.stats import Stats as Stats
 
 _LAZY_EXPORTS = {
+    "Stats": "utils.stats",
+    "TranslateOptions": "api",
     "Translator": "inference.translator",
-    "translate": "api",
-    "resize": "image.preprocess",
     "pack": "image.preprocess",
+    "resize": "image.preprocess",
+    "run_pipeline": "pipeline",
+    "translate": "api",
+    "translate_file": "api",
     "unpack": "image.preprocess",
 }
+
+__all__ = list(_LAZY_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

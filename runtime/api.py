@@ -1,8 +1,7 @@
-"""The runtime in one call.
+"""Translation in one call: `translate` yields frames, `translate_file` writes files.
 
-What is done to a source: the model and the flags that decide what comes out.
-
-What `translate` and `demo` share: one run with its bar and what is said at its end.
+TranslateOptions defines each option once: as a keyword of these functions and as a flag of
+`cgt translate`.
 """
 
 from __future__ import annotations
@@ -10,52 +9,211 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-
-from rich.console import Console
+from typing import Any
 
 from .errors import Interrupted, UsageError
-from .image.compose import ViewMode
-from .image.geometry import SizeSpec
+from .image.compose import ViewMode, compose_view
+from .image.geometry import SizeSpec, parse_size
 from .image.preprocess import U8
 from .inference.translator import Translator
 from .pipeline import run_pipeline, translate_stream
-from .run_report import LiveStatus, RunReport
+from .run_report import RunReport
 from .sinks import StreamFormat, TranslatedFrame, open_sinks
 from .sources import Source, open_source
 from .sources.wrappers import RealtimeSource, StreamItems, limit_fps, limit_frames
-from .utils.malloc import limit_malloc_arenas
-from .utils.progress import progress_bar
-from .utils.signals import stop_on_signal
+from .utils.options import check_options, option, signature_with
 from .utils.stats import Stats
+
+_SIZE = "a side such as 256, WIDTHxHEIGHT, or `source` for the source's own"
+ESSENTIALS, OUTPUT, MODEL, INPUT = "Essentials", "Output", "Model", "Input"
+LIVE = "Live sources"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslateOptions:
-    """The flags of `cgt translate` by their names; see Translator, limited, thinned."""
+    """What is done to a source: the options of `translate`, `translate_file` and `cgt translate`.
 
-    model: str | Path | None = None
-    engine: str = "auto"
-    size: SizeSpec = None
-    output_size: SizeSpec = None
-    tile: int | None = None
-    overlap: int | None = None
-    batch: int = 1
-    deflicker: float = 0.0
-    frames: int | None = None
-    duration: float | None = None
-    max_fps: float | None = None
-    audio: bool = True
-    start: float = 0.0
-    stream: int | None = None
-    codec: str | None = None
-    view: ViewMode = "translated"
+    Sizes are (height, width), a side, "WIDTHxHEIGHT" or "source".
 
-    def open_translator(self, source: Source, live: bool = False) -> Translator:
-        """Ready for the frames of that source. Raises what Translator raises."""
+    Raises:
+        UsageError: for a number out of its range, or options that exclude each other.
+    """
+
+    model: str | Path | None = option(
+        None,
+        "ONNX model or engine, or a bundled model: monet, vintage",
+        ESSENTIALS,
+        default_text="monet",
+    )
+    size: SizeSpec = option(
+        None,
+        f"size of the image that the network sees: {_SIZE}",
+        ESSENTIALS,
+        parse=parse_size,
+        metavar="SIZE",
+        default_text="the model's size as the short side",
+    )
+    engine: str = option(
+        "auto",
+        "inference engine: auto (the fastest here), openvino, onnxruntime, tensorrt or torch, "
+        "with a device as in "
+        "onnxruntime:cuda; or the address of a model on a Triton server, triton://HOST:8001/MODEL",
+        MODEL,
+    )
+    output_size: SizeSpec = option(
+        None,
+        f"size of the output: {_SIZE}",
+        OUTPUT,
+        parse=lambda text: parse_size(text, "--output-size"),
+        metavar="SIZE",
+        default_text="the size that the network sees",
+    )
+    codec: str | None = option(
+        None,
+        "video codec: h264, hevc, av1, vp9, prores, or an FFmpeg encoder such as h264_nvenc",
+        OUTPUT,
+        default_text="the container's usual one",
+    )
+    view: ViewMode = option(
+        "translated",
+        "what is written",
+        OUTPUT,
+        values={
+            "--side-by-side": ("side-by-side", "write the original beside its translation"),
+            "--split": ("split", "write half the original and half its translation"),
+        },
+    )
+    audio: bool = option(True, "copy the audio", OUTPUT, kind=bool, flags=("--audio/--no-audio",))
+    start: float = option(
+        0.0, "skip this many seconds at the start", INPUT, kind=float, minimum=0, metavar="SECONDS"
+    )
+    duration: float | None = option(
+        None,
+        "stop after this many seconds of the source",
+        INPUT,
+        metavar="SECONDS",
+        kind=float,
+        minimum=0,
+        above=True,
+        default_text="all",
+    )
+    frames: int | None = option(
+        None,
+        "stop after this many frames of the source",
+        INPUT,
+        metavar="N",
+        kind=int,
+        minimum=1,
+        default_text="all",
+    )
+    max_fps: float | None = option(
+        None,
+        "skip frames above this rate, in frames per second",
+        INPUT,
+        metavar="FPS",
+        kind=float,
+        minimum=0,
+        above=True,
+        default_text="no limit",
+    )
+    stream: int | None = option(
+        None,
+        "index of the video stream, from 0, where a file has several",
+        INPUT,
+        metavar="N",
+        kind=int,
+        minimum=0,
+        default_text="the best one",
+    )
+    deflicker: float = option(
+        0.0,
+        "weight of the past frames, 0 to 1, to reduce flicker",
+        MODEL,
+        metavar="WEIGHT",
+        kind=float,
+        minimum=0,
+        maximum=1,
+    )
+    batch: int = option(
+        1,
+        "frames per run of the network, for files",
+        MODEL,
+        metavar="N",
+        kind=int,
+        minimum=1,
+        maximum=64,
+    )
+    tile: int | None = option(
+        None,
+        "side in pixels of the tiles that an image is cut into",
+        MODEL,
+        metavar="PIXELS",
+        kind=int,
+        minimum=32,
+        default_text="no tiles",
+    )
+    overlap: int | None = option(
+        None,
+        "overlap of tiles in pixels",
+        MODEL,
+        metavar="PIXELS",
+        kind=int,
+        minimum=0,
+        default_text="a quarter of --tile",
+    )
+    live: bool | None = option(
+        None,
+        "drop frames to keep up with real time",
+        LIVE,
+        kind=bool,
+        flags=("--live/--no-live",),
+        default_text="live for cameras and network streams",
+    )
+    reconnect: bool = option(
+        False, "reopen a camera or stream that is lost", LIVE, kind=bool, flags=("--reconnect",)
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("size", "output_size"):
+            value = getattr(self, name)
+            if isinstance(value, int | str):
+                parsed = parse_size(str(value), f"--{name.replace('_', '-')}")
+                object.__setattr__(self, name, parsed)
+        check_options(self)
+        if self.overlap is not None and self.tile is None:
+            raise UsageError("--overlap is the overlap of tiles; give --tile too")
+
+    @property
+    def job_key(self) -> str:
+        """Text by which a batch recognizes videos that it has finished.
+
+        It has the field names of the first batches, so that those are recognized, too.
+        """
+        renamed = {"deflicker": "calm"}
+        names = (
+            *("model", "engine", "size", "output_size", "tile", "overlap", "batch", "deflicker"),
+            *("frames", "duration", "max_fps", "audio", "start", "stream", "codec", "view"),
+        )
+        fields = ", ".join(f"{renamed.get(n, n)}={getattr(self, n)!r}" for n in names)
+        return f"Translation({fields})"
+
+    def is_live(self, source: Source) -> bool:
+        """Return whether frames of this source are dropped to keep up with real time."""
+        return source.live if self.live is None else self.live
+
+    def open_source(self, uri: str) -> Source:
+        """Open a source; see `cgt.runtime.sources.open_source`."""
+        return open_source(
+            uri, self.audio, stream=self.stream, start=self.start, reconnect=self.reconnect
+        )
+
+    def open_translator(self, source: Source) -> Translator:
+        """Open the model for the frames of a source; raises what Translator raises."""
+        live = self.is_live(source)
         if live and self.batch > 1:
             raise UsageError("--batch waits for several frames; leave it out, or add --no-live")
         return Translator(
@@ -73,7 +231,7 @@ class TranslateOptions:
         )
 
     def stream_format(self, source: Source, translator: Translator) -> StreamFormat:
-        """What the sink has to expect."""
+        """Return the size, rate and tags of the output."""
         stream = StreamFormat.from_source(source, translator.geometry)
         if self.max_fps is None:
             return stream
@@ -83,130 +241,108 @@ class TranslateOptions:
         )
 
     def select_items(self, source: Source, stats: Stats) -> StreamItems:
-        """The frames that are wanted."""
+        """Yield the frames and packets that `frames`, `duration` and `max_fps` leave."""
+        if self.is_live(source) and not source.live:
+            source = RealtimeSource(source)
         items: StreamItems = limit_frames(source, self.frames, self.duration)
         if self.max_fps is not None:
             items = limit_fps(items, self.max_fps, stats)
         return items
 
     def expected_frames(self, source: Source) -> int | None:
-        """Frames to come, as far as one can tell."""
+        """Return the number of frames to translate, or None where the source does not tell."""
         counts = [count for count in (source.frame_count, self.frames) if count is not None]
         if self.duration is not None and source.rate is not None:
             counts.append(round(self.duration * source.rate))
         return min(counts) if counts else None
 
 
-@dataclass(frozen=True)
-class TranslationRequest:
-    """One `cgt translate`, as its flags say it."""
+def translate(source: str | Path, *, stats: Stats | None = None, **options: Any) -> Iterator[U8]:
+    """Translate a video, a folder of images, a camera or a stream, frame by frame.
 
-    source: str
-    sinks: tuple[str, ...]
-    options: TranslateOptions
-    live: bool | None = None  # None: as the source is
-    reconnect: bool = False
-    stats_path: Path | None = None
-    verbose: bool = False
+    Args:
+        source: a file, folder, wildcard, camera number or URL; docs/streams.md lists them.
+        stats: is filled with counts and times while the frames come.
+        **options: the fields of TranslateOptions, such as `model`, `size`, `start`, `view`.
+            A source that is not live plays at its own pace with `live=True`.
 
+    Yields:
+        Each translated frame as a uint8 array (height, width, 3), RGB.
 
-def run_translation(
-    request: TranslationRequest, on_result: Callable[[TranslatedFrame], None] = lambda result: None
-) -> Stats:
-    """Run it with a progress bar and print the table; `watch` sees each result.
-
-    Raises Interrupted after a signal, with what was translated until then saved.
+    Raises:
+        SourceError, ModelError, EngineError, UsageError: see cgt.runtime.errors.
     """
-    limit_malloc_arenas()
-    console = Console(stderr=True)
-    stats = Stats()
-    started_at, options = time.perf_counter(), request.options
+    chosen = TranslateOptions(**options)
+    if chosen.codec is not None:
+        raise UsageError("codec is for files; use translate_file")
+    stats = stats if stats is not None else Stats()
+    chosen = dataclasses.replace(chosen, audio=False)
     with (
-        stop_on_signal() as stop,
-        open_source(
-            request.source,
-            options.audio,
-            stream=options.stream,
-            start=options.start,
-            reconnect=request.reconnect,
-        ) as source,
-        options.open_translator(source, _is_live(request, source)) as translator,
+        chosen.open_source(str(source)) as opened,
+        chosen.open_translator(opened) as translator,
+    ):
+        items = chosen.select_items(opened, stats)
+        live = chosen.is_live(opened)
+        for item in translate_stream(items, translator, stats, threading.Event(), live):
+            if isinstance(item, TranslatedFrame):
+                stats.add_output_frame(item.source_frame.capture_time)
+                yield compose_view(item.source_frame.image, item.image, chosen.view)
+
+
+def translate_file(
+    source: str | Path,
+    output: str | Path | Sequence[str | Path],
+    *,
+    stop: threading.Event | None = None,
+    on_start: Callable[[RunReport], None] = lambda report: None,
+    on_frame: Callable[[TranslatedFrame], None] = lambda frame: None,
+    **options: Any,
+) -> RunReport:
+    """Translate a source into a video, an image, a folder of images, a stream or a window.
+
+    Args:
+        source: as for `translate`.
+        output: a file, folder, URL, "window", "-" or "null:", or several of them.
+        stop: ends the run early when set; what was translated until then is saved.
+        on_start: is called with the report before the first frame.
+        on_frame: is called with each frame after it was written.
+        **options: the fields of TranslateOptions.
+
+    Returns:
+        Counts, times per stage, and what took part in the run.
+
+    Raises:
+        Interrupted: when `stop` was set. Otherwise SourceError, SinkError, ModelError,
+            EngineError and UsageError; see cgt.runtime.errors.
+    """
+    chosen = TranslateOptions(**options)
+    sinks = [output] if isinstance(output, str | Path) else output
+    uris = tuple(map(str, sinks))
+    stats, stop = Stats(), stop or threading.Event()
+    started_at = time.perf_counter()
+    with (
+        chosen.open_source(str(source)) as opened,
+        chosen.open_translator(opened) as translator,
         open_sinks(
-            request.sinks, options.stream_format(source, translator), options.codec, options.view
+            uris, chosen.stream_format(opened, translator), chosen.codec, chosen.view
         ) as sink,
     ):
+        startup_s = time.perf_counter() - started_at
         report = RunReport(
-            request.sinks, source, translator, stats, time.perf_counter() - started_at
+            uris, opened, translator, stats, startup_s, chosen.expected_frames(opened)
         )
-        if request.verbose:
-            report.print_details(console)
-        live = _is_live(request, source)
-        paced_source = RealtimeSource(source) if live and not source.live else source
-        try:
-            with progress_bar("translating", options.expected_frames(source)) as bar:
-                status = LiveStatus(bar, stats, live)
-                items = options.select_items(paced_source, stats)
-                for result in run_pipeline(items, translator, sink, stats, stop, live):
-                    status.advance()
-                    on_result(result)
-            report.print_summary(console)
-        finally:
-            if request.stats_path is not None and stats.frames > 0:
-                report.write_json(request.stats_path)
+        on_start(report)
+        items = chosen.select_items(opened, stats)
+        live = chosen.is_live(opened)
+        for frame in run_pipeline(items, translator, sink, stats, stop, live):
+            on_frame(frame)
     if stop.is_set():
-        saved = f"{sink.name} holds the {stats.frames} frames done by then"
-        raise Interrupted(f"stopped; {saved if stats.frames else 'no frame was done yet'}")
-    return stats
+        saved = f"{sink.name} holds the first {stats.frames} frames"
+        raise Interrupted(f"stopped; {saved if stats.frames else 'no frame was finished yet'}")
+    return report
 
 
-def _is_live(request: TranslationRequest, source: Source) -> bool:
-    return source.live if request.live is None else request.live
-
-
-def translate(
-    source: str | Path,
-    *,
-    model: str | Path | None = None,
-    engine: str = "auto",
-    size: SizeSpec = None,
-    output_size: SizeSpec = None,
-    deflicker: float = 0.0,
-    tile: int | None = None,
-    batch: int = 1,
-    frames: int | None = None,
-    max_fps: float | None = None,
-    live: bool | None = None,
-    stats: Stats | None = None,
-) -> Iterator[U8]:
-    """Translate a video, a folder of images or a camera; yields each frame as uint8 HWC RGB.
-
-    model: an ONNX file, or a bundled one: "monet" (the default), "vintage".
-    size: (height, width) that the network sees, "source" for the frame's own, or None for the
-    model's size with the picture's aspect kept; output: the same for what is yielded. calm, tile,
-    batch: see Translator. frames: stop after so
-    many. max_fps: leave frames out above that rate. live: drop frames to stay in time; as the
-    source is by default. A file then plays at its own pace. stats: is filled while the frames come.
-    Raises SourceError, ModelError, EngineError and UsageError; see cgt.runtime.errors.
-    """
-    stats = stats if stats is not None else Stats()
-    options = TranslateOptions(
-        model=model,
-        engine=engine,
-        size=size,
-        output_size=output_size,
-        tile=tile,
-        batch=batch,
-        deflicker=deflicker,
-        frames=frames,
-        max_fps=max_fps,
-    )
-    with open_source(str(source), audio=False) as opened:
-        live = opened.live if live is None else live
-        items = options.select_items(
-            RealtimeSource(opened) if live and not opened.live else opened, stats
-        )
-        with options.open_translator(opened, live) as translator:
-            for item in translate_stream(items, translator, stats, threading.Event(), live):
-                if isinstance(item, TranslatedFrame):
-                    stats.add_output_frame(item.source_frame.capture_time)
-                    yield item.image
+translate.__signature__ = signature_with(translate, TranslateOptions)  # type: ignore[attr-defined]
+translate_file.__signature__ = signature_with(  # type: ignore[attr-defined]
+    translate_file, TranslateOptions
+)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,24 @@ atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 # A shell that starts us in the background has us ignore SIGINT, and what we start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_left_out: Counter[str] = Counter()
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            _left_out[item.nodeid.partition("::")[0]] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which slow tests were left out."""
+    if _left_out:
+        files = ", ".join(f"{name} ({count})" for name, count in sorted(_left_out.items()))
+        terminalreporter.write_line(
+            f"left out {_left_out.total()} slow tests; `make test-all` runs them: {files}"
+        )
 
 
 def run_cgt(*args: object, **options: object) -> subprocess.CompletedProcess[str]:

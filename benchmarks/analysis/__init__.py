@@ -1,1 +1,1 @@
-"""Results compared: reports, matrix, quality, roofline."""
+"""Analysis of results: report comparison, precision matrix, quality, roofline."""

@@ -1,6 +1,6 @@
-"""Every engine, precision and size that this machine can run of one network, side by side.
+"""Precision matrix: every engine, precision and size that this machine can run of one network.
 
-The files a matrix is made of: one network in several precisions.
+The models of a matrix are files of one network in several precisions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cgt.runtime.errors import (
     SinkError,
     UsageError,
 )
-from cgt.runtime.image.geometry import SizeSpec
+from cgt.runtime.image.geometry import SizeSpec, format_size
 from cgt.runtime.image.preprocess import F32
 from cgt.runtime.models.metadata import Direction, ModelMetadata
 from cgt.runtime.utils.cache import cache_dir, cached_sha256, short_hash
@@ -31,24 +31,35 @@ from .quality import load_images, psnr, translate_all, translate_fp32
 
 MODEL_SUFFIXES = (".onnx", ".engine", ".plan")
 EXPORTED_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+NUM_MATRIX_SESSIONS = 3
+MIN_PSNR_DB = 30.0  # below it a precision changes the image visibly
 
 
 def find_sibling_models(model: Path) -> list[Path]:
-    """The model and the files beside it that say they hold the same network of the same
-    checkpoint, in other precisions or with other tensors. Raises ModelError for `model` alone."""
+    """Return the model and the files next to it whose metadata gives the same checkpoint.
+
+    Args:
+        model: Model file.
+
+    Returns:
+        `model` first, then the same network in other precisions or with other tensor types.
+
+    Raises:
+        ModelError: `model` cannot be read. Other unreadable files are skipped.
+    """
     metadata = read_model_metadata(model)
-    found = [model]
+    models = [model]
     if not metadata.checkpoint_sha256:
-        return found
+        return models
     for path in sorted(model.parent.iterdir()):
         if path.suffix not in MODEL_SUFFIXES or path.samefile(model):
             continue
         try:
             if _network_id(read_model_metadata(path)) == _network_id(metadata):
-                found.append(path)
+                models.append(path)
         except ModelError:
-            continue  # somebody else's file
-    return found
+            continue  # not a model of cgt
+    return models
 
 
 def _network_id(metadata: ModelMetadata) -> tuple[str, str]:
@@ -61,9 +72,21 @@ def export_all_precisions(
     calib: Path | None = None,
     log: Callable[[str], None] = lambda note: None,
 ) -> list[Path]:
-    """A checkpoint's generator in every precision of PRECISIONS, from a cache folder. No floor of
-    quality: the matrix shows it. direction, calib: as in `cgt.export.export`; tell: is given why a
-    precision is missing. Needs torch; raises CheckpointError, SinkError and ModelError."""
+    """Export a checkpoint's generator in every precision of EXPORTED_PRECISIONS to a cache folder.
+
+    The export has no quality floor: the matrix shows the quality.
+
+    Args:
+        checkpoint: File to export. Needs torch.
+        direction: As in `cgt.export.export`.
+        calib: Calibration images or video for int8, as in `cgt.export.export`.
+        log: Receives the reason why a precision is missing.
+
+    Raises:
+        CheckpointError: The checkpoint is missing or cannot be read.
+        SinkError: There is no cache folder.
+        ModelError: No precision can be exported.
+    """
     from cgt.export import export
 
     if not checkpoint.is_file():
@@ -97,46 +120,44 @@ def export_all_precisions(
 
 
 def reference_model(models: Sequence[Path]) -> Path:
-    """The file to compare the others with: the first in fp32, else the first."""
+    """Return the file to compare the others with: the first in fp32, else the first."""
     return next(
         (path for path in models if read_model_metadata(path).precision == "fp32"), models[0]
     )
 
 
-NUM_MATRIX_SESSIONS = 3
-MIN_PSNR_DB = 30.0  # dB; below it a precision changes the picture visibly
-
-
 @dataclass
 class MatrixRow:
-    """One line. psnr: dB against fp32, None where there are no pictures to compare on."""
+    """One engine, file and precision at one size."""
 
     label: str
     file: str
-    file_precision: str  # precision of the file
+    file_precision: str  # as the model's metadata gives it
     engine: str
     requested_precision: str
-    size: tuple[int, int]
-    status: str  # "ok", or why it does not run
-    precision: str = ""  # in which the engine says it computes
+    size: tuple[int, int]  # (height, width)
+    status: str  # "ok", or the error message
+    precision: str = ""  # as the engine reports it
     p50: float = float("inf")  # milliseconds
     p99: float = float("inf")
     fps: float = 0.0
-    psnr: float | None = None
-    best: bool = False  # the fastest of those that are good enough
+    psnr_db: float | None = None  # against fp32; None without images to compare on
+    best: bool = False  # the fastest of its size with at least min_psnr
 
 
 @dataclass
 class BenchmarkMatrix:
-    """Sorted: what runs by latency, then what does not."""
+    """Rows sorted by size and latency; those that failed come last."""
 
     rows: list[MatrixRow]
-    min_psnr: float
-    reference: str  # what fp32 is here
-    missing: list[str]  # engines that are not installed, and how to
+    min_psnr: float  # dB
+    reference: str  # the file and precision that PSNR compares with
+    missing: list[str]  # engines that are not installed, and how to install them
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return JSON types; sizes are "WIDTHxHEIGHT"."""
+        rows = [asdict(row) | {"size": format_size(row.size)} for row in self.rows]
+        return asdict(self) | {"rows": rows}
 
 
 def measure_matrix(
@@ -149,8 +170,23 @@ def measure_matrix(
     source: str | None = None,
     on_progress: ProgressFn = lambda note: None,
 ) -> tuple[BenchmarkMatrix, list[Result]]:
-    """models: files of one network. engines, precisions: "auto" is all. source: pictures to compare
-    on, see `quality.pictures`. Raises what reading the models raises; what does not run is a row.
+    """Measure each model on each engine, with and without reduced precision.
+
+    Args:
+        models: Files of one network.
+        sizes: (height, width), or None for the model's own size.
+        engines: Engine names; "auto" is every engine that reads the file.
+        precisions: Precisions to keep; "auto" is all.
+        min_psnr: PSNR in dB that the best row must reach.
+        seconds: Duration of each measurement, all sessions together.
+        source: URI of frames to compute the PSNR on, see `quality.load_images`.
+        on_progress: Receives the configuration that runs next.
+
+    Returns:
+        The matrix, and the results behind its rows. A configuration that does not run is a row.
+
+    Raises:
+        ModelError: A model cannot be read.
     """
     all_engines = tuple(engines) == ("auto",)
     wanted = () if tuple(precisions) == ("auto",) else precisions
@@ -159,13 +195,13 @@ def measure_matrix(
             model,
             tensor_size(read_model_metadata(model), size),
             engine,
-            asked,
+            requested_precision,
             seconds=seconds / NUM_MATRIX_SESSIONS,
         )
         for size in sizes
         for model in models
         for engine in (compatible_engines(model) if all_engines else engines)
-        for asked in ("auto", "fp32")
+        for requested_precision in ("auto", "fp32")
     ]
     failed: dict[BenchmarkJob, CgtError] = {}
     first_results = run_jobs(jobs, 1, on_progress, failed=failed)
@@ -175,9 +211,11 @@ def measure_matrix(
     rows = [
         _make_row(job, None, str(error))
         for job, error in failed.items()
-        if not isinstance(error, MissingDependency | UsageError)  # not an engine for that file
+        if not isinstance(
+            error, MissingDependency | UsageError
+        )  # the engine does not read this file
     ]
-    # Keeping an engine in fp32 is another row only where it would compute in something else.
+    # Forcing fp32 adds a row only if the engine computes in another precision by default.
     pairs = _drop_duplicates([job for job in jobs if job not in failed], first_results)
     pairs = [
         (job, r) for job, r in pairs if not wanted or {r.precision, r.file_precision} & set(wanted)
@@ -191,7 +229,7 @@ def measure_matrix(
     base = reference_model(models)
     notes = _fill_in_psnr(base, pairs, rows[len(rows) - len(pairs) :], source)
     rows.sort(key=lambda row: (row.status != "ok", row.size, row.p50))
-    good = [r for r in rows if r.status == "ok" and r.psnr is not None and r.psnr >= min_psnr]
+    good = [r for r in rows if r.status == "ok" and r.psnr_db is not None and r.psnr_db >= min_psnr]
     for size in {row.size for row in good}:
         min((row for row in good if row.size == size), key=lambda row: row.p50).best = True
     return (
@@ -214,11 +252,20 @@ def _drop_duplicates(
 
 
 def _make_row(job: BenchmarkJob, result: Result | None, status: str) -> MatrixRow:
-    graph = read_model_metadata(job.model).precision
+    file_precision = read_model_metadata(job.model).precision
     precision = result.precision if result else ""
-    label = f"{job.engine} {graph}" + (f", in {precision}" if precision not in ("", graph) else "")
+    label = f"{job.engine} {file_precision}"
+    if precision not in ("", file_precision):
+        label += f", in {precision}"
     row = MatrixRow(
-        label, job.model.name, graph, job.engine, job.precision, job.size, status, precision
+        label=label,
+        file=job.model.name,
+        file_precision=file_precision,
+        engine=job.engine,
+        requested_precision=job.precision,
+        size=job.size,
+        status=status,
+        precision=precision,
     )
     if result:
         row.p50, row.p99, row.fps = result.percentile(50), result.percentile(99), result.fps
@@ -231,7 +278,7 @@ def _fill_in_psnr(
     rows: Sequence[MatrixRow],
     source: str | None,
 ) -> list[str]:
-    """Fill in PSNRs; what there is to say where that is not possible."""
+    """Set the PSNR of rows and results; return a message if that is impossible."""
     references: dict[tuple[int, int], tuple[F32, F32]] = {}
     for (job, result), row in zip(pairs, rows, strict=True):
         try:
@@ -239,8 +286,8 @@ def _fill_in_psnr(
                 images = load_images(source, job)
                 references[job.size] = images, translate_fp32(base, job, images)
             images, expected = references[job.size]
-            row.psnr = psnr(translate_all(job, images), expected)
+            row.psnr_db = psnr(translate_all(job, images), expected)
         except CgtError as error:
             return [f"no PSNR: {error}"]
-        result.psnr = row.psnr
+        result.psnr_db = row.psnr_db
     return []

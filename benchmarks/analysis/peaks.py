@@ -1,6 +1,6 @@
-"""What the machine reaches at best: multiply-adds through an engine, bytes by copying.
+"""Measured machine peaks: multiply-adds per second of an engine, bytes per second of a copy.
 
-ONNX files of one large convolution each, to find a machine's peak with.
+The compute peak is the fastest of several ONNX files with one large convolution each.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ PEAK_MODEL_OPSET, PEAK_MODEL_IR_VERSION = 18, 10
 
 
 def make_conv_model(channels: int, kernel: int, precision: str) -> bytes:
-    """An ONNX file: N,C,H,W float32 -> the same, by one convolution with as many channels out as
-    in, in "fp32", "fp16", or "int8" (symmetric Q/DQ, the form that all engines take).
+    """Return an ONNX file with one convolution from float32 (N, C, H, W) to the same shape.
 
-    Raises MissingDependency without the onnx package.
+    Args:
+        channels: Input and output channels.
+        kernel: Side of the kernel.
+        precision: "fp32", "fp16" or "int8" (symmetric Q/DQ, the form that all engines accept).
+
+    Raises:
+        MissingDependency: The onnx package is not installed.
     """
     onnx = require_onnx()
     from onnx import TensorProto, helper
@@ -50,7 +55,7 @@ def make_conv_model(channels: int, kernel: int, precision: str) -> bytes:
 
 
 def _input_nodes(weight: np.ndarray[Any, Any], precision: str) -> tuple[list[Any], list[Any]]:
-    """Nodes that make x of "image" and w of constants; the constants."""
+    """Return the nodes that compute the Conv inputs "x" and "w", and their constants."""
     from onnx import TensorProto, helper, numpy_helper
 
     if precision != "int8":
@@ -75,15 +80,15 @@ def _input_nodes(weight: np.ndarray[Any, Any], precision: str) -> tuple[list[Any
     return nodes, [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()]
 
 
-MEASURE_S = 0.4  # of each measurement
-# (channels, side, kernel): large enough to fill the machine; 1x1 is a plain matrix product.
+MEASURE_S = 0.4  # per measurement
+# (channels, side, kernel): large enough to saturate the machine. 1x1 is a plain matrix product.
 CONV_SHAPES = ((1024, 32, 1), (256, 64, 3), (512, 32, 3))
 COPY_SIZES_BYTES = tuple(1 << shift for shift in (20, 22, 24, 26, 28))  # bytes read and written
 
 
 @dataclass(frozen=True)
 class ComputePeak:
-    """The fastest multiply-adds per second, and in which precision they were."""
+    """Highest multiply-add rate, and the precision and shape that reached it."""
 
     macs_per_second: float
     precision: str
@@ -91,9 +96,16 @@ class ComputePeak:
 
 
 def measure_compute_peak(engine: str, requested_precision: str, file_precision: str) -> ComputePeak:
-    """engine, asked: as in session.Job; graph: the precision of the file ("fp32", "fp16", "int8").
+    """Measure the multiply-add rate of an engine.
 
-    Raises MissingDependency without onnx, and the errors of `open_engine`.
+    Args:
+        engine: Engine name, as in BenchmarkJob.
+        requested_precision: "auto" or "fp32", as in BenchmarkJob.
+        file_precision: Precision of the convolution's file: "fp32", "fp16" or "int8".
+
+    Raises:
+        MissingDependency: The onnx package is not installed.
+        EngineError: The engine cannot run the convolution.
     """
     peaks_found = []
     with tempfile.TemporaryDirectory(prefix="cgt-bench-") as folder:
@@ -110,7 +122,7 @@ def measure_compute_peak(engine: str, requested_precision: str, file_precision: 
 
 
 def _conv_timer(engine: Engine, shape: BatchShape) -> Callable[[], float]:
-    """Seconds of one run; on a device, of its computing alone."""
+    """Return a function that measures one run in seconds; on a device, its compute time alone."""
     batch = np.random.default_rng(0).uniform(-1, 1, shape.image_shape).astype(np.float32)
     out = np.empty_like(batch)
     if isinstance(engine, DeviceEngine):
@@ -120,16 +132,19 @@ def _conv_timer(engine: Engine, shape: BatchShape) -> Callable[[], float]:
 
 
 def measure_copy_bandwidths() -> dict[int, float]:
-    """Bytes per second, read and written, by the bytes that are moved: caches are faster than
-    memory. All cores copy, each its own part."""
+    """Map the number of bytes moved to bytes per second, read and written.
+
+    Small copies stay in caches, which are faster than memory. All cores copy, each its own part.
+    """
     with ThreadPoolExecutor(available_cpus()) as pool:
-        return {
-            moved: moved / _fastest_time(_copy_timer(pool, moved)) for moved in COPY_SIZES_BYTES
-        }
+        return {size: size / _fastest_time(_copy_timer(pool, size)) for size in COPY_SIZES_BYTES}
 
 
 def _copy_timer(pool: ThreadPoolExecutor, num_bytes: int) -> Callable[[], float]:
-    """Seconds of one copy that moves as much; small ones are repeated, for the pool takes time."""
+    """Return a function that measures one copy in seconds.
+
+    Small copies are repeated, because starting the threads takes time.
+    """
     count = available_cpus()
     repeats = max(1, (1 << 24) // num_bytes)
     sources = [np.zeros(num_bytes // 2 // count, np.uint8) for _ in range(count)]
@@ -153,7 +168,7 @@ def _make_timer(run: Callable[[], object]) -> Callable[[], float]:
 
 
 def _fastest_time(seconds: Callable[[], float]) -> float:
-    """A peak is what the machine can do when nothing disturbs it."""
+    """Return the lowest of many measurements: a peak is what an undisturbed machine reaches."""
     end = time.perf_counter() + MEASURE_S
     best, runs = seconds(), 1
     while runs < 5 or time.perf_counter() < end:

@@ -1,4 +1,4 @@
-"""How far an engine's pictures are from fp32's."""
+"""Image quality of an engine: PSNR of its outputs against fp32."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cgt.export.verify.metrics import psnr_from_mse
 from cgt.runtime.engines import open_engine, read_model_metadata
 from cgt.runtime.errors import SourceError
 from cgt.runtime.image.preprocess import F32, pack
@@ -19,8 +20,16 @@ NUM_IMAGES = 8
 
 
 def load_images(uri: str | None, job: BenchmarkJob) -> F32:
-    """N,3,H,W float32 in [-1, 1] as the job's model is given it: frames spread over a source, by
-    default over the sample clip. Raises SourceError, and MissingDependency without a clip."""
+    """Return evaluation images as float32 (N, 3, H, W) in [-1, 1], packed for the job's model.
+
+    Args:
+        uri: Source of the frames, sampled evenly; None is the sample clip.
+        job: Gives the model and the size.
+
+    Raises:
+        SourceError: The source has no frame.
+        MissingDependency: `uri` is None and the sample clip is not installed.
+    """
     filter = read_model_metadata(job.model).filter
     images: list[F32] = []
     with open_source(uri or str(sample_clip()), audio=False) as source:
@@ -32,12 +41,12 @@ def load_images(uri: str | None, job: BenchmarkJob) -> F32:
             if len(images) == NUM_IMAGES:
                 break
     if not images:
-        raise SourceError(f"{uri} has no frame to compare on")
+        raise SourceError(f"{uri} has no frames to compare on")
     return np.stack(images)
 
 
 def translate_all(job: BenchmarkJob, images: F32) -> F32:
-    """One by one. Raises the errors of `open_engine`."""
+    """Translate images one by one. Raises the errors of `open_engine`."""
     inputs = ModelInputs(job.model, job.size)
     precision = "fp32" if job.precision == "fp32" else None
     with open_engine(job.model, inputs.shape, job.engine, "latency", precision) as engine:
@@ -45,12 +54,13 @@ def translate_all(job: BenchmarkJob, images: F32) -> F32:
 
 
 def translate_fp32(model: Path, job: BenchmarkJob, images: F32) -> F32:
-    """The pictures in fp32: `model`, by OpenVINO or what else there is, kept in fp32."""
+    """Translate images with `model` in fp32, by the fastest engine that can compute it."""
     return translate_all(BenchmarkJob(model, job.size, "auto", "fp32"), images)
 
 
 def psnr(images: F32, reference: F32) -> float:
-    """Decibels over [-1, 1] (peak to peak 2), of the mean squared error over all pictures; equal
-    ones give 200, ones with values that are no numbers 0."""
-    error = float(np.mean((images.astype(np.float64) - reference) ** 2))
-    return float(10 * np.log10(4 / max(error, 4e-20))) if np.isfinite(error) else 0.0
+    """Return the PSNR in dB over [-1, 1] (peak to peak 2), from the error of all images.
+
+    Equal images give 200 dB, images with NaN or infinity 0 dB.
+    """
+    return psnr_from_mse(float(np.mean((images.astype(np.float64) - reference) ** 2)))

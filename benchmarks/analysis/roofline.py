@@ -1,11 +1,10 @@
-"""How far from the limit: the roofline of Williams, Waterman and Patterson (2009), layer by layer.
+"""Roofline bound of a network, layer by layer (Williams, Waterman and Patterson, 2009).
 
-A layer cannot take less than its multiply-adds at the machine's peak, nor less than its bytes at
-the memory's; the network not less than the sum. What was measured, by that, is the share of the
-attainable. It errs to the strict side: engines may keep what one layer writes in a cache for the
-next, which no limit can count, and no network is made of the one convolution that the peak is.
-
-Limits for the results of a report: the networks counted, the machine's peaks measured.
+A layer cannot take less time than its multiply-adds at the machine's peak, nor less than its bytes
+at the memory bandwidth. The network cannot take less than the sum of its layers. The measured time
+is reported as a percentage of this bound. The bound is strict: engines may keep one layer's output
+in a cache for the next layer, which no bound can count, and no network consists of the one
+convolution that gives the peak.
 """
 
 from __future__ import annotations
@@ -22,30 +21,30 @@ from cgt.runtime.errors import CgtError
 from ..harness.results import Result
 from .peaks import ComputePeak, measure_compute_peak, measure_copy_bandwidths
 
-FLOAT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}  # bytes of what is not int8
+FLOAT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}  # bytes of each value that is not int8
 
 
 @dataclass(frozen=True)
 class RooflineBound:
-    """Of one network on one machine, at one size and batch. Times in seconds of one run."""
+    """Lower bound of one run, at one size and batch on one machine."""
 
     macs: int
     bytes: int
-    compute: float  # all multiply-adds at the peak
-    memory: float  # all bytes at the peak
-    seconds: float  # the larger of both, layer by layer: no run is faster
-    macs_per_second: float  # the peak of most of the multiply-adds
-    bytes_per_second: float  # the average over the layers
-    precision: str  # of the peak
+    compute: float  # seconds of all multiply-adds at the peak
+    memory: float  # seconds of all bytes at the copy bandwidth
+    seconds: float  # sum of the larger of both, layer by layer: no run is faster
+    macs_per_second: float  # peak in `precision`
+    bytes_per_second: float  # average over the layers
+    precision: str  # precision of the peak
 
     @property
     def bound(self) -> str:
-        """What limits: "compute" or "memory"."""
+        """Return the limiting resource: "compute" or "memory"."""
         return "compute" if self.compute >= self.memory else "memory"
 
     @property
     def intensity(self) -> float:
-        """Multiply-adds per byte."""
+        """Return multiply-adds per byte."""
         return self.macs / max(self.bytes, 1)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,10 +57,15 @@ def compute_roofline_bound(
     macs_per_second: Mapping[str, float],
     copy_bandwidths: Mapping[int, float],
 ) -> RooflineBound:
-    """precision: of the engine. macs_per_second: peaks by precision, with at least that one.
-    copies: bytes per second by bytes moved, at least one entry.
+    """Compute the lower bound of a network's run time.
 
-    In an int8 network, what is not quantised runs at the best of the other peaks.
+    In an int8 network, layers that are not quantized run at the best of the other peaks.
+
+    Args:
+        layers: Costs of the layers, from `count_layer_costs`.
+        precision: Precision that the engine computes in.
+        macs_per_second: Measured peaks by precision, with `precision` at least.
+        copy_bandwidths: Bytes per second by bytes moved, one entry at least.
     """
     float_rates = {kind: rate for kind, rate in macs_per_second.items() if kind != "int8"}
     remainder = max(float_rates, key=lambda kind: float_rates[kind]) if float_rates else precision
@@ -90,7 +94,7 @@ def compute_roofline_bound(
 
 
 def copy_bandwidth(copy_bandwidths: Mapping[int, float], num_bytes: int) -> float:
-    """Of the smallest copy that is at least as large; of the largest beyond all."""
+    """Return the rate of the smallest copy that is at least as large, else of the largest."""
     sizes = sorted(copy_bandwidths)
     return copy_bandwidths[sizes[min(bisect.bisect_left(sizes, num_bytes), len(sizes) - 1)]]
 
@@ -98,8 +102,15 @@ def copy_bandwidth(copy_bandwidths: Mapping[int, float], num_bytes: int) -> floa
 def attach_roofline_bounds(
     results: Sequence[Result], models: dict[str, Path]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Fill in `Result.limit` where that is possible; models: paths by name. Returns the peaks as
-    JSON types, and what there is to say where something is missing."""
+    """Set `Result.limit` where possible.
+
+    Args:
+        results: Results to complete.
+        models: Model files by name.
+
+    Returns:
+        The measured peaks as JSON types, and a message for each reason why a bound is missing.
+    """
     messages: dict[str, None] = {}
     copy_bandwidths: dict[int, float] = {}
     peaks: dict[tuple[str, str, str], ComputePeak] = {}
@@ -112,7 +123,7 @@ def attach_roofline_bounds(
 
     for result in results:
         if result.engine == "triton":
-            messages[f"no limit for {result.label}: it was computed by a server"] = None
+            messages[f"no roofline for {result.label}: a server computed it"] = None
             continue
         try:
             layers = count_layer_costs(models[result.model], result.size, result.batch)
@@ -121,14 +132,14 @@ def attach_roofline_bounds(
                 if result.file_precision == "int8"
                 else {result.file_precision}
             )
-            found = [
+            compute_peaks = [
                 peak_of(result.engine, result.requested_precision, kind) for kind in sorted(kinds)
             ]
-            rates = {p.precision: p.macs_per_second for p in found}
+            rates = {p.precision: p.macs_per_second for p in compute_peaks}
             copy_bandwidths = copy_bandwidths or measure_copy_bandwidths()
             if result.precision not in rates:
                 messages[
-                    f"no limit for {result.label}: the peak was computed in {', '.join(rates)}"
+                    f"no roofline for {result.label}: the peak was computed in {', '.join(rates)}"
                 ] = None
                 continue
             result.limit = compute_roofline_bound(
@@ -136,7 +147,10 @@ def attach_roofline_bounds(
             ).to_json()
         except CgtError as error:
             messages[str(error)] = None
-    compute = [{"engine": e, "asked": a, "graph": g, **vars(p)} for (e, a, g), p in peaks.items()]
+    compute = [
+        {"engine": e, "requested_precision": r, "file_precision": f, **vars(peak)}
+        for (e, r, f), peak in peaks.items()
+    ]
     return {"compute": compute, "copies": {str(k): v for k, v in copy_bandwidths.items()}}, list(
         messages
     )

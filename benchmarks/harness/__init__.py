@@ -1,1 +1,1 @@
-"""Measurement: sessions in fresh processes, inputs, environment, results."""
+"""Measurement harness: sessions in fresh processes, inputs, environment, results."""

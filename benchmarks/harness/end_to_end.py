@@ -1,4 +1,7 @@
-"""A source to a sink, as `cgt translate` does it: frames/s, where the time goes, latency, drops."""
+"""End-to-end benchmark: frames/s, stage times, latency and drops from a source to a sink.
+
+The frames take the same path as in `cgt translate`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cgt.runtime.image.geometry import SizeSpec
+from cgt.runtime.image.geometry import SizeSpec, format_size
 from cgt.runtime.inference.translator import Translator
 from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
@@ -25,54 +28,71 @@ PERCENTILES = (50, 90, 95, 99, 100)
 
 @dataclass(frozen=True)
 class EndToEndResult:
-    """One run. stages: by name, "count" and percentiles in milliseconds; "latency" is from a
-    frame's arrival to its translation being written."""
+    """One end-to-end run.
+
+    Attributes:
+        stages: "count" and percentiles in milliseconds by stage. The stage "latency" lasts from the
+            arrival of a frame until its translation is written.
+    """
 
     source: str
     sink: str
     model: str
     engine: str
     precision: str
-    size: tuple[int, int] | None
+    size: tuple[int, int] | None  # (height, width); None if images differ
     live: bool
     frames: int
     dropped: int
     seconds: float
     fps: float
     start_up: float  # seconds
-    rss: int  # bytes
-    other_load: float | None
+    rss: int  # peak, bytes
+    other_load: float | None  # share of the cores that other programs used
     stages: dict[str, dict[str, float]]
-    engine_fps: float | None = None  # frames/s of the engine without a pipeline around it
+    engine_fps: float | None = None  # of the engine alone; None if not measured
 
     @property
     def efficiency(self) -> float | None:
-        """Share of the engine's own rate; None where that was not measured."""
+        """Return the frame rate divided by the engine's own; None if that was not measured."""
         return self.fps / self.engine_fps if self.engine_fps else None
 
     @property
     def bottleneck(self) -> str:
-        """What limits: the engine, the source's own pace, or the slowest of the other stages."""
+        """Name what limits the frame rate: the engine, a live source, or the slowest stage."""
         if self.live and not self.dropped:
             return "the source's own rate"
         if self.efficiency is not None and self.efficiency >= 0.9:
             return "the engine"
         stage_ms = {name: self.stages[name]["p50"] for name in ("decode", "encode")}
         slowest = max(stage_ms, key=lambda name: stage_ms[name])
-        if self.fps * stage_ms[slowest] / 1e3 > 0.8:  # a thread of its own that hardly rests
+        if self.fps * stage_ms[slowest] / 1e3 > 0.8:  # its thread is nearly always busy
             return slowest
-        return "the cores, which decoding, translating and encoding share"
+        return "the CPU cores, which decoding, translation and encoding share"
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "efficiency": self.efficiency, "bound": self.bottleneck}
+        """Return JSON types, with the efficiency and the bottleneck; sizes are "WIDTHxHEIGHT"."""
+        size = format_size(self.size) if self.size else None
+        derived = {"size": size, "efficiency": self.efficiency, "bound": self.bottleneck}
+        return asdict(self) | derived
 
 
 def measure_end_to_end(
     uri: str, model: Path, engine: str = "auto", size: SizeSpec = None, seconds: float = 3.0
 ) -> EndToEndResult:
-    """Translate `uri` into a video (PNGs where the pictures have no rate) that is thrown away, for
-    `seconds` after the first frame, or to its end. Raises the errors of sources and engines."""
-    began = time.perf_counter()
+    """Translate a source into a temporary video and measure the pipeline.
+
+    Args:
+        uri: Source. Images without a frame rate become PNG files instead of a video.
+        model: Model file.
+        engine: Engine name.
+        size: (height, width), "source", or None for the model's own size.
+        seconds: Duration after the first frame; a shorter source ends earlier.
+
+    Raises:
+        CgtError: The source, the model or the engine cannot be opened.
+    """
+    started = time.perf_counter()
     stats = Stats()
     stop = threading.Event()
     with (
@@ -91,7 +111,7 @@ def measure_end_to_end(
         with open_sink(
             str(Path(folder) / name), StreamFormat.from_source(source, translator.geometry)
         ) as sink:
-            cpu_monitor, start_up = CpuUsageMonitor(), time.perf_counter() - began
+            cpu_monitor, start_up = CpuUsageMonitor(), time.perf_counter() - started
             items = _take_seconds(iter(source), seconds)
             for _ in run_pipeline(items, translator, sink, stats, stop, source.live):
                 pass
@@ -116,7 +136,7 @@ def measure_end_to_end(
 
 
 def _take_seconds(items: Iterator[Frame | Packet], seconds: float) -> Iterator[Frame | Packet]:
-    """What comes until `seconds` after the first frame; never none."""
+    """Yield items until `seconds` after the first one."""
     end: float | None = None
     for item in items:
         yield item
@@ -128,5 +148,5 @@ def _take_seconds(items: Iterator[Frame | Packet], seconds: float) -> Iterator[F
 
 def _stage_percentiles(stats: Stats, stage: str) -> dict[str, float]:
     histogram = stats.stages[stage]
-    facts: dict[str, float] = {"count": int(histogram.counts.sum())}
-    return facts | {f"p{q}": histogram.percentile(q) * 1e3 for q in PERCENTILES}
+    count: dict[str, float] = {"count": int(histogram.counts.sum())}
+    return count | {f"p{q}": histogram.percentile(q) * 1e3 for q in PERCENTILES}

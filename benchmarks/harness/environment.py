@@ -1,7 +1,4 @@
-"""How much memory this process has needed.
-
-What a benchmark ran on: the machine, and the state it was in.
-"""
+"""Benchmark environment: machine description, current conditions, peak memory of this process."""
 
 from __future__ import annotations
 
@@ -30,11 +27,12 @@ _GPU_STATE = (
 
 
 def describe_machine(root: Path = ROOT) -> dict[str, Any]:
-    """What does not change while a benchmark runs; facts that the system does not give are absent.
+    """Describe what stays the same during a benchmark; properties that the system hides are absent.
 
-    root: where /proc, /sys and /etc are looked for.
+    Args:
+        root: Folder that holds /proc, /sys and /etc; a test passes its own.
     """
-    facts: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "cpu": _cpu_model(root) or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
@@ -54,12 +52,16 @@ def describe_machine(root: Path = ROOT) -> dict[str, Any]:
         "commit": _git_commit(),
         "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
     }
-    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {})}
+    return _without_unknown(properties)
 
 
 def current_conditions(root: Path = ROOT) -> dict[str, Any]:
-    """What does change: load, clocks, temperatures, whether it was throttled."""
-    facts: dict[str, Any] = {
+    """Describe what changes during a benchmark: load, clocks, temperatures, throttling.
+
+    Args:
+        root: As in `describe_machine`.
+    """
+    properties: dict[str, Any] = {
         "load_average": list(os.getloadavg()),
         "clocks_mhz": _clocks_mhz(root),
         "temperatures_c": _temperatures_c(root),
@@ -67,22 +69,26 @@ def current_conditions(root: Path = ROOT) -> dict[str, Any]:
         "on_battery": _on_battery(root),
         "gpus": _query_nvidia_smi(_GPU_STATE),
     }
-    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {})}
+    return _without_unknown(properties)
+
+
+def _without_unknown(properties: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in properties.items() if value not in (None, "", [], {})}
 
 
 def package_versions() -> dict[str, str]:
-    """Of the packages that matter to speed, where they are installed."""
-    found = {}
+    """Map the installed packages that affect speed to their versions."""
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def machine_summary(machine: dict[str, Any]) -> str:
-    """The machine in a few words."""
+    """Summarize what `describe_machine` found in one line."""
     gpus = "".join(f", {gpu['name']}" for gpu in machine.get("gpus", []))
     memory = f", {machine['memory_bytes'] / 2**30:.0f} GiB" if "memory_bytes" in machine else ""
     mode = f", power mode {machine['power_mode']}" if "power_mode" in machine else ""
@@ -129,32 +135,32 @@ def _total_memory_bytes(root: Path) -> int | None:
 
 
 def _clocks_mhz(root: Path) -> list[float]:
-    """MHz of each core."""
+    """Return the current clock of each core."""
     cpus = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    found = [_read_number(path, 1e-3) for path in cpus]
-    if not found:
+    clocks = [_read_number(path, 1e-3) for path in cpus]
+    if not clocks:
         lines = (_read_text(root / "proc/cpuinfo") or "").splitlines()
-        found = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
-    return [round(mhz) for mhz in found if mhz is not None]
+        clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    return [round(mhz) for mhz in clocks if mhz is not None]
 
 
 def _temperatures_c(root: Path) -> dict[str, float]:
-    """Degrees Celsius by sensor. Thermal zones are what a Jetson has, hwmon what a PC has."""
-    found: dict[str, float] = {}
+    """Return temperatures by sensor: thermal zones as on a Jetson, hwmon as on a PC."""
+    temperatures: dict[str, float] = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         degrees = _read_number(zone / "temp", 1e-3)
-        if degrees is not None and degrees > -200:  # a sensor that is switched off says -256
-            found[_read_text(zone / "type") or zone.name] = degrees
+        if degrees is not None and degrees > -200:  # a disabled sensor reports -256
+            temperatures[_read_text(zone / "type") or zone.name] = degrees
     for sensor in sorted((root / "sys/class/hwmon").glob("hwmon*/temp*_input")):
         degrees = _read_number(sensor, 1e-3)
         if degrees is not None:
             label = _read_text(sensor.with_name(sensor.name.replace("_input", "_label")))
-            found[f"{_read_text(sensor.parent / 'name')} {label or sensor.stem}"] = degrees
-    return found
+            temperatures[f"{_read_text(sensor.parent / 'name')} {label or sensor.stem}"] = degrees
+    return temperatures
 
 
 def _throttle_count(root: Path) -> float | None:
-    """How often any core was slowed down for heat since the machine started."""
+    """Return how often any core was throttled for heat since the machine started."""
     pattern = "cpu[0-9]*/thermal_throttle/core_throttle_count"
     counts = [_read_number(path) for path in (root / "sys/devices/system/cpu").glob(pattern)]
     return sum(count for count in counts if count is not None) if counts else None
@@ -174,7 +180,7 @@ def _command_output(command: Sequence[str]) -> str | None:
 
 
 def _power_mode() -> str | None:
-    """Jetson: "15W", as `nvpmodel -q` says it."""
+    """Return the power mode of a Jetson, for example "15W", as `nvpmodel -q` prints it."""
     output = _command_output(("nvpmodel", "-q"))
     if not output:
         return None
@@ -182,7 +188,7 @@ def _power_mode() -> str | None:
 
 
 def _query_nvidia_smi(keys: Sequence[str]) -> list[dict[str, str]]:
-    """The facts of each GPU, with their units."""
+    """Return the given properties of each GPU, with their units."""
     output = _command_output(
         ("nvidia-smi", f"--query-gpu={','.join(keys)}", "--format=csv,noheader")
     )
@@ -191,17 +197,20 @@ def _query_nvidia_smi(keys: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _git_commit() -> str | None:
-    """Of the toolkit's own checkout, where the command runs in one."""
+    """Return the commit of cgt's own checkout if the command runs in one."""
     top = _command_output(("git", "rev-parse", "--show-toplevel"))
     if not top or "cyclegan-toolkit" not in (_read_text(Path(top) / "pyproject.toml") or ""):
         return None
+    commit = _command_output(("git", "rev-parse", "--short=12", "HEAD"))
     changed = _command_output(("git", "status", "--porcelain", "--untracked-files=no"))
-    return f"{_command_output(('git', 'rev-parse', '--short=12', 'HEAD'))}{'+changes' if changed else ''}"
+    return f"{commit}{'+changes' if changed else ''}"
 
 
 def peak_rss() -> int:
-    """Bytes. From /proc where there is one, because getrusage also counts what the parent held
-    when it forked."""
+    """Return the peak memory of this process in bytes.
+
+    /proc is preferred, because getrusage also counts what the parent process held when it forked.
+    """
     try:
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):

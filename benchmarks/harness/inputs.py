@@ -1,4 +1,4 @@
-"""Tensors for a model to run on."""
+"""Input and output tensors for benchmark runs of a model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from cgt.runtime.image.preprocess import F32, U8
 
 
 class ModelInputs:
-    """Noise for one thread, as a model file wants it, and room for what comes out. The values do
-    not matter to the speed of a convolution.
+    """Noise as input and preallocated outputs, for the calls of one thread.
 
-    size: (height, width) of the tensor. Raises ModelError.
+    The values do not affect the speed of a convolution.
+
+    Args:
+        model: Model file; its metadata gives the type of the tensors.
+        size: (height, width) of the tensor.
+        batch: Images per run.
+
+    Raises:
+        ModelError: The model cannot be read.
     """
 
     def __init__(self, model: Path, size: tuple[int, int], batch: int = 1) -> None:
@@ -29,28 +36,36 @@ class ModelInputs:
         self.out: Array = np.empty_like(self.batch)
         self.statistics: tuple[F32, ...] = ()
         if metadata.statistics:
-            statistics_in = np.zeros((batch, metadata.statistics), np.float32)  # weight 0: its own
+            # Weight 0: the network uses the statistics of its own input.
+            statistics_in = np.zeros((batch, metadata.statistics), np.float32)
             self.statistics = (statistics_in, np.empty_like(statistics_in))
 
     @property
     def arrays(self) -> tuple[Array | F32, ...]:
-        """The arguments of `Engine.infer`."""
+        """Return the arguments of `Engine.infer`."""
         return (self.batch, self.out, *self.statistics)
 
     def infer(self, engine: Engine) -> None:
-        """Once."""
+        """Run the engine once."""
         engine.infer(self.batch, self.out, *self.statistics)
 
     def translate(self, engine: Engine, images: F32) -> F32:
-        """images, N,C,H,W float32 in [-1, 1] of this feed's size, translated to the same kind,
-        batch by batch; N is a multiple of the batch."""
-        outs = []
+        """Translate images batch by batch.
+
+        Args:
+            engine: Engine that has the model open.
+            images: float32 (N, C, H, W) in [-1, 1]; N is a multiple of the batch size.
+
+        Returns:
+            The outputs, with the shape, type and range of `images`.
+        """
+        outputs = []
         for start in range(0, len(images), self.shape.batch_size):
-            part = images[start : start + self.shape.batch_size]
-            self.batch[...] = _to_uint8(part) if self.shape.io == "uint8" else part
+            batch = images[start : start + self.shape.batch_size]
+            self.batch[...] = _to_uint8(batch) if self.shape.io == "uint8" else batch
             self.infer(engine)
-            outs.append(_to_float32(self.out) if self.shape.io == "uint8" else self.out.copy())
-        return np.concatenate(outs).astype(np.float32)
+            outputs.append(_to_float32(self.out) if self.shape.io == "uint8" else self.out.copy())
+        return np.concatenate(outputs).astype(np.float32)
 
 
 def _to_uint8(images: F32) -> U8:

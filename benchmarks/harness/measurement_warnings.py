@@ -1,4 +1,4 @@
-"""What makes a figure doubtful, in the spirit of trtexec: said beside the figures."""
+"""Warnings about unreliable measurements, in the spirit of trtexec; shown next to the results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ import numpy as np
 from .results import BenchReport, DeviceTimes, Result
 
 MAX_VARIATION = 0.10  # coefficient of variation
-MAX_OTHER_LOAD = 0.10  # of the cores
+MAX_OTHER_LOAD = 0.10  # share of the cores
 MAX_STEAL = 0.02
-MAX_SLOWDOWN = 1.10  # of the last rounds against the first
-MIN_RUNS_FOR_P99 = 100  # below which a 99th percentile is one of the two slowest runs
-POWER_SAVING_GOVERNORS = ("powersave", "schedutil", "ondemand", "conservative")  # that lower clocks
+MAX_SLOWDOWN = 1.10  # last round divided by first
+MIN_RUNS_FOR_P99 = 100  # with fewer, p99 is one of the two slowest runs
+POWER_SAVING_GOVERNORS = (
+    "powersave",
+    "schedutil",
+    "ondemand",
+    "conservative",
+)  # they lower the clocks
 
 
 @dataclass(frozen=True)
 class MeasurementWarning:
-    """About one result. severity: of two of a kind, the larger is told."""
+    """One warning about one result; of several of a kind, the most severe is shown."""
 
     kind: str
     severity: float
@@ -29,12 +34,12 @@ class MeasurementWarning:
 
 
 def collect_warnings(report: BenchReport) -> list[str]:
-    """All doubts of a report, one line for each kind."""
+    """Return all warnings of a report, one line for each kind."""
     kinds: dict[str, list[tuple[MeasurementWarning, Result]]] = {}
     for result in report.results:
         for warning in result_warnings(result):
             if warning.kind == "precision" and report.matrix:
-                continue  # its table says it in a column
+                continue  # the matrix has a column for it
             kinds.setdefault(warning.kind, []).append((warning, result))
     lines = _machine_warnings(report.machine, report.before, report.after)
     for kind, entries in kinds.items():
@@ -45,24 +50,26 @@ def collect_warnings(report: BenchReport) -> list[str]:
 
 
 def result_warnings(result: Result) -> Iterator[MeasurementWarning]:
-    """About one configuration."""
+    """Yield the warnings of one configuration."""
     if result.variation > MAX_VARIATION:
         yield MeasurementWarning(
             "unstable",
             result.variation,
             f"the coefficient of variation is {result.variation:.0%}; close other programs or "
-            "take longer (--seconds)",
+            "measure longer (--seconds)",
         )
     other_load = result.other_load or 0.0
     if other_load > MAX_OTHER_LOAD:
         yield MeasurementWarning(
-            "loaded", other_load, f"other programs used {other_load:.0%} of the cores meanwhile"
+            "loaded", other_load, f"other programs used {other_load:.0%} of the cores"
         )
     steals = [r.steal for s in result.sessions for r in s.rounds if r.steal is not None]
     share = float(np.mean(steals)) if steals else 0.0
     if share > MAX_STEAL:
         yield MeasurementWarning(
-            "stolen", share, f"the hypervisor gave {share:.0%} of the cores to others"
+            "steal time",
+            share,
+            f"the hypervisor gave {share:.0%} of the cores to other virtual machines",
         )
     slower = _slowdown(result)
     if slower > MAX_SLOWDOWN and other_load <= MAX_OTHER_LOAD:
@@ -72,7 +79,7 @@ def result_warnings(result: Result) -> Iterator[MeasurementWarning]:
     runs = len(result.samples)
     if runs < MIN_RUNS_FOR_P99:
         yield MeasurementWarning(
-            "few runs", -runs, f"p99 of {runs} runs is hardly more than their maximum"
+            "few runs", -runs, f"p99 of {runs} runs is hardly different from their maximum"
         )
     expected = (
         result.requested_precision
@@ -81,11 +88,13 @@ def result_warnings(result: Result) -> Iterator[MeasurementWarning]:
     )
     if result.precision not in (expected, "unknown"):
         yield MeasurementWarning(
-            "precision", 0, f"computed in {result.precision}, the file is {result.file_precision}"
+            "precision",
+            0,
+            f"the engine computes in {result.precision}, the file is {result.file_precision}",
         )
     if result.limit and (share := result.limit["seconds"] * 1e3 / result.percentile(50)) > 1:
         yield MeasurementWarning(
-            "above the limit", share, "the peak was measured while the machine was slower"
+            "above the roofline", share, "the peak was measured while the machine was slower"
         )
     if result.sessions[0].device_times:
         yield from _device_warnings(result.sessions[0].device_times)
@@ -96,39 +105,44 @@ def _machine_warnings(
 ) -> list[str]:
     lines = []
     if after.get("throttled_count", 0) > before.get("throttled_count", 0):
-        lines.append("throttled: the CPU was slowed down for heat; cool it or lower its clocks")
+        lines.append(
+            "throttled: the CPU was slowed down because of heat; cool it or lower its clocks"
+        )
     for gpu in after.get("gpus", []):
         reasons = gpu.get("clocks_throttle_reasons.active", "0x0")
-        # Bit 0 is "idle", bit 1 "as the application's clocks ask".
+        # Bit 0 is "idle", bit 1 "application clocks setting".
         if reasons.startswith("0x") and int(reasons, 16) & ~0b11:
-            lines.append(f"throttled: the GPU says {reasons} (nvidia-smi -q -d PERFORMANCE)")
+            lines.append(f"throttled: the GPU reports {reasons} (nvidia-smi -q -d PERFORMANCE)")
     if machine.get("governor") in POWER_SAVING_GOVERNORS:
-        lines.append(f"clocks: the governor is {machine['governor']}; `performance` keeps them up")
+        lines.append(
+            f"clocks: the governor is {machine['governor']}; `performance` keeps the clocks high"
+        )
     if after.get("on_battery"):
-        lines.append("clocks: the machine runs on its battery")
+        lines.append("clocks: the machine runs on battery")
     return lines
 
 
 def _slowdown(result: Result) -> float:
-    """Last round by first, median of the sessions."""
+    """Return the last round's time divided by the first's, as the median of the sessions."""
     return statistics.median(
         float(np.median(s.rounds[-1].ms) / np.median(s.rounds[0].ms)) for s in result.sessions
     )
 
 
 def _device_warnings(times: DeviceTimes) -> Iterator[MeasurementWarning]:
-    parts = (times.h2d, times.compute, times.d2h, times.enqueue)
-    h2d, compute, d2h, enqueue = map(statistics.median, parts)
+    steps = (times.h2d, times.compute, times.d2h, times.enqueue)
+    h2d, compute, d2h, enqueue = map(statistics.median, steps)
     if (copies := h2d + d2h) > compute:
         yield MeasurementWarning(
             "transfer bound",
             copies / compute,
-            f"copying takes {copies:.2f} ms, computing {compute:.2f}; uint8 tensors are a quarter",
+            f"copying takes {copies:.2f} ms, computing {compute:.2f} ms; uint8 tensors are a "
+            "quarter of the size",
         )
     if enqueue > compute:
         yield MeasurementWarning(
             "enqueue bound",
             enqueue / compute,
-            f"the host takes {enqueue:.2f} ms to ask for {compute:.2f} ms of work; a CUDA graph "
-            "asks once",
+            f"the host takes {enqueue:.2f} ms to submit {compute:.2f} ms of work; a CUDA graph "
+            "submits it in one call",
         )

@@ -1,7 +1,8 @@
-"""How fast is the machine just now? A fixed piece of work, and who else uses the cores.
+"""Reference workload for machine speed, and a monitor of other programs' CPU usage.
 
-Two runs of the same program on a shared or throttled machine differ because the machine does. The
-yardstick is the same work in every run, so its drift says how much of a difference is the machine.
+Two runs of a program on a shared or throttled machine differ because the machine differs. The
+reference workload is the same in every run, so its drift shows how much of a difference the machine
+causes.
 """
 
 from __future__ import annotations
@@ -13,21 +14,24 @@ import numpy as np
 
 NUM_REPEATS = 3
 _MATRIX_SIDE = 1024
-_TICKS_PER_S = 100  # per second, of /proc/stat on every Linux that runs this
+_TICKS_PER_S = 100  # unit of /proc/stat on every Linux that runs cgt
 _BUSY_FIELDS = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal
 _STEAL_FIELD = 7
 
 
 class ReferenceLoad:
-    """A product of float32 matrices on every core: what is short of something here, vector units
-    that two machines share, caches or clocks, is what a network is short of."""
+    """Product of float32 matrices on all cores.
+
+    It competes for the same resources as a network: vector units that two virtual machines share,
+    caches, and clocks.
+    """
 
     def __init__(self) -> None:
         self._factor = np.ones((_MATRIX_SIDE, _MATRIX_SIDE), np.float32)
         self._product = np.empty_like(self._factor)
 
     def __call__(self) -> float:
-        """Milliseconds, the quickest of a few."""
+        """Return the milliseconds of the fastest of NUM_REPEATS products."""
         times = []
         for _ in range(NUM_REPEATS):
             started = time.perf_counter()
@@ -37,7 +41,7 @@ class ReferenceLoad:
 
 
 class CpuUsageMonitor:
-    """Who used the cores since the last question: this process, others, other machines."""
+    """CPU usage of other programs and virtual machines since the previous call."""
 
     def __init__(self, stat: Path = Path("/proc/stat")) -> None:
         self._stat = stat
@@ -51,14 +55,17 @@ class CpuUsageMonitor:
         return time.perf_counter(), time.process_time(), [int(n) for n in line.split()[1:9]]
 
     def other_load_and_steal(self) -> tuple[float | None, float | None]:
-        """(other programs, stolen), 0 to 1 of all the machine's cores; None where unknown."""
+        """Return (load of other programs, steal time) since the previous call.
+
+        Both are shares of all cores of the machine, 0 to 1, or None where unknown.
+        """
         before, now = self._last, self._read()
         self._last = now
         if before is None or now is None or now[0] <= before[0]:
             return None, None
         ticks = [new - old for new, old in zip(now[2], before[2], strict=True)]
-        # Of this machine's cores: the counters hold all of them, whatever we may use ourselves.
+        # The counters cover all cores of the machine, including those this process may not use.
         all_ticks = max(sum(ticks), 1)
         own = (now[1] - before[1]) * _TICKS_PER_S
-        others = (sum(ticks[i] for i in _BUSY_FIELDS) - own) / all_ticks
-        return min(max(others, 0.0), 1.0), ticks[_STEAL_FIELD] / all_ticks
+        other_ticks = (sum(ticks[i] for i in _BUSY_FIELDS) - own) / all_ticks
+        return min(max(other_ticks, 0.0), 1.0), ticks[_STEAL_FIELD] / all_ticks

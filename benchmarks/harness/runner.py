@@ -1,4 +1,8 @@
-"""Configurations measured side by side: the first session of each, then the second of each, ..."""
+"""Benchmark runner: interleaves the sessions of all configurations.
+
+The first session of each configuration runs first, then the second of each, and so on. Slow phases
+of the machine therefore affect all configurations alike.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pathlib import Path
 
 from cgt.runtime.engines import compatible_engines, read_model_metadata
 from cgt.runtime.errors import CgtError, UsageError
-from cgt.runtime.image.geometry import SizeSpec, plan_geometry
+from cgt.runtime.image.geometry import SizeSpec, format_size, plan_geometry
 from cgt.runtime.models.metadata import ModelMetadata
 
 from .results import Result
@@ -21,11 +25,14 @@ ProgressFn = Callable[[str], None]
 
 
 def tensor_size(metadata: ModelMetadata, size: SizeSpec) -> tuple[int, int]:
-    """(height, width) of the tensor for a picture of `size`; None is the model's own.
-    Raises UsageError."""
+    """Return (height, width) of the tensor for an image of `size`; None is the model's own size.
+
+    Raises:
+        UsageError: The size is "source", or the model does not take it.
+    """
     wanted = size or metadata.size
     if wanted == "source":
-        raise UsageError("--size source needs a source; write 256 or 256x512")
+        raise UsageError("--size source needs a source; write 256 or 512x256")
     return plan_geometry(wanted, metadata, wanted).tensor_size
 
 
@@ -36,19 +43,24 @@ def run_jobs(
     program: Sequence[str] = WORKER_COMMAND,
     failed: dict[BenchmarkJob, CgtError] | None = None,
 ) -> list[Result]:
-    """A result for each job, in order. A job's `seconds` are those of each session.
+    """Measure each job in several sessions, interleaved.
 
-    sessions: of each job; SESSIONS by default. tell: is given what runs next, before each session.
-    failed: takes the errors of jobs that do not run; without it the first error is raised.
+    Args:
+        jobs: What to measure; a job's `seconds` apply to each session.
+        sessions: Sessions of each job; 0 is NUM_SESSIONS.
+        on_progress: Receives the configuration that runs next, before each session.
+        program: Command line of the worker process.
+        failed: Receives the errors of jobs that do not run. Without it, the first error is raised.
+
+    Returns:
+        One result for each job that runs, in order.
     """
     jobs = [_resolve_auto_engine(job, failed) for job in jobs]
     results: dict[BenchmarkJob, Result] = {}
     failures: dict[BenchmarkJob, CgtError] = {}
     for _ in range(sessions or NUM_SESSIONS):
         for job in jobs:
-            on_progress(
-                f"{job.model.name} {job.engine} {job.precision} {job.size[0]}x{job.size[1]}"
-            )
+            on_progress(f"{job.model.name} {job.engine} {job.precision} {format_size(job.size)}")
             if job in failures:
                 continue
             try:
@@ -78,7 +90,7 @@ def run_jobs(
 def _resolve_auto_engine(
     job: BenchmarkJob, failed: dict[BenchmarkJob, CgtError] | None
 ) -> BenchmarkJob:
-    """With the engine that "auto" chooses, which it does by measuring: no part of a cold start."""
+    """Replace "auto" with the engine that it selects; a cold start then includes no selection."""
     if job.engine != "auto":
         return job
     if len(names := compatible_engines(job.model)) == 1:
@@ -88,7 +100,7 @@ def _resolve_auto_engine(
     except CgtError:
         if failed is None:
             raise
-        return job  # fails again, and is then taken down
+        return job  # fails again in run_jobs, which records the error
     return replace(job, engine=engine_info.engine)
 
 
@@ -101,8 +113,21 @@ def make_jobs(
     streams: Sequence[int],
     seconds: float,
 ) -> list[BenchmarkJob]:
-    """Every combination, each once. seconds: of all SESSIONS together. Raises ModelError and
-    UsageError."""
+    """Return every combination of the arguments once.
+
+    Args:
+        models: Model files.
+        engines: Engine names.
+        precisions: "auto" or precisions.
+        sizes: (height, width), or None for the model's own size.
+        batches: Images per run.
+        streams: Calls in flight for the throughput; empty for the engine's recommendation.
+        seconds: Duration of each measurement, all NUM_SESSIONS sessions together.
+
+    Raises:
+        ModelError: A model cannot be read.
+        UsageError: A model does not take a size.
+    """
     jobs: list[BenchmarkJob] = []
     seconds_per_session = seconds / NUM_SESSIONS
     for model in models:

@@ -1,4 +1,4 @@
-"""One session: an engine opened, warmed up and timed, in the process that calls this."""
+"""Benchmark session: opens an engine, warms it up and measures it, in the calling process."""
 
 from __future__ import annotations
 
@@ -16,33 +16,42 @@ from .inputs import ModelInputs
 from .reference_load import CpuUsageMonitor, ReferenceLoad
 from .results import DeviceTimes, Round, SessionResult, ThroughputRun
 
-WARM_UP_RUNS, WARM_UP_S = 3, 0.2  # both at least
-ROUNDS_PER_SESSION = 4  # per session
-MIN_RUNS_PER_ROUND = 2  # per round, however long one takes
+WARM_UP_RUNS, WARM_UP_S = 3, 0.2  # the warm-up meets both minimums
+ROUNDS_PER_SESSION = 4
+MIN_RUNS_PER_ROUND = 2  # however long a run takes
 
 
 @dataclass(frozen=True)
 class BenchmarkJob:
-    """What to measure. seconds: of this session's latency, and again of each throughput."""
+    """One configuration to measure.
+
+    Attributes:
+        model: Model file.
+        size: (height, width) of the tensor.
+        engine: Engine name.
+        precision: "auto", or "fp32" to keep the engine from using less.
+        batch: Images per run.
+        streams: Calls in flight for the throughput; empty for the engine's recommendation, None to
+            measure the latency only.
+        seconds: Duration of this session's latency measurement, and of each throughput.
+    """
 
     model: Path
     size: tuple[int, int]
     engine: str = "auto"
     precision: str = "auto"
     batch: int = 1
-    streams: (
-        tuple[int, ...] | None
-    ) = ()  # empty: as many as the engine recommends; None: no overlap
+    streams: tuple[int, ...] | None = ()
     seconds: float = 3.0
 
     def make_inputs(self) -> ModelInputs:
-        """Tensors to run the model on; each thread needs its own."""
+        """Return tensors to run the model on; each thread needs its own."""
         return ModelInputs(self.model, self.size, self.batch)
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What the engine says of itself."""
+    """Properties that the opened engine reports."""
 
     engine: str
     device: str
@@ -51,7 +60,7 @@ class EngineInfo:
 
 
 class GpuTimings(Protocol):
-    """Milliseconds of one run, by the device's own events; enqueue: the host's, to ask for it."""
+    """Milliseconds of one run by device events; `enqueue_ms` is the host's time to submit it."""
 
     @property
     def h2d_ms(self) -> float: ...
@@ -65,12 +74,12 @@ class GpuTimings(Protocol):
 
 @runtime_checkable
 class DeviceEngine(Protocol):
-    """An engine on a device with its own memory, which says where a run's time goes."""
+    """An engine on a device with its own memory that can time the steps of a run."""
 
     cuda_graph: bool
 
     def infer_timed(self, *arrays: Any) -> GpuTimings:
-        """`infer`, step by step."""
+        """Run once and return the times of the steps."""
 
 
 OpenEngineFn = Callable[..., Engine]
@@ -79,15 +88,26 @@ OpenEngineFn = Callable[..., Engine]
 def measure_session(
     job: BenchmarkJob, opener: OpenEngineFn = open_engine
 ) -> tuple[EngineInfo, SessionResult]:
-    """Raises the errors of `open_engine` and EngineError."""
+    """Measure one session of a job.
+
+    Args:
+        job: What to measure.
+        opener: Opens the engine; a test passes its own.
+
+    Returns:
+        What the engine reports, and the measurements.
+
+    Raises:
+        CgtError: The engine cannot be opened or a run fails.
+    """
     before = peak_rss()
-    began = time.perf_counter()
+    started = time.perf_counter()
     precision = "fp32" if job.precision == "fp32" else None
     inputs = job.make_inputs()
     with opener(job.model, inputs.shape, job.engine, "latency", precision) as engine:
         inputs.infer(engine)
-        cold_start = time.perf_counter() - began
-        rounds = _measure_latency(engine, job, began)
+        cold_start = time.perf_counter() - started
+        rounds = _measure_latency(engine, job, started)
         device_times = _measure_device_times(engine, job)
         single_stream = [measure_throughput(engine, job, 1)] if 1 in (job.streams or ()) else []
         engine_info = EngineInfo(engine.name, engine.device, engine.precision, engine.workers)
@@ -103,11 +123,11 @@ def measure_session(
         multi_stream = [
             measure_throughput(engine, job, streams) for streams in sorted(stream_counts - {1})
         ]
-        if 1 in stream_counts and not single_stream:  # all that this engine takes at once
+        if 1 in stream_counts and not single_stream:  # the engine takes one call at a time
             single_stream = [measure_throughput(engine, job, 1)]
-    overlaps = (*single_stream, *multi_stream)
+    throughput_runs = (*single_stream, *multi_stream)
     return engine_info, SessionResult(
-        cold_start, peak_rss(), before, tuple(rounds), overlaps, device_times
+        cold_start, peak_rss(), before, tuple(rounds), throughput_runs, device_times
     )
 
 
@@ -119,29 +139,36 @@ def _warm_up(engine: Engine, inputs: ModelInputs) -> None:
         runs += 1
 
 
-def _measure_latency(engine: Engine, job: BenchmarkJob, began: float) -> list[Round]:
+def _measure_latency(engine: Engine, job: BenchmarkJob, session_start: float) -> list[Round]:
     inputs, reference_load = job.make_inputs(), ReferenceLoad()
     _warm_up(engine, inputs)
     reference_load()
     rounds = []
     for _ in range(ROUNDS_PER_SESSION):
         reference_ms = reference_load()
-        inputs.infer(engine)  # what the yardstick pushed out of the caches comes back
-        cpu_monitor, at = CpuUsageMonitor(), time.perf_counter()
+        inputs.infer(engine)  # restore what the reference workload evicted from the caches
+        cpu_monitor, round_start = CpuUsageMonitor(), time.perf_counter()
         samples: list[float] = []
-        end = at + job.seconds / ROUNDS_PER_SESSION
+        end = round_start + job.seconds / ROUNDS_PER_SESSION
         while (started := time.perf_counter()) < end or len(samples) < MIN_RUNS_PER_ROUND:
             inputs.infer(engine)
             samples.append((time.perf_counter() - started) * 1e3)
         rounds.append(
-            Round(at - began, tuple(samples), reference_ms, *cpu_monitor.other_load_and_steal())
+            Round(
+                round_start - session_start,
+                tuple(samples),
+                reference_ms,
+                *cpu_monitor.other_load_and_steal(),
+            )
         )
     return rounds
 
 
 def measure_throughput(engine: Engine, job: BenchmarkJob, streams: int) -> ThroughputRun:
-    """Throughput with that many calls in flight. Each thread's own rate, added up: no thread is
-    charged for another's last frame."""
+    """Measure the throughput with `streams` calls in flight.
+
+    The rates of the threads are added, so that no thread is charged for another's last frame.
+    """
     ready = threading.Barrier(streams)
     rates = [0.0] * streams
     samples: list[list[float]] = [[] for _ in range(streams)]
@@ -172,7 +199,7 @@ def measure_throughput(engine: Engine, job: BenchmarkJob, streams: int) -> Throu
     for error in errors:
         if not isinstance(error, threading.BrokenBarrierError):
             raise error
-    calls = tuple(ms for part in samples for ms in part)
+    calls = tuple(ms for thread_samples in samples for ms in thread_samples)
     return ThroughputRun(streams, sum(rates), calls, cpu_monitor.other_load_and_steal()[0])
 
 

@@ -1,7 +1,9 @@
-"""A session in a fresh process: python -m cgt.benchmarks.harness.worker JOB.json RESULT.json
+"""Worker process of one benchmark session.
 
-Fresh, so that the cold start is cold, the memory is one engine's alone, and two engines' threads
-do not meet. The parent's half is `run_session`.
+    python -m cgt.benchmarks.harness.worker JOB.json RESULT.json
+
+Each session runs in a fresh process. The cold start is then cold, the memory belongs to one engine
+alone, and threads of two engines do not interfere. `run_session` is the parent's side.
 """
 
 from __future__ import annotations
@@ -26,25 +28,30 @@ WORKER_COMMAND = (sys.executable, "-m", "cgt.benchmarks.harness.worker")
 def run_session(
     job: BenchmarkJob, command_prefix: Sequence[str] = WORKER_COMMAND
 ) -> tuple[EngineInfo, SessionResult]:
-    """Raises what the session raised, and EngineError where its process died."""
+    """Run one session in a fresh process.
+
+    Raises:
+        EngineError: The process died.
+        CgtError: What the session raised.
+    """
     with tempfile.TemporaryDirectory(prefix="cgt-bench-") as folder:
         job_file, result_file = Path(folder) / "job.json", Path(folder) / "result.json"
         job_file.write_text(json.dumps(asdict(job), default=str), encoding="utf-8")
         command = [*command_prefix, str(job_file), str(result_file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0 or not result_file.exists():
-            error_lines = [line for line in done.stderr.splitlines() if line.strip()]
-            why = error_lines[-1].strip() if error_lines else f"exit code {done.returncode}"
-            raise errors.EngineError(f"the process that ran {job.engine} died: {why}")
-        found: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
-    if "error" in found:
-        kind: type[errors.CgtError] = getattr(errors, found["error"])
-        raise kind(found["text"])
-    return EngineInfo(**found["opened"]), parse_session(found["session"])
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if completed.returncode != 0 or not result_file.exists():
+            error_lines = [line for line in completed.stderr.splitlines() if line.strip()]
+            reason = error_lines[-1].strip() if error_lines else f"exit code {completed.returncode}"
+            raise errors.EngineError(f"the process that ran {job.engine} died: {reason}")
+        document: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
+    if "error" in document:
+        kind: type[errors.CgtError] = getattr(errors, document["error"])
+        raise kind(document["text"])
+    return EngineInfo(**document["engine_info"]), parse_session(document["session"])
 
 
 def run_worker(arguments: Sequence[str], opener: OpenEngineFn | None = None) -> None:
-    """The child's half: measure what the job file says, write the result file."""
+    """Measure what the job file describes and write the result file."""
     from cgt.runtime.engines import open_engine
 
     from .session import measure_session
@@ -54,13 +61,13 @@ def run_worker(arguments: Sequence[str], opener: OpenEngineFn | None = None) -> 
     values["model"], values["size"] = Path(values["model"]), tuple(values["size"])
     if values["streams"] is not None:
         values["streams"] = tuple(values["streams"])
-    found: dict[str, Any]
+    document: dict[str, Any]
     try:
         engine_info, session = measure_session(BenchmarkJob(**values), opener or open_engine)
-        found = {"opened": asdict(engine_info), "session": asdict(session)}
+        document = {"engine_info": asdict(engine_info), "session": asdict(session)}
     except errors.CgtError as error:
-        found = {"error": type(error).__name__, "text": str(error)}
-    result_file.write_text(json.dumps(found), encoding="utf-8")
+        document = {"error": type(error).__name__, "text": str(error)}
+    result_file.write_text(json.dumps(document), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Reports: tables on the console, plots, one HTML page."""
+"""Benchmark reports: console tables, plots, one HTML page."""

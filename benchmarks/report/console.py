@@ -1,4 +1,4 @@
-"""A report on the terminal."""
+"""Console output of a benchmark report."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cgt.runtime.image.geometry import format_size
+
 from ..analysis.compare import Comparison
 from ..harness.environment import machine_summary
 from ..harness.results import BenchReport, Result
 
-MAX_COLUMNS = 3  # so that no figure is cut off at 80 columns
-IDENTICAL_PSNR_DB = 150.0  # dB: float32 rounding alone
+MAX_COLUMNS = 3  # more would not fit in 80 columns
+IDENTICAL_PSNR_DB = 150.0  # float32 rounding alone gives this PSNR
 
 
 def print_report(report: BenchReport, console: Console) -> None:
-    """Everything but the raw samples."""
+    """Print everything but the raw samples."""
     console.print(machine_summary(report.machine), style="dim", highlight=False)
     if report.matrix:
         floor, reference = report.matrix["min_psnr"], report.matrix["reference"]
@@ -40,21 +42,21 @@ def print_report(report: BenchReport, console: Console) -> None:
 
 
 def _print_matrix(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """A table for each size, and why something does not run."""
+    """Print a table for each size, and the reason for each configuration that does not run."""
     by_size: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        by_size.setdefault("{}x{}".format(*row["size"]), []).append(row)
+        by_size.setdefault(row["size"], []).append(row)
     for size, same_size in by_size.items():
         console.print(size, style="bold", highlight=False)
         console.print(matrix_table(same_size))
     for row in rows:
         if row["status"] != "ok":
-            why = f"{row['engine']}, {row['file']}: {row['status']}"
-            console.print(escape(why), style="dim", highlight=False)
+            reason = f"{row['engine']}, {row['file']}: {row['status']}"
+            console.print(escape(reason), style="dim", highlight=False)
 
 
 def format_roofline_share(result: Result) -> str:
-    """Percent of the attainable, and what bounds."""
+    """Return the percentage of the roofline that was reached, and the limiting resource."""
     if not result.limit:
         return "-"
     share = result.limit["seconds"] * 1e3 / result.percentile(50)
@@ -62,7 +64,7 @@ def format_roofline_share(result: Result) -> str:
 
 
 def format_memory(result: Result) -> str:
-    """Peak, and what of it came with the engine and the model."""
+    """Return the peak memory in MiB, and how much of it the engine and the model added."""
     before = result.sessions[0].rss_before
     return f"{result.rss / 2**20:.0f} (+{(result.rss - before) / 2**20:.0f})"
 
@@ -83,20 +85,18 @@ RESULT_ROWS: dict[str, Callable[[Result], str]] = {
     "variation": lambda r: f"{r.variation:.1%}",
     "cold start, s": _format_cold_start,
     "memory peak, MiB": format_memory,
-    "of the attainable": format_roofline_share,
+    "% of roofline": format_roofline_share,
 }
 
 
 def results_table(results: Sequence[Result]) -> Table:
-    """A column per configuration: a row each would not fit."""
+    """Return a table with a column for each configuration; a row for each would be too wide."""
     table = Table("")
     for result in results:
         many = f" x{result.batch}" if result.batch > 1 else ""
-        table.add_column(
-            f"{result.engine}\n{result.size[0]}x{result.size[1]}{many}", justify="right"
-        )
-    for name, fact in RESULT_ROWS.items():
-        table.add_row(name, *(fact(result) for result in results))
+        table.add_column(f"{result.engine}\n{format_size(result.size)}{many}", justify="right")
+    for name, format_cell in RESULT_ROWS.items():
+        table.add_row(name, *(format_cell(result) for result in results))
     for streams in sorted({s for result in results for s in result.throughput()}):
         rates = [result.throughput().get(streams) for result in results]
         name = f"frames/s, {streams} in flight"
@@ -107,11 +107,11 @@ def results_table(results: Sequence[Result]) -> Table:
 
 
 def _device_rows(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """Where a run's time goes on a device; no rows where there is none."""
+    """Return rows for the steps of a run on a device; none without a device."""
     times = [result.sessions[0].device_times for result in results]
     if not any(times):
         return []
-    parts = (
+    steps = (
         ("copy in, ms", "h2d"),
         ("compute", "compute"),
         ("copy out", "d2h"),
@@ -125,7 +125,7 @@ def _device_rows(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
                 for t in times
             ],
         )
-        for name, key in parts
+        for name, key in steps
     ]
     graphs = ["-" if t is None else "on" if t.cuda_graph else "off" for t in times]
     return [
@@ -136,7 +136,7 @@ def _device_rows(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
 
 
 def matrix_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """A row per file, engine and precision, all of one size; the fastest good one is starred."""
+    """Return a row per file, engine and precision of one size; a star marks the best row."""
     table = Table("", "file", "verified")
     for name in ("p50 ms", "p99 ms", "frames/s", "PSNR dB"):
         table.add_column(name, justify="right")
@@ -144,21 +144,23 @@ def matrix_table(rows: Sequence[dict[str, Any]]) -> Table:
         name = f"{'* ' if row['best'] else ''}{row['engine']}"
         if row["status"] == "ok":
             figures = (f"{row['p50']:.2f}", f"{row['p99']:.2f}", f"{row['fps']:.1f}")
-            cells = (row["precision"], *figures, format_psnr(row["psnr"]))
+            cells = (row["precision"], *figures, format_psnr(row["psnr_db"]))
         else:
             cells = ("fails", "", "", "", "")
-        table.add_row(name, row["graph"], *cells, style="bold" if row["best"] else "")
+        table.add_row(name, row["file_precision"], *cells, style="bold" if row["best"] else "")
     return table
 
 
-def format_psnr(psnr: float | None) -> str:
-    """PSNR as one reads it."""
-    return "-" if psnr is None else "same" if psnr >= IDENTICAL_PSNR_DB else f"{psnr:.1f}"
+def format_psnr(psnr_db: float | None) -> str:
+    """Return a PSNR as text: dB, "same" for equal images, "-" if unknown."""
+    if psnr_db is None:
+        return "-"
+    return "same" if psnr_db >= IDENTICAL_PSNR_DB else f"{psnr_db:.1f}"
 
 
 def format_pipeline(run: dict[str, Any]) -> list[str]:
-    """One run end to end, in words."""
-    size = "{}x{}".format(*run["size"]) if run["size"] else "the pictures' own sizes"
+    """Describe an end-to-end run in three lines."""
+    size = run["size"] or "the images' own sizes"
     ends = f"{Path(run['source']).name} to {run['sink']}"
     share = f", {run['efficiency']:.0%} of the engine alone" if run["efficiency"] else ""
     frames = f"{run['frames']} frames" + (f", {run['dropped']} dropped" if run["live"] else "")
@@ -170,20 +172,20 @@ def format_pipeline(run: dict[str, Any]) -> list[str]:
 
 
 def pipeline_table(run: dict[str, Any]) -> Table:
-    """Stage by stage."""
+    """Return the percentiles of each stage."""
     table = Table("stage")
     for q in (50, 90, 99):
         table.add_column(f"p{q} ms", justify="right")
-    for name, facts in run["stages"].items():
-        if facts["count"]:
-            table.add_row(name, *(f"{facts[f'p{q}']:.2f}" for q in (50, 90, 99)))
+    for name, stage in run["stages"].items():
+        if stage["count"]:
+            table.add_row(name, *(f"{stage[f'p{q}']:.2f}" for q in (50, 90, 99)))
     return table
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Ratios of B to A."""
+    """Return the ratios of B to A with their intervals."""
     table = Table("")
-    for name in ("A", "B", "B by A", "98 % interval", ""):
+    for name in ("A", "B", "B / A", "98 % interval", ""):
         table.add_column(name, justify="right" if name else "left")
     colors = {"slower": "red", "faster": "green"}
     for c in comparisons:

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no script, no font, no request."""
+"""HTML report of a benchmark: one self-contained page without scripts, fonts or requests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
+
+from cgt.runtime.utils.atomic import atomic_write
 
 from ..harness.environment import machine_summary
 from ..harness.results import BenchReport, Result
@@ -30,7 +32,7 @@ MAX_PLOTTED_RESULTS = 4  # configurations that get plots of their own: the faste
 
 
 def render_html(report: BenchReport) -> str:
-    """The page's text."""
+    """Return the page as HTML."""
     names = sorted({result.model for result in report.results})
     title = f"cgt bench: {', '.join(names)}"
     subtitle = f"{machine_summary(report.machine)} · {report.date.replace('T', ' ')}"
@@ -47,8 +49,14 @@ def render_html(report: BenchReport) -> str:
     return page_html(title, subtitle, parts)
 
 
+def save_html(report: BenchReport, path: Path) -> None:
+    """Write the page of a report, whole or not at all. Raises OSError."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(render_html(report), encoding="utf-8")
+
+
 def page_html(title: str, subtitle: str, parts: Iterable[str]) -> str:
-    """parts: HTML."""
+    """Return a page of HTML parts in the template."""
     template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     body = "\n".join(part for part in parts if part)
     return template.substitute(title=escape(title), subtitle=escape(subtitle), body=body)
@@ -69,13 +77,13 @@ def legend(names: Sequence[str]) -> str:
 
 
 def section_html(heading: str, inner: str, description: str = "") -> str:
-    """inner: HTML; about: text."""
+    """Return a section of HTML with a text description."""
     note = f'<p class="soft">{escape(description)}</p>' if description else ""
     return f"<section><h2>{escape(heading)}</h2>{note}{inner}</section>"
 
 
 def table_html(head: Sequence[str], rows: Iterable[Sequence[str]], best: Iterable[int] = ()) -> str:
-    """Cells are text; best: rows to mark."""
+    """Return a table of text cells; `best` lists the rows to highlight."""
     marked = set(best)
     lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
     for index, row in enumerate(rows):
@@ -99,11 +107,11 @@ def _headline_html(report: BenchReport) -> str:
         figures.append(
             (
                 format_roofline_share(best).split(",")[0],
-                f"of the attainable, {best.limit['bound']} bound",
+                f"of roofline, {best.limit['bound']} bound",
             )
         )
     if report.pipeline:
-        figures.insert(0, (f"{report.pipeline['fps']:.1f}", "frames/s, source to sink"))
+        figures.insert(0, (f"{report.pipeline['fps']:.1f}", "frames/s, end to end"))
     cards = "".join(f"<div><b>{escape(b)}</b><span>{escape(s)}</span></div>" for b, s in figures)
     return f'<section class="figures">{cards}</section>'
 
@@ -119,7 +127,10 @@ def _results_html(results: Sequence[Result]) -> str:
     if not results:
         return ""
     head = ["", *(result.label for result in results)]
-    rows = [[name, *(fact(result) for result in results)] for name, fact in RESULT_ROWS.items()]
+    rows = [
+        [name, *(format_cell(result) for result in results)]
+        for name, format_cell in RESULT_ROWS.items()
+    ]
     for streams in sorted({s for result in results for s in result.throughput()}):
         rates = [result.throughput().get(streams) for result in results]
         cells = ("-" if rate is None else f"{rate:.1f}" for rate in rates)
@@ -141,12 +152,12 @@ def _pipeline_html(run: dict[str, Any] | None) -> str:
     if not run:
         return ""
     share = f", {run['efficiency']:.0%} of the engine alone" if run["efficiency"] else ""
-    about = (
+    description = (
         f"{run['frames']} frames in {run['seconds']:.1f} s, {run['fps']:.1f} frames/s{share}, "
         f"{run['dropped']} dropped; bound by {run['bound']}."
     )
     plot = figure_html(f"{Path(run['source']).name} to {run['sink']}", plot_stages(run["stages"]))
-    return section_html("Source to sink", f'<div class="plots">{plot}</div>', about)
+    return section_html("End to end", f'<div class="plots">{plot}</div>', description)
 
 
 def _roofline_html(report: BenchReport) -> str:
@@ -166,57 +177,53 @@ def _roofline_html(report: BenchReport) -> str:
                 format_roofline_share(r),
             ]
         )
-    head = ["", "G multiply-adds", "MB", "limit, ms", "p50, ms", "of the attainable"]
+    head = ["", "G multiply-adds", "MB", "bound, ms", "p50, ms", "% of roofline"]
     names = legend([r.label for r in shown])
     plot = figure_html("Roofline", plot_roofline(shown), names)
-    about = (
-        "No run can be faster than each layer's multiply-adds at the peak measured on this machine "
-        "(large convolutions through the same engine) or its bytes at the rate of a copy."
+    description = (
+        "No run can be faster than each layer's multiply-adds at the peak measured on this "
+        "machine (large convolutions through the same engine) or its bytes at the rate of a copy."
     )
-    return section_html(
-        "How far from the limit",
-        f'<div class="plots">{plot}</div><p></p>{table_html(head, rows)}',
-        about,
-    )
+    inner = f'<div class="plots">{plot}</div>{table_html(head, rows)}'
+    return section_html("Roofline", inner, description)
 
 
 def _matrix_html(report: BenchReport) -> str:
     if not report.matrix:
         return ""
-    head = ["", "size", "verified", "p50, ms", "p99, ms", "frames/s", "PSNR, dB", "status"]
+    head = ["", "size", "computed in", "p50, ms", "p99, ms", "frames/s", "PSNR, dB", "status"]
     rows = []
     for row in report.matrix["rows"]:
         ran = row["status"] == "ok"
         figures = [f"{row[key]:.2f}" for key in ("p50", "p99")] + [
             f"{row['fps']:.1f}",
-            format_psnr(row["psnr"]),
+            format_psnr(row["psnr_db"]),
         ]
-        size = "{}x{}".format(*row["size"])
-        first = f"{row['engine']}, {row['graph']} file"
-        rows.append([first, size, row["precision"], *(figures if ran else [""] * 4), row["status"]])
+        name = f"{row['engine']}, {row['file_precision']} file"
+        rows.append(
+            [name, row["size"], row["precision"], *(figures if ran else [""] * 4), row["status"]]
+        )
     best = [index for index, row in enumerate(report.matrix["rows"]) if row["best"]]
-    about = (
-        f"PSNR against {report.matrix['reference']}; marked: the fastest with at least "
+    description = (
+        f"PSNR against {report.matrix['reference']}; highlighted: the fastest with at least "
         f"{report.matrix['min_psnr']:g} dB."
     )
     inner = table_html(head, rows, best)
-    if any(row["status"] == "ok" and row["psnr"] is not None for row in report.matrix["rows"]):
-        shown = [r for r in report.matrix["rows"] if r["status"] == "ok" and r["psnr"] is not None]
+    shown = [r for r in report.matrix["rows"] if r["status"] == "ok" and r["psnr_db"] is not None]
+    if shown:
         plot = plot_quality_vs_speed(shown, report.matrix["min_psnr"])
-        names = legend([row["label"] for row in shown])
-        inner += (
-            f'<p></p><div class="plots">{figure_html("Quality against speed", plot, names)}</div>'
-        )
-    return section_html("Every engine and precision that runs here", inner, about)
+        names = legend([f"{row['label']} {row['size']}" for row in shown])
+        inner += f'<div class="plots">{figure_html("Quality against speed", plot, names)}</div>'
+    return section_html("Every engine and precision that runs here", inner, description)
 
 
 def _conditions_html(report: BenchReport) -> str:
-    facts = {"command": " ".join(report.command), **report.machine}
+    values = {"command": " ".join(report.command), **report.machine}
     states = {"before": report.before, "after": report.after}
-    facts |= {
+    values |= {
         f"{name}, {when}": value for when, state in states.items() for name, value in state.items()
     }
-    named = {name.replace("_", " "): _format_value(value) for name, value in facts.items()}
+    named = {name.replace("_", " "): _format_value(value) for name, value in values.items()}
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td><code>{escape(value)}</code></td></tr>"
         for name, value in named.items()

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_BINS = 48
-MAX_DOTS = 900  # per timeline; each dot is the slowest of the runs it stands for
-# Readable on the page's light and on its dark background.
+MAX_DOTS = 900  # per timeline; each dot is the slowest of the runs that it represents
+MAX_PLOTTED_PSNR_DB = 80.0  # higher values look the same
+# Readable on the page's light and dark backgrounds.
 SERIES = ("#4f80c8", "#86abdb", "#4a9e7a", "#d2813f", "#9a74c4", "#c4586f")
 _INK = "#010203"  # replaced by the page's own text color
 
@@ -42,9 +43,10 @@ def _axes(x_label: str, y_label: str = "", height: float = 2.5) -> tuple[Figure,
 
     figure = Figure(figsize=(4.6, height), layout="constrained")
     axes = figure.subplots()
-    axes.set_xlabel(x_label, color=_INK)
-    axes.set_ylabel(y_label, color=_INK)
+    axes.set_xlabel(x_label, color=_INK, fontsize=9)
+    axes.set_ylabel(y_label, color=_INK, fontsize=9)
     axes.tick_params(colors=_INK, labelsize=8)
+    axes.tick_params(axis="y", which="both", length=0)
     axes.grid(color=_INK, alpha=0.15, linewidth=0.6)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
@@ -59,7 +61,7 @@ def color(index: int) -> str:
 
 
 def _visible_range(result: Result) -> tuple[float, float]:
-    """Return the milliseconds that a plot shows: all but the slowest half percent."""
+    """Return the range of milliseconds that a plot shows, without the slowest half percent."""
     samples = result.samples
     low, high = float(samples.min()), float(np.percentile(samples, 99.5))
     margin = max(high - low, 0.02 * high) * 0.06
@@ -68,6 +70,8 @@ def _visible_range(result: Result) -> tuple[float, float]:
 
 def plot_latency_histogram(result: Result, index: int = 0) -> Figure:
     """Plot how often each latency occurred."""
+    from matplotlib.ticker import MaxNLocator
+
     low, high = _visible_range(result)
     samples = result.samples
     bins = int(np.clip(2 * np.sqrt(len(samples)), 8, MAX_BINS))
@@ -76,16 +80,20 @@ def plot_latency_histogram(result: Result, index: int = 0) -> Figure:
     figure, axes = _axes(label, "runs")
     axes.hist(samples, bins=bins, range=(low, high), color=color(index), alpha=0.85)
     axes.set_xlim(low, high)
-    for name in (50, 99):
-        at = result.percentile(name)
-        if at < high:
-            axes.axvline(at, color=_INK, linewidth=0.8, linestyle=":")
-            axes.text(at, axes.get_ylim()[1], f"p{name}", color=_INK, fontsize=8, va="bottom")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for q in (50, 99):
+        latency_ms = result.percentile(q)
+        if latency_ms < high:
+            axes.axvline(latency_ms, color=_INK, linewidth=0.8, linestyle=":")
+            top = axes.get_ylim()[1]
+            axes.text(latency_ms, top, f"p{q}", color=_INK, fontsize=8, va="bottom", ha="center")
     return figure
 
 
 def plot_latency_timeline(result: Result) -> Figure:
-    """Plot the latency of one run after the other, with a shade per process."""
+    """Plot the latency of consecutive runs, with a shade per process."""
+    from matplotlib.ticker import MaxNLocator
+
     low, high = _visible_range(result)
     figure, axes = _axes("run; a shade per process", "ms")
     stride = max(1, len(result.samples) // MAX_DOTS)
@@ -94,9 +102,17 @@ def plot_latency_timeline(result: Result) -> Figure:
         samples = np.concatenate([r.ms for r in session.rounds])
         starts = range(0, len(samples), stride)
         slowest = [min(float(samples[i : i + stride].max()), high) for i in starts]
-        axes.plot([start + i for i in starts], slowest, ".", color=color(index % 2), markersize=3)
+        axes.plot(
+            [start + i for i in starts],
+            slowest,
+            ".",
+            color=color(index % 2),
+            markersize=4,
+            clip_on=False,
+        )
         start += len(samples)
     axes.set_ylim(low, high)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return figure
 
 
@@ -110,10 +126,19 @@ def plot_stages(stages: dict[str, dict[str, float]]) -> Figure:
         series = color(3 if name == "latency" else 0)
         axes.barh(row, stage["p99"], 0.12, color=series, alpha=0.85)
         axes.barh(row, stage["p50"], 0.56, color=series, alpha=0.85)
-        axes.text(stage["p99"], row, f" {stage['p50']:.3g}", color=_INK, fontsize=8, va="center")
+        axes.annotate(
+            f"{stage['p50']:.3g} / {stage['p99']:.3g}",
+            (stage["p99"], row),
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=_INK,
+            fontsize=8,
+            va="center",
+        )
     axes.set_yticks(range(len(shown)), list(shown))
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0, max((stage["p99"] for stage in shown.values()), default=1.0) * 1.25)
     return figure
 
 
@@ -136,7 +161,10 @@ def plot_roofline(results: Sequence[Result]) -> Figure:
         axes.text(high, top, name, color=_INK, fontsize=8, ha="right", va="bottom")
     for index, result in enumerate(shown):
         assert result.limit
-        axes.plot(result.limit["intensity"], _giga_macs(result), "o", color=color(index))
+        size = max(8 - index, 4)  # results at the same place stay visible
+        axes.plot(
+            result.limit["intensity"], _giga_macs(result), "o", color=color(index), markersize=size
+        )
     axes.margins(y=0.15)
     return figure
 
@@ -148,15 +176,23 @@ def _giga_macs(result: Result) -> float:
 
 
 def plot_quality_vs_speed(rows: Sequence[dict[str, Any]], floor: float | None) -> Figure:
-    """Plot the matrix: PSNR over frames per second."""
-    shown = [row for row in rows if row["status"] == "ok" and row["psnr"] is not None]
-    figure, axes = _axes("frames/s", "PSNR against fp32, dB (80 and more at 80)")
+    """Plot the matrix: PSNR against fp32 over frames per second; the best rows have larger dots."""
+    shown = [row for row in rows if row["status"] == "ok" and row["psnr_db"] is not None]
+    figure, axes = _axes("frames/s", f"PSNR, dB (max. {MAX_PLOTTED_PSNR_DB:g})")
+    plotted_db = [min(row["psnr_db"], MAX_PLOTTED_PSNR_DB) for row in shown]
     if floor is not None:
         axes.axhline(floor, color=_INK, linewidth=0.8, linestyle=":")
-        axes.text(0, floor, f" --min-psnr {floor:g}", color=_INK, fontsize=8, va="bottom")
-    for index, row in enumerate(shown):
+        axes.annotate(
+            f"--min-psnr {floor:g}",
+            (0, floor),
+            xytext=(4, 2),
+            textcoords="offset points",
+            color=_INK,
+            fontsize=8,
+        )
+    for index, (row, psnr_db) in enumerate(zip(shown, plotted_db, strict=True)):
         size = 9 if row["best"] else 6
-        axes.plot(row["fps"], min(row["psnr"], 80), "o", color=color(index), markersize=size)
+        axes.plot(row["fps"], psnr_db, "o", color=color(index), markersize=size)
     axes.set_xlim(0, max(row["fps"] for row in shown) * 1.25)
-    axes.set_ylim(0, max([min(row["psnr"], 80) for row in shown] + [floor or 0]) + 8)
+    axes.set_ylim(0, max([*plotted_db, floor or 0]) + 8)
     return figure

@@ -1,1 +1,1 @@
-"""Experiments that only this repository runs; not in the wheel."""
+"""Benchmark suites that only this repository runs; not in the wheel."""

@@ -1,4 +1,4 @@
-"""What `python -m cgt.benchmarks.NAME` have in common."""
+"""Shared command-line options and error handling of `python -m benchmarks.suites.NAME`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ results_option: Callable[..., Any] = click.option(
     "--results",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write this benchmark's section of FILE (RESULTS.md).",
+    help="File (RESULTS.md) whose section of this suite to replace.",
 )
 
 
 def run_command(command: click.Command) -> None:
-    """Run it; a failure that is expected is one line on stderr and its exit code."""
+    """Run a suite's command; print an expected failure as one line and exit with its code."""
     try:
         command.main(standalone_mode=False)
     except click.ClickException as error:

@@ -1,10 +1,7 @@
-"""An INT8 model as what it was made from: what one would run by hand.
+"""Baselines for one network: PyTorch, ONNX Runtime's defaults and OpenVINO's benchmark_app.
 
-OpenVINO's own benchmark tool, run as its users run it.
-
-A model's network in PyTorch, with the same weights.
-
-Other ways to run the same network. Each gives seconds per frame: the median of some runs.
+Each baseline returns seconds per frame, the median of several runs. The PyTorch network has the
+weights of the ONNX file.
 """
 
 from __future__ import annotations
@@ -30,8 +27,10 @@ from cgt.runtime.models.metadata import METADATA_KEY, Direction, ModelMetadata
 
 
 def run_benchmark_app(job: BenchmarkJob) -> float:
-    """Median latency, milliseconds, of one frame after the other. Raises EngineError and
-    MissingDependency."""
+    """Return the median latency in milliseconds that OpenVINO's own benchmark_app measures.
+
+    Raises EngineError if it fails and MissingDependency if it is not installed.
+    """
     shape = ",".join(map(str, ModelInputs(job.model, job.size, job.batch).shape.image_shape))
     program = Path(sys.executable).with_name("benchmark_app")
     if not program.exists():
@@ -41,20 +40,20 @@ def run_benchmark_app(job: BenchmarkJob) -> float:
     command += ["-t", f"{max(1, round(job.seconds))}"]
     if job.precision == "fp32":
         command += ["-infer_precision", "f32"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.search(r"Median:\s+([\d.]+) ms", done.stdout)
-    if done.returncode != 0 or found is None:
-        output_lines = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    match = re.search(r"Median:\s+([\d.]+) ms", completed.stdout)
+    if completed.returncode != 0 or match is None:
+        output_lines = (completed.stderr or completed.stdout).strip().splitlines() or ["no output"]
         raise EngineError(f"benchmark_app failed: {output_lines[-1].strip()}")
-    return float(found[1])
+    return float(match[1])
 
 
-MAX_ERROR = 1e-3  # of [-1, 1], the largest error
-MAX_INT8_RMSE = 0.08  # of [-1, 1], root mean square: 28 dB, the floor of an export to INT8
+MAX_ERROR = 1e-3  # largest error in [-1, 1]
+MAX_INT8_RMSE = 0.08  # root mean square in [-1, 1]: 28 dB, the floor of an export to INT8
 
 
 def require_torch() -> Any:
-    """The module. Raises MissingDependency."""
+    """Return the torch module. Raises MissingDependency if it is not installed."""
     try:
         import torch
     except ImportError:
@@ -63,9 +62,19 @@ def require_torch() -> Any:
 
 
 def load_network(model: Path, ckpt: Path | None, direction: Direction | None) -> Any:
-    """An nn.Module in eval mode: the checkpoint's generator, or without one the network that the
-    ONNX file describes, with the weights of the ONNX file. Raises ModelError where it computes
-    something else than the file, CheckpointError, and MissingDependency without torch."""
+    """Return the network of a model as an nn.Module in eval mode.
+
+    Args:
+        model: ONNX file.
+        ckpt: Checkpoint of the network. Without one, the network is rebuilt from the architecture
+            and the weights in the ONNX file.
+        direction: Generator of the checkpoint.
+
+    Raises:
+        ModelError: The network computes something else than the file.
+        CheckpointError: The checkpoint cannot be read.
+        MissingDependency: torch is not installed.
+    """
     require_torch()
     if ckpt is not None:
         from cgt.trainer.pretrained import open_generator
@@ -92,7 +101,7 @@ def _rebuild_from_onnx(model: Path) -> Any:
     values |= dequantized_weights(graph)
     for node in filter(is_subpixel_conv, graph.node):
         values |= {name: undo_subpixel(values[name]) for name in node.input[1:]}
-    for node in graph.node:  # a quantized kernel lost the name that its bias still has
+    for node in graph.node:  # a quantized kernel lost its name; derive it from its bias
         if node.op_type == "Conv" and len(node.input) == 3:
             values[f"{node.input[2].removesuffix('bias')}weight"] = values[node.input[1]]
     weights = {name: torch.from_numpy(value.copy()) for name, value in values.items()}
@@ -101,7 +110,7 @@ def _rebuild_from_onnx(model: Path) -> Any:
         network.load_state_dict({name: weights[name] for name in network.state_dict()})
     except (KeyError, TypeError, RuntimeError) as error:
         raise ModelError(
-            f"PyTorch has no network for {model.name}; give --ckpt ({error})"
+            f"no PyTorch network can be built from {model.name}; pass --ckpt ({error})"
         ) from None
     return network.eval()
 
@@ -116,7 +125,7 @@ def _check_matches_onnx(network: Any, model: Path) -> None:
         errors = np.abs(network(torch.from_numpy(inputs.batch)).numpy() - inputs.out)
     error = np.sqrt(np.mean(errors**2)) if is_int8 else errors.max()
     if not error < (MAX_INT8_RMSE if is_int8 else MAX_ERROR):
-        raise ModelError(f"PyTorch's network differs from {model.name} by {error:.1e}")
+        raise ModelError(f"the PyTorch network differs from {model.name} by {error:.1e}")
 
 
 FrameTimer = Callable[[], float]
@@ -126,7 +135,7 @@ WARM_UP_RUNS = 3
 
 
 def median_timer(run: Callable[[], object], seconds: float) -> FrameTimer:
-    """Seconds of one run, median of as many as go into `seconds`; warmed up each time."""
+    """Return a timer of one run in seconds: warms up, then takes the median of a time budget."""
 
     def measure() -> float:
         for _ in range(WARM_UP_RUNS):
@@ -142,14 +151,14 @@ def median_timer(run: Callable[[], object], seconds: float) -> FrameTimer:
 
 
 def cgt_network_timer(model: Path, size: FrameSize, engine: str, seconds: float) -> FrameTimer:
-    """`cgt`'s engine, all cores on one frame."""
+    """Return a timer of cgt's engine with all cores on one frame."""
     inputs = ModelInputs(model, size)
     runner = open_engine(model, inputs.shape, engine, "latency")
     return median_timer(lambda: inputs.infer(runner), seconds)
 
 
 def cgt_throughput_timer(model: Path, size: FrameSize, engine: str, seconds: float) -> FrameTimer:
-    """`cgt`'s engine, as many frames in flight as it recommends, as in a video."""
+    """Return a timer of cgt's engine with as many frames in flight as it recommends."""
     job = BenchmarkJob(model, size, engine, seconds=seconds)
     runner = open_engine(model, job.make_inputs().shape, engine, "throughput")
     return lambda: 1 / measure_throughput(runner, job, runner.workers).fps
@@ -163,11 +172,14 @@ def network_baselines(
     direction: Direction | None,
     seconds: float,
 ) -> dict[str, Callable[[], FrameTimer]]:
-    """By name. plain: the same in fp32. Making one raises MissingDependency and ModelError."""
+    """Return factories of timers by name; a factory raises MissingDependency or ModelError.
+
+    `fp32_model` is the model in fp32 for engines that would not run int8.
+    """
     inputs = ModelInputs(model, size)
     job = BenchmarkJob(model, size, "openvino", seconds=seconds)
 
-    def torch(prepare: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[], FrameTimer]:
+    def pytorch(prepare: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[], FrameTimer]:
         def make() -> FrameTimer:
             torch = require_torch()
             network = load_network(model, ckpt, direction)
@@ -177,16 +189,16 @@ def network_baselines(
                 with torch.inference_mode():
                     network(image)
 
-            run()  # compiles, where that is to be done
+            run()  # torch.compile compiles in the first run
             return median_timer(run, seconds)
 
         return make
 
     return {
-        "PyTorch eager, fp32": torch(lambda network, image: (network, image)),
-        "PyTorch eager, bf16 channels_last": torch(_to_bf16_channels_last),
-        "torch.compile, fp32": torch(_compile),
-        "ONNX Runtime, its defaults, fp32": lambda: _onnxruntime_timer(fp32_model, inputs, seconds),
+        "PyTorch eager, fp32": pytorch(lambda network, image: (network, image)),
+        "PyTorch eager, bf16 channels_last": pytorch(_to_bf16_channels_last),
+        "torch.compile, fp32": pytorch(_compile),
+        "ONNX Runtime defaults, fp32": lambda: _onnxruntime_timer(fp32_model, inputs, seconds),
         "OpenVINO's benchmark_app": lambda: lambda: run_benchmark_app(job) / 1e3,
     }
 
@@ -199,7 +211,7 @@ def _to_bf16_channels_last(network: Any, image: Any) -> tuple[Any, Any]:
 
 def _compile(network: Any, image: Any) -> tuple[Any, Any]:
     if shutil.which("g++") is None and shutil.which("clang++") is None:
-        raise MissingDependency("it needs a C++ compiler: apt-get install g++")
+        raise MissingDependency("torch.compile needs a C++ compiler: apt-get install g++")
     return require_torch().compile(network), image
 
 
@@ -215,7 +227,7 @@ def _onnxruntime_timer(model: Path, buffers: ModelInputs, seconds: float) -> Fra
 
 
 def write_dequantized(path: Path, quantized: Path) -> Path:
-    """The model in fp32: its tensors stay what they are, its weights stay rounded."""
+    """Write a quantized model in fp32: the tensors keep their types, the weights their rounding."""
     import onnx
     from onnx import numpy_helper
 

@@ -1,4 +1,4 @@
-"""Other ways to translate a video. Each gives seconds per frame, start-up and all."""
+"""Baselines for a whole video: seconds per frame, with start-up, decoding and encoding."""
 
 from __future__ import annotations
 
@@ -28,8 +28,14 @@ FrameTimer = Callable[[], float]
 
 @dataclass(frozen=True)
 class VideoWorkload:
-    """What all of them translate. folder: for what they write. plain: the model in fp32, as one
-    would have it by hand, where it is another file."""
+    """The video and the model that all baselines translate.
+
+    Attributes:
+        size: (height, width) of the network and the output.
+        frames: Number of frames to translate.
+        folder: Folder for outputs.
+        fp32_model: The model in fp32 for ONNX Runtime, if it is another file.
+    """
 
     video: Path
     model: Path
@@ -41,7 +47,10 @@ class VideoWorkload:
 
 
 def frame_timer(translate: Callable[[], int], workload: VideoWorkload) -> FrameTimer:
-    """Times a function that returns how many frames it wrote, of which there must be enough."""
+    """Return a timer of seconds per frame of a function that returns how many frames it wrote.
+
+    The timer raises EngineError if no frame or too many frames were written.
+    """
 
     def measure() -> float:
         started = time.perf_counter()
@@ -55,14 +64,14 @@ def frame_timer(translate: Callable[[], int], workload: VideoWorkload) -> FrameT
 
 
 def cgt_video_timer(workload: VideoWorkload) -> FrameTimer:
-    """`cgt translate`."""
+    """Return a timer of `cgt translate`."""
     return frame_timer(lambda: cgt_loop(workload), workload)
 
 
 def video_baselines(
     workload: VideoWorkload, ckpt: Path | None, direction: Direction | None
 ) -> dict[str, Callable[[], FrameTimer]]:
-    """By name. Making one raises MissingDependency and ModelError."""
+    """Return factories of timers by name; a factory raises MissingDependency or ModelError."""
 
     def extraction() -> FrameTimer:
         if shutil.which("ffmpeg") is None:
@@ -71,7 +80,7 @@ def video_baselines(
         return frame_timer(lambda: ffmpeg_pytorch_loop(workload, network), workload)
 
     return {
-        "by hand: OpenCV + ONNX Runtime + mp4v": lambda: frame_timer(
+        "plain loop: OpenCV + ONNX Runtime + mp4v": lambda: frame_timer(
             lambda: opencv_onnxruntime_loop(workload), workload
         ),
         "ffmpeg to PNGs, PyTorch image by image, ffmpeg": extraction,
@@ -79,7 +88,7 @@ def video_baselines(
 
 
 def cgt_loop(workload: VideoWorkload) -> int:
-    """What `cgt translate` does. Returns the number of frames."""
+    """Translate as `cgt translate` does; return the number of frames."""
     with (
         open_source(str(workload.video)) as source,
         Translator(
@@ -102,8 +111,11 @@ def cgt_loop(workload: VideoWorkload) -> int:
 
 
 def opencv_onnxruntime_loop(workload: VideoWorkload) -> int:
-    """The loop that tutorials show: OpenCV reads, resizes (aliased) and writes, ONNX Runtime
-    computes with its defaults, one frame after the other. Returns the number of frames."""
+    """Translate with the loop that tutorials show; return the number of frames.
+
+    OpenCV reads, resizes (aliased) and writes. ONNX Runtime computes with its defaults, one frame
+    after the other.
+    """
     try:
         import onnxruntime as ort
     except ImportError:
@@ -115,7 +127,7 @@ def opencv_onnxruntime_loop(workload: VideoWorkload) -> int:
     name = session.get_inputs()[0].name
     capture = cv2.VideoCapture(str(workload.video))
     rate = capture.get(cv2.CAP_PROP_FPS)
-    out = str(workload.folder / "hand.mp4")
+    out = str(workload.folder / "opencv.mp4")
     writer = cv2.VideoWriter(out, cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
     count = 0
     while count < workload.frames:
@@ -134,8 +146,11 @@ def opencv_onnxruntime_loop(workload: VideoWorkload) -> int:
 
 
 def ffmpeg_pytorch_loop(workload: VideoWorkload, network: Callable[..., object]) -> int:
-    """The usual way with pytorch-CycleGAN: ffmpeg makes PNGs, PyTorch translates image by image in
-    fp32, ffmpeg makes a video of what it wrote. Returns the number of frames."""
+    """Translate as users of pytorch-CycleGAN do; return the number of frames.
+
+    FFmpeg extracts PNG files, PyTorch translates them one by one in fp32, and FFmpeg encodes a
+    video.
+    """
     torch = require_torch()
     from PIL import Image
 
@@ -161,6 +176,7 @@ def ffmpeg_pytorch_loop(workload: VideoWorkload, network: Callable[..., object])
 
 def _run_ffmpeg(*arguments: object) -> None:
     command = ["ffmpeg", "-y", "-loglevel", "error", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise EngineError(f"ffmpeg failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if completed.returncode != 0:
+        last_line = (completed.stderr.strip().splitlines() or ["?"])[-1]
+        raise EngineError(f"ffmpeg failed: {last_line}")

@@ -1,9 +1,12 @@
-"""Count the instructions of the three main calls: python benchmarks/suites/instructions.py [--record]
+"""Instruction counts of the three main calls of the C library, under Valgrind.
 
-Timings drift with the machine's mood, counts do not. Compares with `instructions.json`, which
-`--record` writes; ends with 1 when a call needs 2 % more than recorded. Works in a checkout, with
-a C compiler and valgrind. Valgrind knows no AVX-512: what is counted is AVX2, and the scalar
-reference. Another compiler gives other counts, so its version is recorded too.
+    python -m benchmarks.suites.instructions [--record]
+
+Timings drift with the state of the machine, counts do not. The command compares with
+`instructions.json`, which `--record` writes, and exits with 1 if a call needs 2 % more than
+recorded. It needs a checkout, a C compiler and Valgrind. Valgrind does not support AVX-512, so the
+AVX2 code and the scalar reference are counted. Another compiler gives other counts, so its version
+is recorded too.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LIBRARY_DIR = HERE.parent / "runtime" / "native"
+LIBRARY_DIR = HERE.parents[1] / "runtime" / "native"
 RECORD_FILE = HERE / "instructions.json"
 MEASURED_CALLS = {"pack-720p": "cgt_pack", "pack-same": "cgt_pack", "unpack-512": "cgt_unpack"}
 # As in CMakeLists.txt.
@@ -27,23 +30,23 @@ MAX_RATIO = 1.02
 
 
 def count_instructions(program: Path, call: str, simd: str) -> int:
-    """Instructions inside of one call of the library."""
+    """Return the number of instructions inside one call of the library."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [*command, f"--toggle-collect={MEASURED_CALLS[call]}", str(program), call],
         env={**os.environ, "CGT_SIMD": simd},
         capture_output=True,
         text=True,
         check=True,
     )
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    if found is None:
-        raise RuntimeError(f"callgrind says no count:\n{done.stderr}")
-    return int(found[1])
+    match = re.search(r"Collected : (\d+)", completed.stderr)
+    if match is None:
+        raise RuntimeError(f"callgrind printed no count:\n{completed.stderr}")
+    return int(match[1])
 
 
 def count_all() -> dict[str, object]:
-    """The compiler, and the counts by instruction set and call."""
+    """Return the compiler's version and the counts by instruction set and call."""
     first_line = subprocess.check_output(["cc", "--version"], text=True).splitlines()[0]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "instructions"
@@ -60,7 +63,7 @@ def count_all() -> dict[str, object]:
 
 
 def compare_counts(old: dict[str, object], new: dict[str, object]) -> bool:
-    """Print both; whether nothing grew beyond the tolerance."""
+    """Print both counts; return True if no count grew by more than the tolerance."""
     if old["compiler"] != new["compiler"]:
         print(f"recorded with {old['compiler']}, this is {new['compiler']}")
     within_tolerance = True
@@ -78,9 +81,13 @@ def compare_counts(old: dict[str, object], new: dict[str, object]) -> bool:
 
 
 def main() -> int:
-    """Measure; record or compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--record", action="store_true", help="write instructions.json anew")
+    """Count instructions, then record or compare them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        prog="python -m benchmarks.suites.instructions",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--record", action="store_true", help="overwrite instructions.json")
     arguments = parser.parse_args()
     new = count_all()
     if arguments.record:

@@ -1,8 +1,10 @@
-"""The C kernels beside what one would use instead: python -m benchmarks.suites.kernels [--json FILE]
+"""C kernels against Pillow, OpenCV and NumPy.
 
-One thread each, medians of one run in which all take turns. "touched" is what a kernel has to
-read and write at least; "of copy" is how long a plain copy of as many bytes takes, by how long the
-kernel takes: 100 % is as fast as memory (or the cache that it all fits in) allows.
+    python -m benchmarks.suites.kernels [--json FILE]
+
+Each runs on one thread. The times are medians of alternating runs. "min. MB" is what a kernel has
+to read and write at least. "% of copy" is the time of a plain copy of as many bytes divided by the
+kernel's time: 100 % is as fast as memory (or the cache that holds all of it) allows.
 """
 
 from __future__ import annotations
@@ -28,15 +30,15 @@ from cgt.benchmarks.harness.environment import describe_machine
 from cgt.runtime.errors import MissingDependency
 from cgt.runtime.image.preprocess import F32, U8, YUV, Packer, resize, simd_instruction_set, unpack
 
-NUM_ROUNDS, RUNS_PER_ROUND = 15, 12  # turns, and runs in a row in each of them
-COPY_BYTES = 256 << 20  # bytes: more than any cache
+NUM_ROUNDS, RUNS_PER_ROUND = 15, 12  # alternating rounds; consecutive runs in each
+COPY_BYTES = 256 << 20  # larger than any cache
 
 RunFn = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class KernelBenchmark:
-    """A kernel, its peers by name, and the bytes it has to read and write."""
+    """A kernel, its baselines by name, and the bytes that it has to read and write."""
 
     kernel: str
     run: RunFn
@@ -46,25 +48,25 @@ class KernelBenchmark:
 
 @dataclass(frozen=True)
 class KernelResult:
-    """One kernel: milliseconds, and what they are compared with."""
+    """Milliseconds of one kernel and of its baselines."""
 
     kernel: str
     milliseconds: float
-    variation: float  # half the distance of the quartiles, by the median
+    variation: float  # half of the interquartile range, divided by the median
     baselines: dict[str, float]  # milliseconds
     min_bytes: int
-    copy_milliseconds: float  # of as many bytes
+    copy_milliseconds: float  # of a copy of min_bytes
 
     @property
     def ratios(self) -> dict[str, float]:
-        """How many times as long each peer takes."""
+        """Return each baseline's time divided by the kernel's."""
         return {
             name: baseline_ms / self.milliseconds for name, baseline_ms in self.baselines.items()
         }
 
 
 def kernel_benchmarks() -> list[KernelBenchmark]:
-    """What is measured. Raises MissingDependency without Pillow."""
+    """Return all benchmarks. Raises MissingDependency without Pillow."""
     return [
         _frame_to_tensor(720, 1280, 256),
         _frame_to_tensor(1080, 1920, 512),
@@ -81,7 +83,7 @@ def _random_bytes(*shape: int) -> U8:
 
 
 def _numpy_to_tensor(rgb: NDArray[Any]) -> F32:
-    """The usual NumPy: HWC bytes to CHW floats in [-1, 1]."""
+    """Convert HWC bytes to CHW floats in [-1, 1] with NumPy."""
     return np.ascontiguousarray((rgb.astype(np.float32) * (1 / 127.5) - 1).transpose(2, 0, 1))
 
 
@@ -99,7 +101,7 @@ def _frame_to_tensor(height: int, width: int, side: int) -> KernelBenchmark:
     pil = _require_pillow()
 
     def pillow() -> F32:
-        # Pillow knows no BGR; it is given the bytes as they are, which spares it the swap.
+        # Pillow has no BGR; the bytes are passed as they are, which saves it the swap.
         return _numpy_to_tensor(np.asarray(pil.fromarray(image).resize((side, side), 2)))
 
     def opencv(interpolation: int) -> RunFn:
@@ -184,8 +186,11 @@ def _resize(height: int, width: int, side: int) -> KernelBenchmark:
 
 
 def measure_kernel(benchmark: KernelBenchmark) -> KernelResult:
-    """All take turns, several runs in a row each, so that neither the machine's mood nor what the
-    one before left in the caches favours any."""
+    """Measure a kernel and its baselines in alternating rounds of several runs.
+
+    Neither the state of the machine nor what the previous run left in the caches favors any of
+    them.
+    """
     half = np.empty(benchmark.min_bytes // 2, np.uint8)
     other = np.zeros_like(half)
     runs = {"": benchmark.run, "copy": lambda: np.copyto(half, other), **benchmark.baselines}
@@ -195,7 +200,7 @@ def measure_kernel(benchmark: KernelBenchmark) -> KernelResult:
             for _ in range(RUNS_PER_ROUND):
                 started = time.perf_counter()
                 run()
-                if turn:  # the first is to warm up
+                if turn:  # the first round warms up
                     samples[name].append((time.perf_counter() - started) * 1e3)
     medians = {name: statistics.median(times) for name, times in samples.items()}
     low, _, high = statistics.quantiles(samples[""], n=4)
@@ -210,7 +215,7 @@ def measure_kernel(benchmark: KernelBenchmark) -> KernelResult:
 
 
 def measure_copy_bandwidth() -> float:
-    """Bytes per second that a copy larger than the caches reads and writes."""
+    """Return the bytes per second that a copy larger than the caches reads and writes."""
     source = np.zeros(COPY_BYTES, np.uint8)
     target = np.empty_like(source)
     times = []
@@ -222,7 +227,7 @@ def measure_copy_bandwidth() -> float:
 
 
 def to_json(results: list[KernelResult], copy_bandwidth: float) -> dict[str, Any]:
-    """What is printed, as JSON types."""
+    """Return the results as JSON types."""
     return {
         "cpu": describe_machine()["cpu"],
         "simd": simd_instruction_set(),
@@ -238,19 +243,20 @@ def to_json(results: list[KernelResult], copy_bandwidth: float) -> dict[str, Any
 
 
 def print_table(results: list[KernelResult], copy_bandwidth: float) -> None:
-    """Print the table."""
+    """Print the results as a table."""
     cpu = describe_machine()["cpu"]
     table = Table(
-        title=f"{cpu}, {simd_instruction_set()}, one thread; copying a large array moves {copy_bandwidth / 1e9:.1f} GB/s"
+        title=f"{cpu}, {simd_instruction_set()}, one thread; copying a large array moves "
+        f"{copy_bandwidth / 1e9:.1f} GB/s"
     )
-    for name in ("kernel and its peers", "ms", "ratio", "touched", "GB/s", "of copy"):
+    for name in ("kernel and baselines", "ms", "ratio", "min. MB", "GB/s", "% of copy"):
         table.add_column(name, justify="left" if name.startswith("kernel") else "right")
     for result in results:
         table.add_row(
             result.kernel,
             f"{result.milliseconds:.3f} ±{result.variation:.0%}",
             "1",
-            f"{result.min_bytes / 1e6:.2f} MB",
+            f"{result.min_bytes / 1e6:.2f}",
             f"{result.min_bytes / result.milliseconds / 1e6:.1f}",
             f"{result.copy_milliseconds / result.milliseconds:.0%}",
         )
@@ -261,15 +267,17 @@ def print_table(results: list[KernelResult], copy_bandwidth: float) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write the JSON file that was asked for."""
+    """Measure, print, and write the JSON file if one was given."""
     parser = argparse.ArgumentParser(
-        description=__doc__, prog="python -m benchmarks.suites.kernels"
+        description=__doc__,
+        prog="python -m benchmarks.suites.kernels",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     copy_bandwidth = measure_copy_bandwidth()
-    results = [measure_kernel(contest) for contest in kernel_benchmarks()]
+    results = [measure_kernel(benchmark) for benchmark in kernel_benchmarks()]
     print_table(results, copy_bandwidth)
     if arguments.json:
         text = json.dumps(to_json(results, copy_bandwidth), indent=2) + "\n"

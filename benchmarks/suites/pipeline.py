@@ -1,15 +1,13 @@
-"""How much of the engine's own speed a whole translation reaches, decode to encode.
+"""Pipeline efficiency: the frame rate of a whole translation compared with the engine alone.
 
-    python -m benchmarks.suites.pipeline [VIDEO] [--model FILE] [--size 256] [--rounds 3]
-                                        [--frames N] [--seconds 5] [--sink out.mp4|null:]
+    python -m benchmarks.suites.pipeline [VIDEO] [--model FILE] [--size 256] [--rounds 3] [--frames
+        N] [--seconds 5] [--sink out.mp4|null:]
     python -m benchmarks.suites.pipeline [VIDEO] --null
 
-Rounds are interleaved: the engine alone, its `workers` busy with noise, then the pipeline with the
-same engine; medians of frames/s, and their ratio by round. CPU time per frame stands beside them:
-it is the same on a busy machine. --null puts a network that does nothing (simulated) in the
-engine's place, so that what is left is the pipeline, and says which of its stages is the slowest.
-
-A simulated engine, for measuring everything around one.
+Each round measures the engine alone, its `workers` busy with noise, then the pipeline with the same
+engine. The table shows medians of frames/s and of the CPU time per frame, which stays the same on a
+busy machine. --null replaces the network with one that copies its input (simulated). What is left
+is the pipeline, and the command prints its slowest stage.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ from ._cli import run_command
 
 
 class IdentityEngine(Engine):
-    """Gives back what it got, after `seconds` in which it needs no core."""
+    """A simulated engine that copies its input and takes `seconds` without using a core."""
 
     name, device, precision = "identity (simulated)", "none", "none"
 
@@ -51,7 +49,11 @@ class IdentityEngine(Engine):
         self._seconds, self.workers = seconds, workers
 
     def infer(
-        self, batch: Array, out: Array, given: F32 | None = None, used: F32 | None = None
+        self,
+        batch: Array,
+        out: Array,
+        statistics_in: F32 | None = None,
+        statistics_out: F32 | None = None,
     ) -> None:
         end = time.perf_counter() + self._seconds
         np.copyto(out, batch)
@@ -64,14 +66,14 @@ class IdentityEngine(Engine):
 
 @dataclass(frozen=True)
 class PipelineSpeed:
-    """frames/s by the clock; milliseconds of CPU for each frame."""
+    """Frames per second, and milliseconds of CPU time per frame."""
 
     fps: float
     cpu_ms: float
 
 
 def measure_engine(translator: Translator, seconds: float) -> PipelineSpeed:
-    """The engine with all its workers, on noise."""
+    """Measure the engine with all its workers on noise."""
     assert translator.geometry is not None
     counts = [0] * translator.workers
     stop = threading.Event()
@@ -79,32 +81,33 @@ def measure_engine(translator: Translator, seconds: float) -> PipelineSpeed:
     def work(index: int) -> None:
         geometry = translator.geometry
         assert geometry is not None
-        tensors = IOBuffers(translator.metadata, geometry.image_size, geometry, translator.batch)
+        buffers = IOBuffers(translator.metadata, geometry.image_size, geometry, translator.batch)
         noise = np.random.default_rng(index).integers(0, 256, (*geometry.image_size, 3), np.uint8)
         for slot in range(translator.batch):
-            tensors.load(slot, noise)
+            buffers.load(slot, noise)
         while not stop.is_set():
-            translator.engine.infer(tensors.batch, tensors.out, *tensors.statistics)
+            translator.engine.infer(buffers.batch, buffers.out, *buffers.statistics)
             counts[index] += translator.batch
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(counts))]
-    cpu, began = time.process_time(), time.perf_counter()
+    cpu_start, started = time.process_time(), time.perf_counter()
     for thread in threads:
         thread.start()
     time.sleep(seconds)
     stop.set()
     for thread in threads:
         thread.join()
-    took = time.perf_counter() - began
-    return PipelineSpeed(sum(counts) / took, (time.process_time() - cpu) / sum(counts) * 1e3)
+    seconds_taken = time.perf_counter() - started
+    cpu_ms = (time.process_time() - cpu_start) / sum(counts) * 1e3
+    return PipelineSpeed(sum(counts) / seconds_taken, cpu_ms)
 
 
 def measure_translation(
     video: Path, translator: Translator, out: str, frames: int | None
 ) -> tuple[PipelineSpeed, Stats]:
-    """The whole pipeline with the same engine."""
+    """Measure the whole pipeline with the same engine."""
     stats = Stats()
-    cpu = time.process_time()
+    cpu_start = time.process_time()
     with (
         open_source(str(video)) as source,
         open_sink(out, StreamFormat.from_source(source, translator.geometry)) as sink,
@@ -113,8 +116,8 @@ def measure_translation(
             limit_frames(source, frames), translator, sink, stats, threading.Event()
         ):
             pass
-    spent = (time.process_time() - cpu) / stats.frames * 1e3
-    return PipelineSpeed(stats.fps, spent), stats
+    cpu_ms = (time.process_time() - cpu_start) / stats.frames * 1e3
+    return PipelineSpeed(stats.fps, cpu_ms), stats
 
 
 @click.command()
@@ -127,9 +130,14 @@ def measure_translation(
 @click.option("--batch", default=1, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--frames", type=click.IntRange(1))
-@click.option("--seconds", default=5.0, show_default=True, help="Of the engine alone, by round.")
-@click.option("--sink", default="", help="A temporary mp4 by default.")
-@click.option("--null", is_flag=True, help="A network that does nothing.")
+@click.option(
+    "--seconds",
+    default=5.0,
+    show_default=True,
+    help="Duration of each measurement of the engine alone.",
+)
+@click.option("--sink", default="", help="Output URI; a temporary MP4 file by default.")
+@click.option("--null", is_flag=True, help="Replace the network with a copy of its input.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
     video: Path | None,
@@ -144,19 +152,19 @@ def main(
     null: bool,
     json_path: Path | None,
 ) -> None:
-    """Prints a table; --json keeps every round."""
+    """Print a table; --json also writes every round."""
     video = video or sample_clip()
     with open_source(str(video)) as source:
-        frame = source.size
-    chosen: str | Engine = IdentityEngine(workers=available_cpus()) if null else engine
+        frame_size = source.size
+    selected: str | Engine = IdentityEngine(workers=available_cpus()) if null else engine
     engine_speeds, pipeline_speeds = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
         Translator(
             model,
-            engine=chosen,
+            engine=selected,
             size=parse_size(size),
-            frame_size=frame,
+            frame_size=frame_size,
             performance_hint="throughput",
             batch=batch,
         ) as translator,
@@ -168,7 +176,7 @@ def main(
             speed, stats = measure_translation(video, translator, out, frames)
             pipeline_speeds.append(speed)
         name = f"{translator.engine.name} {translator.engine.precision}"
-    table = Table("", "frames/s", "CPU ms a frame", title=f"{video.name}, {model.name} at {size}")
+    table = Table("", "frames/s", "CPU ms per frame", title=f"{video.name}, {model.name} at {size}")
     for column in table.columns[1:]:
         column.justify = "right"
     for label, speeds in (
@@ -183,23 +191,23 @@ def main(
             )
     console = Console()
     console.print(table)
-    facts: dict[str, Any] = {
-        "alone": [vars(s) for s in engine_speeds],
+    document: dict[str, Any] = {
+        "engine": [vars(s) for s in engine_speeds],
         "pipeline": [vars(s) for s in pipeline_speeds],
     }
     if engine_speeds:
         pairs = list(zip(pipeline_speeds, engine_speeds, strict=True))
         reached = statistics.median(a.fps / b.fps for a, b in pairs)
         by_cpu = statistics.median(b.cpu_ms / a.cpu_ms for a, b in pairs)
-        facts |= {"efficiency": reached, "efficiency_by_cpu": by_cpu}
-        console.print(f"{reached:.1%} of the engine's own frames/s; {by_cpu:.1%} by CPU time")
+        document |= {"efficiency": reached, "efficiency_by_cpu": by_cpu}
+        console.print(f"{reached:.1%} of the engine's own frames/s; {by_cpu:.1%} in CPU time")
     else:
         stages = {name: stats.stages[name].percentile(50) * 1e3 for name in STAGES[:5]}
         console.print(", ".join(f"{name} {ms:.2f} ms" for name, ms in stages.items()))
         slowest = max(stages, key=lambda name: stages[name])
         console.print(f"the slowest stage of the last round: {slowest}")
     if json_path:
-        json_path.write_text(json.dumps(facts, indent=1))
+        json_path.write_text(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

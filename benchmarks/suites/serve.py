@@ -1,12 +1,15 @@
-"""Many clients of one server: fair shares, no error, nothing that grows?
+"""Server under load from many WebSocket clients: fairness, errors, memory, threads, open files.
 
     python -m benchmarks.suites.serve [--sessions 8] [--minutes 10] [--size 256] [--json FILE]
 
-A `cgt serve` of its own is asked by so many clients over WebSockets, all on this machine. They
-offer 15 to 60 JPEG pictures a second, the slowest a quarter of the fastest, which is more than they
-get. Fails where anything but pictures in order comes back, where the client that got most got 1.5
-times what the one that got least did, where the mean resident memory of a tenth of the time (after
-the first) is not within 5 % of that of all, or where threads or open files grow.
+The clients run on the same machine as their `cgt serve`. Together they offer more JPEG images than
+the server can translate: 15 to 60 per second, four times as many from the fastest client as from
+the slowest. The command fails if
+
+- a client receives anything but images in order,
+- the client with the most outputs has 1.5 times as many as the one with the fewest,
+- the mean resident memory of a tenth of the time (after the first) deviates by more than 5 %, or
+- the number of threads or open files grows.
 """
 
 from __future__ import annotations
@@ -31,13 +34,13 @@ from tests.support.server_process import ProcessUsage, ServerProcess, start_serv
 
 from ._cli import run_command
 
-_MIN_OFFERED_FPS, _MAX_OFFERED_FPS = 15.0, 60.0  # pictures offered a second
+_MIN_OFFERED_FPS, _MAX_OFFERED_FPS = 15.0, 60.0  # images offered per second
 _NUM_IMAGES = 16
 
 
 @dataclass
 class WebSocketClient:
-    """What one got. latencies: seconds from sending to the answer."""
+    """One client. `latencies` are seconds from sending an image to receiving its output."""
 
     fps: float
     sent: int = 0
@@ -46,7 +49,7 @@ class WebSocketClient:
     errors: list[str] = field(default_factory=list)
 
     async def run(self, url: str, size: int, images: list[bytes], end: float) -> None:
-        """Until `end`, of time.monotonic."""
+        """Send and receive until the `time.monotonic` time `end`."""
         try:
             async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/v1/stream") as ws:
                 await ws.send_json({"size": str(size)})
@@ -77,24 +80,24 @@ class WebSocketClient:
     async def _receive(
         self, ws: aiohttp.ClientWebSocketResponse, end: float, times: dict[int, float]
     ) -> None:
-        last_stamp = 0
+        last_id = 0
         while time.monotonic() < end:
             message = await ws.receive(30)
             if message.type is not aiohttp.WSMsgType.BINARY:
                 self.errors.append(f"{message.type.name}: {message.data}")
                 return
-            stamp = int.from_bytes(message.data[:4], "big")
-            if stamp <= last_stamp or not message.data.startswith(b"\xff\xd8", 4):
-                self.errors.append(f"answer {stamp} after {last_stamp}")
-            last_stamp = stamp
+            frame_id = int.from_bytes(message.data[:4], "big")
+            if frame_id <= last_id or not message.data.startswith(b"\xff\xd8", 4):
+                self.errors.append(f"output {frame_id} after {last_id}")
+            last_id = frame_id
             self.received += 1
-            self.latencies.append(time.perf_counter() - times[stamp])
-            for passed in [sent for sent in times if sent <= stamp]:
-                del times[passed]
+            self.latencies.append(time.perf_counter() - times[frame_id])
+            for earlier in [sent for sent in times if sent <= frame_id]:
+                del times[earlier]
 
 
 def make_noise_jpegs(size: int) -> list[bytes]:
-    """JPEG files of smooth noise, as a camera's pictures are."""
+    """Return JPEG files of smooth noise, which compress like camera images."""
     random = np.random.default_rng(0)
     images = []
     for _ in range(_NUM_IMAGES):
@@ -108,7 +111,7 @@ def make_noise_jpegs(size: int) -> list[bytes]:
 async def run_clients(
     server: ServerProcess, count: int, size: int, seconds: float
 ) -> tuple[list[WebSocketClient], list[ProcessUsage]]:
-    """All clients until they are done; twice a second what the server holds."""
+    """Run all clients to their end and sample the server's usage twice per second."""
     rates = np.linspace(_MIN_OFFERED_FPS, _MAX_OFFERED_FPS, count)
     clients = [WebSocketClient(float(rate)) for rate in rates]
     images, end = make_noise_jpegs(size), time.monotonic() + seconds
@@ -116,7 +119,7 @@ async def run_clients(
         *(client.run(server.url, size, images, end) for client in clients)
     )
     usage_samples: list[ProcessUsage] = []
-    with progress_bar("serving", round(2 * seconds), unit="look") as bar:
+    with progress_bar("serving", round(2 * seconds), unit="sample") as bar:
         while not client_tasks.done():
             usage_samples.append(await asyncio.to_thread(server.read_usage))
             bar.advance()
@@ -126,8 +129,8 @@ async def run_clients(
 
 
 def memory_by_tenth_mib(usage_samples: list[ProcessUsage]) -> list[float]:
-    """Mean resident MiB of each tenth of the time but the first."""
-    steady_mib = [look.rss_bytes / 2**20 for look in usage_samples[len(usage_samples) // 10 :]]
+    """Return the mean resident MiB of each tenth of the time except the first."""
+    steady_mib = [usage.rss_bytes / 2**20 for usage in usage_samples[len(usage_samples) // 10 :]]
     length = max(1, len(steady_mib) // 9)
     return [
         statistics.mean(steady_mib[i : i + length])
@@ -136,9 +139,9 @@ def memory_by_tenth_mib(usage_samples: list[ProcessUsage]) -> list[float]:
 
 
 def violated_bounds(clients: list[WebSocketClient], usage_samples: list[ProcessUsage]) -> list[str]:
-    """Which of the bounds do not hold."""
+    """Return the bounds that do not hold."""
     received, memory = [client.received for client in clients], memory_by_tenth_mib(usage_samples)
-    middle = statistics.mean(memory)
+    mean_memory = statistics.mean(memory)
     halves = (
         usage_samples[len(usage_samples) // 10 : len(usage_samples) // 2],
         usage_samples[len(usage_samples) // 2 :],
@@ -146,11 +149,15 @@ def violated_bounds(clients: list[WebSocketClient], usage_samples: list[ProcessU
     bounds = {
         "errors": any(client.errors for client in clients),
         "unfair": max(received) >= 1.5 * min(received),
-        "memory is not within 5 %": max(memory) > 1.05 * middle or min(memory) < 0.95 * middle,
+        "memory is not within 5 %": (
+            max(memory) > 1.05 * mean_memory or min(memory) < 0.95 * mean_memory
+        ),
         "more threads": _max_usage(halves[1], "threads") > _max_usage(halves[0], "threads"),
-        "more open files": _max_usage(halves[1], "files") > _max_usage(halves[0], "files"),
+        "more open files": (
+            _max_usage(halves[1], "open_files") > _max_usage(halves[0], "open_files")
+        ),
     }
-    return [text for text, wrong in bounds.items() if wrong]
+    return [text for text, violated in bounds.items() if violated]
 
 
 def _max_usage(usage_samples: list[ProcessUsage], field: str) -> int:
@@ -160,17 +167,17 @@ def _max_usage(usage_samples: list[ProcessUsage], field: str) -> int:
 @click.command()
 @click.option("--sessions", default=8, show_default=True)
 @click.option("--minutes", default=10.0, show_default=True)
-@click.option("--size", default=256, show_default=True, help="Of the pictures and the network.")
+@click.option("--size", default=256, show_default=True, help="Side in pixels.")
 @click.option("--model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def websocket_main(
     sessions: int, minutes: float, size: int, model: Path, json_path: Path | None
 ) -> None:
-    """Exit code 1 where a bound does not hold."""
+    """Run the clients; the exit code is 1 if a bound does not hold."""
     with start_server("--model", model, "--max-sessions", sessions) as server:
         clients, usage_samples = asyncio.run(run_clients(server, sessions, size, 60 * minutes))
     total = sum(client.received for client in clients)
-    facts = {
+    results = {
         "sessions": sessions,
         "minutes": minutes,
         "frames_per_second": round(total / 60 / minutes, 2),
@@ -188,11 +195,11 @@ def websocket_main(
         "errors": [error for client in clients for error in client.errors],
         "memory_mib": [round(value, 1) for value in memory_by_tenth_mib(usage_samples)],
         "threads": _max_usage(usage_samples, "threads"),
-        "files": _max_usage(usage_samples, "files"),
+        "files": _max_usage(usage_samples, "open_files"),
     }
-    click.echo(json.dumps(facts, indent=1))
+    click.echo(json.dumps(results, indent=1))
     if json_path:
-        json_path.write_text(json.dumps(facts, indent=1))
+        json_path.write_text(json.dumps(results, indent=1))
     if failed := violated_bounds(clients, usage_samples):
         sys.exit(", ".join(failed))
 

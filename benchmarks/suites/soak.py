@@ -1,11 +1,11 @@
-"""A long stream: does anything grow?
+"""Soak test of a long stream: growth of memory, threads and open files.
 
     python -m benchmarks.suites.soak [VIDEO] [--minutes 30] [--sink null:] [--live] [--json FILE]
 
-The video is played over and over, as one stream, through the bundled model. Memory, threads and
-open files are looked at twice a second; the first tenth is warm-up. Fails where the mean resident
-memory of any further tenth is not within 5 % of that of all, or where there are more threads or
-files in the second half than in the first.
+The bundled model translates the video repeatedly as one stream. Memory, threads and open files are
+sampled twice per second; the first tenth is warm-up. The command fails if the mean resident memory
+of any further tenth deviates by more than 5 % from the overall mean, or if the second half has more
+threads or open files than the first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ._cli import run_command
 
 
 def loop_video(video: Path, end: float, live: bool) -> Iterator[Frame | Packet]:
-    """The pictures of a video, again and again until `end`, on a clock that goes on."""
+    """Yield the frames of a video repeatedly until `end`, with continuous timestamps."""
     offset, last, step = Fraction(0), Fraction(0), Fraction(1, 25)
     while True:
         with open_source(str(video), audio=False) as source:
@@ -48,13 +48,13 @@ def loop_video(video: Path, end: float, live: bool) -> Iterator[Frame | Packet]:
                     step, last = item.time - last or step, item.time
                     yield item
         offset = last + step
-        # PyAV ties a frame whose side data were asked for into a cycle, and with it its decoder:
-        # one for each opening, which a real stream has one of.
+        # In PyAV, a frame whose side data were read is part of a reference cycle that holds its
+        # decoder. Each opening leaves one; a real stream is opened once.
         gc.collect()
 
 
 def read_usage() -> tuple[int, int, int]:
-    """Resident bytes, threads, open files."""
+    """Return resident bytes, threads and open files of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     files = sum(1 for _ in Path("/proc/self/fd").iterdir())
     return pages * os.sysconf("SC_PAGE_SIZE"), threading.active_count(), files
@@ -68,7 +68,9 @@ def read_usage() -> tuple[int, int, int]:
 @click.option("--model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 @click.option("--size", default=256, show_default=True)
 @click.option("--sink", default="null:", show_default=True)
-@click.option("--live", is_flag=True, help="At its own pace, dropping frames.")
+@click.option(
+    "--live", is_flag=True, help="Play at the video's own frame rate and drop late frames."
+)
 @click.option("--deflicker", default=0.0, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
@@ -81,7 +83,7 @@ def main(
     deflicker: float,
     json_path: Path | None,
 ) -> None:
-    """Exit code 1 where something grows."""
+    """Translate until the time is over; the exit code is 1 if a bound does not hold."""
     limit_malloc_arenas()  # as cgt translate does
     video = video or sample_clip()
     end, stats = time.monotonic() + 60 * minutes, Stats()
@@ -113,7 +115,7 @@ def main(
     halves = steady[: len(steady) // 2], steady[len(steady) // 2 :]
     threads = [max(sample[1] for sample in half) for half in halves]
     files = [max(sample[2] for sample in half) for half in halves]
-    facts = {
+    results = {
         "frames": stats.frames,
         "dropped": stats.dropped,
         "minutes": round(stats.seconds / 60, 2),
@@ -121,12 +123,12 @@ def main(
         "threads": threads,
         "files": files,
     }
-    click.echo(json.dumps(facts, indent=1))
+    click.echo(json.dumps(results, indent=1))
     if json_path:
-        json_path.write_text(json.dumps(facts | {"samples": samples}, indent=1))
+        json_path.write_text(json.dumps(results | {"samples": samples}, indent=1))
     failed = [
         text
-        for text, wrong in (
+        for text, violated in (
             (
                 "memory is not within 5 %",
                 max(memory) > 1.05 * mean_memory or min(memory) < 0.95 * mean_memory,
@@ -134,7 +136,7 @@ def main(
             ("more threads", threads[1] > threads[0]),
             ("more open files", files[1] > files[0]),
         )
-        if wrong
+        if violated
     ]
     if failed:
         sys.exit(", ".join(failed))

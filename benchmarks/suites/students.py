@@ -1,15 +1,14 @@
-"""A teacher and its finished students, side by side in one run.
+"""Comparison of a teacher and its finished students: latency, size, quality, speedup.
 
     python -m benchmarks.suites.students TEACHER STUDENT.pth ... --photos DIR --video FILE ...
 
-A table of latency (p50, p99), multiply-adds, parameters and quality by engine and precision, and a
-picture of quality against speed; how many times as fast as PyTorch's eager fp32 of the teacher each
-student is, in turns, one frame after the other and with as many in flight as in a video; and frames
-per second of `cgt translate` on a clip, at 256x256 and 512x288.
+The output has
 
-A teacher and its students, in every precision and on every engine: how quick, and how alike.
-
-Quality against speed of teachers and students, as a picture.
+- a table of latency (p50, p99), multiply-adds, parameters and quality by engine and precision,
+- with --plot, a plot of quality against speed,
+- the speedup of each student over the teacher in PyTorch (eager, fp32), in alternating runs, one
+  frame after the other and with several in flight, and
+- frames per second of `cgt translate` on a clip, at 256x256 and 512x288.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from cgt.distill.report import EvaluationSet, evaluate_students, model_costs
 from cgt.distill.teacher import Teacher
 from cgt.export import export
 from cgt.runtime.errors import EngineError, MissingDependency
-from cgt.runtime.image.geometry import parse_size
+from cgt.runtime.image.geometry import format_size, parse_size
 from cgt.runtime.image.preprocess import U8
 from cgt.runtime.inference.translator import Translator
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
@@ -59,16 +58,16 @@ from .baseline_networks import (
 from .vs_baselines import Baseline, PairedRun, run_paired
 
 TIMING_SESSIONS = 5
-SHIFTED_TEACHER = "the teacher, of pictures moved by a pixel"
+SHIFTED_TEACHER = "teacher, input shifted by a pixel"
 
 Size = tuple[int, int]
-LatencyResults = dict[tuple[str, str, str], Result]  # by network, precision and engine
+LatencyResults = dict[tuple[str, str, str], Result]  # key: network, precision, engine
 ProgressFn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """A generator and its model files, by precision."""
+    """A generator and its model files by precision."""
 
     name: str
     generator: TrainedGenerator
@@ -77,10 +76,18 @@ class ExportedNetwork:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One line of the table. p50, p99: milliseconds. Quality is of the model file, on OpenVINO, and
-    the same for all engines: MSE skill (of held-out photos, of videos), PSNR in dB on
-    photos, mean warping error of the videos, Frechet distance to the target domain; None where
-    there is nothing to measure it on. films: MSE skill, by video."""
+    """One row of the table.
+
+    The quality is that of the model file on OpenVINO, and the same for all engines. A metric is
+    None if there is no data to compute it on.
+
+    Attributes:
+        mse_skill_photos: MSE skill on the held-out photos.
+        psnr_db: PSNR against the teacher on the photos.
+        warping: Mean warping error of the videos.
+        frechet: Frechet distance to the images of the target domain.
+        mse_skill_by_video: MSE skill of each video.
+    """
 
     network: str
     precision: str
@@ -98,14 +105,17 @@ class ComparisonRow:
 
     @property
     def mse_skill_videos(self) -> float | None:
-        """Mean of the films."""
+        """Return the mean MSE skill of the videos."""
         return _mean_or_none(list(self.mse_skill_by_video.values()))
 
 
 def export_precisions(
     name: str, generator: TrainedGenerator, precisions: Sequence[str], calib: Path, folder: Path
 ) -> ExportedNetwork:
-    """Model files of one generator. calib: images for int8. No floor: quality is what is shown."""
+    """Export a generator in each precision, without a quality floor.
+
+    `calib` gives the calibration images of int8.
+    """
     models = {}
     for precision in precisions:
         kind, _, remainder = precision.partition("-")
@@ -120,7 +130,7 @@ def export_precisions(
 def evaluate_quality(
     teacher: Teacher, networks: Sequence[ExportedNetwork], evaluation_set: EvaluationSet
 ) -> dict[str, Any]:
-    """What `cgt.distill.report` says of each "NETWORK PRECISION", and of MOVED."""
+    """Return the report of `evaluate_students` on each "NETWORK PRECISION" and SHIFTED_TEACHER."""
     device = teacher.precision.device
     teacher_translate = make_translate_fn(teacher, device, teacher.source.multiple)
     students: dict[str, TranslateFn] = {
@@ -136,12 +146,14 @@ def evaluate_quality(
 
 
 def with_shifted_input(translate: TranslateFn) -> TranslateFn:
-    """What it makes of a picture that is moved right by a pixel, moved back: how much of its
-    answer is of the picture, and not of where its pixels happen to lie."""
+    """Wrap `translate` to shift its input right by a pixel and its output back.
+
+    The difference to the plain output shows how much depends on the position of the pixels.
+    """
 
     def run(image: U8) -> U8:
-        made = translate(np.ascontiguousarray(np.hstack([image[:, 1:2], image[:, :-1]])))
-        return np.hstack([made[:, 1:], made[:, -1:]])
+        output = translate(np.ascontiguousarray(np.hstack([image[:, 1:2], image[:, :-1]])))
+        return np.hstack([output[:, 1:], output[:, -1:]])
 
     return run
 
@@ -153,7 +165,7 @@ def measure_latencies(
     seconds: float,
     on_progress: ProgressFn,
 ) -> LatencyResults:
-    """By network, precision and engine; all in turn, so that a noisy machine disturbs all alike."""
+    """Measure all configurations interleaved, so that a noisy machine disturbs all alike."""
     jobs = {
         (network.name, precision, engine): BenchmarkJob(
             path, size, engine, streams=None, seconds=seconds / TIMING_SESSIONS
@@ -172,17 +184,17 @@ def build_rows(
     measured: dict[str, Any],
     size: Size,
 ) -> list[ComparisonRow]:
-    """The table."""
+    """Combine latency, cost and quality into the rows of the table."""
     by_name = {network.name: network for network in networks}
-    found = []
+    rows = []
     for (name, precision, engine), result in timed.items():
         network, key = by_name[name], f"{name} {precision}"
         skill_by_video = {
-            film: video[key]["mse_skill"] for film, video in measured["videos"].items()
+            video: metrics[key]["mse_skill"] for video, metrics in measured["videos"].items()
         }
-        warping = [video["warping"][key] for video in measured["videos"].values()]
+        warping = [metrics["warping"][key] for metrics in measured["videos"].values()]
         cost = model_costs(network.generator, size[0])
-        found.append(
+        rows.append(
             ComparisonRow(
                 name,
                 precision,
@@ -199,7 +211,7 @@ def build_rows(
                 skill_by_video,
             )
         )
-    return found
+    return rows
 
 
 def _mean_or_none(values: Sequence[float]) -> float | None:
@@ -207,7 +219,7 @@ def _mean_or_none(values: Sequence[float]) -> float | None:
 
 
 def make_eager_runner(generator: TrainedGenerator, size: Size) -> Callable[[], None]:
-    """One frame through PyTorch as it is: eager, fp32, its own number of threads."""
+    """Return a function that runs one frame in PyTorch: eager, fp32, default threads."""
     network, image = generator.network, torch.rand(1, generator.in_channels, *size) * 2 - 1
 
     def run() -> None:
@@ -217,12 +229,14 @@ def make_eager_runner(generator: TrainedGenerator, size: Size) -> Callable[[], N
     return run
 
 
-MARKERS = "os^Dvp"  # a mark for each engine, a colour for each network; hollow is not quantised
+MARKERS = "os^Dvp"  # one per engine; the color shows the network, a hollow marker is not int8
 
 
 def plot_quality_speed(rows: Sequence[ComparisonRow], output: Path) -> None:
-    """Frames per second of one after the other against MSE skill of videos, else of photos.
-    Raises MissingDependency without matplotlib."""
+    """Plot MSE skill of videos, else of photos, over frames per second of sequential runs.
+
+    Raises MissingDependency without matplotlib.
+    """
     try:
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
@@ -285,18 +299,28 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("teacher", type=_PATH)
 @click.argument("students", type=_PATH, nargs=-1, required=True)
-@click.option("--direction", type=click.Choice(DIRECTIONS), help="Of a teacher that has both.")
-@click.option("--photos", type=_PATH, required=True, help="Held out.")
-@click.option("--calib", type=_PATH, help="Images to calibrate int8 on; by default --photos.")
-@click.option("--video", "videos", type=_PATH, multiple=True, help="Never learned from.")
-@click.option("--target-images", type=_PATH, help="Images of what is translated to.")
-@click.option("--clip", type=_PATH, help="Translated from source to sink.")
+@click.option(
+    "--direction", type=click.Choice(DIRECTIONS), help="Direction of a teacher that has both."
+)
+@click.option("--photos", type=_PATH, required=True, help="Held-out photos.")
+@click.option("--calib", type=_PATH, help="Calibration images for int8 (default: --photos).")
+@click.option(
+    "--video",
+    "videos",
+    type=_PATH,
+    multiple=True,
+    help="Video that was not used for training; may be repeated.",
+)
+@click.option("--target-images", type=_PATH, help="Images of the target domain.")
+@click.option("--clip", type=_PATH, help="Video for `cgt translate` (default: the sample clip).")
 @click.option("--size", default="256", show_default=True)
 @click.option("--precision", "precisions", default="fp32,int8", show_default=True)
 @click.option("--engine", "engines", default="openvino,onnxruntime", show_default=True)
-@click.option("--seconds", default=3.0, show_default=True, help="Of each latency.")
-@click.option("--rounds", default=5, show_default=True, help="Against PyTorch.")
-@click.option("--plot", "picture", type=_PATH, help="Quality against speed, as NAME.png.")
+@click.option(
+    "--seconds", default=3.0, show_default=True, help="Duration of each latency measurement."
+)
+@click.option("--rounds", default=5, show_default=True, help="Alternating rounds against PyTorch.")
+@click.option("--plot", "plot_path", type=_PATH, help="Write a plot of quality over speed.")
 @results_option
 def main(
     teacher: Path,
@@ -315,14 +339,14 @@ def main(
     plot_path: Path | None,
     results: Path | None,
 ) -> None:
-    """The teacher, and students of it by the names of their files."""
+    """Compare the teacher and its students; each student is called by its file name."""
     sides = parse_size(size)
     if not isinstance(sides, tuple):
         raise click.UsageError("give a size in pixels")
     names = [TEACHER_NAME, *(path.stem for path in students)]
     for name in names:
         if names.count(name) > 1:
-            raise click.UsageError(f"two networks would be called {name}; rename a file")
+            raise click.UsageError(f"two networks have the name {name}; rename a file")
     before = current_conditions()
     teacher_network = Teacher.open(
         teacher, direction, Precision.from_name("auto", torch.device("cpu"))
@@ -331,8 +355,8 @@ def main(
     evaluation_set = EvaluationSet(min(sides), ImageFolder.open(photos), videos, target)
     generators = {TEACHER_NAME: open_generator(teacher, direction)}
     generators |= {path.stem: open_generator(path) for path in students}
-    with tempfile.TemporaryDirectory(prefix="cgt-students-") as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix="cgt-students-") as temporary:
+        folder = Path(temporary)
         networks = [
             export_precisions(label, generator, precisions.split(","), calib or photos, folder)
             for label, generator in generators.items()
@@ -357,45 +381,45 @@ def _measure_with_progress(
     count = sum(len(network.models) for network in networks) * len(engines)
     with progress_bar("timing", count * TIMING_SESSIONS, unit="session") as bar:
 
-        def on_progress(what: str) -> None:
-            bar.set_postfix(what)
+        def on_progress(job: str) -> None:
+            bar.set_postfix(job)
             bar.advance()
 
         return measure_latencies(networks, engines, size, seconds, on_progress)
 
 
 def fastest_row(table: Sequence[ComparisonRow], network: str) -> ComparisonRow:
-    """The quickest precision and engine of one network."""
+    """Return the fastest precision and engine of one network."""
     return min((row for row in table if row.network == network), key=lambda row: row.p50_ms)
 
 
 def _compare_with_eager(
     networks: Sequence[ExportedNetwork], table: Sequence[ComparisonRow], size: Size, rounds: int
 ) -> dict[str, PairedRun]:
-    """Of each student's quickest way with the teacher in PyTorch, turn by turn."""
+    """Pair each student's fastest configuration with the teacher in PyTorch."""
     first, *students = networks
     baseline = Baseline(
         "PyTorch eager fp32", median_timer(make_eager_runner(first.generator, size), 0.0)
     )
-    ways = {"one after the other": cgt_network_timer, "in flight": cgt_throughput_timer}
-    found = {}
-    with progress_bar("against PyTorch", rounds * len(students) * len(ways), unit="round") as bar:
+    timers = {"one after the other": cgt_network_timer, "in flight": cgt_throughput_timer}
+    paired_runs = {}
+    with progress_bar("against PyTorch", rounds * len(students) * len(timers), unit="round") as bar:
         for student in students:
             row = fastest_row(table, student.name)
             model = student.models[row.precision]
-            for way, run in ways.items():
-                ours = run(model, size, row.engine, 1.0)
-                found[f"{student.name} {row.precision} {row.engine}, {way}"] = run_paired(
+            for label, make_timer in timers.items():
+                ours = make_timer(model, size, row.engine, 1.0)
+                paired_runs[f"{student.name} {row.precision} {row.engine}, {label}"] = run_paired(
                     baseline, ours, rounds, bar.advance
                 )
-    return found
+    return paired_runs
 
 
 def _translate_rates(
     networks: Sequence[ExportedNetwork], table: Sequence[ComparisonRow], clip: Path, folder: Path
 ) -> list[str]:
-    """Lines of Markdown: `cgt translate`, as a process of its own."""
-    names = [f"{width}x{height}" for height, width in VIDEO_SIZES]
+    """Return a Markdown table of `cgt translate` in its own process."""
+    names = [format_size(size) for size in VIDEO_SIZES]
     heads = "".join(f" {name}, frames/s |" for name in names)
     lines = [f"`cgt translate {clip.name}`, decoding and encoding included:", ""]
     lines += [f"| |{heads}", "|---|" + "---|" * len(names)]
@@ -411,25 +435,24 @@ def _translate_rates(
 
 
 def translate_fps(clip: Path, model: Path, engine: str, size: Size, folder: Path) -> float:
-    """Frames per second that `cgt translate` says it reached. Raises EngineError."""
+    """Return the frames per second that `cgt translate --json` reports. Raises EngineError."""
     stats = folder / "stats.json"
     command = [sys.executable, "-c", "from cgt.cli.main import main; main()", "translate"]
     command += [str(clip), "-o", str(folder / "out.mp4"), "--model", str(model)]
-    command += ["--engine", engine, "--size", f"{size[1]}x{size[0]}", "--json", str(stats)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise EngineError(
-            f"cgt translate failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
-        )
+    command += ["--engine", engine, "--size", format_size(size), "--json", str(stats)]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if completed.returncode != 0:
+        last_line = (completed.stderr.strip().splitlines() or ["?"])[-1]
+        raise EngineError(f"cgt translate failed: {last_line}")
     return float(json.loads(stats.read_text())["frames_per_second"])
 
 
 def markdown_table(table: Sequence[ComparisonRow]) -> list[str]:
-    """Lines of the table."""
-    heads = "| | | engine | p50 ms | p99 ms | G MACs | M par. | MB | explained, photos | videos |"
+    """Return the table in Markdown."""
+    heads = "| | | engine | p50 ms | p99 ms | G MACs | M par. | MB | MSE skill, photos | videos |"
     lines = [f"{heads} PSNR dB | warping | Frechet |", "|" + "---|" * 13]
     for row in table:
-        figures = [
+        cells = [
             f"{row.p50_ms:.2f}",
             f"{row.p99_ms:.2f}",
             f"{row.macs / 1e9:.2f}",
@@ -441,46 +464,48 @@ def markdown_table(table: Sequence[ComparisonRow]) -> list[str]:
             "-" if row.warping is None else f"{row.warping:.1e}",
             "-" if row.frechet is None else f"{row.frechet:.4g}",
         ]
-        lines.append("| " + " | ".join([row.network, row.precision, row.engine, *figures]) + " |")
+        lines.append("| " + " | ".join([row.network, row.precision, row.engine, *cells]) + " |")
     return lines
 
 
 def per_video_table(table: Sequence[ComparisonRow]) -> list[str]:
-    """Lines of the MSE skill of each video, whatever the engine; none without videos."""
+    """Return a Markdown table of each video's MSE skill, which is the same for all engines."""
     videos = list(table[0].mse_skill_by_video)
     if not videos:
         return []
-    lines = ["", "| mse_skill | |" + "".join(f" {video} |" for video in videos)]
+    lines = ["", "| MSE skill | |" + "".join(f" {video} |" for video in videos)]
     lines.append("|" + "---|" * (len(videos) + 2))
-    found = {
+    cells_by_name = {
         f"| {row.network} | {row.precision} |": "".join(
-            f" {row.mse_skill_by_video[film]:.3f} |" for film in videos
+            f" {row.mse_skill_by_video[video]:.3f} |" for video in videos
         )
         for row in table
     }
-    return lines + [name + cells for name, cells in found.items()]
+    return lines + [name + cells for name, cells in cells_by_name.items()]
 
 
 def shift_consistency(measured: dict[str, Any]) -> str:
-    """How much of its own change the teacher explains where the picture is moved by a pixel."""
+    """Return the teacher's MSE skill against itself when its input is shifted by a pixel."""
     sets = {"photos": measured["photos"], **measured["videos"]}
-    figures = ", ".join(
-        f"{name} {found[SHIFTED_TEACHER]['explained']:.3f}" for name, found in sets.items()
+    values = ", ".join(
+        f"{name} {metrics[SHIFTED_TEACHER]['mse_skill']:.3f}" for name, metrics in sets.items()
     )
-    return f"Of its own change explains {SHIFTED_TEACHER}: {figures}."
+    return f"MSE skill of the {SHIFTED_TEACHER}: {values}."
 
 
 def speedup_table(paired_runs: dict[str, PairedRun]) -> list[str]:
-    """Lines of how many times as fast as the teacher in PyTorch."""
+    """Return a Markdown table of speedups over the teacher in PyTorch."""
     lines = [
-        "| against the teacher in PyTorch, eager fp32 | times as fast | in turns |",
+        "| compared with the teacher in PyTorch, eager fp32 | speedup | range |",
         "|---|---|---|",
     ]
-    for name, found in paired_runs.items():
+    for name, paired_run in paired_runs.items():
         speedups = sorted(
-            t / o for t, o in zip(found.baseline_seconds, found.cgt_seconds, strict=True)
+            t / o for t, o in zip(paired_run.baseline_seconds, paired_run.cgt_seconds, strict=True)
         )
-        lines.append(f"| {name} | {found.speedup:.1f} | {speedups[0]:.1f} to {speedups[-1]:.1f} |")
+        lines.append(
+            f"| {name} | {paired_run.speedup:.1f} | {speedups[0]:.1f} to {speedups[-1]:.1f} |"
+        )
     return lines
 
 

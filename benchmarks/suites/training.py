@@ -1,16 +1,16 @@
-"""A training step of `cgt train` against the reference's, in one run.
+"""Training step of `cgt train` against the reference implementation's.
 
     python -m benchmarks.suites.training [--size 128 --size 256] [--rounds 5] [--json FILE]
     python -m benchmarks.suites.training --curves DATA --output FOLDER [--seeds 3] [--steps 300]
 
-The reference step is written here as pytorch-CycleGAN-and-pix2pix orders it: plain PyTorch layers
-in fp32, a pass for each translation, cycle and identity, a pass each for real and fake, Adam as it
-comes. The peer is `cgt train` with its default settings, ResNet-9 and 64 channels, batch 1. Rounds
-are interleaved; the ratio is the median of the rounds' ratios, in CPU seconds (what other work on
-the machine disturbs least) and in seconds.
+The reference step follows the order of pytorch-CycleGAN-and-pix2pix: plain PyTorch layers in fp32,
+one pass for each translation, cycle and identity, one pass each for real and fake, plain Adam. It
+is compared with `cgt train` at its default settings: ResNet-9, 64 channels, batch 1. Rounds
+alternate. The ratio is the median of the rounds' ratios, in CPU seconds (which other programs
+disturb least) and in seconds.
 
---curves trains both on the same images, from the same first weights, and draws their losses. It
-goes on where it was stopped, seed by seed.
+--curves trains both on the same images, from the same initial weights, and plots their losses. A
+stopped run resumes at the first missing seed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CPU = torch.device("cpu")
 
 
 class ReferenceStep:
-    """One optimisation step, as a plain implementation takes it. N,3,S,S float32 in [-1, 1]."""
+    """One optimizer step of the reference on float32 (N, 3, S, S) images in [-1, 1]."""
 
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
@@ -103,39 +103,39 @@ class ReferenceStep:
 
 
 def make_steps(config: TrainConfig) -> dict[str, StepFn]:
-    """Both, from the same weights."""
+    """Return the steps of both implementations, with the same initial weights."""
     ours = CycleGAN(config, CPU, Precision.from_name(config.precision, CPU).autocast_dtype)
     reference = ReferenceStep(config)
-    plain = (reference.G, reference.F, reference.D_Y, reference.D_X)
-    for network, same in zip(plain, ours.networks.values(), strict=True):
+    reference_networks = (reference.G, reference.F, reference.D_Y, reference.D_X)
+    for network, same in zip(reference_networks, ours.networks.values(), strict=True):
         network.load_state_dict(same.state_dict())
     return {"reference": reference, "cgt": lambda a, b: ours.step(a, b, 0)}
 
 
 def time_steps(size: int, rounds: int, ngf: int) -> dict[str, list[float]]:
-    """Seconds and CPU seconds of single steps, by round."""
+    """Return seconds and CPU seconds of single steps, by round."""
     config = TrainConfig(data="", load_size=size, crop_size=size, ngf=ngf, ndf=ngf)
     a, b = torch.rand(2, 1, 3, size, size) * 2 - 1
     times: dict[str, list[float]] = {}
-    both = make_steps(config)
+    steps = make_steps(config)
     for round_ in range(rounds + 1):
-        for name, step in both.items():
-            wall, cpu = time.perf_counter(), time.process_time()
+        for name, step in steps.items():
+            wall_start, cpu_start = time.perf_counter(), time.process_time()
             step(a, b)
-            if round_:  # the first one warms up
-                times.setdefault(f"{name} cpu", []).append(time.process_time() - cpu)
-                times.setdefault(f"{name} wall", []).append(time.perf_counter() - wall)
+            if round_:  # the first round warms up
+                times.setdefault(f"{name} cpu", []).append(time.process_time() - cpu_start)
+                times.setdefault(f"{name} wall", []).append(time.perf_counter() - wall_start)
     return times
 
 
 def median_ratio(times: dict[str, list[float]], clock: str) -> float:
-    """Median of the rounds' ratios."""
-    both = zip(times[f"reference {clock}"], times[f"cgt {clock}"], strict=True)
-    return statistics.median(theirs / ours for theirs, ours in both)
+    """Return the median of the rounds' ratios."""
+    pairs = zip(times[f"reference {clock}"], times[f"cgt {clock}"], strict=True)
+    return statistics.median(theirs / ours for theirs, ours in pairs)
 
 
 def results_table(results: dict[int, dict[str, list[float]]], ngf: int) -> Table:
-    """A row for each size and clock."""
+    """Return a table with a row for each size and clock."""
     threads = torch.get_num_threads()
     native = Precision.from_name("auto", CPU).name
     title = f"ResNet-9 ngf {ngf}, batch 1, {threads} threads, cgt in {native}: s/step, medians"
@@ -143,13 +143,16 @@ def results_table(results: dict[int, dict[str, list[float]]], ngf: int) -> Table
     for size, times in results.items():
         for clock in ("cpu", "wall"):
             seconds = [statistics.median(times[f"{name} {clock}"]) for name in ("reference", "cgt")]
-            shown = [f"{value:.2f}" for value in seconds]
-            table.add_row(f"{size}x{size}", clock, *shown, f"{median_ratio(times, clock):.2f}")
+            cells = [f"{value:.2f}" for value in seconds]
+            table.add_row(f"{size}x{size}", clock, *cells, f"{median_ratio(times, clock):.2f}")
     return table
 
 
 def train_curves(data: Path, output: Path, seeds: int, count: int, size: int, ngf: int) -> None:
-    """Train both on the same batches, seed by seed; OUT/NAME_seedN/metrics.csv and curves.png."""
+    """Train both on the same batches, seed by seed.
+
+    Each run writes OUTPUT/NAME_seedN/metrics.csv; curves.png shows all of them.
+    """
     from cgt.trainer.logs.plot import plot_runs
 
     runs = []
@@ -182,9 +185,14 @@ def train_curves(data: Path, output: Path, seeds: int, count: int, size: int, ng
 @click.option("--size", "sizes", type=int, multiple=True, default=(128, 256), show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--ngf", default=64, show_default=True)
-@click.option("--threads", default=0, help="Of PyTorch; its own choice by default.")
+@click.option("--threads", default=0, help="PyTorch threads; 0 is PyTorch's default.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
-@click.option("--curves", "data", type=click.Path(path_type=Path), help="Data set to train on.")
+@click.option(
+    "--curves",
+    "data",
+    type=click.Path(path_type=Path),
+    help="Plot the losses of both on this data set instead.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs/curves"))
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--steps", "count", default=300, show_default=True)
@@ -199,7 +207,7 @@ def main(
     seeds: int,
     count: int,
 ) -> None:
-    """Compare speeds, or with --curves what is learned."""
+    """Compare the speed of both, or with --curves their losses."""
     if threads:
         torch.set_num_threads(threads)
     if data is not None:

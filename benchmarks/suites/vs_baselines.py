@@ -1,10 +1,11 @@
-"""`cgt` beside what one would pick instead, in one run: same frames, same weights, same size.
+"""`cgt` against common alternatives: same frames, same weights, same size.
 
-    python -m benchmarks.suites.vs_baselines [VIDEO] [--model FILE | --ckpt FILE] [--size 256] [--rounds 3]
+    python -m benchmarks.suites.vs_baselines [VIDEO] [--model FILE | --ckpt FILE] [--size 256]
+        [--rounds 3]
 
-Each peer is paired with ours and both take turns, so that a noisy machine disturbs both alike; the
-ratio is the median of the rounds' ratios. Whole videos first (start-up, reading, translating and
-writing all counted, on both sides), then the network alone, one frame after the other.
+Each baseline alternates with cgt, so that a noisy machine disturbs both alike. The ratio is the
+median of the rounds' ratios. Whole videos come first; they include start-up, decoding, translation
+and encoding on both sides. Then the network alone is measured, one frame after the other.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rich.console import Console
 from cgt.benchmarks.harness.environment import current_conditions, describe_machine
 from cgt.runtime.engines import read_model_metadata
 from cgt.runtime.errors import CgtError, MissingDependency
-from cgt.runtime.image.geometry import parse_size
+from cgt.runtime.image.geometry import format_size, parse_size
 from cgt.runtime.inference.translator import DEFAULT_MODEL
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 from cgt.runtime.models.sample_clip import sample_clip
@@ -33,12 +34,12 @@ from .baseline_networks import cgt_network_timer, network_baselines, write_dequa
 from .baseline_videos import VideoWorkload, cgt_video_timer, video_baselines
 
 FrameTimer = Callable[[], float]
-"""Of one frame, by running some."""
+"""Returns seconds per frame."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One contestant."""
+    """An alternative to cgt."""
 
     name: str
     run: FrameTimer
@@ -46,7 +47,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class PairedRun:
-    """Seconds per frame of a peer and of ours, turn by turn."""
+    """Seconds per frame of a baseline and of cgt, round by round."""
 
     baseline: str
     baseline_seconds: list[float]
@@ -54,7 +55,7 @@ class PairedRun:
 
     @property
     def speedup(self) -> float:
-        """How many times as fast ours is: the median of the turns' ratios."""
+        """Return how many times as fast cgt is: the median of the rounds' ratios."""
         turns = zip(self.baseline_seconds, self.cgt_seconds, strict=True)
         return statistics.median(theirs / ours for theirs, ours in turns)
 
@@ -62,7 +63,7 @@ class PairedRun:
 def run_paired(
     baseline: Baseline, cgt_timer: FrameTimer, rounds: int, tick: Callable[[], None]
 ) -> PairedRun:
-    """Turns of both; who begins alternates."""
+    """Measure both in alternating order; also alternate which starts."""
     paired_run = PairedRun(baseline.name, [], [])
     for turn in range(rounds):
         sides = [(paired_run.baseline_seconds, baseline.run), (paired_run.cgt_seconds, cgt_timer)]
@@ -73,15 +74,15 @@ def run_paired(
 
 
 def format_table(paired_runs: Sequence[PairedRun], cgt_label: str, unit: str) -> list[str]:
-    """Lines of Markdown. unit: "frames/s" or "ms"."""
+    """Return a Markdown table in `unit`, "frames/s" or "ms"."""
     lines = [f"| | {unit} | {cgt_label}, {unit} | ratio |", "|---|---|---|---|"]
     for paired_run in paired_runs:
         baseline_median, cgt_median = (
             statistics.median(times)
             for times in (paired_run.baseline_seconds, paired_run.cgt_seconds)
         )
-        figures = [1 / s if unit == "frames/s" else s * 1e3 for s in (baseline_median, cgt_median)]
-        cells = " | ".join(f"{figure:.2f}" for figure in figures)
+        values = [1 / s if unit == "frames/s" else s * 1e3 for s in (baseline_median, cgt_median)]
+        cells = " | ".join(f"{value:.2f}" for value in values)
         lines.append(f"| {paired_run.baseline} | {cells} | {paired_run.speedup:.2f} |")
     return lines
 
@@ -90,16 +91,20 @@ def format_table(paired_runs: Sequence[PairedRun], cgt_label: str, unit: str) ->
 @click.argument(
     "video", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False
 )
-@click.option("--model", type=click.Path(path_type=Path), help="ONNX; the bundled one by default.")
 @click.option(
-    "--ckpt", type=click.Path(path_type=Path), help="A checkpoint instead, exported here."
+    "--model", type=click.Path(path_type=Path), help="ONNX file; the bundled model by default."
 )
-@click.option("--direction", type=click.Choice(DIRECTIONS), help="Of --ckpt.")
+@click.option(
+    "--ckpt", type=click.Path(path_type=Path), help="Checkpoint to export and use instead."
+)
+@click.option("--direction", type=click.Choice(DIRECTIONS), help="Direction of --ckpt.")
 @click.option("--size", default="256", show_default=True)
-@click.option("--engine", default="auto", show_default=True, help="Ours.")
+@click.option("--engine", default="auto", show_default=True, help="Engine of cgt.")
 @click.option("--frames", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--seconds", default=2.0, show_default=True, help="Of each network in each round.")
+@click.option(
+    "--seconds", default=2.0, show_default=True, help="Duration of each network measurement."
+)
 @results_option
 def main(
     video: Path | None,
@@ -113,17 +118,17 @@ def main(
     seconds: float,
     results: Path | None,
 ) -> None:
-    """Ours against each peer; what is not installed is left out and said."""
+    """Compare cgt with each baseline; print which are left out because they are not installed."""
     sides = parse_size(size)
     if sides == "source":
         raise click.UsageError("give a size in pixels")
     before = current_conditions()
-    with tempfile.TemporaryDirectory(prefix="cgt-peers-") as name:
+    with tempfile.TemporaryDirectory(prefix="cgt-baselines-") as name:
         folder = Path(name)
         path = _export_checkpoint(ckpt, direction, folder) if ckpt else model or DEFAULT_MODEL
         fp32_model = path
         if read_model_metadata(path).precision.startswith("int8"):
-            fp32_model = write_dequantized(folder / "plain.onnx", path)
+            fp32_model = write_dequantized(folder / "fp32.onnx", path)
         workload = VideoWorkload(
             video or sample_clip(), path, sides, frames, folder, engine, fp32_model
         )
@@ -140,7 +145,7 @@ def main(
                 network_factories, cgt_timer, rounds, bar.advance, missing
             )
     lines = [
-        f"{workload.video.name}, {frames} frames to {sides[0]}x{sides[1]} and back into a video, "
+        f"{workload.video.name}, {frames} frames translated at {format_size(sides)} into a video, "
         f"{ckpt.name if ckpt else path.name}; {rounds} rounds, medians.",
         "",
         *format_table(video_runs, f"`cgt translate` ({engine})", "frames/s"),
@@ -152,8 +157,8 @@ def main(
     ]
     Console().print("\n".join(lines), highlight=False, markup=False)
     if results:
-        title = f"Peers, {ckpt.name if ckpt else path.name}"
-        name = f"peers {ckpt.stem if ckpt else path.stem}"
+        title = f"Baselines, {ckpt.name if ckpt else path.name}"
+        name = f"baselines {ckpt.stem if ckpt else path.stem}"
         write_section(results, name, lines, describe_machine(), before, current_conditions(), title)
 
 

@@ -1,12 +1,12 @@
-"""From capture to display, by one who is served: frames per second and latency.
+"""WebRTC end to end on one machine: frames per second and latency from capture to display.
 
     python -m benchmarks.suites.webrtc [--client browser|python] [--seconds 20] [--json FILE]
 
-A `cgt serve` of its own with the bundled model, at 256x256, and one client on the same machine,
-whose camera gives 30 frames a second. browser: Chromium shows the page, which measures itself, from
-the camera's frame to the translation on its canvas; it computes on the same cores, codecs and all.
-python: a client without a browser. Fails below 15 frames/s or above 250 ms (p95) in the browser,
-below 25 frames/s in Python.
+One client uses a `cgt serve` with the bundled model at 256x256. Its camera gives 30 frames per
+second. The browser client is Chromium: the page measures the time from a camera frame to its
+translation on the canvas. It shares the cores with the server, codecs included. The Python client
+has no browser. The command fails below 15 frames/s or above 250 ms (p95) in the browser, and below
+25 frames/s in Python.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import click
 import numpy as np
 
 from cgt.runtime.errors import QualityError
+from cgt.runtime.image.geometry import format_size
 from cgt.runtime.inference.translator import DEFAULT_MODEL
 from tests.support.chromium import CAMERA_FPS, launch_chromium, numbered_frame, write_camera_clip
 from tests.support.server_process import start_server
@@ -29,13 +30,13 @@ from tests.support.server_process import start_server
 from ._cli import run_command
 
 _SIDE_PX = 256
-_WARM_UP_S = 4.0  # seconds, in which the codecs find their rate
-_MIN_FPS = {"browser": 15.0, "python": 25.0}  # frames a second
-_MAX_P95_LATENCY_MS = 250.0  # milliseconds, p95, in the browser
+_WARM_UP_S = 4.0  # the codecs adapt their bit rate
+_MIN_FPS = {"browser": 15.0, "python": 25.0}
+_MAX_P95_LATENCY_MS = 250.0  # in the browser
 
 
 def summarize_latencies(latencies: list[float], dropped: int, seconds: float) -> dict[str, Any]:
-    """latencies: milliseconds of each frame shown."""
+    """Summarize the latencies in milliseconds of the frames that were shown."""
     return {
         "frames_per_second": round(len(latencies) / seconds, 2),
         "latency_ms": {
@@ -47,7 +48,7 @@ def summarize_latencies(latencies: list[float], dropped: int, seconds: float) ->
 
 
 def measure_browser(url: str, seconds: float) -> dict[str, Any]:
-    """What the page says of itself."""
+    """Return what the page measures itself."""
     with tempfile.TemporaryDirectory() as folder:
         clip = write_camera_clip(Path(folder) / "camera.y4m", 90, (_SIDE_PX, _SIDE_PX))
         with launch_chromium(clip) as browser:
@@ -56,29 +57,28 @@ def measure_browser(url: str, seconds: float) -> dict[str, Any]:
             page.get_by_role("button", name="Use the camera").click()
             page.locator("#frame").wait_for()
             page.wait_for_timeout(1000 * _WARM_UP_S)
-            app = "const { app } = await import('./main.js');"
+            app = "const { app } = await import('./js/main.js');"
             page.evaluate(f"async () => {{ {app} app.stats.reset(); app.inFlight.dropped = 0; }}")
-            began = time.perf_counter()
+            started = time.perf_counter()
             page.wait_for_timeout(1000 * seconds)
             latencies, dropped = page.evaluate(
                 f"async () => {{ {app} return [app.stats.latencies, app.dropped]; }}"
             )
-            took = time.perf_counter() - began
-            return summarize_latencies(latencies, dropped, took) | {
+            return summarize_latencies(latencies, dropped, time.perf_counter() - started) | {
                 "over": page.locator("#transport").inner_text(),
                 "browser": browser.version,
             }
 
 
 async def measure_python_client(url: str, seconds: float) -> dict[str, Any]:
-    """The same by a client that shows nothing."""
+    """Return the same values for a Python client that shows nothing."""
     from tests.support.webrtc_client import WebRTCClient
 
     images = [numbered_frame(number, (_SIDE_PX, _SIDE_PX)) for number in range(90)]
     latencies: list[float] = []
 
-    def on_frame(_: int, __: object, took: float) -> None:
-        latencies.append(1000 * took)
+    def on_frame(_: int, __: object, latency_s: float) -> None:
+        latencies.append(1000 * latency_s)
 
     async with WebRTCClient(url, lambda i: images[i % 90], on_frame, CAMERA_FPS) as client:
         await asyncio.sleep(_WARM_UP_S)
@@ -96,19 +96,20 @@ async def measure_python_client(url: str, seconds: float) -> dict[str, Any]:
 def webrtc_main(
     client: Literal["browser", "python"], seconds: float, model: Path, json_path: Path | None
 ) -> None:
-    """Raises QualityError where a bound does not hold."""
+    """Run one client; raise QualityError if a bound does not hold."""
     with start_server("--model", model) as server:
         if client == "browser":
-            facts = measure_browser(server.url, seconds)
+            results = measure_browser(server.url, seconds)
         else:
-            facts = asyncio.run(measure_python_client(server.url, seconds))
-    facts = {"client": client, "size": [_SIDE_PX, _SIDE_PX], "seconds": seconds} | facts
-    print(json.dumps(facts, indent=1))
+            results = asyncio.run(measure_python_client(server.url, seconds))
+    size = format_size((_SIDE_PX, _SIDE_PX))
+    results |= {"client": client, "size": size, "seconds": seconds}
+    print(json.dumps(results, indent=1))
     if json_path:
-        json_path.write_text(json.dumps(facts, indent=1))
-    if facts["frames_per_second"] < _MIN_FPS[client]:
+        json_path.write_text(json.dumps(results, indent=1))
+    if results["frames_per_second"] < _MIN_FPS[client]:
         raise QualityError(f"fewer than {_MIN_FPS[client]:.0f} frames/s")
-    if client == "browser" and facts["latency_ms"]["p95"] >= _MAX_P95_LATENCY_MS:
+    if client == "browser" and results["latency_ms"]["p95"] >= _MAX_P95_LATENCY_MS:
         raise QualityError(f"a latency (p95) of {_MAX_P95_LATENCY_MS:.0f} ms or more")
 
 

@@ -142,7 +142,7 @@ def load_latency_table(path: Path) -> LatencyTable:
         UsageError: the file is not a latency table.
     """
     return load_json(
-        path, _FORMAT, TABLE_VERSION, "a table of `cgt bench --candidates --json`", _table_from_json
+        path, _FORMAT, TABLE_VERSION, "a table of `cgt bench students --json`", _table_from_json
     )
 
 

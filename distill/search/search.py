@@ -180,7 +180,7 @@ def no_candidate_error(
         measured_fps: end-to-end frames/s of candidates, where they were measured.
     """
     if not table.timings:
-        return QualityError("the table has no candidate; measure with `cgt bench --candidates`")
+        return QualityError("the table has no candidate; measure with `cgt bench students`")
     fastest = max(table.timings, key=lambda timing: timing.fps)
     fps = (measured_fps or {}).get(fastest.candidate, table.end_to_end_fps(fastest))
     overhead = ""

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Distill two teachers into INT8 models: photo to Monet (monet.onnx), and photo to vintage print
-# (vintage.onnx). An interrupted command resumes when it is run again. The first takes 90 minutes of
-# two cores, 70 of them for its teacher; the second takes three hours of one core. CGT_DATA is the
-# folder of the data sets.
+# Trains students of two teachers and exports them as INT8 models: photo to Monet, and photo to
+# vintage print (vintage.onnx).
 #
 #     bash examples/recipes/distill.sh monet|vintage [FOLDER]
 #
-# MONET is the teacher of the first: any checkpoint that translates photos to paintings, by default
-# one that is trained here. The teacher of the second is the model of the package vintagify (MIT,
-# pip install --no-deps vintagify).
+# An interrupted run resumes. CGT_DATA is the folder of the datasets.
+# monet takes 90 minutes of two cores, 70 of them for the teacher. MONET is the checkpoint of any
+# teacher that translates photos to paintings; by default this script trains one.
+# vintage takes three hours of one core. Its teacher is the generator of the package vintagify
+# (MIT, pip install --no-deps).
 set -euo pipefail
 which=$1 folder=${2:-runs}
 photos=(--data "$CGT_DATA/monet2photo/trainB" --data "$CGT_DATA/horse2zebra/trainA"
     --data "$CGT_DATA/horse2zebra/trainB")
 
-# distill NAME TEACHER FLAG...: train or resume the student FOLDER/NAME.pth
+# distill NAME TEACHER FLAG...: train the student FOLDER/NAME.pth
 distill() {
     local name=$1 teacher=$2
     shift 2
@@ -25,8 +25,8 @@ distill() {
     fi
 }
 
-# model NAME: export that student as FOLDER/NAME.onnx
-model() {
+# export_int8 NAME: export the student FOLDER/NAME.pth as FOLDER/NAME.onnx
+export_int8() {
     cgt export --ckpt "$folder/$1.pth" --int8 --calib "$CGT_DATA/monet2photo/trainB" \
         --calib-frames 128 -o "$folder/$1.onnx"
 }
@@ -46,19 +46,21 @@ monet)
     # A is Monet, B are photographs.
     distill monet "$teacher" --direction BtoA --target-images "$CGT_DATA/monet2photo/testA" \
         --student pruned:16x9 --crops-per-image 1 --steps 720 --int8-steps 120 --lr 3e-4 --ema 0.98
-    model monet
+    export_int8 monet
     ;;
 vintage)
     teacher=$(python -c 'import importlib.util as u; print(u.find_spec("vintagify").submodule_search_locations[0])')
     teacher+=/resources/G_A2B_epoch33.pth
     photos+=(--data "$CGT_DATA/facades/trainA")
-    distill vintage-first "$teacher" --student pruned:16x9 --crops-per-image 2 --steps 12000 --int8-steps 600
+    distill vintage-first "$teacher" --student pruned:16x9 --crops-per-image 2 \
+        --steps 12000 --int8-steps 600
     distill vintage "$teacher" --init-from "$folder/vintage-first.pth" \
-        --data "$CGT_DATA/monet2photo/trainA" --crops-per-image 4 --steps 7000 --int8-steps 350 --lr 5e-4
-    model vintage
+        --data "$CGT_DATA/monet2photo/trainA" --crops-per-image 4 \
+        --steps 7000 --int8-steps 350 --lr 5e-4
+    export_int8 vintage
     ;;
 *)
-    echo "monet or vintage" >&2
+    echo "usage: distill.sh monet|vintage [FOLDER]" >&2
     exit 2
     ;;
 esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The recipe of the bundled model, monet.onnx (`make model`). Resumes where it was stopped.
+# Trains and exports the bundled model monet.onnx (`make model`). An interrupted run resumes.
 set -euo pipefail
 run=runs/monet
 if [ -e "$run/latest.pth" ]; then

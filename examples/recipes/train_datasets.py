@@ -1,9 +1,9 @@
-"""Train on a well-known data set, as large as two CPU cores finish within two hours, and measure.
+"""Training and evaluation on well-known datasets, within two hours of two CPU cores.
 
     python -m examples.recipes.train_datasets horse2zebra DATA --output FOLDER [--steps N]
 
-DATA holds horse2zebra/, monet2photo/ or facades/. FOLDER/NAME gets the run, and, when it is done,
-eval.json, montage.png and metrics.png. The same command goes on with a run that was stopped.
+DATA contains horse2zebra/, monet2photo/ or facades/. FOLDER/NAME contains the run, and after
+training eval.json, montage.png and metrics.png. The same command resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from cgt.trainer.evaluation.subject import open_subject
 from cgt.trainer.logs.plot import plot_runs
 from cgt.trainer.train import TrainingRun
 
-# Discriminators from scratch need more steps than there is time for, and transposed convolutions
-# leave a checkerboard after so few.
+# Within this time, discriminators from scratch do not learn enough, and transposed convolutions
+# leave a checkerboard pattern.
 CONFIGS: dict[str, dict[str, Any]] = {
     "horse2zebra": {
         **{"method": "cyclegan", "generator": "resnet9", "ngf": 32, "ema": 0.999},
@@ -31,7 +31,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         **{"lambda_cycle": 4.0, "lambda_identity": 0.5},
         **{"load_size": 144, "crop_size": 128, "steps": 4500, "decay_steps": 3500},
     },
-    # As the bundled model's, wider.
+    # The settings of the bundled model monet, with a wider network.
     "monet2photo": {
         **{"method": "cyclegan", "generator": "resnet9", "ngf": 32, "ema": 0.999},
         **{"upsampling": "resize", "norm": "none", "learn_residual": True},
@@ -43,16 +43,20 @@ CONFIGS: dict[str, dict[str, Any]] = {
         **{"ndf": 32, "load_size": 144, "crop_size": 128, "steps": 9000, "decay_steps": 6000},
     },
 }
-ZEBRA_CLASS = 340  # of ImageNet's classes
+ZEBRA_CLASS = 340  # index of ImageNet's class
 
 
 @click.command()
 @click.argument("name", type=click.Choice(tuple(CONFIGS)))
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
-@click.option("--steps", type=click.IntRange(2), help="In all, three fifths at the full rate.")
+@click.option(
+    "--steps",
+    type=click.IntRange(2),
+    help="Total steps; three fifths run at the full learning rate.",
+)
 def main(name: str, data: Path, output: Path, steps: int | None) -> None:
-    """Begin or go on; then measure."""
+    """Train a network or resume its run, then evaluate it."""
     folder, config = output / name, CONFIGS[name]
     if steps:
         config = config | {"steps": steps * 3 // 5, "decay_steps": steps - steps * 3 // 5}

@@ -1,1 +1,1 @@
-"""One file per kind of engine, imported when asked for."""
+"""Engine builders, one module per format, imported on demand."""

@@ -1,4 +1,4 @@
-"""The contract of a builder: `build(onnx, artifact, format, options, say) -> Built`."""
+"""Interface of a builder: `build(onnx, metadata, fmt, options, log) -> BuildResult`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ LogFn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BuildResult:
-    """An engine, still in memory. files: content by suffix. facts: fields of sidecar.Build.
-    artifact: what it is where that differs from the ONNX file, such as in its sizes."""
+    """An engine in memory.
+
+    Attributes:
+        version: Version of the package that built it.
+        files: Contents by file suffix.
+        build_info: Fields of sidecar.EngineBuildInfo.
+        metadata: Metadata of the engine if it differs from the ONNX file's, for example in sizes.
+    """
 
     version: str
     files: dict[str, bytes]
@@ -29,16 +35,15 @@ class BuildResult:
 
 
 def load_package(fmt: Format) -> ModuleType:
-    """The package that builds a format. Raises MissingDependency."""
+    """Import the package that builds a format. Raises MissingDependency if it is not installed."""
     try:
         with suppress_output():
             module = importlib.import_module(fmt.package)
     except (ImportError, OSError):
         module = None
-    # Type stubs and leftovers of a removed package can be imported, too, and are empty.
+    # Type stubs and leftovers of a removed package can be imported too, but are empty.
     if module is None or not hasattr(module, "__version__"):
         raise MissingDependency(
-            f"{fmt.package} is not installed here, and --format {fmt.name} needs it: "
-            f"{fmt.install_hint}"
+            f"{fmt.package} is not installed, and --format {fmt.name} needs it: {fmt.install_hint}"
         )
     return module

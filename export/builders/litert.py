@@ -1,7 +1,7 @@
-"""ONNX -> LiteRT (.tflite) by Google's litert-torch, proved by LiteRT's own interpreter.
+"""Builder of LiteRT models (.tflite) with Google's litert-torch, verified by LiteRT's interpreter.
 
-The tensors are those of the ONNX file: uint8 N,H,W,3, or float32 N,3,H,W. One size:
-the converter's free ones are not used.
+The tensors are those of the ONNX file: uint8 (N, H, W, 3), or float32 (N, 3, H, W). The size is
+fixed: the converter's dynamic sizes are not used.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cgt.runtime.engines import Array, BatchShape, available_cpus, open_engine
 from cgt.runtime.engines.base import last_error_line
 from cgt.runtime.errors import CgtError, EngineError, MissingDependency, QualityError, SinkError
+from cgt.runtime.image.geometry import format_size
 from cgt.runtime.models.metadata import ModelMetadata
 
 from ..config import MIN_PSNR_DB, UINT8_MIN_PSNR_DB
@@ -40,17 +41,25 @@ from .tensorrt_config import engine_profiles
 def build(
     onnx: Path, metadata: ModelMetadata, fmt: Format, options: BuildOptions, log: LogFn
 ) -> BuildResult:
-    """Raises MissingDependency without the packages, UsageError for a graph that is not fp32,
-    ModelError for a node that is not known, EngineError where the converter fails, SourceError for
-    options.pictures without a picture, and QualityError where LiteRT's answer is below the floor.
+    """Convert an ONNX model and compare it with the original.
+
+    Raises:
+        MissingDependency: A package is missing.
+        UsageError: The graph is not fp32.
+        ModelError: A node is not supported.
+        EngineError: The converter failed.
+        SourceError: The folder options.eval_images has no image.
+        QualityError: LiteRT's output is below the PSNR floor.
     """
     check_graph_supported(fmt, metadata.precision, metadata.norm)
     converter = load_package(fmt)
     if importlib.util.find_spec("onnx") is None:
-        raise MissingDependency(f"onnx is not installed here: {fmt.install_hint}")
+        raise MissingDependency(f"onnx is not installed: {fmt.install_hint}")
     count, height, width = engine_profiles(metadata)[0].opt
     if metadata.dynamic:
-        log(f"{fmt.name}: one size, {height}x{width}; --size of an export sets another")
+        log(
+            f"{fmt.name}: fixed size {format_size((height, width))}; export with --size for another"
+        )
     metadata = dataclasses.replace(metadata, size=(height, width), dynamic=False, profiles=())
     shape = BatchShape.from_metadata(metadata, height, width, count)
     resize_fn = make_resize_fn(metadata)
@@ -65,8 +74,8 @@ def build(
     floor = UINT8_MIN_PSNR_DB if metadata.io == "uint8" else MIN_PSNR_DB["fp32"]
     if parity.psnr_worst_db < floor:
         raise QualityError(
-            f"the worst frame is {parity.psnr_worst_db:.1f} dB from the ONNX file, below the floor "
-            f"of {floor:.1f}; nothing was written"
+            f"the worst image has a PSNR of {parity.psnr_worst_db:.1f} dB against the ONNX file, "
+            f"below the floor of {floor:.1f}; nothing was written"
         )
     return BuildResult(
         version=converter.__version__,
@@ -80,12 +89,12 @@ def _convert(converter: ModuleType, onnx: Path, shape: BatchShape) -> bytes:
     from .onnx_to_torch import OnnxModule  # needs onnx
 
     network = OnnxModule(onnx).eval()
-    kind = torch.uint8 if shape.io == "uint8" else torch.float32
+    dtype = torch.uint8 if shape.io == "uint8" else torch.float32
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         try:
             with suppress_output():
-                converter.convert(network, (torch.zeros(shape.image_shape, dtype=kind),)).export(
+                converter.convert(network, (torch.zeros(shape.image_shape, dtype=dtype),)).export(
                     str(path)
                 )
             return path.read_bytes()
@@ -93,14 +102,14 @@ def _convert(converter: ModuleType, onnx: Path, shape: BatchShape) -> bytes:
             raise
         except OSError as error:
             raise SinkError(f"cannot write in {folder}: {error.strerror}") from None
-        except (ValueError, RuntimeError) as error:  # of MLIR passes and torch.export
+        except (ValueError, RuntimeError) as error:  # raised by MLIR passes and torch.export
             raise EngineError(
                 f"litert-torch cannot convert {onnx}: {last_error_line(error)}"
             ) from None
 
 
 def _measure_parity(onnx: Path, content: bytes, shape: BatchShape, image_set: ImageSet) -> Parity:
-    """LiteRT against what runs the ONNX file, in fp32."""
+    """Compare LiteRT with an engine that runs the ONNX file, in fp32."""
     with suppress_output():
         from ai_edge_litert.interpreter import Interpreter
 
@@ -130,6 +139,6 @@ def _measure_parity(onnx: Path, content: bytes, shape: BatchShape, image_set: Im
 
 
 def _last_output(batch: NDArray[Any]) -> NDArray[np.float64]:
-    """The last of a batch, all of which are one picture: C,H,W in [-1, 1]."""
+    """Return the last image of a batch of equal images, (C, H, W) in [-1, 1]."""
     last: NDArray[np.float64] = batch[-1].astype(np.float64)
     return last.transpose(2, 0, 1) / 127.5 - 1 if batch.dtype == np.uint8 else last

@@ -1,11 +1,11 @@
-"""An ONNX graph as a PyTorch module: the operators of our generators, in fp32, at a fixed size.
+"""ONNX graphs as PyTorch modules: the operators of generators, in fp32, at a fixed size.
 
-Operators: onnx.ai/onnx/operators. Two are not spelled as PyTorch spells them, for LiteRT's sake:
+See onnx.ai/onnx/operators. Two operators differ from PyTorch's own for LiteRT's sake:
 
-- ConvTranspose with padding: its converter refuses a ResNet's (stride 2, padding and output
-  padding 1), so the whole output is computed and its border cut off. The same sums, and one
-  TRANSPOSE_CONV in the file.
-- InstanceNormalization by means: PyTorch's reshapes, which costs transpositions around each norm.
+- ConvTranspose with padding: the converter rejects that of a ResNet (stride 2, padding and output
+  padding 1). The whole output is computed and its border removed. The sums are the same, and the
+  file has one TRANSPOSE_CONV.
+- InstanceNormalization by means: PyTorch's reshapes, which adds transpositions around each norm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from cgt.runtime.errors import ModelError
 
 @dataclass(frozen=True)
 class OnnxNode:
-    """constants: the inputs that are, by position; PyTorch wants some of them as numbers."""
+    """A node; `constants` holds the inputs that are constant by position.
+
+    PyTorch wants some of them as numbers.
+    """
 
     op: str
     name: str
@@ -56,7 +59,7 @@ def _conv_transpose(
     output_padding = node.attribute("output_padding", [0, 0])
     strides, dilations = node.attribute("strides", [1, 1]), node.attribute("dilations", [1, 1])
     if output_padding[0] > bottom or output_padding[1] > right:
-        raise ModelError(f"node {node.name}: an output padding beyond the padding is not known")
+        raise ModelError(f"node {node.name}: output padding beyond the padding is not supported")
     groups = node.attribute("group", 1)
     y = F.conv_transpose2d(x, weight, bias, strides, groups=groups, dilation=dilations)
     height, width = y.shape[2] - bottom + output_padding[0], y.shape[3] - right + output_padding[1]
@@ -75,7 +78,7 @@ def _instance_norm(node: OnnxNode, x: Tensor, scale: Tensor, bias: Tensor) -> Te
 def _pad(node: OnnxNode, x: Tensor, *_: Tensor) -> Tensor:
     ends = node.constants[1].tolist()
     if any(ends[:2] + ends[4:6]):
-        raise ModelError(f"node {node.name}: padding of batch or channels is not known")
+        raise ModelError(f"node {node.name}: padding of batch or channels is not supported")
     (top, left), (bottom, right) = ends[2:4], ends[6:8]
     mode = node.attribute("mode", b"constant").decode()
     value = float(node.constants[2]) if 2 in node.constants and mode == "constant" else None
@@ -86,14 +89,18 @@ def _pad(node: OnnxNode, x: Tensor, *_: Tensor) -> Tensor:
 def _resize(node: OnnxNode, x: Tensor, *_: Tensor) -> Tensor:
     scales = node.constants[2].tolist() if 2 in node.constants else []
     if node.attribute("mode", b"nearest") != b"nearest" or scales != [1, 1, 2, 2]:
-        raise ModelError(f"node {node.name}: a Resize other than to twice the size is not known")
+        raise ModelError(
+            f"node {node.name}: a Resize other than to twice the size is not supported"
+        )
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def _cast(node: OnnxNode, x: Tensor) -> Tensor:
     kinds = {TensorProto.FLOAT: torch.float32, TensorProto.UINT8: torch.uint8}
     if node.attributes["to"] not in kinds:
-        raise ModelError(f"node {node.name} casts to a type that is not known; export with --fp32")
+        raise ModelError(
+            f"node {node.name}: the type of a Cast is not supported; export with --fp32"
+        )
     return x.to(kinds[node.attributes["to"]])
 
 
@@ -104,7 +111,7 @@ def _clip(node: OnnxNode, x: Tensor, *_: Tensor) -> Tensor:
 
 def _depth_to_space(node: OnnxNode, x: Tensor) -> Tensor:
     if node.attribute("mode", b"DCR") != b"CRD":
-        raise ModelError(f"node {node.name}: a DepthToSpace of another order than CRD is not known")
+        raise ModelError(f"node {node.name}: a DepthToSpace other than CRD is not supported")
     return F.pixel_shuffle(x, node.attributes["blocksize"])
 
 
@@ -119,7 +126,7 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Div": lambda node, a, b: a / b,
     "Identity": lambda node, x: x,
     "InstanceNormalization": _instance_norm,
-    "LeakyRelu": lambda node, x: F.leaky_relu(x, node.get("alpha", 0.01)),
+    "LeakyRelu": lambda node, x: F.leaky_relu(x, node.attribute("alpha", 0.01)),
     "Mul": lambda node, a, b: a * b,
     "Pad": _pad,
     "Relu": lambda node, x: F.relu(x),
@@ -133,14 +140,16 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
 
 
 class OnnxModule(nn.Module):
-    """One tensor in, one out, as in the file. Raises ModelError where the file cannot be read and
-    for a node that it does not know."""
+    """A graph with one input and one output.
+
+    Raises ModelError if the file cannot be read or a node is not supported.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         try:
             graph = onnx.load(path).graph
-        except Exception as error:  # of protobuf, which onnx does not wrap
+        except Exception as error:  # raised by protobuf; onnx does not wrap it
             raise ModelError(f"{path} cannot be read: {error}") from None
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         for node in graph.node:
@@ -166,8 +175,8 @@ class OnnxModule(nn.Module):
 def _convert_node(node: onnx.NodeProto, weights: dict[str, NDArray[Any]]) -> OnnxNode:
     if node.op_type not in _OPERATORS:
         raise ModelError(
-            f"node {node.name} is a {node.op_type}, which --format litert does not know; "
-            f"it knows {', '.join(_OPERATORS)}"
+            f"node {node.name} is a {node.op_type}, which --format litert does not support; "
+            f"it supports {', '.join(_OPERATORS)}"
         )
     return OnnxNode(
         op=node.op_type,

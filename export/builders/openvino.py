@@ -1,4 +1,4 @@
-"""ONNX -> OpenVINO's intermediate representation: NAME.xml and NAME.bin."""
+"""Builder of OpenVINO IR: NAME.xml and NAME.bin."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from .base import BuildResult, LogFn, load_package
 def build(
     onnx: Path, metadata: ModelMetadata, fmt: Format, options: BuildOptions, log: LogFn
 ) -> BuildResult:
-    """The same graph with the same weights in OpenVINO's own file, which loads without the ONNX
-    importer. Raises ModelError where OpenVINO cannot read it."""
+    """Save the same graph and weights in OpenVINO's format, which loads without the ONNX importer.
+
+    Raises:
+        ModelError: OpenVINO cannot read the model.
+        SinkError: The files cannot be written.
+    """
     ov = load_package(fmt)
     try:
         model = ov.Core().read_model(onnx)
@@ -26,8 +30,8 @@ def build(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         try:
-            ov.save_model(model, path, compress_to_fp16=False)  # the precision is the graph's
-        except RuntimeError:  # an "iostream error", whatever the system said
+            ov.save_model(model, path, compress_to_fp16=False)  # the graph defines the precision
+        except RuntimeError:  # always an "iostream error" without the system's message
             raise SinkError(f"cannot write in {folder}: is the disk full?") from None
         files = {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
     return BuildResult(version=ov.__version__.split("-")[0], files=files)

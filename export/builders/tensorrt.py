@@ -1,7 +1,7 @@
-"""ONNX -> TensorRT or TensorRT-RTX plan, proved to compute in the precisions of the graph.
+"""Builder of TensorRT and TensorRT-RTX engines, verified to compute in the graph's precisions.
 
-One code path for TensorRT 10, 11 and RTX: the network is strongly typed, so the graph decides and
-no builder flag does (11 has none any more). TF32 is switched off, so that fp32 is fp32.
+TensorRT 10, 11 and RTX share one code path: the network is strongly typed, so the graph defines the
+precisions and no builder flag does (11 has none any more). TF32 is disabled, so that fp32 is fp32.
 """
 
 from __future__ import annotations
@@ -45,10 +45,16 @@ _PRECISION_OF_DTYPE = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 def build(
     onnx: Path, metadata: ModelMetadata, fmt: Format, options: BuildOptions, log: LogFn
 ) -> BuildResult:
-    """Raises MissingDependency without the package, UsageError for an option that this
-    machine or this version has not, ModelError naming the node that the parser refuses,
-    EngineError where the build fails, QualityError naming the layers that compute in another
-    precision than the graph says, Interrupted after a signal."""
+    """Build an engine and check the precision of each convolution.
+
+    Raises:
+        MissingDependency: The package is not installed.
+        UsageError: This machine or this version does not support an option.
+        ModelError: The parser rejects a node; the message names it.
+        EngineError: The build failed.
+        QualityError: Layers compute in another precision than the graph; the message names them.
+        Interrupted: A signal stopped the build.
+    """
     api = load_package(fmt)
     local_gpus = list_gpus()
     targets = target_compute_capabilities(api, fmt, options, local_gpus)
@@ -66,7 +72,7 @@ def build(
     with stop_on_signal() as stop, progress_monitor(api, stop) as monitor:
         config.progress_monitor = monitor
         plan = builder.build_serialized_network(network, config)
-    del parser  # it owns the weights; nothing needs them from here on
+    del parser  # it owns the weights, which are no longer needed
     if stop.is_set():
         raise Interrupted("stopped; no engine was written")
     if plan is None:
@@ -75,8 +81,8 @@ def build(
     layers = _read_engine_layers(api, trt_logger, plan, fmt)
     names = ", ".join(f"{target / 10:.1f}" for target in targets)
     counts = verify_precisions(layers, expected, f"the {fmt.name} engine for {names}")
-    kinds = ", ".join(f"{count} in {precision}" for precision, count in counts.items())
-    log(f"engine: {len(layers)} layers, convolutions {kinds}, all as in the graph; for {names}")
+    summary = ", ".join(f"{count} in {precision}" for precision, count in counts.items())
+    log(f"engine: {len(layers)} layers, convolutions {summary}, all as in the graph; for {names}")
     return BuildResult(
         version=api.__version__,
         files={fmt.suffix: bytes(memoryview(plan))},
@@ -94,18 +100,21 @@ def build(
 def target_compute_capabilities(
     api: ModuleType, fmt: Format, options: BuildOptions, local_gpus: list[GPU]
 ) -> tuple[int, ...]:
-    """Compute capabilities to build for. Raises UsageError for an unknown one, and for none."""
+    """Return the compute capabilities to build for.
+
+    Raises UsageError if one is unknown or none is given.
+    """
     if fmt.needs_gpu:
         return (local_gpus[0].compute_capability,)
     requested = options.compute_capabilities
     if not requested and not local_gpus:
-        raise UsageError("say which cards it is for, such as --compute-capability 75,86,89,120")
+        raise UsageError("give the GPUs to build for, such as --compute-capability 75,86,89,120")
     known = supported_compute_capabilities(api)
     for target in requested:
         if target not in known:
             raise UsageError(
                 f"{fmt.name} {api.__version__} does not build for compute capability {target}; "
-                f"it does for {', '.join(map(str, known))}"
+                f"use one of {', '.join(map(str, known))}"
             )
     return requested or (local_gpus[0].compute_capability,)
 
@@ -113,7 +122,7 @@ def target_compute_capabilities(
 def _parse_onnx(
     api: ModuleType, builder: trt.Builder, trt_logger: Any, onnx: Path
 ) -> tuple[trt.INetworkDefinition, trt.OnnxParser]:
-    # Without the bit TensorRT 10 would choose precisions itself; 11 ignores it.
+    # Without this flag TensorRT 10 would choose precisions itself; 11 ignores it.
     typed = 1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network: trt.INetworkDefinition = builder.create_network(typed)
     parser: trt.OnnxParser = api.OnnxParser(network, trt_logger)
@@ -124,7 +133,7 @@ def _parse_onnx(
         node = error.node_name() or f"number {error.node()}"
         code = str(error.code()).rpartition(".")[2]
         raise ModelError(
-            f"{api.__name__} {api.__version__} refuses the {error.node_operator()} node {node} "
+            f"{api.__name__} {api.__version__} rejects the {error.node_operator()} node {node} "
             f"of {onnx}: {code}, {' '.join(error.desc().split())}"
         )
     return network, parser
@@ -133,9 +142,9 @@ def _parse_onnx(
 def _expected_convolutions(
     api: ModuleType, network: trt.INetworkDefinition
 ) -> list[ExpectedConvolution]:
-    """The network's convolutions and the precision that the graph gives each."""
+    """Return the network's convolutions with the precision that the graph gives each."""
     quantized: set[str] = set()  # tensors that come from integers
-    found = []
+    convolutions = []
     for index in range(network.num_layers):
         layer: trt.ILayer = network.get_layer(index)
         if layer.type == api.LayerType.DEQUANTIZE:
@@ -144,24 +153,24 @@ def _expected_convolutions(
         if layer_class is None:
             continue
         names = [layer.get_input(n).name for n in range(layer.num_inputs) if layer.get_input(n)]
-        integers = len(names) > 1 and all(name in quantized for name in names[:2])
-        kind = layer.get_input(0).dtype.name
-        precision = "int8" if integers else _PRECISION_OF_DTYPE.get(kind, kind.lower())
+        is_int8 = len(names) > 1 and all(name in quantized for name in names[:2])
+        dtype = layer.get_input(0).dtype.name
+        precision = "int8" if is_int8 else _PRECISION_OF_DTYPE.get(dtype, dtype.lower())
         layer.__class__ = getattr(api, layer_class)  # the bindings do not downcast
         convolution: trt.IConvolutionLayer = layer
         kernel = tuple(convolution.kernel_size_nd)
-        found.append(ExpectedConvolution(layer.name, kernel, precision))
-    return found
+        convolutions.append(ExpectedConvolution(layer.name, kernel, precision))
+    return convolutions
 
 
 def _read_engine_layers(
     api: ModuleType, trt_logger: Any, plan: trt.IHostMemory, fmt: Format
 ) -> list[EngineLayer]:
-    """From the engine itself where a GPU can load it, else from what the builder logged."""
+    """Read layers from the engine if a GPU can load it, else from the builder's log."""
     if not fmt.needs_gpu:
         return parse_build_log(trt_logger.tables)
     runtime: trt.Runtime = api.Runtime(trt_logger)
-    runtime.engine_host_code_allowed = True  # of a version-compatible plan, made just now
+    runtime.engine_host_code_allowed = True  # for the version-compatible plan just built
     engine: trt.ICudaEngine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(f"{fmt.name} cannot load what it built: {trt_logger.last_error()}")

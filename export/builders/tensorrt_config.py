@@ -1,9 +1,4 @@
-"""What the builder says of its progress, as bars.
-
-Our options as a builder's configuration.
-
-Which shapes an engine is built for.
-"""
+"""TensorRT builder configuration, optimization profiles and progress bars."""
 
 from __future__ import annotations
 
@@ -19,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from cgt.runtime.errors import SourceError, UsageError
+from cgt.runtime.image.geometry import format_size
 from cgt.runtime.models.metadata import ModelMetadata
 
 from ..formats import BuildOptions
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def supported_compute_capabilities(api: ModuleType) -> list[int]:
-    """That TensorRT-RTX can build for without a card."""
+    """Return the compute capabilities that TensorRT-RTX can build for without a GPU."""
     names = getattr(api, "ComputeCapability").__members__  # noqa: B009  the stubs are TensorRT's
     return sorted(int(name[2:]) for name in names if re.fullmatch(r"SM\d+", name))
 
@@ -40,8 +36,11 @@ def make_builder_config(
     options: BuildOptions,
     compute_capabilities: tuple[int, ...],
 ) -> trt.IBuilderConfig:
-    """A configuration; targets are for TensorRT-RTX. Raises UsageError for what this machine or
-    version has not."""
+    """Return a builder configuration with these options.
+
+    `compute_capabilities` are for TensorRT-RTX. Raises UsageError if this machine or this version
+    does not support an option.
+    """
     config: trt.IBuilderConfig = builder.create_builder_config()
     config.profiling_verbosity = api.ProfilingVerbosity.DETAILED  # the layer table needs it
     config.clear_flag(api.BuilderFlag.TF32)
@@ -67,11 +66,11 @@ def _use_dla(api: ModuleType, builder: trt.Builder, config: trt.IBuilderConfig, 
     if core >= builder.num_DLA_cores:
         raise UsageError(
             f"--dla {core}: TensorRT {api.__version__} finds {builder.num_DLA_cores} accelerators "
-            "here; leave the option out"
+            "here; omit the option"
         )
     config.default_device_type = api.DeviceType.DLA
     config.DLA_core = core
-    # Normalisation and reflection padding are not among what an accelerator computes.
+    # An accelerator does not compute normalization and reflection padding.
     config.set_flag(api.BuilderFlag.GPU_FALLBACK)
 
 
@@ -83,16 +82,12 @@ def _load_timing_cache(config: trt.IBuilderConfig, path: Path) -> None:
     cache: trt.ITimingCache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, False):
         raise UsageError(
-            f"timing cache {path} is damaged, or of another TensorRT or GPU; name another file"
+            f"timing cache {path} is damaged, or of another TensorRT or GPU; use another file"
         )
 
 
-if TYPE_CHECKING:
-    import tensorrt as trt
-
-
 def engine_profiles(metadata: ModelMetadata) -> list[ShapeProfile]:
-    """Those that the artifact names; else half to twice the sides of its size, one at a time."""
+    """Return the model's shape profiles; without any, half to twice the sides of its size."""
     if metadata.profiles:
         return [
             ShapeProfile(_as_shape(entry["min"]), _as_shape(entry["opt"]), _as_shape(entry["max"]))
@@ -110,8 +105,8 @@ def engine_profiles(metadata: ModelMetadata) -> list[ShapeProfile]:
 
 
 def format_profile(profile: ShapeProfile) -> str:
-    """Such as 1x128x128 to 8x512x512: batch, height, width."""
-    low, high = ("x".join(map(str, shape)) for shape in (profile.min, profile.max))
+    """Return for example "1x128x128 to 8x512x512" (batch, width, height)."""
+    low, high = (f"{shape[0]}x{format_size(shape[1:])}" for shape in (profile.min, profile.max))
     return low if low == high else f"{low} to {high}"
 
 
@@ -130,7 +125,7 @@ def set_profile_shapes(
     network: trt.INetworkDefinition,
     io: str,
 ) -> None:
-    """Tell TensorRT: for the image, and for the statistics where there are some."""
+    """Set the shapes of a TensorRT profile for the image and, if there are any, the statistics."""
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         sides = tuple(tensor.shape)
@@ -146,8 +141,10 @@ def set_profile_shapes(
 
 @contextmanager
 def progress_monitor(api: ModuleType, stop: threading.Event) -> Iterator[Any]:
-    """An IProgressMonitor of `api` (tensorrt or tensorrt_rtx): a bar for each phase under way, on
-    a terminal. Setting `stop` ends the build at its next step."""
+    """Yield an IProgressMonitor of `api` (tensorrt or tensorrt_rtx) with a bar for each phase.
+
+    The bars are shown on a terminal only. Setting `stop` ends the build at its next step.
+    """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 

@@ -1,8 +1,8 @@
-"""The layers of a built TensorRT engine, and in which type each convolution really computes.
+"""Layers of a built TensorRT engine, and the precision in which each convolution computes.
 
-Builders may decline what a graph says without a word (an FP16 flag that a new version ignores,
-Q/DQ that a GPU has no kernel for), so the layers are read back. They say which ONNX nodes they
-were made of; a node is found again by that.
+Builders may ignore what a graph specifies without a message (an FP16 flag that a new version
+ignores, Q/DQ that a GPU has no kernel for), so the layers are read back. They list the ONNX nodes
+that they were built from, by which a node is found.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LAYER_RE = re.compile(
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """dims: -1 where they vary. precision: "" for a type of no interest here."""
+    """A tensor; a dimension is -1 if it varies, `precision` is "" for other types."""
 
     dims: tuple[int, ...]
     precision: str
@@ -48,8 +48,12 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class EngineLayer:
-    """A layer of an engine. weights: the precision of its weights where the engine says so.
-    nodes: the ONNX nodes that it computes, among others."""
+    """A layer of an engine.
+
+    Attributes:
+        onnx_nodes: ONNX nodes that it computes or prepares.
+        weights_precision: Precision of the weights; "" if the engine does not report it.
+    """
 
     name: str
     layer_type: str
@@ -60,7 +64,7 @@ class EngineLayer:
 
 @dataclass(frozen=True)
 class ExpectedConvolution:
-    """A convolution, plain or transposed, as the graph wants it."""
+    """A convolution, plain or transposed, as in the graph."""
 
     node_name: str
     kernel: tuple[int, ...]
@@ -68,16 +72,16 @@ class ExpectedConvolution:
 
 
 def parse_build_log(messages: Iterable[str]) -> list[EngineLayer]:
-    """From the builder's VERBOSE messages with DETAILED profiling; needs no GPU."""
+    """Parse the builder's VERBOSE messages with DETAILED profiling; needs no GPU."""
     layers = []
     for line in (line for message in messages for line in message.splitlines()):
-        found = _LAYER_RE.match(line.strip())
-        if found:
-            tensors = _TENSOR_RE.findall(found["inputs"]) + _TENSOR_RE.findall(found["constants"])
+        match = _LAYER_RE.match(line.strip())
+        if match:
+            tensors = _TENSOR_RE.findall(match["inputs"]) + _TENSOR_RE.findall(match["constants"])
             layers.append(
                 EngineLayer(
-                    found["name"],
-                    found["kind"],
+                    match["name"],
+                    match["kind"],
                     tuple(
                         TensorInfo(
                             tuple(int(side) for side in dims.split(",") if side),
@@ -85,18 +89,18 @@ def parse_build_log(messages: Iterable[str]) -> list[EngineLayer]:
                         )
                         for dims, kind in tensors
                     ),
-                    frozenset(_ONNX_NODE_RE.findall(found["nodes"])),
+                    frozenset(_ONNX_NODE_RE.findall(match["nodes"])),
                 )
             )
     return layers
 
 
 def parse_inspector_json(text: str) -> list[EngineLayer]:
-    """From EngineInspector's JSON of an engine built with DETAILED profiling."""
+    """Parse EngineInspector's JSON of an engine built with DETAILED profiling."""
     layers = []
     for layer in json.loads(text)["Layers"]:
         if not isinstance(layer, dict):
-            continue  # of an engine without details: names alone
+            continue  # an engine without details has only names
         tensors = [*layer.get("Inputs", ()), *layer.get("Constants", ())]
         layers.append(
             EngineLayer(
@@ -118,17 +122,23 @@ def _tensor_precision(tensor: dict[str, Any]) -> str:
 
 
 def _parse_precision(text: str) -> str:
-    found = _PRECISION_RE.search(text)
-    return _PRECISION_SPELLINGS[found.group().lower()] if found else ""
+    match = _PRECISION_RE.search(text)
+    return _PRECISION_SPELLINGS[match.group().lower()] if match else ""
 
 
 def verify_precisions(
     layers: list[EngineLayer], expected: list[ExpectedConvolution], engine_name: str
 ) -> Counter[str]:
-    """How many convolutions compute in which precision.
+    """Count the convolutions by the precision they compute in.
 
-    Raises QualityError naming the first layers that compute in another precision than the graph
-    says, or whose precision cannot be told.
+    Args:
+        layers: Layers of the engine.
+        expected: Convolutions of the graph.
+        engine_name: Name of the engine in error messages.
+
+    Raises:
+        QualityError: A layer computes in another precision than the graph, or its precision is
+            unknown; the message names the first layers.
     """
     counts: Counter[str] = Counter()
     wrong = []
@@ -142,7 +152,8 @@ def verify_precisions(
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise QualityError(
-            f"{engine_name} does not compute as the graph says: {'; '.join(wrong[:3])}{more}; "
+            f"{engine_name} does not compute in the graph's precisions: "
+            f"{'; '.join(wrong[:3])}{more}; "
             "nothing was written"
         )
     return counts
@@ -151,20 +162,22 @@ def verify_precisions(
 def _find_computing_layer(
     layers: list[EngineLayer], convolution: ExpectedConvolution
 ) -> tuple[str, str]:
-    """The layer that computes it, and in which precision: that of its weights, which has to be
-    the image's too. Of the layers that mention a node some only prepare its input; the weights
-    are the largest tensor that ends in the kernel's sides."""
-    size, name, precision = 0, convolution.node_name, "unknown"
+    """Return the layer that computes a convolution, and its precision.
+
+    The precision is that of the weights, which has to be the image's too. Some layers that list a
+    node only prepare its input. The weights are the largest tensor that ends in the kernel's sides.
+    """
+    max_size, name, precision = 0, convolution.node_name, "unknown"
     for layer in layers:
         if convolution.node_name not in layer.onnx_nodes:
             continue
         if layer.weights_precision:
             return layer.name, layer.weights_precision
-        four = [tensor for tensor in layer.inputs if len(tensor.dims) == 4 and tensor.precision]
-        images = {tensor.precision for tensor in four if tensor.dims[2:] != convolution.kernel}
-        for weights in (tensor for tensor in four if tensor.dims[2:] == convolution.kernel):
-            if images and math.prod(weights.dims) > size:
-                size, name = math.prod(weights.dims), layer.name
-                both = {weights.precision} if weights.precision in images else images
-                precision = "/".join(sorted(both))
+        tensors = [t for t in layer.inputs if len(t.dims) == 4 and t.precision]
+        image_precisions = {t.precision for t in tensors if t.dims[2:] != convolution.kernel}
+        for weights in (t for t in tensors if t.dims[2:] == convolution.kernel):
+            if image_precisions and math.prod(weights.dims) > max_size:
+                max_size, name = math.prod(weights.dims), layer.name
+                matches = weights.precision in image_precisions
+                precision = "/".join(sorted({weights.precision} if matches else image_precisions))
     return name, precision

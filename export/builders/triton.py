@@ -1,14 +1,14 @@
-"""ONNX -> a model repository of Triton Inference Server.
+"""Builder of a model repository for Triton Inference Server.
 
-REPOSITORY/NAME_python/config.pbtxt        any server, on its CPUs, by cgt's own runtime
+REPOSITORY/NAME_python/config.pbtxt        any server, on its CPUs, with cgt's own runtime
                       /1/model.py, model.onnx
 REPOSITORY/NAME_onnxruntime/config.pbtxt   servers with the ONNX Runtime backend
                            /1/model.onnx
-REPOSITORY/NAME_tensorrt/config.pbtxt      GPUs; NAME.engine beside the ONNX file becomes the plan
+REPOSITORY/NAME_tensorrt/config.pbtxt      GPUs; NAME.engine next to the ONNX file is the plan
                         /1/model.plan
 
-All take and give uint8 frames under the same names. A model that is there gets the next version,
-and keeps what its owner changed in config.pbtxt.
+All models have uint8 frames under the same names. An existing model gets the next version and keeps
+the edits in its config.pbtxt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .triton_repository import RepositoryModel, publish_models
 
 DEFAULT_REPOSITORY = "model_repository"
 _MISSING_PLAN_COMMENT = (
-    "The plan is still to come. On the GPU that it is for, with the server's version of TensorRT:",
+    "The plan is missing. Build it on the GPU that runs it, with the server's version of TensorRT:",
     "cgt export {name} --format tensorrt --format triton -o REPOSITORY",
 )
 _PYTHON_MODEL_FILE = Path(__file__).with_name("triton_model.py")
@@ -39,12 +39,22 @@ _PYTHON_MODEL_FILE = Path(__file__).with_name("triton_model.py")
 def add_to_repository(
     onnx: Path, metadata: ModelMetadata, repository: Path, options: BuildOptions, log: LogFn
 ) -> Path:
-    """Put a model into a repository, which is made where it is missing. say: is given a line for
-    each folder, and how to serve them.
+    """Add a model to a repository, which is created if missing.
 
-    Returns the repository. Raises UsageError for a model that Triton's backends cannot serve as
-    asked, or that is there with other tensors, ModelError for a damaged engine, SinkError where the
-    repository cannot be written; then nothing of it has changed.
+    Args:
+        onnx: ONNX file.
+        metadata: Metadata of the model.
+        repository: Folder of the repository.
+        options: Build options; `backends` limits the backends.
+        log: Receives a line for each folder, and the command that serves them.
+
+    Returns:
+        The repository.
+
+    Raises:
+        UsageError: Triton's backends cannot serve the model, or one with other tensors exists.
+        ModelError: The TensorRT engine is damaged.
+        SinkError: The repository cannot be written. After any error, nothing has changed.
     """
     check_graph_supported(find_format("triton"), metadata.precision, metadata.norm)
     file = read_onnx_header(onnx)
@@ -56,7 +66,8 @@ def add_to_repository(
         log(f"{version}: {_summarize(model)}")
     load_flags = " ".join(f"--load-model={model.name}" for model in models if model.files)
     log(
-        f"serve what the server has a backend for: tritonserver --model-repository={repository} "
+        f"serve the models that the server has a backend for: "
+        f"tritonserver --model-repository={repository} "
         f"--model-control-mode=explicit {load_flags}"
     )
     return repository
@@ -65,16 +76,16 @@ def add_to_repository(
 def _select_backends(
     file: OnnxHeader, onnx: Path, options: BuildOptions, log: LogFn
 ) -> tuple[str, ...]:
-    """Those asked for, or all that fit."""
-    is_uint8 = all(ends[0].elem_type == UINT8 for ends in (file.inputs, file.outputs))
+    """Return the requested backends, or all that fit."""
+    is_uint8 = all(tensors[0].elem_type == UINT8 for tensors in (file.inputs, file.outputs))
     requested = options.backends or TRITON_BACKENDS
     usable = requested if is_uint8 else tuple(name for name in requested if name == "python")
     if usable != requested:
-        reason = f"{onnx.name} has float tensors, and clients send pixels"
+        reason = f"{onnx.name} has float tensors, and clients send uint8 pixels"
         if options.backends:
             wrong = " and ".join(name for name in requested if name not in usable)
             raise UsageError(f"{reason}; export it with --io uint8 for the backend {wrong}")
-        log(f"note: {reason}: for the Python backend only; --io uint8 makes it fit for all")
+        log(f"note: {reason}: for the Python backend only; export with --io uint8 for all")
     return tuple(dict.fromkeys(usable))
 
 
@@ -83,7 +94,7 @@ def _make_model(
 ) -> RepositoryModel:
     name = f"{onnx.stem}_{backend}"
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        raise UsageError(f"{name} cannot be the name of a model: rename {onnx.name}")
+        raise UsageError(f"{name} is not a valid model name; rename {onnx.name}")
     served_metadata = dataclasses.replace(metadata, io="uint8")
     files: dict[str, bytes] = {}
     if backend == "python":
@@ -104,8 +115,8 @@ def _make_model(
     )
     if not tensors.is_batched or tensors.max_batch == 1:
         log(
-            f"note: {name} takes {abs(tensors.dims[0][0])} at once; an export with --size and "
-            "--batch 1..8 lets a server put requests together"
+            f"note: {name} has the batch size {abs(tensors.dims[0][0])}; export with --size and "
+            "--batch 1..8 to let a server batch requests"
         )
     return RepositoryModel(
         name,
@@ -116,21 +127,24 @@ def _make_model(
 
 
 def _read_plan(onnx: Path) -> tuple[dict[str, bytes], list[str]] | None:
-    """The file of the TensorRT engine beside an ONNX file, and a line that says for which machine;
-    None where none was built from just that file. Raises ModelError for a damaged one."""
+    """Return the TensorRT engine next to an ONNX file, and a comment with its GPU.
+
+    The result is None if there is no engine of this very file. Raises ModelError for a damaged one.
+    """
     path = onnx.with_suffix(find_format("tensorrt").suffix)
     if not path.exists():
         return None
     build = read_sidecar(path).build
     if build.format != "tensorrt" or build.onnx_sha256 != sha256(onnx.read_bytes()):
         return None
-    numbers = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
-    comment = f"For {build.gpu or f'compute capability {numbers}'} and TensorRT {build.version}."
+    capabilities = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
+    gpu = build.gpu or f"compute capability {capabilities}"
+    comment = f"For {gpu} and TensorRT {build.version}."
     return {"model.plan": read_verified_bytes(path, build)}, [comment]
 
 
 def _summarize(model: RepositoryModel) -> str:
     size = sum(len(content) for content in model.files.values()) / 1e6
     if not model.files:
-        return "no plan yet; its config.pbtxt says how to add one"
+        return "no plan yet; its config.pbtxt describes how to add one"
     return f"{', '.join(model.files)}, {size:.2f} MB"

@@ -1,4 +1,4 @@
-"""config.pbtxt, Triton's description of a model (protobuf text format, `inference.ModelConfig`)."""
+"""config.pbtxt, Triton's model configuration (protobuf text format, `inference.ModelConfig`)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from cgt.runtime.models.metadata import IOType, ModelMetadata
 from cgt.runtime.models.onnx_reader import OnnxHeader
 
-DEFAULT_MAX_BATCH = 8  # pictures that a server puts together where the model takes any number
-_MAX_QUEUE_DELAY_US = 500  # microseconds that a GPU's picture waits for others
+DEFAULT_MAX_BATCH = 8  # if the model takes any batch size
+_MAX_QUEUE_DELAY_US = 500  # a GPU's frame waits for others to fill a batch
 
 _METADATA_PARAMETER = 'parameters {{ key: "cgt" value {{ string_value: {} }} }}'
 _METADATA_LINE_RE = re.compile(r'^parameters \{ key: "cgt" value .*$', re.MULTILINE)
@@ -18,8 +18,13 @@ _METADATA_LINE_RE = re.compile(r'^parameters \{ key: "cgt" value .*$', re.MULTIL
 
 @dataclass(frozen=True)
 class TensorSpecs:
-    """What goes in and out. names: of the input and the output. dims: N, H, W, 3 of either, with -1
-    for what varies. most: pictures at once where N varies."""
+    """Names and shapes of the input and the output.
+
+    Attributes:
+        names: Of the input and the output.
+        dims: N, H, W, 3 of the input and the output; -1 if a dimension varies.
+        max_batch: Largest batch if N varies.
+    """
 
     names: tuple[str, str]
     dims: tuple[tuple[int, ...], tuple[int, ...]]
@@ -29,8 +34,14 @@ class TensorSpecs:
     def from_onnx(
         cls, file: OnnxHeader, io: IOType, metadata: ModelMetadata, any_batch: bool
     ) -> TensorSpecs:
-        """As an ONNX file with tensors of `io` says. artifact: of what is served, which may have
-        other limits. any_number: of pictures at once, whatever the graph takes."""
+        """Read the specs from an ONNX file with tensors of type `io`.
+
+        Args:
+            file: Header of the ONNX file.
+            io: Type of its image tensors.
+            metadata: Metadata of the served model, which may have other limits.
+            any_batch: Accept any batch, whatever the graph takes.
+        """
         names, dims = [], []
         for tensor in (file.inputs[0], file.outputs[0]):
             axes = (0, 1, 2, 3) if io == "uint8" else (0, 2, 3, 1)
@@ -47,11 +58,11 @@ class TensorSpecs:
 
     @property
     def is_batched(self) -> bool:
-        """Whether the server may put requests together."""
+        """Return True if the server may batch requests."""
         return self.dims[0][0] == -1
 
     def format_dims(self, index: int) -> str:
-        """As `dims` are written, which leave out the number where it varies."""
+        """Return a value of the field `dims`, which excludes the batch size if it varies."""
         sides = self.dims[index][1:] if self.is_batched else self.dims[index]
         return "[ " + ", ".join(map(str, sides)) + " ]"
 
@@ -59,31 +70,31 @@ class TensorSpecs:
 def render_config(
     name: str, backend: str, tensors: TensorSpecs, metadata: ModelMetadata, comments: Sequence[str]
 ) -> str:
-    """The file's text. head: lines of comment."""
-    kind, count, delay = {
-        "python": ("KIND_CPU", 1, 0),  # one process, which uses all cores
+    """Return the text of config.pbtxt; `comments` are the lines at its top."""
+    kind, count, delay_us = {
+        "python": ("KIND_CPU", 1, 0),  # one process uses all cores
         "onnxruntime": ("KIND_AUTO", 1, _MAX_QUEUE_DELAY_US),
         "tensorrt": ("KIND_GPU", 2, _MAX_QUEUE_DELAY_US),  # one copies while the other computes
     }[backend]
     height, width = metadata.size
-    warm = (
+    warmup_dims = (
         f"{height}, {width}, 3"
         if tensors.is_batched
         else f"{tensors.dims[0][0]}, {height}, {width}, 3"
     )
-    batching = f"dynamic_batching {{ max_queue_delay_microseconds: {delay} }}"
+    batching = f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}"
     lines = [
         *(f"# {line}".rstrip() for line in comments),
         f'name: "{name}"',
         f'backend: "{backend}"',
         f"max_batch_size: {tensors.max_batch if tensors.is_batched else 0}",
-        *(_render_tensor(way, tensors, i) for i, way in enumerate(("input", "output"))),
+        *(_render_tensor(section, tensors, i) for i, section in enumerate(("input", "output"))),
         *([batching] if tensors.is_batched else ()),
         f"instance_group [ {{ kind: {kind} count: {count} }} ]",
-        # The one before, too: who began with it goes on with it.
+        # Keep the previous version for clients that still use it.
         "version_policy { latest { num_versions: 2 } }",
         f'model_warmup [ {{ name: "noise" batch_size: 1 inputs {{ key: "{tensors.names[0]}" '
-        f"value {{ data_type: TYPE_UINT8 dims: [ {warm} ] random_data: true }} }} }} ]",
+        f"value {{ data_type: TYPE_UINT8 dims: [ {warmup_dims} ] random_data: true }} }} }} ]",
         *(
             ['parameters { key: "engine" value { string_value: "openvino" } }']
             if backend == "python"
@@ -104,17 +115,17 @@ def _render_metadata(metadata: ModelMetadata) -> str:
 
 
 def parse_metadata(text: str) -> ModelMetadata | None:
-    """What the model in a config.pbtxt of ours is; None where that is not ours."""
-    found = _METADATA_LINE_RE.findall(text)
-    literal = re.search(r"string_value: '(.*)' } }$", found[0]) if len(found) == 1 else None
+    """Return the metadata in a config.pbtxt, or None if cgt did not write the file."""
+    lines = _METADATA_LINE_RE.findall(text)
+    literal = re.search(r"string_value: '(.*)' } }$", lines[0]) if len(lines) == 1 else None
     return ModelMetadata.from_json(re.sub(r"\\(.)", r"\1", literal[1])) if literal else None
 
 
 def replace_metadata(text: str, metadata: ModelMetadata) -> str:
-    """The same config.pbtxt for another model; whatever else was edited in it stays."""
+    """Return the config.pbtxt of another model; other edits in it stay."""
     return _METADATA_LINE_RE.sub(lambda _: _render_metadata(metadata), text)
 
 
 def _quote(text: str) -> str:
-    """ASCII text as a literal."""
+    """Return ASCII text as a literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

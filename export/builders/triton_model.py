@@ -1,10 +1,11 @@
-"""A model of Triton's Python backend, run by cgt. `cgt export` wrote this file.
+"""Model of Triton's Python backend that runs cgt. `cgt export` wrote this file.
 
-It wants `pip install cyclegan-toolkit` in the Python that the server runs models with. Frames of
-any size that the model takes come as uint8 N,H,W,3 RGB and go as the same. `parameters` of
-config.pbtxt: `engine` is that of `cgt translate --engine`.
+It requires `pip install cyclegan-toolkit` in the Python that the server runs models with. Inputs
+and outputs are uint8 (N, H, W, 3) RGB frames of any size that the model takes. The parameter
+`engine` in config.pbtxt is that of `cgt translate --engine`.
 
-A server from before NumPy 2 wants `pip install 'numpy<2'` there: else its answers are empty.
+A server from before NumPy 2 requires `pip install 'numpy<2'` there; its outputs are empty
+otherwise.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from cgt.runtime import Translator
 from cgt.runtime.errors import CgtError
 from cgt.runtime.image.preprocess import U8
 
-_MAX_CACHED_SIZES = 4  # of pictures, for which a compiled network is kept
+_MAX_CACHED_SIZES = 4  # frame sizes with a compiled network in memory
 
 
 class _FixedSizeTranslator:
-    """The model for pictures of one size, on as many threads as the engine likes."""
+    """The model for frames of one size, on as many threads as the engine recommends."""
 
     def __init__(self, model: Path, engine: str, height: int, width: int) -> None:
         self._translator = Translator(
@@ -47,19 +48,19 @@ class _FixedSizeTranslator:
 
 
 class TritonPythonModel:
-    """What the backend asks for."""
+    """Interface that the Python backend calls."""
 
     def initialize(self, args: dict[str, Any]) -> None:
         config = json.loads(args["model_config"])
-        self._input, self._output = (config[way][0]["name"] for way in ("input", "output"))
+        self._input, self._output = (config[key][0]["name"] for key in ("input", "output"))
         self._engine = config["parameters"]["engine"]["string_value"]
         self._model = Path(args["model_repository"], args["model_version"], "model.onnx")
         self._translators: OrderedDict[tuple[int, int], _FixedSizeTranslator] = OrderedDict()
         height, width = json.loads(config["parameters"]["cgt"]["string_value"])["size"]
-        self._get_translator(height, width)  # what does not run at all fails now
+        self._get_translator(height, width)  # fails now if the model does not run at all
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Every picture by itself, so that its translation does not depend on its neighbours."""
+        """Translate each frame independently, so that its output does not depend on its batch."""
         submitted = [self._submit(request) for request in requests]
         return [self._make_response(images) for images in submitted]
 

@@ -1,4 +1,4 @@
-"""Folders of models in a Triton repository: whole or not there, version after version."""
+"""Versioned model folders in a Triton repository, published atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .triton_config import parse_metadata, replace_metadata
 
 @dataclass(frozen=True)
 class RepositoryModel:
-    """One folder of the repository. files: of its version; none where they are still to come."""
+    """A folder of the repository; `files` are those of its version, empty if still missing."""
 
     name: str
     metadata: ModelMetadata
@@ -28,10 +28,11 @@ class RepositoryModel:
 
 
 def publish_models(models: Sequence[RepositoryModel], repository: Path) -> list[Path]:
-    """Put them into a repository, which is made where it is missing. Returns their versions.
+    """Add models to a repository, which is created if missing; return their versions.
 
-    Raises UsageError for one that is there as another model, SinkError where the repository cannot
-    be written; then nothing of it has changed.
+    Raises:
+        UsageError: A folder of that name holds another model.
+        SinkError: The repository cannot be written. After any error, nothing has changed.
     """
     model_folders = [repository / model.name for model in models]
     for model, home in zip(models, model_folders, strict=True):
@@ -47,7 +48,7 @@ def publish_models(models: Sequence[RepositoryModel], repository: Path) -> list[
 
 
 def _check_compatible(model: RepositoryModel, model_folder: Path) -> None:
-    """All versions of a model share a config.pbtxt."""
+    """Check that all versions of a model can share a config.pbtxt."""
     path = model_folder / "config.pbtxt"
     if not model_folder.exists():
         return
@@ -61,19 +62,19 @@ def _check_compatible(model: RepositoryModel, model_folder: Path) -> None:
         )
     if _tensor_signature(published) != _tensor_signature(model.metadata):
         raise UsageError(
-            f"{model_folder} takes other sizes, and all versions of a model must take the same; rename the "
-            "ONNX file to have a model of its own"
+            f"{model_folder} takes other sizes, and all versions of a model must take the same; "
+            "rename the ONNX file to create another model"
         )
 
 
 def _tensor_signature(metadata: ModelMetadata) -> tuple[object, ...]:
-    """What config.pbtxt says of the tensors."""
+    """Return what config.pbtxt states about the tensors."""
     return metadata.dynamic, metadata.size, metadata.profiles
 
 
 @contextmanager
 def _staging_folder(repository: Path) -> Iterator[Path]:
-    """A folder beside the repository to write in: a server takes all folders in it for models."""
+    """Yield a folder next to the repository: a server takes every folder inside for a model."""
     repository.mkdir(exist_ok=True)
     stage = repository.resolve().with_name(f".{repository.name}.{secrets.token_hex(4)}")
     stage.mkdir()
@@ -84,7 +85,7 @@ def _staging_folder(repository: Path) -> Iterator[Path]:
 
 
 def _write_model(folder: Path, model: RepositoryModel) -> None:
-    """A model of one version, whole on the disk."""
+    """Write a model of one version and flush it to the disk."""
     version = folder / "1"
     version.mkdir(parents=True)
     for path, content in (
@@ -98,13 +99,13 @@ def _write_model(folder: Path, model: RepositoryModel) -> None:
 
 
 def _publish_version(staged: Path, model_folder: Path, model: RepositoryModel) -> Path:
-    """By renaming: a server that looks sees all of a version or nothing. Returns the version."""
+    """Publish by renaming, so that a server sees a whole version or nothing; return the version."""
     if not model_folder.exists():
         staged.rename(model_folder)
         return model_folder / "1"
     versions = [int(path.name) for path in model_folder.iterdir() if path.name.isdecimal()]
     version = model_folder / str(max(versions, default=0) + 1)
-    if not model.files:  # an empty version would take the place of one that works
+    if not model.files:  # an empty version would replace one that works
         return model_folder
     (staged / "1").rename(version)
     config = model_folder / "config.pbtxt"

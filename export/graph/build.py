@@ -1,4 +1,4 @@
-"""From a network and a recipe to a graph: the conversions, in sequence."""
+"""Graph construction: the conversions from a PyTorch network to an ONNX model, in sequence."""
 
 from __future__ import annotations
 
@@ -34,10 +34,18 @@ def build_graph(
     eval_images: ImageSet,
     log: Callable[[str], None],
 ) -> onnx.ModelProto:
-    """calibration: for a recipe that calibrates. tests: on which FP16's range is proved, and for
-    which a mixture is chosen. say: is given the lines of that choice.
+    """Convert a generator to an ONNX model.
 
-    Raises QualityError where FP16 would overflow, and where no mixture will do.
+    Args:
+        generator: Generator; its network is copied.
+        config: Options of the export.
+        shapes: Shapes that the graph takes.
+        calibration: Images for a config that needs calibration.
+        eval_images: Images that check FP16's range and that mixed precision is chosen on.
+        log: Receives the table of mixed precision.
+
+    Raises:
+        QualityError: FP16 would overflow, or no convolution can be INT8.
     """
     network, channels = copy.deepcopy(generator.network), generator.in_channels
     if config.norm == "frozen":

@@ -1,4 +1,4 @@
-"""InstanceNorm with other statistics than a picture's own: frozen ones, or some from outside."""
+"""InstanceNorm with frozen or external statistics."""
 
 from __future__ import annotations
 
@@ -18,23 +18,29 @@ _InstanceNorm = nn.modules.instancenorm._InstanceNorm
 
 
 def instance_norms(network: nn.Module) -> dict[str, _InstanceNorm]:
-    """By module name, in the order of the network. Raises UsageError where there are none."""
-    found = {n: m for n, m in network.named_modules() if isinstance(m, _InstanceNorm)}
-    if not found:
+    """Map module names to InstanceNorms, in the order of the network.
+
+    Raises UsageError if there are none.
+    """
+    norms = {n: m for n, m in network.named_modules() if isinstance(m, _InstanceNorm)}
+    if not norms:
         raise UsageError(
             "this network has no InstanceNorm whose statistics could be frozen or streamed; "
-            "leave out --norm"
+            "omit --norm"
         )
-    return found
+    return norms
 
 
 # ---- Frozen --------------------------------------------------------------------------------------
 
 
 def freeze_norms(network: nn.Module, frames: Iterable[F32]) -> None:
-    """Give every InstanceNorm, in place, the mean over float32 3,H,W frames of its means and of its
-    variances, for good. (Statistics of all frames at once, means of deviations, and statistics
-    taken norm by norm behind frozen ones came out within 2 dB of it.)"""
+    """Replace, in place, every InstanceNorm by fixed statistics.
+
+    The statistics are the means, over float32 (3, H, W) images, of its means and of its variances.
+    Three alternatives came out within 2 dB: statistics of all images at once, means of deviations,
+    and statistics taken norm by norm behind frozen ones.
+    """
     norms = instance_norms(network)
     sums: dict[str, list[Tensor]] = {}
 
@@ -66,21 +72,23 @@ def freeze_norms(network: nn.Module, frames: Iterable[F32]) -> None:
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Put every norm with fixed statistics that follows a convolution into its weights, in place.
-    The same function, to rounding."""
+    """Fold every norm with fixed statistics into the convolution before it, in place.
+
+    The function stays the same up to rounding.
+    """
     for parent in list(network.modules()):
         if not isinstance(parent, nn.Sequential):
             continue
         for index in range(len(parent) - 1):
-            holder, at = parent, index
-            while isinstance(inner := holder[at], nn.Sequential):  # what goes before it, and it
-                holder, at = inner, len(inner) - 1
-            convolution, norm = holder[at], parent[index + 1]
+            holder, position = parent, index
+            while isinstance(inner := holder[position], nn.Sequential):  # its last layer
+                holder, position = inner, len(inner) - 1
+            convolution, norm = holder[position], parent[index + 1]
             if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
                 continue
             if isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d):
                 transposed = isinstance(convolution, nn.ConvTranspose2d)
-                holder[at] = fuse_conv_bn_eval(convolution, norm, transposed)
+                holder[position] = fuse_conv_bn_eval(convolution, norm, transposed)
                 parent[index + 1] = nn.Identity()
 
 
@@ -88,13 +96,16 @@ def fold_norms(network: nn.Module) -> None:
 
 
 def statistics_size(network: nn.Module) -> int:
-    """The length of the statistics tensors: a weight, then means and variances."""
+    """Return the length of the statistics tensors: a weight, then means and variances."""
     return 1 + 2 * sum(norm.num_features for norm in instance_norms(network).values())
 
 
 class ExternalStatistics(nn.Module):
-    """A network whose norms take statistics from outside: image, given -> image, used, as
-    `cgt.runtime.models.metadata` lays them out. The network's InstanceNorms are replaced in place."""
+    """A network whose norms take statistics as an input.
+
+    It maps (image, statistics_in) to (image, statistics_out), in the layout that
+    `cgt.runtime.models.metadata` describes. The network's InstanceNorms are replaced in place.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -118,7 +129,10 @@ class ExternalStatistics(nn.Module):
 
 
 class _ExternalStatisticsNorm(nn.Module):
-    """N,C,H,W of any type, computed in FP32. `given` is set before a call, `used` read after it."""
+    """Norm of (N, C, H, W) of any type, computed in FP32.
+
+    `statistics_in` is set before a call, `statistics_out` is read after it.
+    """
 
     statistics_in: Tensor
     statistics_out: Tensor
@@ -131,7 +145,7 @@ class _ExternalStatisticsNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x32, channels = x.float(), self.norm.num_features
         mean = x32.mean((2, 3))
-        # One pass less than with the mean subtracted first. In FP32 it costs digits only where a
+        # One pass less than subtracting the mean first. In FP32 this loses digits only if a
         # channel's mean is a thousand times its deviation.
         variance = ((x32 * x32).mean((2, 3)) - mean * mean).clamp(min=0)
         weight = self.statistics_in[:, :1]

@@ -1,4 +1,4 @@
-"""Networks that compute in 16 bits."""
+"""Networks that compute in FP16 or BF16."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ class _KeepFP32(nn.Module):
 
 
 class ReducedPrecision(nn.Module):
-    """A network whose convolutions compute in FP16 or BF16; float32 in and out.
+    """A network whose convolutions compute in FP16 or BF16, with float32 inputs and outputs.
 
-    Norms stay FP32 unless narrow_norms: the sum of squares over a whole picture leaves FP16's range
-    (TensorRT #2691, ONNX Runtime #10079). What sums up a picture for a student's steering stays so
-    in any case, and transposed convolutions do in BF16, which TensorRT-RTX 1.7 does not build. The
-    given network is converted in place: pass a copy.
+    Norms stay in FP32 unless `convert_norms`: the sum of squares over a whole image exceeds FP16's
+    range (TensorRT #2691, ONNX Runtime #10079). The pooling of a student's global color transform
+    always stays in FP32. Transposed convolutions stay in FP32 in a BF16 network, because
+    TensorRT-RTX 1.7 does not build them in BF16.
+
+    Args:
+        network: Network to convert in place; pass a copy.
+        dtype: torch.float16 or torch.bfloat16.
+        convert_norms: Compute norms in `dtype` too.
     """
 
     def __init__(

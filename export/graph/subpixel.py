@@ -1,4 +1,4 @@
-"""The last convolution of a generator, computed for squares of pixels at once."""
+"""Subpixel rewrite of a generator's last convolution, which then computes 2x2 pixels at once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 UPSCALE_FACTOR = 2
-OUTPUT_SUFFIX = "_squares"  # how the outputs of rewritten convolutions end
-SIMD_CHANNELS = 16  # output channels that engines compute together; fewer cost as much
+# Marks rewritten convolutions in exported files; changing it would hide those in existing files.
+OUTPUT_SUFFIX = "_squares"
+SIMD_CHANNELS = 16  # output channels that engines compute together; fewer take as long
 
 
 def use_subpixel_conv(model: onnx.ModelProto) -> None:
-    """Rewrite, in place, the last convolution where it leaves most of an engine's lanes empty, as
-    one to 3 channels does: with stride 2 it gives a square of 2x2 pixels as 12 channels, which
-    DepthToSpace lays out (Shi et al. 2016, "Is the deconvolution layer the same as a convolutional
-    layer?"). The same function, to rounding; pictures must have even sides. A 7x7 convolution takes
-    a third of the time."""
+    """Rewrite, in place, a last convolution that leaves most SIMD lanes of an engine empty.
+
+    A convolution to 3 channels does. With stride 2 it computes a square of 2x2 pixels as 12
+    channels, which DepthToSpace rearranges (Shi et al. 2016, "Is the deconvolution layer the same
+    as a convolutional layer?"). The function is the same up to rounding; images must have even
+    sides. A 7x7 convolution takes a third of the time.
+    """
     graph = model.graph
     weights = {weight.name: weight for weight in graph.initializer}
     conv_positions = [i for i, node in enumerate(graph.node) if node.op_type.startswith("Conv")]
@@ -48,18 +51,21 @@ def use_subpixel_conv(model: onnx.ModelProto) -> None:
 
 
 def is_subpixel_conv(node: onnx.NodeProto) -> bool:
-    """Whether `subpixel` made a node what it is."""
+    """Return True if `use_subpixel_conv` rewrote the node."""
     return node.op_type == "Conv" and node.output[0].endswith(OUTPUT_SUFFIX)
 
 
 def undo_subpixel(values: NDArray[Any]) -> NDArray[Any]:
-    """The kernels (4*O,I,h+1,w+1) or biases (4*O) of a rewritten convolution as they were."""
+    """Return the original kernels or biases of a rewritten convolution.
+
+    `values` are kernels (4*O, I, h+1, w+1) or biases (4*O).
+    """
     first = values[:: UPSCALE_FACTOR**2]
     return first if first.ndim == 1 else first[:, :, : 1 - UPSCALE_FACTOR, : 1 - UPSCALE_FACTOR]
 
 
 def _can_rewrite(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
-    """Plain, of more than one pixel, and with room for a square's channels."""
+    """Check for a plain convolution of more than one pixel with room for a square's channels."""
     attributes: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type != "Conv":
         return False
@@ -73,7 +79,7 @@ def _can_rewrite(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> 
 
 
 def _expand_kernels(kernels: NDArray[Any]) -> NDArray[Any]:
-    """O,I,h,w -> 4*O,I,h+1,w+1: for each pixel of a square the kernel, moved there."""
+    """Convert kernels (O, I, h, w) to (4*O, I, h+1, w+1): one for each pixel of a square."""
     out, channels, height, width = kernels.shape
     wide = np.zeros(
         (

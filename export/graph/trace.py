@@ -1,4 +1,4 @@
-"""A network as an ONNX graph."""
+"""Tracing of a PyTorch network to an ONNX graph."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ _AXIS_NAMES: dict[IOType, dict[int, str]] = {
 
 @dataclass(frozen=True)
 class GraphInterface:
-    """The tensors in and out of a graph: "image" -> "translated", and with `statistics` "given" ->
-    "used" (see `cgt.runtime.models.metadata`). Sides are multiples of `multiple`."""
+    """Inputs and outputs of a graph.
+
+    "image" becomes "translated". With `statistics`, "statistics_in" becomes "statistics_out" too
+    (see `cgt.runtime.models.metadata`). Sides are multiples of `multiple`.
+    """
 
     channels: int = 3
     multiple: int = 4
@@ -36,14 +39,14 @@ class GraphInterface:
 
     @property
     def input_names(self) -> list[str]:
-        return ["image", "given"] if self.statistics else ["image"]
+        return ["image", "statistics_in"] if self.statistics else ["image"]
 
     @property
     def output_names(self) -> list[str]:
-        return ["translated", "used"] if self.statistics else ["translated"]
+        return ["translated", "statistics_out"] if self.statistics else ["translated"]
 
     def example_inputs(self) -> tuple[Tensor, ...]:
-        """Tensors to trace with. Sides that vary are no special case of one another."""
+        """Return tensors to trace with; sides that vary differ, so that none is specialized."""
         units = max(2, 64 // self.multiple)
         batch, height, width = (
             self.shapes.fixed_size(axis) or other
@@ -56,16 +59,16 @@ class GraphInterface:
         return (image, torch.zeros(batch, self.statistics)) if self.statistics else (image,)
 
     def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
-        """What torch.export shall leave open, for each input."""
+        """Return the dimensions of each input that torch.export must leave open."""
         axes = list(_AXIS_NAMES[self.io])
         image: dict[int, Any] = {}
         if self.shapes.fixed_size(0) is None:
             image[axes[0]] = torch.export.Dim("batch", min=1, max=4096)
         for index, name in ((1, "height"), (2, "width")):
             if self.shapes.fixed_size(index) is None:
-                # A padding by reflection needs a few pixels in the smallest layer.
-                least, most = max(1, 16 // self.multiple), 8192 // self.multiple
-                units = torch.export.Dim(f"{name}_units", min=least, max=most)
+                # Reflection padding needs a few pixels in the smallest layer.
+                min_units, max_units = max(1, 16 // self.multiple), 8192 // self.multiple
+                units = torch.export.Dim(f"{name}_units", min=min_units, max=max_units)
                 image[axes[index]] = self.multiple * units
         statistics_axes = {0: image[axes[0]]} if axes[0] in image else {}
         return (image, statistics_axes) if self.statistics else (image,)
@@ -74,9 +77,9 @@ class GraphInterface:
 def trace(
     network: nn.Module, interface: GraphInterface | None = None, opset: int = DEFAULT_OPSET
 ) -> onnx.ModelProto:
-    """An ONNX model of the network. Convolutions are named like the modules they were."""
+    """Return an ONNX model of the network; convolutions are named like its modules."""
     interface = interface or GraphInterface()
-    with suppress_output():  # it reports its passes, and its own deprecations as warnings
+    with suppress_output():  # the exporter prints its passes, and its own deprecations as warnings
         program = torch.onnx.export(
             network.eval(),
             interface.example_inputs(),
@@ -96,7 +99,7 @@ def trace(
 
 
 def _name_axes(model: onnx.ModelProto, interface: GraphInterface) -> None:
-    """Call free dimensions batch, height and width instead of expressions of units."""
+    """Name free dimensions batch, height and width instead of expressions of units."""
     names = _AXIS_NAMES[interface.io]
     for values in (model.graph.input, model.graph.output):
         for value, axes in zip(values, (names, {0: "batch"}), strict=False):
@@ -108,21 +111,25 @@ def _name_axes(model: onnx.ModelProto, interface: GraphInterface) -> None:
                     dims[index].dim_param = name
                 else:
                     dims[index].dim_value = fixed
-    # Shapes between are spelled in the old names, and every engine infers them again.
+    # Intermediate shapes use the old names, and every engine infers them again.
     del model.graph.value_info[:]
 
 
 def _name_layers(model: onnx.ModelProto) -> None:
-    """The exporter keeps the names of parameters: network.model.4.weight, where "network" is one of
-    our own wrappers."""
+    """Name convolutions after modules instead of parameters such as network.model.4.weight.
+
+    "network" is the attribute of this package's own wrappers.
+    """
     for node in model.graph.node:
         if node.op_type in CONV_OPS:
             node.name = re.sub(r"^(network\.)+", "", node.input[1]).removesuffix(".weight")
 
 
 def _strip_metadata(model: onnx.ModelProto) -> None:
-    """Drop the exporter's stack traces: they name the exporting machine's paths and double the
-    size of a small model."""
+    """Drop the exporter's stack traces.
+
+    They contain paths of the exporting machine and double the size of a small model.
+    """
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     model.doc_string = model.graph.doc_string = ""

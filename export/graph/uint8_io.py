@@ -1,4 +1,4 @@
-"""Pixels in, pixels out: the conversions inside the graph, for engines on the far side of a bus."""
+"""uint8 image inputs and outputs: the conversions inside the graph, for engines behind a bus."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 class Uint8IO(nn.Module):
-    """A network that takes and gives uint8 N,H,W,3 instead of float32 N,3,H,W in [-1, 1].
+    """A network with uint8 (N, H, W, 3) tensors instead of float32 (N, 3, H, W) in [-1, 1].
 
-    The casts are the first and the last node, as TensorRT wants it. Values are rounded to nearest,
+    The casts are the first and the last node, as TensorRT requires. Values are rounded to nearest,
     half to even, and clamped, like the C library's `unpack`. Statistics pass through.
     """
 
@@ -28,5 +28,5 @@ class Uint8IO(nn.Module):
 
 
 def _to_uint8(x: Tensor) -> Tensor:
-    """float32 N,3,H,W in [-1, 1] -> uint8 N,H,W,3."""
+    """Convert float32 (N, 3, H, W) in [-1, 1] to uint8 (N, H, W, 3)."""
     return torch.round((x + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)

@@ -1,1 +1,1 @@
-"""INT8: calibration, Q/DQ nodes, mixed precision."""
+"""INT8 quantization: calibration, Q/DQ nodes, mixed precision."""

@@ -1,4 +1,4 @@
-"""Which values the inputs of convolutions take, and where INT8's range should end."""
+"""INT8 calibration: input ranges of convolutions, and where INT8's range should end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from .hooks import record_activations
 CalibrationMethod = Literal["percentile", "minmax", "entropy"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 
-PERCENTILE = 99.999  # of the magnitudes; a generator's rare large values matter to its pictures
+PERCENTILE = 99.999  # of the magnitudes; rare large values matter to a generator's images
 INT8_LEVELS = 128  # magnitudes of symmetric INT8
 HISTOGRAM_BINS = 2048
 
 
 class MagnitudeHistogram:
-    """Magnitudes in BINS equal bins over [0, limit); the limit doubles when a value exceeds it, so
-    that one pass over the frames is enough and memory stays constant."""
+    """Histogram of magnitudes in HISTOGRAM_BINS equal bins over [0, upper_edge).
+
+    The edge doubles when a value exceeds it. One pass over the images is enough, and memory stays
+    constant.
+    """
 
     def __init__(self) -> None:
         self.counts: NDArray[np.float64] = np.zeros(HISTOGRAM_BINS)
@@ -45,7 +48,7 @@ class MagnitudeHistogram:
             self.counts += torch.histc(magnitudes, HISTOGRAM_BINS, 0, self.upper_edge).numpy()
 
     def threshold(self, method: CalibrationMethod) -> float:
-        """The magnitude that INT8's 127 stands for; larger ones are clipped to it."""
+        """Return the magnitude that maps to INT8's 127; larger ones are clipped to it."""
         if method == "minmax" or not self.upper_edge:
             return self.max_magnitude
         edge = _percentile_bin(self.counts) if method == "percentile" else _entropy_bin(self.counts)
@@ -55,8 +58,16 @@ class MagnitudeHistogram:
 def calibrate(
     network: nn.Module, frames: Iterable[F32], method: CalibrationMethod
 ) -> dict[str, float]:
-    """Run the network over float32 3,H,W frames. The threshold of the input of each Conv2d, by the
-    module's name."""
+    """Run the network over images and choose INT8 ranges.
+
+    Args:
+        network: Network in FP32.
+        frames: float32 (3, H, W) images in [-1, 1].
+        method: How the end of the range is chosen.
+
+    Returns:
+        The threshold of each Conv2d's input by module name.
+    """
     histograms: dict[str, MagnitudeHistogram] = {}
 
     def record(name: str, _: nn.Module, x: Tensor, __: Tensor) -> None:
@@ -75,14 +86,16 @@ def calibrate(
 
 
 def _percentile_bin(counts: NDArray[np.float64]) -> int:
-    """How many bins hold PERCENTILE of the values."""
+    """Return how many bins hold PERCENTILE of the values."""
     cumulative = np.cumsum(counts) / counts.sum()
     return int(np.searchsorted(cumulative, PERCENTILE / 100) + 1)
 
 
 def _entropy_bin(counts: NDArray[np.float64]) -> int:
-    """How many bins to keep so that LEVELS levels tell the least different story, by the
-    Kullback-Leibler divergence (Migacz 2017, "8-bit inference with TensorRT")."""
+    """Return how many bins to keep for the least Kullback-Leibler divergence of INT8_LEVELS levels.
+
+    See Migacz 2017, "8-bit inference with TensorRT".
+    """
     counts = counts.copy()
     counts[0] = counts[1]  # exact zeros, of ReLU and padding, are represented at any threshold
     best, best_divergence = HISTOGRAM_BINS, np.inf

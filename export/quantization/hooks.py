@@ -1,4 +1,4 @@
-"""Looking at what modules take and give while a network runs."""
+"""Forward hooks that record the inputs and outputs of modules."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def record_activations(
     module_types: type[nn.Module] | tuple[type[nn.Module], ...],
     callback: ActivationCallback,
 ) -> Iterator[None]:
-    """Calls look(name, module, input, output) after each run of a leaf module of those kinds."""
+    """Call callback(name, module, input, output) after each run of a leaf module of these types."""
 
     def make_hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda module, given, out: callback(name, module, given[0], out)
+        return lambda module, inputs, out: callback(name, module, inputs[0], out)
 
     handles = [
         module.register_forward_hook(make_hook(name))

@@ -1,4 +1,4 @@
-"""Which convolutions may be INT8 where a quality is asked for: the effect of each on the output."""
+"""Mixed precision: selection of the convolutions that may be INT8 at a given quality."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cgt.runtime.errors import QualityError
 from cgt.runtime.image.preprocess import F32
 from cgt.runtime.utils.progress import progress_bar
 
-from ..verify.parity import psnr
+from ..verify.metrics import psnr_from_mse
 
-_NUM_RANKING_IMAGES = 4  # frames
-_PSNR_MARGIN_DB = 0.3  # dB that rounding at the borders of a graph may cost
+_NUM_RANKING_IMAGES = 4
+_PSNR_MARGIN_DB = 0.3  # loss that rounding at the graph's inputs and outputs may cause
 
 
 def select_int8_layers(
@@ -26,10 +26,24 @@ def select_int8_layers(
     min_psnr_db: float,
     log: Callable[[str], None],
 ) -> dict[str, float]:
-    """The thresholds of the convolutions that can be INT8 with the worst test frame at `floor` dB.
+    """Choose the convolutions that can be INT8 while the worst image keeps a PSNR.
 
-    Each convolution is rounded alone, on calibration frames; then as few of the most sensitive as
-    will do are left as they are. Raises QualityError where not even one can be INT8.
+    Each convolution is quantized alone, on calibration images. Then as few of the most sensitive as
+    possible stay in float.
+
+    Args:
+        network: Network in FP32.
+        thresholds: Result of `calibrate`.
+        calibration: float32 (3, H, W) images to rank the convolutions on.
+        eval_images: float32 (3, H, W) images that must reach `min_psnr_db`.
+        min_psnr_db: PSNR in dB of the worst image.
+        log: Receives the lines of the table.
+
+    Returns:
+        The thresholds of the convolutions that can be INT8.
+
+    Raises:
+        QualityError: No convolution can be INT8.
     """
     ranking_images = calibration[:_NUM_RANKING_IMAGES]
     expected = _run_network(network, ranking_images)
@@ -44,7 +58,7 @@ def select_int8_layers(
     expected, psnr_by_num_float = _run_network(network, eval_images), dict[int, float]()
 
     def worst_psnr_without(num_float: int) -> float:
-        """Worst PSNR with the first `kept` of the order left as they are."""
+        """Return the worst PSNR with the `num_float` most sensitive convolutions in float."""
         if num_float not in psnr_by_num_float:
             int8_thresholds = {name: thresholds[name] for name in order[num_float:]}
             psnr_by_num_float[num_float] = _worst_psnr(
@@ -53,7 +67,7 @@ def select_int8_layers(
         return psnr_by_num_float[num_float]
 
     low, high = 0, len(order)
-    while low < high:  # fewest that will do
+    while low < high:  # binary search for the fewest float convolutions
         middle = (low + high) // 2
         low, high = (
             (low, middle)
@@ -74,14 +88,14 @@ def _format_table(
     psnr_alone: Mapping[str, float], float_layers: list[str], psnr_by_num_float: Mapping[int, float]
 ) -> list[str]:
     width = max(map(len, psnr_alone))
-    lines = [f"{'layer':{width}}  dB alone in INT8"]
+    lines = [f"{'layer':{width}}  PSNR in dB if only it is INT8"]
     lines += [
-        f"{name:{width}}  {decibels:6.1f}  {'kept' if name in float_layers else 'INT8'}"
+        f"{name:{width}}  {decibels:6.1f}  {'float' if name in float_layers else 'INT8'}"
         for name, decibels in psnr_alone.items()
     ]
     lines += [
-        f"{len(psnr_alone) - count} of {len(psnr_alone)} in INT8: worst frame {psnr_by_num_float[count]:.1f} dB"
-        for count in sorted(psnr_by_num_float)
+        f"{len(psnr_alone) - count} of {len(psnr_alone)} in INT8: worst image {decibels:.1f} dB"
+        for count, decibels in sorted(psnr_by_num_float.items())
     ]
     return lines
 
@@ -97,7 +111,7 @@ def _worst_psnr(
     frames: list[F32],
     expected: list[Tensor],
 ) -> float:
-    """dB of the worst frame with these convolutions rounded as INT8 rounds."""
+    """Return the PSNR of the worst image with these convolutions quantized to INT8."""
     fake_quantized = copy.deepcopy(network)
     for name, threshold in thresholds.items():
         convolution = fake_quantized.get_submodule(name)
@@ -107,14 +121,14 @@ def _worst_psnr(
         convolution.register_forward_pre_hook(_fake_quantize_hook(threshold))
     outputs = _run_network(fake_quantized, frames)
     errors = [float((a - b).square().mean()) for a, b in zip(outputs, expected, strict=True)]
-    return psnr(max(errors))
+    return psnr_from_mse(max(errors))
 
 
 def _fake_quantize_hook(
     threshold: float,
 ) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
     max_magnitude = torch.tensor(threshold)
-    return lambda _, given: (_fake_quantize(given[0], max_magnitude),)
+    return lambda _, inputs: (_fake_quantize(inputs[0], max_magnitude),)
 
 
 def _fake_quantize(x: Tensor, max_magnitude: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
-"""INT8 as Q/DQ nodes around convolutions, in the one form that OpenVINO, ONNX Runtime and every
-TensorRT take: symmetric QInt8, activations per tensor, weights per output channel, biases as they
-were. ConvTranspose stays as it is: engines run it in float whatever stands around it."""
+"""INT8 as Q/DQ nodes around convolutions.
+
+OpenVINO, ONNX Runtime and every TensorRT take one form: symmetric QInt8, activations per tensor,
+weights per output channel, biases unchanged. ConvTranspose is not quantized, because engines run it
+in float in any case.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,11 @@ _INT8_MAX = 127
 
 
 def insert_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
-    """Quantize, in place, the Conv nodes that `thresholds` names: with the magnitude of their input
-    that 127 stands for. All else keeps its type, and the scales have the type of the weights."""
+    """Quantize, in place, the Conv nodes that `thresholds` contains.
+
+    A threshold is the magnitude of the input that maps to 127. Everything else keeps its type. The
+    scales have the type of the weights.
+    """
     graph = model.graph
     weights = {weight.name: weight for weight in graph.initializer}
     nodes: list[onnx.NodeProto] = []
@@ -30,34 +36,41 @@ def insert_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
                 weight.astype(np.float32) / scales.astype(np.float32)[:, None, None, None]
             )
             graph.initializer.remove(weights[kernel])
-            at, by = f"{node.name}.input", f"{node.name}.weight"
+            x_name, weight_name = f"{node.name}.input", f"{node.name}.weight"
             graph.initializer.extend(
                 [
                     _make_initializer(
-                        f"{at}_scale", _int8_scale(np.float32(thresholds[node.name]), weight.dtype)
+                        f"{x_name}_scale",
+                        _int8_scale(np.float32(thresholds[node.name]), weight.dtype),
                     ),
-                    _make_initializer(f"{at}_zero", np.int8(0)),
+                    _make_initializer(f"{x_name}_zero", np.int8(0)),
                     _make_initializer(
-                        f"{by}_int8", np.clip(levels, -_INT8_MAX, _INT8_MAX).astype(np.int8)
+                        f"{weight_name}_int8",
+                        np.clip(levels, -_INT8_MAX, _INT8_MAX).astype(np.int8),
                     ),
-                    _make_initializer(f"{by}_scale", scales),
-                    _make_initializer(f"{by}_zero", np.zeros(scales.shape, np.int8)),
+                    _make_initializer(f"{weight_name}_scale", scales),
+                    _make_initializer(f"{weight_name}_zero", np.zeros(scales.shape, np.int8)),
                 ]
             )
             nodes += [
-                _make_qdq_node("QuantizeLinear", x, at, f"{at}_int8"),
-                _make_qdq_node("DequantizeLinear", f"{at}_int8", at, f"{at}_rounded"),
-                _make_qdq_node("DequantizeLinear", f"{by}_int8", by, f"{by}_rounded", axis=0),
+                _make_qdq_node("QuantizeLinear", x, x_name, f"{x_name}_int8"),
+                _make_qdq_node("DequantizeLinear", f"{x_name}_int8", x_name, f"{x_name}_rounded"),
+                _make_qdq_node(
+                    "DequantizeLinear",
+                    f"{weight_name}_int8",
+                    weight_name,
+                    f"{weight_name}_rounded",
+                    axis=0,
+                ),
             ]
-            node.input[0], node.input[1] = f"{at}_rounded", f"{by}_rounded"
+            node.input[0], node.input[1] = f"{x_name}_rounded", f"{weight_name}_rounded"
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
 
 
 def dequantized_weights(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
-    """The weights of quantized convolutions, multiplied out, by the name that the convolution has
-    for them."""
+    """Map the weight names of quantized convolutions to their dequantized values."""
     values = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
     weights = {}
     for node in graph.node:
@@ -68,10 +81,13 @@ def dequantized_weights(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
 
 
 def _int8_scale(largest: NDArray[Any] | np.float32, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Of which 127 make `largest`. A scale is never so small that `dtype` has few bits for it: that
-    of a dead channel is as good as any."""
-    least = np.finfo(dtype).smallest_normal
-    return np.maximum(np.asarray(largest, np.float32) / _INT8_MAX, least).astype(dtype)
+    """Return the scale that maps `largest` to 127.
+
+    A scale is never so small that `dtype` has few bits for it; for a dead channel any scale will
+    do.
+    """
+    smallest = np.finfo(dtype).smallest_normal
+    return np.maximum(np.asarray(largest, np.float32) / _INT8_MAX, smallest).astype(dtype)
 
 
 def _make_initializer(name: str, values: NDArray[Any] | np.int8) -> onnx.TensorProto:

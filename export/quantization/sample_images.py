@@ -1,5 +1,4 @@
-"""Pictures to calibrate and to compare on: real ones where there are some, else ones with the
-statistics of real ones."""
+"""Images for calibration and comparison: real ones if available, else synthetic dead leaves."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from cgt.runtime.sources import Frame, open_source
 from cgt.trainer.data.synthetic import convert_channels, dead_leaves
 
 NUM_IMAGES = 8
-"""Pictures to compare on, and the fewest to calibrate on."""
+"""Images to compare on, and the fewest to calibrate on."""
 
 T = TypeVar("T")
 ResizeFn = Callable[[U8], U8]
@@ -28,18 +27,18 @@ ResizeFn = Callable[[U8], U8]
 
 @dataclass(frozen=True)
 class ImageSet:
-    """uint8 HWC RGB, in sizes that the network takes."""
+    """uint8 HWC RGB images in sizes that the network takes."""
 
     images: tuple[U8, ...]
     origin: str  # "images of horse2zebra/testA"
 
     def to_tensors(self, channels: int) -> list[F32]:
-        """float32 channels,H,W in [-1, 1]."""
+        """Return float32 (channels, H, W) tensors in [-1, 1]."""
         return [convert_channels(pack(image), channels) for image in self.images]
 
 
 def make_resize_fn(metadata: ModelMetadata) -> ResizeFn:
-    """Resizes pictures as translating with the model does."""
+    """Return a function that resizes images as `cgt translate` does with the model."""
 
     def resize_image(image: U8) -> U8:
         return resize(image, plan_geometry(image.shape[:2], metadata).tensor_size, metadata.filter)
@@ -48,18 +47,18 @@ def make_resize_fn(metadata: ModelMetadata) -> ResizeFn:
 
 
 def sample_images(folder: Path | None, resize_fn: ResizeFn, size: tuple[int, int]) -> ImageSet:
-    """COUNT pictures spread evenly over a folder's images; without any, dead leaves of `size`."""
+    """Return NUM_IMAGES evenly spaced images of a folder; without any, dead leaves of `size`."""
     files = list_images(folder) if folder is not None and folder.is_dir() else []
     images = [read_image(path) for path in files[:: max(1, len(files) // NUM_IMAGES)][:NUM_IMAGES]]
     readable = tuple(resize_fn(image) for image in images if image is not None)
     if readable:
         return ImageSet(readable, f"images of {folder}")
     leaves = (dead_leaves(size, np.random.default_rng(seed)) for seed in range(NUM_IMAGES))
-    return ImageSet(tuple(leaves), "synthetic pictures (dead leaves)")
+    return ImageSet(tuple(leaves), "synthetic images (dead leaves)")
 
 
 def sample_images_of_folder(folder: Path, resize_fn: ResizeFn, size: tuple[int, int]) -> ImageSet:
-    """COUNT pictures of a folder that was asked for. Raises SourceError where it has none."""
+    """Return NUM_IMAGES evenly spaced images of a folder; raise SourceError if it has none."""
     image_set = sample_images(folder, resize_fn, size)
     if str(folder) not in image_set.origin:
         raise SourceError(f"--eval-images {folder} has no readable image")
@@ -69,11 +68,21 @@ def sample_images_of_folder(folder: Path, resize_fn: ResizeFn, size: tuple[int, 
 def load_calibration_images(
     source: str, count: int, seed: int, resize_fn: ResizeFn
 ) -> tuple[ImageSet, ImageSet]:
-    """`count` frames of a folder of images or a video to calibrate on, and some held out of it, all
-    drawn by `seed`. Those held out of a video are its last: the future is what is asked of it.
+    """Draw images from a folder or a video.
 
-    Fewer are taken where there are fewer. Raises SourceError where nothing can be read, UsageError
-    where fewer than COUNT remain to calibrate on.
+    Args:
+        source: Folder of images or video.
+        count: Images to calibrate on; fewer if the source has fewer.
+        seed: Seed of the random choice.
+        resize_fn: Resizes each image.
+
+    Returns:
+        The calibration images and the held-out images. Those held out of a video are its last,
+        because the network will translate frames that follow.
+
+    Raises:
+        SourceError: The source cannot be read.
+        UsageError: Fewer than NUM_IMAGES remain to calibrate on.
     """
     if source.isdecimal():
         raise UsageError(f"--calib {source}: give a folder of images or a video")
@@ -94,8 +103,8 @@ def load_calibration_images(
     num_held_out = min(num_held_out, len(images) // 5 + 1)
     if len(images) - num_held_out < NUM_IMAGES:
         raise UsageError(
-            f"--calib {source} has {len(images)} readable pictures; "
-            f"{NUM_IMAGES + 2} are the least, and a hundred are good"
+            f"--calib {source} has {len(images)} readable images; "
+            f"give at least {NUM_IMAGES + 2}, better a hundred"
         )
     split = len(images) - num_held_out
     return (
@@ -105,7 +114,7 @@ def load_calibration_images(
 
 
 def _reservoir_sample(items: Iterable[T], count: int, rng: random.Random) -> list[T]:
-    """`count` of the items, each as likely as any other, in order, in one pass (Vitter 1985)."""
+    """Return `count` of the items, each equally likely, in order, in one pass (Vitter 1985)."""
     kept: list[tuple[int, T]] = []
     for index, item in enumerate(items):
         if len(kept) < count:

@@ -1,1 +1,1 @@
-"""Checks of an exported file: parity, precision, FP16 range, drift, MACs."""
+"""Verification of exported files: parity, precision, FP16 range, layer drift, MACs."""

@@ -1,4 +1,4 @@
-"""Where in a network an exported model leaves its original: layer by layer, on real frames."""
+"""Layer drift: where in the network an exported model deviates from its original."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class LayerDrift:
-    """Of one convolution's output, with the norm that was folded into it."""
+    """Drift of one convolution's output, including a norm that was folded into it."""
 
     layer: str
-    snr_db: float  # energy of the original's values to that of the difference
+    snr_db: float  # signal-to-noise ratio: energy of the original to that of the difference
 
 
 def measure_layer_drift(
@@ -36,12 +36,22 @@ def measure_layer_drift(
     inputs: tuple[_Array, ...],
     reference_engine: str,
 ) -> list[LayerDrift]:
-    """network: the original, in FP32. frame: float32 C,H,W. inputs: the same as the model takes it,
-    as often as its batch is large. In the order of the graph."""
-    # What was computed in squares, see subpixel.py, is looked at when it is laid out.
-    laid_out = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type == "DepthToSpace"}
+    """Compare each convolution's output with the original's on one image.
+
+    Args:
+        model: Exported model.
+        network: Original network in FP32.
+        image: float32 (C, H, W) in [-1, 1].
+        inputs: The same image as the model takes it, repeated for its batch, and statistics.
+        reference_engine: "onnxruntime" or "openvino".
+
+    Returns:
+        The drift of each layer in the order of the graph.
+    """
+    # The output of a rewritten convolution (see subpixel.py) is compared after its DepthToSpace.
+    rearranged = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type == "DepthToSpace"}
     layers = {
-        n.name: laid_out.get(n.output[0], n.output[0])
+        n.name: rearranged.get(n.output[0], n.output[0])
         for n in model.graph.node
         if n.op_type in CONV_OPS
     }
@@ -50,13 +60,13 @@ def measure_layer_drift(
     drifts = []
     for (name, _), values in zip(layers.items(), exported, strict=True):
         candidates = [v for v in originals[name] if v.shape[1:] == values.shape[1:]]
-        # What the exported layer gives is the convolution, or the norm behind it: the nearer one.
+        # The exported layer may include the norm behind the convolution: take the closer one.
         drifts.append(LayerDrift(name, max(_snr_db(original, values) for original in candidates)))
     return drifts
 
 
 def _reference_outputs(network: nn.Module, image: F32) -> dict[str, list[_Array]]:
-    """For each convolution its output, and that of the module that ran next."""
+    """Return, for each convolution, its output and that of the module that ran next."""
     outputs: dict[str, list[_Array]] = {}
     last: list[str] = []
 
@@ -83,7 +93,7 @@ def _snr_db(original: _Array, values: _Array) -> float:
 def _run_with_intermediates(
     model: onnx.ModelProto, names: list[str], inputs: tuple[_Array, ...], reference_engine: str
 ) -> list[_Array]:
-    """Tensors inside of a model, as an engine computes them."""
+    """Return tensors inside a model as an engine computes them."""
     opened = copy.deepcopy(model)
     opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     data, inputs_by_name = (
@@ -116,22 +126,23 @@ def _input_names(model: onnx.ModelProto) -> list[str]:
 
 
 def format_table(drifts: list[LayerDrift]) -> list[str]:
-    """Lines of text."""
+    """Return the drifts as lines of text."""
     width = max(len(drift.layer) for drift in drifts)
-    return [f"{'layer':{width}}  signal to drift, dB"] + [
+    return [f"{'layer':{width}}  signal-to-drift ratio, dB"] + [
         f"{drift.layer:{width}}  {drift.snr_db:6.1f}" for drift in drifts
     ]
 
 
 def worst_layers(drifts: list[LayerDrift], count: int = 3) -> str:
-    """The layers that drift most, in words."""
+    """Describe the layers with the largest drift."""
     worst = sorted(drifts, key=lambda drift: drift.snr_db)[:count]
     return ", ".join(f"{drift.layer} ({drift.snr_db:.1f} dB)" for drift in worst)
 
 
 def render_chart(drifts: list[LayerDrift], title: str) -> NDArray[np.uint8]:
-    """A picture, uint8 HWC RGB: a bar for each layer."""
-    row, left, scale = 22, 260, 5  # pixels: of a layer, of the names, of a decibel
+    """Return a bar chart of the layers, uint8 HWC RGB."""
+    # Pixels: height of a row, width of the names, width of a decibel.
+    row, left, scale = 22, 260, 5
     height, width = row * (len(drifts) + 2), left + 120 * scale + 60
     image = np.full((height, width, 3), 255, np.uint8)
 
@@ -141,9 +152,9 @@ def render_chart(drifts: list[LayerDrift], title: str) -> NDArray[np.uint8]:
     write(title, 8, row - 6)
     for index, drift in enumerate(drifts, 1):
         y = row * index
-        shown = int(np.clip(drift.snr_db, 0, 120) * scale)
-        cv2.rectangle(image, (left, y + 4), (left + shown, y + row - 4), (70, 120, 180), -1)
+        length = int(np.clip(drift.snr_db, 0, 120) * scale)
+        cv2.rectangle(image, (left, y + 4), (left + length, y + row - 4), (70, 120, 180), -1)
         write(drift.layer[-30:], 8, y + row - 7)
-        write(f"{drift.snr_db:.1f}", left + shown + 6, y + row - 7)
-    write("dB, signal to drift", left, row * (len(drifts) + 1) + row - 8)
+        write(f"{drift.snr_db:.1f}", left + length + 6, y + row - 7)
+    write("signal-to-drift ratio, dB", left, row * (len(drifts) + 1) + row - 8)
     return image

@@ -1,10 +1,10 @@
-"""What a network has to do at a size, counted from its ONNX graph: multiply-adds and bytes.
+"""Multiply-adds and memory traffic of a network, counted from its ONNX graph.
 
 Multiply-adds are the true ones: a transposed convolution multiplies each *input* pixel by the
-kernel (published figures often count its output pixels, four times too many). Bytes are what
-cannot be avoided: each convolution, norm, product or resize reads its inputs and weights and
-writes its result once. Element-wise operations, padding and (de)quantisation are fused into their
-neighbours by every engine and move nothing, but the second operand of a sum is read.
+kernel (published numbers often count its output pixels, four times too many). Bytes are the
+unavoidable ones: each convolution, norm, product or resize reads its inputs and weights and writes
+its result once. Every engine fuses element-wise operations, padding and (de)quantization into their
+neighbors, so they move nothing. Only the second operand of a sum is read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MEMORY_OPS = (
     *("Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Softmax"),
 )
 _BINARY_OPS = ("Add", "Sub", "Mul", "Div")
-_FUSED_OPS = (  # what a tensor is looked for through: its bytes are those of what comes before
+_FUSED_OPS = (  # their output is not stored; the bytes are those of the input
     *("Pad", "Cast", "Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid", "Identity", "Dropout"),
     *("DequantizeLinear", "Transpose", "Reshape", "Flatten", "Unsqueeze", "Squeeze"),
 )
@@ -35,28 +35,35 @@ _FUSED_OPS = (  # what a tensor is looked for through: its bytes are those of wh
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One operation that moves or multiplies."""
+    """Cost of one operation that multiplies or moves data."""
 
     name: str
     op: str
-    macs: int  # multiply-adds
-    quantized: bool  # multiplies int8
-    float_elements: int  # elements read and written, weights included, of the engine's float type
-    int8_bytes: int  # the same of int8 ones
+    macs: int
+    quantized: bool  # multiplies int8 values
+    float_elements: int  # float elements read and written, weights included
+    int8_bytes: int  # int8 elements read and written, weights included
 
     def bytes_moved(self, float_size: int) -> int:
         return self.float_elements * float_size + self.int8_bytes
 
 
 def count_layer_costs(path: Path, size: tuple[int, int], batch: int = 1) -> list[LayerCost]:
-    """The layers of a model for tensors of (height, width) = size, where it leaves that open.
+    """Count the layers of a model.
 
-    Raises MissingDependency without the onnx package, ModelError for what it cannot infer.
+    Args:
+        path: ONNX file.
+        size: (height, width) of the tensors if the model leaves it open.
+        batch: Batch size if the model leaves it open.
+
+    Raises:
+        MissingDependency: The onnx package is not installed.
+        ModelError: The shapes cannot be inferred.
     """
     onnx = require_onnx()
     from onnx import shape_inference
 
-    read_onnx_header(path)  # says what is wrong with a file that is none
+    read_onnx_header(path)  # its error explains what is wrong with another file
     model = onnx.load(path)
     fix_input_shapes(model, size, batch)
     for value in model.graph.output:
@@ -70,17 +77,17 @@ def count_layer_costs(path: Path, size: tuple[int, int], batch: int = 1) -> list
 
 
 def total_macs(layers: list[LayerCost]) -> int:
-    """Multiply-adds of all."""
+    """Return the multiply-adds of all layers."""
     return sum(layer.macs for layer in layers)
 
 
 def require_onnx() -> Any:
-    """The onnx package. Raises MissingDependency."""
+    """Return the onnx package. Raises MissingDependency if it is not installed."""
     try:
         import onnx
     except ImportError:
         raise MissingDependency(
-            "onnx is not installed, so the limit is not computed; install the extra: "
+            "onnx is not installed, so MACs and the roofline are not computed; install the extra: "
             "pip install 'cyclegan-toolkit[bench]'"
         ) from None
     return onnx
@@ -89,8 +96,10 @@ def require_onnx() -> Any:
 def fix_input_shapes(
     model: onnx.ModelProto, size: tuple[int, int], batch: int = 1
 ) -> tuple[int, int]:
-    """Settle what the inputs leave open: an image N,C,H,W, or N,H,W,C of bytes, and statistics N,S.
-    Returns the height and width that the image then has."""
+    """Set what the inputs leave open; return the (height, width) that the image then has.
+
+    The image is (N, C, H, W), or (N, H, W, C) of uint8. Statistics are (N, S).
+    """
     image, *others = (value.type.tensor_type for value in model.graph.input)
     is_uint8 = image.elem_type == 2  # TensorProto.UINT8
     default_dims = (batch, *size, 3) if is_uint8 else (batch, 3, *size)
@@ -104,7 +113,7 @@ def fix_input_shapes(
 
 
 def constant_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Of the constants, by name."""
+    """Map constants to their shapes."""
     dims = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
@@ -113,7 +122,7 @@ def constant_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 class _ShapedGraph:
-    """Shapes, types and neighbours of a model whose shapes have been inferred."""
+    """Shapes, types and neighbors of a model whose shapes have been inferred."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
@@ -129,24 +138,24 @@ class _ShapedGraph:
             self.shapes[value.name] = tuple(dim.dim_value for dim in shape.dim)
 
     def layer_costs(self) -> Iterator[LayerCost]:
-        """Layer after layer."""
+        """Yield the cost of each layer."""
         for node in self.nodes:
             if node.op_type not in (*_MAC_OPS, *_MEMORY_OPS, *_BINARY_OPS):
                 continue
-            floats, bytes8 = 0, 0
-            # Of a sum one operand is at hand already: its maker has just computed it.
+            float_elements, int8_bytes = 0, 0
+            # One operand of a sum is in cache already: its producer has just computed it.
             inputs = node.input[1:] if node.op_type in _BINARY_OPS else node.input
             for name in filter(None, inputs):
                 source = self.find_materialized(name)
                 if self.is_int8(source):
-                    bytes8 += self.num_elements(source)
+                    int8_bytes += self.num_elements(source)
                 else:
-                    floats += self.num_elements(source)
+                    float_elements += self.num_elements(source)
             if node.op_type not in _BINARY_OPS:
                 if self.is_written_as_int8(node.output[0]):
-                    bytes8 += self.num_elements(node.output[0])
+                    int8_bytes += self.num_elements(node.output[0])
                 else:
-                    floats += self.num_elements(node.output[0])
+                    float_elements += self.num_elements(node.output[0])
             quantized = self.is_int8(self.find_materialized(node.input[0])) and self.is_int8(
                 self.find_materialized(node.input[min(1, len(node.input) - 1)])
             )
@@ -155,27 +164,27 @@ class _ShapedGraph:
                 node.op_type,
                 self.count_macs(node),
                 quantized,
-                floats,
-                bytes8,
+                float_elements,
+                int8_bytes,
             )
 
     def num_elements(self, name: str) -> int:
         return math.prod(self.shapes[name])
 
     def find_materialized(self, name: str) -> str:
-        """The tensor in memory that `name` is a view or a cheap function of."""
+        """Return the tensor in memory that `name` is a view or a cheap function of."""
         while name in self.producers and self.producers[name].op_type in _FUSED_OPS:
             name = self.producers[name].input[0]
         return name
 
     def is_int8(self, name: str) -> bool:
-        """Whether it lies in memory as 8-bit integers."""
+        """Return True if the tensor is stored as 8-bit integers."""
         if name in self.producers:
             return str(self.producers[name].op_type) == "QuantizeLinear"
         return any(node.op_type == "DequantizeLinear" for node in self.consumers.get(name, []))
 
     def is_written_as_int8(self, name: str) -> bool:
-        """Whether everything that is made of it is quantised first, so that it is written so."""
+        """Return True if every consumer quantizes the tensor, so that it is written as int8."""
         consumers = self.consumers.get(name, [])
         return bool(consumers) and all(
             node.op_type == "QuantizeLinear"
@@ -189,12 +198,12 @@ class _ShapedGraph:
         first, second = (self.shapes[name] for name in node.input[:2])
         out = self.shapes[node.output[0]]
         if node.op_type == "Conv":  # weight O,I/groups,kh,kw at each output pixel
-            from ..graph.subpixel import (  # which needs onnx, as a node does
+            from ..graph.subpixel import (  # needs onnx
                 UPSCALE_FACTOR,
                 is_subpixel_conv,
             )
 
-            if is_subpixel_conv(node):  # its kernels are as large as they were, with zeros around
+            if is_subpixel_conv(node):  # without the zeros that pad its kernels
                 second = (*second[:2], *(side + 1 - UPSCALE_FACTOR for side in second[2:]))
             return out[0] * math.prod(out[2:]) * math.prod(second)
         if node.op_type == "ConvTranspose":  # weight I,O/groups,kh,kw at each input pixel

@@ -1,4 +1,4 @@
-"""How far an exported model is from the PyTorch network it came from."""
+"""Parity of an exported model with the PyTorch network it came from."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from cgt.runtime.image.preprocess import F32, U8, unpack
 from cgt.runtime.models.metadata import ModelMetadata
 
 from ..quantization.sample_images import ImageSet
+from .metrics import psnr_from_mse
 
 OutputPair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Over the range [-1, 1]. PSNR is of the mean squared error."""
+    """Differences over the range [-1, 1]; PSNR is computed from the mean squared error."""
 
-    psnr_db: float  # of all frames
-    psnr_worst_db: float  # of the worst
+    psnr_db: float  # of all images
+    psnr_worst_db: float  # of the worst image
     max_error: float  # of any value
-    ssim: float  # mean over frames
+    ssim: float  # mean over images
     num_images: int
     images_origin: str
     engine: str
-    statistics_db: float | None  # PSNR where "stream" gets a frame's own statistics back
+    statistics_db: float | None  # PSNR of "stream" with an image's own statistics fed back
     reference: str = "PyTorch fp32"
 
     def to_json(self) -> dict[str, Any]:
-        """Rounded to what is meaningful, so that equal exports are equal bytes."""
+        """Return rounded values, so that equal exports are equal bytes."""
         values = {
             "psnr_db": round(self.psnr_db, 1),
             "psnr_worst_db": round(self.psnr_worst_db, 1),
@@ -55,18 +56,21 @@ class Parity:
 
     def __str__(self) -> str:
         line = (
-            f"against {self.reference} on {self.num_images} {self.images_origin}, by {self.engine}: "
-            f"PSNR {self.psnr_db:.1f} dB (worst {self.psnr_worst_db:.1f}), "
+            f"against {self.reference} on {self.num_images} {self.images_origin}, by "
+            f"{self.engine}: PSNR {self.psnr_db:.1f} dB (worst {self.psnr_worst_db:.1f}), "
             f"max error {self.max_error:.1e} of [-1, 1], SSIM {self.ssim:.4f}"
         )
         if self.statistics_db is not None:
-            line += f"; {self.statistics_db:.1f} dB with a frame's own statistics fed back"
+            line += f"; {self.statistics_db:.1f} dB with the image's own statistics fed back"
         return line
 
 
 def select_reference_engine(precision: str) -> str:
-    """ONNX Runtime where it is installed, for it rounds where the graph says; else OpenVINO, told
-    not to go below fp32. ONNX Runtime has no bf16 convolutions on a CPU, OpenVINO has."""
+    """Choose the engine that runs an ONNX file for a comparison.
+
+    ONNX Runtime rounds where the graph says, so it is preferred. It has no bf16 convolutions on a
+    CPU. OpenVINO has them, and is set to fp32.
+    """
     installed = importlib.util.find_spec("onnxruntime") is not None
     return "onnxruntime" if installed and precision != "bf16" else "openvino"
 
@@ -74,8 +78,17 @@ def select_reference_engine(precision: str) -> str:
 def measure_parity(
     model: Path, network: nn.Module, image_set: ImageSet, metadata: ModelMetadata, channels: int = 3
 ) -> Parity:
-    """Run both on the same frames; channels: of the network's input. What a uint8 model gives is
-    compared with what the C library makes of PyTorch's answer."""
+    """Compare an exported model with PyTorch on the same images.
+
+    The output of a uint8 model is compared with PyTorch's output converted by the C library.
+
+    Args:
+        model: ONNX file.
+        network: PyTorch network in FP32.
+        image_set: Images to compare on.
+        metadata: Metadata of the model.
+        channels: Channels of the network's input.
+    """
     reference_engine = select_reference_engine(metadata.precision)
     same_size = len({image.shape for image in image_set.images}) == 1
     size = image_set.images[0].shape[:2] if same_size else (0, 0)
@@ -107,24 +120,31 @@ def measure_parity(
 
     parity = compute_parity(pairs(), image_set, reference_engine)
     return dataclasses.replace(
-        parity, statistics_db=psnr(max(feedback_mse)) if feedback_mse else None
+        parity, statistics_db=psnr_from_mse(max(feedback_mse)) if feedback_mse else None
     )
 
 
 def compute_parity(
     pairs: Iterable[OutputPair], image_set: ImageSet, engine: str, reference: str = "PyTorch fp32"
 ) -> Parity:
-    """Of what `engine` and `reference` make of each frame: C,H,W in [-1, 1]."""
-    errors, largest, similar = [], 0.0, []
+    """Compute parity from pairs of outputs, (C, H, W) in [-1, 1].
+
+    Args:
+        pairs: Output of `engine` and of `reference` for each image.
+        image_set: Images that the outputs belong to.
+        engine: Name of the engine.
+        reference: Name of what it is compared with.
+    """
+    errors, max_error, similarities = [], 0.0, []
     for out, expected in pairs:
         errors.append(_mse(out, expected))
-        largest = max(largest, float(np.abs(out - expected).max()))
-        similar.append(ssim(out, expected))
+        max_error = max(max_error, float(np.abs(out - expected).max()))
+        similarities.append(ssim(out, expected))
     return Parity(
-        psnr_db=psnr(float(np.mean(errors))),
-        psnr_worst_db=psnr(max(errors)),
-        max_error=largest,
-        ssim=float(np.mean(similar)),
+        psnr_db=psnr_from_mse(float(np.mean(errors))),
+        psnr_worst_db=psnr_from_mse(max(errors)),
+        max_error=max_error,
+        ssim=float(np.mean(similarities)),
         num_images=len(image_set.images),
         images_origin=image_set.origin,
         engine=engine,
@@ -134,14 +154,14 @@ def compute_parity(
 
 
 def min_batch(metadata: ModelMetadata) -> int:
-    """Pictures at once that the model takes in any case."""
+    """Return the smallest batch that the model takes."""
     return metadata.profiles[0]["min"][0] if metadata.profiles else 1
 
 
 def _pytorch_output(
     network: nn.Module, tensor: F32, metadata: ModelMetadata
 ) -> NDArray[np.float64]:
-    """PyTorch's answer, C,H,W in [-1, 1]."""
+    """Return PyTorch's output, (C, H, W) in [-1, 1]."""
     with torch.no_grad():
         out = network(torch.from_numpy(tensor[None]))[0].numpy()
     if metadata.io == "uint8":
@@ -157,14 +177,14 @@ def _engine_output(
     statistics_in: F32,
     statistics_out: F32,
 ) -> NDArray[np.float64]:
-    """The model's answer, of the shape and range of `like`."""
+    """Return the engine's output with the shape of `expected`."""
     if batch.dtype == np.uint8:
         out = np.zeros((len(batch), *expected.shape[1:], expected.shape[0]), np.uint8)
     else:
         out = np.zeros((len(batch), *expected.shape), np.float32)
     statistics = (statistics_in, statistics_out) if statistics_in.size else ()
     engine.infer(batch, out, *statistics)
-    # The last of a batch: all are the same picture.
+    # All images of the batch are the same; return the last.
     return _uint8_to_unit_range(out[-1]) if out.dtype == np.uint8 else out[-1].astype(np.float64)
 
 
@@ -176,16 +196,11 @@ def _mse(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.mean((a - b) ** 2))
 
 
-def psnr(mean_squared_error: float) -> float:
-    """Decibels, for values in [-1, 1] (peak to peak 2); equal tensors give 200, NaN gives 0."""
-    if not np.isfinite(mean_squared_error):
-        return 0.0
-    return float(10 * np.log10(4 / max(mean_squared_error, 4e-20)))
-
-
 def ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Structural similarity of C,H,W in [-1, 1], mean over channels, with the 11x11 Gaussian window
-    of 1.5 and the constants of Wang et al. 2004."""
+    """Return the structural similarity of (C, H, W) images in [-1, 1], the mean over channels.
+
+    The window is the 11x11 Gaussian of 1.5, the constants are those of Wang et al. 2004.
+    """
     x, y = (torch.from_numpy(v)[:, None] for v in (a, b))
     gaussian = torch.exp(-((torch.arange(11.0, dtype=x.dtype) - 5) ** 2) / (2 * 1.5**2))
     gaussian = gaussian / gaussian.sum()

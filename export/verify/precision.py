@@ -1,4 +1,4 @@
-"""Precision is a property of the graph: put there by `halve` and `quantize`, proved here."""
+"""Precision check of an exported graph: `graph.reduced_precision` and `quantization.qdq` set it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PRECISION_OF_DTYPE = {
 
 
 def count_layer_precisions(model: onnx.ModelProto) -> dict[str, Counter[str]]:
-    """By kind of node ("Conv", "ConvTranspose", ...) how many compute in which type."""
+    """Count nodes by type ("Conv", "ConvTranspose", ...) and precision."""
     counts: dict[str, Counter[str]] = {}
     for node, precision in _layers_with_precision(model):
         counts.setdefault(node.op_type, Counter())[precision] += 1
@@ -30,8 +30,11 @@ def count_layer_precisions(model: onnx.ModelProto) -> dict[str, Counter[str]]:
 
 
 def verify_precision(model: onnx.ModelProto, config: ExportConfig) -> dict[str, Counter[str]]:
-    """Returns what `layer_precisions` counts. Raises QualityError, naming the layer, where one
-    computes in another type than asked for, and where a tensor in or out has the wrong one."""
+    """Return `count_layer_precisions` after checking each layer.
+
+    Raises QualityError with the layer's name if it computes in another precision than `config`
+    gives, or if an input or output has the wrong type.
+    """
     for node, precision in _layers_with_precision(model):
         if precision not in _allowed_precisions(node, config):
             wanted = " or ".join(sorted(_allowed_precisions(node, config)))
@@ -48,7 +51,7 @@ def verify_precision(model: onnx.ModelProto, config: ExportConfig) -> dict[str, 
 
 
 def format_counts(counts: dict[str, Counter[str]]) -> str:
-    """ "22 Conv int8, 2 ConvTranspose fp16, ..." """
+    """Return for example "22 Conv int8, 2 ConvTranspose fp16"."""
     return ", ".join(
         f"{count} {kind} {precision}"
         for kind, precisions in counts.items()
@@ -67,8 +70,10 @@ def _allowed_precisions(node: onnx.NodeProto, config: ExportConfig) -> set[str]:
 
 
 def _layers_with_precision(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, str]]:
-    """Convolutions and norms with the type they compute in: that of their second input, and int8
-    where Q/DQ stands before both."""
+    """Yield convolutions and norms with the precision they compute in.
+
+    It is the type of their second input, or int8 if both inputs are dequantized.
+    """
     types = {w.name: _PRECISION_OF_DTYPE.get(w.data_type, "other") for w in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":

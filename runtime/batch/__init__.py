@@ -3,5 +3,5 @@
     find_films -> Film -> tasks (Whole, or Parts and their Join) -> a Pool's workers -> one folder
 
 A task decodes, translates and encodes in one worker and leaves a file; only names of files travel.
-docs/jobs.md is the manual.
+docs/batch.md is the manual.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +31,13 @@ class BatchOptions:
     workers: int | None = None
     ray_address: str | None = None
     resume: bool = False
-    stats_path: Path | None = None
 
 
-def run_batch(batch: BatchOptions, options: TranslateOptions) -> None:
+def run_batch(
+    batch: BatchOptions,
+    options: TranslateOptions,
+    on_done: Callable[[BatchReport], None] = lambda report: None,
+) -> None:
     """Translate them all, say what became of them. Raises CgtError where a film failed, after all
     others are done; Interrupted after a signal, with what is finished kept."""
     planned = plan_outputs(batch.sources, batch.output, options.codec)
@@ -59,9 +62,7 @@ def run_batch(batch: BatchOptions, options: TranslateOptions) -> None:
     report = BatchReport(
         videos, time.perf_counter() - started_at, work_s, workers, scheduler.retries
     )
-    report.print_summary()
-    if batch.stats_path is not None:
-        report.write_json(batch.stats_path)
+    on_done(report)
     if stop.is_set():
         raise Interrupted(f"stopped; what is finished is kept in {output_dir}, --resume goes on")
     if failed:

@@ -97,7 +97,7 @@ def options_allow_splitting(options: TranslateOptions) -> bool:
 def warn_if_not_splittable(options: TranslateOptions) -> None:
     """By the name of the flag."""
     if not options_allow_splitting(options):
-        flags = ("calm", "frames", "duration", "max_fps", "start")
+        flags = ("deflicker", "frames", "duration", "max_fps", "start")
         flag_name = next(flag for flag in flags if getattr(options, flag)).replace("_", "-")
         warn_user(f"--{flag_name} goes from frame to frame: no film is cut, each is one worker's")
 
@@ -108,5 +108,5 @@ def _job_key(source: Path, target: Path, options: TranslateOptions) -> str:
     versions = [importlib.metadata.version(name) for name in ("av", "cyclegan-toolkit")]
     return short_hash(
         *(source, found.st_size, found.st_mtime_ns, target.name, MIN_SEGMENT_S),
-        *(options, cached_sha256(model) if model.is_file() else "", *versions),
+        *(options.job_key, cached_sha256(model) if model.is_file() else "", *versions),
     )

@@ -89,8 +89,9 @@ class Stats:
             "dropped": self.dropped,
             "skipped": self.skipped,
             "seconds": round(self.seconds, 3),
-            "frames_per_second": round(self.fps, 3),
-            "milliseconds": {name: _summarize(stage) for name, stage in self.stages.items()},
+            "fps": round(self.fps, 3),
+            "latency_ms": _summarize(self.stages["latency"]),
+            "stages_ms": {name: _summarize(stage) for name, stage in self.stages.items()},
         }
 
 

@@ -1,5 +1,4 @@
-"""cgt translate of several videos by several processes: what it does when all goes well, and when
-something does not."""
+"""`cgt translate` of several videos by several processes, with and without failures."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ CGT = str(Path(sys.executable).with_name("cgt"))
 
 @pytest.fixture
 def video_folder(clip: Path, long_video: Path, tmp_path: Path) -> Path:
-    """A folder of three videos, one of them long enough to be cut."""
+    """Return a folder of three videos, one of them long enough to be split."""
     folder = tmp_path / "videos"
     folder.mkdir()
     shutil.copy(clip, folder / "a.mp4")
@@ -36,7 +35,7 @@ def flags(model: Path) -> list[object]:
 
 
 def single(source: Path, model: Path, folder: Path) -> Path:
-    """What one process makes of it."""
+    """Translate a video in one process."""
     folder.mkdir(exist_ok=True)
     out = folder / source.name
     done = run_cgt("translate", source, "-o", out, *flags(model))
@@ -49,7 +48,7 @@ def at_work(out: Path) -> list[Path]:
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
-    """The workers of a command."""
+    """Return the process IDs of a command's workers."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -62,11 +61,8 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return found
 
 
-def test_a_pile_is_what_single_runs_make(
-    video_folder: Path, tiny_model: Path, tmp_path: Path
-) -> None:
-    """With a bad file among them, which is said at the end; the rest is done, and is not done
-    again."""
+def test_a_batch_equals_single_runs(video_folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Translate the rest beside a bad file, report it at the end, and do not repeat the rest."""
     (video_folder / "c.mp4").write_bytes(b"no video")
     out = tmp_path / "out"
     command = ("translate", f"{video_folder}/*", "-o", out, *flags(tiny_model), "--jobs", 2)
@@ -87,7 +83,7 @@ def test_a_pile_is_what_single_runs_make(
         Path(v["source"]).name: v
         for v in json.loads((tmp_path / "stats.json").read_text())["videos"]
     }
-    assert facts["long.mkv"]["parts"] == 4
+    assert facts["long.mkv"]["segments"] == 4
     assert facts["a.mp4"]["frames"] == CLIP_FRAMES
     assert facts["c.mp4"]["error"]
 
@@ -96,14 +92,13 @@ def test_a_pile_is_what_single_runs_make(
     (out / "b.mp4").unlink()
     done = run_cgt(*command, "--resume")
     assert done.returncode == 0, done.stderr
-    assert "2 done, 2 were there" in done.stderr
+    assert "2 done, 2 were finished before" in done.stderr
     assert changed[out / "long.mkv"] == (out / "long.mkv").stat().st_mtime_ns
     assert count_frames(out / "c.mp4") == count_frames(out / "b.mp4") == CLIP_FRAMES
 
 
 def test_a_killed_worker_and_a_signal(long_video: Path, tiny_model: Path, tmp_path: Path) -> None:
-    """The worker's part is done by another; after the signal the finished parts are there, and
-    --resume does the others."""
+    """Give a dead worker's segment to another; after a signal, --resume does what is missing."""
     out = tmp_path / "out.mp4"
     command = [*map(str, ("translate", long_video, "-o", out, *flags(tiny_model), "--jobs", 2))]
     process = subprocess.Popen([CGT, *command], stderr=subprocess.PIPE, text=True)
@@ -112,11 +107,11 @@ def test_a_killed_worker_and_a_signal(long_video: Path, tiny_model: Path, tmp_pa
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: list(tmp_path.glob(".cgt-jobs/*/0*.part")))
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 5, said
-    assert "a worker died: signal 9; trying again" in said
-    assert "--resume goes on" in said
-    assert "0 done" in said
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 5, printed
+    assert "a worker died: signal 9; trying again" in printed
+    assert "--resume goes on" in printed
+    assert "0 done" in printed
     assert not out.exists()
     parts = list(tmp_path.glob(".cgt-jobs/*/*"))
     assert parts
@@ -126,14 +121,14 @@ def test_a_killed_worker_and_a_signal(long_video: Path, tiny_model: Path, tmp_pa
     process = subprocess.Popen([CGT, *command, "--resume"], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: at_work(tmp_path) or process.poll() is not None)
     assert all(path.stat().st_mtime_ns == then for path, then in changed.items() if path.exists())
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
     assert video_differences(single(long_video, tiny_model, tmp_path / "single"), out) == []
     assert not list(tmp_path.glob(".cgt-jobs/*/"))
 
 
 def test_a_task_that_always_kills_its_worker(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
-    """Three times, then the long_video has failed."""
+    """Try three times; then the video has failed."""
     out = tmp_path / "out"
     command = map(str, ("translate", clip, "-o", out, *flags(tiny_model), "--jobs", 1))
     process = subprocess.Popen([CGT, *command], stderr=subprocess.PIPE, text=True)
@@ -143,10 +138,10 @@ def test_a_task_that_always_kills_its_worker(clip: Path, tiny_model: Path, tmp_p
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
         time.sleep(0.01)
-    _, said = process.communicate()
-    assert process.returncode == 1, said
-    assert said.count("trying again") == 2
-    assert "failed: a worker died: signal 9" in said
+    _, printed = process.communicate()
+    assert process.returncode == 1, printed
+    assert printed.count("trying again") == 2
+    assert "failed: a worker died: signal 9" in printed
     assert [path.name for path in out.iterdir()] == [".cgt-jobs"]
 
 
@@ -155,12 +150,12 @@ def test_a_task_that_always_kills_its_worker(clip: Path, tiny_model: Path, tmp_p
     [
         (("--live",), "--live is not for several videos"),
         (("--reconnect",), "--reconnect is not for"),
-        (("-o", "second"), "want one -o"),
+        (("-o", "second"), "take one -o"),
         (("--engine", "nonsense"), "--engine nonsense is unknown"),
         (("--model", "none.onnx"), "none.onnx"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_flags_for_single_videos_are_refused(
     clip: Path, tmp_path: Path, more: tuple[str, ...], words: str
 ) -> None:
     done = run_cgt("translate", clip, "-o", tmp_path / "out", "--jobs", 2, *more)
@@ -169,35 +164,27 @@ def test_what_makes_no_sense_is_refused(
     assert done.stderr.count("\n") == 1
 
 
-def test_resume_wants_several(clip: Path) -> None:
+def test_resume_is_for_batches(clip: Path) -> None:
     done = run_cgt("translate", clip, "-o", "null:", "--resume")
     assert done.returncode == 2
     assert "--resume is for several videos" in done.stderr
 
 
-def test_calm_films_are_not_cut(long_video: Path, tiny_model: Path, tmp_path: Path) -> None:
-    out = tmp_path / "calm.mp4"
+def test_deflickered_videos_are_not_split(
+    long_video: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "deflickered.mp4"
     done = run_cgt(
-        *(
-            "translate",
-            long_video,
-            "-o",
-            out,
-            "--jobs",
-            2,
-            "--deflicker",
-            0.5,
-            "--json",
-            tmp_path / "s.json",
-        ),
+        *("translate", long_video, "-o", out, "--jobs", 2, "--deflicker", 0.5),
+        *("--json", tmp_path / "s.json"),
         *flags(tiny_model),
     )
     assert done.returncode == 0, done.stderr
-    assert "--deflicker goes from frame to frame: no long_video is cut" in done.stderr
-    assert json.loads((tmp_path / "s.json").read_text())["videos"][0]["parts"] == 1
+    assert "--deflicker goes from frame to frame" in done.stderr
+    assert json.loads((tmp_path / "s.json").read_text())["videos"][0]["segments"] == 1
 
 
-def test_two_at_once_in_one_folder(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_two_batches_cannot_share_a_folder(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     from cgt.runtime.batch.manifest import JobManifest
 
     with JobManifest(tmp_path / "out", resume=False):

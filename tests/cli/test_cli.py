@@ -21,7 +21,7 @@ from conftest import run_cgt
     "what", ["cgt.runtime", "cgt.cli.main", "cgt.cli.translate", "cgt.serve.server"]
 )
 def test_no_torch_is_imported(what: str) -> None:
-    """A machine that translates has none, and it takes seconds to load."""
+    """Keep torch out: a machine that translates may lack it, and it takes seconds to load."""
     code = f"import {what}, sys, json; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
@@ -49,18 +49,18 @@ def test_help_names_every_verb() -> None:
         assert run_cgt(verb, "--help").returncode == 0
 
 
-def test_the_table_says_what_was_done(clip: Path, tiny_model: Path) -> None:
+def test_the_summary_has_the_figures(clip: Path, tiny_model: Path) -> None:
     done = run_cgt(
         "translate", clip, "-o", "null:", "--model", tiny_model, "--engine", "onnxruntime"
     )
     assert done.returncode == 0
-    for fact in ("onnxruntime on CPU, fp32", "20 in", "times real time", "at 32x56", "p99 ms"):
+    for fact in ("onnxruntime on CPU, fp32", "20 in", "times real time", "at 56x32", "p99 ms"):
         assert fact in done.stderr
     for stage in ("decode", "preprocess", "inference", "postprocess", "encode", "latency"):
         assert stage in done.stderr
 
 
-def test_the_doctor_says_what_is_here() -> None:
+def test_doctor_prints_what_is_installed() -> None:
     from importlib.metadata import version
 
     from cgt.runtime.image.preprocess import simd_instruction_set
@@ -89,7 +89,7 @@ MISTAKES = [
     (("translate", "empty", "-o", "o"), 1, "no image"),
     (("translate", "CLIP", "-o", "none/o.mp4"), 1, "the folder none is missing"),
     (("translate", "CLIP", "-o", "text.txt/o.mp4"), 1, "cannot write"),
-    (("translate", "CLIP", "-o", "text.txt/"), 1, "cannot make folder"),
+    (("translate", "CLIP", "-o", "text.txt/"), 1, "cannot create folder"),
     (("translate", "CLIP", "-o", "o.xyz"), 2, "cannot tell what to write"),
     (("translate", "CLIP", "-o", "o.mp4", "--model", "text.txt"), 1, "not an ONNX model"),
     (("translate", "CLIP", "-o", "o.mp4", "--model", "none.onnx"), 1, "missing"),
@@ -99,7 +99,7 @@ MISTAKES = [
     (("translate", "CLIP", "-o", "o.mp4", "--size", "big"), 2, "not a size"),
     (("translate", "CLIP", "-o", "o.mp4", "--engine", "warp"), 2, "openvino, onnxruntime"),
     (("translate", "77", "-o", "o.mp4"), 1, "camera 77 does not open"),
-    (("translate", "CLIP", "-o", "o.png"), 1, "holds one picture"),
+    (("translate", "CLIP", "-o", "o.png"), 1, "holds one image"),
     (("wrong",), 2, "wrong"),
     (("train",), 2, "--data DIR --output RUN"),
     (("train", "--data", "empty", "--output", "run"), 1, "trainA is missing"),
@@ -134,14 +134,14 @@ def test_a_mistake_is_one_line(
     (tmp_path / "empty").mkdir()
     done = run_cgt(*(str(clip) if arg == "CLIP" else arg for arg in args), cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    said = [line for line in done.stderr.splitlines() if not line.startswith("note: measured")]
-    assert len(said) == 1, done.stderr
-    assert said[0].startswith("cgt: ")
-    assert words in said[0]
+    printed = [line for line in done.stderr.splitlines() if not line.startswith("note: measured")]
+    assert len(printed) == 1, done.stderr
+    assert printed[0].startswith("cgt: ")
+    assert words in printed[0]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "text.txt"]
 
 
-def test_exit_codes_are_the_promised_ones() -> None:
+def test_exit_codes_are_the_documented_ones() -> None:
     kinds = [value for value in vars(errors).values() if isinstance(value, type)]
     codes = {kind.__name__: kind.exit_code for kind in kinds if issubclass(kind, errors.CgtError)}
     assert {code: name for name, code in codes.items() if code != 1} == {
@@ -154,7 +154,7 @@ def test_exit_codes_are_the_promised_ones() -> None:
 
 
 def start_translation(folder: Path, clip: Path, model: Path) -> subprocess.Popen[str]:
-    """At a size that makes it long."""
+    """Translate at a size that takes long."""
     command = [str(Path(sys.executable).with_name("cgt")), "translate", str(clip)]
     return subprocess.Popen(
         [*command, "-o", "out.mp4", "--model", str(model), "--size", "640x480"],
@@ -166,7 +166,7 @@ def start_translation(folder: Path, clip: Path, model: Path) -> subprocess.Popen
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2000 frames of 320x180."""
+    """Return a clip of 2000 frames of 320x180."""
     import av
 
     from conftest import make_image
@@ -183,7 +183,7 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wait_for_bytes(process: subprocess.Popen[str], folder: Path) -> None:
-    """Until some frames are in the temporary file."""
+    """Wait until some frames are in the temporary file."""
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size > 2000 for path in folder.glob(".out.*.mp4")):
         assert process.poll() is None, process.communicate()
@@ -208,13 +208,13 @@ def test_an_interrupted_translation_is_a_shorter_video(
     process = start_translation(tmp_path, long_clip, tiny_model)
     wait_for_bytes(process, tmp_path)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == 5
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     with open_source(str(tmp_path / "out.mp4")) as source:
         frames = sum(1 for _ in source)
     assert 0 < frames < 2000
-    assert f"holds the {frames} frames" in said
+    assert f"holds the first {frames} frames" in printed
 
 
 def test_memory_does_not_grow_with_the_length(long_clip: Path, tiny_model: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_pruned_student(run_folder: Path, photos: Path, tmp_path: Path) -> Non
     on = ("-o", tmp_path / "on.pth", "--size", "64", "--threads", "1", "--steps", "1")
     done = run_cgt(*common, *on, "--init-from", tmp_path / "s.pth")
     assert done.returncode == 0, done.stderr
-    assert "G_A begins with s.pth; teacher latest.pth" in done.stdout
+    assert "G_A starts from s.pth; teacher latest.pth" in done.stdout
     assert "resnet1, ngf 3" in run_cgt("inspect", tmp_path / "on.pth").stdout
     done = run_cgt(*common, "-o", tmp_path / "t.pth", "--student", "pruned:8x1")
     assert done.returncode == 2

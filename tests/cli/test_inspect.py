@@ -1,4 +1,4 @@
-"""cgt inspect, on everything that it takes."""
+"""`cgt inspect` on checkpoints, models and engines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from conftest import run_cgt
 
 
 def test_true_operation_counts() -> None:
-    """By hand: kernel size times input pixels for transposed convolutions, output pixels else."""
+    """Count by hand: kernel size times input pixels if transposed, else output pixels."""
     side, total = 256, 0
     for channels, out, kernel, pixels in (
         (3, 64, 7, side**2),
@@ -35,11 +35,11 @@ def test_true_operation_counts() -> None:
         total += channels * out * kernel**2 * pixels
     assert count_macs(GeneratorConfig("resnet9"), (256, 256)) == total
     assert round(total / 1e9, 2) == 49.55
-    mobile = GeneratorConfig("resnet9", block="separable")
-    assert count_macs(mobile, (256, 256)) < total / 3
+    separable = GeneratorConfig("resnet9", block="separable")
+    assert count_macs(separable, (256, 256)) < total / 3
 
 
-def test_a_run_of_our_own(run_folder: Path) -> None:
+def test_a_run_of_cgt_train(run_folder: Path) -> None:
     done = run_cgt("inspect", run_folder / "latest.pth", "--json", "--size", "64x34")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
@@ -49,11 +49,11 @@ def test_a_run_of_our_own(run_folder: Path) -> None:
     first = facts["networks"][0]
     assert first["architecture"]["kind"] == "resnet1"
     assert first["domains"] == ["ramp", "noise"]
-    assert first["macs"] == {"size": [36, 64], "count": first["macs"]["count"]}
+    assert first["macs"] == {"size": "64x36", "count": first["macs"]["count"]}
     assert facts["networks"][1]["direction"] == "BtoA"
 
 
-def test_another_trainers_file(tmp_path: Path) -> None:
+def test_a_file_of_another_trainer(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = GeneratorConfig("resnet2", 4, norm="none", bias=False)
     path = tmp_path / "all.pth"
@@ -93,21 +93,21 @@ def test_a_model_counts_as_its_checkpoint(
     network = inspect_checkpoint(run_folder / "latest.pth", (64, 96))["networks"][0]
     assert facts["macs"] == network["macs"]
     assert facts["parameters"] == network["parameters"]
-    assert facts["artifact"]["domains"] == ["ramp", "noise"]
+    assert facts["metadata"]["domains"] == ["ramp", "noise"]
     inspect.main([str(tiny_model)], standalone_mode=False)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for fact in ("onnx", "image (any, 3, any, any)", "Conv", "instance", "GMAC"):
-        assert fact in said
+        assert fact in printed
 
 
-def test_an_engine_and_what_stands_beside_it(
+def test_an_engine_and_its_sidecar(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = tmp_path / "model.engine"
     engine.write_bytes(b"ptrt plan")
     with pytest.raises(ModelError, match="beside it"):
         inspect_engine(engine)
-    said = json.loads(read_metadata(tiny_model).to_json()) | {
+    sidecar = json.loads(read_metadata(tiny_model).to_json()) | {
         "engine": {
             "format": "tensorrt",
             "version": "10.3.0",
@@ -118,7 +118,7 @@ def test_an_engine_and_what_stands_beside_it(
             "files": {".engine": hashlib.sha256(b"ptrt plan").hexdigest()},
         }
     }
-    (tmp_path / "model.engine.json").write_text(json.dumps(said))
+    (tmp_path / "model.engine.json").write_text(json.dumps(sidecar))
     inspect.main([str(engine)], standalone_mode=False)
     shown = capsys.readouterr().out
     for fact in ("engine", "tensorrt", "10.3.0", "Orin", "ramp, noise"):

@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from support.students import build_student, student_config
 from torch import nn
 
 from cgt.distill.qat import (
@@ -86,6 +87,17 @@ def test_ranges_are_copied_to_another_network() -> None:
     set_activation_ranges(other, activation_ranges(net))
     x = torch.rand(1, 3, 16, 16)
     assert torch.equal(net(x), other.eval()(x))
+
+
+def test_ranges_of_0_1_0_are_restored() -> None:
+    """Check the alias of the FiLM predictor's modules."""
+    student = build_student(student_config())
+    prepare_qat(student)
+    ranges = {name: [1.0, 5.0] for name in activation_ranges(student)}
+    old = {name.replace("film.encoder.", "steering.look."): value for name, value in ranges.items()}
+    assert old.keys() != ranges.keys()
+    set_activation_ranges(student, old)
+    assert activation_ranges(student) == ranges
 
 
 def test_state_dict_keys_do_not_change() -> None:

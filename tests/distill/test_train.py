@@ -136,7 +136,7 @@ def test_a_run_starts_from_a_student(make_config: Any, tmp_path: Path) -> None:
         generator_json=other.to_json(), generator="student2", ngf=8, crops_per_image=3
     )
     second = DistillRun.create(tmp_path / "second", config, tmp_path / "first.pth")
-    assert second.summarize().startswith("G_A begins with first.pth; teacher")
+    assert second.summarize().startswith("G_A starts from first.pth; teacher")
     own = second.model.networks["G_A"].state_dict()
     assert equal(dict(own), dict(student.network.state_dict()))
     stop_after(second, 1)

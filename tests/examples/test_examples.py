@@ -1,4 +1,4 @@
-"""Every example runs as its first line says."""
+"""Examples, run as their docstrings describe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def count_frames(path: Path) -> int:
         return sum(1 for item in source if hasattr(item, "image"))
 
 
-def test_all_are_run_and_short() -> None:
+def test_every_example_is_tested_and_short() -> None:
     tested = {line for line in Path(__file__).read_text().split('"') if line.endswith(".py")}
     for path in EXAMPLES.glob("*.py"):
         assert path.name in tested
@@ -42,29 +42,29 @@ def test_one_image(images: Path, tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_count_colors(clip: Path, tiny_model: Path) -> None:
-    said = run_example("count_colors.py", clip, tiny_model)
-    assert len(said.splitlines()) == CLIP_FRAMES
+    output = run_example("count_colors.py", clip, tiny_model)
+    assert len(output.splitlines()) == CLIP_FRAMES
 
 
 def test_live(clip: Path) -> None:
-    said = run_example("live.py", clip, 1)
-    assert "frames of 456x256" in said
-    assert "p99" in said
+    output = run_example("live.py", clip, 1)
+    assert "frames of 456x256" in output
+    assert "p99" in output
 
 
 def test_video_to_video(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
-    said = run_example("video_to_video.py", clip, tmp_path / "o.mp4", tiny_model)
-    assert said.startswith(f"{CLIP_FRAMES} frames")
+    output = run_example("video_to_video.py", clip, tmp_path / "o.mp4", tiny_model)
+    assert output.startswith(f"{CLIP_FRAMES} frames")
     assert count_frames(tmp_path / "o.mp4") == CLIP_FRAMES
 
 
 def test_own_engine(clip: Path, tmp_path: Path) -> None:
     run_example("own_engine.py", clip, tmp_path / "o.mp4")
-    pictures = []
+    first_frames = []
     for path in (clip, tmp_path / "o.mp4"):
         with open_source(str(path), audio=False) as source:
-            pictures.append(next(iter(source)).image.astype(float))
+            first_frames.append(next(iter(source)).image.astype(float))
     from cgt.runtime.image.preprocess import resize
 
-    before = resize(pictures[0].astype(np.uint8), pictures[1].shape[:2])
-    assert np.abs(255 - before.astype(float) - pictures[1]).mean() < 8
+    expected = 255 - resize(first_frames[0].astype(np.uint8), first_frames[1].shape[:2])
+    assert np.abs(expected.astype(float) - first_frames[1]).mean() < 8

@@ -1,4 +1,4 @@
-"""Generators for tests of the export that need no training."""
+"""Untrained generators for the export tests."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def make_resnet(kind: str = "resnet1", ngf: int = 4) -> nn.Module:
 def make_trained_generator(
     network: nn.Module, data: Path | None, size: int = 32, multiple: int = 4
 ) -> TrainedGenerator:
-    """A stand-in for a checkpoint: data has testA and trainA."""
+    """Return a stand-in for a checkpoint; `data` has testA and trainA."""
     return TrainedGenerator(
         network=network,
-        path=Path("made.pth"),
+        path=Path("untrained.pth"),
         domains=("ramp", "noise"),
         direction="AtoB",
         size=(size, size),

@@ -1,10 +1,10 @@
-"""Every combination of network, precision, norm and tensors: does it load, do the engines agree,
-and how far is it from PyTorch?
+"""Export of every combination of network, precision, norm and tensor type.
 
-    python -m export.precision_matrix [--ckpt FILE] [--calib DIR|VIDEO] [-o TABLE.md]
+    python -m tests.export.precision_matrix [--ckpt FILE] [--calib DIR|VIDEO] [-o TABLE.md]
 
-Without a checkpoint the networks are small ones of random weights: their decibels show that nothing
-breaks, not how good a trained network comes out.
+Each combination is loaded, compared between engines and compared with PyTorch. Without a
+checkpoint, the networks are small and have random weights. Their PSNR then shows that nothing
+breaks, not the quality of a trained network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from cgt.export import build_engine, export
 from cgt.export.config import ExportConfig
 from cgt.export.formats import BuildOptions
-from cgt.export.verify.parity import psnr
+from cgt.export.verify.metrics import psnr_from_mse
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.models.metadata import ModelMetadata
@@ -47,36 +47,50 @@ IOS = ("float", "uint8")
 
 @dataclass(frozen=True)
 class PrecisionRow:
-    """One combination. Decibels of the worst frame against PyTorch fp32, and of OpenVINO against
-    ONNX Runtime; kilobytes of the TensorRT-RTX engine, 0 where that builder is not installed."""
+    """One combination.
+
+    Attributes:
+        psnr_db: PSNR of the worst image against PyTorch fp32.
+        agreement_db: PSNR of OpenVINO against ONNX Runtime.
+        engine_kb: Size of the TensorRT-RTX engine; 0 if that builder is not installed.
+    """
 
     network: str
     precision: str
     norm: str
     io: str
-    psnr: float
-    agreement: float
+    psnr_db: float
+    agreement_db: float
     engine_kb: int
 
     def cells(self) -> tuple[str, ...]:
         built = f"{self.engine_kb} kB" if self.engine_kb else "not installed"
-        figures = f"{self.psnr:.1f}", f"{self.agreement:.1f}", built
-        return self.network, self.precision, self.norm, self.io, *figures
+        values = f"{self.psnr_db:.1f}", f"{self.agreement_db:.1f}", built
+        return self.network, self.precision, self.norm, self.io, *values
 
 
-INTRODUCTION = """# Every precision, norm and kind of tensors, in every engine
+INTRODUCTION = """# Every precision, norm and tensor type in every engine
 
-Written by `python -m export.precision_matrix -o docs/precision.md`. PSNR: the worst frame against
-PyTorch fp32 with its own normalisation; engines agree: OpenVINO against ONNX Runtime on one picture
-(200 is equality); RTX engine: what TensorRT-RTX built for compute capability 8.6, its layers read
-back. {networks} With `--ckpt` the command measures a network of yours.
+Written by `python -m tests.export.precision_matrix -o TABLE.md`. PSNR is that of the worst image
+against PyTorch fp32 with its own normalization. Engine agreement is the PSNR of OpenVINO against
+ONNX Runtime on one image (200 for equal images). The RTX engine was built by TensorRT-RTX for
+compute capability 8.6, and its layers were verified. {networks} With `--ckpt` the command measures
+another network.
 """
 
-HEADER = ("network", "precision", "norm", "tensors", "PSNR, dB", "engines agree, dB", "RTX engine")
+HEADER = (
+    "network",
+    "precision",
+    "norm",
+    "tensors",
+    "PSNR, dB",
+    "engine agreement, dB",
+    "RTX engine",
+)
 
 
 def random_generator(name: str) -> TrainedGenerator:
-    """A network of NETWORKS with random weights."""
+    """Return a network of NETWORKS with random weights."""
     config = NETWORKS[name]
     torch.manual_seed(0)
     network = build_generator(config)
@@ -103,7 +117,7 @@ def random_generator(name: str) -> TrainedGenerator:
 def measure_combination(
     name: str, generator: TrainedGenerator, export_options: dict[str, Any], calib: str, folder: Path
 ) -> PrecisionRow:
-    """Export it without a floor, and ask every engine."""
+    """Export without a quality floor and run every engine."""
     path = folder / "model.onnx"
     if ExportConfig(**export_options, calib=None).needs_calibration:
         export_options = export_options | {"calib": calib}
@@ -115,14 +129,14 @@ def measure_combination(
         engine_kb = built.stat().st_size // 1000
     return PrecisionRow(
         *(name, metadata.precision, export_options["norm"], export_options["io"]),
-        psnr=metadata.parity["psnr_worst_db"],
-        agreement=engine_agreement_db(path, metadata),
+        psnr_db=metadata.parity["psnr_worst_db"],
+        agreement_db=engine_agreement_db(path, metadata),
         engine_kb=engine_kb,
     )
 
 
 def engine_agreement_db(path: Path, metadata: ModelMetadata) -> float:
-    """dB between two engines on one picture."""
+    """Return the PSNR between two engines on one image."""
     image = dead_leaves(metadata.size, np.random.default_rng(99))
     batch = image[None]
     if metadata.io == "float":
@@ -135,17 +149,17 @@ def engine_agreement_db(path: Path, metadata: ModelMetadata) -> float:
             engine.infer(batch, out)
         outs.append(out.astype(np.float64))
     scale = 127.5 if metadata.io == "uint8" else 1.0
-    return psnr(float(np.mean(((outs[0] - outs[1]) / scale) ** 2)))
+    return psnr_from_mse(float(np.mean(((outs[0] - outs[1]) / scale) ** 2)))
 
 
 def combinations() -> Iterator[dict[str, Any]]:
-    """Fields of `Recipe`."""
+    """Yield fields of ExportConfig."""
     for precision, norm, io in itertools.product(PRECISIONS, NORMS, IOS):
         yield {"precision": precision, "norm": norm, "io": io}
 
 
 def write_dead_leaves(folder: Path, count: int = 12, side: int = 64) -> str:
-    """A folder of pictures to calibrate on, where there are no real ones."""
+    """Write synthetic images to calibrate on; return the folder."""
     for index in range(count):
         image = dead_leaves((side, side), np.random.default_rng(1000 + index))
         (folder / f"{index}.png").write_bytes(encode_image(image, ".png") or b"")
@@ -153,8 +167,8 @@ def write_dead_leaves(folder: Path, count: int = 12, side: int = 64) -> str:
 
 
 def main() -> None:
-    """Print the table, and write it where -o says."""
-    parser = argparse.ArgumentParser(prog="python -m export.precision_matrix")
+    """Print the table; with -o also write it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.export.precision_matrix")
     parser.add_argument("--ckpt", type=Path)
     parser.add_argument("--calib")
     parser.add_argument("-o", "--output", type=Path)
@@ -177,9 +191,7 @@ def main() -> None:
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     print(text)
     if arguments.output:
-        networks = (
-            "The networks are small and of random weights: what breaks shows, not what is lost."
-        )
+        networks = "The networks are small and have random weights."
         introduction = INTRODUCTION.format(networks="" if arguments.ckpt else networks)
         arguments.output.write_text(f"{introduction}\n{text}\n")
 

@@ -1,3 +1,5 @@
+"""Export of checkpoints to ONNX: metadata, precision, comparison with PyTorch, errors."""
+
 from __future__ import annotations
 
 import copy
@@ -13,7 +15,8 @@ from cgt.export.config import ExportConfig
 from cgt.export.graph.reduced_precision import ReducedPrecision
 from cgt.export.graph.trace import trace
 from cgt.export.quantization.sample_images import ImageSet, make_resize_fn, sample_images
-from cgt.export.verify.parity import measure_parity, psnr
+from cgt.export.verify.metrics import psnr_from_mse
+from cgt.export.verify.parity import measure_parity
 from cgt.export.verify.precision import count_layer_precisions, verify_precision
 from cgt.runtime.errors import CheckpointError, QualityError, SinkError, UsageError
 from cgt.runtime.models.metadata import ModelMetadata, read_metadata
@@ -26,9 +29,9 @@ from conftest import run_cgt
 
 def network(**changes: object) -> ResnetGenerator:
     torch.manual_seed(0)
-    made = ResnetGenerator(GeneratorConfig("resnet2", 8, **changes))
-    init_weights(made)
-    return made.eval()
+    generator = ResnetGenerator(GeneratorConfig("resnet2", 8, **changes))
+    init_weights(generator)
+    return generator.eval()
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
@@ -73,7 +76,7 @@ def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
     assert read_metadata(out).parity["psnr_worst_db"] > 50
 
 
-def test_a_convolution_in_another_precision_is_found() -> None:
+def test_convolution_in_another_precision_is_detected() -> None:
     half = trace(ReducedPrecision(network()))
     assert verify_precision(half, ExportConfig("fp16"))["Conv"] == {"fp16": 8}
     with pytest.raises(QualityError, match=r"model\.1 \(Conv\) is fp16 instead of fp32"):
@@ -82,8 +85,8 @@ def test_a_convolution_in_another_precision_is_found() -> None:
         verify_precision(half, ExportConfig("int8", "fp16"))
     name = next(node for node in half.graph.node if node.op_type == "Conv").input[1]
     weights = next(w for w in half.graph.initializer if w.name == name)
-    wide = onnx.numpy_helper.to_array(weights).astype(np.float32)
-    weights.CopyFrom(onnx.numpy_helper.from_array(wide, name))
+    fp32_weights = onnx.numpy_helper.to_array(weights).astype(np.float32)
+    weights.CopyFrom(onnx.numpy_helper.from_array(fp32_weights, name))
     with pytest.raises(QualityError, match=r"model\.1 \(Conv\) is fp32"):
         verify_precision(half, ExportConfig("fp16"))
 
@@ -108,36 +111,36 @@ def test_graphs_agree_with_pytorch_at_any_size(
             runner.infer(batch, out)
         with torch.no_grad():
             expected = original(torch.from_numpy(batch)).numpy()
-        assert psnr(float(np.mean((out - expected) ** 2))) > (55 if half else 100)
+        assert psnr_from_mse(float(np.mean((out - expected) ** 2))) > (55 if half else 100)
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(run_folder: Path, tmp_path: Path) -> None:
+def test_export_is_deterministic(run_folder: Path, tmp_path: Path) -> None:
     first, _ = export(run_folder / "latest.pth", tmp_path / "a.onnx")
     second, _ = export(run_folder / "latest.pth", tmp_path / "b.onnx")
     assert first.read_bytes() == second.read_bytes()
     assert str(Path.home()).encode() not in first.read_bytes()
 
 
-def test_the_same_flags_give_the_same_bytes(run_folder: Path, images: Path, tmp_path: Path) -> None:
-    """Also of what is calibrated, in processes that order sets differently."""
+def test_calibrated_export_is_deterministic(run_folder: Path, images: Path, tmp_path: Path) -> None:
+    """The processes order sets differently."""
     from cgt.runtime.image.files import encode_image
     from conftest import make_image
 
     for index in range(10):
         (images / f"{index}.png").write_bytes(encode_image(make_image(index, 32, 32), ".png"))
-    made = []
+    exported = []
     for seed in ("1", "2"):
-        made.append(tmp_path / f"{seed}.onnx")
+        exported.append(tmp_path / f"{seed}.onnx")
         done = run_cgt(
             *("export", "--ckpt", run_folder / "latest.pth", "--int8", "--fp16", "--io", "uint8"),
-            *("--calib", images, "--calib-frames", 8, "--min-psnr", 1, "-o", made[-1]),
+            *("--calib", images, "--calib-frames", 8, "--min-psnr", 1, "-o", exported[-1]),
             env={"PATH": "/usr/bin", "PYTHONHASHSEED": seed},
         )
         assert done.returncode == 0, done.stderr
-    assert made[0].read_bytes() == made[1].read_bytes()
+    assert exported[0].read_bytes() == exported[1].read_bytes()
 
 
-def test_below_the_floor_nothing_is_left(run_folder: Path, tmp_path: Path) -> None:
+def test_below_the_floor_no_file_is_left(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
     done = run_cgt(
         "export", "--ckpt", run_folder / "latest.pth", "--fp16", "--min-psnr", 150, "-o", out
@@ -147,7 +150,7 @@ def test_below_the_floor_nothing_is_left(run_folder: Path, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_it_compares_on_pictures_that_are_given(run_folder: Path, tmp_path: Path) -> None:
+def test_eval_images_are_compared(run_folder: Path, tmp_path: Path) -> None:
     from cgt.runtime.image.files import encode_image
     from conftest import make_image
 
@@ -176,8 +179,8 @@ def test_bad_requests(run_folder: Path, tmp_path: Path) -> None:
         export(tmp_path / "none.pth")
 
 
-def test_dead_leaves_look_like_photographs(cgt_data: Path) -> None:
-    """Their spectrum falls as that of real photos does: by about 1/f^2 in power."""
+def test_dead_leaves_have_the_spectrum_of_photos(cgt_data: Path) -> None:
+    """The power spectrum falls as that of photos does, by about 1/f^2."""
 
     def slope(image: np.ndarray) -> float:
         gray = image.astype(float).mean(-1)
@@ -192,22 +195,22 @@ def test_dead_leaves_look_like_photographs(cgt_data: Path) -> None:
 
     photos = list_images(cgt_data / "monet2photo" / "testB")[:20]
     real = [slope(read_image(path)) for path in photos]
-    made = [slope(dead_leaves((256, 256), np.random.default_rng(i))) for i in range(8)]
-    assert min(real) < np.mean(made) < max(real)
+    synthetic = [slope(dead_leaves((256, 256), np.random.default_rng(i))) for i in range(8)]
+    assert min(real) < np.mean(synthetic) < max(real)
 
 
-def test_frames_come_from_the_data_where_it_is(dataset: Path, tmp_path: Path) -> None:
-    fit = make_resize_fn(ModelMetadata(size=(32, 32), dynamic=True, multiple=4))
-    frames = sample_images(dataset / "testA", fit, (32, 32))
-    assert len(frames.images) == 2
-    assert "testA" in frames.origin
-    frames = sample_images(tmp_path, fit, (32, 40))
-    assert "synthetic" in frames.origin
-    assert {frame.shape for frame in frames.images} == {(32, 40, 3)}
-    assert all(frame.dtype == np.uint8 for frame in frames.images)
+def test_sample_images_prefer_the_data_set(dataset: Path, tmp_path: Path) -> None:
+    resize_fn = make_resize_fn(ModelMetadata(size=(32, 32), dynamic=True, multiple=4))
+    image_set = sample_images(dataset / "testA", resize_fn, (32, 32))
+    assert len(image_set.images) == 2
+    assert "testA" in image_set.origin
+    image_set = sample_images(tmp_path, resize_fn, (32, 40))
+    assert "synthetic" in image_set.origin
+    assert {image.shape for image in image_set.images} == {(32, 40, 3)}
+    assert all(image.dtype == np.uint8 for image in image_set.images)
 
 
 def test_psnr() -> None:
-    assert psnr(4.0) == 0
-    assert psnr(4e-6) == pytest.approx(60)
-    assert psnr(float("nan")) == 0
+    assert psnr_from_mse(4.0) == 0
+    assert psnr_from_mse(4e-6) == pytest.approx(60)
+    assert psnr_from_mse(float("nan")) == 0

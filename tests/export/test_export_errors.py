@@ -1,4 +1,4 @@
-"""What can be wrong with an export: one line, an exit code, nothing left."""
+"""Errors of `cgt export`: one line, an exit code, no file left."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from cgt.runtime.image.files import encode_image
 from conftest import make_image, run_cgt
 
 MISTAKES = [
-    (("--int8", "--calib", "three"), 2, "three has 3 readable pictures; 10 are the least"),
+    (("--int8", "--calib", "three"), 2, "three has 3 readable images; give at least 10"),
     (("--int8", "--calib", "none"), 1, "none has no readable image"),
     (("--int8", "--calib", "texts"), 1, "texts has no readable image"),
     (("--int8", "--calib", "texts/a.txt"), 1, "a.txt"),
     (("--int8", "--calib", "nothing"), 1, "--calib nothing is missing; give a folder of images"),
     (("--calib-frames", "8"), 2, "--calib-frames goes with --int8, --mixed or --norm frozen"),
-    (("--format", "tensorrt-rtx"), 2, "say which cards it is for"),
-    (("--size", "7"), 2, "too small; 16 is the least"),
-    (("--opset", "99"), 2, "--opset 99 is none of 18 to 23"),
+    (("--format", "tensorrt-rtx"), 2, "give the GPUs to build for"),
+    (("--size", "7"), 2, "too small; the minimum is 16"),
+    (("--opset", "99"), 2, "--opset 99 is not in 18 to 23"),
     (("--int8", "--bf16"), 2, "excludes --bf16"),
 ]
 
 
 @pytest.mark.parametrize(("args", "code", "words"), MISTAKES, ids=lambda value: str(value)[:40])
-def test_a_mistake_is_one_line(
+def test_error_is_one_line(
     args: tuple[str, ...], code: int, words: str, run_folder: Path, tmp_path: Path
 ) -> None:
     for folder in ("three", "none", "texts"):
@@ -34,8 +34,8 @@ def test_a_mistake_is_one_line(
         (tmp_path / "three" / f"{index}.png").write_bytes(
             encode_image(make_image(index, 32, 32), ".png")
         )
-    (tmp_path / "texts" / "a.txt").write_text("not a picture")
-    (tmp_path / "texts" / "b.png").write_text("nor this")
+    (tmp_path / "texts" / "a.txt").write_text("not an image")
+    (tmp_path / "texts" / "b.png").write_text("nor is this")
     done = run_cgt(
         *("export", "--ckpt", run_folder / "latest.pth", *args, "-o", "m.onnx"), cwd=tmp_path
     )
@@ -46,13 +46,13 @@ def test_a_mistake_is_one_line(
     assert not list(tmp_path.glob("*.onnx")) + list(tmp_path.glob(".*"))
 
 
-def test_a_file_that_cannot_be_written_whole(run_folder: Path, tmp_path: Path) -> None:
-    """As on a full disk, a write fails in the middle: here at a limit of 10 kB."""
+def test_failed_write_keeps_the_old_file(run_folder: Path, tmp_path: Path) -> None:
+    """A write fails in the middle, here at a limit of 10 kB, as on a full disk."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
-    (tmp_path / "m.onnx").write_text("what was there before")
+    (tmp_path / "m.onnx").write_text("old content")
     done = run_cgt(
         *("export", "--ckpt", run_folder / "latest.pth", "-o", tmp_path / "m.onnx"),
         preexec_fn=limit,
@@ -61,4 +61,4 @@ def test_a_file_that_cannot_be_written_whole(run_folder: Path, tmp_path: Path) -
     assert done.stderr.count("\n") == 1
     assert "cannot write" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
-    assert (tmp_path / "m.onnx").read_text() == "what was there before"
+    assert (tmp_path / "m.onnx").read_text() == "old content"

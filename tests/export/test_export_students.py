@@ -1,4 +1,4 @@
-"""Students as graphs: in every precision, on every engine, and what stays INT8 in them."""
+"""Export of students in every precision, on every engine; INT8 layers that stay INT8."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def checkpoint(config: GeneratorConfig, dataset: Path) -> TrainedGenerator:
 
 
 @pytest.mark.parametrize("config", STUDENT_CONFIGS)
-def test_in_every_size_and_batch(config: GeneratorConfig, dataset: Path, tmp_path: Path) -> None:
+def test_every_size_and_batch(config: GeneratorConfig, dataset: Path, tmp_path: Path) -> None:
     source = checkpoint(config, dataset)
-    path, artifact = export(source, tmp_path / "m.onnx")
-    assert artifact.dynamic
+    path, metadata = export(source, tmp_path / "m.onnx")
+    assert metadata.dynamic
     for engine in ("onnxruntime", "openvino"):
         for shape in ((1, 3, 32, 32), (2, 3, 48, 80)):
             x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
@@ -45,7 +45,7 @@ def test_in_every_size_and_batch(config: GeneratorConfig, dataset: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "wishes",
+    "options",
     [
         {"precision": "fp16"},
         {"precision": "bf16"},
@@ -54,25 +54,25 @@ def test_in_every_size_and_batch(config: GeneratorConfig, dataset: Path, tmp_pat
     ],
     ids=lambda w: "-".join(w.values()),
 )
-def test_in_every_precision(
-    wishes: dict[str, str],
+def test_every_precision(
+    options: dict[str, str],
     dataset: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cgt.export.quantization.sample_images.NUM_IMAGES", 4)
     calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4}
-    more = calibrated if wishes["precision"] == "int8" else {}
+    more = calibrated if options["precision"] == "int8" else {}
     source = checkpoint(student_config(block="separable"), dataset)
-    path, artifact = export(source, tmp_path / "m.onnx", **wishes, **more)
-    assert read_metadata(path).precision == artifact.precision
-    assert artifact.parity["psnr_worst_db"] > 28
+    path, metadata = export(source, tmp_path / "m.onnx", **options, **more)
+    assert read_metadata(path).precision == metadata.precision
+    assert metadata.parity["psnr_worst_db"] > 28
 
 
-def test_convolutions_of_a_steered_student_stay_int8(
+def test_convolutions_of_a_batch_film_student_stay_int8(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read from what OpenVINO executes: all of them take 8-bit integers, and no norm is left."""
+    """OpenVINO's executed graph shows 8-bit integers in all of them, and no norm."""
     config = student_config(ngf=16, upsampling="resize")
     calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4, "min_psnr": 0.0}
     monkeypatch.setattr("cgt.export.quantization.sample_images.NUM_IMAGES", 4)
@@ -82,46 +82,46 @@ def test_convolutions_of_a_steered_student_stay_int8(
     core = ov.Core()
     model = core.read_model(path)
     model.reshape([1, 3, 64, 64])
-    kinds: dict[str, set[str]] = {}
+    precisions: dict[str, set[str]] = {}
     for op in core.compile_model(model, "CPU").get_runtime_model().get_ops():
         info = {
             name: str(op.get_rt_info()[name].astype(str))
             for name in ("layerType", "runtimePrecision")
         }
-        kinds.setdefault(info["layerType"], set()).add(info["runtimePrecision"])
-    assert kinds["Convolution"] <= {"u8", "i8"}
-    assert not {"MVN", "BatchNorm"} & set(kinds)
+        precisions.setdefault(info["layerType"], set()).add(info["runtimePrecision"])
+    assert precisions["Convolution"] <= {"u8", "i8"}
+    assert not {"MVN", "BatchNorm"} & set(precisions)
 
 
-@pytest.mark.parametrize("card", [86, 120])
-def test_tensorrt_rtx_builds_them(
-    card: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("capability", [86, 120])
+def test_tensorrt_rtx_builds_students(
+    capability: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cgt.export.quantization.sample_images.NUM_IMAGES", 4)
     config = student_config(ngf=16)
     source = checkpoint(config, dataset)
     calibrated = {"calib": str(dataset / "trainA"), "calib_frames": 4, "min_psnr": 0.0}
-    for wishes, counts in (
+    for export_options, counts in (
         ({"precision": "fp16"}, {"fp16": 10}),
         ({"precision": "int8", "remainder": "fp16", **calibrated}, {"int8": 9, "fp16": 1}),
     ):
-        onnx, _ = export(source, tmp_path / "m.onnx", size="64", io="uint8", **wishes)
-        options = BuildOptions(compute_capabilities=(card,))
+        onnx, _ = export(source, tmp_path / "m.onnx", size="64", io="uint8", **export_options)
+        options = BuildOptions(compute_capabilities=(capability,))
         path = build_engine(onnx, "tensorrt-rtx", tmp_path / "m.engine", options)
         assert read_sidecar(path).build.convolutions == counts
 
 
-def test_a_picture_is_summed_up_in_fp32() -> None:
-    """Its squares leave FP16's range long before its values do; with --fp16-norm, too."""
-    kinds = set()
+def test_image_statistics_are_pooled_in_fp32() -> None:
+    """Squares exceed FP16's range long before values do; --fp16-norm does not change this."""
+    dtypes = set()
 
-    def look(_: nn.Module, given: tuple[torch.Tensor], out: torch.Tensor) -> None:
-        kinds.add((given[0].dtype, out.dtype))
+    def record(_: nn.Module, inputs: tuple[torch.Tensor], out: torch.Tensor) -> None:
+        dtypes.add((inputs[0].dtype, out.dtype))
 
-    for narrow_norms in (False, True):
-        network = ReducedPrecision(build_student(student_config()), torch.float16, narrow_norms)
+    for convert_norms in (False, True):
+        network = ReducedPrecision(build_student(student_config()), torch.float16, convert_norms)
         for module in network.modules():
             if isinstance(module, MeanStdPool):
-                module.register_forward_hook(look)
+                module.register_forward_hook(record)
         network(torch.rand(1, 3, 32, 32))
-    assert kinds == {(torch.float32, torch.float32)}
+    assert dtypes == {(torch.float32, torch.float32)}

@@ -1,4 +1,4 @@
-"""The table of formats, what is built from an ONNX file, and what goes wrong."""
+"""Registry of formats, engines built from ONNX files, and errors."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from conftest import run_cgt
 MANUAL = Path(__file__).parents[2] / "docs" / "tensorrt.md"
 
 
-def test_the_table_is_consistent() -> None:
+def test_registry_is_consistent() -> None:
     fields = {field.name for field in dataclasses.fields(BuildOptions)}
-    assert {option for made in FORMATS.values() for option in made.options} == fields
-    for name, made in FORMATS.items():
-        assert made.name == name
-        assert (made.suffix in sidecar.ENGINE_SUFFIXES) == bool(made.builder and made.suffix)
+    assert {option for fmt in FORMATS.values() for option in fmt.options} == fields
+    for name, fmt in FORMATS.items():
+        assert fmt.name == name
+        assert (fmt.suffix in sidecar.ENGINE_SUFFIXES) == bool(fmt.builder and fmt.suffix)
     help_text = run_cgt("export", "--help").stdout
     for name in FORMATS:
         assert name in help_text
 
 
-def test_the_manuals_have_the_table() -> None:
+def test_manuals_contain_the_table() -> None:
     assert format_markdown_table() in MANUAL.read_text()
     readme = (MANUAL.parents[1] / "README.md").read_text()
-    for made in FORMATS.values():
-        assert f"--format {made.name}" in readme or not made.builder, made.name
+    for fmt in FORMATS.values():
+        assert f"--format {fmt.name}" in readme or not fmt.builder, fmt.name
 
 
 def test_building_needs_no_torch(tmp_path: Path) -> None:
-    """The machine that an engine is for has none."""
+    """The machine that runs an engine need not have torch."""
     onnx = write_translator_model(tmp_path / "m.onnx")
     code = (
         "import sys; from cgt.cli.main import cgt\n"
@@ -56,7 +56,7 @@ def test_building_needs_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("io", ["float", "uint8"])
-def test_openvino_files_give_what_the_onnx_gives(tmp_path: Path, io: str) -> None:
+def test_openvino_files_match_the_onnx_file(tmp_path: Path, io: str) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", io=io, domains=("horse", "zebra"))
     done = run_cgt("export", onnx, "--format", "openvino")
     assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ def test_openvino_files_give_what_the_onnx_gives(tmp_path: Path, io: str) -> Non
     assert outs[0].std() > 0.1
 
 
-def test_the_runtime_takes_what_was_built(tmp_path: Path, clip: Path) -> None:
+def test_translate_runs_built_engines(tmp_path: Path, clip: Path) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx"), "openvino")
     done = run_cgt("translate", clip, "-o", tmp_path / "out.mp4", "--model", path)
     assert done.returncode == 0, done.stderr
@@ -88,7 +88,7 @@ def test_the_runtime_takes_what_was_built(tmp_path: Path, clip: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".bin"])
-def test_changed_files_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_modified_files_are_rejected(tmp_path: Path, suffix: str) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx"), "openvino")
     changed = path.with_suffix(suffix)
     changed.write_bytes(changed.read_bytes()[:-1] + b" ")
@@ -105,13 +105,13 @@ def test_changed_files_are_refused(tmp_path: Path, suffix: str) -> None:
         ('{"engine": {}}', "is damaged"),
     ],
 )
-def test_a_missing_or_tampered_sidecar(tmp_path: Path, text: str | None, message: str) -> None:
+def test_missing_or_damaged_sidecar(tmp_path: Path, text: str | None, message: str) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx"), "openvino")
-    beside = sidecar.sidecar_path(path)
+    sidecar_file = sidecar.sidecar_path(path)
     if text is None:
-        beside.unlink()
+        sidecar_file.unlink()
     else:
-        beside.write_text(text)
+        sidecar_file.write_text(text)
     with pytest.raises(ModelError, match=message):
         read_metadata(path)
     done = run_cgt("bench", "--model", path)
@@ -120,7 +120,7 @@ def test_a_missing_or_tampered_sidecar(tmp_path: Path, text: str | None, message
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_sidecar_says_what_is_beside_it(tmp_path: Path) -> None:
+def test_sidecar_describes_the_engine(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", domains=("horse", "zebra"))
     path = build_engine(onnx, "openvino")
     values = json.loads(sidecar.sidecar_path(path).read_text())
@@ -131,7 +131,7 @@ def test_the_sidecar_says_what_is_beside_it(tmp_path: Path) -> None:
         assert engine["files"][suffix] == sidecar.sha256(path.with_suffix(suffix).read_bytes())
 
 
-def test_by_default_it_says_why_there_is_no_engine(tmp_path: Path) -> None:
+def test_default_format_explains_missing_engine(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx")
     done = run_cgt("export", onnx)
     assert done.returncode == 0, done.stderr
@@ -152,14 +152,14 @@ def test_one_checkpoint_to_two_formats(run_folder: Path, tmp_path: Path) -> None
     assert read_metadata(tmp_path / "m.xml") == read_metadata(tmp_path / "m.onnx")
 
 
-def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
+def test_format_defaults(run_folder: Path, tmp_path: Path) -> None:
     onnx = tmp_path / "m.onnx"
     done = run_cgt(
         *("export", "--ckpt", run_folder / "latest.pth", "-o", tmp_path / "m.engine"),
         *("--format", "tensorrt-rtx", "--compute-capability", "86"),
     )
     assert done.returncode == 0, done.stderr
-    assert "for tensorrt-rtx: --fp16 --io uint8" in done.stdout
+    assert "defaults of tensorrt-rtx: --fp16 --io uint8" in done.stdout
     for path in (onnx, tmp_path / "m.engine"):
         assert (read_metadata(path).precision, read_metadata(path).io) == ("fp16", "uint8")
 
@@ -180,7 +180,7 @@ def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
         (
             ["m.onnx", "--format", "openvino", "--eval-images", "."],
             2,
-            "pictures is for --format litert only",
+            "eval images is for --format litert only",
         ),
         (["m.onnx", "--format", "openvino", "-o", "m.engine"], 2, "must end in .onnx or .xml"),
         (["m.onnx", "--format", "openvino", "-o", "no/m.xml"], 1, "the folder no is missing"),
@@ -189,14 +189,14 @@ def test_a_format_has_its_defaults(run_folder: Path, tmp_path: Path) -> None:
         (
             ["m.onnx", "--format", "tensorrt-rtx", "--compute-capability", "87"],
             2,
-            "does not build for compute capability 87; it does for 75",
+            "does not build for compute capability 87; use one of 75",
         ),
         (
             ["m.onnx", "--format", "tensorrt-rtx", "--compute-capability", "new"],
             2,
             "new is not like 86",
         ),
-        (["m.onnx", "--format", "tensorrt-rtx"], 2, "say which cards it is for"),
+        (["m.onnx", "--format", "tensorrt-rtx"], 2, "give the GPUs to build for"),
         (
             ["m.onnx", "--format", "tensorrt-rtx", "--timing-cache", "t"],
             2,
@@ -230,8 +230,8 @@ def test_the_python_call_refuses_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["openvino", "tensorrt-rtx"])
-def test_a_full_disk(tmp_path: Path, kind: str) -> None:
-    """Files may not grow beyond 2 kB: the system says so as it does of a full disk."""
+def test_full_disk(tmp_path: Path, kind: str) -> None:
+    """Limit files to 2 kB: the system reports it as it does a full disk."""
     onnx = write_translator_model(tmp_path / "m.onnx")
     limit = (2000, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     capability = ["--compute-capability", "86"] if kind == "tensorrt-rtx" else []

@@ -1,5 +1,7 @@
-"""Networks, precisions, norms and tensors against one another: some combinations, in which every
-choice occurs. `python -m export.precision_matrix` runs all."""
+"""Combinations of networks, precisions, norms and tensor types in which every choice occurs.
+
+`python -m tests.export.precision_matrix` runs all combinations.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ CASES = [
     for i, network in enumerate(NETWORKS)
     for j, precision in enumerate(PRECISIONS)
 ]
-AGREEMENT = {"fp32": 80, "fp16": 50, "int8": 35}  # dB between two engines
+MIN_AGREEMENT_DB = {"fp32": 80, "fp16": 50, "int8": 35}
 
 
 def test_every_choice_occurs() -> None:
@@ -31,17 +33,15 @@ def test_every_choice_occurs() -> None:
 
 
 @pytest.mark.parametrize(("network", "precision", "norm", "io"), CASES)
-def test_it_loads_and_agrees(
-    network: str, precision: str, norm: str, io: str, tmp_path: Path
-) -> None:
+def test_engines_agree(network: str, precision: str, norm: str, io: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    wishes = {"precision": precision, "norm": norm, "io": io}
+    images = tmp_path / "images"
+    images.mkdir()
+    options = {"precision": precision, "norm": norm, "io": io}
     row = measure_combination(
-        network, random_generator(network), wishes, write_dead_leaves(pictures), tmp_path
+        network, random_generator(network), options, write_dead_leaves(images), tmp_path
     )
-    assert row.agreement > AGREEMENT[precision]
+    assert row.agreement_db > MIN_AGREEMENT_DB[precision]
     assert row.engine_kb > 0
     if norm == "instance":
-        assert row.psnr > {"fp32": 80, "fp16": 45, "int8": 20}[precision]
+        assert row.psnr_db > {"fp32": 80, "fp16": 45, "int8": 20}[precision]

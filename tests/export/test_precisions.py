@@ -1,4 +1,4 @@
-"""What export promises about precision, on networks made for it."""
+"""Precision of exported graphs, on networks constructed for it."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ from cgt.runtime.models.metadata import read_metadata
 from .factories import make_resnet, make_trained_generator
 
 
-def scaled(by: float) -> nn.Module:
-    """The same function, for norms undo it, on values `by` times as large."""
-    made = make_resnet()
+def scaled_resnet(factor: float) -> nn.Module:
+    """Return the same function on larger values; the norms undo the factor."""
+    network = make_resnet()
     with torch.no_grad():
-        for module in made.modules():
+        for module in network.modules():
             if isinstance(module, nn.Conv2d) and module.out_channels > 3:
-                module.weight.mul_(by)
-    return made
+                module.weight.mul_(factor)
+    return network
 
 
-def test_a_norm_that_overflows_is_computed_in_fp32(dataset: Path, tmp_path: Path) -> None:
-    """Its squares pass 65504, the values themselves do not."""
-    network = scaled(1e4)
+def test_norm_that_would_overflow_is_computed_in_fp32(dataset: Path, tmp_path: Path) -> None:
+    """The squares exceed 65504, the values do not."""
+    network = scaled_resnet(1e4)
     frames = [np.random.default_rng(0).uniform(-1, 1, (3, 32, 32)).astype(np.float32)]
-    found = measure_activation_range(network, frames)
-    assert found.max_magnitude < 65504 < found.max_mean_square
-    made = make_trained_generator(network, dataset)
-    _, artifact = export(made, tmp_path / "m.onnx", precision="fp16")
-    assert artifact.parity["psnr_worst_db"] > 50
-    with pytest.raises(QualityError, match="leave out --fp16-norm"):
-        export(made, tmp_path / "n.onnx", precision="fp16", fp16_norm=True)
+    measured = measure_activation_range(network, frames)
+    assert measured.max_magnitude < 65504 < measured.max_mean_square
+    generator = make_trained_generator(network, dataset)
+    _, metadata = export(generator, tmp_path / "m.onnx", precision="fp16")
+    assert metadata.parity["psnr_worst_db"] > 50
+    with pytest.raises(QualityError, match="omit --fp16-norm"):
+        export(generator, tmp_path / "n.onnx", precision="fp16", fp16_norm=True)
     assert not (tmp_path / "n.onnx").exists()
 
 
-def test_convolutions_that_overflow_are_caught(dataset: Path, tmp_path: Path) -> None:
-    made = make_trained_generator(scaled(1e7), dataset)
+def test_convolutions_that_overflow_are_detected(dataset: Path, tmp_path: Path) -> None:
+    generator = make_trained_generator(scaled_resnet(1e7), dataset)
     with pytest.raises(QualityError, match=r"values of model\.\d.* reach .*--bf16 or --fp32"):
-        export(made, tmp_path / "m.onnx", precision="fp16")
+        export(generator, tmp_path / "m.onnx", precision="fp16")
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_bf16_is_bf16(dataset: Path, tmp_path: Path) -> None:
-    made = make_trained_generator(make_resnet(), dataset)
-    said: list[str] = []
-    export(made, tmp_path / "m.onnx", precision="bf16", log=said.append)
-    assert said[0] == "graph: 6 Conv bf16, 7 InstanceNormalization fp32, 2 ConvTranspose fp32"
+def test_bf16_graph_computes_in_bf16(dataset: Path, tmp_path: Path) -> None:
+    generator = make_trained_generator(make_resnet(), dataset)
+    messages: list[str] = []
+    export(generator, tmp_path / "m.onnx", precision="bf16", log=messages.append)
+    assert messages[0] == "graph: 6 Conv bf16, 7 InstanceNormalization fp32, 2 ConvTranspose fp32"
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert model.opset_import[0].version == 22
@@ -68,48 +68,48 @@ def test_bf16_is_bf16(dataset: Path, tmp_path: Path) -> None:
     assert onnx.TensorProto.FLOAT16 not in halves
 
 
-def test_a_mixture_keeps_what_is_asked_for(
+def test_mixed_precision_reaches_min_psnr(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its floor lies between all in INT8 and none."""
-    made = make_trained_generator(make_resnet(), dataset)
+    """The floor lies between all convolutions in INT8 and none."""
+    generator = make_trained_generator(make_resnet(), dataset)
     monkeypatch.setattr("cgt.export.quantization.sample_images.NUM_IMAGES", 4)
-    calib, wishes = str(dataset / "trainA"), {"calib_frames": 4}
-    _, whole = export(made, tmp_path / "i.onnx", precision="int8", calib=calib, **wishes)
+    calib, options = str(dataset / "trainA"), {"calib_frames": 4}
+    _, whole = export(generator, tmp_path / "i.onnx", precision="int8", calib=calib, **options)
     floor = whole.parity["psnr_worst_db"] + 3
-    said: list[str] = []
+    messages: list[str] = []
     _, mixed = export(
-        *(made, tmp_path / "m.onnx"),
+        *(generator, tmp_path / "m.onnx"),
         precision="mixed",
         calib=calib,
         min_psnr=floor,
         drift=True,
-        log=said.append,
-        **wishes,
+        log=messages.append,
+        **options,
     )
     assert mixed.parity["psnr_worst_db"] >= floor
-    text = "\n".join(said)
-    for fact in ("kept", "INT8", "Conv int8", "Conv fp32", "signal to drift", "drift.png"):
-        assert fact in text
+    text = "\n".join(messages)
+    for expected in (*("float", "INT8", "Conv int8", "Conv fp32", "signal-to-drift", "drift.png"),):
+        assert expected in text
     assert (tmp_path / "m.drift.png").stat().st_size > 1000
     with pytest.raises(QualityError, match="no convolution can be INT8"):
         export(
-            *(made, tmp_path / "n.onnx"),
+            *(generator, tmp_path / "n.onnx"),
             precision="mixed",
             calib=calib,
             min_psnr=150,
-            **wishes,
+            **options,
         )
 
 
-def test_below_the_floor_the_layers_are_named(dataset: Path, tmp_path: Path) -> None:
-    made = make_trained_generator(make_resnet(), dataset)
-    with pytest.raises(QualityError, match=r"Most drift: model\.\d+.* dB"):
-        export(made, tmp_path / "m.onnx", precision="fp16", min_psnr=150)
+def test_below_the_floor_layers_are_named(dataset: Path, tmp_path: Path) -> None:
+    generator = make_trained_generator(make_resnet(), dataset)
+    with pytest.raises(QualityError, match=r"Largest drift: model\.\d+.* dB"):
+        export(generator, tmp_path / "m.onnx", precision="fp16", min_psnr=150)
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_most_names_the_lowest() -> None:
+def test_worst_layers_are_the_lowest() -> None:
     from cgt.export.verify.layer_drift import LayerDrift
 
     drifts = [LayerDrift(name, snr) for name, snr in (("a", 40.0), ("b", 20.0), ("c", 30.0))]
@@ -117,8 +117,8 @@ def test_most_names_the_lowest() -> None:
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_pixels_are_those_of_the_c_library(engine: str, tmp_path: Path) -> None:
-    """Also where values leave [-1, 1]: within a level everywhere, and mostly equal."""
+def test_uint8_outputs_match_the_c_library(engine: str, tmp_path: Path) -> None:
+    """Outputs differ by one level at most and are mostly equal, also outside of [-1, 1]."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 3, 1)).eval()
     with torch.no_grad():
@@ -128,9 +128,9 @@ def test_pixels_are_those_of_the_c_library(engine: str, tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "m.onnx")
     image = np.random.default_rng(0).integers(0, 256, (16, 20, 3)).astype(np.uint8)
     with torch.no_grad():
-        answer = network(torch.from_numpy(pack(image)[None]))[0].numpy()
-    assert np.abs(answer).max() > 1.5
-    expected = unpack(answer)
+        output = network(torch.from_numpy(pack(image)[None]))[0].numpy()
+    assert np.abs(output).max() > 1.5
+    expected = unpack(output)
     out = np.zeros((1, 16, 20, 3), np.uint8)
     shape = BatchShape(1, 3, 16, 20, io="uint8")
     with open_engine(tmp_path / "m.onnx", shape, engine, precision="fp32") as runner:
@@ -142,29 +142,31 @@ def test_pixels_are_those_of_the_c_library(engine: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("opset", [SUPPORTED_OPSETS[0], SUPPORTED_OPSETS[-1]])
 def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
-    made = make_trained_generator(make_resnet(), dataset)
-    path, _ = export(made, tmp_path / "m.onnx", opset=opset, size="32x48", batch="2", drift=True)
+    generator = make_trained_generator(make_resnet(), dataset)
+    path, _ = export(
+        generator, tmp_path / "m.onnx", opset=opset, size="32x48", batch="2", drift=True
+    )
     model = onnx.load(path)
     assert model.opset_import[0].version == opset
     dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert dims == [2, 3, 32, 48]
-    artifact = read_metadata(path)
-    assert (artifact.size, artifact.dynamic) == ((32, 48), False)
-    assert artifact.profiles == ({"min": [2, 32, 48], "opt": [2, 32, 48], "max": [2, 32, 48]},)
+    metadata = read_metadata(path)
+    assert (metadata.size, metadata.dynamic) == ((32, 48), False)
+    assert metadata.profiles == ({"min": [2, 32, 48], "opt": [2, 32, 48], "max": [2, 32, 48]},)
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("options", "words"),
     [
-        ({"opset": 99}, "none of 18 to 23"),
-        ({"opset": 18, "precision": "bf16"}, "no bf16; 22 is the least"),
-        ({"opset": 18, "precision": "int8", "remainder": "fp16"}, "19 is the least"),
-        ({"precision": "fp8"}, "none of fp32"),
+        ({"opset": 99}, "not in 18 to 23"),
+        ({"opset": 18, "precision": "bf16"}, "no bf16; use 22 or higher"),
+        ({"opset": 18, "precision": "int8", "remainder": "fp16"}, "use 19 or higher"),
+        ({"precision": "fp8"}, "use one of fp32"),
         ({"fp16_norm": True}, "--fp16-norm goes with --fp16"),
         ({"calib": "photos"}, "--calib goes with"),
         ({"calib_frames": 0}, "at least 1"),
     ],
 )
-def test_wishes_that_make_no_sense(wishes: dict, words: str) -> None:
+def test_invalid_options(options: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        ExportConfig(**wishes)
+        ExportConfig(**options)

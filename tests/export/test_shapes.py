@@ -1,3 +1,5 @@
+"""Parsing of --size and --batch."""
+
 from __future__ import annotations
 
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from cgt.export.shapes import InputShapes, ShapeProfile, parse_shapes
 from cgt.runtime.errors import UsageError
 
-READ = [
+VALID_SHAPES = [
     ("256", None, [((1, 256, 256),) * 3]),
     ("512x256", "4", [((4, 256, 512),) * 3]),
     ("128..1024", "1..8", [((1, 128, 128), (1, 200, 240), (8, 1024, 1024))]),
@@ -15,13 +17,13 @@ READ = [
 ]
 
 
-@pytest.mark.parametrize(("size", "batch", "profiles"), READ)
-def test_what_can_be_read(size: str, batch: str | None, profiles: list) -> None:
+@pytest.mark.parametrize(("size", "batch", "profiles"), VALID_SHAPES)
+def test_valid_shapes(size: str, batch: str | None, profiles: list) -> None:
     shapes = parse_shapes(size, batch, 4, (200, 240))
     assert shapes.profiles == tuple(ShapeProfile(*points) for points in profiles)
 
 
-def test_what_is_fixed() -> None:
+def test_fixed_sizes() -> None:
     assert [InputShapes().fixed_size(axis) for axis in range(3)] == [None, None, None]
     some = parse_shapes("128x256..512x256", "2", 4, (256, 256))
     assert [some.fixed_size(axis) for axis in range(3)] == [2, 256, None]
@@ -32,8 +34,8 @@ def test_what_is_fixed() -> None:
 @pytest.mark.parametrize(
     ("size", "batch", "words"),
     [
-        ("7", None, "too small; 16 is the least"),
-        ("250", None, "multiples of 4; take 248 or 252"),
+        ("7", None, "too small; the minimum is 16"),
+        ("250", None, "multiples of 4; use 248 or 252"),
         ("big", None, "not a size"),
         ("256x", None, "not a size"),
         ("-256", None, "not a size"),
@@ -45,11 +47,11 @@ def test_what_is_fixed() -> None:
         (None, "2", "--batch goes with --size"),
     ],
 )
-def test_what_cannot(size: str | None, batch: str | None, words: str) -> None:
+def test_invalid_shapes(size: str | None, batch: str | None, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         parse_shapes(size, batch, 4, (256, 256))
 
 
-def test_a_unet_needs_more() -> None:
-    with pytest.raises(UsageError, match="multiples of 256; take 256"):
+def test_unet_needs_larger_multiples() -> None:
+    with pytest.raises(UsageError, match="multiples of 256; use 256"):
         parse_shapes("128", None, 256, (256, 256))

@@ -328,4 +328,4 @@ def test_gpu_check_without_a_gpu(
     monkeypatch.delenv("CGT_SIMULATED_GPU")
     assert gpu_check.main([]) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert "nothing was checked: there is no NVIDIA GPU here" in line
+    assert "nothing was checked: this machine has no NVIDIA GPU" in line

@@ -1,11 +1,11 @@
-"""`make gpu-check`: on a machine with a GPU, TensorRT's engines built, verified and timed.
+"""GPU check: TensorRT engines built, verified and timed on a machine with a GPU.
 
-For each model: an engine is built; its layers are read back with EngineInspector; it is compared
-with ONNX Runtime on the CPU; single frames are timed with and without a CUDA graph, its three
-steps apart, and several frames in flight. One report is written. Nobody has run it on a GPU until
-a report says so.
+    python -m tests.gpu.gpu_check [MODEL ...] [--report FILE]   (make gpu-check)
 
-A checkpoint in the forms that a GPU has to run.
+For each model, an engine is built, its layers are read with EngineInspector, and its outputs are
+compared with ONNX Runtime on the CPU. Single frames are timed with and without a CUDA graph, the
+three steps separately, and several frames in flight. One report is written. A model counts as
+tested on a GPU only if a report lists it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from cgt.runtime.models.sidecar import read_sidecar
 
 from .gpu_report import write_report
 
-# Name and flags of `cgt export`. INT8 with an FP16 remainder is what TensorRT wants.
+# Name and flags of `cgt export`. TensorRT is fastest with INT8 and an FP16 remainder.
 EXPORT_VARIANTS = {
     "fp32": ["--fp32"],
     "fp16": ["--fp16"],
@@ -49,32 +49,32 @@ EXPORT_VARIANTS = {
 
 
 def export_variants(checkpoint: Path, folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """The ONNX files that could be made, and why the others could not."""
+    """Export a checkpoint in each variant; return the ONNX files and the errors by variant."""
     exported, failed = [], {}
     for name, flags in EXPORT_VARIANTS.items():
         path = folder / f"{name}.onnx"
         size = [] if "--size" in flags else ["--size", "256"]
         command = [str(Path(sys.executable).with_name("cgt")), "export", "--ckpt", str(checkpoint)]
         command += [*flags, *size, "--format", "onnx", "-o", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        print(done.stdout, end="")
-        if done.returncode == 0:
+        completed = subprocess.run(command, capture_output=True, text=True)
+        print(completed.stdout, end="")
+        if completed.returncode == 0:
             exported.append(path)
         else:
-            failed[name] = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            failed[name] = (completed.stderr.strip().splitlines() or ["no error message"])[-1]
             print(f"{name}: {failed[name]}")
     return exported, failed
 
 
-# dB against ONNX Runtime on the same graph. Where a GPU rounds a value to the other side of a step
-# of INT8, the next layers differ.
+# Against ONNX Runtime on the same graph. If a GPU rounds a value to the neighboring INT8 level, the
+# next layers differ.
 MIN_PSNR_DB = {"fp32": 60.0, "fp16": 45.0, "bf16": 30.0, "int8": 30.0}
 NUM_IMAGES = 8
 
 
 @dataclass(frozen=True)
 class GpuCheckResult:
-    """What was found of one model. Milliseconds, dB, frames/s."""
+    """Measurements of one model. Times are p50 and p99 in milliseconds where two."""
 
     model: str
     size: tuple[int, int]
@@ -82,9 +82,9 @@ class GpuCheckResult:
     convolutions: dict[str, int]
     layers: int
     build_seconds: float
-    psnr_worst: float
+    worst_psnr_db: float
     max_error: float
-    floor: float
+    min_psnr_db: float
     cuda_graph_ms: tuple[float, float]  # p50, p99
     no_graph_ms: tuple[float, float]
     to_device_ms: float
@@ -95,21 +95,23 @@ class GpuCheckResult:
 
     @property
     def passed(self) -> bool:
-        return self.psnr_worst >= self.floor
+        return self.worst_psnr_db >= self.min_psnr_db
 
 
 def check_model(
     onnx: Path, images: list[U8], seconds: float, options: BuildOptions
 ) -> GpuCheckResult:
-    """Build the model's engine beside it, and measure. Raises the errors of `build_engine` and of
-    the engine."""
-    # Only a machine with a GPU has what this imports.
+    """Build the model's engine next to it and measure it.
+
+    Raises the errors of `build_engine` and of the engine.
+    """
+    # Imported here because it needs CUDA.
     from cgt.runtime.engines.tensorrt import TensorRTEngine
 
     metadata = read_metadata(onnx)
-    began = time.perf_counter()
+    started = time.perf_counter()
     plan = build_engine(onnx, "tensorrt", options=options, log=print)
-    build_seconds = time.perf_counter() - began
+    build_seconds = time.perf_counter() - started
     shape = BatchShape.from_metadata(metadata, *metadata.size)
     frames = [_make_batch(image, shape, metadata.filter) for image in images]
     statistics_in = np.zeros((1, shape.statistics), np.float32)
@@ -143,9 +145,11 @@ def check_model(
         convolutions=read_sidecar(plan).build.convolutions,
         layers=len(layers),
         build_seconds=build_seconds,
-        psnr_worst=float(10 * np.log10(peak**2 / max(worst, 1e-20))) if np.isfinite(worst) else 0,
+        worst_psnr_db=float(10 * np.log10(peak**2 / max(worst, 1e-20)))
+        if np.isfinite(worst)
+        else 0,
         max_error=float(max(error.max() for error in errors)),
-        floor=MIN_PSNR_DB.get(metadata.precision, 30.0),
+        min_psnr_db=MIN_PSNR_DB.get(metadata.precision, 30.0),
         cuda_graph_ms=(
             float(np.percentile(cuda_graph_samples, 50)),
             float(np.percentile(cuda_graph_samples, 99)),
@@ -181,7 +185,7 @@ def _time_calls(call: Callable[[], None], seconds: float) -> list[float]:
 def _measure_fps(
     engine: Engine, frame: Array, statistics: tuple[()] | tuple[F32, F32], seconds: float
 ) -> float:
-    """Frames/s with all of the engine's workers busy."""
+    """Return frames/s with all of the engine's workers busy."""
     end = time.perf_counter() + seconds
 
     def work(_: int) -> int:
@@ -191,14 +195,14 @@ def _measure_fps(
             count += 1
         return count
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     with ThreadPoolExecutor(engine.workers) as pool:
         frames = sum(pool.map(work, range(engine.workers)))
-    return frames / (time.perf_counter() - began)
+    return frames / (time.perf_counter() - started)
 
 
 def load_images() -> list[U8]:
-    """Real ones of the folder in CGT_DATA, else noise that is smooth."""
+    """Return images from the folder in CGT_DATA, else smooth noise."""
     folder = os.environ.get("CGT_DATA")
     files = list_images(Path(folder)) if folder else []
     images = [read_image(path) for path in files[:: max(1, len(files) // NUM_IMAGES)][:NUM_IMAGES]]
@@ -212,8 +216,8 @@ def load_images() -> list[U8]:
 def check_models(
     models: list[Path], work_dir: Path, seconds: float
 ) -> tuple[list[GpuCheckResult], dict[str, str]]:
-    """What was found of each ONNX file and each variant of a checkpoint, and what failed."""
-    checks: list[GpuCheckResult] = []
+    """Check each ONNX file and each variant of a checkpoint; return results and errors."""
+    results: list[GpuCheckResult] = []
     failures: dict[str, str] = {}
     for model in models:
         onnxes = [work_dir / model.name]
@@ -226,20 +230,24 @@ def check_models(
             print(f"== {onnx.name}")
             try:
                 options = BuildOptions(timing_cache=work_dir / "timing")
-                checks.append(check_model(onnx, load_images(), seconds, options))
+                results.append(check_model(onnx, load_images(), seconds, options))
             except CgtError as error:
                 failures[onnx.name] = str(error)
                 print(f"failed: {error}")
-    return checks, failures
+    return results, failures
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0 where all passed, 1 where something did not, 3 without a GPU."""
-    parser = argparse.ArgumentParser(prog="make gpu-check", description=__doc__)
+    """Return the exit code: 0 if all passed, 1 if something failed, 3 without a GPU."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.gpu.gpu_check",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("models", nargs="*", type=Path, help="ONNX files, or one checkpoint")
     parser.add_argument("--report", type=Path, default=Path("gpu-check.md"))
     parser.add_argument("--seconds", type=float, default=3.0)
-    arguments_given = parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
     try:
         check_buildable("tensorrt")
     except CgtError as error:
@@ -247,17 +255,15 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     with tempfile.TemporaryDirectory() as folder:
         work_dir = Path(folder)
-        checks, failures = check_models(
-            arguments_given.models or [DEFAULT_MODEL], work_dir, arguments_given.seconds
-        )
+        results, failures = check_models(parsed.models or [DEFAULT_MODEL], work_dir, parsed.seconds)
         text = write_report(
-            arguments_given.report, list_gpus()[0], [asdict(one) for one in checks], failures
+            parsed.report, list_gpus()[0], [asdict(result) for result in results], failures
         )
     print(text)
-    bad = [one.model for one in checks if not one.passed]
-    if bad:
-        print(f"gpu-check: below the floor: {', '.join(bad)}", file=sys.stderr)
-    return 1 if bad or failures or not checks else 0
+    rejected = [result.model for result in results if not result.passed]
+    if rejected:
+        print(f"gpu-check: below the PSNR floor: {', '.join(rejected)}", file=sys.stderr)
+    return 1 if rejected or failures or not results else 0
 
 
 if __name__ == "__main__":

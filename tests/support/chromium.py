@@ -1,4 +1,4 @@
-"""A real browser with a clip as its camera: Debian's Chromium, headless, driven by Playwright."""
+"""Headless Chromium with a clip as its camera, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from cgt.runtime.utils.uri import parse_uri
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-CAMERA_FPS = 30  # of the camera
+CAMERA_FPS = 30
 
 _CHROMIUM_FLAGS = (
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
-    "--no-sandbox",  # which does not work for root in a container
+    "--no-sandbox",  # the sandbox does not work for root in a container
 )
 _CONTAINERS = {".y4m": ("yuv4mpegpipe", "wrapped_avframe"), ".webm": ("webm", "libvpx")}
 
 
 def numbered_frame(number: int, size: tuple[int, int]) -> U8:
-    """What the camera shows: uint8 HWC RGB of (height, width), with its number drawn in it."""
+    """Return a camera frame with its number drawn in it, uint8 HWC RGB of (height, width)."""
     height, width = size
     return PatternSource(parse_uri(f"test://?size={width}x{height}&fps={CAMERA_FPS}")).draw_frame(
         number
@@ -39,8 +39,7 @@ def numbered_frame(number: int, size: tuple[int, int]) -> U8:
 
 
 def write_camera_clip(path: Path, frames: int, size: tuple[int, int]) -> Path:
-    """The camera's first frames as a video, its kind by the suffix: .y4m (which a browser takes
-    for a camera) or .webm."""
+    """Write the camera's first frames as .y4m, which Chromium accepts as a camera, or .webm."""
     kind, codec = _CONTAINERS[path.suffix]
     options = {"b": "2M", "deadline": "realtime"} if kind == "webm" else {}
     with av.open(str(path), "w", format=kind) as out:
@@ -58,10 +57,18 @@ def write_camera_clip(path: Path, frames: int, size: tuple[int, int]) -> Path:
 def launch_chromium(
     camera: Path | None = None, camera_allowed: bool = True, *extra_flags: str
 ) -> Iterator[Browser]:
-    """camera: a clip that plays again and again; allowed: whether pages get it without asking;
-    more: flags. Raises MissingDependency."""
-    found = shutil.which("chromium")
-    if not found:
+    """Yield a browser.
+
+    Args:
+        camera: Clip that the camera repeats.
+        camera_allowed: Allow the camera without a prompt; otherwise deny it.
+        extra_flags: Further flags of Chromium.
+
+    Raises:
+        MissingDependency: Chromium or Playwright is not installed.
+    """
+    program = shutil.which("chromium")
+    if not program:
         raise MissingDependency("chromium is not installed: apt-get install chromium")
     if importlib.util.find_spec("playwright") is None:
         raise MissingDependency("playwright is not installed: pip install playwright")
@@ -74,7 +81,7 @@ def launch_chromium(
     if camera is not None:
         flags.append(f"--use-file-for-fake-video-capture={camera}")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=flags)
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
         try:
             yield browser
         finally:

@@ -1,4 +1,4 @@
-"""A server to be measured: `cgt serve` in a process of its own, and what that process holds."""
+"""`cgt serve` in its own process, and the resources that the process uses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ProcessUsage:
-    """What a process holds: resident bytes, threads, open files; and the seconds of CPU that it
-    has used."""
+    """Resident bytes, threads, open files and CPU seconds of a process."""
 
     rss_bytes: int
     threads: int
@@ -23,13 +22,13 @@ class ProcessUsage:
 
 
 class ServerProcess:
-    """url: ends without a slash."""
+    """A running server; `url` has no slash at the end."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.url, self._folder = url, Path("/proc") / str(process.pid)
 
     def read_usage(self) -> ProcessUsage:
-        """As it is now. Linux only."""
+        """Return the current usage. Linux only."""
         pages = int((self._folder / "statm").read_text().split()[1])
         threads = sum(1 for _ in (self._folder / "task").iterdir())
         files = sum(1 for _ in (self._folder / "fd").iterdir())
@@ -40,8 +39,11 @@ class ServerProcess:
 
 @contextmanager
 def start_server(*args: object) -> Iterator[ServerProcess]:
-    """`cgt serve` with these flags on a free port of the loopback, until the end of the block.
-    What it says goes to stderr. Raises RuntimeError where it does not start or fails at the end."""
+    """Run `cgt serve` with these arguments on a free loopback port until the end of the block.
+
+    The server's messages are copied to stderr. Raises RuntimeError if the server does not start or
+    ends with an error.
+    """
     cgt = Path(sys.executable).with_name("cgt")
     command = [str(cgt), "serve", "--port", "0", *map(str, args)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -58,4 +60,4 @@ def start_server(*args: object) -> Iterator[ServerProcess]:
         process.terminate()
         sys.stderr.write(process.communicate()[1])
     if process.returncode:
-        raise RuntimeError(f"the server ended with {process.returncode}")
+        raise RuntimeError(f"the server exited with {process.returncode}")

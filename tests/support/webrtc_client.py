@@ -1,4 +1,4 @@
-"""A client of `cgt serve` over WebRTC, in Python."""
+"""Python WebRTC client of `cgt serve`."""
 
 from __future__ import annotations
 
@@ -23,19 +23,26 @@ from cgt.runtime.image.preprocess import U8
 from cgt.serve.streaming.jitter_buffer import use_low_latency_buffers
 from cgt.serve.streaming.timestamp import TIMESTAMP_PERIOD_MS, embed_timestamp, extract_timestamp
 
-MAX_IN_FLIGHT = 3  # as the page has it (page/inflight.js)
-LATE_AFTER_S = 0.5  # seconds after which a picture no longer counts as on its way
+MAX_IN_FLIGHT = 3  # as in the page's js/media/inflight.js
+LATE_AFTER_S = 0.5  # a frame without an output after this time no longer counts as in flight
 
 _VIDEO_CLOCK_RATE = 90000
 
 
 class WebRTCClient:
-    """Sends the pictures that `draw(number)` gives (uint8 HWC RGB), `rate` of them a second while
-    no more than IN_FLIGHT are unanswered, and takes the translations. An asynchronous context
-    manager. asked: see `cgt.serve.scheduling.feeds.open_feed`.
+    """Sends numbered frames and receives their translations; an asynchronous context manager.
 
-    answered(number, picture, seconds): is told of each translation, and how long it took.
-    skipped: pictures that were not sent because too many were on their way, or not answered.
+    A frame is skipped while MAX_IN_FLIGHT are without an output.
+
+    Args:
+        url: URL of the server, without a slash at the end.
+        draw_frame: Returns the frame with a number, uint8 HWC RGB.
+        on_frame: Receives the number, the translation and the latency in seconds.
+        rate: Frames per second.
+        settings: See `cgt.serve.scheduling.feeds.open_feed`.
+
+    Attributes:
+        skipped: Frames that were not sent because too many were in flight, or had no output.
     """
 
     def __init__(
@@ -49,7 +56,7 @@ class WebRTCClient:
         self.url, self.draw_frame, self.on_frame, self.rate = url, draw_frame, on_frame, rate
         self.settings = settings or {}
         self.skipped = 0
-        self.in_flight: dict[int, tuple[int, float]] = {}  # stamp: number, when it was sent
+        self.in_flight: dict[int, tuple[int, float]] = {}  # timestamp: number, send time
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._receive_task: asyncio.Task[None] | None = None
 
@@ -80,15 +87,15 @@ class WebRTCClient:
                 return
             assert isinstance(frame, VideoFrame)
             pixels: Any = frame.to_ndarray(format="rgb24")
-            found = extract_timestamp(pixels)
-            if found is None or found[1] not in self.in_flight:
+            embedded = extract_timestamp(pixels)
+            if embedded is None or embedded[1] not in self.in_flight:
                 continue
-            number, sent = self.in_flight[found[1]]
-            for stamp, (earlier, _) in tuple(self.in_flight.items()):
+            number, sent = self.in_flight[embedded[1]]
+            for timestamp, (earlier, _) in tuple(self.in_flight.items()):
                 if earlier <= number:
-                    del self.in_flight[stamp]
+                    del self.in_flight[timestamp]
                     self.skipped += earlier < number
-            self.on_frame(number, found[0], time.perf_counter() - sent)
+            self.on_frame(number, embedded[0], time.perf_counter() - sent)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -105,14 +112,14 @@ class _NumberedVideoTrack(MediaStreamTrack):
         super().__init__()
         self._client = client
         self._number = 0
-        self._began = 0.0
+        self._start_time = 0.0
 
     async def recv(self) -> VideoFrame:
         client = self._client
-        self._began = self._began or time.perf_counter()
+        self._start_time = self._start_time or time.perf_counter()
         while True:
             self._number += 1
-            wait = self._began + self._number / client.rate - time.perf_counter()
+            wait = self._start_time + self._number / client.rate - time.perf_counter()
             await asyncio.sleep(max(0.0, wait))
             late = time.perf_counter() - LATE_AFTER_S
             if sum(sent > late for _, sent in client.in_flight.values()) < MAX_IN_FLIGHT:
@@ -120,11 +127,11 @@ class _NumberedVideoTrack(MediaStreamTrack):
             client.skipped += 1
         image = await asyncio.to_thread(client.draw_frame, self._number)
         sent = time.perf_counter()
-        stamp = self._number % TIMESTAMP_PERIOD_MS
-        client.in_flight[stamp] = self._number, sent
-        frame = VideoFrame.from_ndarray(embed_timestamp(image, stamp), "rgb24")
+        timestamp = self._number % TIMESTAMP_PERIOD_MS
+        client.in_flight[timestamp] = self._number, sent
+        frame = VideoFrame.from_ndarray(embed_timestamp(image, timestamp), "rgb24")
         frame.pts, frame.time_base = (
-            round((sent - self._began) * _VIDEO_CLOCK_RATE),
+            round((sent - self._start_time) * _VIDEO_CLOCK_RATE),
             Fraction(1, _VIDEO_CLOCK_RATE),
         )
         return frame

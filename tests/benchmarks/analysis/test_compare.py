@@ -1,9 +1,11 @@
-"""The verdicts on noise like a machine's: bursts within a process, and processes that differ."""
+"""Report comparison on noise like a machine's: bursts within a process, differing processes."""
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ ROUNDS, RUNS = 4, 12
 def noisy(
     random: np.random.Generator, factor: float = 1.0, machine: float = 1.0, spread: float = 0.015
 ) -> Result:
-    """10 ms on average, `spread` from process to process, bursts of 20 % that last many runs."""
+    """Simulate 10 ms on average, `spread` between processes, bursts of 20 % that last many runs."""
     sessions = []
     for _ in range(NUM_SESSIONS):
         level = 10 * factor * machine * random.lognormal(0, spread)
@@ -41,8 +43,8 @@ def noisy(
             for _ in range(RUNS):
                 burst = random.random() < (0.85 if burst else 0.02)
                 samples.append(level * (1.2 if burst else 1) * random.lognormal(0, 0.01))
-            yardstick = 0.5 * machine * random.lognormal(0, 0.003)
-            rounds.append(Round(index, tuple(samples), yardstick, 0.0, 0.0))
+            reference_ms = 0.5 * machine * random.lognormal(0, 0.003)
+            rounds.append(Round(index, tuple(samples), reference_ms, 0.0, 0.0))
         rate = 1e3 / level
         sessions.append(
             SessionResult(0.5, 1 << 27, 1 << 25, tuple(rounds), (ThroughputRun(2, rate, (1.0,)),))
@@ -54,7 +56,7 @@ def report(result: Result) -> BenchReport:
     return BenchReport(["cgt"], "today", {"cpu": "a"}, {}, results=[result])
 
 
-def verdicts(factor: float, machine: float = 1.0) -> list[str]:
+def comparison_results(factor: float, machine: float = 1.0) -> list[str]:
     random = np.random.default_rng(7)
     found = []
     for _ in range(20):
@@ -63,12 +65,12 @@ def verdicts(factor: float, machine: float = 1.0) -> list[str]:
     return found
 
 
-def test_the_same_thing_shows_no_difference() -> None:
-    assert verdicts(1.0).count("no difference shown") >= 19
+def test_identical_programs_show_no_difference() -> None:
+    assert comparison_results(1.0).count("no difference shown") >= 19
 
 
-def test_the_interval_knows_that_processes_differ() -> None:
-    """Even before what is within 3 % is called equal."""
+def test_interval_includes_differences_between_processes() -> None:
+    """Check the interval itself, without the tolerance of MIN_RATIO."""
     random = np.random.default_rng(7)
     wrong = 0
     for _ in range(20):
@@ -78,18 +80,18 @@ def test_the_interval_knows_that_processes_differ() -> None:
     assert wrong <= 1
 
 
-def test_ten_percent_are_found() -> None:
-    assert verdicts(1.1).count("slower") >= 19
-    assert verdicts(1 / 1.1).count("faster") >= 19
+def test_ten_percent_are_detected() -> None:
+    assert comparison_results(1.1).count("slower") >= 19
+    assert comparison_results(1 / 1.1).count("faster") >= 19
 
 
-def test_a_slower_machine_is_no_slower_program() -> None:
-    """As much slower as the yardstick: it is the machine."""
-    assert verdicts(1.0, machine=1.1).count("no difference shown") >= 19
+def test_slower_machine_is_not_reported_as_slower_program() -> None:
+    """The reference workload slows down as much as the program."""
+    assert comparison_results(1.0, machine=1.1).count("no difference shown") >= 19
 
 
-def test_a_slower_program_on_a_slower_machine_is_found() -> None:
-    assert verdicts(1.2, machine=1.05).count("slower") >= 19
+def test_slower_program_on_slower_machine_is_detected() -> None:
+    assert comparison_results(1.2, machine=1.05).count("slower") >= 19
 
 
 def test_rates_are_better_when_larger() -> None:
@@ -101,8 +103,8 @@ def test_rates_are_better_when_larger() -> None:
     assert rate.low < rate.ratio < rate.high
 
 
-def test_one_session_proves_little() -> None:
-    """How processes differ is unknown then, and it is said."""
+def test_single_session_gives_a_warning() -> None:
+    """With one session, the difference between processes is unknown."""
     random = np.random.default_rng(5)
     a, b = noisy(random), noisy(random, 1.03)
     a.sessions, b.sessions = a.sessions[:1], b.sessions[:1]
@@ -112,7 +114,7 @@ def test_one_session_proves_little() -> None:
     assert any("too few" in line for line in environment_differences(first, second, found))
 
 
-def test_what_else_differs_is_said() -> None:
+def test_environment_differences_are_reported() -> None:
     random = np.random.default_rng(5)
     first, second = report(noisy(random)), report(noisy(random, machine=1.2))
     second.machine = {"cpu": "b"}
@@ -121,13 +123,69 @@ def test_what_else_differs_is_said() -> None:
     assert any(line.startswith("cpu differs") for line in lines)
 
 
-def test_other_configurations_are_not_compared() -> None:
+def test_different_configurations_are_not_compared() -> None:
     a, b = (noisy(np.random.default_rng(0)) for _ in range(2))
     b.size = (64, 128)
     assert compare_reports(report(a), report(b)) == []
 
 
-def test_a_report_survives_its_file(tmp_path: Path) -> None:
+def old_format(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with the keys and sizes of commit 687aa29."""
+    (entry,) = document["results"]
+    for name in ("latency_ms", "fps"):
+        del entry[name]
+    entry["size"] = [64, 32]
+    for old, new in (("graph", "file_precision"), ("asked", "requested_precision")):
+        entry[old] = entry.pop(new)
+    entry["psnr"] = entry.pop("psnr_db")
+    for session in entry["sessions"]:
+        session["overlaps"] = session.pop("throughput_runs")
+        for run in session["overlaps"]:
+            run["others"] = run.pop("other_load")
+        for one in session["rounds"]:
+            for old, new in (
+                ("yardstick_ms", "reference_load_ms"),
+                ("others", "other_load"),
+                ("stolen", "steal"),
+            ):
+                one[old] = one.pop(new)
+    row = {"graph": "fp32", "asked": "auto", "size": [64, 32], "psnr": 50.0}
+    stages = {"decode": {"count": 1, "p50": 2.0}}
+    pipeline = {"alone": 9.0, "others": 0.1, "bound": "decode", "size": None, "stages": stages}
+    return document | {"matrix": {"rows": [row]}, "pipeline": pipeline, "projections": []}
+
+
+def test_report_of_an_older_version_loads(tmp_path: Path) -> None:
+    written = report(noisy(np.random.default_rng(0)))
+    written.results[0].size = (64, 32)
+    written.save(tmp_path / "new.json")
+    document = json.loads((tmp_path / "new.json").read_text())
+    assert document["results"][0]["size"] == "32x64"
+    (tmp_path / "old.json").write_text(json.dumps(old_format(document)))
+    read = load_report(tmp_path / "old.json")
+    assert read.results == written.results
+    assert read.matrix is not None
+    assert read.matrix["rows"] == [
+        {"file_precision": "fp32", "requested_precision": "auto", "size": "32x64", "psnr_db": 50.0}
+    ]
+    assert read.pipeline is not None
+    assert read.pipeline["engine_fps"] == 9.0
+    assert read.pipeline["stages"] == {"decode": {"count": 1, "p50": 2.0}}
+    assert compare_reports(written, read)[0].ratio == 1
+
+
+def test_values_that_scripts_read_are_at_the_top_level(tmp_path: Path) -> None:
+    written = report(noisy(np.random.default_rng(0)))
+    written.results[0].psnr_db = 41.5
+    written.save(tmp_path / "a.json")
+    (entry,) = json.loads((tmp_path / "a.json").read_text())["results"]
+    assert list(entry["latency_ms"]) == ["p50", "p90", "p95", "p99", "max"]
+    assert entry["latency_ms"]["p99"] == pytest.approx(written.results[0].percentile(99))
+    assert entry["fps"] == pytest.approx(written.results[0].fps)
+    assert (entry["precision"], entry["psnr_db"], entry["size"]) == ("fp32", 41.5, "64x64")
+
+
+def test_saved_report_loads_unchanged(tmp_path: Path) -> None:
     written = report(noisy(np.random.default_rng(0)))
     written.save(tmp_path / "a.json")
     read = load_report(tmp_path / "a.json")
@@ -136,7 +194,7 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"cgt_bench": 99}', '{"cgt_bench": 1}', "\x00"])
-def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
+def test_other_files_are_rejected(text: str, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(text)
     with pytest.raises(UsageError, match=r"other\.json"):
         load_report(tmp_path / "other.json")
@@ -144,7 +202,7 @@ def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
         load_report(tmp_path / "none.json")
 
 
-def test_student_against_the_tables() -> None:
-    """Two-sided 99 %, from any table of Student's t."""
+def test_student_t_quantiles_match_published_tables() -> None:
+    """The values are two-sided 99 % quantiles."""
     for df, value in ((2, 9.925), (8, 3.355), (30, 2.750)):
         assert math.isclose(student_t_quantile(0.995, df), value, rel_tol=2e-3)

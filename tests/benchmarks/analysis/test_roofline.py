@@ -1,4 +1,4 @@
-"""Limits against arithmetic by hand, and the peaks' models against NumPy."""
+"""Roofline bounds against arithmetic by hand, and the peak models against NumPy."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cgt.runtime.engines import BatchShape, open_engine
 
 pytest.importorskip("onnx")
 
-HEAVY = LayerCost(
-    "heavy", "Conv", 1000, False, 10, 0
-)  # 1 s of computing at 1000/s, 0.4 s of copying
-LIGHT = LayerCost("light", "Resize", 0, False, 50, 0)  # 2 s of copying
+# 1 s of computing at 1000/s, 0.4 s of copying.
+HEAVY = LayerCost("heavy", "Conv", 1000, False, 10, 0)
+# 2 s of copying.
+LIGHT = LayerCost("light", "Resize", 0, False, 50, 0)
 BYTES = LayerCost("bytes", "Conv", 1000, True, 0, 50)
 
 
-def test_each_layer_waits_for_what_takes_longer() -> None:
+def test_each_layer_takes_the_longer_of_compute_and_memory() -> None:
     found = compute_roofline_bound([HEAVY, LIGHT], "fp32", {"fp32": 1000.0}, {1: 100.0})
     assert found.compute == pytest.approx(1.0)
     assert found.memory == pytest.approx(2.4)
@@ -34,22 +34,20 @@ def test_each_layer_waits_for_what_takes_longer() -> None:
     assert compute_roofline_bound([HEAVY], "fp32", {"fp32": 1000.0}, {1: 100.0}).bound == "compute"
 
 
-def test_int8_computes_the_rest_in_the_best_float() -> None:
+def test_int8_network_computes_float_layers_at_the_best_rate() -> None:
     rates = {"int8": 4000.0, "fp32": 1000.0, "bf16": 2000.0}
     found = compute_roofline_bound([BYTES, HEAVY], "int8", rates, {1: 1e9})
     assert found.compute == pytest.approx(0.25 + 0.5)
 
 
-def test_the_copy_that_counts_is_as_large_as_the_layer() -> None:
+def test_bandwidth_is_that_of_the_next_larger_copy() -> None:
     copies = {10: 3.0, 100: 2.0, 1000: 1.0}
-    assert [copy_bandwidth(copies, moved) for moved in (1, 10, 11, 100, 5000)] == [3, 3, 2, 2, 1]
+    assert [copy_bandwidth(copies, size) for size in (1, 10, 11, 100, 5000)] == [3, 3, 2, 2, 1]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_the_models_that_find_the_peak_convolve(
-    precision: str, kernel: int, tmp_path: Path
-) -> None:
+def test_peak_models_convolve(precision: str, kernel: int, tmp_path: Path) -> None:
     path = tmp_path / "peak.onnx"
     path.write_bytes(make_conv_model(8, kernel, precision))
     shape = BatchShape(1, 8, 6, 5)
@@ -59,15 +57,15 @@ def test_the_models_that_find_the_peak_convolve(
         engine.infer(image, out)
     weight = np.random.default_rng(0).normal(0, 0.02, (8, 8, kernel, kernel))
     padded = np.pad(image[0], [(0, 0), *[(kernel // 2, kernel // 2)] * 2])
-    truth = np.zeros((8, 6, 5))
+    expected = np.zeros((8, 6, 5))
     for dy in range(kernel):
         for dx in range(kernel):
-            part = padded[:, dy : dy + 6, dx : dx + 5]
-            truth += np.einsum("oi,ihw->ohw", weight[:, :, dy, dx], part)
-    assert np.abs(out[0] - truth).max() < {"fp32": 1e-5, "fp16": 1e-3, "int8": 6e-3}[precision]
+            window = padded[:, dy : dy + 6, dx : dx + 5]
+            expected += np.einsum("oi,ihw->ohw", weight[:, :, dy, dx], window)
+    assert np.abs(out[0] - expected).max() < {"fp32": 1e-5, "fp16": 1e-3, "int8": 6e-3}[precision]
 
 
-def test_peaks_say_what_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peaks_report_their_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peaks, "MEASURE_S", 0.0)
     monkeypatch.setattr(peaks, "CONV_SHAPES", ((16, 8, 1), (8, 8, 3)))
     monkeypatch.setattr(peaks, "COPY_SIZES_BYTES", (1 << 12, 1 << 16))

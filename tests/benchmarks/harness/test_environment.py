@@ -1,4 +1,4 @@
-"""The machine's description, read from simulated file systems and tools."""
+"""Machine description, read from simulated file systems and commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture
 def jetson(tmp_path: Path) -> Path:
-    """A simulation of what a Jetson's kernel shows."""
+    """Simulate the files of a Jetson's kernel."""
     cpu = "sys/devices/system/cpu/cpu0/"
     return write(
         tmp_path / "jetson",
@@ -40,7 +40,7 @@ def jetson(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def laptop(tmp_path: Path) -> Path:
-    """A simulation of a laptop on its battery."""
+    """Simulate the files of a laptop on battery."""
     return write(
         tmp_path / "laptop",
         {
@@ -55,17 +55,17 @@ def laptop(tmp_path: Path) -> Path:
     )
 
 
-def tool(folder: Path, name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A simulated command."""
+def simulate_command(folder: Path, name: str, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a command that prints `output` first in PATH."""
     folder.mkdir(exist_ok=True)
     path = folder / name
-    path.write_text(f"#!/bin/sh\ncat <<'END'\n{says}\nEND\n")
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\n")
     path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
-def test_a_jetson(jetson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool(tmp_path / "bin", "nvpmodel", "NV Power Mode: 15W\n0", monkeypatch)
+def test_jetson(jetson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate_command(tmp_path / "bin", "nvpmodel", "NV Power Mode: 15W\n0", monkeypatch)
     machine = describe_machine(jetson)
     assert machine["board"] == "NVIDIA Jetson Orin Nano Developer Kit"
     assert machine["governor"] == "schedutil"
@@ -79,7 +79,7 @@ def test_a_jetson(jetson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert state["clocks_mhz"] == [1114]
 
 
-def test_a_laptop(laptop: Path) -> None:
+def test_laptop(laptop: Path) -> None:
     machine = describe_machine(laptop)
     assert machine["cpu"] == "Some CPU (family 6, model 154)"
     assert "virtual" not in machine
@@ -91,15 +91,15 @@ def test_a_laptop(laptop: Path) -> None:
 
 
 def test_gpus(laptop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    says = "NVIDIA H100 80GB HBM3, 550.54, 81559 MiB, 700.00 W"
-    tool(tmp_path / "bin", "nvidia-smi", says, monkeypatch)
+    output = "NVIDIA H100 80GB HBM3, 550.54, 81559 MiB, 700.00 W"
+    simulate_command(tmp_path / "bin", "nvidia-smi", output, monkeypatch)
     machine = describe_machine(laptop)
     assert machine["gpus"][0]["name"] == "NVIDIA H100 80GB HBM3"
     assert machine["gpus"][0]["power.limit"] == "700.00 W"
     assert "H100" in machine_summary(machine)
 
 
-def test_what_is_not_known_is_absent(tmp_path: Path) -> None:
+def test_unknown_properties_are_absent(tmp_path: Path) -> None:
     machine = describe_machine(tmp_path)
     assert machine["cpu"]
     assert machine["cores_usable"] >= 1

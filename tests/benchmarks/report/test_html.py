@@ -1,4 +1,4 @@
-"""The page of a real, short benchmark: whole, well-formed, asking nothing of anybody."""
+"""HTML report of a real, short benchmark: complete, well-formed, self-contained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from conftest import run_cgt
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, clip: Path) -> Path:
-    """A folder with bench.json, bench.html and what was printed, of a run with everything."""
+    """Run a benchmark with everything; the folder has bench.json, bench.html and printed.txt."""
     folder = tmp_path_factory.mktemp("reports")
     arguments = [
         *("--model", tiny_model, "--engine", "openvino,onnxruntime", "--size", "64x32"),
@@ -31,9 +31,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, clip: Pa
         *("--json", folder / "bench.json", "--html", folder / "bench.html"),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        # What takes long is repeating; twice is enough to see that it is done.
+        # Two sessions are enough to test the repetition.
         for module in (bench, runner):
-            patch.setattr(module, "SESSIONS", 2)
+            patch.setattr(module, "NUM_SESSIONS", 2)
         patch.setattr(peaks, "MEASURE_S", 0.0)
         done = CliRunner(env={"COLUMNS": "80"}).invoke(command, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
@@ -46,18 +46,18 @@ def report(reports: Path) -> BenchReport:
     return load_report(reports / "bench.json")
 
 
-def test_the_terminal_says_it_all(reports: Path) -> None:
+def test_console_shows_every_result(reports: Path) -> None:
     printed = (reports / "printed.txt").read_text()
-    for fact in (
-        *("openvino", "onnxruntime", "32x64", "x2", "precision", "p99", "variation", "frames/s"),
-        *("cold start", "memory", "of the attainable", "clip.mp4 to H.264", "decode", "encode"),
+    for text in (
+        *("openvino", "onnxruntime", "64x32", "x2", "precision", "p99", "variation", "frames/s"),
+        *("cold start", "memory", "% of roofline", "clip.mp4 to H.264", "decode", "encode"),
     ):
-        assert fact in printed
-    assert "\u2026" not in printed, "a figure was cut off"
+        assert text in printed
+    assert "\u2026" not in printed, "a value was truncated"
     assert max(map(len, printed.splitlines())) <= 80
 
 
-def test_raw_samples_and_conditions_are_kept(reports: Path, report: BenchReport) -> None:
+def test_json_has_raw_samples_and_conditions(reports: Path, report: BenchReport) -> None:
     document = json.loads((reports / "bench.json").read_text())
     assert document["command"][0] == "cgt"
     assert document["machine"]["cpu"]
@@ -77,17 +77,17 @@ def test_raw_samples_and_conditions_are_kept(reports: Path, report: BenchReport)
     assert two["macs"] == 2 * one["macs"], "a batch of two is twice the work"
 
 
-def test_the_pipeline_is_measured(report: BenchReport) -> None:
+def test_pipeline_is_measured(report: BenchReport) -> None:
     run = report.pipeline
     assert run is not None
     assert run["frames"] == 20 or run["seconds"] >= 0.2
     assert run["stages"]["latency"]["count"] == run["frames"]
-    assert run["efficiency"] == pytest.approx(run["fps"] / run["alone"])
+    assert run["efficiency"] == pytest.approx(run["fps"] / run["engine_fps"])
     assert run["bound"]
 
 
 class Page(HTMLParser):
-    """Tags and their attributes; notices what is not closed."""
+    """HTML parser that records tags and checks that every tag is closed."""
 
     VOID = ("meta", "line", "rect", "circle", "polyline", "path")
 
@@ -110,7 +110,7 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
 
-def test_the_page_asks_nothing_of_anybody(reports: Path) -> None:
+def test_page_is_self_contained(reports: Path) -> None:
     text = (reports / "bench.html").read_text()
     page = Page(text)
     for tag, attributes in page.tags:
@@ -124,11 +124,11 @@ def test_the_page_asks_nothing_of_anybody(reports: Path) -> None:
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
 
 
-def test_the_page_shows_it_all(reports: Path, report: BenchReport) -> None:
+def test_page_shows_every_result(reports: Path, report: BenchReport) -> None:
     text = (reports / "bench.html").read_text()
     for result in report.results:
         assert result.label in text
-    for heading in ("Engines", "Source to sink", "Latency", "How far", "Conditions"):
+    for heading in ("Engines", "End to end", "Latency", "Roofline", "Conditions"):
         assert heading in text
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) == 2 * 4 + 1 + 1  # histogram and timeline each, stages, roofline
@@ -139,14 +139,14 @@ def test_the_page_shows_it_all(reports: Path, report: BenchReport) -> None:
     assert "width=device-width" in text
 
 
-def test_names_cannot_break_the_page(report: BenchReport) -> None:
+def test_names_are_escaped(report: BenchReport) -> None:
     report.results[0].model = "<script>alert(1)</script>.onnx"
     text = render_html(report)
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 
 
-def test_plots_hold_what_they_show(report: BenchReport) -> None:
+def test_plots_contain_every_sample(report: BenchReport) -> None:
     result = report.results[0]
     shown = sum(bar.get_height() for bar in plot_latency_histogram(result).axes[0].patches)
     assert len(result.samples) * 0.98 <= shown <= len(result.samples)
@@ -154,7 +154,7 @@ def test_plots_hold_what_they_show(report: BenchReport) -> None:
     assert dots == len(result.samples) or len(result.samples) > MAX_DOTS
 
 
-def test_a_report_compared_with_itself(reports: Path) -> None:
+def test_report_compared_with_itself_shows_no_difference(reports: Path) -> None:
     done = run_cgt("bench", "compare", reports / "bench.json", reports / "bench.json")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("no difference") >= 4

@@ -1,4 +1,4 @@
-"""The table of a teacher and its students: what is put together, and drawn."""
+"""Student comparison suite: table, plot, and argument checks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TEACHER = replace(
 )
 
 
-def test_a_row_has_a_cell_for_each_head() -> None:
+def test_rows_have_a_cell_for_each_column() -> None:
     bare = replace(ROW, warping=None, frechet=None, mse_skill_by_video={})
     lines = markdown_table([TEACHER, ROW, bare])
     assert {line.count("|") for line in lines} == {14}
@@ -52,10 +52,10 @@ def test_a_row_has_a_cell_for_each_head() -> None:
     assert lines[4].endswith("| 0.700 | - | 24.0 | - | - |")
 
 
-def test_each_film_has_its_figure_once_whatever_the_engine() -> None:
+def test_each_video_has_one_value_for_all_engines() -> None:
     lines = per_video_table([ROW, replace(ROW, engine="onnxruntime"), EXACT])
     assert lines[1:] == [
-        "| mse_skill | | bunny | street |",
+        "| MSE skill | | bunny | street |",
         "|---|---|---|---|",
         "| small | int8 | 0.900 | 0.800 |",
         "| small | fp32 | 0.900 | 0.800 |",
@@ -63,32 +63,32 @@ def test_each_film_has_its_figure_once_whatever_the_engine() -> None:
     assert per_video_table([replace(ROW, mse_skill_by_video={})]) == []
 
 
-def test_a_teacher_that_looks_at_single_pixels_is_steady() -> None:
+def test_pointwise_teacher_is_shift_consistent() -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    steady, other = (
+    pointwise, other = (
         with_shifted_input(lambda x: 255 - x)(image),
         with_shifted_input(lambda x: x - x[:, :1])(image),
     )
-    assert np.array_equal(steady[:, :-1], 255 - image[:, :-1])
-    assert steady.shape == image.shape
+    assert np.array_equal(pointwise[:, :-1], 255 - image[:, :-1])
+    assert pointwise.shape == image.shape
     assert not np.array_equal(other[:, :-1], (image - image[:, :1])[:, :-1])
     found = {
         "photos": {SHIFTED_TEACHER: {"mse_skill": 0.79}},
         "videos": {"bunny": {SHIFTED_TEACHER: {"mse_skill": 1}}},
     }
-    assert shift_consistency(found).endswith("by a pixel: photos 0.790, bunny 1.000.")
+    assert shift_consistency(found).endswith("shifted by a pixel: photos 0.790, bunny 1.000.")
 
 
-def test_the_quickest_way_is_taken() -> None:
+def test_fastest_row_is_selected() -> None:
     assert fastest_row([TEACHER, EXACT, ROW], "small") == ROW
 
 
-def test_a_ratio_is_the_median_of_turns() -> None:
+def test_speedup_is_the_median_of_paired_runs() -> None:
     found = PairedRun("eager", [0.9, 0.8, 1.2], [0.02, 0.02, 0.02])
     assert speedup_table({"small": found})[-1] == "| small | 45.0 | 40.0 to 60.0 |"
 
 
-def test_the_picture(tmp_path: Path) -> None:
+def test_quality_speed_plot(tmp_path: Path) -> None:
     out = tmp_path / "plot.png"
     plot_quality_speed([TEACHER, EXACT, ROW, replace(ROW, engine="onnxruntime", p50_ms=20.0)], out)
     image = read_image(out)
@@ -96,7 +96,7 @@ def test_the_picture(tmp_path: Path) -> None:
     assert image.std() > 5
 
 
-def test_two_networks_of_one_name_are_refused() -> None:
+def test_duplicate_network_names_are_rejected() -> None:
     for students in (["a/small.pth", "b/small.pth"], ["a/teacher.pth"]):
         done = CliRunner().invoke(main, ["big.pth", *students, "--photos", "."])
         assert done.exit_code == 2

@@ -302,7 +302,7 @@ def test_timings_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with open_source(clip) as source:
         assert sum(isinstance(item, Frame) for item in source) == 24
     path = tmp_path / "table.json"
-    flags = ["--candidates", "--size", "64", "--engine", "openvino", "--pipeline", clip]
+    flags = ["students", "--size", "64", "--engine", "openvino", "--pipeline", clip]
     done = CliRunner().invoke(command, [*flags, "--json", str(path)])
     assert done.exit_code == 0, done.output
     assert "to the engine's time (synthetic.mp4)" in " ".join(done.output.split())
@@ -337,6 +337,6 @@ def test_timings_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_usage_errors_are_one_line(flags: tuple[str, ...]) -> None:
-    done = run_cgt("bench", "--candidates", *flags)
+    done = run_cgt("bench", "students", *flags)
     assert done.returncode in (1, 2), done.stderr
     assert len(done.stderr.splitlines()) == 1

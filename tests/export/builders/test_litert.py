@@ -1,4 +1,4 @@
-"""LiteRT: the graph replayed in PyTorch, everywhere; files for phones, where litert-torch is."""
+"""LiteRT builder: graphs replayed in PyTorch, and .tflite files if litert-torch is installed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ needs_litert = pytest.mark.skipif(
 )
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "pixels": {},
+    "uint8": {},
     "unet": {"kind": "unet128"},
     "resize": {"upsampling": "resize"},
     "antialias": {"downsampling": "antialias"},
@@ -45,37 +45,37 @@ KINDS: dict[str, dict[str, Any]] = {
     "no norm": {"norm": "none"},
     "kernel 4": {"kernel": 4},
 }
-REFUSED = {"fp16": "instance", "int8": "instance", "fp32": "stream"}
+UNSUPPORTED = {"fp16": "instance", "int8": "instance", "fp32": "stream"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_replay_gives_what_the_graph_gives(tmp_path: Path, kind: str) -> None:
-    made = GeneratorConfig(**({"kind": "resnet1", "ngf": 4} | KINDS[kind]))
+def test_onnx_module_matches_the_graph(tmp_path: Path, kind: str) -> None:
+    config = GeneratorConfig(**({"kind": "resnet1", "ngf": 4} | KINDS[kind]))
     torch.manual_seed(0)
-    network = build_generator(made)
-    if made.norm != "none":  # whose answer would be next to nothing
+    network = build_generator(config)
+    if config.norm != "none":  # its output would be close to zero
         init_weights(network)
     size = 128 if kind == "unet" else 64
-    io: IOType = "uint8" if kind == "pixels" else "float"
-    source = make_trained_generator(network.eval(), None, size, made.multiple)
+    io: IOType = "uint8" if kind == "uint8" else "float"
+    source = make_trained_generator(network.eval(), None, size, config.multiple)
     path, _ = export(source, tmp_path / "m.onnx", io=io, size=str(size))
     shape = BatchShape(1, 3, size, size, io)
     batch = np.random.default_rng(0).integers(0, 256, shape.image_shape, np.uint8)
-    given = batch if io == "uint8" else (batch / 127.5 - 1).astype(np.float32)
-    expected = np.empty_like(given)
+    inputs = batch if io == "uint8" else (batch / 127.5 - 1).astype(np.float32)
+    expected = np.empty_like(inputs)
     with open_engine(path, shape, "onnxruntime", precision="fp32") as engine:
-        engine.infer(given, expected)
+        engine.infer(inputs, expected)
     with torch.no_grad():
-        got = OnnxModule(path)(torch.from_numpy(given)).numpy()
-    assert got.shape == expected.shape
-    assert got.dtype == expected.dtype
-    difference = np.abs(got.astype(np.float64) - expected)
+        output = OnnxModule(path)(torch.from_numpy(inputs)).numpy()
+    assert output.shape == expected.shape
+    assert output.dtype == expected.dtype
+    difference = np.abs(output.astype(np.float64) - expected)
     assert difference.max() <= (1 if io == "uint8" else 1e-4)
     assert difference.mean() < 1e-3
     assert expected.std() > 0.05
 
 
-def test_an_unknown_node_is_named(tmp_path: Path) -> None:
+def test_unsupported_node_is_named(tmp_path: Path) -> None:
     path = write_translator_model(tmp_path / "m.onnx")
     model = onnx.load(path)
     model.graph.node[1].op_type = "Softplus"
@@ -84,14 +84,14 @@ def test_an_unknown_node_is_named(tmp_path: Path) -> None:
         OnnxModule(path)
 
 
-@pytest.mark.parametrize(("precision", "norm"), REFUSED.items())
-def test_graphs_that_are_not_fp32(precision: str, norm: str) -> None:
-    with pytest.raises(UsageError, match="takes fp32 graphs with image tensors alone"):
+@pytest.mark.parametrize(("precision", "norm"), UNSUPPORTED.items())
+def test_graphs_that_are_not_fp32_are_rejected(precision: str, norm: str) -> None:
+    with pytest.raises(UsageError, match="takes only fp32 graphs without statistics tensors"):
         check_graph_supported(FORMATS["litert"], precision, norm)
     check_graph_supported(FORMATS["openvino"], precision, norm)
 
 
-def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "litert_torch", None)
     onnx_file = write_translator_model(tmp_path / "m.onnx")
     with pytest.raises(MissingDependency, match=r"pip install 'cyclegan-toolkit\[litert\]'") as e:
@@ -100,7 +100,7 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert list(tmp_path.iterdir()) == [onnx_file]
 
 
-def test_it_is_not_run_here(tmp_path: Path, clip: Path) -> None:
+def test_tflite_is_not_run_by_translate(tmp_path: Path, clip: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(b"TFL3")
     with pytest.raises(UsageError, match="runs on phones"):
@@ -113,7 +113,7 @@ def test_it_is_not_run_here(tmp_path: Path, clip: Path) -> None:
 
 @needs_litert
 @pytest.mark.parametrize("io", ["float", "uint8"])
-def test_from_a_checkpoint(run_folder: Path, tmp_path: Path, io: IOType) -> None:
+def test_checkpoint_to_tflite(run_folder: Path, tmp_path: Path, io: IOType) -> None:
     done = run_cgt(
         *("export", "--ckpt", run_folder / "latest.pth", "--format", "litert", "--io", io),
         *("-o", tmp_path / "m.tflite"),
@@ -123,13 +123,13 @@ def test_from_a_checkpoint(run_folder: Path, tmp_path: Path, io: IOType) -> None
     assert "against the ONNX file on" in done.stdout
     assert "images of" in done.stdout
     path = tmp_path / "m.tflite"
-    artifact = read_metadata(path)
-    assert not artifact.dynamic
+    metadata = read_metadata(path)
+    assert not metadata.dynamic
     values = json.loads(sidecar.sidecar_path(path).read_text())
     assert values["engine"]["parity"]["reference"] == "the ONNX file"
     assert values["layout"] == ("NHWC" if io == "uint8" else "NCHW")
     assert "litert" in run_cgt("inspect", path).stdout
-    shape = BatchShape.from_metadata(artifact, *artifact.size)
+    shape = BatchShape.from_metadata(metadata, *metadata.size)
     random = np.random.default_rng(0).integers(0, 256, shape.image_shape, np.uint8)
     batch = random if io == "uint8" else (random / 127.5 - 1).astype(np.float32)
     expected = np.empty_like(batch)
@@ -164,7 +164,7 @@ def test_below_the_floor_nothing_is_written(
 
 
 @needs_litert
-def test_pictures_without_a_picture(tmp_path: Path) -> None:
+def test_eval_images_without_an_image(tmp_path: Path) -> None:
     from cgt.export.formats import BuildOptions
 
     path = write_translator_model(tmp_path / "m.onnx")

@@ -1,5 +1,7 @@
-"""Every use of TensorRT's API in our sources against the real bindings: those of TensorRT-RTX,
-which are installed, and the stubs of TensorRT 10.13, which are text."""
+"""Use of TensorRT's API in the sources, checked against TensorRT-RTX and TensorRT 10.13.
+
+The bindings of TensorRT-RTX are installed; those of TensorRT 10.13 are text stubs.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,16 @@ import cgt.runtime
 ROOTS = (Path(str(cgt.export.__file__)).parent, Path(str(cgt.runtime.__file__)).parent)
 SOURCES = sorted(path for root in ROOTS for path in root.rglob("*.py"))
 STUBS = Path(sys.prefix) / "stubs" / "tensorrt_bindings" / "tensorrt.pyi"
-# Of TensorRT-RTX alone, reached for that format only.
+# Only in TensorRT-RTX, and used for that format only.
 RTX_ONLY = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
 
 
-class Uses(ast.NodeVisitor):
-    """Collects `x.attribute` for each x annotated as trt.Kind, with the number of arguments of a
-    call (None where it is not called), and what is read of the module itself, `api.Name`."""
+class ApiUses(ast.NodeVisitor):
+    """Collects uses of the API.
+
+    It records `x.attribute` for each x annotated as trt.Kind, with the number of arguments of a
+    call (None for other uses), and the names read from the module, `api.Name`.
+    """
 
     def __init__(self) -> None:
         self.kinds: dict[str, str] = {}
@@ -70,8 +75,8 @@ class Uses(ast.NodeVisitor):
         self.generic_visit(node)
 
 
-def uses() -> Uses:
-    collected = Uses()
+def api_uses() -> ApiUses:
+    collected = ApiUses()
     for path in SOURCES:
         text = path.read_text()
         if "import tensorrt as trt" in text or "api: ModuleType" in text:
@@ -80,54 +85,54 @@ def uses() -> Uses:
     return collected
 
 
-def arguments(documentation: str) -> set[int]:
-    """How many arguments a bound method takes, as its signatures in the docstring say."""
+def argument_counts(documentation: str) -> set[int]:
+    """Return how many arguments a bound method takes, by the signatures in its docstring."""
     counts = set()
     for signature in re.findall(r"^\s*(?:\d+\. )?\w+\(self[^)]*\)", documentation, re.MULTILINE):
-        given = signature.count(",")
-        counts |= set(range(given - signature.count(" = "), given + 1))
+        count = signature.count(",")
+        counts |= set(range(count - signature.count(" = "), count + 1))
     return counts
 
 
-def test_there_is_something_to_check() -> None:
-    found = uses()
+def test_uses_are_found() -> None:
+    found = api_uses()
     assert len(found.members) > 40
     assert ("IExecutionContext", "execute_async_v3", 1) in found.members
     assert {"Builder", "LayerType.DEQUANTIZE", "BuilderFlag.TF32"} <= found.names
 
 
-def test_against_tensorrt_rtx() -> None:
-    for name in uses().names:
+def test_uses_exist_in_tensorrt_rtx() -> None:
+    for name in api_uses().names:
         target = tensorrt_rtx
-        for part in name.split("."):
-            target = getattr(target, part)
-    for kind, member, count in uses().members:
+        for attribute in name.split("."):
+            target = getattr(target, attribute)
+    for kind, member, count in api_uses().members:
         found = getattr(getattr(tensorrt_rtx, kind), member)
         if count is not None and not isinstance(found, property):
-            accepted = arguments(found.__doc__ or "")
+            accepted = argument_counts(found.__doc__ or "")
             assert count in accepted, f"{kind}.{member} takes {accepted} arguments, not {count}"
 
 
-def test_against_tensorrt_10() -> None:
+def test_uses_exist_in_tensorrt_10() -> None:
     if not STUBS.exists():
         pytest.skip("tensorrt-stubs is not installed (make does)")
     classes: dict[str, str] = {}
-    for part in re.split(r"^class ", STUBS.read_text(), flags=re.MULTILINE)[1:]:
-        classes.setdefault(re.match(r"\w+", part)[0], part)  # type: ignore[index]
-    for name in uses().names - RTX_ONLY:
+    for body in re.split(r"^class ", STUBS.read_text(), flags=re.MULTILINE)[1:]:
+        classes.setdefault(re.match(r"\w+", body)[0], body)  # type: ignore[index]
+    for name in api_uses().names - RTX_ONLY:
         kind, _, member = name.partition(".")
         assert kind in classes, name
         assert not member or re.search(rf"\b{member}\b", classes[kind]), name
-    for kind, member, _ in uses().members:
+    for kind, member, _ in api_uses().members:
         if member not in RTX_ONLY:
             assert re.search(rf"^    (def )?{member}\b", classes[kind], re.MULTILINE), member
 
 
-def test_no_flag_of_precision() -> None:
-    """TensorRT 11 has none: a build that leans on one is silently FP32."""
-    flags = {name for name in uses().names if name.startswith("BuilderFlag.")}
+def test_no_precision_flags() -> None:
+    """TensorRT 11 has none: a build that relies on one is silently FP32."""
+    flags = {name for name in api_uses().names if name.startswith("BuilderFlag.")}
     assert flags
     assert not flags & {f"BuilderFlag.{kind}" for kind in ("FP16", "INT8", "BF16", "FP8")}
-    clean = " ".join(path.read_text() for path in SOURCES)
-    for gone in ("IInt8Calibrator", "set_dynamic_range", "platform_has_fast", "OBEY_PRECISION"):
-        assert gone not in clean
+    text = " ".join(path.read_text() for path in SOURCES)
+    for removed in ("IInt8Calibrator", "set_dynamic_range", "platform_has_fast", "OBEY_PRECISION"):
+        assert removed not in text

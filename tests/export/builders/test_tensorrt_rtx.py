@@ -1,5 +1,7 @@
-"""The real TensorRT-RTX builder, which needs no GPU: what it makes of our graphs, layer by layer.
-Nothing here runs an engine."""
+"""TensorRT-RTX builder, which needs no GPU: layers and precisions of the engines it builds.
+
+No test here runs an engine.
+"""
 
 from __future__ import annotations
 
@@ -30,47 +32,49 @@ from cgt.trainer.networks import ResnetGenerator, init_weights
 from cgt.trainer.networks.config import GeneratorConfig
 from conftest import make_image, run_cgt
 
-CARDS = (75, 86, 89, 120)
+CAPABILITIES = (75, 86, 89, 120)
 
 
-def convolutions(onnx: Path, output: Path, *cards: int) -> dict[str, int]:
-    options = BuildOptions(compute_capabilities=cards)
+def convolutions(onnx: Path, output: Path, *capabilities: int) -> dict[str, int]:
+    options = BuildOptions(compute_capabilities=capabilities)
     path = build_engine(onnx, "tensorrt-rtx", output.with_suffix(".engine"), options)
     build = read_sidecar(path).build
-    assert build.compute_capabilities == cards
+    assert build.compute_capabilities == capabilities
     return build.convolutions
 
 
 @pytest.mark.parametrize("io", ["float", "uint8"])
 @pytest.mark.parametrize("sides", [None, (64, 96)])
-@pytest.mark.parametrize("card", CARDS)
-def test_precisions(tmp_path: Path, io: str, sides: tuple[int, int] | None, card: int) -> None:
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_precisions(
+    tmp_path: Path, io: str, sides: tuple[int, int] | None, capability: int
+) -> None:
     for precision in ("fp32", "fp16", "int8"):
         onnx = write_translator_model(tmp_path / f"{precision}.onnx", precision, io, size=sides)
-        if precision == "int8" and card == 75:
-            # No kernels for Q/DQ there: it would compute in FP32, slower than the fp32 file.
+        if precision == "int8" and capability == 75:
+            # It has no kernels for Q/DQ and would compute in FP32, slower than the fp32 file.
             with pytest.raises(QualityError, match=r"7\.5 does not compute .* fp32 and not int8"):
-                convolutions(onnx, onnx, card)
+                convolutions(onnx, onnx, capability)
             assert not onnx.with_suffix(".engine").exists()
         else:
-            assert convolutions(onnx, onnx, card) == {precision: 3}
+            assert convolutions(onnx, onnx, capability) == {precision: 3}
 
 
-def test_one_plan_for_all_cards(tmp_path: Path) -> None:
+def test_one_plan_for_all_gpus(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", "fp16")
-    assert convolutions(onnx, onnx, *CARDS) == {"fp16": 3}
+    assert convolutions(onnx, onnx, *CAPABILITIES) == {"fp16": 3}
 
 
-def test_the_bundled_model(tmp_path: Path) -> None:
-    unrounded = write_dequantized(tmp_path / "unrounded.onnx", DEFAULT_MODEL)
-    for card in CARDS:
-        assert convolutions(unrounded, tmp_path / "monet", card) == {"fp32": 18}
-        if card > 75:
-            assert convolutions(DEFAULT_MODEL, tmp_path / "monet", card) == {"int8": 18}
+def test_bundled_model(tmp_path: Path) -> None:
+    dequantized = write_dequantized(tmp_path / "dequantized.onnx", DEFAULT_MODEL)
+    for capability in CAPABILITIES:
+        assert convolutions(dequantized, tmp_path / "monet", capability) == {"fp32": 18}
+        if capability > 75:
+            assert convolutions(DEFAULT_MODEL, tmp_path / "monet", capability) == {"int8": 18}
 
 
-def test_a_resnet9_of_full_width(tmp_path: Path) -> None:
-    """11 M parameters, as `cgt export` writes it in three precisions, for every card."""
+def test_full_size_resnet9(tmp_path: Path) -> None:
+    """Build 11 M parameters in three precisions for every GPU."""
     torch.manual_seed(0)
     network = ResnetGenerator(GeneratorConfig("resnet9", 64))
     init_weights(network)
@@ -81,7 +85,7 @@ def test_a_resnet9_of_full_width(tmp_path: Path) -> None:
     for index in range(10):
         (photos / f"{index}.png").write_bytes(encode_image(make_image(index, 64, 64), ".png"))
     calibrated = {"calib": str(photos), "calib_frames": 10, "min_psnr": 10}
-    for wishes, wanted in (
+    for options, expected in (
         ({"precision": "fp32"}, {"fp32": 24}),
         ({"precision": "fp16", "io": "uint8"}, {"fp16": 24}),
         (
@@ -89,15 +93,15 @@ def test_a_resnet9_of_full_width(tmp_path: Path) -> None:
             {"int8": 22, "fp16": 2},
         ),
     ):
-        onnx, _ = export(checkpoint, tmp_path / "m.onnx", size="64..64..256", **wishes)
-        for card in CARDS:
-            if card == 75 and "int8" in wanted:
+        onnx, _ = export(checkpoint, tmp_path / "m.onnx", size="64..64..256", **options)
+        for capability in CAPABILITIES:
+            if capability == 75 and "int8" in expected:
                 with pytest.raises(
                     QualityError, match=r"7\.5 does not compute .* fp16 and not int8"
                 ):
-                    convolutions(onnx, onnx, card)
+                    convolutions(onnx, onnx, capability)
             else:
-                assert convolutions(onnx, onnx, card) == wanted, (wishes, card)
+                assert convolutions(onnx, onnx, capability) == expected, (options, capability)
 
 
 def test_profiles_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,16 +115,16 @@ def test_profiles_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(builder, "make_logger", lambda api: logs.append(make_log(api)) or logs[0])
     assert convolutions(onnx, onnx, 86) == {"fp32": 3}
     (engine,) = logs[0].tables
-    for least, usual, most in (
+    for low, opt, high in (
         ("1,3,128,128", "1,3,256,256", "1,3,512,512"),
         ("2,3,64,64", "4,3,64,64", "8,3,64,64"),
         ("1,6", "1,6", "1,6"),
         ("2,6", "4,6", "8,6"),
     ):
-        assert f"MinShape: [{least}], OptShape: [{usual}], MaxShape: [{most}]" in engine
+        assert f"MinShape: [{low}], OptShape: [{opt}], MaxShape: [{high}]" in engine
 
 
-def test_the_command_says_what_it_found(tmp_path: Path) -> None:
+def test_command_prints_the_precisions(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", "fp16")
     done = run_cgt("export", onnx, "--format", "tensorrt-rtx", "--compute-capability", "8.6,8.9")
     assert done.returncode == 0, done.stderr
@@ -131,7 +135,7 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     assert path.read_bytes()[:4] in (b"ptrt", b"ftrt", b"vtrt")  # a plain plan, nothing before it
 
 
-def test_a_node_that_the_parser_refuses_is_named(tmp_path: Path) -> None:
+def test_node_that_the_parser_rejects_is_named(tmp_path: Path) -> None:
     import onnx
     from onnx import helper
 
@@ -141,33 +145,33 @@ def test_a_node_that_the_parser_refuses_is_named(tmp_path: Path) -> None:
     last = model.graph.node[-1].output[0]
     model.graph.node.append(helper.make_node("Det", [last], ["translated"], "volume"))
     onnx.save(model, path)
-    with pytest.raises(ModelError, match=r"refuses the Det node volume of .*UNSUPPORTED_NODE"):
+    with pytest.raises(ModelError, match=r"rejects the Det node volume of .*UNSUPPORTED_NODE"):
         convolutions(path, path, 86)
 
 
-def test_a_silent_fallback_is_found() -> None:
-    """What TensorRT-RTX does with Q/DQ on 7.5, and what an ignored FP16 flag would do."""
+def test_silent_fallback_is_detected() -> None:
+    """TensorRT-RTX ignores Q/DQ on 7.5; an ignored FP16 flag has the same effect."""
 
     def layer(name: str, image: str, weights: str) -> EngineLayer:
         tensors = (TensorInfo((1, 8, 64, 64), image), TensorInfo((16, 8, 3, 3), weights))
         return EngineLayer(name, "correlation", tensors, frozenset({"conv1"}))
 
-    wanted = [ExpectedConvolution("conv1", (3, 3), "fp16")]
-    assert verify_precisions([layer("a", "fp16", "fp16")], wanted, "it") == {"fp16": 1}
-    for image, weights, found in (
+    expected = [ExpectedConvolution("conv1", (3, 3), "fp16")]
+    assert verify_precisions([layer("a", "fp16", "fp16")], expected, "it") == {"fp16": 1}
+    for image, weights, precision in (
         ("fp32", "fp32", "fp32"),
-        ("fp32", "fp16", "fp32"),  # weights that are widened before use
+        ("fp32", "fp16", "fp32"),  # weights that are converted before use
     ):
-        with pytest.raises(QualityError, match=f"it does not.*a is {found} and not fp16"):
-            verify_precisions([layer("a", image, weights)], wanted, "it")
+        with pytest.raises(QualityError, match=f"it does not.*a is {precision} and not fp16"):
+            verify_precisions([layer("a", image, weights)], expected, "it")
     with pytest.raises(QualityError, match="conv1 is unknown"):
-        verify_precisions([EngineLayer("b", "kgen", (), frozenset({"other"}))], wanted, "it")
+        verify_precisions([EngineLayer("b", "kgen", (), frozenset({"other"}))], expected, "it")
     with pytest.raises(QualityError, match="no convolution"):
         verify_precisions([], [], "it")
 
 
-def test_tables_in_all_their_spellings() -> None:
-    wanted = [ExpectedConvolution("conv1", (3, 3), "int8")]
+def test_every_spelling_of_layer_information_is_parsed() -> None:
+    expected = [ExpectedConvolution("conv1", (3, 3), "int8")]
     older = """{"Layers": [{"Name": "conv1", "LayerType": "CaskConvolution",
       "Inputs": [{"Name": "x", "Dimensions": [1, 512, 28, 28],
                   "Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format"}],
@@ -189,5 +193,5 @@ def test_tables_in_all_their_spellings() -> None:
         parse_inspector_json(newer),
         parse_build_log([logged]),
     ):
-        assert verify_precisions(layers, wanted, "it") == {"int8": 1}
+        assert verify_precisions(layers, expected, "it") == {"int8": 1}
     assert parse_inspector_json('{"Layers": ["conv1"]}') == []

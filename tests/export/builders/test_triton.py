@@ -1,4 +1,4 @@
-"""Model repositories of Triton: what is in them, and that Triton's own description takes it."""
+"""Model repositories for Triton: their content, and that Triton's own parser reads the config."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from conftest import run_cgt
 BACKENDS = ("python", "onnxruntime", "tensorrt")
 
 
-def read_config(home: Path) -> Any:
-    """By the definition that the server itself uses."""
+def read_config(model_folder: Path) -> Any:
+    """Parse config.pbtxt with the message definition of the server."""
     from tritonclient.grpc import model_config_pb2
 
-    text = (home / "config.pbtxt").read_text()
+    text = (model_folder / "config.pbtxt").read_text()
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
-def add(onnx: Path, repository: Path, *backends: str) -> list[str]:
-    said: list[str] = []
-    build_engine(onnx, "triton", repository, BuildOptions(backends=backends), log=said.append)
-    return said
+def add_model(onnx: Path, repository: Path, *backends: str) -> list[str]:
+    messages: list[str] = []
+    build_engine(onnx, "triton", repository, BuildOptions(backends=backends), log=messages.append)
+    return messages
 
 
-def engine_beside(onnx: Path) -> bytes:
-    """A stand-in for a plan, with the sidecar of a real one; it is only copied here."""
+def write_fake_engine(onnx: Path) -> bytes:
+    """Write a stand-in for a plan with the sidecar of a real one; it is only copied here."""
     plan = b"plan of " + onnx.read_bytes()[:100]
     path = onnx.with_suffix(".engine")
     path.write_bytes(plan)
@@ -52,21 +52,21 @@ def engine_beside(onnx: Path) -> bytes:
     return plan
 
 
-def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> None:
+def test_every_backend_has_a_valid_model_folder(tmp_path: Path) -> None:
     profile = {"min": [1, 32, 32], "opt": [1, 64, 64], "max": [4, 128, 128]}
     described = {"domains": ("l'été", "hiver"), "size": (64, 64), "profiles": (profile,)}
     onnx = write_translator_model(tmp_path / "h2z.onnx", io="uint8", **described)
-    plan = engine_beside(onnx)
+    plan = write_fake_engine(onnx)
     repository = tmp_path / "repo"
-    said = add(onnx, repository)
-    assert "tritonserver --model-repository" in said[-1]
+    messages = add_model(onnx, repository)
+    assert "tritonserver --model-repository" in messages[-1]
     for backend in BACKENDS:
-        home = repository / f"h2z_{backend}"
-        config = read_config(home)
-        assert (config.name, config.backend) == (home.name, backend)
+        model_folder = repository / f"h2z_{backend}"
+        config = read_config(model_folder)
+        assert (config.name, config.backend) == (model_folder.name, backend)
         assert config.max_batch_size == (8 if backend == "python" else 4)
-        for ends, name in ((config.input, "image"), (config.output, "translated")):
-            (tensor,) = ends
+        for tensors, name in ((config.input, "image"), (config.output, "translated")):
+            (tensor,) = tensors
             assert tensor.name == name
             assert (
                 tensor.data_type
@@ -80,11 +80,11 @@ def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> N
         kinds = {"python": group.KIND_CPU, "onnxruntime": group.KIND_AUTO}
         assert group.kind == kinds.get(backend, group.KIND_GPU)
         assert config.version_policy.latest.num_versions == 2
-        (warm,) = config.model_warmup
-        assert list(warm.inputs["image"].dims) == [64, 64, 3]
-        found = ModelMetadata.from_json(config.parameters["cgt"].string_value)
-        assert found.domains == ("l'été", "hiver")
-        assert found.io == "uint8"
+        (warmup,) = config.model_warmup
+        assert list(warmup.inputs["image"].dims) == [64, 64, 3]
+        metadata = ModelMetadata.from_json(config.parameters["cgt"].string_value)
+        assert metadata.domains == ("l'été", "hiver")
+        assert metadata.io == "uint8"
     assert (repository / "h2z_onnxruntime/1/model.onnx").read_bytes() == onnx.read_bytes()
     assert (repository / "h2z_python/1/model.onnx").read_bytes() == onnx.read_bytes()
     assert (repository / "h2z_tensorrt/1/model.plan").read_bytes() == plan
@@ -94,75 +94,75 @@ def test_every_backend_has_a_folder_that_triton_understands(tmp_path: Path) -> N
     ]
 
 
-def test_a_fixed_model_says_so(tmp_path: Path) -> None:
+def test_fixed_size_is_in_the_config(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", io="uint8", size=(32, 48))
-    add(onnx, tmp_path / "repo")
+    add_model(onnx, tmp_path / "repo")
     config = read_config(tmp_path / "repo/m_onnxruntime")
     assert list(config.input[0].dims) == [32, 48, 3]
 
 
-def test_without_a_plan_the_config_says_how_to_add_one(tmp_path: Path) -> None:
+def test_config_without_a_plan_explains_how_to_add_one(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
-    said = add(onnx, tmp_path / "repo")
-    home = tmp_path / "repo/m_tensorrt"
-    assert read_config(home).max_batch_size == 1, "what such a plan is built for"
-    assert any("m_tensorrt takes 1 at once" in line for line in said)
-    assert "cgt export m.onnx --format tensorrt" in (home / "config.pbtxt").read_text()
-    assert not list((home / "1").iterdir())
-    assert "--load-model=m_tensorrt" not in said[-1]
+    messages = add_model(onnx, tmp_path / "repo")
+    model_folder = tmp_path / "repo/m_tensorrt"
+    assert read_config(model_folder).max_batch_size == 1, "the default profile of a plan"
+    assert any("m_tensorrt has the batch size 1" in line for line in messages)
+    assert "cgt export m.onnx --format tensorrt" in (model_folder / "config.pbtxt").read_text()
+    assert not list((model_folder / "1").iterdir())
+    assert "--load-model=m_tensorrt" not in messages[-1]
 
 
-def test_float_models_are_for_the_python_backend(tmp_path: Path) -> None:
+def test_float_models_use_the_python_backend(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", size=(32, 48))
-    said = add(onnx, tmp_path / "repo")
-    assert "Python backend only" in said[0]
+    messages = add_model(onnx, tmp_path / "repo")
+    assert "Python backend only" in messages[0]
     assert [path.name for path in (tmp_path / "repo").iterdir()] == ["m_python"]
     config = read_config(tmp_path / "repo/m_python")
     assert list(config.input[0].dims) == [32, 48, 3]
     with pytest.raises(UsageError, match="--io uint8 for the backend onnxruntime"):
-        add(onnx, tmp_path / "repo", "onnxruntime")
+        add_model(onnx, tmp_path / "repo", "onnxruntime")
 
 
-def test_the_same_name_gets_the_next_version(tmp_path: Path) -> None:
-    """And everything else in the repository stays."""
+def test_same_name_gets_the_next_version(tmp_path: Path) -> None:
+    """Everything else in the repository stays."""
     repository = tmp_path / "repo"
     onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
-    add(onnx, repository)
+    add_model(onnx, repository)
     other = repository / "other/3/model.onnx"
     other.parent.mkdir(parents=True)
-    other.write_text("somebody else's")
+    other.write_text("third-party model")
     path = repository / "m_onnxruntime/config.pbtxt"
     path.write_text(path.read_text().replace("count: 1", "count: 7") + "# a note\n")
     write_translator_model(onnx, io="uint8", domains=("dog", "cat"))
-    said = add(onnx, repository)
+    messages = add_model(onnx, repository)
     assert sorted(p.name for p in path.parent.iterdir()) == ["1", "2", "config.pbtxt"]
-    assert any("m_python/2" in line for line in said)
+    assert any("m_python/2" in line for line in messages)
     config = read_config(path.parent)
     assert config.instance_group[0].count == 7
     assert path.read_text().endswith("# a note\n")
     assert json.loads(config.parameters["cgt"].string_value)["domains"] == ["dog", "cat"]
-    assert other.read_text() == "somebody else's"
+    assert other.read_text() == "third-party model"
     assert [p.name for p in (repository / "m_tensorrt").iterdir() if p.is_dir()] == ["1"]
 
 
-def test_what_cannot_be_the_same_model_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+def test_incompatible_model_is_rejected_and_nothing_changes(tmp_path: Path) -> None:
     repository = tmp_path / "repo"
     onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
-    add(onnx, repository, "onnxruntime")
+    add_model(onnx, repository, "onnxruntime")
     before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
     write_translator_model(onnx, io="uint8", size=(32, 32))
     with pytest.raises(UsageError, match="takes other sizes"):
-        add(onnx, repository)  # the Python backend's, too, would be new
+        add_model(onnx, repository)  # the model of the Python backend would be new
     (repository / "m_python").mkdir()
     with pytest.raises(UsageError, match="did not write"):
-        add(onnx, repository, "python")
+        add_model(onnx, repository, "python")
     (repository / "m_python").rmdir()
     after = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
     assert {**after, repository: 0} == {**before, repository: 0}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "repo"]
 
 
-def test_mistakes_are_one_line(tmp_path: Path) -> None:
+def test_errors_are_one_line(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
     streamed = write_translator_model(tmp_path / "s.onnx", io="uint8", statistics=4, norm="stream")
     (tmp_path / "file").write_text("")
@@ -184,8 +184,8 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     assert "backends is for --format triton only" in done.stderr
 
 
-def test_a_checkpoint_becomes_a_repository(run_folder: Path, tmp_path: Path) -> None:
-    """In one command, with uint8 tensors, and OpenVINO's files beside."""
+def test_checkpoint_to_repository(run_folder: Path, tmp_path: Path) -> None:
+    """One command writes uint8 models and OpenVINO's files."""
     repository = tmp_path / "repo"
     arguments = ["--ckpt", run_folder / "latest.pth", "--format", "triton", "-o", repository]
     done = run_cgt("export", *arguments, "--format", "openvino")

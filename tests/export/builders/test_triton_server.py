@@ -1,5 +1,7 @@
-"""A real Triton server on the loopback serves what `cgt export` wrote. `make triton-check` installs
-it; without it these tests skip."""
+"""Real Triton server on the loopback that serves the exported repository.
+
+`make triton-check` installs the server; without it these tests are skipped.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,13 @@ from conftest import make_image, run_cgt
 
 TRITON = Path(os.environ.get("CGT_TRITON", Path(sys.prefix, "triton", "tritonserver")))
 pytestmark = pytest.mark.skipif(
-    not TRITON.exists(), reason="no Triton server here: make triton-check, or set CGT_TRITON"
+    not TRITON.exists(), reason="no Triton server: run make triton-check, or set CGT_TRITON"
 )
 MODELS = ("bundled_python", "tiny_python")
 
 
 class Server:
-    """Of one repository, on ports of its own; may be started again."""
+    """A server of one repository on its own ports; it can be restarted."""
 
     def __init__(self, repository: Path) -> None:
         self.repository, self.log = repository, repository.with_name("server.log")
@@ -61,7 +63,7 @@ class Server:
             )
 
     def kill(self) -> None:
-        """With the models' processes, which outlive it."""
+        """Kill the server and the processes of its models, which outlive it."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -78,22 +80,22 @@ class Server:
     def uri(self, model: str) -> str:
         return f"triton://127.0.0.1:{self.grpc}/{model}"
 
-    def by_http(self, model: str, image: np.ndarray) -> np.ndarray:
-        """A uint8 H,W,3 picture through HTTP and JSON."""
+    def infer_over_http(self, model: str, image: np.ndarray) -> np.ndarray:
+        """Translate a uint8 (H, W, 3) image over HTTP and JSON."""
         batch = image[None]
         tensor = {"name": "image", "shape": batch.shape, "datatype": "UINT8"}
         body = {"inputs": [tensor | {"data": batch.ravel().tolist()}]}
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.http}/v2/models/{model}/infer", json.dumps(body).encode()
         )
-        with urllib.request.urlopen(request) as answer:
-            (output,) = json.load(answer)["outputs"]
+        with urllib.request.urlopen(request) as response:
+            (output,) = json.load(response)["outputs"]
         return np.array(output["data"], np.uint8).reshape(output["shape"])[0]
 
 
 @pytest.fixture(scope="module")
 def tiny(run_folder: Path) -> Path:
-    """A trained generator with uint8 tensors."""
+    """Export a trained generator with uint8 tensors."""
     path = run_folder / "tiny8" / "tiny.onnx"
     path.parent.mkdir()
     arguments = ["--ckpt", run_folder / "latest.pth", "--io", "uint8", "-o", path]
@@ -116,63 +118,64 @@ def server(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 80), (50, 67)])
-def test_http_and_grpc_answer_as_the_local_engine(
+def test_http_and_grpc_match_the_local_engine(
     server: Server, tiny: Path, size: tuple[int, int]
 ) -> None:
-    """Also a size that the network pads: the server does."""
+    """One size needs padding, which the server adds."""
     image = make_image(3, *size)
     for name, model in (("bundled_python", DEFAULT_MODEL), ("tiny_python", tiny)):
-        options = {"frame": size, "size": size, "goal": "throughput"}
+        options = {"frame_size": size, "size": size, "performance_hint": "throughput"}
         with Translator(model, engine="openvino", **options) as local:
             expected = local(image)
         with Translator(engine=server.uri(name), **options) as remote:
             np.testing.assert_array_equal(remote(image), expected)
-        np.testing.assert_array_equal(server.by_http(name, image), expected)
+        np.testing.assert_array_equal(server.infer_over_http(name, image), expected)
 
 
-def test_a_street_keeps_every_frame_while_its_server_is_killed(
+def test_video_keeps_every_frame_while_the_server_is_killed(
     server: Server, tiny: Path, tmp_path: Path
 ) -> None:
-    """The file is that of the local engine, byte for byte."""
-    street = sample_clip().with_name("bikes.mp4")
-    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    """The output equals that of the local engine, byte for byte."""
+    video = sample_clip().with_name("bikes.mp4")
+    local_output, remote_output = tmp_path / "local.mp4", tmp_path / "remote.mp4"
     size = ["--size", "600x256"]
     local = ["--model", tiny, "--engine", "openvino"]
-    done = run_cgt("translate", street, "-o", whole, *size, *local)
+    done = run_cgt("translate", video, "-o", local_output, *size, *local)
     assert done.returncode == 0, done.stderr
-    command = [Path(sys.executable).with_name("cgt"), "translate", street, "-o", cut, *size]
+    command = [Path(sys.executable).with_name("cgt"), "translate", video]
+    command += ["-o", remote_output, *size]
     engine = ["--engine", server.uri("tiny_python")]
     running = subprocess.Popen([*map(str, command), *engine], stderr=subprocess.PIPE, text=True)
-    before = _answered(server)
-    while _answered(server) < before + 40:
-        assert running.poll() is None, "it was done before its server could be killed"
+    before = _inference_count(server)
+    while _inference_count(server) < before + 40:
+        assert running.poll() is None, "the video ended before the server was killed"
         time.sleep(0.02)
     server.kill()
     time.sleep(1)
     server.start()
-    _, said = running.communicate(timeout=120)
-    assert running.returncode == 0, said
-    assert "waiting up to 120 s" in said
-    assert "is back after" in said
-    assert _count(cut) == _count(whole) == _count(street)
-    assert cut.read_bytes() == whole.read_bytes()
+    _, stderr = running.communicate(timeout=120)
+    assert running.returncode == 0, stderr
+    assert "waiting up to 120 s" in stderr
+    assert "is back after" in stderr
+    assert _count_frames(remote_output) == _count_frames(local_output) == _count_frames(video)
+    assert remote_output.read_bytes() == local_output.read_bytes()
 
 
-def _answered(server: Server) -> int:
+def _inference_count(server: Server) -> int:
     with urllib.request.urlopen(
         f"http://127.0.0.1:{server.http}/v2/models/tiny_python/stats"
-    ) as answer:
-        return int(json.load(answer)["model_stats"][0]["inference_count"])
+    ) as response:
+        return int(json.load(response)["model_stats"][0]["inference_count"])
 
 
-def _count(path: Path) -> int:
+def _count_frames(path: Path) -> int:
     with av.open(str(path)) as video:
         return sum(1 for _ in video.decode(video=0))
 
 
-def test_a_picture_that_the_model_refuses_is_an_error_of_its_own(server: Server) -> None:
-    """Others in the same batch are translated."""
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        server.by_http("tiny_python", make_image(0, 64, 64)[:8, :8])
-    assert "too small" in refused.value.read().decode()
-    assert server.by_http("tiny_python", make_image(0, 64, 64)).shape == (64, 64, 3)
+def test_rejected_image_fails_alone(server: Server) -> None:
+    """Later requests are translated."""
+    with pytest.raises(urllib.error.HTTPError) as error:
+        server.infer_over_http("tiny_python", make_image(0, 64, 64)[:8, :8])
+    assert "too small" in error.value.read().decode()
+    assert server.infer_over_http("tiny_python", make_image(0, 64, 64)).shape == (64, 64, 3)

@@ -1,3 +1,5 @@
+"""Frozen, folded and external statistics of norms."""
+
 from __future__ import annotations
 
 import copy
@@ -18,7 +20,7 @@ from cgt.runtime.errors import UsageError
 
 def network(affine: bool = True) -> nn.Module:
     torch.manual_seed(0)
-    made = nn.Sequential(
+    layers = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
         nn.InstanceNorm2d(4, affine=affine),
         nn.ReLU(),
@@ -26,22 +28,22 @@ def network(affine: bool = True) -> nn.Module:
         nn.InstanceNorm2d(2, affine=affine),
         nn.Conv2d(2, 3, 1),
     )
-    for module in made.modules():
+    for module in layers.modules():
         if affine and isinstance(module, nn.InstanceNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2)
             nn.init.uniform_(module.bias, -1, 1)
-    return made.eval()
+    return layers.eval()
 
 
-def pictures(count: int, *size: int) -> list[np.ndarray]:
+def random_images(count: int, *size: int) -> list[np.ndarray]:
     random = np.random.default_rng(0)
     return [random.uniform(-1, 1, (3, *size)).astype(np.float32) * 0.7 + 0.1 for _ in range(count)]
 
 
 @pytest.mark.parametrize("affine", [False, True])
-def test_frozen_on_one_frame_is_instance_on_that_frame(affine: bool) -> None:
+def test_frozen_on_one_image_equals_instance_norm_on_it(affine: bool) -> None:
     original = network(affine)
-    frame, other = pictures(2, 24, 20)
+    frame, other = random_images(2, 24, 20)
     frozen = copy.deepcopy(original)
     freeze_norms(frozen, [frame])
     fold_norms(frozen)
@@ -51,12 +53,12 @@ def test_frozen_on_one_frame_is_instance_on_that_frame(affine: bool) -> None:
     with torch.no_grad():
         x, y = (torch.from_numpy(v[None]) for v in (frame, other * 2))
         torch.testing.assert_close(frozen(x), original(x), atol=2e-5, rtol=0)
-        assert (frozen(y) - original(y)).abs().max() > 0.1  # of another frame it is not
+        assert (frozen(y) - original(y)).abs().max() > 0.1  # differs on another image
 
 
-def test_frozen_statistics_are_the_frames_means() -> None:
+def test_frozen_statistics_are_means_over_images() -> None:
     original = network()
-    frames = pictures(3, 16, 16)
+    frames = random_images(3, 16, 16)
     freeze_norms(original, frames)
     with torch.no_grad():
         outs = [original[0](torch.from_numpy(frame)) for frame in frames]
@@ -68,20 +70,20 @@ def test_frozen_statistics_are_the_frames_means() -> None:
 
 def test_batch_norms_fold_exactly() -> None:
     torch.manual_seed(0)
-    made = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())
-    made(torch.randn(8, 3, 16, 16))  # gives the norm some statistics
-    made.eval()
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+    layers(torch.randn(8, 3, 16, 16))  # updates the running statistics
+    layers.eval()
     x = torch.randn(1, 3, 16, 16)
-    expected = made(x)
-    fold_norms(made)
-    assert isinstance(made[1], nn.Identity)
-    torch.testing.assert_close(made(x), expected)
+    expected = layers(x)
+    fold_norms(layers)
+    assert isinstance(layers[1], nn.Identity)
+    torch.testing.assert_close(layers(x), expected)
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("half", [False, True])
-def test_streamed_statistics(engine: str, half: bool, tmp_path: Path) -> None:
-    """The contract of runtime/models/metadata.py, in both engines."""
+def test_external_statistics(engine: str, half: bool, tmp_path: Path) -> None:
+    """Both engines follow the contract of runtime/models/metadata.py."""
     original = network()
     inner: nn.Module = copy.deepcopy(original)
     streamed = ExternalStatistics(ReducedPrecision(inner) if half else inner)
@@ -90,7 +92,7 @@ def test_streamed_statistics(engine: str, half: bool, tmp_path: Path) -> None:
     path, near = tmp_path / "m.onnx", 2e-2 if half else 2e-4
     onnx.save(trace(streamed, GraphInterface(statistics=size)), path)
     onnx.checker.check_model(path, full_check=True)
-    frame, other = pictures(2, 16, 20)
+    frame, other = random_images(2, 16, 20)
     other = np.ascontiguousarray(other * 0.3 - 0.5)
     with torch.no_grad():
         own, its = (original(torch.from_numpy(v[None])).numpy() for v in (frame, other))
@@ -99,10 +101,11 @@ def test_streamed_statistics(engine: str, half: bool, tmp_path: Path) -> None:
     shape = BatchShape(1, 3, 16, 20, statistics=size)
     with open_engine(path, shape, engine, precision="fp32") as runner:
 
-        def run(image: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            out, used = np.zeros((1, 3, 32, 40), np.float32), np.zeros_like(given)
-            runner.infer(image[None], out, given, used)
-            return out, used
+        def run(image: np.ndarray, statistics_in: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            out = np.zeros((1, 3, 32, 40), np.float32)
+            statistics_out = np.zeros_like(statistics_in)
+            runner.infer(image[None], out, statistics_in, statistics_out)
+            return out, statistics_out
 
         nothing = np.zeros((1, size), np.float32)
         out, used = run(frame, nothing)
@@ -117,7 +120,7 @@ def test_streamed_statistics(engine: str, half: bool, tmp_path: Path) -> None:
         out, again = run(frame, fixed)
         np.testing.assert_allclose(out, own, atol=near)
         np.testing.assert_allclose(again, fixed, atol=near)
-        out, again = run(other, fixed)  # another picture in this one's statistics
+        out, again = run(other, fixed)  # another image with these statistics
         np.testing.assert_allclose(again, fixed, atol=near)
         assert np.abs(out - its).max() > 0.1
 
@@ -128,15 +131,15 @@ def test_streamed_statistics(engine: str, half: bool, tmp_path: Path) -> None:
         assert mixed[0, 0] == 0.75
 
 
-def test_statistics_survive_a_large_mean() -> None:
-    """E[x^2] - E[x]^2 in FP32, where a channel's mean is a hundred times its deviation."""
+def test_statistics_with_large_mean() -> None:
+    """Compute E[x^2] - E[x]^2 in FP32 for a mean of a hundred times the deviation."""
     norm = nn.Sequential(nn.InstanceNorm2d(1))
     x = 100 + torch.randn(1, 1, 256, 256, generator=torch.manual_seed(0))
-    out, used = ExternalStatistics(copy.deepcopy(norm))(x, torch.zeros(1, 3))
+    out, statistics_out = ExternalStatistics(copy.deepcopy(norm))(x, torch.zeros(1, 3))
     torch.testing.assert_close(out, norm(x), atol=0.02, rtol=0)
-    assert used[0, 2] == pytest.approx(1, rel=0.02)
+    assert statistics_out[0, 2] == pytest.approx(1, rel=0.02)
 
 
-def test_a_network_without_norms_is_told() -> None:
+def test_network_without_norms_is_rejected() -> None:
     with pytest.raises(UsageError, match="no InstanceNorm"):
-        freeze_norms(nn.Sequential(nn.Conv2d(3, 3, 1)), pictures(1, 8, 8))
+        freeze_norms(nn.Sequential(nn.Conv2d(3, 3, 1)), random_images(1, 8, 8))

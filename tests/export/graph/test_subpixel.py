@@ -1,4 +1,4 @@
-"""Convolutions to few channels, computed for squares of pixels: the same function."""
+"""Subpixel rewrite of convolutions to few channels: the function stays the same."""
 
 from __future__ import annotations
 
@@ -16,49 +16,50 @@ from cgt.export.graph.subpixel import is_subpixel_conv, undo_subpixel, use_subpi
 from cgt.export.graph.trace import GraphInterface, trace
 
 
-def answers(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+def run_model(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"image": x})
-    return np.asarray(found)
+    (output,) = session.run(None, {"image": x})
+    return np.asarray(output)
 
 
-def kinds(model: onnx.ModelProto) -> list[str]:
+def op_types(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("end", ["pad", "zero"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_same_picture_at_any_size(bias: bool, end: str, channels: int) -> None:
+def test_output_is_the_same_at_any_size(bias: bool, end: str, channels: int) -> None:
     torch.manual_seed(0)
     padding = [nn.ReflectionPad2d(3)] if end == "pad" else []
     last = nn.Conv2d(5, channels, 7, padding=0 if padding else 3, bias=bias)
     network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), *padding, last, nn.Tanh())
     model = trace(network, GraphInterface(multiple=4))
-    squares = copy.deepcopy(model)
-    use_subpixel_conv(squares)
-    assert kinds(squares).count("DepthToSpace") == 1
-    onnx.checker.check_model(squares, full_check=True)
-    weights = {w.name: numpy_helper.to_array(w) for w in squares.graph.initializer}
-    (node,) = filter(is_subpixel_conv, squares.graph.node)
+    rewritten = copy.deepcopy(model)
+    use_subpixel_conv(rewritten)
+    assert op_types(rewritten).count("DepthToSpace") == 1
+    onnx.checker.check_model(rewritten, full_check=True)
+    weights = {w.name: numpy_helper.to_array(w) for w in rewritten.graph.initializer}
+    (node,) = filter(is_subpixel_conv, rewritten.graph.node)
     names = [name for name in ("weight", "bias") if getattr(last, name) is not None]
     for name, stored in zip(names, node.input[1:], strict=True):
         assert np.array_equal(undo_subpixel(weights[stored]), getattr(last, name).detach().numpy())
     for size in ((2, 3, 32, 48), (1, 3, 20, 16)):
         x = np.random.default_rng(1).normal(size=size).astype(np.float32)
-        expected = answers(model, x)
+        expected = run_model(model, x)
         assert expected.std() > 0.1
-        np.testing.assert_allclose(answers(squares, x), expected, atol=1e-6)
+        np.testing.assert_allclose(run_model(rewritten, x), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "attributes",
     [{"out": 5}, {"kernel": 1}, {"strides": [2, 2]}, {"dilations": [2, 2]}, {"group": 2}],
-    ids=lambda given: next(iter(given)),
+    ids=lambda attributes: next(iter(attributes)),
 )
-def test_others_stay_as_they_are(given: dict[str, object]) -> None:
-    attributes = dict(given)
-    out, k, group = attributes.pop("out", 2), attributes.pop("kernel", 3), given.get("group", 1)
+def test_other_convolutions_are_not_rewritten(attributes: dict[str, object]) -> None:
+    attributes = dict(attributes)
+    out, k = attributes.pop("out", 2), attributes.pop("kernel", 3)
+    group = attributes.get("group", 1)
     assert isinstance(group, int)
     weights = np.ones((out, 4 // group, k, k), np.float32)
     floats = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("image", "y")]
@@ -72,21 +73,21 @@ def test_others_stay_as_they_are(given: dict[str, object]) -> None:
     assert model.SerializeToString() == before
 
 
-def test_a_narrow_one_before_the_last_stays() -> None:
-    """Its pictures may have odd sides: here 5, of 20 pixels."""
+def test_only_the_last_convolution_is_rewritten() -> None:
+    """Earlier feature maps may have odd sides: here 5, for an image of 20 pixels."""
     network = nn.Sequential(
         *(nn.Conv2d(3, 4, 3, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Upsample(scale_factor=4)),
         nn.Conv2d(4, 3, 3, padding=1),
     )
     model = trace(network, GraphInterface(multiple=4))
-    squares = copy.deepcopy(model)
-    use_subpixel_conv(squares)
-    assert [is_subpixel_conv(n) for n in squares.graph.node if n.op_type == "Conv"] == [0, 0, 1]
+    rewritten = copy.deepcopy(model)
+    use_subpixel_conv(rewritten)
+    assert [is_subpixel_conv(n) for n in rewritten.graph.node if n.op_type == "Conv"] == [0, 0, 1]
     x = np.random.default_rng(1).normal(size=(1, 3, 20, 20)).astype(np.float32)
-    np.testing.assert_allclose(answers(squares, x), answers(model, x), atol=1e-6)
+    np.testing.assert_allclose(run_model(rewritten, x), run_model(model, x), atol=1e-6)
 
 
-def test_half_precision_stays_half() -> None:
+def test_fp16_weights_stay_fp16() -> None:
     model = trace(nn.Conv2d(3, 3, 3, padding=1), GraphInterface())
     for weight in model.graph.initializer:
         half = numpy_helper.to_array(weight).astype(np.float16)

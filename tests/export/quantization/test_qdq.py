@@ -1,3 +1,5 @@
+"""INT8 calibration and Q/DQ nodes."""
+
 from __future__ import annotations
 
 import copy
@@ -30,12 +32,12 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3)).eval()
 
 
-def test_a_histogram_grows_with_its_values() -> None:
+def test_histogram_grows_with_its_values() -> None:
     histogram = MagnitudeHistogram()
-    parts = [torch.linspace(-1, 1, 1001), torch.linspace(-7.5, 0, 1001), torch.zeros(10)]
-    for part in parts:
-        histogram.add(part)
-    everything = torch.cat(parts).abs().numpy()
+    batches = [torch.linspace(-1, 1, 1001), torch.linspace(-7.5, 0, 1001), torch.zeros(10)]
+    for batch in batches:
+        histogram.add(batch)
+    everything = torch.cat(batches).abs().numpy()
     expected, _ = np.histogram(everything, HISTOGRAM_BINS, (0, histogram.upper_edge))
     assert histogram.max_magnitude == 7.5
     assert histogram.counts.sum() == everything.size
@@ -43,8 +45,8 @@ def test_a_histogram_grows_with_its_values() -> None:
     assert np.abs(np.cumsum(histogram.counts) - np.cumsum(expected)).max() <= 2
 
 
-def test_where_the_range_ends() -> None:
-    """Of values with a long tail."""
+def test_thresholds_of_each_method() -> None:
+    """The values have a long tail."""
     histogram = MagnitudeHistogram()
     values = torch.randn(1_000_000, generator=torch.manual_seed(0)) ** 3
     histogram.add(values)
@@ -55,7 +57,7 @@ def test_where_the_range_ends() -> None:
     assert 0.1 * ends["minmax"] < ends["entropy"] < ends["percentile"]
 
 
-def test_a_dead_input_has_a_range(network: nn.Module) -> None:
+def test_dead_input_has_a_positive_scale(network: nn.Module) -> None:
     thresholds = calibrate(network, [np.zeros((3, 16, 16), np.float32)], "entropy")
     assert thresholds["0"] == 0
     model = trace(network)
@@ -66,7 +68,9 @@ def test_a_dead_input_has_a_range(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_int8_is_int8(network: nn.Module, half: bool, engine: str, tmp_path: Path) -> None:
+def test_int8_graph_computes_in_int8(
+    network: nn.Module, half: bool, engine: str, tmp_path: Path
+) -> None:
     from cgt.runtime.engines import BatchShape, open_engine
 
     frame = np.random.default_rng(0).uniform(-1, 1, (3, 32, 32)).astype(np.float32)
@@ -79,11 +83,11 @@ def test_int8_is_int8(network: nn.Module, half: bool, engine: str, tmp_path: Pat
     insert_qdq(model, thresholds)
     onnx.checker.check_model(model, full_check=True)
     assert count_layer_precisions(model) == {"Conv": {"int8": 2}}
-    kinds = {w.name: w for w in model.graph.initializer}
-    assert kinds["0.weight_int8"].data_type == onnx.TensorProto.INT8
-    assert kinds["0.weight_scale"].dims == [4]
-    wanted = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
-    assert kinds["0.weight_scale"].data_type == kinds["0.input_scale"].data_type == wanted
+    weights = {w.name: w for w in model.graph.initializer}
+    assert weights["0.weight_int8"].data_type == onnx.TensorProto.INT8
+    assert weights["0.weight_scale"].dims == [4]
+    scale_type = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
+    assert weights["0.weight_scale"].data_type == weights["0.input_scale"].data_type == scale_type
     assert not any(w.data_type == onnx.TensorProto.INT32 for w in model.graph.initializer)
     onnx.save(model, tmp_path / "m.onnx")
     with torch.no_grad():
@@ -94,7 +98,7 @@ def test_int8_is_int8(network: nn.Module, half: bool, engine: str, tmp_path: Pat
     ) as runner:
         runner.infer(frame[None], out)
     noise = np.abs(out - expected).max() / np.abs(expected).max()
-    assert 1e-4 < noise < 0.03  # some, or nothing was quantized
+    assert 1e-4 < noise < 0.03  # an exact match would mean that nothing was quantized
 
 
 @pytest.mark.parametrize("extra", [(), ("--fp16",)])

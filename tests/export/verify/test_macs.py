@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 
-def by_torch(network: torch.nn.Module, batch: int, size: tuple[int, int]) -> int:
-    """Multiply-adds as PyTorch counts them, without computing anything."""
+def flop_counter_macs(network: torch.nn.Module, batch: int, size: tuple[int, int]) -> int:
+    """Return the multiply-adds that PyTorch counts without computing anything."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -30,8 +30,8 @@ def resnet(upsampling: str) -> torch.nn.Module:
     return ResnetGenerator(GeneratorConfig("resnet1", 4, upsampling=upsampling))
 
 
-def odd_layers() -> torch.nn.Module:
-    """Groups, depth-wise layers, dilation, and transposed convolutions of several kinds."""
+def unusual_layers() -> torch.nn.Module:
+    """Return groups, depthwise layers, dilation and several transposed convolutions."""
     nn = torch.nn
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=2, dilation=2),
@@ -46,22 +46,22 @@ def odd_layers() -> torch.nn.Module:
 NETWORKS = {
     "transposed": lambda: resnet("transposed"),
     "resize": lambda: resnet("resize"),
-    "odd": odd_layers,
+    "unusual": unusual_layers,
 }
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_multiply_adds_are_those_of_the_flop_counter(kind: str, tmp_path: Path) -> None:
+def test_macs_match_the_flop_counter(kind: str, tmp_path: Path) -> None:
     from cgt.export.graph.trace import trace
 
     onnx.save(trace(NETWORKS[kind]()), tmp_path / "net.onnx")
     for batch, size in ((1, (64, 64)), (2, (32, 96))):
         counted = count_layer_costs(tmp_path / "net.onnx", size, batch)
-        assert total_macs(counted) == by_torch(NETWORKS[kind](), batch, size) > 0
+        assert total_macs(counted) == flop_counter_macs(NETWORKS[kind](), batch, size) > 0
 
 
 def test_bytes_of_one_convolution(tmp_path: Path) -> None:
-    """3x3 at 8x8, three channels: 192 elements in, 192 out, 81 weights."""
+    """A 3x3 convolution at 8x8 with three channels: 192 elements in, 192 out, 81 weights."""
     weights, image = 3 * 3 * 3 * 3, 3 * 8 * 8
     for precision in ("fp32", "int8"):
         path = tmp_path / f"{precision}.onnx"
@@ -77,7 +77,7 @@ def test_bytes_of_one_convolution(tmp_path: Path) -> None:
             assert layer.bytes_moved(4) == 4 * image + image + weights
 
 
-def test_what_cannot_be_counted_is_said(tmp_path: Path) -> None:
+def test_uncountable_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(ModelError, match="not an ONNX model"):
         count_layer_costs(tmp_path / "text.onnx", (64, 64))

@@ -38,7 +38,7 @@ def test_a_third_party_pair_is_fine_tuned(dataset: Path, tmp_path: Path) -> None
         state = run.model.networks[name].state_dict()
         assert torch.equal(first_weight(state), first_weight(weights))
     assert (
-        "G_A begins with latest_net_G_A.pth, G_B begins with latest_net_G_B.pth" in run.summarize()
+        "G_A starts from latest_net_G_A.pth, G_B starts from latest_net_G_B.pth" in run.summarize()
     )
     run.train()
     saved = load_checkpoint(tmp_path / "run" / "latest.pth")
@@ -57,7 +57,7 @@ def test_a_third_party_pair_is_fine_tuned(dataset: Path, tmp_path: Path) -> None
 def test_one_generator_initializes_one_direction(dataset: Path, tmp_path: Path) -> None:
     torch.save(W, tmp_path / "G_BA.pth")
     run = TrainingRun.create(tmp_path / "run", config(dataset), tmp_path / "G_BA.pth")
-    assert "G_B begins with G_BA.pth, the other from scratch" in run.summarize()
+    assert "G_B starts from G_BA.pth, the other from scratch" in run.summarize()
     states = {name: run.model.networks[name].state_dict() for name in ("G_A", "G_B")}
     assert torch.equal(first_weight(states["G_B"]), first_weight(W))
     assert not torch.equal(first_weight(states["G_A"]), first_weight(W))

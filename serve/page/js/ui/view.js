@@ -1,4 +1,4 @@
-// The picture as it is shown, recorded and kept: one canvas.
+// View of the original and the translation: one canvas, which is also what is recorded and saved.
 
 const NARROW_SCREEN = matchMedia("(max-width: 40rem) and (orientation: portrait)");
 
@@ -14,28 +14,28 @@ export class View {
   }
 
   /** mode: split, side or translated. */
-  set(mode) {
+  setMode(mode) {
     this.mode = mode;
     this.#draw();
   }
 
-  /** fraction: of the width, from the left, that shows the original. */
+  /** fraction: share of the width, from the left, that shows the original. */
   moveSplit(fraction) {
     this.split = Math.min(1, Math.max(0, fraction));
     this.frame.style.setProperty("--split", `${this.split * 100}%`);
     this.#draw();
   }
 
-  /** original, translated: {image, y, width, height}, the rows of an image that are the picture.
-   *  aspect: width / height on the screen. Returns what was shown before, or null: it is free. */
+  /** original, translated: {image, y, width, height}, the rows of `image` to show. aspect: width / height
+   *  on the screen. Returns what was shown before, which the caller may release, or null. */
   show(original, translated, aspect) {
-    const before = this.shown;
+    const previous = this.shown;
     this.shown = { original, translated, aspect };
     this.#draw();
-    return before;
+    return previous;
   }
 
-  /** Forgets what was shown. */
+  /** Releases what is shown. */
   clear() {
     this.shown = null;
   }
@@ -47,28 +47,28 @@ export class View {
     const stacked = NARROW_SCREEN.matches;
     const both = this.mode === "side";
     this.#resize(width * (both && !stacked ? 2 : 1), height * (both && stacked ? 2 : 1), stacked);
-    this.#put(translated, both && !stacked ? width : 0, both && stacked ? height : 0);
-    if (both) this.#put(original, 0, 0);
+    this.#drawImage(translated, both && !stacked ? width : 0, both && stacked ? height : 0);
+    if (both) this.#drawImage(original, 0, 0);
     if (this.mode !== "split") return;
     this.context.save();
     this.context.beginPath();
     this.context.rect(0, 0, Math.round(width * this.split), height);
     this.context.clip();
-    this.#put(original, 0, 0);
+    this.#drawImage(original, 0, 0);
     this.context.restore();
   }
 
-  #put({ image, y, width, height }, left, top) {
-    const shown = this.shown.translated; // both are shown in its size
-    this.context.drawImage(image, 0, y, width, height, left, top, shown.width, shown.height);
+  #drawImage({ image, y, width, height }, left, top) {
+    const { translated } = this.shown; // both are drawn in the size of the translation
+    this.context.drawImage(image, 0, y, width, height, left, top, translated.width, translated.height);
   }
 
   #resize(width, height, stacked) {
     const { canvas, frame } = this;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const pixel = (this.shown.aspect * this.shown.translated.height) / this.shown.translated.width;
-    const layout = [(pixel * width) / height, this.mode, stacked];
-    if (`${layout}` === this.layout) return; // styles are costly at thirty times a second
+    const pixelAspect = (this.shown.aspect * this.shown.translated.height) / this.shown.translated.width;
+    const layout = [(pixelAspect * width) / height, this.mode, stacked];
+    if (`${layout}` === this.layout) return; // changing styles thirty times a second is expensive
     this.layout = `${layout}`;
     frame.style.setProperty("--aspect", layout[0]);
     frame.dataset.view = this.mode;

@@ -1,14 +1,14 @@
-// Each new frame of a <video>, once.
+// Callback for each new frame of a <video>.
 
-/** Calls handle(metadata) per frame until the returned function is called. */
-export function forEachFrame(video, handle) {
+/** Calls onFrame(metadata) once per frame, until the returned function is called. */
+export function forEachFrame(video, onFrame) {
   let running = true;
   let request;
   if ("requestVideoFrameCallback" in video) {
     const next = (now, metadata) => {
       if (!running) return;
       request = video.requestVideoFrameCallback(next);
-      handle({ ...metadata, now });
+      onFrame({ ...metadata, now });
     };
     request = video.requestVideoFrameCallback(next);
     return () => {
@@ -16,13 +16,13 @@ export function forEachFrame(video, handle) {
       video.cancelVideoFrameCallback(request);
     };
   }
-  let shown = -1;
+  let lastTime = -1;
   const poll = (now) => {
     if (!running) return;
     request = requestAnimationFrame(poll);
-    if (video.currentTime === shown || video.readyState < 2) return;
-    shown = video.currentTime;
-    handle({ now });
+    if (video.currentTime === lastTime || video.readyState < 2) return;
+    lastTime = video.currentTime;
+    onFrame({ now });
   };
   request = requestAnimationFrame(poll);
   return () => {

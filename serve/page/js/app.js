@@ -1,35 +1,37 @@
-// One source, one connection, one picture: what belongs to it is shown together.
+// The application without its controls: one source, one connection, one view. An original frame and its
+// translation are always shown together.
 
-import { toSentence, translate } from "./api.js";
-import { ServerClock } from "./clock.js";
-import { Connection } from "./connection.js";
-import { FrameStats } from "./stats.js";
-import { InFlightFrames } from "./inflight.js";
-import { Camera, VideoFile, readImage } from "./sources.js";
-import { STRIP_HEIGHT_PX } from "./timestamp.js";
+import { InFlightFrames } from "./media/inflight.js";
+import { Camera, VideoFile, readImage } from "./media/sources.js";
+import { FrameStats } from "./media/stats.js";
+import { STRIP_HEIGHT_PX } from "./media/timestamp.js";
+import { toSentence, translate } from "./transport/api.js";
+import { ServerClock } from "./transport/clock.js";
+import { Connection } from "./transport/connection.js";
 
 export class App {
-  /** on: {state(name, details), frame()}: the connection's states, and that something new is shown. */
+  /** videos: {camera, received}, <video> elements. on: {state(name, details), frame()}: a new state of
+   *  the connection, a new frame on the screen. */
   constructor(settings, view, videos, on) {
     Object.assign(this, { settings, view, videos, on });
     this.inFlight = new InFlightFrames();
     this.stats = new FrameStats();
     this.clock = new ServerClock();
     this.kind = ""; // camera, video, image, server
-    this.connection = new Connection(this.inFlight.canvas, videos.answer, {
+    this.connection = new Connection(this.inFlight.canvas, videos.received, {
       frame: (...frame) => this.#onFrame(...frame),
       message: (message) => this.#onMessage(message),
-      state: (name, details) => this.#state(name, details),
+      state: (name, details) => this.#onState(name, details),
     });
   }
 
   async openCamera(deviceId) {
     this.stop();
-    const ended = () => {
+    const onEnded = () => {
       this.stop();
       this.on.state("camera-gone");
     };
-    this.source = await Camera.open(this.videos.camera, deviceId, this.#captured, ended);
+    this.source = await Camera.open(this.videos.camera, deviceId, this.#onCaptured, onEnded);
     await this.#connect("camera", "mine");
   }
 
@@ -40,7 +42,7 @@ export class App {
       this.kind = "image";
       return this.translateImage();
     }
-    this.source = await VideoFile.open(this.videos.camera, file, this.#captured);
+    this.source = await VideoFile.open(this.videos.camera, file, this.#onCaptured);
     await this.#connect("video", "mine");
   }
 
@@ -56,11 +58,11 @@ export class App {
     await this.connection.open({ source, ...this.#selection() });
   }
 
-  /** The server scales its own source; what is sent to it has the size that is wanted. */
+  /** The server resizes its own source; the page resizes the frames that it sends. */
   #selection() {
     const { settings, view } = this;
     if (this.kind !== "server") return settings.selection;
-    return settings.selectionFor(view.shown && [view.shown.translated.height, view.shown.translated.width]);
+    return settings.selectionFor(view.shown && [view.shown.translated.width, view.shown.translated.height]);
   }
 
   stop() {
@@ -73,52 +75,52 @@ export class App {
     this.kind = "";
   }
 
-  /** Another model or precision; a size is what is sent from now on. */
+  /** Applies a changed model, precision or size. */
   updateSettings() {
     if (this.kind === "image") return this.translateImage();
-    return this.connection.choose(this.#selection());
+    return this.connection.select(this.#selection());
   }
 
-  /** Sends the opened image once, without loss. */
+  /** Sends the opened image once, as PNG. */
   async translateImage() {
     const { image } = this;
-    const [height, width] = this.settings.frameSizeFor([image.height, image.width]);
+    const [width, height] = this.settings.frameSizeFor([image.width, image.height]);
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { alpha: false });
     context.imageSmoothingQuality = "high";
     context.drawImage(image, 0, 0, width, height);
     this.stats.reset();
-    const started = performance.now();
+    const startedAt = performance.now();
     const blob = await canvas.convertToBlob({ type: "image/png" });
-    const answer = await translate(blob, this.settings.selection);
-    const translated = await createImageBitmap(answer);
+    const translated = await createImageBitmap(await translate(blob, this.settings.selection));
     if (this.image !== image) return translated.close();
-    this.stats.frame(started, performance.now());
+    this.stats.addFrame(startedAt, performance.now());
     this.#show(fullImage(canvas), fullImage(translated), image.width / image.height);
   }
 
-  #captured = (video, captured, missed) => {
+  #onCaptured = (video, capturedAt, missed) => {
     this.inFlight.dropped += missed;
     if (!this.connection.transport || document.hidden) return;
     this.inFlight.resize(...this.settings.frameSizeFor(this.source.size));
-    const timestamp = this.inFlight.add(video, captured);
+    const timestamp = this.inFlight.add(video, capturedAt);
     if (timestamp !== null) this.connection.send(timestamp);
   };
 
-  /** A translated picture; height counts its strip. */
-  #onFrame(image, height, width, timestamp) {
+  /** Shows a translated frame. `height` includes the timestamp strip. */
+  #onFrame(image, width, height, timestamp) {
     if (this.kind === "server") {
       const half = (height - STRIP_HEIGHT_PX) / 2; // the original above, the translation below
-      const captured = this.clock.captured(timestamp);
-      if (captured !== null) this.stats.frame(captured, performance.now());
+      const capturedAt = this.clock.toPageTime(timestamp);
+      if (capturedAt !== null) this.stats.addFrame(capturedAt, performance.now());
       this.#show({ image, y: 0, width, height: half }, { image, y: half, width, height: half }, width / half);
       return;
     }
     const sent = this.inFlight.take(timestamp);
     if (!sent) return image.close?.();
-    const [rows, columns] = this.source.size;
-    this.#show(fullImage(sent.original), { image, y: 0, width, height: height - STRIP_HEIGHT_PX }, columns / rows);
-    this.stats.frame(sent.captured, performance.now());
+    const [sourceWidth, sourceHeight] = this.source.size;
+    const translated = { image, y: 0, width, height: height - STRIP_HEIGHT_PX };
+    this.#show(fullImage(sent.original), translated, sourceWidth / sourceHeight);
+    this.stats.addFrame(sent.capturedAt, performance.now());
   }
 
   #show(original, translated, aspect) {
@@ -135,14 +137,14 @@ export class App {
     if (message.kind === "error") this.on.state("trouble", { message: toSentence(message.message) });
   }
 
-  #state(name, details) {
+  #onState(name, details) {
     this.inFlight.clear();
     this.clock.reset();
-    this.stats.last = performance.now(); // silence counts from here
+    this.stats.restartSilence();
     this.on.state(name, details);
   }
 
-  /** How many frames of the source were not shown. */
+  /** Number of frames of the source that were not shown. */
   get dropped() {
     return this.inFlight.dropped;
   }

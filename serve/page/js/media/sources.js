@@ -1,9 +1,9 @@
-// Where pictures come from in the browser: a camera, or a video that was picked or dropped.
-// The server sees neither device nor file, only the pictures that are sent to it.
+// Video sources of the page: a camera, or a video file that was picked or dropped. The server gets
+// only the frames that the page sends; it sees neither the device nor the file.
 
 import { forEachFrame } from "./video_frames.js";
 
-/** kind: which notice to show. */
+/** Error that names the notice to show (`kind`). */
 export class SourceError extends Error {
   constructor(kind, message = "") {
     super(message);
@@ -20,21 +20,22 @@ const CAMERA_ERRORS = {
   AbortError: "camera-busy",
 };
 
-/** Plays into a <video>; onframe(video, captured, missed) per frame, captured in milliseconds of
- *  performance.now, missed: how many frames the browser itself left out. */
+/** Plays into a <video> and calls onFrame(video, capturedAt, missed) for each frame. capturedAt is in
+ *  milliseconds of performance.now(); missed is the number of frames that the browser skipped. */
 class VideoElementSource {
-  constructor(video, onframe) {
+  constructor(video, onFrame) {
     this.video = video;
     let presented = null;
     this.stopFrames = forEachFrame(video, ({ now, captureTime, presentedFrames }) => {
       const missed = presented === null || !presentedFrames ? 0 : presentedFrames - presented - 1;
       presented = presentedFrames ?? null;
-      onframe(video, captureTime ?? now, missed);
+      onFrame(video, captureTime ?? now, missed);
     });
   }
 
+  /** [width, height] */
   get size() {
-    return [this.video.videoHeight, this.video.videoWidth];
+    return [this.video.videoWidth, this.video.videoHeight];
   }
 
   stop() {
@@ -44,22 +45,22 @@ class VideoElementSource {
 }
 
 export class Camera extends VideoElementSource {
-  /** Throws SourceError. ended() is called when the camera is taken away. */
-  static async open(video, deviceId, onframe, ended) {
+  /** Opens a camera. Calls onEnded() when the camera is disconnected. Throws SourceError. */
+  static async open(video, deviceId, onFrame, onEnded) {
     if (!navigator.mediaDevices?.getUserMedia) throw new SourceError("camera-insecure");
-    const wanted = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
-    const sides = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+    const device = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
+    const format = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
     let stream;
     try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { ...wanted, ...sides } });
+      stream = await navigator.mediaDevices.getUserMedia({ video: { ...device, ...format } });
     } catch (error) {
       throw new SourceError(CAMERA_ERRORS[error.name] ?? "camera-busy", error.message);
     }
     video.srcObject = stream;
     await video.play();
-    const camera = new Camera(video, onframe);
+    const camera = new Camera(video, onFrame);
     camera.stream = stream;
-    stream.getVideoTracks()[0].addEventListener("ended", ended);
+    stream.getVideoTracks()[0].addEventListener("ended", onEnded);
     return camera;
   }
 
@@ -67,7 +68,7 @@ export class Camera extends VideoElementSource {
     return this.stream.getVideoTracks()[0].getSettings().deviceId;
   }
 
-  /** [{deviceId, label}] of all cameras. */
+  /** Returns [{deviceId, label}] of all cameras. */
   static async list() {
     const devices = await navigator.mediaDevices.enumerateDevices();
     return devices.filter(({ kind }) => kind === "videoinput");
@@ -81,8 +82,8 @@ export class Camera extends VideoElementSource {
 }
 
 export class VideoFile extends VideoElementSource {
-  /** Throws SourceError for a file that the browser cannot play. */
-  static async open(video, file, onframe) {
+  /** Opens a video file and plays it in a loop. Throws SourceError if the browser cannot play it. */
+  static async open(video, file, onFrame) {
     const url = URL.createObjectURL(file);
     video.srcObject = null;
     video.src = url;
@@ -95,7 +96,7 @@ export class VideoFile extends VideoElementSource {
       if (error.name === "AbortError") throw error;
       throw new SourceError("file-unreadable", file.name);
     }
-    const source = new VideoFile(video, onframe);
+    const source = new VideoFile(video, onFrame);
     source.url = url;
     return source;
   }
@@ -108,7 +109,7 @@ export class VideoFile extends VideoElementSource {
   }
 }
 
-/** The picture of an image file, upright. Throws SourceError. */
+/** Decodes an image file and applies its EXIF orientation. Throws SourceError. */
 export async function readImage(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image" });
