@@ -143,7 +143,7 @@ def test_invalid_checkpoints_are_rejected(tmp_path: Path) -> None:
     for content, message in (
         (b"", "is empty"),
         (b"text", "is a text file"),
-        (b"PK\x03\x04 not really", "cut off or damaged"),
+        (b"PK\x03\x04 not really", "truncated or damaged"),
         (b"<html>", "is a web page"),
         (b"\x00\x01\x02", "does not load"),
     ):
