@@ -47,7 +47,7 @@ class TrainedGenerator:
         evidence: What was inferred from the file, and from which evidence.
         filter: Filter by which the training resized images.
         ambiguities: What the file leaves open, and which interpretation applies.
-        warnings: Reasons to doubt that the output on a test image is a translation.
+        warnings: Signs that the output on a test image is not a translation.
         distill_report: Evaluation report of `cgt distill`; empty for other checkpoints.
         direction_known: Whether the file tells its direction; otherwise it is assumed to be AtoB.
     """
