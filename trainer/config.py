@@ -386,6 +386,11 @@ class TrainConfig:
         return cls(**values)
 
 
+def reverse_direction(direction: Direction) -> Direction:
+    """Return "BtoA" for "AtoB" and vice versa."""
+    return "BtoA" if direction == "AtoB" else "AtoB"
+
+
 def _check_setting(is_valid: bool, name: str, requirement: str) -> None:
     if not is_valid:
         raise UsageError(f"--{name.replace('_', '-')} {requirement}")

@@ -19,7 +19,7 @@ from cgt.runtime.models.metadata import Direction
 from cgt.runtime.utils.atomic import file_sha256
 
 from .checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
-from .config import TrainConfig
+from .config import TrainConfig, reverse_direction
 from .importers.conventions import infer_domains
 from .importers.file_reader import read_payload
 from .importers.importer import ImportedGenerator, MultipleGeneratorsError, import_generator
@@ -47,7 +47,7 @@ class TrainedGenerator:
         evidence: What was inferred from the file, and from which evidence.
         filter: Filter by which the training resized images.
         ambiguities: What the file leaves open, and which interpretation applies.
-        warnings: Reasons to doubt that the output on a test image is a translation.
+        warnings: Signs that the output on a test image is not a translation.
         distill_report: Evaluation report of `cgt distill`; empty for other checkpoints.
         direction_known: Whether the file tells its direction; otherwise it is assumed to be AtoB.
     """
@@ -140,9 +140,10 @@ def open_generators(path: Path) -> dict[str, TrainedGenerator]:
     known = first.direction or "AtoB"
     found = {known: generator_from_import(first)}
     if first.direction is not None:
-        back: Direction = "BtoA" if known == "AtoB" else "AtoB"
+        reverse = reverse_direction(known)
         with contextlib.suppress(UsageError):  # there is no reverse generator
-            found[back] = generator_from_import(import_generator(path, payload, back, None), back)
+            imported = import_generator(path, payload, reverse, None)
+            found[reverse] = generator_from_import(imported, reverse)
     return {
         name: found[direction]
         for name, direction in _NETWORK_DIRECTIONS.items()

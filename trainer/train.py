@@ -26,7 +26,7 @@ from cgt.runtime.utils.signals import stop_on_signal
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .data.dataset import Dataset, open_dataset
+from .data.dataset import Dataset, LogFn, open_dataset
 from .data.loader import Shard
 from .distributed import init_distributed
 from .logs.best_checkpoint import BestMetric, Evaluator, GeneratorEvaluator
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 LOG_INTERVAL_STEPS = 50
 SAVE_INTERVAL_S = 300.0  # runs are also saved at the end of each epoch
-
-LogFn = Callable[[str], None]
 
 
 def parse_domain_names(data: Path) -> tuple[str, str]:

@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import av
@@ -16,6 +15,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..image.preprocess import U8
 from ..sources import ColorSpace
+from ..utils.system import cpu_flags
 from .base import StreamFormat, TranslatedFrame
 from .codecs import CodecSettings
 from .thread_priority import preserve_thread_scheduling
@@ -145,10 +145,7 @@ def _has_avx512() -> bool:
     Its output differs from run to run at 112x64 and 456x256, also with one thread. It does not at
     64x64 and 1280x720, and never with AVX2.
     """
-    try:
-        return " avx512" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    return any(flag.startswith("avx512") for flag in cpu_flags())
 
 
 def even_size(size: tuple[int, int]) -> tuple[int, int]:

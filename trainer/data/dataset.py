@@ -15,6 +15,8 @@ from .loader import PairedData, Shard, TrainingData, UnpairedData
 from .transforms import Preprocess
 from .validate import validate_images
 
+LogFn = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -40,7 +42,7 @@ def open_dataset(
     config: TrainConfig,
     paired: bool,
     shard: Shard | None = None,
-    log: Callable[[str], None] = lambda line: None,
+    log: LogFn = lambda line: None,
 ) -> Dataset:
     """Find, decode and count all images of a data set.
 

@@ -32,17 +32,6 @@ class CropParams:
         y_fraction, x_fraction, flip = rng.random(3)
         return cls(float(y_fraction), float(x_fraction), bool(flip < 0.5))
 
-    @property
-    def cache_name(self) -> str:
-        """Return the text that identifies the crop in keys of stored teacher outputs.
-
-        It is the repr of version 0.1.0, whose caches stay valid.
-        """
-        return (
-            f"Draw(down={self.y_fraction!r}, right={self.x_fraction!r}, mirror={self.flip!r}, "
-            f"zoom={self.zoom!r})"
-        )
-
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -60,6 +49,9 @@ class Preprocess:
 
     The sides of a crop are crop_size, or less if the image is smaller, rounded down to a multiple
     of `multiple`.
+
+    The repr of this class is part of the file names in teacher caches, so its fields keep their
+    names.
 
     Attributes:
         mode: One of the modes above.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.progress import progress_bar
 
+from ..config import reverse_direction
+from ..data.dataset import LogFn
 from ..data.folders import ImageFolder, find_image_folders
 from ..logs.best_checkpoint import load_eval_images
 from ..networks.efficientnet import INPUT_SIDES_PX
@@ -27,7 +28,6 @@ from .subject import EvaluationSubject
 MAX_MONTAGE_ROWS = 8  # per direction
 VIDEO_SIZE_MULTIPLE = 32  # video frames are resized to a multiple of it, in pixels
 
-LogFn = Callable[[str], None]
 ImageRows = list[list[U8]]
 
 
@@ -104,13 +104,12 @@ def evaluate(
 
         for direction in subject.directions:
             x, y = (0, 1) if direction == "AtoB" else (1, 0)
-            back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
             forward = counted(translate_fns[direction])
             assert forward is not None
             values, rows[direction] = measure_translation(
                 EvaluationImages(sets[x], sets[y], training_images[y]),
                 forward,
-                counted(translate_fns.get(back)),
+                counted(translate_fns.get(reverse_direction(direction))),
                 extractors,
                 paired=subject.paired,
                 imagenet_class=imagenet_class,

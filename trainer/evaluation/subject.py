@@ -14,6 +14,7 @@ from cgt.runtime.inference.translator import Translator
 from cgt.runtime.models.metadata import Direction, read_metadata
 
 from ..checkpoint import load_checkpoint
+from ..config import reverse_direction
 from ..logs.best_checkpoint import make_translate_fn
 from ..pretrained import TrainedGenerator, open_generator
 from .report import TranslateFn
@@ -100,11 +101,11 @@ def _subject_from_checkpoint(
 ) -> EvaluationSubject:
     first = open_generator(path, direction, network)
     generators: dict[Direction, TrainedGenerator] = {first.direction: first}
-    other: Direction = "BtoA" if first.direction == "AtoB" else "AtoB"
+    reverse = reverse_direction(first.direction)
     # If the file does not tell its direction, the reverse direction would be the same generator.
     if network is None and first.direction_known:
         with suppress(CheckpointError, UsageError):  # without a reverse direction, skip the cycle
-            generators[other] = open_generator(path, other)
+            generators[reverse] = open_generator(path, reverse)
     channels = (first.in_channels, first.out_channels)
     subject = EvaluationSubject(
         name=str(path),

@@ -20,13 +20,11 @@ from ..data.transforms import center_square, squash_square
 from ..evaluation.features import efficientnet_extractor
 from ..evaluation.report import EvaluationImages, TranslateFn, measure_translation
 from ..methods.base import Method
+from .metrics_csv import OLD_METRIC_NAMES
 
 MAX_EVAL_IMAGES = 200  # per domain
 _HIGHER_IS_BETTER = frozenset({"cycle_psnr", "psnr", "ssim", "mse_skill"})
 _PAIRED_METRICS = frozenset({"psnr", "ssim", "l1"})
-
-# Names of metrics in checkpoints written before version 0.1.0.
-_OLD_METRICS = {"explained": "mse_skill"}
 
 
 def make_translate_fn(
@@ -103,7 +101,7 @@ class BestMetric:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`, unless it belongs to another metric."""
         metric = state.get("metric", "")
-        if _OLD_METRICS.get(metric, metric) == self.metric:
+        if OLD_METRIC_NAMES.get(metric, metric) == self.metric:
             self.value, self.epoch = state["value"], state["epoch"]
 
 

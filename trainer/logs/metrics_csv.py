@@ -22,8 +22,8 @@ from cgt.runtime.utils.atomic import atomic_write
 MetricsRow = dict[str, float]
 """Values of a row by column; missing values have no entry."""
 
-# Column names in files written before version 0.1.0.
-_OLD_COLUMNS = {"explained": "mse_skill"}
+# Names of metrics in files written before version 0.1.0.
+OLD_METRIC_NAMES = {"explained": "mse_skill"}
 
 
 def format_value(value: float) -> str:
@@ -37,7 +37,7 @@ def read_metrics(path: Path) -> list[MetricsRow]:
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
             try:
-                numbers = {_OLD_COLUMNS.get(k, k): float(v) for k, v in row.items() if k and v}
+                numbers = {OLD_METRIC_NAMES.get(k, k): float(v) for k, v in row.items() if k and v}
             except ValueError:
                 continue
             if None not in row.values() and "step" in numbers:

@@ -121,14 +121,14 @@ def test_invalid_settings_are_rejected(change: dict[str, object]) -> None:
 
 
 def test_every_choice_has_an_implementation() -> None:
-    """The config lists names without importing the methods."""
+    """Compare the config, which lists names without importing methods, with the methods."""
     assert CHOICES["method"] == tuple(METHODS)
     assert CHOICES["gan_loss"] == tuple(GAN_LOSSES)
     assert CHOICES["cycle_loss"] == tuple(PIXEL_LOSSES)
 
 
-def test_settings_of_version_0_1_0_load() -> None:
-    """Field names and values of checkpoints written before the release."""
+def test_old_field_names_and_values_load() -> None:
+    """Restore the config of a checkpoint written before version 0.1.0."""
     config = small(on_corrupt="skip", block="separable", generator_json={"kind": "resnet2"})
     old = config.to_json() | {"broken": "skip", "block": "mobile", "described": {"kind": "resnet2"}}
     del old["on_corrupt"], old["generator_json"]
