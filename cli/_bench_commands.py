@@ -39,7 +39,10 @@ def students_command(
     pipeline: str | None,
     json_path: Path | None,
 ) -> None:
-    """Measure the students that `cgt distill` chooses among; --json for --latency-table."""
+    """Measure all students of `cgt distill`.
+
+    The file of --json is for `cgt distill --latency-table` on another machine.
+    """
     from rich.console import Console
 
     parsed = parse_size(size)
@@ -69,7 +72,10 @@ def students_command(
 @click.argument("a", type=PATH)
 @click.argument("b", type=PATH)
 def compare_command(a: Path, b: Path) -> None:
-    """Tell whether B is slower or faster than A: two reports of `cgt bench --json`."""
+    """Compare two reports of `cgt bench --json`.
+
+    For each configuration, print whether B is faster or slower than A.
+    """
     from rich.console import Console
 
     from cgt.benchmarks.analysis.compare import compare_reports, environment_differences

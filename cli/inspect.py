@@ -26,7 +26,7 @@ from ._options import PATH, Verb, json_option, opt, require_extra, save_json
 def command(file: Path, size: str | None, json_path: Path | None) -> None:
     """Describe FILE: a checkpoint of any trainer, an ONNX model or an engine.
 
-    For a checkpoint, also print the evidence for its architecture, and what it leaves open.
+    For a checkpoint, also print the evidence for its architecture, and what is ambiguous.
     """
     input_size = parse_size(size) if size else None
     if input_size == "source":
@@ -131,7 +131,7 @@ def _network_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     rows += [("evidence", line) for line in network["evidence"]]
     rows += [("ambiguous", line) for line in network["ambiguities"]]
-    rows += [("warning", f"on a test picture {line}") for line in network["warnings"]]
+    rows += [("warning", f"on a test image {line}") for line in network["warnings"]]
     return rows
 
 

@@ -15,16 +15,16 @@ from cgt.runtime.errors import CgtError, Interrupted
 
 _COMMANDS = {
     "train": "Train a CycleGAN on two folders of images, or pix2pix on pairs.",
-    "plot": "Plot the losses and metrics of runs.",
-    "distill": "Train a small student of a checkpoint that is fast enough here.",
-    "eval": "Measure how good a checkpoint or model is.",
-    "export": "Export a checkpoint to a self-describing ONNX model.",
-    "translate": "Translate a video, a folder of images or a camera.",
-    "serve": "Translate live in a browser, and for programs over HTTP.",
+    "plot": "Plot the losses and metrics of training runs.",
+    "distill": "Train a small, fast generator to reproduce a checkpoint's.",
+    "eval": "Measure the quality of a checkpoint or model on test images.",
+    "export": "Export a checkpoint to ONNX and to engines.",
+    "translate": "Translate videos, images, cameras or streams with a model.",
+    "serve": "Translate live in a browser, and over HTTP for programs.",
     "bench": "Measure the latency and throughput of a model on this machine.",
     "inspect": "Describe a checkpoint, a model or an engine.",
-    "doctor": "Print what this machine can do.",
-    "demo": "Translate a clip with a bundled model, with a preview.",
+    "doctor": "Print what works on this machine, and what to install.",
+    "demo": "Translate a clip with a bundled model, and draw a preview.",
 }
 
 
@@ -46,7 +46,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cyclegan-toolkit", prog_name="cgt")
 def cgt() -> None:
-    """CycleGAN from training to real time."""
+    """Train CycleGAN and pix2pix models, export them, and translate video in real time."""
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ from ._options import PATH, Verb, opt, require_extra
     "--output",
     type=PATH,
     group="Options",
-    help="PNG, SVG or PDF to write.  [default: metrics.png in the run]",
+    help="PNG, SVG or PDF to write.  [default: metrics.png in the first run]",
 )
 def command(runs: tuple[Path, ...], output: Path | None) -> None:
-    """Plot the losses and metrics of RUNS, which may still be training, in one image."""
+    """Plot the losses and metrics of RUNS in one image; a run may still be training."""
     require_extra("plot", "matplotlib")
     from cgt.trainer.logs.plot import plot_runs
 

@@ -21,7 +21,11 @@ _FILE_TYPE = click.Path(exists=True, dir_okay=False, path_type=Path)
     group=_WHAT,
     help="ONNX model, monet or vintage. Repeat it for several.  [default: monet]",
 )
-@opt("--source", group=_WHAT, help="Camera, stream or video that the server shows to everybody.")
+@opt(
+    "--source",
+    group=_WHAT,
+    help="Camera, stream or video that the server translates for all clients.",
+)
 @opt(
     "--port",
     type=click.IntRange(0, 65535),
@@ -32,27 +36,37 @@ _FILE_TYPE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @opt(
     "--host", default="127.0.0.1", group=_ACCESS, help="Address to listen on.  [default: 127.0.0.1]"
 )
-@opt("--token", envvar="CGT_TOKEN", group=_ACCESS, help="Secret of the clients, or CGT_TOKEN.")
+@opt(
+    "--token",
+    envvar="CGT_TOKEN",
+    group=_ACCESS,
+    help="Secret that clients must send; also in the variable CGT_TOKEN.",
+)
 @opt(
     "--allow-host",
     "allowed_hosts",
     multiple=True,
     group=_ACCESS,
-    help="Another host name that clients use. Repeat it for several.",
+    help="Another host name under which clients reach the server. Repeat it for several.",
 )
 @opts(
     _ACCESS,
     ("--cert", _FILE_TYPE, "TLS certificate, PEM."),
     ("--key", _FILE_TYPE, "Private key of the certificate, PEM."),
 )
-@opt("--engine", default="auto", group=_ENGINE, help="openvino, onnxruntime, ...  [default: auto]")
+@opt(
+    "--engine",
+    default="auto",
+    group=_ENGINE,
+    help="Inference engine: openvino, onnxruntime, ...  [default: auto]",
+)
 @opt(
     "--max-sessions",
     type=click.IntRange(1),
     default=8,
     metavar="N",
     group=_ENGINE,
-    help="Largest number of clients at a time.  [default: 8]",
+    help="Maximum number of simultaneous clients.  [default: 8]",
 )
 def command(
     models: tuple[Path, ...],
@@ -66,7 +80,7 @@ def command(
     cert: Path | None,
     key: Path | None,
 ) -> None:
-    """Translate live in a browser, and for programs over HTTP."""
+    """Translate live in a browser, and over HTTP for programs."""
     require_extra("serve", "aiohttp", "aiortc", "prometheus_client", "PIL")
     from cgt.serve.server import ServeOptions, run_server
 

@@ -21,87 +21,103 @@ _RUN = "Essentials"
 @click.command("train", cls=Verb)
 @opts(
     _RUN,
-    ("--data", PATH, "Folder with trainA/ and trainB/ (and testA/, testB/)."),
+    ("--data", PATH, "Dataset: a folder with trainA/ and trainB/, optionally testA/ and testB/."),
 )
 @opt("-o", "--output", type=PATH, group=_RUN, help="Folder of the new run.")
 @opts(
     _RUN,
-    ("--resume", PATH, "Continue this run."),
+    ("--resume", PATH, "Folder of a run to continue."),
     ("--init-from", PATH, "Checkpoint whose generators to start from."),
-    ("--method", str, "cyclegan, or pix2pix (from pairs).  [default: cyclegan]"),
+    ("--method", str, "cyclegan, or pix2pix (needs pairs).  [default: cyclegan]"),
     ("--epochs", int, "Epochs at the full learning rate.  [default: 100]"),
-    ("--decay-epochs", int, "Epochs of decay to zero after that.  [default: 100]"),
+    ("--decay-epochs", int, "Epochs after that, in which the rate decays to 0.  [default: 100]"),
     ("--batch-size", int, "Images per batch.  [default: 1]"),
 )
 @opts(
     "Data",
-    ("--load-size", int, "Side in pixels that images are resized to.  [default: 286]"),
-    ("--crop-size", int, "Side in pixels of the random crop of them.  [default: 256]"),
-    ("--preprocess", str, "resize-and-crop (default), crop, scale-width, scale-short or none."),
+    ("--load-size", int, "Side in pixels to which images are resized.  [default: 286]"),
+    ("--crop-size", int, "Side in pixels of the random crops.  [default: 256]"),
+    ("--preprocess", str, "Mode: resize-and-crop (default), crop, scale-width, scale-short, none."),
     ("--flip/--no-flip", bool, "Mirror half of the images.  [default: on]"),
     ("--direction", str, "Direction of pix2pix: AtoB or BtoA.  [default: AtoB]"),
-    ("--channels-a", int, "Channels of A; 1 is grayscale.  [default: 3]"),
-    ("--channels-b", int, "Channels of B; 1 is grayscale.  [default: 3]"),
-    ("--on-corrupt", str, "What to do at an unreadable image: fail or skip.  [default: fail]"),
+    ("--channels-a", int, "Channels of domain A; 1 is grayscale.  [default: 3]"),
+    ("--channels-b", int, "Channels of domain B; 1 is grayscale.  [default: 3]"),
+    ("--on-corrupt", str, "What to do with unreadable images: fail or skip.  [default: fail]"),
     ("--workers", int, "Threads that prepare images.  [default: 1]"),
-    ("--cache-mb", int, "Decoded images kept in memory, in MB.  [default: 1024]"),
+    ("--cache-mb", int, "Maximum size of decoded images in memory, in MB.  [default: 1024]"),
 )
 @opts(
     "Length and checkpoints",
     ("--steps", int, "Steps at the full learning rate, instead of --epochs.  [default: 0]"),
     ("--decay-steps", int, "Steps of decay, instead of --decay-epochs.  [default: 0]"),
-    ("--save-every", int, "Epochs between checkpoints that are kept; 0 keeps none.  [default: 0]"),
-    ("--best", str, "Metric of best.pth: frechet, kernel, cycle_psnr, psnr, ssim or l1."),
-    ("--eval-every", int, "Epochs between evaluations of that metric.  [default: 5]"),
+    ("--save-every", int, "Epochs between copies epoch_N.pth; 0 for none.  [default: 0]"),
+    (
+        "--best",
+        str,
+        "Save best.pth by frechet, kernel, cycle_psnr, psnr, ssim or l1.  [default: none]",
+    ),
+    ("--eval-every", int, "Epochs between evaluations of --best.  [default: 5]"),
 )
 @opts(
     "Generators",
-    ("--generator", str, "resnet9, resnet6, unet256, ...  [default: resnet9; pix2pix: unet256]"),
-    ("--ngf", int, "Channels of the first layer.  [default: 64]"),
-    ("--norm", str, "instance (default), instance_affine, batch (pix2pix) or none."),
-    ("--upsampling", str, "transposed, or resize (no checkerboard).  [default: transposed]"),
-    ("--block", str, "Residual blocks: plain or separable.  [default: plain]"),
+    (
+        "--generator",
+        str,
+        "resnetN (N blocks), unet256 or unet128, ...  [default: resnet9; pix2pix: unet256]",
+    ),
+    ("--ngf", int, "Channels of the generators' first layer.  [default: 64]"),
+    ("--norm", str, "Norm layers: instance (default), instance_affine, batch (pix2pix) or none."),
+    ("--upsampling", str, "transposed, or resize (avoids checkerboards).  [default: transposed]"),
+    ("--block", str, "Convolutions of the blocks: plain or separable.  [default: plain]"),
     ("--learn-residual", bool, "Let the generator predict a change to its input."),
-    ("--dropout/--no-dropout", bool, "Dropout in the blocks.  [default: off; pix2pix: on]"),
-    ("--init", str, "auto, normal, xavier, kaiming or orthogonal.  [default: auto]"),
-    ("--init-gain", float, "Gain of the initialization.  [default: 0.02]"),
+    ("--dropout/--no-dropout", bool, "Dropout in the generators.  [default: off; pix2pix: on]"),
+    ("--init", str, "Weights: auto, normal, xavier, kaiming or orthogonal.  [default: auto]"),
+    ("--init-gain", float, "Scale of the initial weights.  [default: 0.02]"),
 )
 @opts(
     "Discriminators",
     ("--discriminator", str, "patch, pixel or projected (pretrained).  [default: patch]"),
-    ("--ndf", int, "Channels of the first layer.  [default: 64]"),
-    ("--d-layers", int, "Layers of patch; 3 see 70x70 pixels.  [default: 3]"),
-    ("--pool-size", int, "Generated images in the pool; 0 is none.  [default: 50; pix2pix: 0]"),
+    ("--ndf", int, "Channels of the discriminators' first layer.  [default: 64]"),
+    ("--d-layers", int, "Layers of patch; with 3 it sees 70x70 pixels.  [default: 3]"),
+    (
+        "--pool-size",
+        int,
+        "Size of the pool of generated images; 0 for none.  [default: 50; pix2pix: 0]",
+    ),
 )
 @opts(
     "Losses",
     ("--gan-loss", str, "lsgan, vanilla or hinge.  [default: lsgan; pix2pix: vanilla]"),
     ("--cycle-loss", str, "l1 or l2.  [default: l1]"),
     ("--lambda-cycle", float, "Weight of both cycle losses.  [default: 10]"),
-    ("--lambda-a", float, "Weight of A to B to A instead of --lambda-cycle."),
-    ("--lambda-b", float, "Weight of B to A to B instead of --lambda-cycle."),
-    ("--lambda-identity", float, "Identity loss, times the cycle's.  [default: 0.5; pix2pix: 0]"),
+    ("--lambda-a", float, "Weight of the cycle A to B to A, instead of --lambda-cycle."),
+    ("--lambda-b", float, "Weight of the cycle B to A to B, instead of --lambda-cycle."),
+    (
+        "--lambda-identity",
+        float,
+        "Weight of the identity loss, relative to the cycle.  [default: 0.5; pix2pix: 0]",
+    ),
     ("--lambda-l1", float, "Weight of the L1 loss of pix2pix.  [default: 100]"),
 )
 @opts(
     "Optimizer",
     ("--lr", float, "Learning rate of Adam.  [default: 0.0002]"),
     ("--beta1", float, "beta1 of Adam.  [default: 0.5]"),
-    ("--schedule", str, "Decay: linear, cosine, or step (to a tenth).  [default: linear]"),
-    ("--step-every", int, "Epochs (with --steps: steps) between steps.  [default: 50]"),
+    ("--schedule", str, "Decay: linear, cosine, or step (a tenth per step).  [default: linear]"),
+    ("--step-every", int, "Epochs between the drops of step; with --steps, steps.  [default: 50]"),
     ("--accumulate", int, "Batches per optimizer step.  [default: 1]"),
-    ("--clip-grad", float, "Largest gradient norm of a network; 0 for any.  [default: 0]"),
+    ("--clip-grad", float, "Maximum gradient norm of a network; 0 for no limit.  [default: 0]"),
     ("--ema", float, "Decay of the generators' moving average; 0 for none.  [default: 0]"),
 )
 @opts(
     "Machine",
     ("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [default: auto]"),
     ("--device", str, "auto, cpu, cuda, cuda:1, ...  [default: auto]"),
-    ("--threads", int, "CPU threads; 0 leaves it to PyTorch.  [default: 0]"),
-    ("--seed", int, "Seed of everything random.  [default: 0]"),
+    ("--threads", int, "CPU threads; 0 for PyTorch's default.  [default: 0]"),
+    ("--seed", int, "Seed of all random numbers.  [default: 0]"),
     ("--compile", bool, "Compile the networks with torch.compile."),
     ("--channels-last", bool, "Use the channels-last memory format, for some GPUs."),
-    ("--deterministic", bool, "Refuse algorithms whose results vary."),
+    ("--deterministic", bool, "Use deterministic algorithms only."),
 )
 @click.pass_context
 def command(
@@ -113,9 +129,10 @@ def command(
     init_from: Path | None,
     **settings: Any,
 ) -> None:
-    """Train a CycleGAN or pix2pix: --data DIR --output RUN, or --resume RUN.
+    """Train a CycleGAN or pix2pix model: --data DIR --output RUN, or --resume RUN.
 
-    RUN gets latest.pth (everything, resumable), metrics.csv (`cgt plot RUN`) and samples/*.png.
+    The folder RUN gets latest.pth (to resume or export), metrics.csv (`cgt plot RUN`) and
+    samples/*.png.
     """
     explicit = {name: value for name, value in explicit_options(ctx).items() if name in settings}
     if data is not None:

@@ -53,10 +53,15 @@ _BATCH = "Batches of videos"
     flag_value="",
     metavar="[ADDRESS]",
     group=_BATCH,
-    help="Use the workers of a Ray cluster; without ADDRESS, start one on this machine.",
+    help="Use the workers of a Ray cluster; without ADDRESS, start a cluster on this machine.",
 )
 @opt("--resume", is_flag=True, group=_BATCH, help="Skip the videos that are already finished.")
-@opt("--verbose", is_flag=True, group=OTHER, help="Print sizes, workers and folders at the start.")
+@opt(
+    "--verbose",
+    is_flag=True,
+    group=OTHER,
+    help="Print sizes, workers and the cache folder at the start.",
+)
 def command(
     sources: tuple[str, ...],
     sinks: tuple[str, ...],
@@ -67,13 +72,14 @@ def command(
     verbose: bool,
     **params: Any,
 ) -> None:
-    """Translate SOURCE: a video, a folder of images, an image, a camera, a stream, - or test://.
+    """Translate SOURCE: a video, an image, a folder of images, a camera, a stream, - or test://.
 
-    Without --size the image keeps its shape, and its short side gets the model's size.
+    Here - is a pipe and test:// a test pattern. Without --size the image keeps its aspect ratio,
+    and its short side gets the model's size.
 
-    Several sources, a folder or a quoted wildcard of videos, --jobs and --ray translate a batch:
-    each video goes into the folder -o under its own name. The result does not depend on the
-    number of workers.
+    Several sources, a folder or a quoted wildcard of videos, --jobs and --ray translate a batch.
+    Each video goes into the folder -o under its own name. The result does not depend on the number
+    of workers.
     """
     given = given_options(TranslateOptions, params)
     if json_path == STDOUT and any(sink == "-" or sink.startswith("pipe:") for sink in sinks):

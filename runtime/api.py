@@ -28,16 +28,16 @@ from .sources.wrappers import RealtimeSource, StreamItems, limit_fps, limit_fram
 from .utils.options import check_options, option, signature_with
 from .utils.stats import Stats
 
-_SIZE = "a side such as 256, WIDTHxHEIGHT, or `source` for the source's own"
+_SIZE = "a side such as 256, WIDTHxHEIGHT, or `source` for the size of the source"
 ESSENTIALS, OUTPUT, MODEL, INPUT = "Essentials", "Output", "Model", "Input"
 LIVE = "Live sources"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslateOptions:
-    """What is done to a source: the options of `translate`, `translate_file` and `cgt translate`.
+    """Options of `translate`, `translate_file` and `cgt translate`.
 
-    Sizes are (height, width), a side, "WIDTHxHEIGHT" or "source".
+    Sizes are (height, width), the side of a square, "WIDTHxHEIGHT" or "source".
 
     Raises:
         UsageError: for a number out of its range, or options that exclude each other.
@@ -45,7 +45,7 @@ class TranslateOptions:
 
     model: str | Path | None = option(
         None,
-        "ONNX model or engine, or a bundled model: monet, vintage",
+        "ONNX model, engine or checkpoint, or a bundled model: monet, vintage",
         ESSENTIALS,
         default_text="monet",
     )
@@ -59,9 +59,9 @@ class TranslateOptions:
     )
     engine: str = option(
         "auto",
-        "inference engine: auto (the fastest here), openvino, onnxruntime, tensorrt or torch, "
-        "with a device as in "
-        "onnxruntime:cuda; or the address of a model on a Triton server, triton://HOST:8001/MODEL",
+        "inference engine: auto (the fastest on this machine), openvino, onnxruntime, tensorrt or "
+        "torch, optionally with a device (onnxruntime:cuda); or a model on a Triton server, "
+        "triton://HOST:8001/MODEL",
         MODEL,
     )
     output_size: SizeSpec = option(
@@ -76,7 +76,7 @@ class TranslateOptions:
         None,
         "video codec: h264, hevc, av1, vp9, prores, or an FFmpeg encoder such as h264_nvenc",
         OUTPUT,
-        default_text="the container's usual one",
+        default_text="the container's",
     )
     view: ViewMode = option(
         "translated",
@@ -84,7 +84,7 @@ class TranslateOptions:
         OUTPUT,
         values={
             "--side-by-side": ("side-by-side", "write the original beside its translation"),
-            "--split": ("split", "write half the original and half its translation"),
+            "--split": ("split", "write the original in one half and its translation in the other"),
         },
     )
     audio: bool = option(True, "copy the audio", OUTPUT, kind=bool, flags=("--audio/--no-audio",))
@@ -122,16 +122,16 @@ class TranslateOptions:
     )
     stream: int | None = option(
         None,
-        "index of the video stream, from 0, where a file has several",
+        "index of the video stream, from 0, if a file has several",
         INPUT,
         metavar="N",
         kind=int,
         minimum=0,
-        default_text="the best one",
+        default_text="FFmpeg's choice",
     )
     deflicker: float = option(
         0.0,
-        "weight of the past frames, 0 to 1, to reduce flicker",
+        "weight of earlier frames, 0 to 1, to reduce flicker",
         MODEL,
         metavar="WEIGHT",
         kind=float,
@@ -140,7 +140,7 @@ class TranslateOptions:
     )
     batch: int = option(
         1,
-        "frames per run of the network, for files",
+        "frames per run of the network; not for live sources",
         MODEL,
         metavar="N",
         kind=int,
@@ -149,7 +149,7 @@ class TranslateOptions:
     )
     tile: int | None = option(
         None,
-        "side in pixels of the tiles that an image is cut into",
+        "translate in overlapping tiles with this side in pixels",
         MODEL,
         metavar="PIXELS",
         kind=int,
@@ -174,7 +174,11 @@ class TranslateOptions:
         default_text="live for cameras and network streams",
     )
     reconnect: bool = option(
-        False, "reopen a camera or stream that is lost", LIVE, kind=bool, flags=("--reconnect",)
+        False,
+        "reopen a camera or stream after it was lost",
+        LIVE,
+        kind=bool,
+        flags=("--reconnect",),
     )
 
     def __post_init__(self) -> None:
