@@ -166,7 +166,7 @@ def students_command(
     from cgt.distill.search.measure import CandidateBenchmark, all_candidates, measure_candidates
     from cgt.runtime.utils.progress import progress_bar
 
-    chosen = {"precision": precision, "engine": engine}
+    chosen: dict[str, Any] = {"precision": precision, "engine": engine}
     with progress_bar("measuring", len(all_candidates()), unit="student") as bar:
         settings = CandidateBenchmark(
             parsed,
