@@ -11,10 +11,10 @@ from cgt.runtime.errors import UsageError
 from cgt.runtime.image.geometry import SizeSpec, parse_size
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
+from ._bench_commands import compare_command, students_command
 from ._options import (
     PATH,
     STDOUT,
-    Verb,
     VerbGroup,
     check_output_paths,
     json_option,
@@ -138,64 +138,5 @@ def _print_note(text: str) -> None:
     click.echo(text, err=True)
 
 
-@command.command("students", cls=Verb)
-@opt("--size", default="256", group=_WHAT, help="256 or WIDTHxHEIGHT.  [default: 256]")
-@opts(
-    _WHAT,
-    ("--precision", str, "Precision of the students.  [default: int8]"),
-    ("--engine", str, "Engine to run them on.  [default: the fastest]"),
-    ("--pipeline", str, "Video to measure decoding and encoding on.  [default: a test pattern]"),
-)
-@json_option()
-def students_command(
-    size: str,
-    precision: str | None,
-    engine: str | None,
-    pipeline: str | None,
-    json_path: Path | None,
-) -> None:
-    """Measure the students that `cgt distill` chooses among; --json for --latency-table."""
-    from rich.console import Console
-
-    parsed = parse_size(size)
-    if not isinstance(parsed, tuple):
-        raise UsageError("--size source needs a source; write 256 or 512x256")
-    check_output_paths(json_path)
-    require_extra("train", "torch", "onnx", "onnxscript")
-    from cgt.distill.search.latency_table import print_latency_table
-    from cgt.distill.search.measure import CandidateBenchmark, all_candidates, measure_candidates
-    from cgt.runtime.utils.progress import progress_bar
-
-    chosen: dict[str, Any] = {"precision": precision, "engine": engine}
-    with progress_bar("measuring", len(all_candidates()), unit="student") as bar:
-        settings = CandidateBenchmark(
-            parsed,
-            **{name: value for name, value in chosen.items() if value},
-            video=pipeline,
-            on_progress=bar.set_postfix,
-        )
-        table = measure_candidates(settings, bar.advance)
-    print_latency_table(table, Console(stderr=json_path == STDOUT))
-    if json_path:
-        save_with(table.save, json_path)
-
-
-@command.command("compare", cls=Verb)
-@click.argument("a", type=PATH)
-@click.argument("b", type=PATH)
-def compare_command(a: Path, b: Path) -> None:
-    """Tell whether B is slower or faster than A: two reports of `cgt bench --json`."""
-    from rich.console import Console
-
-    from cgt.benchmarks.analysis.compare import compare_reports, environment_differences
-    from cgt.benchmarks.harness.results import load_report
-    from cgt.benchmarks.report.console import comparison_table
-
-    first, second = load_report(a), load_report(b)
-    comparisons = compare_reports(first, second)
-    if not comparisons:
-        raise UsageError("the two reports have no configuration in common")
-    console = Console()
-    console.print(comparison_table(comparisons))
-    for line in environment_differences(first, second, comparisons):
-        console.print(line, style="yellow", highlight=False)
+command.add_command(students_command)
+command.add_command(compare_command)

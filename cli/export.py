@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cgt.export.formats import FORMATS, TRITON_BACKENDS, BuildOptions
+from cgt.export.config import CALIBRATION_METHODS, NORM_MODES
+from cgt.export.formats import FORMATS, TRITON_BACKENDS
 from cgt.export.plan import (
     apply_format_defaults,
     build_engines,
     check_formats,
+    check_graph_flags,
+    export_onnx,
     plan_onnx_path,
     pop_build_options,
     split_image_options,
 )
-from cgt.runtime.errors import ModelError, UsageError
-from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES, Direction, read_metadata
-from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
+from cgt.runtime.errors import UsageError
+from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES
 
 from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
-
-_PRECISION_FLAGS = ("fp32", "fp16", "bf16", "int8", "mixed")
-_NORMS = ("instance", "frozen", "stream")
-_CALIBRATION_METHODS = ("percentile", "minmax", "entropy")
-
 
 _FORMAT, _GRAPH, _INT8, _ENGINE = "Essentials", "Graph", "INT8 calibration", "Engines"
 
@@ -67,7 +63,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
 )
 @opt(
     "--norm",
-    type=click.Choice(_NORMS),
+    type=click.Choice(NORM_MODES),
     default="instance",
     group=_GRAPH,
     help="Statistics of the norms: of each frame, frozen, or as tensors.  [default: instance]",
@@ -88,7 +84,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
 @opt("--calib-frames", default=32, group=_INT8, help="Frames to calibrate on.  [default: 32]")
 @opt(
     "--calib-method",
-    type=click.Choice(_CALIBRATION_METHODS),
+    type=click.Choice(CALIBRATION_METHODS),
     default="percentile",
     group=_INT8,
     help="How ranges are chosen.  [default: percentile]",
@@ -135,88 +131,13 @@ def command(
     if (model is None) == (ckpt is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
     options = pop_build_options(export_options)
-    _check_explicit_flags(
-        explicit_options(ctx).keys() & export_options.keys(), model, export_options
-    )
+    check_graph_flags(explicit_options(ctx).keys() & export_options.keys(), model, export_options)
     if ckpt is not None:
         export_options["eval_images"], options = split_image_options(options, formats)
     check_formats(formats, options)
     onnx = plan_onnx_path(output, formats)
     if model is None:
         apply_format_defaults(export_options, formats, click.echo)
-        model, options = _export_onnx(ckpt, onnx, options, **export_options)
+        require_extra("train", "torch", "onnx", "onnxscript")
+        model, options = export_onnx(ckpt, onnx, options, click.echo, **export_options)
     build_engines(model, formats, output, options, click.echo)
-
-
-def _check_explicit_flags(
-    explicit: set[str], model: Path | None, export_options: dict[str, Any]
-) -> None:
-    """Raise UsageError for flags about the graph that would have no effect."""
-    if model is not None:
-        if model.suffix in ENGINE_SUFFIXES:
-            raise UsageError(f"{model} is an engine already; give the ONNX file behind it")
-        try:
-            read_metadata(model)
-        except ModelError:
-            if model.suffix == ".onnx" or not model.is_file():
-                raise
-            raise UsageError(
-                f"{model} is no ONNX model; if it is weights: --ckpt {model}"
-            ) from None
-        if explicit:
-            raise UsageError(
-                f"{_flag_name(min(explicit))} goes with --ckpt; {model} is a graph already"
-            )
-    idle = explicit & {"calib_frames", "calib_method", "seed"}
-    if idle and not (
-        export_options["int8"] or export_options["mixed"] or export_options["norm"] == "frozen"
-    ):
-        raise UsageError(f"{_flag_name(min(idle))} goes with --int8, --mixed or --norm frozen")
-
-
-def _flag_name(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _export_onnx(
-    ckpt: Path | None,
-    output: Path | None,
-    options: BuildOptions,
-    direction: Direction | None,
-    network: str | None,
-    **export_options: Any,
-) -> tuple[Path, BuildOptions]:
-    """Write the ONNX file; return its path, and options with the images to compare engines on."""
-    export_options |= _precision_fields(
-        **{name: export_options.pop(name) for name in _PRECISION_FLAGS}
-    )
-    require_extra("train", "torch", "onnx", "onnxscript")
-    from cgt.export import export
-    from cgt.runtime.image.files import list_images
-    from cgt.trainer.pretrained import open_generator
-
-    assert ckpt is not None
-    source = open_generator(ckpt, direction, network)
-    click.echo(f"generator: {source.summary}; loaded strictly")
-    path, artifact = export(source, output, log=click.echo, **export_options)
-    click.echo(
-        f"{path}: {artifact.source_domain} to {artifact.target_domain}, {artifact.precision}, "
-        f"{artifact.parameters / 1e6:.3f} M parameters, {path.stat().st_size / 1e6:.2f} MB"
-    )
-    images = source.test_folder
-    if options.eval_images is None and images is not None and images.is_dir():
-        options = dataclasses.replace(options, eval_images=images if list_images(images) else None)
-    return path, options
-
-
-def _precision_fields(
-    fp32: bool, fp16: bool, bf16: bool, int8: bool, mixed: bool
-) -> dict[str, str]:
-    """Return the fields of ExportConfig that the precision flags stand for."""
-    quantized = int8 or mixed
-    if fp32 + fp16 + bf16 > 1 or (quantized and bf16):
-        raise UsageError("--fp32, --fp16 and --bf16 exclude each other, and --int8 excludes --bf16")
-    width = "fp16" if fp16 else "bf16" if bf16 else "fp32"
-    if not quantized:
-        return {"precision": width}
-    return {"precision": "mixed" if mixed else "int8", "remainder": width}

@@ -1,17 +1,19 @@
-"""A small network that answers as a large one does (Hinton et al. 2015).
+"""Knowledge distillation: a small student network trained to reproduce a large teacher's outputs.
 
-photos.py      which images, and which are held out
-teacher.py     the large network: its answers, and what it sees on the way
-targets.py     its answers as files
-data.py        batches of both;  recolouring.py: in other colours;  pasting.py: of two photos
-losses.py      how far two pictures, or two features, are apart
-quantising.py  INT8 in training as it will be in the exported graph
-judge.py       the discriminator that the teacher learned with
-adapter.py     the student's features beside the teacher's
-content.py     which pictures show anything
-explained.py   the share of the teacher's change that is the student's, too
-pruning.py     a student that begins as its teacher: channels.py chooses, solver.py solves
-               (leastsquares.py) one layer after the other (layerwise.py)
-distillation.py  the step;  run.py: steps in a folder
-family.py      students by what they cost;  report.py: what one is worth
+After Hinton et al. 2015, "Distilling the Knowledge in a Neural Network".
+
+run.py           `cgt distill` from start to finish: select, train, finalize
+student_spec.py  parser of `--student`
+finalize.py      evaluation of the finished student, its file and its printed report
+config.py        settings of a distillation, as flags and as stored in a checkpoint
+train.py         a distillation in a run folder: start, resume, save
+method.py        one training step
+losses.py        image losses, and the feature adapter between student and teacher
+teacher.py       the frozen teacher, its discriminator and the cache of its outputs
+data.py          photos, held-out photos, and batches of (photo, teacher output)
+augment.py       color jitter, CutMix and the test for blank images
+qat.py           quantization-aware training for INT8
+report.py        quality of a student relative to its teacher
+pruning/         initial weights of a student that is a narrow copy of its teacher
+search/          the largest student that reaches a frame rate on this machine
 """

@@ -1,4 +1,4 @@
-"""The description of a distillation: what the flags say, what the checkpoint keeps."""
+"""Distillation settings: fields of the flags and of the stored checkpoint."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from cgt.runtime.models.metadata import Direction
 from cgt.trainer.config import CHANGEABLE_ON_RESUME, CHOICES, TrainConfig
 from cgt.trainer.lr_schedule import LRSchedule
 
-
 DISTILL_CHOICES = CHOICES | {
     "method": ("distill",),
     "best": ("none", "mse_skill"),
-    "preprocess": ("shrink-short", "scale-short"),  # the second: what was begun before the first
+    "preprocess": ("shrink-short", "scale-short"),  # "scale-short": older runs only
 }
 _NOT_NEGATIVE = (
     *("lambda_ssim", "lambda_feature", "lambda_gan", "lambda_perceptual", "lambda_tv"),
@@ -24,16 +23,39 @@ _NOT_NEGATIVE = (
 )
 _TUPLE_FIELDS = ("photos", "videos")
 
-# How checkpoints written before 0.1.0 spell fields.
+# Fields and values as spelled by checkpoints of early 0.1.0 builds -> as spelled now.
 _OLD_FIELDS = {"targets": "teacher_cache", "views": "crops_per_image", "domain": "target_images"}
 
 
 @dataclass(frozen=True)
 class DistillConfig(TrainConfig):
-    """A distillation. The student is `described`; it learns the `direction` of its teacher.
+    """Settings of a distillation; the base class has those shared with `cgt train`.
 
-    `steps` is the length of the whole run, the last `int8_steps` of it with INT8's rounding. The
-    learning rate falls over the whole run as half a cosine.
+    `generator_json` describes the student, which learns the `direction` of its teacher. The run has
+    `steps` steps, of which the last `int8_steps` simulate INT8 rounding. The learning rate follows
+    half a cosine over the whole run.
+
+    Attributes:
+        teacher: path of the teacher's checkpoint.
+        teacher_sha256: hash of that file; resuming with another teacher is an error.
+        network: generator within the teacher's file, where it contains several.
+        photos: folders of training photos, see `data.find_photos`.
+        teacher_cache: folder of cached teacher outputs; empty for RUN/targets.
+        pruned: whether the student is initialized from its teacher, see pruning/.
+        crops_per_image: crops of each photo whose teacher outputs are cached; 0 for a new crop at
+            every step, without a cache.
+        lambda_ssim: weight of 1 - SSIM between student and teacher; L1 has weight 1.
+        lambda_feature: weight of the distance to the features of the teacher's encoder.
+        lambda_gan: weight of the adversarial loss.
+        lambda_perceptual: weight of the distance of EfficientNet-Lite0 features.
+        lambda_tv: weight of the total variation of the output.
+        lambda_temporal: weight of the consistency under a small motion of the input.
+        int8_steps: number of final steps with simulated INT8 rounding.
+        videos: videos for the final evaluation; not trained on.
+        target_images: folder of images of the target domain, for the Frechet distance.
+        target_fps: end-to-end frame rate that the student must reach; 0 for none.
+        for_precision: precision in which the student will be deployed.
+        for_engine: engine on which the student will be deployed.
     """
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = DISTILL_CHOICES
@@ -47,13 +69,11 @@ class DistillConfig(TrainConfig):
     method: str = "distill"
     teacher: str = ""
     teacher_sha256: str = ""
-    network: str = ""  # in that file, where it holds several
-    photos: tuple[str, ...] = ()  # folders; see photos.py
-    teacher_cache: str = ""  # folder of the teacher's answers
-    pruned: bool = False  # whether the student begins as its teacher, see pruning.py
-    crops_per_image: int = (
-        2  # of each photo that the teacher answers; 0: a new one each time, none kept
-    )
+    network: str = ""
+    photos: tuple[str, ...] = ()
+    teacher_cache: str = ""
+    pruned: bool = False
+    crops_per_image: int = 2
 
     lambda_ssim: float = 0.5
     lambda_feature: float = 0.0
@@ -64,9 +84,8 @@ class DistillConfig(TrainConfig):
 
     int8_steps: int = 0
 
-    # What it shall be measured on, and how fast it must be in the end (0: any), as what.
     videos: tuple[str, ...] = ()
-    target_images: str = ""  # folder with images of what it translates to
+    target_images: str = ""
     target_fps: float = 0.0
     for_precision: str = "fp32"
     for_engine: str = "auto"
@@ -88,36 +107,44 @@ class DistillConfig(TrainConfig):
             if getattr(self, name) < 0:
                 raise UsageError(f"--{name.replace('_', '-')} must not be negative")
         if self.int8_steps > self.steps:
-            raise UsageError("--int8-steps are a part of --steps")
+            raise UsageError("--int8-steps must not exceed --steps")
 
     def is_int8_step(self, step: int) -> bool:
-        """Whether a step is in INT8."""
+        """Return whether a step simulates INT8 rounding."""
         return step >= self.steps - self.int8_steps
 
     @property
     def inference_size(self) -> int:
+        """Side in pixels of the images that the student is trained on."""
         return self.crop_size
 
     @property
     def lr_schedule(self) -> LRSchedule:
-        """Half a cosine over all steps."""
+        """Learning rate over the run: half a cosine."""
         return LRSchedule(self.schedule, 0, self.steps)
 
     def test_folder(self, direction: Direction) -> Path | None:
-        from .data import find_photos  # which imports this module
+        """Return a folder of held-out photos; None if the photos are gone."""
+        from .data import find_photos  # data.py imports this module
 
         try:
             return find_photos([Path(folder) for folder in self.photos], direction).test_folder
-        except DataError:  # they are no longer there
+        except DataError:
             return None
 
     def to_json(self) -> dict[str, Any]:
+        """Return all fields as plain JSON types."""
         return dataclasses.asdict(self) | {
             name: list(getattr(self, name)) for name in _TUPLE_FIELDS
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DistillConfig:
+        """Read what `to_json` returned, including that of early 0.1.0 builds.
+
+        Raises:
+            CheckpointError: a field is unknown.
+        """
         values = {_OLD_FIELDS.get(name, name): value for name, value in values.items()}
         if values.get("best") == "explained":
             values["best"] = "mse_skill"

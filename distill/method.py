@@ -1,9 +1,9 @@
-"""One step of a student.
+"""Distillation training step: losses, networks and state of a student.
 
-T : X -> Y     the teacher, frozen (teacher.py); its answers come with the data
-S : X -> Y     the student, "G_A", or "G_B" where the teacher translates B to A
-D              tells T(x) from S(x); only with a lambda_gan
-E              the teacher's layers down to its lowest resolution; only with a lambda_feature
+T : X -> Y     the teacher, frozen (teacher.py); its outputs come with the data
+S : X -> Y     the student, "G_A", or "G_B" if the teacher translates B to A
+D              the discriminator between T(x) and S(x); only if lambda_gan > 0
+E              the teacher's layers down to its lowest resolution; only if lambda_feature > 0
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .teacher import Teacher, load_teacher_discriminator
 
 
 class Distillation(Method):
-    """A student, and what it learns with."""
+    """A student, its optional discriminator and feature adapter, and their optimizers."""
 
     paired = True
     sample_columns = ("x", "T(x)", "S(x)")
@@ -46,6 +46,7 @@ class Distillation(Method):
 
     @property
     def direction(self) -> Direction:
+        """The direction that teacher and student translate in."""
         return "AtoB" if self.config.direction == "AtoB" else "BtoA"
 
     def _build_networks(self) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
@@ -59,22 +60,22 @@ class Distillation(Method):
         return {self.generator_name: self.create_generator(self.direction)}, discriminators
 
     def _teacher_discriminator(self) -> nn.Module:
-        """The teacher's own discriminator, where there is one and it is what is described."""
+        """Build the discriminator, with the teacher's weights if the configuration matches them."""
         network = self.create_discriminator(3)
         found = load_teacher_discriminator(self.teacher.source.path, self.direction)
         if found and all(getattr(self.config, name) == v for name, v in found.settings.items()):
             network.load_state_dict(found.weights)
         return network
 
-    # ---- A step ----------------------------------------------------------------------------------
+    # ---- Training step ---------------------------------------------------------------------------
 
     def step(self, a: Tensor, b: Tensor, position: int) -> Losses:
+        """Train on one batch; enable INT8 rounding when its first step is reached."""
         if self.config.is_int8_step(position):
             self._enable_int8()
         return super().step(a, b, position)
 
     def _enable_int8(self) -> None:
-        """INT8 from here on."""
         if not self.int8_active:
             self.int8_active = True
             for network in (self.networks[self.generator_name], *self.ema_generators.values()):
@@ -82,14 +83,21 @@ class Distillation(Method):
                 network.train(network.training)
 
     def _no_autocast_in_int8(self) -> contextlib.AbstractContextManager[Any]:
-        """What is rounded to INT8's 8 bits is not rounded to bf16's as well."""
+        """Disable autocast in INT8 steps: bf16 would round the simulated INT8 values again."""
         if not self.int8_active:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, enabled=False)
 
     def generator_losses(self, a: Tensor, b: Tensor) -> tuple[Losses, tuple[Tensor, ...]]:
-        """a: N photos. b: the teacher's answers. Half of the photos, rounded up, are seen a second
-        time, moved: they teach as the others do, and must be answered as they were."""
+        """Return the student's losses, and its outputs for the discriminator.
+
+        With a temporal loss, half of the photos (rounded up) are added a second time after a random
+        motion. They count in all losses, and their outputs must match those before the motion.
+
+        Args:
+            a: photos, N,3,S,S in [-1, 1].
+            b: the teacher's outputs for them.
+        """
         config, x, y = self.config, a, b
         n, moved_count = len(x), (len(x) + 1) // 2 if self.config.lambda_temporal else 0
         if moved_count:
@@ -118,30 +126,34 @@ class Distillation(Method):
         return losses, (s[:n],)
 
     def discriminator_losses(self, a: Tensor, b: Tensor, generated: tuple[Tensor, ...]) -> Losses:
+        """Return the loss of the discriminator between teacher and student outputs."""
         fakes = self.query_pool("B", generated[0])
         return {"D": self.real_fake_loss(self.ddp_networks[self.discriminator_name], b, fakes)}
 
-    # ---- Using what was learned ------------------------------------------------------------------
+    # ---- Samples and state -----------------------------------------------------------------------
 
     def sample(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        """Return the photo, the teacher's output and the student's output."""
         x = self.to_device(a)
-        with self.eval_generators() as shown:
-            return [a, b, shown[self.generator_name](x)]
+        with self.eval_generators() as generators:
+            return [a, b, generators[self.generator_name](x)]
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state of a run, including the adapter and the INT8 activation ranges."""
         adapter = self.adapter.state_dict() if self.adapter is not None else {}
         ranges = activation_ranges(self.networks[self.generator_name]) if self.int8_active else {}
         return super().state_dict() | {"distilling": {"adapter": adapter, "rounding": ranges}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         super().load_state_dict(state)
-        own = state["distilling"]
+        distilling = state["distilling"]
         if self.adapter is not None:
-            self.adapter.load_state_dict(own["adapter"])
-        if own["rounding"]:
+            self.adapter.load_state_dict(distilling["adapter"])
+        if distilling["rounding"]:
             self._enable_int8()
             for network in (
                 self.networks[self.generator_name],
                 *(m.module for m in self.ema_generators.values()),
             ):
-                set_activation_ranges(network, own["rounding"])
+                set_activation_ranges(network, distilling["rounding"])

@@ -1,9 +1,9 @@
-"""INT8 in training as it will be in the exported graph: what export rounds is rounded here, and the
-network learns to live with it (quantisation-aware training, Jacob et al. 2018).
+"""Quantization-aware training (QAT) for INT8 (Jacob et al. 2018).
 
-As in export/quantization/qdq.py: inputs and weights of Conv2d, symmetric, inputs per tensor, weights per
-output channel; norms, biases and transposed convolutions are left alone. A norm that export folds
-into a convolution scales its output channels, and with them the scales alone, never the levels.
+Training rounds the same tensors as export/quantization/qdq.py: the inputs and weights of Conv2d,
+symmetrically, inputs per tensor and weights per output channel. Norms, biases and transposed
+convolutions stay in floating point. Export may fold a norm into a convolution. That multiplies the
+output channels, so it changes the quantization scales and never the quantized weights.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import torch
 from torch import Tensor, nn
 
 QMAX = 127
-CLIPPED_SHARE = 1e-5  # share of the largest inputs that may be clipped
-CALIBRATION_BATCHES = 32  # batches that thresholds are taken from
+CLIPPED_SHARE = 1e-5  # share of the inputs that may be clipped
+CALIBRATION_BATCHES = 32  # batches that activation ranges are averaged over
+
+
+# Module prefixes as spelled in runs of early 0.1.0 builds -> as spelled now.
+_OLD_PREFIXES = {"steering.look.": "film.encoder.", "steering.tell.": "film.head."}
 
 
 class _QuantizedConv2d(nn.Conv2d):
-    """Rounds its input and weights to 8 bits; gradients pass where nothing is clipped."""
+    """A convolution that rounds its input and weights to 8 bits; gradients skip clipped values."""
 
-    activation_max: Tensor  # what TOP stands for
-    observed_batches: Tensor  # batches it was taken from
+    activation_max: Tensor  # input magnitude that QMAX represents
+    observed_batches: Tensor  # batches that activation_max is averaged over
 
     def forward(self, input: Tensor) -> Tensor:
         x = input.float()
@@ -33,14 +37,16 @@ class _QuantizedConv2d(nn.Conv2d):
         return out
 
     def _observe(self, magnitudes: Tensor) -> None:
-        """The mean over batches of the magnitude that all but OUTLIERS stay below."""
-        most = magnitudes.flatten().topk(int(magnitudes.numel() * CLIPPED_SHARE) + 1).values[-1]
+        """Update the mean over batches of the magnitude exceeded by CLIPPED_SHARE of the inputs."""
+        batch_max = (
+            magnitudes.flatten().topk(int(magnitudes.numel() * CLIPPED_SHARE) + 1).values[-1]
+        )
         self.observed_batches += 1
-        self.activation_max += (most - self.activation_max) / self.observed_batches
+        self.activation_max += (batch_max - self.activation_max) / self.observed_batches
 
 
 def fake_quantize(weight: Tensor) -> Tensor:
-    """O,I,h,w as 8 bits hold it, per output channel."""
+    """Return an O,I,h,w weight rounded to 8 bits per output channel."""
     largest = weight.detach().abs().amax((1, 2, 3))
     steps = (largest / QMAX).clamp_min(torch.finfo(torch.float32).tiny)
     zeros = torch.zeros(len(steps), dtype=torch.int32, device=weight.device)
@@ -48,13 +54,15 @@ def fake_quantize(weight: Tensor) -> Tensor:
 
 
 def prepare_qat(network: nn.Module) -> None:
-    """In place; the keys of the state dict stay. Batch norms keep the statistics that they have: in
-    the exported graph they are constants, too."""
+    """Simulate INT8 in a network from now on, in place, without a change to its state dict's keys.
+
+    Batch norms keep their current statistics, because those are constants of the exported graph.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and not isinstance(module, _QuantizedConv2d):
             device = module.weight.device
             module.__class__ = _QuantizedConv2d
-            for name in ("threshold", "looks"):
+            for name in ("activation_max", "observed_batches"):
                 module.register_buffer(name, torch.zeros((), device=device), persistent=False)
         elif isinstance(module, nn.BatchNorm2d):
             module.__class__ = _FrozenBatchNorm2d
@@ -66,7 +74,12 @@ class _FrozenBatchNorm2d(nn.BatchNorm2d):
 
 
 def activation_ranges(network: nn.Module) -> dict[str, list[float]]:
-    """By module: threshold and looks; empty before `quantise`."""
+    """Return the activation range of each quantized convolution.
+
+    Returns:
+        Module name -> [largest input magnitude, number of observed batches]; empty if
+        `prepare_qat` has not been called.
+    """
     return {
         name: [float(module.activation_max), float(module.observed_batches)]
         for name, module in network.named_modules()
@@ -75,9 +88,16 @@ def activation_ranges(network: nn.Module) -> dict[str, list[float]]:
 
 
 def set_activation_ranges(network: nn.Module, values: dict[str, list[float]]) -> None:
-    """What `thresholds` gave, of a network after `quantise`."""
+    """Restore what `activation_ranges` returned, in a network after `prepare_qat`."""
     for name, (activation_max, observed_batches) in values.items():
-        module = network.get_submodule(name)
+        module = network.get_submodule(_current_name(name))
         assert isinstance(module, _QuantizedConv2d)
         module.activation_max.fill_(activation_max)
         module.observed_batches.fill_(observed_batches)
+
+
+def _current_name(module_name: str) -> str:
+    for old, new in _OLD_PREFIXES.items():
+        if module_name.startswith(old):
+            return new + module_name.removeprefix(old)
+    return module_name

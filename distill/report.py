@@ -1,6 +1,8 @@
-"""What a finished student is worth, beside its teacher. All of it is measured.
+"""Evaluation of a student relative to its teacher: MSE skill score, PSNR, SSIM, warping error.
 
-How much of what the teacher changes the student changes, too.
+The MSE skill score (`mse_skill`) compares a student with the identity function:
+1 - MSE(student, teacher) / MSE(input, teacher). It is 1 for the teacher itself and 0 for a student
+that returns its input.
 """
 
 from __future__ import annotations
@@ -33,16 +35,19 @@ from .data import subsample_evenly
 from .method import Distillation
 from .teacher import Teacher
 
-EvalPair = tuple[F32, F32]  # 3,H,W in [-1, 1]: a photo and the teacher's answer
+EvalPair = tuple[F32, F32]  # 3,H,W in [-1, 1]: a photo and the teacher's output
 
 
 def similarity_to_teacher(triplets: Iterable[tuple[U8, U8, U8]]) -> dict[str, float]:
-    """Of triples (input, teacher's, student's) of uint8 HWC pictures of one size:
+    """Compare a student's outputs with its teacher's.
 
-    mse_skill   1 - MSE(student, teacher) / MSE(input, teacher), each a mean over all pictures: 1 is
-                the teacher itself, 0 what doing nothing is worth
-    psnr, ssim  of the student against the teacher, means over pictures; psnr_left, ssim_left of the
-                input left as it is
+    Args:
+        triplets: (input, teacher output, student output), uint8 H,W,3 images of one size.
+
+    Returns:
+        `mse_skill` from the mean squared errors over all images, `psnr` (dB) and `ssim` of the
+        student's outputs, and `psnr_left` and `ssim_left` of the unchanged inputs. PSNR and SSIM
+        are means over the images.
     """
     rows = [
         (
@@ -65,13 +70,17 @@ def _mse(a: U8, b: U8) -> float:
 
 
 class StudentEvaluator:
-    """Measures a student on held-out photos while it learns."""
+    """Evaluates a student on held-out photos during training.
+
+    Args:
+        eval_pairs: photos and the teacher's outputs for them.
+    """
 
     def __init__(self, eval_pairs: Sequence[EvalPair]) -> None:
         self.eval_pairs = eval_pairs
 
     def evaluate(self, model: Distillation) -> dict[str, float]:
-        """explained, psnr and ssim of the student as it would be exported."""
+        """Return mse_skill, psnr (dB) and ssim of the student as it would be exported."""
         triplets = []
         with model.eval_generators() as networks:
             for x, y in self.eval_pairs:
@@ -84,21 +93,24 @@ class StudentEvaluator:
 
 
 def to_uint8(x: F32) -> U8:
-    """float32 3,H,W in [-1, 1], in any order of axes, -> uint8 HWC."""
+    """Convert a float32 3,H,W image in [-1, 1] with any strides to uint8 H,W,3."""
     return unpack(np.ascontiguousarray(x))
 
 
-MAX_PHOTOS = 60  # held out, at most
-CLIPS_PER_VIDEO, FRAMES_PER_CLIP = (
-    12,
-    3,
-)  # of a video: places that are looked at, and frames one after the other at each
+MAX_PHOTOS = 60  # held-out photos of the final evaluation
+CLIPS_PER_VIDEO, FRAMES_PER_CLIP = 12, 3  # evenly spaced clips of consecutive frames
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What students are tried on. size: of the photos' sides, and of the videos' short ones.
-    target: images of the domain they translate to."""
+    """Images and videos for the final evaluation.
+
+    Attributes:
+        size: side of the photos and short side of the videos, in pixels.
+        photos: held-out photos.
+        videos: videos that students are not trained on.
+        target_images: images of the target domain, for the Frechet distance.
+    """
 
     size: int
     photos: ImageFolder
@@ -107,7 +119,12 @@ class EvaluationSet:
 
 
 class OutputCollector:
-    """What a teacher and its students, by name, make of the same pictures."""
+    """Collects the outputs of a teacher and its students for the same images.
+
+    Args:
+        teacher: function that translates a uint8 H,W,3 image.
+        students: the same, by name.
+    """
 
     def __init__(self, teacher: TranslateFn, students: dict[str, TranslateFn]) -> None:
         self._translators = {"teacher": teacher} | students
@@ -115,24 +132,29 @@ class OutputCollector:
         self._warping_errors = {name: WarpingErrorMeter() for name in self.images}
 
     def add(self, image: U8) -> None:
+        """Translate an image by all networks; skip a blank one."""
         if not is_not_blank(pack(image)):
-            return  # there is no answer that a student could learn
+            return  # the teacher's output for a blank image is arbitrary
         outputs = {"input": image} | {name: f(image) for name, f in self._translators.items()}
         for name, output in outputs.items():
             self.images[name].append(output)
             self._warping_errors[name].update(image, output)
 
     def start_new_scene(self) -> None:
-        """What follows is another scene."""
+        """Do not compare the next image with the previous one."""
         for error in self._warping_errors.values():
             error.start_scene()
 
     def metrics_by_student(self, source_name: str) -> dict[str, Any]:
-        """How many, and by student: see `explained_change`."""
+        """Return the number of images, and `similarity_to_teacher` of each student.
+
+        Raises:
+            DataError: all images of `source_name` were blank.
+        """
         images, teachers, *_ = self.images.values()
         if not images:
             raise DataError(
-                f"{source_name} cannot be measured on: all pictures looked at are blank"
+                f"{source_name} cannot be used for evaluation: all sampled images are blank"
             )
         return {"count": len(images)} | {
             name: similarity_to_teacher(list(zip(images, teachers, outputs, strict=True)))
@@ -141,22 +163,34 @@ class OutputCollector:
         }
 
     def warping_errors(self) -> dict[str, float]:
-        """Warping errors of all, the input's too."""
+        """Return the mean warping error of the input, the teacher and each student."""
         return {name: error.mean for name, error in self._warping_errors.items()}
 
 
 def evaluate_students(
     teacher: TranslateFn, students: dict[str, TranslateFn], evaluation_set: EvaluationSet
 ) -> dict[str, Any]:
-    """Plain JSON types:
+    """Evaluate students on photos and videos.
 
-        {"size": 256, "photos": {"count": 60, NAME: {"mse_skill": ...}},
-         "videos": {"clip.mp4": {"count": 36, NAME: {...}, "warping": {"input": ...}}},
-         "frechet": {"input": ..., "teacher": ..., NAME: ...}}
+    Blank images are skipped.
 
-    with a NAME for each of the students; distances are to the target, of EfficientNet-Lite0's
-    features. Pictures without content do not count. Raises SourceError for a video that cannot be
-    read, DataError where nothing counts, MissingDependency.
+    Args:
+        teacher: function that translates a uint8 H,W,3 image.
+        students: the same, by NAME.
+        evaluation_set: images and videos to translate.
+
+    Returns:
+        Plain JSON types. Frechet distances are those of EfficientNet-Lite0 features to the images
+        of the target domain::
+
+            {"size": 256, "photos": {"count": 60, NAME: {"mse_skill": ...}},
+             "videos": {"clip.mp4": {"count": 36, NAME: {...}, "warping": {"input": ...}}},
+             "frechet": {"input": ..., "teacher": ..., NAME: ...}}
+
+    Raises:
+        SourceError: a video cannot be read.
+        DataError: all images are blank.
+        MissingDependency: the Frechet distance needs an extra that is not installed.
     """
     photos = load_eval_images(
         subsample_evenly(evaluation_set.photos, MAX_PHOTOS), evaluation_set.size, False, MAX_PHOTOS
@@ -168,7 +202,7 @@ def evaluate_students(
     )
     photo_outputs = OutputCollector(teacher, students)
     total = len(photos) + CLIPS_PER_VIDEO * FRAMES_PER_CLIP * len(evaluation_set.videos)
-    with progress_bar("measuring", total, unit="picture") as bar:
+    with progress_bar("evaluating", total, unit="image") as bar:
         for image in photos:
             photo_outputs.add(image)
             bar.advance()
@@ -189,15 +223,21 @@ def evaluate_students(
     if min(len(target), len(photo_outputs.images["input"])) >= MIN_IMAGES:
         backbone = efficientnet_extractor()
         results["frechet"] = {
-            name: feature_distances(backbone, made, target)["frechet"]
-            for name, made in photo_outputs.images.items()
+            name: feature_distances(backbone, outputs, target)["frechet"]
+            for name, outputs in photo_outputs.images.items()
         }
     return results
 
 
 def sample_clips(video: Path, size: int) -> Iterator[list[U8]]:
-    """SPOTS times RUN frames one after the other, spread over a video, `size` on their short side.
-    One that does not know its length is read twice."""
+    """Yield CLIPS_PER_VIDEO evenly spaced clips of FRAMES_PER_CLIP consecutive frames.
+
+    A video without a frame count is read twice.
+
+    Args:
+        video: the file.
+        size: short side of the frames, in pixels.
+    """
     with open_source(str(video), audio=False) as source:
         count = source.frame_count or sum(isinstance(item, Frame) for item in source)
     every = max(FRAMES_PER_CLIP, count // CLIPS_PER_VIDEO)
@@ -212,13 +252,13 @@ def sample_clips(video: Path, size: int) -> Iterator[list[U8]]:
 
 
 def _resize_short_side(image: U8, size: int) -> U8:
-    factor = size / min(image.shape[:2])
-    height, width = (max(1, round(side * factor / 8)) * 8 for side in image.shape[:2])
+    scale = size / min(image.shape[:2])
+    height, width = (max(1, round(side * scale / 8)) * 8 for side in image.shape[:2])
     return resize(image, (height, width))
 
 
 def model_costs(generator: TrainedGenerator, size: int) -> dict[str, Any]:
-    """Parameters, and multiply-adds for a square picture."""
+    """Return the number of parameters, and of multiply-adds for an image of `size` squared."""
     config = GeneratorConfig.from_json(generator.architecture)
     return {"parameters": generator.parameters, "macs": count_macs(config, (size, size))}
 
@@ -229,8 +269,18 @@ def build_report(
     exported: dict[str, TranslateFn],
     evaluation_set: EvaluationSet,
 ) -> dict[str, Any]:
-    """`report` of a student, "fp32", and of what else it has become, such as "int8"; and what
-    teacher and student cost."""
+    """Evaluate a student and its exported models.
+
+    Args:
+        teacher: the teacher.
+        student: the student, evaluated as "fp32".
+        exported: functions of its exported models by name, such as "int8".
+        evaluation_set: images and videos to translate.
+
+    Returns:
+        What `evaluate_students` returns, with "teacher" and "student": their parameters and
+        multiply-adds.
+    """
     source = teacher.source
     student_translate = make_translate_fn(student.network, torch.device("cpu"), student.multiple)
     teacher_translate = make_translate_fn(teacher, teacher.precision.device, source.multiple)

@@ -1,9 +1,4 @@
-"""The network that a student learns from.
-
-The discriminator that a teacher learned with, where its checkpoint still has it.
-
-The teacher's answers, each asked for once and kept as a file.
-"""
+"""The teacher of a distillation: network, discriminator and on-disk cache of its outputs."""
 
 from __future__ import annotations
 
@@ -33,15 +28,23 @@ from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
 @dataclass(frozen=True)
 class TeacherDiscriminator:
-    """settings: fields of TrainConfig that describe it."""
+    """Discriminator weights of a teacher's checkpoint.
+
+    Attributes:
+        settings: the TrainConfig fields that describe the architecture.
+        weights: the state dict.
+    """
 
     settings: dict[str, Any]
     weights: dict[str, Tensor]
 
 
 def load_teacher_discriminator(path: Path, direction: Direction) -> TeacherDiscriminator | None:
-    """What judges the answers of one generator of a CycleGAN of `cgt train`. None for other
-    trainers' files, for pairs, and for one that sees through another network."""
+    """Load the discriminator of one generator of a CycleGAN trained by `cgt train`.
+
+    Returns:
+        None for third-party checkpoints, for other methods and for projected discriminators.
+    """
     try:
         checkpoint = load_checkpoint(path)
     except CheckpointError:
@@ -55,15 +58,26 @@ def load_teacher_discriminator(path: Path, direction: Direction) -> TeacherDiscr
 
 
 class Teacher:
-    """A generator of any checkpoint, frozen. In bf16 it is 55 dB from fp32 and, with PyTorch, as
-    quick as any engine that is as exact."""
+    """A frozen generator of any supported checkpoint.
+
+    In bf16, its outputs have a PSNR of 55 dB relative to fp32. PyTorch runs it as fast as any
+    inference engine of the same precision.
+
+    Args:
+        source: the generator.
+        precision: device and precision to compute in.
+
+    Raises:
+        UsageError: the generator does not translate RGB to RGB.
+    """
 
     def __init__(self, source: TrainedGenerator, precision: Precision) -> None:
-        """Raises UsageError for one that does not translate RGB to RGB."""
         if (source.in_channels, source.out_channels) != (3, 3):
-            raise UsageError(f"{source.path} does not translate RGB to RGB; only such can teach")
+            raise UsageError(
+                f"{source.path} does not translate RGB to RGB; give a teacher that does"
+            )
         self.source = source
-        self.network_name = ""  # in a file of several
+        self.network_name = ""  # the generator within a file that contains several
         self.precision, device = precision, precision.device
         self.network = source.network.to(device).requires_grad_(False)
         self._memory_format = precision.inference_memory_format
@@ -78,33 +92,47 @@ class Teacher:
         precision: Precision,
         network: str | None = None,
     ) -> Teacher:
-        """Raises what open_generator raises, and UsageError."""
+        """Open the generator of a checkpoint.
+
+        Args:
+            path: the checkpoint.
+            direction: the direction to load; None for the only or default one.
+            precision: device and precision to compute in.
+            network: the generator within a file that contains several.
+
+        Raises:
+            CheckpointError: the file is not a usable checkpoint.
+            UsageError: the request does not fit the file, or the generator is not RGB to RGB.
+        """
         teacher = cls(open_generator(path, direction, network), precision)
         teacher.network_name = network or ""
         return teacher
 
     @property
     def cache_key(self) -> str:
-        """Equal for equal answers."""
+        """A text that is equal for teachers with equal outputs."""
         source, computed = self.source, f"{self.precision.name}-{self._memory_format}"
         return f"{source.sha256}-{source.direction}-{computed}-{self.network_name}"
 
     def __call__(self, x: Tensor) -> Tensor:
-        """N,3,H,W float32 in [-1, 1] -> the same, its answers."""
+        """Translate a float32 N,3,H,W batch in [-1, 1]."""
         with torch.no_grad(), self.precision.autocast_context():
-            given = x.to(self.precision.device).contiguous(memory_format=self._memory_format)
-            out: Tensor = self.network(given)
+            x = x.to(self.precision.device).contiguous(memory_format=self._memory_format)
+            out: Tensor = self.network(x)
         return out.float().contiguous()
 
-    def predict(self, view: F32) -> U8:
-        """float32 3,H,W in [-1, 1] -> uint8 HWC, its answer."""
-        output = self(torch.from_numpy(np.ascontiguousarray(view))[None])
+    def predict(self, image: F32) -> U8:
+        """Translate a float32 3,H,W image in [-1, 1] to a uint8 H,W,3 one."""
+        output = self(torch.from_numpy(np.ascontiguousarray(image))[None])
         return unpack(output[0].cpu().numpy())
 
     @property
     def encoder(self) -> nn.Sequential:
-        """Its layers before the first block: N,3,H,W -> N,encoder_width,H/s,W/s. Raises UsageError
-        for a U-Net, whose layers do not stand in a row."""
+        """The layers before the first residual block: N,3,H,W -> N,encoder_width,H/s,W/s.
+
+        Raises:
+            UsageError: the teacher is a U-Net, whose layers are not a sequence.
+        """
         if not isinstance(self.network, ResnetGenerator):
             raise UsageError("--lambda-feature needs a ResNet as teacher; leave it out")
         layers = list(self.network.model)
@@ -113,37 +141,59 @@ class Teacher:
 
     @property
     def encoder_width(self) -> int:
+        """Number of channels of the encoder's output."""
         config = GeneratorConfig.from_json(self.source.architecture)
         return config.stage_widths[config.levels]
 
 
 class TeacherCache:
-    """FOLDER/KEY.png: a teacher's answer to a view of a photo, as uint8. The key is a hash of the
-    teacher, its precision, the photo's bytes and the view, so that runs can share a folder, and one
-    that is cut off goes on where it was."""
+    """On-disk cache of teacher outputs: FOLDER/KEY.png is the output for one crop of a photo.
 
-    def __init__(self, folder: Path, teacher: Teacher, store: ImageCache) -> None:
-        """Raises DataError where the folder cannot be made."""
-        self.folder, self.teacher, self.store = folder, teacher, store
+    The key is a hash of the teacher, its precision, the bytes of the photo and the crop. So runs
+    can share a folder, and an interrupted run resumes with the outputs that it already has.
+
+    Args:
+        folder: the folder, which is created if needed.
+        teacher: the teacher.
+        image_cache: in-memory cache of decoded images.
+
+    Raises:
+        DataError: the folder cannot be created.
+    """
+
+    def __init__(self, folder: Path, teacher: Teacher, image_cache: ImageCache) -> None:
+        self.folder, self.teacher, self.image_cache = folder, teacher, image_cache
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"cannot write to {folder}: {error.strerror}") from None
 
-    def get(self, photo: Path, crop_name: str, view: F32) -> F32:
-        """float32 3,H,W in [-1, 1]: the answer to `view` of the photo, which has this name among
-        its views. Raises DataError where a file cannot be read or written."""
-        path = self.folder / f"{self.file_key(photo, crop_name)}.png"
-        return pack(self.store.get(path) if path.exists() else self._compute(path, view))
+    def get(self, photo: Path, crop_name: str, crop: F32) -> F32:
+        """Return the teacher's output for a crop, computed at most once.
 
-    def file_key(self, photo: Path, name: str) -> str:
+        Args:
+            photo: the photo's file.
+            crop_name: text that identifies the crop among those of the photo.
+            crop: float32 3,H,W in [-1, 1].
+
+        Returns:
+            float32 3,H,W in [-1, 1].
+
+        Raises:
+            DataError: a file cannot be read or written.
+        """
+        path = self.folder / f"{self.file_key(photo, crop_name)}.png"
+        return pack(self.image_cache.get(path) if path.exists() else self._compute(path, crop))
+
+    def file_key(self, photo: Path, crop_name: str) -> str:
+        """Return the file name of a cached output, without its extension."""
         digest = hashlib.blake2b(digest_size=16)
-        for part in (self.teacher.cache_key, photo_hash(photo), name):
+        for part in (self.teacher.cache_key, photo_hash(photo), crop_name):
             digest.update(part.encode() + b"\0")
         return digest.hexdigest()
 
-    def _compute(self, path: Path, view: F32) -> U8:
-        image = self.teacher.predict(view)
+    def _compute(self, path: Path, crop: F32) -> U8:
+        image = self.teacher.predict(crop)
         data = encode_image(image, ".png")
         assert data is not None
         try:
@@ -151,12 +201,16 @@ class TeacherCache:
                 temporary.write_bytes(data)
         except OSError as error:
             raise DataError(f"cannot write {path}: {error.strerror}") from None
-        return self.store.add(path, image)
+        return self.image_cache.add(path, image)
 
 
 @functools.cache
 def photo_hash(photo: Path) -> str:
-    """Raises DataError."""
+    """Return a hash of a photo's file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         return hashlib.blake2b(photo.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:

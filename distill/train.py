@@ -1,10 +1,8 @@
-"""A finished student as a file: its generator, and what was measured of it.
+"""Distillation run in a folder: create, train, resume, and save the student as a checkpoint.
 
-A distillation in a folder.
-
-RUN/latest.pth, metrics.csv, samples/   as of any run (../train.py); a sample is photo, teacher's
-                                        answer, student's
-RUN/targets/                            the teacher's answers, unless they are kept elsewhere
+RUN/latest.pth, metrics.csv, samples/   as in any run (trainer/train.py); a sample is the photo, the
+                                        teacher's output and the student's output
+RUN/targets/                            cached teacher outputs, unless --teacher-cache is given
 """
 
 from __future__ import annotations
@@ -42,15 +40,12 @@ from .pruning.prune import count_convolutions, prune
 from .report import EvalPair, StudentEvaluator
 from .teacher import Teacher, TeacherCache
 
-MAX_EVAL_PHOTOS = 24  # held-out photos that it is measured on as it goes
-MAX_PRUNING_PHOTOS, MIN_PRUNING_PHOTOS = (
-    32,
-    8,
-)  # photos that a pruned student is solved on: of 256 pixels; of any size
+MAX_EVAL_PHOTOS = 24  # held-out photos of the evaluation during training
+MAX_PRUNING_PHOTOS, MIN_PRUNING_PHOTOS = 32, 8  # at up to 256 pixels; at any size
 
 
 class DistillRun(TrainingRun):
-    """Resumes exactly, as any run does."""
+    """A run of `cgt distill`, which resumes exactly."""
 
     command: ClassVar[str] = "cgt distill"
     config_class: ClassVar[type[TrainConfig]] = DistillConfig
@@ -63,44 +58,46 @@ class DistillRun(TrainingRun):
         self.teacher = open_teacher(config, direction, self.precision)
         self.domains = self.teacher.source.domains
         photos = find_photos([Path(folder) for folder in config.photos], direction)
-        store = ImageCache(config.cache_mb)
-        found = validate_images(photos.by_folder, store, config.workers)
-        for line in found.summary_lines():
+        image_cache = ImageCache(config.cache_mb)
+        dataset_report = validate_images(photos.by_folder, image_cache, config.workers)
+        summary_lines = tuple(dataset_report.summary_lines())
+        for line in summary_lines:
             self._echo(line)
-        photos = photos.excluding(found.files_to_skip(config.on_corrupt))
+        photos = photos.excluding(dataset_report.files_to_skip(config.on_corrupt))
         self.teacher_cache = TeacherCache(
-            Path(config.teacher_cache or self.folder / "targets"), self.teacher, store
+            Path(config.teacher_cache or self.folder / "targets"), self.teacher, image_cache
         )
-        data = DistillData(config, photos, self.teacher_cache, store, shard)
+        data = DistillData(config, photos, self.teacher_cache, image_cache, shard)
         self.photos = photos
         self.eval_pairs = self._load_eval_pairs(photos.test)
-        return Dataset(data, (photos.test, photos.test), tuple(found.summary_lines()))
+        return Dataset(data, (photos.test, photos.test), summary_lines)
 
     def _load_eval_pairs(self, test: ImageFolder) -> list[EvalPair]:
-        """Spread over the held-out photos: their middle, and what the teacher makes of it."""
+        """Translate center crops of held-out photos, evenly sampled, by the teacher."""
         files = subsample_evenly(test, MAX_EVAL_PHOTOS).files
         size, eval_pairs = self.config.crop_size, []
-        with progress_bar("asking the teacher", len(files), unit="photo") as bar:
+        with progress_bar("running the teacher", len(files), unit="photo") as bar:
             for path in files:
-                view = center_square(test.convert(read_rgb(path)), size)[0]
-                eval_pairs.append((view, self.teacher_cache.get(path, f"{size}, middle", view)))
+                crop = center_square(test.convert(read_rgb(path)), size)[0]
+                # The name is part of the keys of cached outputs: it must not change.
+                eval_pairs.append((crop, self.teacher_cache.get(path, f"{size}, middle", crop)))
                 bar.advance()
         return eval_pairs
 
     def _build_samples(self) -> SampleGrid:
-        every = max(1, len(self.eval_pairs) // MAX_SAMPLE_ROWS)
+        stride = max(1, len(self.eval_pairs) // MAX_SAMPLE_ROWS)
         tensors = [tuple(torch.from_numpy(t)[None] for t in pair) for pair in self.eval_pairs]
-        return SampleGrid([(x, y) for x, y in tensors[::every][:MAX_SAMPLE_ROWS]])
+        return SampleGrid([(x, y) for x, y in tensors[::stride][:MAX_SAMPLE_ROWS]])
 
     def _build_method(self) -> Method:
-        processes, autocast = self.distributed, self.precision.autocast_dtype
-        return Distillation(self.teacher, self.config, processes.device, autocast, processes)
+        context, autocast = self.distributed, self.precision.autocast_dtype
+        return Distillation(self.teacher, self.config, context.device, autocast, context)
 
     def _build_evaluator(self) -> Evaluator | None:
         return StudentEvaluator(self.eval_pairs)
 
     def _init_new_run(self) -> None:
-        """A pruned student gets its weights: the same in every process, those of the first."""
+        """Initialize a pruned student; every process uses the weights of the first one."""
         config, name = self.config, self.model.generator_name
         if not config.pruned:
             return
@@ -110,31 +107,32 @@ class DistillRun(TrainingRun):
         self.model.networks[name].load_state_dict(weights)
         if name in self.model.ema_generators:
             self.model.ema_generators[name].module.load_state_dict(weights)
-        found = StudentEvaluator(self.eval_pairs).evaluate(self.model)["mse_skill"]
-        self._echo(f"pruned from its teacher, before it learns: mse_skill {found:.3f}")
+        mse_skill = StudentEvaluator(self.eval_pairs).evaluate(self.model)["mse_skill"]
+        self._echo(f"pruned from its teacher, before training: mse_skill {mse_skill:.3f}")
 
     def _prune_teacher(self) -> ResnetGenerator:
-        """Solved on the CPU, in float32, wherever the run computes."""
+        """Prune on the CPU in float32, whatever the device of the run."""
         config, data = self.config, self.data.train
         assert isinstance(data, DistillData)
         teacher = copy.deepcopy(self.teacher.network).cpu()
         assert isinstance(teacher, ResnetGenerator)
         student = config.generator_config
-        # As many pixels, and so as much memory, whatever the size.
+        # The number of pixels, and so the memory, does not depend on the size.
         count = min(
             data.images_per_epoch,
             max(MIN_PRUNING_PHOTOS, MAX_PRUNING_PHOTOS * 256**2 // config.crop_size**2),
             MAX_PRUNING_PHOTOS,
         )
-        views = (
+        crops = (
             np.ascontiguousarray(data.augmented_crop(draw, augment=False)[0])
             for draw in range(count)
         )
-        photos = [torch.from_numpy(view)[None] for view in views]
+        photos = [torch.from_numpy(crop)[None] for crop in crops]
         with progress_bar("pruning", count_convolutions(student), unit="convolution") as bar:
             return prune(teacher, student, photos, bar.advance)
 
     def summarize(self) -> str:
+        """Return one line about teacher, student, data, steps and device."""
         config, source = self.config, self.teacher.source
         student = config.generator_config
         return (
@@ -147,27 +145,48 @@ class DistillRun(TrainingRun):
 
 
 def open_teacher(config: DistillConfig, direction: Direction, precision: Precision) -> Teacher:
-    """Raises CheckpointError where it is missing, UsageError where it is another."""
+    """Open the teacher that a configuration names.
+
+    Raises:
+        CheckpointError: the file is missing or not usable.
+        UsageError: the file is not the teacher that the run started with.
+    """
     path = Path(config.teacher)
     if not path.is_file():
-        raise CheckpointError(f"the teacher {path} is missing; --ckpt says where it is now")
+        raise CheckpointError(f"the teacher {path} is missing; give its new path with --ckpt")
     teacher = Teacher.open(path, direction, precision, config.network or None)
     if teacher.source.sha256 != config.teacher_sha256:
-        raise UsageError(f"{path} is not the teacher that the run began with")
+        raise UsageError(f"{path} is not the teacher that the run started with")
     return teacher
 
 
 def save_student(run_folder: Path, output: Path, report: dict[str, Any]) -> TrainedGenerator:
-    """Write the student of RUN/latest.pth as a checkpoint of its own, without what only training
-    needs. Returns it as `open_generator` would. Raises CheckpointError, OSError."""
+    """Write the student of RUN/latest.pth as a checkpoint without the training state.
+
+    Args:
+        run_folder: the run.
+        output: file to write.
+        report: evaluation results, stored in the checkpoint.
+
+    Returns:
+        The student as `open_generator` would return it.
+
+    Raises:
+        CheckpointError: the run has no usable checkpoint.
+        OSError: the file cannot be written.
+    """
     checkpoint = load_checkpoint(run_folder / "latest.pth")
-    lean = _inference_state(checkpoint, report)
-    save_checkpoint(output, checkpoint.config, checkpoint.domains, checkpoint.step, lean)
+    state = _inference_state(checkpoint, report)
+    save_checkpoint(output, checkpoint.config, checkpoint.domains, checkpoint.step, state)
     return generator_from_checkpoint(load_checkpoint(output))
 
 
 def load_student(run_folder: Path) -> TrainedGenerator:
-    """The student of RUN/latest.pth as it is now. Raises CheckpointError."""
+    """Load the student of RUN/latest.pth.
+
+    Raises:
+        CheckpointError: the run has no usable checkpoint.
+    """
     return generator_from_checkpoint(load_checkpoint(run_folder / "latest.pth"))
 
 

@@ -9,13 +9,13 @@ from typing import Literal, get_args
 from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import IO_TYPES, IOType
 
-from .quantization.calibrate import CALIBRATION_METHODS, CalibrationMethod
-
 Precision = Literal["fp32", "fp16", "bf16", "int8", "mixed"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Remainder = Literal["fp32", "fp16"]
 NormMode = Literal["instance", "frozen", "stream"]
 NORM_MODES: tuple[NormMode, ...] = get_args(NormMode)
+CalibrationMethod = Literal["percentile", "minmax", "entropy"]
+CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 
 SUPPORTED_OPSETS = range(18, 24)
 """Opsets that the exporter writes and the engines read. TensorRT 10.3 (JetPack 6) ends at 20."""

@@ -6,10 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from cgt.runtime.errors import UsageError
+from cgt.runtime.errors import ModelError, UsageError
+from cgt.runtime.image.files import list_images
+from cgt.runtime.models.metadata import Direction, read_metadata
+from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
+from cgt.runtime.utils.options import flag_of
 
 from .builders.base import LogFn
 from .formats import FORMATS, BuildOptions, check_graph_supported, check_options
+
+_PRECISION_FLAGS = ("fp32", "fp16", "bf16", "int8", "mixed")
 
 
 def pop_build_options(values: dict[str, Any]) -> BuildOptions:
@@ -129,3 +135,86 @@ def build_engines(
         base = model if folders or output is None else output
         path = base.with_suffix(suffix) if suffix else output
         build_engine(model, name, path, options.subset(FORMATS[name].options), log=log)
+
+
+def check_graph_flags(
+    explicit: set[str], model: Path | None, export_options: dict[str, Any]
+) -> None:
+    """Raise UsageError for flags about the graph that would have no effect."""
+    if model is not None:
+        if model.suffix in ENGINE_SUFFIXES:
+            raise UsageError(f"{model} is an engine already; give the ONNX file behind it")
+        try:
+            read_metadata(model)
+        except ModelError:
+            if model.suffix == ".onnx" or not model.is_file():
+                raise
+            raise UsageError(
+                f"{model} is no ONNX model; if it is weights: --ckpt {model}"
+            ) from None
+        if explicit:
+            raise UsageError(
+                f"{flag_of(min(explicit))} goes with --ckpt; {model} is a graph already"
+            )
+    idle = explicit & {"calib_frames", "calib_method", "seed"}
+    if idle and not (
+        export_options["int8"] or export_options["mixed"] or export_options["norm"] == "frozen"
+    ):
+        raise UsageError(f"{flag_of(min(idle))} goes with --int8, --mixed or --norm frozen")
+
+
+def export_onnx(
+    ckpt: Path | None,
+    output: Path | None,
+    options: BuildOptions,
+    log: LogFn,
+    direction: Direction | None,
+    network: str | None,
+    **export_options: Any,
+) -> tuple[Path, BuildOptions]:
+    """Export a checkpoint to ONNX.
+
+    Args:
+        ckpt: Checkpoint of any trainer.
+        output: Path of the ONNX file; None for one beside the checkpoint.
+        options: Build options of the engines that are made of it.
+        log: Receives a line per step.
+        direction: Direction of the generator; None for the only one, else "AtoB".
+        network: Name of the generator, where the file has several.
+        **export_options: Precision flags and fields of ExportConfig.
+
+    Returns:
+        The path, and the build options with the images to compare engines on.
+    """
+    export_options |= _precision_fields(
+        **{name: export_options.pop(name) for name in _PRECISION_FLAGS}
+    )
+    from cgt.trainer.pretrained import open_generator
+
+    from .exporter import export
+
+    assert ckpt is not None
+    source = open_generator(ckpt, direction, network)
+    log(f"generator: {source.summary}; loaded strictly")
+    path, metadata = export(source, output, log=log, **export_options)
+    log(
+        f"{path}: {metadata.source_domain} to {metadata.target_domain}, {metadata.precision}, "
+        f"{metadata.parameters / 1e6:.3f} M parameters, {path.stat().st_size / 1e6:.2f} MB"
+    )
+    images = source.test_folder
+    if options.eval_images is None and images is not None and images.is_dir():
+        options = dataclasses.replace(options, eval_images=images if list_images(images) else None)
+    return path, options
+
+
+def _precision_fields(
+    fp32: bool, fp16: bool, bf16: bool, int8: bool, mixed: bool
+) -> dict[str, str]:
+    """Return the fields of ExportConfig that the precision flags stand for."""
+    quantized = int8 or mixed
+    if fp32 + fp16 + bf16 > 1 or (quantized and bf16):
+        raise UsageError("--fp32, --fp16 and --bf16 exclude each other, and --int8 excludes --bf16")
+    width = "fp16" if fp16 else "bf16" if bf16 else "fp32"
+    if not quantized:
+        return {"precision": width}
+    return {"precision": "mixed" if mixed else "int8", "remainder": width}

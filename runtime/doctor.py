@@ -1,22 +1,22 @@
-"""What `cgt doctor` looks at. Everything is tried, not looked up, where trying is quick."""
+"""Checks of `cgt doctor`: engines, codecs, cameras and packages of this machine.
+
+Features are tested by using them where that is quick, not looked up.
+"""
 
 from __future__ import annotations
 
 import ctypes.util
-import importlib.metadata
 import importlib.util
 import platform
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from .engines import available_cpus
 from .errors import CgtError
 from .image.preprocess import simd_instruction_set
-from .utils.cache import cache_dir, cpu_name
+from .utils.cache import cache_dir
+from .utils.system import available_cpus, cpu_flags, cpu_name, package_version, query_nvidia_smi
 
 _SIMD_FLAGS = {
     "x86": ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
@@ -30,7 +30,10 @@ _ENCODERS = {
     "ProRes": ("prores_ks",),
     "AAC": ("aac",),
 }
+_HARDWARE_ENCODERS = ("nvenc", "qsv", "vaapi", "v4l2")
 _DECODERS = ("h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "h264_cuvid")
+_PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+_GPU_PROPERTIES = ("name", "driver_version", "memory.total")
 _PACKAGE_EXTRAS = {
     "torch": "[train]",
     "onnx": "[train]",
@@ -41,7 +44,14 @@ _PACKAGE_EXTRAS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that this machine can do, or what to install so that it can."""
+    """The result of one check.
+
+    Attributes:
+        name: what was checked.
+        available: whether it works.
+        details: version, device, or why it does not work.
+        install: what to install or do, if it does not work.
+    """
 
     name: str
     available: bool
@@ -50,7 +60,11 @@ class Check:
 
 
 def run_checks() -> list[Check]:
-    """In the order in which a picture goes through. Raises UsageError for a wrong CGT_SIMD."""
+    """Run all checks and return their results.
+
+    Raises:
+        UsageError: CGT_SIMD is invalid.
+    """
     simd_instruction_set()
     checks: tuple[Callable[[], Iterator[Check]], ...] = (
         _check_machine,
@@ -65,21 +79,21 @@ def run_checks() -> list[Check]:
 
 
 def _check_machine() -> Iterator[Check]:
-    yield Check("cgt", True, _installed_version("cyclegan-toolkit"))
+    yield Check("cgt", True, package_version("cyclegan-toolkit"))
     python = f"{platform.python_version()}, {platform.system()} on {platform.machine()}"
     yield Check("python", True, python)
-    flags = _read_cpu_flags()
+    flags = cpu_flags()
     known = [name for names in _SIMD_FLAGS.values() for name in names if name in flags]
     yield Check(
-        "cpu", True, f"{cpu_name()}, {available_cpus()} cores: {' '.join(known) or 'no SIMD seen'}"
+        "cpu", True, f"{cpu_name()}, {available_cpus()} cores: {' '.join(known) or 'no known SIMD'}"
     )
     yield Check("pixels", True, f"C library, {simd_instruction_set()}")
     folder = cache_dir()
     yield Check(
         "cache",
         folder is not None,
-        str(folder or "the cache folder cannot be written: every start measures and compiles anew"),
-        "" if folder else "set XDG_CACHE_HOME to a folder of yours",
+        str(folder or "the cache folder cannot be written: each start measures and compiles again"),
+        "" if folder else "set XDG_CACHE_HOME to a folder that you own",
     )
 
 
@@ -90,30 +104,26 @@ def _check_openvino() -> Iterator[Check]:
         from .engines.openvino_cpu import fp32_faster_than_bf16, int8_saturates
 
         core = ov.Core()
-        capabilities = [
-            str(k).lower() for k in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        ]
+        capabilities = map(str.lower, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         notes = (
-            " (bf16 is slower here than fp32, and not taken)" if fp32_faster_than_bf16(core) else ""
+            " (bf16 is slower here than fp32, and not used)" if fp32_faster_than_bf16(core) else ""
         )
-        notes += " (INT8 with weights of 7 bits: no VNNI)" if int8_saturates() else ""
+        notes += " (INT8 with 7-bit weights: no VNNI)" if int8_saturates() else ""
     except (ImportError, RuntimeError) as error:
         yield Check("openvino", False, f"does not load ({error})", "pip install openvino")
         return
-    precisions = ", ".join(
-        kind for kind in capabilities if kind in ("fp32", "bf16", "fp16", "int8")
-    )
+    precisions = ", ".join(name for name in capabilities if name in _PRECISIONS)
     devices = ", ".join(core.available_devices)
     yield Check(
         "openvino",
         True,
-        f"{_installed_version('openvino')}: {devices}; computes in {precisions}{notes}",
+        f"{package_version('openvino')}: {devices}; computes in {precisions}{notes}",
     )
 
 
 def _check_onnxruntime() -> Iterator[Check]:
-    package = "onnxruntime-gpu" if _installed_version("onnxruntime-gpu") else "onnxruntime"
-    if not _installed_version(package):
+    package = "onnxruntime-gpu" if package_version("onnxruntime-gpu") else "onnxruntime"
+    if not package_version(package):
         yield Check(
             "onnxruntime", False, "not installed", _install_command("[ort]") + " (or [gpu])"
         )
@@ -124,23 +134,22 @@ def _check_onnxruntime() -> Iterator[Check]:
         yield Check("onnxruntime", False, f"does not load ({error})", _install_command("[ort]"))
         return
     providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
-    yield Check("onnxruntime", True, f"{_installed_version(package)}: {', '.join(providers)}")
+    yield Check("onnxruntime", True, f"{package_version(package)}: {', '.join(providers)}")
     cuda = "CUDA" in providers
-    what = "onnxruntime on CUDA"
-    how = "pip uninstall onnxruntime, then " + _install_command("[gpu]")
-    yield Check(what, cuda, "in this build" if cuda else "not in this build", "" if cuda else how)
+    yield Check(
+        "onnxruntime on CUDA",
+        cuda,
+        "in this build" if cuda else "not in this build",
+        "" if cuda else "pip uninstall onnxruntime, then " + _install_command("[gpu]"),
+    )
 
 
 def _check_nvidia() -> Iterator[Check]:
     driver = ctypes.util.find_library("cuda")
-    gpu = _query_nvidia_smi()
+    gpu = "; ".join(", ".join(gpu.values()) for gpu in query_nvidia_smi(_GPU_PROPERTIES))
     install = "an NVIDIA GPU and its driver" if not (driver or gpu) else ""
     yield Check("cuda", bool(driver), gpu or ("driver" if driver else "no driver"), install)
-    version = (
-        _installed_version("tensorrt")
-        or _installed_version("tensorrt-cu13")
-        or _installed_version("tensorrt-cu12")
-    )
+    version = package_version("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
     loads = importlib.util.find_spec("tensorrt") is not None
     yield Check(
         "tensorrt",
@@ -150,26 +159,10 @@ def _check_nvidia() -> Iterator[Check]:
     )
 
 
-def _query_nvidia_smi() -> str:
-    """Name, driver, memory; empty without one."""
-    if not shutil.which("nvidia-smi"):
-        return ""
-    command = [
-        "nvidia-smi",
-        "--query-gpu=name,driver_version,memory.total",
-        "--format=csv,noheader",
-    ]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return "; ".join(result.stdout.split("\n")).strip("; ") if result.returncode == 0 else ""
-
-
 def _check_codecs() -> Iterator[Check]:
     import av
 
-    yield Check("video", True, f"PyAV {_installed_version('av')}, FFmpeg {av.ffmpeg_version_info}")
+    yield Check("video", True, f"PyAV {package_version('av')}, FFmpeg {av.ffmpeg_version_info}")
     for kind, names in _ENCODERS.items():
         available = [name for name in names if _codec_opens(name, "w")]
         yield Check(f"encode {kind}", bool(available), ", ".join(available) or "not in this PyAV")
@@ -178,7 +171,7 @@ def _check_codecs() -> Iterator[Check]:
 
 
 def _codec_opens(name: str, mode: str) -> bool:
-    """Whether the codec is there; one for hardware only where it really starts."""
+    """Return whether the codec exists; a hardware encoder must also open."""
     import av
 
     try:
@@ -186,7 +179,7 @@ def _codec_opens(name: str, mode: str) -> bool:
             av.Codec(name, "r")
             return "cuvid" not in name or Path("/dev/nvidia0").exists()
         codec = av.Codec(name, "w")
-        if codec.type != "video" or not any(h in name for h in ("nvenc", "qsv", "vaapi", "v4l2")):
+        if codec.type != "video" or not any(api in name for api in _HARDWARE_ENCODERS):
             return True
         context = av.CodecContext.create(name, "w")
         assert isinstance(context, av.VideoCodecContext)
@@ -204,23 +197,23 @@ def _check_capture() -> Iterator[Check]:
     except CgtError as error:
         yield Check("opencv", False, str(error))
         return
-    package = "opencv-python" if _installed_version("opencv-python") else "opencv-python-headless"
+    package = "opencv-python" if package_version("opencv-python") else "opencv-python-headless"
     yield Check("opencv", True, f"{cv2.__version__} ({package})")
-    streamer = any(
+    has_gstreamer = any(
         "GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines()
     )
     yield Check(
         "gstreamer",
-        streamer,
-        "in this OpenCV" if streamer else "not in this OpenCV",
-        "" if streamer else "the OpenCV of JetPack or of your distribution",
+        has_gstreamer,
+        "in this OpenCV" if has_gstreamer else "not in this OpenCV",
+        "" if has_gstreamer else "the OpenCV of JetPack or of your distribution",
     )
     cameras = [_describe_camera(path) for path in sorted(Path("/dev").glob("video*"))]
     yield Check(
         "cameras",
         bool(cameras),
         "; ".join(cameras) or "none under /dev/video*",
-        "" if cameras else "plug one in; in a container pass --device /dev/video0",
+        "" if cameras else "connect one; in a container pass --device /dev/video0",
     )
 
 
@@ -234,7 +227,7 @@ def _describe_camera(device: Path) -> str:
 
 def _check_packages() -> Iterator[Check]:
     for package, extra in _PACKAGE_EXTRAS.items():
-        version = _installed_version(package)
+        version = package_version(package)
         yield Check(
             package,
             bool(version),
@@ -243,22 +236,5 @@ def _check_packages() -> Iterator[Check]:
         )
 
 
-def _read_cpu_flags() -> set[str]:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("flags", "Features")):
-                return set(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return set()
-
-
 def _install_command(extra: str) -> str:
     return f"pip install 'cyclegan-toolkit{extra}'"
-
-
-def _installed_version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -1,18 +1,18 @@
-"""Everything that `cgt` raises on purpose, and the exit code each kind ends a command with.
+"""Exceptions that cgt raises, and the exit code of a command for each.
 
     CgtError                1   something failed
-    +-- UsageError          2   the request makes no sense: a bad flag, size or shape
-    +-- MissingDependency   3   something has to be installed first
-    +-- QualityError        4   the result is below the floor that was asked for
-    +-- Interrupted         5   stopped by a signal, what was done so far is saved
+    +-- UsageError          2   the request is invalid: a bad flag, size or shape
+    +-- MissingDependency   3   an optional package has to be installed first
+    +-- QualityError        4   the result is below the requested quality or speed
+    +-- Interrupted         5   stopped by a signal; finished work is saved
     +-- SourceError         1   frames cannot be read
     +-- SinkError           1   frames cannot be written
     +-- ModelError          1   not a model, or not one that translates images
     +-- EngineError         1   the engine refused the model or failed while running it
     +-- DataError           1   training data is missing or unusable
-    +-- CheckpointError     1   a checkpoint is missing, damaged or of another kind
+    +-- CheckpointError     1   a checkpoint is missing, damaged or of another type
 
-Messages are one line: what is wrong, then what to do about it.
+A message is one line: what is wrong, then what to do about it.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from typing import ClassVar
 
 
 class CgtError(Exception):
-    """Base of all errors that `cgt` raises on purpose."""
+    """Base class of all errors that cgt raises."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(CgtError, ValueError):
-    """The request makes no sense as written."""
+    """The request is invalid."""
 
     exit_code = 2
 
 
 class MissingDependency(CgtError, ImportError):
-    """An optional package is needed and absent; the message names the extra that brings it."""
+    """An optional package is missing; the message names the extra that installs it."""
 
     exit_code = 3
 
 
 class QualityError(CgtError):
-    """A measured quality or speed is below the floor."""
+    """A measured quality or speed is below the requested minimum."""
 
     exit_code = 4
 
 
 class Interrupted(CgtError):
-    """A signal stopped the work; what was finished before it is kept."""
+    """A signal stopped the work; finished work is saved."""
 
     exit_code = 5
 
@@ -71,4 +71,4 @@ class DataError(CgtError, OSError):
 
 
 class CheckpointError(CgtError, ValueError):
-    """A checkpoint is missing, damaged, or of a kind that cannot be used here."""
+    """A checkpoint is missing, damaged, or of a type that cannot be used here."""

@@ -1,17 +1,15 @@
-"""Source to sink: threads that decode, translate and encode at the same time.
+"""Multithreaded pipeline from source to sink: decode, translate and encode concurrently.
 
-    source thread --> inbox --> worker threads (pack, infer, unpack) --> the caller's thread
-                                                                          (calm, encode)
+    reader thread --> FrameQueue --> worker threads (pack, infer, unpack) --> caller's thread
+                                                                              (deflicker, encode)
 
-Results leave in the order in which frames were taken. Between the stages lie at most a few frames,
-so memory does not grow with the length. The C library, the engines and FFmpeg let go of the
-interpreter while they work, so threads are enough to use all cores.
+Results leave in the order of the frames. At most a few frames wait between the stages, so memory
+does not grow with the length of a stream. The C library, the engines and FFmpeg release the GIL, so
+threads use all cores.
 
-Of a live source the newest frame wins: one waits at most, and a newer one takes its place. From
-capture to output a frame thus takes at most one frame's time of waiting, one engine time, and the
-writing of the frame before it.
-
-What lies between a source and the workers: the one place where live frames give way.
+The FrameQueue of a live source holds only the newest frame and drops older ones; no other stage
+drops frames. The latency from capture to output is thus at most one frame interval, one inference
+and the writing of the previous frame.
 """
 
 from __future__ import annotations
@@ -29,22 +27,24 @@ from .errors import CgtError, SinkError, SourceError
 from .inference.translator import Translator
 from .sinks import Sink, TranslatedFrame
 from .sources import Frame, Packet
-from .sources.wrappers import StreamItems, limit_frames
+from .sources.wrappers import StreamItems
+from .sources.wrappers import limit_frames as limit_frames
 from .utils.stats import Stats
 
 
 class EndOfStream:
-    """Nothing more comes. error: why, where it is not simply over."""
+    """Marks the end of a stream; `error` is the reason if it ended too early."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
 class FrameQueue:
-    """A short queue of frames, with the packets that came between them.
+    """Bounded queue of frames, and of the packets between them.
 
-    live: it holds one frame, and a newer one takes its place, so that what is taken is never older
-    than the engine was busy. Otherwise it holds `room` frames, and `put` waits.
+    Args:
+        live: hold one frame, which a newer frame replaces. Otherwise `put` waits for free space.
+        maxsize: number of frames; ignored if live.
     """
 
     def __init__(self, live: bool, maxsize: int = 2) -> None:
@@ -55,7 +55,7 @@ class FrameQueue:
         self._condition = threading.Condition()
 
     def put(self, item: Frame | Packet) -> int:
-        """Returns how many frames gave way: 0 or 1. After the end nothing is taken in."""
+        """Add an item and return the number of dropped frames, 0 or 1. After `close`, ignore it."""
         with self._condition:
             if isinstance(item, Packet):
                 self._append(item)
@@ -82,7 +82,7 @@ class FrameQueue:
         self._frame_count -= 1
 
     def get(self) -> Frame | Packet | EndOfStream:
-        """The oldest item; waits for it. After the end, once it is empty, the same Ended to all."""
+        """Remove and return the oldest item; wait for it. After the last item, EndOfStream."""
         with self._condition:
             while not self._items and self._end_of_stream is None:
                 self._condition.wait()
@@ -97,16 +97,17 @@ class FrameQueue:
 
     @property
     def closed(self) -> bool:
+        """Whether `close` was called."""
         return self._end_of_stream is not None
 
     def close(self, error: BaseException | None = None) -> None:
-        """Nothing more comes; what is here can still be taken. The first call counts."""
+        """End the stream; queued items can still be removed. Only the first call has an effect."""
         with self._condition:
             self._end_of_stream = self._end_of_stream or EndOfStream(error)
             self._condition.notify_all()
 
     def discard(self) -> None:
-        """Nobody wants the rest."""
+        """End the stream and drop all queued items."""
         self.close()
         with self._condition:
             self._items.clear()
@@ -114,10 +115,8 @@ class FrameQueue:
             self._condition.notify_all()
 
 
-__all__ = ["limit_frames", "run_pipeline", "translate_stream"]
-
-_POLL_INTERVAL_S = 0.2  # seconds between looks at `stop` while nothing comes
-_JOIN_TIMEOUT_S = 3.0  # seconds for a source to give up reading
+_POLL_INTERVAL_S = 0.2  # between checks of `stop` while no frame arrives
+_JOIN_TIMEOUT_S = 3.0  # for a source that is blocked in a read
 
 _OutputItem = Future[list[TranslatedFrame]] | Packet | EndOfStream
 
@@ -137,8 +136,9 @@ class _PipelineThreads:
         self._stop, self._live = stop, live
         self._frame_queue = FrameQueue(live)
         self.output_queue: queue.SimpleQueue[_OutputItem] = queue.SimpleQueue()
-        # Groups of frames from their taking to their writing. Live: one is written while the next
-        # are translated. Files: enough that a worker who is done early does not wait for the other.
+        # A slot is a batch between its removal from the queue and its output. Live: one batch is
+        # written while the next ones are translated. Files: enough slots that a worker that
+        # finishes early does not wait for the others.
         self._slots = threading.Semaphore(translator.workers * (1 if live else 2) + 1)
         self._order_lock = threading.Lock()
         self._reader_thread = threading.Thread(
@@ -155,22 +155,22 @@ class _PipelineThreads:
 
     def _run_reader(self) -> None:
         try:
-            asked = time.perf_counter()
+            started_at = time.perf_counter()
             for item in self._items:
-                if isinstance(item, Frame) and not self._live:  # whose time is mostly waiting
-                    self._stats.add_time("decode", time.perf_counter() - asked)
+                if isinstance(item, Frame) and not self._live:  # a live source mostly waits
+                    self._stats.add_time("decode", time.perf_counter() - started_at)
                 self._stats.dropped += self._frame_queue.put(item)
                 if self._stop.is_set() or self._frame_queue.closed:
                     break
-                asked = time.perf_counter()
+                started_at = time.perf_counter()
             self._frame_queue.close()
-        except BaseException as error:  # raised again in the consumer's thread
+        except BaseException as error:  # raised again in the caller's thread
             self._frame_queue.close(error)
 
     def _run_worker(self) -> None:
         while True:
             self._slots.acquire()
-            with self._order_lock:  # who takes a frame takes its place in the output
+            with self._order_lock:  # the order of removal is the order of output
                 frames, end = self._get_batch()
                 future: Future[list[TranslatedFrame]] = Future()
                 if frames:
@@ -186,7 +186,7 @@ class _PipelineThreads:
                 return
 
     def _get_batch(self) -> tuple[list[Frame], EndOfStream | None]:
-        """A batch of frames, fewer at the end. Packets go past."""
+        """Return the next batch of frames, smaller at the end; pass packets on to the output."""
         frames: list[Frame] = []
         while len(frames) < self._translator.batch:
             item = self._frame_queue.get()
@@ -200,22 +200,22 @@ class _PipelineThreads:
 
     def _translate_frames(self, frames: list[Frame]) -> list[TranslatedFrame]:
         results = []
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         for _, group in itertools.groupby(frames, lambda frame: frame.image.shape):
             same_size = list(group)
-            converted = time.perf_counter() - began  # a frame becomes RGB when it is asked for
+            conversion = time.perf_counter() - started_at  # Frame.image converts to RGB on access
             images, timing = self._translator.translate_batch([frame.image for frame in same_size])
-            timing = dataclasses.replace(timing, preprocess=timing.preprocess + converted)
+            timing = dataclasses.replace(timing, preprocess=timing.preprocess + conversion)
             self._stats.add_batch(timing)
             results += [
                 TranslatedFrame(frame, image)
                 for frame, image in zip(same_size, images, strict=True)
             ]
-            began = time.perf_counter()
+            started_at = time.perf_counter()
         return results
 
     def next_item(self) -> _OutputItem:
-        """What comes next; notices `stop` also while the source is silent."""
+        """Return the next output; react to `stop` even while the source delivers nothing."""
         while True:
             try:
                 return self.output_queue.get(timeout=_POLL_INTERVAL_S)
@@ -224,11 +224,11 @@ class _PipelineThreads:
                     self._frame_queue.close()
 
     def release_slot(self) -> None:
-        """One group less on its way."""
+        """Allow one more batch into the pipeline."""
         self._slots.release()
 
     def shutdown(self) -> None:
-        """End all threads. One that its source holds up is left behind: it ends with it."""
+        """End all threads. A reader that is blocked in its source is left to end with it."""
         self._frame_queue.discard()
         self._slots.release(len(self._worker_threads))
         for worker in self._worker_threads:
@@ -243,10 +243,20 @@ def translate_stream(
     stop: threading.Event,
     live: bool = False,
 ) -> Iterator[TranslatedFrame | Packet]:
-    """Translate what comes, in order, until it ends or `stop` is set.
+    """Translate the frames of a source in order until it ends or `stop` is set.
 
-    live: the newest frame wins; one that another took the place of is counted as dropped.
-    An error of any stage ends the stream and is raised here, after what came before it.
+    Args:
+        items: frames and packets, such as a Source.
+        translator: model for the frames.
+        stats: is filled while the stream runs.
+        stop: ends the stream early when set.
+        live: drop frames that a newer frame replaces, and count them.
+
+    Yields:
+        Translated frames, and the packets between them.
+
+    Raises:
+        CgtError: a stage failed. Items before the error are yielded first.
     """
     stats.start()
     threads = _PipelineThreads(items, translator, stats, stop, live)
@@ -274,9 +284,23 @@ def run_pipeline(
     stop: threading.Event,
     live: bool = False,
 ) -> Iterator[TranslatedFrame]:
-    """Translate everything into the sink and finish it, also when `stop` or an error ends it early.
-    Yields each result once it is written. Raises SourceError where no frame came, and what ended
-    the stream too early."""
+    """Translate a source into a sink, and finish the sink even after `stop` or an error.
+
+    Args:
+        items: frames and packets, such as a Source.
+        translator: model for the frames.
+        sink: receives the translations and packets.
+        stats: is filled while the pipeline runs.
+        stop: ends the run early when set.
+        live: drop frames that a newer frame replaces, and count them.
+
+    Yields:
+        Each translated frame after it was written.
+
+    Raises:
+        SourceError: there was no frame, or the source failed.
+        CgtError: another stage failed. The sink keeps the frames before the error.
+    """
     try:
         for item in translate_stream(items, translator, stats, stop, live):
             if isinstance(item, Packet):
@@ -292,7 +316,7 @@ def run_pipeline(
     except CgtError as error:
         if stats.frames == 0:
             raise
-        sink.finish()  # nothing is lost that could be kept
+        sink.finish()  # keep the frames before the error
         if isinstance(error, SinkError):
             raise
         kept = f"{sink.name} holds the {stats.frames} frames before"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
-import resource
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +11,8 @@ from .image.geometry import format_size
 from .image.preprocess import simd_instruction_set
 from .inference.translator import Translator
 from .sources import Source
-from .utils.cache import cpu_name
 from .utils.stats import Stats
+from .utils.system import cpu_name, package_versions, peak_memory_bytes
 
 _REPORTED_PACKAGES = (
     *("cyclegan-toolkit", "numpy", "av", "openvino", "onnxruntime", "tensorrt", "torch"),
@@ -82,21 +79,6 @@ class RunReport:
                 "system": platform.system(),
                 "simd": simd_instruction_set(),
             },
-            "versions": {"python": platform.python_version()} | _package_versions(),
+            "versions": {"python": platform.python_version()}
+            | package_versions(_REPORTED_PACKAGES),
         }
-
-
-def peak_memory_bytes() -> int:
-    """Return the peak resident memory of this process in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _package_versions() -> dict[str, str]:
-    found = {}
-    for name in _REPORTED_PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -1,4 +1,4 @@
-"""The application: endpoints, and what stands around all of them."""
+"""aiohttp application of the server: routes, access checks and error responses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from aiohttp import web
 
 from cgt.runtime.errors import CgtError
 
-from .api import static, translate
-from .api import status as facts
-from .api.auth import SECURITY_HEADERS, Guard, Handler
-from .api.endpoint import Endpoint
+from .api import static, status, translate
+from .api.auth import SECURITY_HEADERS, Guard
+from .api.endpoint import Endpoint, Handler
 from .api.errors import HttpError
 from .api.image_codec import MAX_IMAGE_BYTES
 from .api.openapi import build_openapi
@@ -25,25 +24,31 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *translate.ENDPOINTS,
     *webrtc.ENDPOINTS,
     *websocket.ENDPOINTS,
-    *facts.ENDPOINTS,
+    *status.ENDPOINTS,
 )
 
 _log = logging.getLogger("cgt")
 
 
 def make_app(service: Service, guard: Guard) -> web.Application:
-    """An application, at the end of which the sessions of the service end."""
+    """Return the application that serves all endpoints.
+
+    Args:
+        service: What the endpoints share. Its sessions close when the application shuts down; the
+            caller closes the service.
+        guard: Checks every request.
+    """
     public_paths = {endpoint.path for endpoint in ENDPOINTS if endpoint.public}
 
     @web.middleware
     async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Checks, and one kind of error document whatever went wrong."""
+        """Check the request, and turn every error into a problem document."""
         try:
             resource = request.match_info.route.resource
             guard.check(request, resource is not None and resource.canonical in public_paths)
             return await handler(request)
-        except HttpError as refusal:
-            return _problem_response(refusal.status, str(refusal), refusal.retry_after)
+        except HttpError as error:
+            return _problem_response(error.status, str(error), error.retry_after)
         except web.HTTPException as error:
             if error.status < 400:
                 raise
@@ -55,7 +60,7 @@ def make_app(service: Service, guard: Guard) -> web.Application:
             return _problem_response(500, str(error))
         except Exception:
             _log.exception("a request failed")
-            return _problem_response(500, "an error in cgt, see its output")
+            return _problem_response(500, "internal error; see the log of the server")
 
     async def add_security_headers(_: web.Request, response: web.StreamResponse) -> None:
         for name, value in SECURITY_HEADERS.items():
@@ -64,7 +69,7 @@ def make_app(service: Service, guard: Guard) -> web.Application:
 
     app = web.Application(middlewares=[error_middleware], client_max_size=MAX_IMAGE_BYTES)
     app[SERVICE_KEY] = service
-    app[facts.OPENAPI_KEY] = build_openapi(ENDPOINTS, guard.token is not None)
+    app[status.OPENAPI_KEY] = build_openapi(ENDPOINTS, guard.token is not None)
     app[static.GUARD_KEY] = guard
     for endpoint in ENDPOINTS:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
@@ -75,15 +80,15 @@ def make_app(service: Service, guard: Guard) -> web.Application:
     return app
 
 
-def _problem_response(status: int, detail: str, retry_after: int | None = None) -> web.Response:
-    title = HTTPStatus(status).phrase
+def _problem_response(code: int, detail: str, retry_after: int | None = None) -> web.Response:
+    title = HTTPStatus(code).phrase
     response = web.json_response(
-        {"status": status, "title": title, "detail": detail},
-        status=status,
+        {"status": code, "title": title, "detail": detail},
+        status=code,
         content_type="application/problem+json",
     )
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
-    if status == 401:
+    if code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, of one server."""
+"""Prometheus metrics of the server."""
 
 from __future__ import annotations
 
@@ -19,23 +19,36 @@ from prometheus_client import (
 from .scheduling.scheduler import TranslationJob
 
 _LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
-_RATE_WINDOW_S = 5.0  # seconds that frames per second are counted over
+_RATE_WINDOW_S = 5.0
 
 
 class ServerMetrics:
-    """In a registry of its own; `process_*` (memory, open files, CPU) are the process's."""
+    """Counters, gauges and histograms of one server, in a registry of their own.
+
+    The registry also has the `process_*` metrics: memory, open files and CPU of the process.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self.frames = self._counter("frames", "Pictures translated.")
-        self.failed = self._counter("failed", "Pictures whose translation failed.")
-        self.dropped = self._counter("dropped", "Pictures that a newer one took the place of.")
-        self.sessions = Gauge("cgt_sessions", "Clients that are here.", registry=self.registry)
-        self.latency = self._histogram("latency", "From a picture's arrival to its translation.")
-        self.translation_time = self._histogram("translation", "Of that, its translation.")
-        rate_gauge = Gauge("cgt_frames_per_second", "Of the last seconds.", registry=self.registry)
+        self.frames = self._counter("frames", "Frames translated.")
+        self.failed = self._counter("failed", "Frames whose translation failed.")
+        self.dropped = self._counter(
+            "dropped", "Frames replaced by a newer one before their translation."
+        )
+        self.sessions = Gauge("cgt_sessions", "Connected clients.", registry=self.registry)
+        self.latency = self._histogram(
+            "latency", "Seconds from the arrival of a frame to its translation."
+        )
+        self.translation_time = self._histogram(
+            "translation", "Seconds that the translation itself took."
+        )
+        rate_gauge = Gauge(
+            "cgt_frames_per_second",
+            "Frames translated per second, over the last 5 seconds.",
+            registry=self.registry,
+        )
         rate_gauge.set_function(self.frames_per_second)
         self._recent_times: deque[float] = deque()
         self._lock = threading.Lock()
@@ -49,7 +62,7 @@ class ServerMetrics:
         )
 
     def record(self, job: TranslationJob) -> None:
-        """One more is done. The scheduler's thread."""
+        """Count a finished job. Called by the thread of the scheduler."""
         if job.error is not None:
             self.failed.inc()
             return
@@ -65,14 +78,14 @@ class ServerMetrics:
             self._recent_times.popleft()
 
     def frames_per_second(self) -> float:
-        """Frames per second, of all sessions together."""
+        """Return the frames translated per second, of all sessions together."""
         with self._lock:
             self._drop_old(time.perf_counter())
             return len(self._recent_times) / _RATE_WINDOW_S
 
     @property
     def frames_translated(self) -> int:
-        """Pictures, of all clients."""
+        """Number of frames translated for all clients."""
         return sum(
             int(sample.value)
             for metric in self.frames.collect()
@@ -81,5 +94,5 @@ class ServerMetrics:
         )
 
     def render(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return the metrics in the Prometheus text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""What a client may choose: a model, the size it works at, its precision."""
+"""Catalog of the served models, and the selection of model, size and precision by clients."""
 
 from __future__ import annotations
 
@@ -8,21 +8,36 @@ from pathlib import Path
 
 from cgt.runtime.engines import read_model_metadata
 from cgt.runtime.errors import UsageError
-from cgt.runtime.image.geometry import Geometry, SizeSpec, parse_size, plan_geometry
+from cgt.runtime.image.geometry import (
+    Geometry,
+    SizeSpec,
+    format_size,
+    parse_size,
+    plan_geometry,
+)
 from cgt.runtime.models.metadata import ModelMetadata
 
 from .api.errors import HttpError
 
 PRECISIONS = ("auto", "fp32")
-"""auto: what is fastest, as the engine reports it. fp32: floats are not rounded to fewer bits; what
-is INT8 in a model's file stays so."""
+"""Precisions that a client may select.
 
-MAX_NETWORK_PIXELS = 1024 * 1024  # that a client may have go through a network
+auto is the fastest one on this machine. fp32 keeps all floats in FP32; layers that are INT8 in the
+file of the model stay INT8.
+"""
+
+MAX_NETWORK_PIXELS = 1024 * 1024  # limit of the network input that a client may select
 
 
 @dataclass(frozen=True)
 class ModelSelection:
-    """A model by its name in the catalog; size as in `geometry.Size`; one of PRECISIONS."""
+    """Selection of a client.
+
+    Attributes:
+        model: Name in the catalog.
+        size: Size of the network input, see `SizeSpec`.
+        precision: One of PRECISIONS.
+    """
 
     model: str
     size: SizeSpec = None
@@ -31,7 +46,7 @@ class ModelSelection:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model that is served."""
+    """Model that the server offers under a name."""
 
     name: str
     path: Path
@@ -48,9 +63,14 @@ def _parse_requested_size(text: str | None) -> SizeSpec:
 
 
 class ModelCatalog:
-    """The models of one server, by the names of their files without suffix.
+    """Models of one server.
 
-    Raises ModelError for a file that is none, UsageError for two of one name.
+    Args:
+        paths: ONNX files. The file name without its suffix is the name of the model.
+
+    Raises:
+        ModelError: A file is not a model.
+        UsageError: Two files have the same name.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -58,22 +78,26 @@ class ModelCatalog:
         for path in paths:
             if path.stem in self.models:
                 other = self.models[path.stem].path
-                raise UsageError(f"{path} and {other} would have one name; rename one of them")
+                raise UsageError(f"{path} and {other} have the same name; rename one of them")
             self.models[path.stem] = ServedModel(path.stem, path, read_model_metadata(path))
 
     @property
     def default(self) -> ModelSelection:
-        """The first model as it is."""
+        """Selection of the first model with its own size and precision."""
         return ModelSelection(next(iter(self.models)))
 
     def parse_selection(self, params: Mapping[str, str]) -> ModelSelection:
-        """From a client's `model`, `size` and `precision`, all optional; other keys are ignored.
+        """Return the selection that the parameters of a request make.
 
-        Raises Refusal: 404 for an unknown model, 400 for the others.
+        Args:
+            params: `model`, `size` and `precision`, all optional. Other keys are ignored.
+
+        Raises:
+            HttpError: 404 for an unknown model, 400 for another invalid value.
         """
         name = params.get("model", self.default.model)
         if name not in self.models:
-            raise HttpError(404, f"there is no such model; there are {', '.join(self.models)}")
+            raise HttpError(404, f"unknown model; choose one of {', '.join(self.models)}")
         precision = params.get("precision", "auto")
         if precision not in PRECISIONS:
             raise HttpError(400, f"precision must be one of {', '.join(PRECISIONS)}")
@@ -82,8 +106,16 @@ class ModelCatalog:
         return selection
 
     def geometry(self, selection: ModelSelection, frame_size: tuple[int, int]) -> Geometry:
-        """Of a frame (height, width) under a choice. Raises Refusal (400) where the model does not
-        take that size, or it is above MAX_PIXELS."""
+        """Return the geometry of frames under a selection.
+
+        Args:
+            selection: What the client selected.
+            frame_size: (height, width) of the frames.
+
+        Raises:
+            HttpError: 400 if the model does not take the size, or if it exceeds
+                MAX_NETWORK_PIXELS.
+        """
         try:
             geometry = plan_geometry(
                 frame_size, self.models[selection.model].metadata, selection.size
@@ -94,6 +126,7 @@ class ModelCatalog:
         if height * width > MAX_NETWORK_PIXELS:
             raise HttpError(
                 400,
-                f"{height}x{width} is more than {MAX_NETWORK_PIXELS} pixels; choose a smaller size",
+                f"{format_size(geometry.tensor_size)} is more than {MAX_NETWORK_PIXELS} pixels; "
+                "choose a smaller size",
             )
         return geometry

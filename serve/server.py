@@ -1,7 +1,4 @@
-"""Listening, until a signal says that it is enough.
-
-What `cgt serve` does with its flags.
-"""
+"""Server process of `cgt serve`: options, TLS, startup messages and shutdown by a signal."""
 
 from __future__ import annotations
 
@@ -36,14 +33,14 @@ from .app import make_app
 from .models import ModelSelection
 from .service import Service
 
-_EXTRA_THREADS = 2  # threads that may wait, for an engine to open
-_POLL_INTERVAL_S = 0.1  # seconds between looks at `stop`
-_GC_INTERVAL_S = 3.0  # and between collections of what clients left
-_SHUTDOWN_TIMEOUT_S = 3.0  # seconds for requests under way at the end
+_EXTRA_THREADS = 2  # for threads that wait, such as for an engine to open
+_POLL_INTERVAL_S = 0.1  # between checks of `stop`
+_GC_INTERVAL_S = 3.0
+_SHUTDOWN_TIMEOUT_S = 3.0  # for requests in progress
 
 
 class _HttpParseErrorFilter(logging.Filter):
-    """Clients that speak no HTTP are answered with 400; a traceback of it helps nobody."""
+    """Drops log records of requests that are not HTTP; they get status 400 without a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
@@ -59,12 +56,21 @@ async def serve_until_stopped(
     stop: Event,
     on_ready: Callable[[int], None],
 ) -> None:
-    """Serve until `stop` is set. ready: is told the port once it listens.
+    """Serve until `stop` is set.
 
-    Raises CgtError where it cannot listen there, and what opening the service's source raises.
+    Args:
+        service: What the endpoints share.
+        guard: Access checks. It also has the host and port to listen on.
+        tls: TLS context, or None for plain HTTP.
+        stop: Ends the server.
+        on_ready: Called with the port once the server listens.
+
+    Raises:
+        CgtError: The server cannot listen on the address, or the source of the service cannot be
+            opened.
     """
     logging.getLogger("aiohttp.server").addFilter(_HTTP_PARSE_ERROR_FILTER)
-    # What decodes and encodes needs cores; more threads than these would only be in their way.
+    # Decoding and encoding use a core each: more threads would only slow each other down.
     asyncio.get_running_loop().set_default_executor(
         ThreadPoolExecutor(available_cpus() + _EXTRA_THREADS)
     )
@@ -77,7 +83,7 @@ async def serve_until_stopped(
         try:
             await site.start()
         except OSError as error:
-            # asyncio words it at length; errors of names have numbers of their own, below 0.
+            # asyncio's own message is long. Errors of name resolution have numbers below 0.
             number = error.errno or 0
             reason = os.strerror(number) if number > 0 else error.strerror
             raise CgtError(f"cannot listen on {guard.host}:{guard.port}: {reason}") from None
@@ -91,10 +97,13 @@ async def serve_until_stopped(
 
 
 async def _collect_garbage(service: Service) -> None:
-    """What a lost connection leaves is tied into cycles, with the pictures that were under way.
-    Python's own collector comes so seldom that they add up; what is there from the start is set
-    aside, so that to look through the rest takes a millisecond. After the codecs of clients that
-    left, several MiB each, the heap is full of gaps."""
+    """Collect garbage periodically, and return memory to the system after clients leave.
+
+    A lost connection leaves reference cycles that hold its frames. Python's automatic collection
+    runs so rarely that they add up. The objects that exist at startup are frozen, so that a
+    collection takes a millisecond. The codecs of clients, several MiB each, leave the heap
+    fragmented.
+    """
     gc.collect()
     gc.freeze()
     count = 0
@@ -110,7 +119,11 @@ async def _collect_garbage(service: Service) -> None:
 
 
 def load_tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """From PEM files. Raises UsageError where they are not a certificate and its key."""
+    """Return a TLS context with a certificate and its private key, both PEM files.
+
+    Raises:
+        UsageError: The files are not a certificate and its key.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(cert, key)
@@ -126,7 +139,7 @@ _PLAIN_TEXT: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """One `cgt serve`, as its flags say it."""
+    """Options of one `cgt serve`, one for each flag."""
 
     models: tuple[Path, ...]
     engine: str
@@ -141,13 +154,18 @@ class ServeOptions:
 
 
 def run_server(options: ServeOptions) -> None:
-    """Until a signal, which is how it is meant to end."""
+    """Serve until SIGINT or SIGTERM, and print the address and a final summary to stderr.
+
+    Raises:
+        UsageError: The options contradict each other.
+        CgtError: A model, an engine, the source or the address cannot be opened.
+    """
     if (options.cert is None) != (options.key is None):
         raise UsageError("--cert and --key belong together; give both")
     if options.token is not None and len(options.token) < MIN_TOKEN_LENGTH:
         raise UsageError(
-            f"--token wants {MIN_TOKEN_LENGTH} characters or more; beyond this machine one is made "
-            "where none is given"
+            f"--token is shorter than {MIN_TOKEN_LENGTH} characters; give a longer one, or none to "
+            "have one generated"
         )
     limit_malloc_arenas()
     tls = load_tls_context(options.cert, options.key) if options.cert and options.key else None
@@ -167,11 +185,11 @@ def run_server(options: ServeOptions) -> None:
             _print_startup(console, service, guard, port)
 
         asyncio.run(serve_until_stopped(service, guard, tls, stop, on_ready))
-        console.print(f"stopped; {service.metrics.frames_translated} pictures translated")
+        console.print(f"stopped; {service.metrics.frames_translated} frames translated")
 
 
 def _print_startup(console: Console, service: Service, guard: Guard, port: int) -> None:
-    """Where it is to be found, and what one must know of that."""
+    """Print the models, a warning about plain HTTP, and the address to open."""
     for name, model in service.catalog.models.items():
         engine = service.translators.get_engine(ModelSelection(name))
         domains = f"{model.metadata.source_domain} to {model.metadata.target_domain}"
@@ -179,8 +197,8 @@ def _print_startup(console: Console, service: Service, guard: Guard, port: int) 
         console.print(f"{name}: {domains}, {engine_text}", **_PLAIN_TEXT)
     if not guard.secure and not is_loopback(guard.host):
         warn_user(
-            "without --cert and --key the token and the pictures cross the network in the clear, "
-            "and browsers give no camera to the page"
+            "without --cert and --key the token and the images cross the network unencrypted, "
+            "and browsers do not allow the camera on the page"
         )
     all_interfaces = guard.host in ("0.0.0.0", "::")
     host = socket.gethostname() if all_interfaces else guard.host

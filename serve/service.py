@@ -1,4 +1,4 @@
-"""Everything that the endpoints share."""
+"""Service object that all endpoints share: models, engines, sessions and metrics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ from .scheduling.translators import TranslatorPool
 
 
 class Service(Closeable):
-    """Models, the engines that run them, who is served and what it took.
+    """Models with their engines, the sessions of the clients, and the metrics.
 
-    paths: of the models; opens the engine of each, which takes seconds. source: what the server
-    itself shows, see runtime.sources, or None. most: sessions at once.
-    Raises the errors of Catalog and of `open_engine`.
+    The constructor opens the engine of each model, which takes seconds.
+
+    Args:
+        model_paths: ONNX files to serve. The first one is the default.
+        engine: Name of the engine, or "auto" for the fastest.
+        max_sessions: Maximum number of clients at a time.
+        source: URI of a source that the server shows to its clients, see `open_source`, or None.
+
+    Raises:
+        CgtError: Any error of ModelCatalog or `open_engine`.
     """
 
     def __init__(
@@ -51,5 +58,5 @@ SERVICE_KEY = web.AppKey("service", Service)
 
 
 async def shutdown_sessions(app: web.Application) -> None:
-    """At the end of an application: nobody is let in, and all sessions end."""
+    """Close all sessions and reject new ones. To be called when the application shuts down."""
     app[SERVICE_KEY].sessions.close()

@@ -1,4 +1,4 @@
-"""Inputs that several tests share: a clip with sound, a folder of images, a tiny model."""
+"""Shared fixtures: a clip with audio, images, a data set, a tiny model and its training run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ import pytest
 
 CLIP_FRAMES = 20
 
-# What this machine remembers from other runs must not decide a test, nor a test what it remembers.
+# Tests neither use nor change the cache of this machine.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cgt-tests-cache-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
-# A shell that starts us in the background has us ignore SIGINT, and what we start would inherit it.
+# A shell that runs pytest in the background makes it ignore SIGINT, which child processes inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -48,14 +48,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def run_cgt(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """The installed command, as a user runs it."""
+    """Run the installed command as a user does."""
     command = [str(Path(sys.executable).with_name("cgt")), *map(str, args)]
     settings = {"capture_output": True, "text": True, "timeout": 300} | options
     return subprocess.run(command, **settings)  # type: ignore[call-overload]
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    """Until it is true, for a minute at most, and while the process runs."""
+    """Wait for the condition, for a minute at most and while the process runs."""
     end = time.monotonic() + 60
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
@@ -64,7 +64,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | N
 
 
 def make_image(index: int, height: int, width: int) -> np.ndarray:
-    """A smooth picture with a moving bright square, different for each index."""
+    """Return a smooth image with a bright square whose position depends on the index."""
     y, x = np.mgrid[:height, :width]
     image = np.stack([x * 255 // width, y * 255 // height, (x + y + 8 * index) % 256], -1)
     top, left = (7 * index) % (height - 16), (11 * index) % (width - 16)
@@ -75,7 +75,7 @@ def make_image(index: int, height: int, width: int) -> np.ndarray:
 def write_inverse_model(
     path: Path, height: int | str = "h", width: int | str = "w", statistics: int = 0
 ) -> Path:
-    """255 - image for uint8 N,H,W,3; and used = given + 1."""
+    """Write a model for uint8 N,H,W,3: 255 - image, and statistics_out = statistics_in + 1."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -83,21 +83,21 @@ def write_inverse_model(
         helper.make_tensor_value_info(name, TensorProto.UINT8, ["n", height, width, 3])
         for name in ("image", "translated")
     ]
-    numbers = [
+    statistics_tensors = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", statistics])
-        for name in ("given", "used")
+        for name in ("statistics_in", "statistics_out")
     ][: 2 if statistics else 0]
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["white", "float"], ["inverse"]),
         helper.make_node("Cast", ["inverse"], ["translated"], to=TensorProto.UINT8),
-        helper.make_node("Add", ["given", "one"], ["used"]),
+        helper.make_node("Add", ["statistics_in", "one"], ["statistics_out"]),
     ][: 4 if statistics else 3]
     graph = helper.make_graph(
         nodes,
         "inverse",
-        [image[0], *numbers[:1]],
-        [image[1], *numbers[1:]],
+        [image[0], *statistics_tensors[:1]],
+        [image[1], *statistics_tensors[1:]],
         [helper.make_tensor("white", TensorProto.FLOAT, [], [255.0])]
         + [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])] * bool(statistics),
     )
@@ -108,7 +108,7 @@ def write_inverse_model(
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 frames of 160x90 at 12.5/s with 1.6 s of AAC."""
+    """Write 20 frames of 160x90 at 12.5 frames/s with 1.6 s of AAC."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=Fraction(25, 2), options={"crf": "10"})
@@ -118,9 +118,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
             frame = av.VideoFrame.from_ndarray(make_image(index, 90, 160), format="rgb24")
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-        tone = np.sin(np.arange(76800) / 20).astype(np.float32)
+        sine = np.sin(np.arange(76800) / 20).astype(np.float32)
         for start in range(0, 76800, 1024):
-            samples = np.stack([tone[start : start + 1024]] * 2)
+            samples = np.stack([sine[start : start + 1024]] * 2)
             audio_frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
             audio_frame.sample_rate, audio_frame.pts = 48000, start
             out.mux(audio.encode(audio_frame))
@@ -130,7 +130,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A folder of three PNGs of 64x64, one of them in a folder of its own."""
+    """Write three PNGs of 64x64, one of them in a subfolder."""
     from cgt.runtime.image.files import encode_image
 
     folder = tmp_path / "images"
@@ -143,7 +143,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six images of 48x48 in trainA, four in trainB, two in each test folder."""
+    """Write six images of 48x48 to trainA, four to trainB, two to each test folder."""
     from cgt.runtime.image.files import encode_image
 
     root = tmp_path_factory.mktemp("data") / "ramp2noise"
@@ -159,7 +159,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of a very small CycleGAN."""
+    """Train a very small CycleGAN and return its run folder."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     done = run_cgt("train", "--data", dataset, "--output", folder, *TINY_TRAIN_FLAGS)
     assert done.returncode == 0, done.stderr
@@ -175,7 +175,7 @@ TINY_TRAIN_FLAGS = [
 
 @pytest.fixture(scope="session")
 def tiny_model(run_folder: Path) -> Path:
-    """That run's generator from A to B, as fp32 ONNX."""
+    """Export the generator from A to B of `run_folder` as fp32 ONNX."""
     path = run_folder / "tiny.onnx"
     done = run_cgt("export", "--ckpt", run_folder / "latest.pth", "-o", path)
     assert done.returncode == 0, done.stderr
@@ -184,8 +184,11 @@ def tiny_model(run_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def stream_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of one norm, with its statistics as tensors (see cgt.runtime.models.metadata): each
-    channel becomes (x - mean) / deviation / 4."""
+    """Write a network of one norm layer with statistics tensors.
+
+    Each channel becomes (x - mean) / deviation / 4. cgt.runtime.models.metadata explains the
+    statistics.
+    """
     import onnx
     from onnx.parser import parse_model
 
@@ -193,14 +196,14 @@ def stream_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     model = parse_model(
         """<ir_version: 9, opset_import: ["" : 18]>
-        norm (float[n,3,h,w] image, float[n,7] given)
-         => (float[n,3,h,w] translated, float[n,7] used)
+        norm (float[n,3,h,w] image, float[n,7] statistics_in)
+         => (float[n,3,h,w] translated, float[n,7] statistics_out)
         <int64[1] zero = {0}, int64[1] one = {1}, int64[1] four = {4}, int64[1] seven = {7},
          int64[2] sides = {2, 3}, int64[4] split = {0, 3, 1, 1}, int64[1] second = {1},
          float unit = {1.0}, float quarter = {0.25}, float least = {0.00001}>
         {
-            w = Slice (given, zero, one, second)
-            past = Slice (given, one, seven, second)
+            w = Slice (statistics_in, zero, one, second)
+            past = Slice (statistics_in, one, seven, second)
             mean4 = ReduceMean (image, sides)
             from_mean = Sub (image, mean4)
             square = Mul (from_mean, from_mean)
@@ -212,15 +215,15 @@ def stream_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             of_past = Mul (w, past)
             of_own = Mul (rest, own)
             mixed = Add (of_past, of_own)
-            used = Concat <axis = 1> (w, mixed)
-            means = Slice (used, one, four, second)
-            variances = Slice (used, four, seven, second)
+            statistics_out = Concat <axis = 1> (w, mixed)
+            means = Slice (statistics_out, one, four, second)
+            variances = Slice (statistics_out, four, seven, second)
             means4 = Reshape <allowzero = 0> (means, split)
             variances4 = Reshape <allowzero = 0> (variances, split)
-            centred = Sub (image, means4)
+            centered = Sub (image, means4)
             safe = Add (variances4, least)
             deviation = Sqrt (safe)
-            normal = Div (centred, deviation)
+            normal = Div (centered, deviation)
             translated = Mul (normal, quarter)
         }"""
     )
@@ -234,7 +237,7 @@ def stream_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cgt_data() -> Path:
-    """Real images and videos; the environment says where."""
+    """Return the folder with real images and videos, from the environment."""
     folder = os.environ.get("CGT_DATA")
     if not folder:
         pytest.skip("set CGT_DATA to a folder with real videos and images")
@@ -243,7 +246,7 @@ def cgt_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ffprobe() -> str:
-    """An independent reader of video files."""
+    """Return the path of ffprobe, an independent reader of video files."""
     found = shutil.which("ffprobe")
     if not found:
         pytest.skip("ffprobe is not installed (apt-get install ffmpeg)")
@@ -252,10 +255,10 @@ def ffprobe() -> str:
 
 @pytest.fixture(scope="session")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """film.mp4, and beside it .mkv and .mov: long enough to be cut three times."""
+    """Write long.mp4, long.mkv and long.mov, each with four segments."""
     from support.videos import write_video
 
-    folder = tmp_path_factory.mktemp("film")
+    folder = tmp_path_factory.mktemp("long")
     for suffix in (".mp4", ".mkv", ".mov"):
-        write_video(folder / f"film{suffix}", 125, rate=5)
-    return folder / "film.mp4"
+        write_video(folder / f"long{suffix}", 125, rate=5)
+    return folder / "long.mp4"

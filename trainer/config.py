@@ -1,4 +1,4 @@
-"""The one description of a training run: what the flags say, what the checkpoint keeps."""
+"""Training config: the settings of a run, set by flags and stored in its checkpoints."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
 from .lr_schedule import LR_SCHEDULES, LRSchedule
-from .networks.config import GeneratorConfig
+from .networks.config import BLOCKS, NORMS, UPSAMPLINGS, GeneratorConfig
 
-# Defaults of a method where they are not the paper's of CycleGAN (Isola et al. 2017).
+# Defaults of each method that differ from TrainConfig's. pix2pix: Isola et al. 2017.
 METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
     "cyclegan": {},
     "pix2pix": {
@@ -29,9 +29,9 @@ METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
 CHOICES: dict[str, tuple[str, ...]] = {
     "method": tuple(METHOD_DEFAULTS),
     "direction": DIRECTIONS,
-    "norm": ("instance", "instance_affine", "batch", "none"),
-    "upsampling": ("transposed", "resize"),
-    "block": ("plain", "separable"),
+    "norm": NORMS,
+    "upsampling": UPSAMPLINGS,
+    "block": BLOCKS,
     "discriminator": ("patch", "pixel", "projected"),
     "init": ("auto", "normal", "xavier", "kaiming", "orthogonal"),
     "gan_loss": ("lsgan", "vanilla", "hinge"),
@@ -51,28 +51,93 @@ _NON_NEGATIVE = (
     *("steps", "decay_steps", "threads", "workers", "clip_grad", "cache_mb", "save_every"),
 )
 
-# What a run may go on with though it was started with something else: none of it changes what
-# the networks are or what they are told.
+# Settings that may change when a run resumes. None of them changes the networks or their targets.
 CHANGEABLE_ON_RESUME = frozenset(
     {"data", "threads", "device", "workers", "cache_mb", "save_every", "compile", "on_corrupt"}
     | {"epochs", "decay_epochs", "steps", "decay_steps", "best", "eval_every"}
 )
 
-# How checkpoints written before 0.1.0 spell fields.
+# Field names and values in checkpoints written before version 0.1.0.
 _OLD_FIELDS = {"described": "generator_json", "broken": "on_corrupt"}
+_OLD_BLOCKS = {"mobile": "separable"}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run. Defaults are those of the paper (Zhu et al. 2017, section 4 and appendix)."""
+    """Settings of a training run.
+
+    The defaults are those of the CycleGAN paper (Zhu et al. 2017, section 4 and appendix);
+    `for_method` applies the defaults of other methods.
+
+    Attributes:
+        data: Data set folder; see data/folders.py for its structure.
+        method: "cyclegan" or "pix2pix".
+        direction: "AtoB" or "BtoA": the direction that pix2pix learns. CycleGAN learns both.
+        generator_json: A GeneratorConfig as JSON, which replaces the flags of the generator;
+            `cgt train --init-from` sets it.
+        generator: Kind of the generator, such as "resnet9" or "unet256".
+        ngf: Width of the generators' first layer.
+        norm: Normalization layers of generators and discriminators.
+        dropout: Whether the generators have dropout.
+        block: "plain" or "separable" convolutions in residual blocks.
+        learn_residual: Whether the generators predict a change to their input.
+        upsampling: "transposed" or "resize" convolutions.
+        channels_a: Channels of domain A: 1 (gray) or 3 (RGB).
+        channels_b: Channels of domain B: 1 (gray) or 3 (RGB).
+        discriminator: "patch", "pixel" or "projected".
+        ndf: Width of the discriminators' first layer.
+        d_layers: Layers of a PatchGAN; with 3, a patch has 70x70 pixels.
+        init: Weight initialization, see networks/init.py.
+        init_gain: Scale of the initial weights.
+        gan_loss: "lsgan", "vanilla" or "hinge".
+        cycle_loss: "l1" or "l2".
+        lambda_cycle: Weight of the cycle-consistency loss.
+        lambda_a: Weight of the losses of domain A's cycle and identity; None: lambda_cycle.
+        lambda_b: Weight of the losses of domain B's cycle and identity; None: lambda_cycle.
+        lambda_identity: Weight of the identity loss, relative to the weight of the cycle.
+        lambda_l1: Weight of pix2pix's L1 loss.
+        pool_size: Generated images kept in the history for each discriminator.
+        epochs: Epochs at the full learning rate.
+        decay_epochs: Epochs after these, over which the learning rate decays to zero.
+        steps: Steps at the full learning rate; if not 0, replaces `epochs`.
+        decay_steps: Steps of decay; needs `steps`.
+        schedule: Learning rate schedule: "linear", "step" or "cosine".
+        step_every: Epochs (steps, with `steps`) between the drops of the "step" schedule.
+        batch_size: Images per batch and domain, over all processes.
+        accumulate: Batches per optimization step.
+        lr: Learning rate of Adam.
+        beta1: First momentum of Adam.
+        clip_grad: Maximum gradient norm of each network; 0: no limit.
+        ema: Decay per step of the generators' exponential moving average; 0: no average.
+        preprocess: Resizing and cropping mode, see data/transforms.py.
+        load_size: Side that images are resized to, in pixels.
+        crop_size: Side of the training crops, in pixels.
+        flip: Whether half of the crops are mirrored.
+        on_corrupt: "fail" or "skip": what to do with files that do not decode.
+        workers: Threads that decode images; 0: none.
+        cache_mb: Limit of the decoded images kept in memory, in MiB.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        channels_last: Whether networks use the channels-last memory format.
+        compile: Whether to compile the networks by torch.compile.
+        deterministic: Whether to use deterministic algorithms only.
+        seed: Seed of all random numbers.
+        threads: CPU threads of PyTorch; 0: PyTorch's default.
+        device: PyTorch device, or "auto".
+        save_every: Epochs between permanent checkpoints; 0: only the latest is kept.
+        best: Metric that selects best.pth, or "none".
+        eval_every: Epochs between evaluations of that metric.
+
+    Raises:
+        UsageError: If a setting is out of range or settings contradict each other.
+    """
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = CHOICES
     changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME
 
     data: str
     method: str = "cyclegan"
-    direction: str = "AtoB"  # of pix2pix, which learns one
-    generator_json: dict[str, Any] | None = None  # a GeneratorConfig in place of flags; --init-from
+    direction: str = "AtoB"
+    generator_json: dict[str, Any] | None = None
 
     generator: str = "resnet9"
     ngf: int = 64
@@ -85,55 +150,63 @@ class TrainConfig:
     channels_b: int = 3
     discriminator: str = "patch"
     ndf: int = 64
-    d_layers: int = 3  # 3 sees patches of 70x70
+    d_layers: int = 3
     init: str = "auto"
     init_gain: float = 0.02
 
     gan_loss: str = "lsgan"
     cycle_loss: str = "l1"
     lambda_cycle: float = 10.0
-    lambda_a: float | None = None  # weight of A's cycle and identity instead of lambda_cycle
+    lambda_a: float | None = None
     lambda_b: float | None = None
-    lambda_identity: float = 0.5  # multiplies the weight of the cycle
-    lambda_l1: float = 100.0  # of pix2pix
+    lambda_identity: float = 0.5
+    lambda_l1: float = 100.0
     pool_size: int = 50
 
-    epochs: int = 100  # at the full learning rate
-    decay_epochs: int = 100  # of decay to zero after that
-    steps: int = 0  # instead of epochs
+    epochs: int = 100
+    decay_epochs: int = 100
+    steps: int = 0
     decay_steps: int = 0
     schedule: str = "linear"
-    step_every: int = 50  # epochs (steps, with `steps`) between drops of the step schedule
+    step_every: int = 50
     batch_size: int = 1
-    accumulate: int = 1  # batches per optimisation step
+    accumulate: int = 1
     lr: float = 2e-4
     beta1: float = 0.5
-    clip_grad: float = 0.0  # largest norm of each network's gradient; 0: any
-    ema: float = 0.0  # decay per step of the generators' moving average; 0: none
+    clip_grad: float = 0.0
+    ema: float = 0.0
 
     preprocess: str = "resize-and-crop"
     load_size: int = 286
     crop_size: int = 256
     flip: bool = True
-    on_corrupt: str = "fail"  # what a file that does not decode does to the run
+    on_corrupt: str = "fail"
     workers: int = 1
-    cache_mb: int = 1024  # of decoded images kept in memory
+    cache_mb: int = 1024
 
     precision: str = "auto"
     channels_last: bool = False
     compile: bool = False
     deterministic: bool = False
     seed: int = 0
-    threads: int = 0  # 0: as many as PyTorch takes by itself
+    threads: int = 0
     device: str = "auto"
 
-    save_every: int = 0  # epochs between the checkpoints that stay; 0: none stays
-    best: str = "none"  # the metric that best.pth is chosen by
-    eval_every: int = 5  # epochs between its measurements
+    save_every: int = 0
+    best: str = "none"
+    eval_every: int = 5
 
     @classmethod
     def for_method(cls, method: str = "cyclegan", **settings: Any) -> TrainConfig:
-        """A run of a method: what is not given is as its paper has it. Raises UsageError."""
+        """Create a config with the defaults of a method's paper.
+
+        Args:
+            method: "cyclegan" or "pix2pix".
+            **settings: Fields of the config that differ from these defaults.
+
+        Raises:
+            UsageError: If a setting is invalid.
+        """
         defaults = METHOD_DEFAULTS.get(method, {})
         return cls(**(defaults | settings | {"method": method}))
 
@@ -175,24 +248,26 @@ class TrainConfig:
             and (self.lambda_identity > 0)
         ):
             raise UsageError(
-                "--lambda-identity must be 0 where A and B have different channels: no image of "
-                "one can be its own translation"
+                "--lambda-identity must be 0 if A and B have different channels, because an image "
+                "cannot be its own translation"
             )
         channel_counts = {self.channels_a, self.channels_b}
         if self.discriminator == "projected" and (
             channel_counts != {3} or self.method != "cyclegan"
         ):
-            raise UsageError("--discriminator projected judges colour images of cyclegan only")
+            raise UsageError(
+                "--discriminator projected supports only RGB images and --method cyclegan"
+            )
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """Those that are learned."""
+        """Return the directions that the run learns."""
         if self.method == "cyclegan":
             return DIRECTIONS
         return ("AtoB",) if self.direction == "AtoB" else ("BtoA",)
 
     def generator_config_for(self, direction: Direction) -> GeneratorConfig:
-        """The generator of one direction."""
+        """Return the architecture of the generator of one direction."""
         if self.generator_json is not None:
             return GeneratorConfig.from_json(self.generator_json)
         channels = (self.channels_a, self.channels_b)
@@ -205,40 +280,47 @@ class TrainConfig:
             norm=self.norm,
             dropout=self.dropout,
             block=self.block,
-            bias=self.norm != "batch",  # whose shift does the same
+            bias=self.norm != "batch",  # the shift of a batch norm makes a bias redundant
             learn_residual=self.learn_residual,
             upsampling=self.upsampling,
         )
 
     @property
     def generator_config(self) -> GeneratorConfig:
-        """Of the direction A to B."""
+        """Return the architecture of the generator from A to B."""
         return self.generator_config_for("AtoB")
 
     @property
     def discriminator_norm(self) -> str:
-        """Of PatchGAN: the generators' kind, as in the reference; without norms there it keeps
-        its own, for the scale of its verdicts would be anybody's."""
+        """Return the norm of the discriminators.
+
+        It is the norm of the generators, as in the reference implementation. If the generators have
+        none, the discriminators use instance norms, because the scale of their logits would
+        otherwise be arbitrary.
+        """
         return "instance" if self.norm == "none" else self.norm
 
     @property
     def cycle_weights(self) -> tuple[float, float]:
-        """Of A -> B -> A, and of B -> A -> B."""
+        """Return the weights of the cycles A -> B -> A and B -> A -> B."""
         a, b = self.lambda_a, self.lambda_b
         weight = self.lambda_cycle
         return weight if a is None else a, weight if b is None else b
 
     @property
     def inference_size(self) -> int:
-        """The side at which things are as large as in training: --load-size, rounded down to a
-        multiple of 32 (286 is 256, as the paper tests), or of what a U-Net needs."""
+        """Return the image side, in pixels, at which objects are as large as in training.
+
+        It is --load-size rounded down to a multiple of 32 (286 becomes 256, the test size of the
+        paper) or of the size that a U-Net needs.
+        """
         step = max(32, self.generator_config.multiple)
         side = self.crop_size if self.preprocess in ("crop", "none") else self.load_size
         return max(step, side // step * step)
 
     @property
     def lr_schedule(self) -> LRSchedule:
-        """In steps where the run is measured in steps, else in epochs."""
+        """Return the learning rate schedule, in steps if `steps` is set, otherwise in epochs."""
         hold, decay = (
             (self.steps, self.decay_steps) if self.steps else (self.epochs, self.decay_epochs)
         )
@@ -246,19 +328,26 @@ class TrainConfig:
 
     @property
     def schedule_length(self) -> int:
-        """Epochs of the run; its steps where it is measured in steps."""
+        """Return the length of the run, in steps if `steps` is set, otherwise in epochs."""
         return self.lr_schedule.hold + self.lr_schedule.decay
 
     def architecture(self, direction: Direction = "AtoB") -> dict[str, Any]:
-        """A generator as plain JSON types."""
+        """Return the architecture of a generator as plain JSON types."""
         return self.generator_config_for(direction).to_json()
 
     def test_folder(self, direction: Direction) -> Path | None:
-        """A folder with images of the domain that a direction begins at, none of them seen."""
+        """Return the folder of test images of a direction's source domain."""
         return Path(self.data) / ("testA" if direction == "AtoB" else "testB")
 
     def with_changes(self, changes: dict[str, Any]) -> TrainConfig:
-        """This run going on with other settings. Raises UsageError for one that is not SAFE."""
+        """Return the config of a resumed run with changed settings.
+
+        Args:
+            changes: Fields and their new values.
+
+        Raises:
+            UsageError: If a changed setting is not in `changeable_on_resume`.
+        """
         changed = {name: value for name, value in changes.items() if value != getattr(self, name)}
         refused = [
             f"--{name.replace('_', '-')} ({getattr(self, name)} to {value})"
@@ -267,22 +356,27 @@ class TrainConfig:
         ]
         if refused:
             raise UsageError(
-                f"a run cannot go on with another {', '.join(refused)}; start a new one, with "
-                "--init-from its latest.pth to keep what it has learned"
+                f"a run cannot resume with a different {', '.join(refused)}; start a new run with "
+                "--init-from its latest.pth to keep the trained weights"
             )
         return dataclasses.replace(self, **changed)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for the checkpoint."""
+        """Return the fields as plain JSON types."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
-        """The inverse of `to_json`; what an older version did not know has its default.
-        Raises CheckpointError on fields that this version does not know."""
+        """Restore a config from `to_json`, including checkpoints of older versions.
+
+        Fields that the older version lacks get their defaults.
+
+        Raises:
+            CheckpointError: If there are fields that this version does not know.
+        """
         values = {_OLD_FIELDS.get(name, name): value for name, value in values.items()}
-        if values.get("block") == "mobile":
-            values["block"] = "separable"
+        if "block" in values:
+            values["block"] = _OLD_BLOCKS.get(values["block"], values["block"])
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise CheckpointError(
@@ -290,6 +384,11 @@ class TrainConfig:
                 "it was written by a newer version of cgt"
             )
         return cls(**values)
+
+
+def reverse_direction(direction: Direction) -> Direction:
+    """Return "BtoA" for "AtoB" and vice versa."""
+    return "BtoA" if direction == "AtoB" else "AtoB"
 
 
 def _check_setting(is_valid: bool, name: str, requirement: str) -> None:

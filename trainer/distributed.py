@@ -1,7 +1,7 @@
-"""One process or several that train together, as torchrun starts them.
+"""Distributed data-parallel training across processes started by torchrun.
 
 Every process holds all networks and pools and computes its share of each batch; Lightning Fabric
-averages the gradients. With one process nothing of it is imported.
+averages the gradients. With one process, Fabric is not imported.
 """
 
 from __future__ import annotations
@@ -18,30 +18,36 @@ from .precision import pick_device
 
 
 class DistributedContext(Protocol):
-    """What training asks of the processes."""
+    """Communication between the training processes.
 
-    rank: int  # of this process; 0 writes the files
-    world_size: int  # how many there are
+    Attributes:
+        rank: Rank of this process; rank 0 writes the files.
+        world_size: Number of processes.
+        device: Device of this process.
+    """
+
+    rank: int
+    world_size: int
     device: torch.device
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
-        """The network, whose gradients become the mean of all processes' as they are made."""
+        """Wrap a network so that its gradients are averaged over all processes."""
 
     def gather(self, batch: Tensor) -> Tensor:
-        """Every process's N,... in the order of ranks: world*N,... ; no gradients."""
+        """Concatenate N,... of all processes, by rank, to world_size*N,... without gradients."""
 
     def mean(self, value: Tensor) -> Tensor:
-        """Over all processes; no gradients."""
+        """Return the mean of a tensor over all processes, without gradients."""
 
     def any(self, flag: bool) -> bool:
-        """Whether it is set in any process."""
+        """Return whether the flag is set in any process."""
 
     def is_peer_failure(self, error: RuntimeError) -> bool:
-        """Whether an error is that another process is gone."""
+        """Return whether the failure of another process caused an error."""
 
 
 class SingleProcess:
-    """The usual case."""
+    """Context of a run with one process."""
 
     rank, world_size = 0, 1
 
@@ -65,7 +71,7 @@ class SingleProcess:
 
 
 class FabricContext:
-    """Those that torchrun started."""
+    """Context of a run with several processes, based on Lightning Fabric."""
 
     def __init__(self, device: str) -> None:
         try:
@@ -81,7 +87,7 @@ class FabricContext:
             accelerator="cuda" if device_type == "cuda" else "cpu",
             devices=int(os.environ["LOCAL_WORLD_SIZE"]),
             num_nodes=int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]),
-            # Generators run several times before one backward; their buffers must not be
+            # Generators run several times before one backward pass, and their buffers must not be
             # overwritten in between.
             strategy=DDPStrategy(
                 broadcast_buffers=False,
@@ -109,16 +115,28 @@ class FabricContext:
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     def is_peer_failure(self, error: RuntimeError) -> bool:
-        # Gloo raises plain RuntimeErrors, which name the file of its own that noticed.
+        # Gloo raises plain RuntimeErrors, whose message contains the path of a Gloo source file.
         is_dist_error = isinstance(error, torch.distributed.DistError)
         return is_dist_error or "gloo/transport" in str(error)
 
 
 def init_distributed(device: str, batch_size: int) -> DistributedContext:
-    """As torchrun's environment says. Raises UsageError for a batch that cannot be shared out."""
+    """Create the context of this process from torchrun's environment variables.
+
+    Args:
+        device: PyTorch device, or "auto".
+        batch_size: Images per batch and domain, over all processes.
+
+    Raises:
+        UsageError: If the batch cannot be divided evenly among the processes.
+        MissingDependency: If there are several processes and Lightning Fabric is not installed.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         return SingleProcess(pick_device(device))
     if batch_size % world_size:
-        raise UsageError(f"--batch-size {batch_size} cannot be shared by {world_size} processes")
+        raise UsageError(
+            f"--batch-size {batch_size} cannot be divided among {world_size} processes; "
+            f"use a multiple of {world_size}"
+        )
     return FabricContext(device)

@@ -1,4 +1,4 @@
-"""The learning rate over a run."""
+"""Learning rate schedules: linear, step and cosine decay."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ STEP_GAMMA = 0.1
 
 @dataclass(frozen=True)
 class LRSchedule:
-    """The factor of the learning rate at a position, counted from 0 in epochs or in steps.
+    """Learning rate schedule in epochs or in steps.
 
-    linear   1 for `hold`, then a straight line towards 0 over `decay` (Zhu et al. 2017)
+    linear   1 for `hold`, then linear decay towards 0 over `decay` (Zhu et al. 2017)
     cosine   1 for `hold`, then half a cosine to 0 over `decay` (Loshchilov and Hutter 2017)
-    step     a tenth after each `every`
+    step     multiplied by STEP_GAMMA after every `step_size`
     """
 
     kind: str
@@ -24,7 +24,7 @@ class LRSchedule:
     step_size: int = 50
 
     def factor(self, position: int) -> float:
-        """In (0, 1]; the last position is one short of 0."""
+        """Return the factor of the learning rate, in (0, 1], at a position counted from 0."""
         if self.kind == "step":
             return float(STEP_GAMMA ** (position // self.step_size))
         progress = max(0, position + 1 - self.hold) / (self.decay + 1)

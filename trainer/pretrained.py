@@ -1,7 +1,6 @@
-"""What a run begins with in place of random weights: `cgt train --init-from`.
+"""Trained generators from checkpoints of cgt and of other trainers.
 
-A generator that has been trained, whoever trained it: all that the rest of `cgt` asks of a
-checkpoint.
+Export, evaluation, the torch engine and `cgt train --init-from` load checkpoints by this module.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from cgt.runtime.models.metadata import Direction
 from cgt.runtime.utils.atomic import file_sha256
 
 from .checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
-from .config import TrainConfig
+from .config import TrainConfig, reverse_direction
 from .importers.conventions import infer_domains
 from .importers.file_reader import read_payload
 from .importers.importer import ImportedGenerator, MultipleGeneratorsError, import_generator
@@ -30,61 +29,88 @@ _NETWORK_DIRECTIONS: dict[str, Direction] = {"G_A": "AtoB", "G_B": "BtoA"}
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """A generator with its weights. Images are RGB; tensors NCHW float32 in [-1, 1]."""
+    """A generator with its weights; it maps RGB images, NCHW float32 in [-1, 1].
 
-    network: nn.Module  # in eval mode, on the CPU
+    Attributes:
+        network: The generator, in eval mode, on the CPU.
+        path: The checkpoint.
+        domains: Names of A and B.
+        direction: Direction of the translation.
+        size: (height, width) in pixels at which objects are as large as in training.
+        multiple: Number of which height and width must be multiples.
+        norm: "instance", "batch", "batch_film" or "none".
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        architecture: GeneratorConfig as plain JSON types.
+        test_folder: Folder of images of the source domain, if known.
+        sha256: SHA-256 of the checkpoint.
+        evidence: What was inferred from the file, and from which evidence.
+        filter: Filter by which the training resized images.
+        ambiguities: What the file leaves open, and which interpretation applies.
+        warnings: Signs that the output on a test image is not a translation.
+        distill_report: Evaluation report of `cgt distill`; empty for other checkpoints.
+        direction_known: Whether the file tells its direction; otherwise it is assumed to be AtoB.
+    """
+
+    network: nn.Module
     path: Path
     domains: tuple[str, str]
     direction: Direction
-    size: tuple[int, int]  # height, width at which things are as large as in training
-    multiple: int  # of which both sides must be
-    norm: str  # instance, batch or none
+    size: tuple[int, int]
+    multiple: int
+    norm: str
     in_channels: int
     out_channels: int
-    architecture: dict[str, Any]  # GeneratorConfig as plain JSON types
-    test_folder: Path | None  # a folder with images of the source domain, where it is known
-    sha256: str  # of the file
-    evidence: tuple[str, ...]  # what was inferred, and from what
-    filter: Filter  # with which the training resized
-    ambiguities: tuple[str, ...] = ()  # what the file leaves open, and which reading was taken
-    warnings: tuple[str, ...] = ()  # why its output on a test picture is no translation
-    distill_report: dict[str, Any] = field(
-        default_factory=dict
-    )  # what `cgt distill` measured of it
-    direction_known: bool = True  # or taken as A to B
+    architecture: dict[str, Any]
+    test_folder: Path | None
+    sha256: str
+    evidence: tuple[str, ...]
+    filter: Filter
+    ambiguities: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    distill_report: dict[str, Any] = field(default_factory=dict)
+    direction_known: bool = True
 
     @property
     def source(self) -> str:
+        """Return the name of the source domain."""
         return self.domains[0 if self.direction == "AtoB" else 1]
 
     @property
     def target(self) -> str:
+        """Return the name of the target domain."""
         return self.domains[1 if self.direction == "AtoB" else 0]
 
     @property
     def summary(self) -> str:
-        """What it is, in a few words."""
+        """Return the architecture in a few words."""
         architecture = self.architecture
         norm = str(architecture["norm"]).replace("instance_affine", "affine instance")
+        norm = "no" if norm == "none" else norm
         return (
-            f"{architecture['kind']}, ngf {architecture['ngf']}, {'no' if norm == 'none' else norm} norm, "
+            f"{architecture['kind']}, ngf {architecture['ngf']}, {norm} norm, "
             f"{self.in_channels} to {self.out_channels} channels"
         )
 
     @property
     def parameters(self) -> int:
+        """Return the number of parameters."""
         return sum(p.numel() for p in self.network.parameters())
 
 
 def open_generator(
     path: Path, direction: Direction | None = None, network: str | None = None
 ) -> TrainedGenerator:
-    """The generator of one direction in a checkpoint.
+    """Load one generator from a checkpoint of cgt or of another trainer.
 
-    direction: by default what the file holds, A to B where it holds both. network: the name of
-    one network in the file, where it holds several.
-    Raises CheckpointError when the file is missing, damaged or holds no generator, UsageError
-    when the direction or the network is not in it.
+    Args:
+        path: The checkpoint.
+        direction: Direction to load; by default the only one in the file, or AtoB if it has both.
+        network: Name of a network in the file, if there are several.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or has no generator.
+        UsageError: If the file has no such direction or network.
     """
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
@@ -93,8 +119,14 @@ def open_generator(
 
 
 def open_generators(path: Path) -> dict[str, TrainedGenerator]:
-    """The generators of both directions, "G_A" and "G_B", as far as the file, or the one beside it
-    that leads back, has them. Raises what open_generator raises."""
+    """Load the generators of both directions, "G_A" (AtoB) and "G_B" (BtoA), as far as they exist.
+
+    For other trainers, the generator of the reverse direction may be in a file next to `path`.
+
+    Raises:
+        CheckpointError: As `open_generator`.
+        UsageError: As `open_generator`.
+    """
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
         checkpoint = parse_checkpoint(path, payload)
@@ -108,19 +140,34 @@ def open_generators(path: Path) -> dict[str, TrainedGenerator]:
     known = first.direction or "AtoB"
     found = {known: generator_from_import(first)}
     if first.direction is not None:
-        back: Direction = "BtoA" if known == "AtoB" else "AtoB"
-        with contextlib.suppress(UsageError):  # there is none
-            found[back] = generator_from_import(import_generator(path, payload, back, None), back)
-    return {name: found[way] for name, way in _NETWORK_DIRECTIONS.items() if way in found}
+        reverse = reverse_direction(known)
+        with contextlib.suppress(UsageError):  # there is no reverse generator
+            imported = import_generator(path, payload, reverse, None)
+            found[reverse] = generator_from_import(imported, reverse)
+    return {
+        name: found[direction]
+        for name, direction in _NETWORK_DIRECTIONS.items()
+        if direction in found
+    }
 
 
 def generator_from_checkpoint(
     checkpoint: Checkpoint, direction: Direction | None = None, network: str | None = None
 ) -> TrainedGenerator:
-    """From a run of `cgt train` or `cgt distill`, which has recorded everything."""
+    """Load a generator from a checkpoint of `cgt train` or `cgt distill`.
+
+    Args:
+        checkpoint: The checkpoint.
+        direction: Direction to load; by default the first one.
+        network: "G_A" or "G_B", instead of a direction.
+
+    Raises:
+        CheckpointError: If the checkpoint is damaged or has no such direction.
+        UsageError: If the network is not a generator or contradicts the direction.
+    """
     if network is not None:
         if network not in _NETWORK_DIRECTIONS:
-            raise UsageError(f"--network {network} is not a generator; take G_A or G_B")
+            raise UsageError(f"--network {network} is not a generator; use G_A or G_B")
         if direction not in (None, _NETWORK_DIRECTIONS[network]):
             raise UsageError(f"--network {network} translates {_NETWORK_DIRECTIONS[network]}")
         direction = _NETWORK_DIRECTIONS[network]
@@ -150,19 +197,24 @@ def generator_from_checkpoint(
 def generator_from_import(
     imported: ImportedGenerator, direction: Direction | None = None
 ) -> TrainedGenerator:
-    """From another trainer's file, which has recorded little."""
+    """Load a generator from the imported file of another trainer.
+
+    Args:
+        imported: The network and the options found next to the file.
+        direction: Direction of the translation, if the file does not tell it.
+    """
     config, options = imported.network.config, imported.options
     evidence = list(imported.evidence)
     direction = direction or imported.direction or "AtoB"
     if imported.direction is None:
-        evidence.append(f"no name tells the direction; taken as {direction}")
-    # A deep U-Net is made for the size that it brings down to a point.
+        evidence.append(f"no name tells the direction; assuming {direction}")
+    # A deep U-Net is designed for the size that it reduces to one pixel.
     default_side = config.multiple if config.levels >= 7 else 256
     side = (
         -(-(options.positive_int("crop_size") or default_side) // config.multiple) * config.multiple
     )
     root = options.get("dataroot")
-    tests = Path(root) / ("testA" if direction == "AtoB" else "testB") if root else None
+    test_folder = Path(root) / ("testA" if direction == "AtoB" else "testB") if root else None
     return TrainedGenerator(
         network=imported.network,
         path=imported.path,
@@ -174,10 +226,10 @@ def generator_from_import(
         in_channels=config.in_channels,
         out_channels=config.out_channels,
         architecture=config.to_json(),
-        test_folder=tests,
+        test_folder=test_folder,
         sha256=file_sha256(imported.path),
         evidence=tuple(evidence),
-        filter="bicubic",  # what nearly all of them resize with
+        filter="bicubic",  # nearly all other trainers resize by this filter
         ambiguities=imported.ambiguities,
         warnings=imported.warnings,
         direction_known=imported.direction is not None,
@@ -186,33 +238,43 @@ def generator_from_import(
 
 @dataclass(frozen=True)
 class PretrainedInit:
-    """Generators of a checkpoint, "G_A", "G_B" or both, of one architecture."""
+    """Pretrained weights for `cgt train --init-from`.
+
+    Attributes:
+        pretrained: Generators "G_A", "G_B" or both, of one architecture.
+    """
 
     pretrained: dict[str, TrainedGenerator]
 
     @classmethod
     def from_checkpoint(cls, path: Path) -> PretrainedInit:
-        """Raises CheckpointError for a file without generators, UsageError when they are not both
-        of one architecture, or do not take RGB images."""
+        """Load the generators of a checkpoint of any trainer.
+
+        Raises:
+            CheckpointError: If the file has no generators.
+            UsageError: If their architectures differ or they do not translate RGB to RGB.
+        """
         try:
             pretrained = open_generators(path)
         except MultipleGeneratorsError as error:
-            found = str(error).partition("; ")[0]
+            problem = str(error).partition("; ")[0]
             raise UsageError(
-                f"{found}, and their names tell no direction; save them as G_AB.pth and G_BA.pth"
+                f"{problem}, and their names tell no direction; save them as G_AB.pth and G_BA.pth"
             ) from None
         one, *others = pretrained.values()
         if (one.in_channels, one.out_channels) != (3, 3):
             raise UsageError(
-                f"{path} translates {one.in_channels} to {one.out_channels} channels; only RGB "
-                "trains"
+                f"{path} translates {one.in_channels} to {one.out_channels} channels; training "
+                "supports only RGB"
             )
         if any(other.architecture != one.architecture for other in others):
-            raise UsageError(f"the two generators of {path} differ in architecture; they must not")
+            raise UsageError(
+                f"the two generators of {path} differ in architecture; save them in separate files"
+            )
         return cls(pretrained)
 
     def apply_architecture(self, config: TrainConfig) -> TrainConfig:
-        """The run with this architecture."""
+        """Return the config with the architecture of these generators."""
         architecture = next(iter(self.pretrained.values())).architecture
         return dataclasses.replace(
             config,
@@ -222,16 +284,25 @@ class PretrainedInit:
         )
 
     def load_weights(self, generators: dict[str, nn.Module]) -> str:
-        """Set the weights. Returns a line that says which, and which begin from scratch.
-        Raises UsageError when there is none for them."""
+        """Load the weights into a run's generators.
+
+        Args:
+            generators: Generators of the run, "G_A", "G_B" or both.
+
+        Returns:
+            A line that lists the initialized generators.
+
+        Raises:
+            UsageError: If there are no weights for any of them.
+        """
         matching = {name: one for name, one in self.pretrained.items() if name in generators}
         if not matching:
             raise UsageError(
-                f"the checkpoint has {', '.join(self.pretrained)}, the run learns "
-                f"{', '.join(generators)}; give the other --direction"
+                f"the checkpoint has {', '.join(self.pretrained)}, the run trains "
+                f"{', '.join(generators)}; use the other --direction"
             )
         for name, one in matching.items():
             generators[name].load_state_dict(one.network.state_dict())
-        loaded = [f"{name} begins with {one.path.name}" for name, one in matching.items()]
+        loaded = [f"{name} starts from {one.path.name}" for name, one in matching.items()]
         remaining = [] if len(matching) == len(generators) else ["the other from scratch"]
         return ", ".join([*loaded, *remaining])

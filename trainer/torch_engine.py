@@ -1,4 +1,4 @@
-"""The reference engine: a checkpoint's generator in PyTorch, `--engine torch`."""
+"""PyTorch engine (`--engine torch`), the reference that exported models are compared with."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .pretrained import open_generator
 
 
 class TorchEngine(Engine):
-    """Any checkpoint's generator, from A to B where it holds both, in fp32. What every export is
-    compared with; not the fast way.
+    """Engine that runs a checkpoint's generator in PyTorch, in fp32.
 
-    On CUDA where PyTorch finds it, unless `device` says otherwise.
+    It is exact but slow. If the checkpoint has both directions, it translates AtoB. By default it
+    runs on CUDA if PyTorch finds it, otherwise on the CPU.
     """
 
     name = "torch"
@@ -42,7 +42,7 @@ class TorchEngine(Engine):
     ) -> None:
         device_name = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if device_name == "cuda" and not torch.cuda.is_available():
-            raise EngineError("PyTorch finds no CUDA here; use --engine torch:cpu")
+            raise EngineError("PyTorch finds no CUDA device; use --engine torch:cpu")
         self._device = torch.device(device_name)
         self._network = open_generator(path).network.to(self._device)
         self.device = device_name.upper()

@@ -1,10 +1,11 @@
-"""A run: batches in, steps, and a folder that tells how it goes.
+"""Training loop and run folder.
 
-RUN/latest.pth     everything (checkpoint.py)
-RUN/epoch_NNN.pth  the same, as it was then (--save-every)
-RUN/best.pth       the same, where the metric was best (--best)
-RUN/metrics.csv    losses, one line per LOG_EVERY steps, and metrics (runlog.py)
-RUN/samples/       epoch_NNN.png (samples.py)
+RUN/latest.pth     latest checkpoint (checkpoint.py)
+RUN/epoch_N.pth    checkpoints of earlier epochs (--save-every)
+RUN/best.pth       checkpoint with the best metric (--best)
+RUN/metrics.csv    losses, one row per LOG_INTERVAL_STEPS, and metrics (logs/metrics_csv.py)
+RUN/samples/       sample images epoch_NNN.png (logs/samples.py)
+RUN/tensorboard/   the same losses and metrics, if TensorBoard is installed
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from cgt.runtime.utils.signals import stop_on_signal
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .data.dataset import Dataset, open_dataset
+from .data.dataset import Dataset, LogFn, open_dataset
 from .data.loader import Shard
 from .distributed import init_distributed
 from .logs.best_checkpoint import BestMetric, Evaluator, GeneratorEvaluator
@@ -39,23 +40,33 @@ from .pretrained import PretrainedInit
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-LOG_INTERVAL_STEPS = 50  # steps
-SAVE_INTERVAL_S = 300.0  # seconds; also at the end of each epoch
-
-LogFn = Callable[[str], None]
+LOG_INTERVAL_STEPS = 50
+SAVE_INTERVAL_S = 300.0  # runs are also saved at the end of each epoch
 
 
 def parse_domain_names(data: Path) -> tuple[str, str]:
-    """ "horse2zebra" holds horses and zebras; any other folder holds A and B."""
+    """Return the domain names in a folder's name, such as "horse2zebra"; by default A and B."""
     match = re.fullmatch(r"([a-z]+)2([a-z]+)", data.resolve().name)
     return (match[1], match[2]) if match else ("A", "B")
 
 
 class TrainingRun:
-    """A training run in a folder. `Run.create` starts one, `Run.resume` goes on with one.
+    """A training run in a folder; use `create` to start a run and `resume` to continue one.
 
-    cgt distill's is a Run, too (distill/run.py), with another _open, _model, _samples, _judge, and
-    a _begin.
+    Subclasses such as that of `cgt distill` override `_open_dataset`, `_build_samples`,
+    `_build_method`, `_build_evaluator` and `_init_new_run`.
+
+    Args:
+        folder: Folder of the run.
+        config: Settings of the run.
+        log: Receives lines for the user.
+
+    Attributes:
+        step: Number of completed training steps.
+        total_steps: Length of the run, in steps.
+        domains: Names of A and B.
+        model: Networks and optimizers.
+        init_summary: What --init-from loaded; empty without it.
     """
 
     command: ClassVar[str] = "cgt train"
@@ -70,7 +81,7 @@ class TrainingRun:
         self.is_main_process = self.distributed.rank == 0
         self._echo = log if self.is_main_process else lambda line: None
         self.precision = self._resolve_precision(config.precision)
-        # A run goes on in what it began in, also on a machine that would choose otherwise.
+        # The checkpoint stores the precision, so a resumed run keeps it on any machine.
         self.config = config = dataclasses.replace(config, precision=self.precision.name)
         self.domains = parse_domain_names(Path(config.data))
         self.data = self._open_dataset(Shard(self.distributed.rank, self.distributed.world_size))
@@ -78,35 +89,36 @@ class TrainingRun:
         self.model = self._build_method()
         self.evaluator = self._build_evaluator()
         self.best_metric = BestMetric(config.best)
-        self.init_summary = ""  # what --init-from brought
+        self.init_summary = ""
         self.step = 0
         self.pending_losses: list[torch.Tensor] = []
         per_epoch = self.data.train.steps_per_epoch
         self.total_steps = config.schedule_length * (1 if config.steps else per_epoch)
 
     def _resolve_precision(self, name: str) -> Precision:
-        """The same in all processes, which measure what is faster each for itself."""
+        """Choose the same precision in all processes; each of them measures which one is faster."""
         precision = Precision.from_name(name, self.distributed.device)
         if name == "auto" and self.distributed.any(precision.autocast_dtype is not None):
             return Precision.from_name("bf16", self.distributed.device)
         return precision
 
     def _open_dataset(self, shard: Shard) -> Dataset:
-        """What there is to learn from. Raises DataError."""
+        """Open the training and test images. Raises DataError."""
         return open_dataset(self.config, METHODS[self.config.method].paired, shard, self._echo)
 
     def _build_samples(self) -> SampleGrid:
-        """What is shown at the end of each epoch."""
-        square = self.config.preprocess == "resize-and-crop"
-        return SampleGrid.from_folders(self.data.sample_folders, self.config.inference_size, square)
+        """Select the sample images that are rendered at the end of each epoch."""
+        squash = self.config.preprocess == "resize-and-crop"
+        return SampleGrid.from_folders(self.data.sample_folders, self.config.inference_size, squash)
 
     def _build_method(self) -> Method:
-        """What learns."""
-        processes, autocast = self.distributed, self.precision.autocast_dtype
-        return METHODS[self.config.method](self.config, processes.device, autocast, processes)
+        """Build networks and optimizers."""
+        method_class = METHODS[self.config.method]
+        device, dtype = self.distributed.device, self.precision.autocast_dtype
+        return method_class(self.config, device, dtype, self.distributed)
 
     def _build_evaluator(self) -> Evaluator | None:
-        """What measures it now and then, if anything does."""
+        """Build the evaluator that selects best.pth, if there is one."""
         return GeneratorEvaluator.from_config(self.config, self.data)
 
     @classmethod
@@ -117,11 +129,22 @@ class TrainingRun:
         init_from: Path | None = None,
         log: LogFn = lambda line: None,
     ) -> Self:
-        """init_from: a checkpoint of any trainer, whose generators are the first weights and whose
-        architecture is taken. Raises UsageError when the folder already holds a run or the
-        checkpoint does not fit, DataError for unusable data, CheckpointError."""
+        """Start a run.
+
+        Args:
+            folder: Folder of the run.
+            config: Settings of the run.
+            init_from: Checkpoint of any trainer; its generators determine the architecture and
+                the initial weights.
+            log: Receives lines for the user.
+
+        Raises:
+            UsageError: If the folder already has a run or the checkpoint does not match.
+            DataError: If the data set is unusable.
+            CheckpointError: If the checkpoint cannot be read.
+        """
         if (folder / "latest.pth").exists():
-            raise UsageError(f"{folder} holds a run already; resume it with --resume {folder}")
+            raise UsageError(f"{folder} already has a run; resume it with --resume {folder}")
         pretrained = PretrainedInit.from_checkpoint(init_from) if init_from else None
         run = cls(folder, pretrained.apply_architecture(config) if pretrained else config, log)
         if pretrained:
@@ -134,34 +157,43 @@ class TrainingRun:
         return run
 
     def _init_new_run(self) -> None:
-        """Of a new run alone, last: first weights that a seed does not tell."""
+        """Initialize what only a new run needs; a hook for subclasses, called last."""
 
     @classmethod
     def resume(
         cls, folder: Path, changes: dict[str, Any] | None = None, log: LogFn = lambda line: None
     ) -> Self:
-        """changes: settings that shall differ from now on; see trainconfig.SAFE.
-        Raises CheckpointError when there is nothing to resume, UsageError for other changes."""
+        """Continue a run from its latest checkpoint.
+
+        Args:
+            folder: Folder of the run.
+            changes: Settings to change; see config.CHANGEABLE_ON_RESUME.
+            log: Receives lines for the user.
+
+        Raises:
+            CheckpointError: If there is no checkpoint or it cannot be read.
+            UsageError: If a setting cannot change or another command created the run.
+        """
         path = folder / "latest.pth"
         if not path.exists():
             raise CheckpointError(f"{path} is missing; there is no run to resume in {folder}")
         checkpoint = load_checkpoint(path)
         if type(checkpoint.config) is not cls.config_class:
             raise UsageError(
-                f"{folder} is a run of `{checkpoint.written_by}`; go on with it by "
+                f"{folder} is a run of `{checkpoint.written_by}`; resume it with "
                 f"`{checkpoint.written_by} --resume {folder}`"
             )
         config = checkpoint.config.with_changes(changes or {})
         run = cls(folder, config, log)
-        now = config.to_json()
+        settings = config.to_json()
         for name, old in checkpoint.config.to_json().items():
-            if (new := now[name]) != old:
-                run._echo(f"--{name.replace('_', '-')}: {old} before, {new} from here on")
+            if (new := settings[name]) != old:
+                run._echo(f"--{name.replace('_', '-')}: changed from {old} to {new}")
         run.restore(checkpoint)
         return run
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on where the checkpoint was written."""
+        """Restore the state of a checkpoint."""
         self.model.load_state_dict(checkpoint.state)
         self.step = checkpoint.step
         self.pending_losses = checkpoint.state["unlogged"]
@@ -169,14 +201,15 @@ class TrainingRun:
         saved_world_size, world_size = checkpoint.state["world"], self.distributed.world_size
         if saved_world_size and saved_world_size != world_size:
             self._echo(
-                f"warning: processes: {saved_world_size} before, {world_size} from here on; the same batches, but "
-                "sums in another order: no longer an uninterrupted run bit for bit"
+                f"warning: number of processes changed from {saved_world_size} to {world_size}; "
+                "batches stay the same, but sums are computed in another order, so results differ "
+                "in rounding from those of an uninterrupted run"
             )
 
     def summarize(self) -> str:
-        """The run in a line."""
+        """Describe the run in a line."""
         config = self.config
-        a, b = (len(domain.files) for domain in self.data.train.folders)
+        a, b = (len(folder.files) for folder in self.data.train.folders)
         world_size = self.distributed.world_size
         return (
             (f"{self.init_summary}; " if self.init_summary else "")
@@ -187,9 +220,13 @@ class TrainingRun:
         )
 
     def train(self) -> None:
-        """Train to the end. Raises Interrupted after a signal, with everything saved, and CgtError
-        where another process of the job is lost."""
-        # What a run that was cut off wrote last is dropped, and written again.
+        """Train to the end.
+
+        Raises:
+            Interrupted: After a signal; the run is saved.
+            CgtError: If a loss or weight is not finite, or if another process of the job failed.
+        """
+        # The logger drops rows after the checkpoint; the resumed run writes them again.
         log = (
             MetricsLogger(self.folder, self.step, self.pending_losses)
             if self.is_main_process
@@ -203,7 +240,7 @@ class TrainingRun:
             if isinstance(error, CgtError) or not self.distributed.is_peer_failure(error):
                 raise
             raise CgtError(
-                f"another process of the job was lost in step {self.step + 1}; start it again with "
+                f"another process of the job failed in step {self.step + 1}; restart the job with "
                 f"--resume {self.folder}"
             ) from None
         if log is not None:
@@ -212,7 +249,7 @@ class TrainingRun:
     def _train_steps(
         self, log: MetricsLogger, bar: ProgressBar, stop_requested: Callable[[], bool]
     ) -> None:
-        # Of several processes any may be lost: there is something to go on from at once.
+        # Any of several processes may fail, so save a checkpoint to resume from immediately.
         save_first_step = (
             self.distributed.world_size > 1 and not (self.folder / "latest.pth").exists()
         )
@@ -220,7 +257,7 @@ class TrainingRun:
         data, per_epoch = self.data.train, self.data.train.steps_per_epoch
         for a, b in data.batches(self.step, self.total_steps, self.config.workers):
             epoch = self.step // per_epoch
-            # Dropout follows from seed, step and process alone, as the data does.
+            # Dropout depends on seed, step and process only, as the data does.
             torch.manual_seed(hash((self.config.seed, self.step, self.distributed.rank)))
             position = self.step if self.config.steps else epoch
             losses = self.model.step(a, b, position)
@@ -238,8 +275,8 @@ class TrainingRun:
                 saved_at = time.monotonic()
             if stop and self.step < self.total_steps:
                 raise Interrupted(
-                    f"stopped after step {self.step}, saved; "
-                    f"go on with `{self.command} --resume {self.folder}`"
+                    f"stopped after step {self.step} and saved; "
+                    f"resume with `{self.command} --resume {self.folder}`"
                 )
 
     def _is_save_due(self, saved_at: float) -> bool:
@@ -265,8 +302,8 @@ class TrainingRun:
                 metrics = self.evaluator.evaluate(self.model)
                 log.write_row(self.step, self._fractional_epoch, metrics)
                 is_best = self.best_metric.update(metrics[config.best], epoch)
-            # First what may stay behind, then latest.pth, which says how far the run is: a run
-            # killed in between does it all again.
+            # latest.pth determines where the run resumes, so it is written last. If the run is
+            # killed before that, it repeats the other files.
             self.samples.save(self.model, self.folder / "samples" / f"epoch_{epoch:03d}.png")
             if config.save_every and epoch % config.save_every == 0:
                 self.save(log, f"epoch_{epoch}.pth")
@@ -275,7 +312,7 @@ class TrainingRun:
             self.save(log)
 
     def save(self, log: MetricsLogger, name: str = "latest.pth") -> None:
-        """Write a checkpoint. Raises CgtError, and keeps the old one, if a number is none."""
+        """Write a checkpoint. If a value is not finite, keep the old one and raise CgtError."""
         self._check_losses(log)
         for network, module in self.model.networks.items():
             for key, tensor in module.state_dict().items():
@@ -297,8 +334,8 @@ class TrainingRun:
             raise self._divergence_error(f"the loss {name}", step)
 
     def _divergence_error(self, what: str, step: int) -> CgtError:
-        kept = self.folder / "latest.pth"
-        advice = f"go on from {kept}, the last good state, or " if kept.exists() else ""
+        latest = self.folder / "latest.pth"
+        advice = f"resume from {latest}, the last good state, or " if latest.exists() else ""
         return CgtError(
             f"{what} is not finite at step {step}; {advice}start again with a lower --lr "
             "or --precision fp32"
@@ -306,7 +343,7 @@ class TrainingRun:
 
 
 class _NullMetricsLogger(MetricsLogger):
-    """Of a process that does not lead."""
+    """Logger of the processes with rank > 0, which write no file."""
 
     def __init__(self, pending_losses: list[torch.Tensor]) -> None:
         self.pending_losses, self.loss_names = pending_losses, []

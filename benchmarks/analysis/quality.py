@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cgt.export.verify.metrics import psnr_from_mse
 from cgt.runtime.engines import open_engine, read_model_metadata
 from cgt.runtime.errors import SourceError
+from cgt.runtime.image.metrics import psnr_from_mse
 from cgt.runtime.image.preprocess import F32, pack
 from cgt.runtime.models.sample_clip import sample_clip
 from cgt.runtime.sources import Frame, open_source
@@ -63,4 +63,4 @@ def psnr(images: F32, reference: F32) -> float:
 
     Equal images give 200 dB, images with NaN or infinity 0 dB.
     """
-    return psnr_from_mse(float(np.mean((images.astype(np.float64) - reference) ** 2)))
+    return psnr_from_mse(float(np.mean((images.astype(np.float64) - reference) ** 2)), data_range=2)

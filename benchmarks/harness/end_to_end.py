@@ -19,8 +19,8 @@ from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
 from cgt.runtime.utils.stats import STAGES, Stats
+from cgt.runtime.utils.system import peak_memory_bytes
 
-from .environment import peak_rss
 from .reference_load import CpuUsageMonitor
 
 PERCENTILES = (50, 90, 95, 99, 100)
@@ -129,7 +129,7 @@ def measure_end_to_end(
             seconds=stats.seconds,
             fps=stats.fps,
             start_up=start_up,
-            rss=peak_rss(),
+            rss=peak_memory_bytes(),
             other_load=cpu_monitor.other_load_and_steal()[0],
             stages={stage: _stage_percentiles(stats, stage) for stage in STAGES},
         )

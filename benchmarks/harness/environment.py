@@ -1,18 +1,14 @@
-"""Benchmark environment: machine description, current conditions, peak memory of this process."""
+"""Benchmark environment: description of the machine and its current conditions."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
-import resource
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cgt.runtime.engines import available_cpus
+from cgt.runtime.utils import system
 
 ROOT = Path("/")
 PACKAGES = (
@@ -39,13 +35,13 @@ def describe_machine(root: Path = ROOT) -> dict[str, Any]:
         "cores_usable": available_cpus(),
         "memory_bytes": _total_memory_bytes(root),
         "board": _read_text(root / "proc/device-tree/model"),
-        "virtual": "hypervisor" in _cpuinfo_value(root, "flags").split() or None,
+        "virtual": "hypervisor" in system.cpuinfo_value("flags", root).split() or None,
         "governor": _read_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "clock_max_mhz": _read_number(
             root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", 1e-3
         ),
         "power_mode": _power_mode(),
-        "gpus": _query_nvidia_smi(_GPU_PROPERTIES),
+        "gpus": system.query_nvidia_smi(_GPU_PROPERTIES),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": package_versions(),
@@ -67,7 +63,7 @@ def current_conditions(root: Path = ROOT) -> dict[str, Any]:
         "temperatures_c": _temperatures_c(root),
         "throttled_count": _throttle_count(root),
         "on_battery": _on_battery(root),
-        "gpus": _query_nvidia_smi(_GPU_STATE),
+        "gpus": system.query_nvidia_smi(_GPU_STATE),
     }
     return _without_unknown(properties)
 
@@ -78,13 +74,7 @@ def _without_unknown(properties: dict[str, Any]) -> dict[str, Any]:
 
 def package_versions() -> dict[str, str]:
     """Map the installed packages that affect speed to their versions."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    return system.package_versions(PACKAGES)
 
 
 def machine_summary(machine: dict[str, Any]) -> str:
@@ -113,17 +103,9 @@ def _read_number(path: Path, scale: float = 1.0) -> float | None:
         return None
 
 
-def _cpuinfo_value(root: Path, key: str) -> str:
-    for line in (_read_text(root / "proc/cpuinfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return value.strip()
-    return ""
-
-
 def _cpu_model(root: Path) -> str:
-    name = _cpuinfo_value(root, "model name")
-    family, model = _cpuinfo_value(root, "cpu family"), _cpuinfo_value(root, "model")
+    name = system.cpuinfo_value("model name", root)
+    family, model = system.cpuinfo_value("cpu family", root), system.cpuinfo_value("model", root)
     return f"{name} (family {family}, model {model})" if name and family else name
 
 
@@ -171,51 +153,19 @@ def _on_battery(root: Path) -> bool | None:
     return not any(plugs) if plugs else None
 
 
-def _command_output(command: Sequence[str]) -> str | None:
-    try:
-        completed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return completed.stdout.strip()
-
-
 def _power_mode() -> str | None:
     """Return the power mode of a Jetson, for example "15W", as `nvpmodel -q` prints it."""
-    output = _command_output(("nvpmodel", "-q"))
+    output = system.command_output(("nvpmodel", "-q"))
     if not output:
         return None
     return next((line.split(":")[1].strip() for line in output.splitlines() if ":" in line), output)
 
 
-def _query_nvidia_smi(keys: Sequence[str]) -> list[dict[str, str]]:
-    """Return the given properties of each GPU, with their units."""
-    output = _command_output(
-        ("nvidia-smi", f"--query-gpu={','.join(keys)}", "--format=csv,noheader")
-    )
-    rows = [line.split(", ") for line in (output or "").splitlines()]
-    return [dict(zip(keys, row, strict=True)) for row in rows if len(row) == len(keys)]
-
-
 def _git_commit() -> str | None:
     """Return the commit of cgt's own checkout if the command runs in one."""
-    top = _command_output(("git", "rev-parse", "--show-toplevel"))
+    top = system.command_output(("git", "rev-parse", "--show-toplevel"))
     if not top or "cyclegan-toolkit" not in (_read_text(Path(top) / "pyproject.toml") or ""):
         return None
-    commit = _command_output(("git", "rev-parse", "--short=12", "HEAD"))
-    changed = _command_output(("git", "status", "--porcelain", "--untracked-files=no"))
+    commit = system.command_output(("git", "rev-parse", "--short=12", "HEAD"))
+    changed = system.command_output(("git", "status", "--porcelain", "--untracked-files=no"))
     return f"{commit}{'+changes' if changed else ''}"
-
-
-def peak_rss() -> int:
-    """Return the peak memory of this process in bytes.
-
-    /proc is preferred, because getrusage also counts what the parent process held when it forked.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

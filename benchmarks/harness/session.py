@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from cgt.runtime.engines import Engine, open_engine
+from cgt.runtime.utils.system import peak_memory_bytes
 
-from .environment import peak_rss
 from .inputs import ModelInputs
 from .reference_load import CpuUsageMonitor, ReferenceLoad
 from .results import DeviceTimes, Round, SessionResult, ThroughputRun
@@ -100,7 +100,7 @@ def measure_session(
     Raises:
         CgtError: The engine cannot be opened or a run fails.
     """
-    before = peak_rss()
+    before = peak_memory_bytes()
     started = time.perf_counter()
     precision = "fp32" if job.precision == "fp32" else None
     inputs = job.make_inputs()
@@ -113,7 +113,7 @@ def measure_session(
         engine_info = EngineInfo(engine.name, engine.device, engine.precision, engine.workers)
     if job.streams is None:
         return engine_info, SessionResult(
-            cold_start, peak_rss(), before, tuple(rounds), (), device_times
+            cold_start, peak_memory_bytes(), before, tuple(rounds), (), device_times
         )
     with opener(job.model, inputs.shape, job.engine, "throughput", precision) as engine:
         engine_info = replace(engine_info, workers=engine.workers)
@@ -127,7 +127,7 @@ def measure_session(
             single_stream = [measure_throughput(engine, job, 1)]
     throughput_runs = (*single_stream, *multi_stream)
     return engine_info, SessionResult(
-        cold_start, peak_rss(), before, tuple(rounds), throughput_runs, device_times
+        cold_start, peak_memory_bytes(), before, tuple(rounds), throughput_runs, device_times
     )
 
 

@@ -57,7 +57,7 @@ def measure_browser(url: str, seconds: float) -> dict[str, Any]:
             page.get_by_role("button", name="Use the camera").click()
             page.locator("#frame").wait_for()
             page.wait_for_timeout(1000 * _WARM_UP_S)
-            app = "const { app } = await import('./main.js');"
+            app = "const { app } = await import('./js/main.js');"
             page.evaluate(f"async () => {{ {app} app.stats.reset(); app.inFlight.dropped = 0; }}")
             started = time.perf_counter()
             page.wait_for_timeout(1000 * seconds)

@@ -1,1 +1,1 @@
-"""A student that starts as its teacher with fewer channels."""
+"""Pruning: initial weights of a student that is a narrow copy of its teacher."""

@@ -1,4 +1,4 @@
-"""What of a teacher a narrower and shallower copy keeps: which blocks, which channels."""
+"""Block and channel selection: which parts of a teacher a pruned student keeps."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cgt.trainer.networks.config import GeneratorConfig
 from .conv_layers import ConvLayer, split_conv_layers
 from .least_squares import select_channels
 
-MAX_COVARIANCE_IMAGES = 12  # photos from which it is told
+MAX_COVARIANCE_IMAGES = 12  # photos that covariances are computed on
 
 
 @dataclass(frozen=True)
 class ResnetLayers:
-    """A ResNet: layers before the blocks, two of each block, layers after them."""
+    """A ResNet as lists of layers: before the blocks, two in each block, and after the blocks."""
 
     encoder: list[ConvLayer]
     blocks: list[tuple[ConvLayer, ConvLayer]]
@@ -27,6 +27,7 @@ class ResnetLayers:
 
     @classmethod
     def from_network(cls, network: ResnetGenerator) -> ResnetLayers:
+        """Split a network into its layers."""
         modules = list(network.model)
         block_indices = [i for i, module in enumerate(modules) if isinstance(module, ResnetBlock)]
         pairs = [split_conv_layers(modules[i].conv_block) for i in block_indices]  # type: ignore[arg-type]
@@ -37,19 +38,28 @@ class ResnetLayers:
         )
 
     def with_blocks(self, blocks: Sequence[int]) -> ResnetLayers:
+        """Return the network with only some of its blocks, given by index."""
         return ResnetLayers(self.encoder, [self.blocks[k] for k in blocks], self.decoder)
 
 
 def run_layers(layers: Sequence[ConvLayer], x: Tensor) -> Tensor:
-    """One after the other."""
+    """Return the output of a sequence of layers."""
     for layer in layers:
         x = layer.apply_norm_and_activation(layer.convolve(x))
     return x
 
 
 def select_blocks(teacher: ResnetLayers, count: int, photos: Sequence[Tensor]) -> list[int]:
-    """`count` blocks, in order: one after the other the block is left out without which the output
-    changes least. photos: 1,C,H,W each."""
+    """Select blocks to keep, by repeatedly removing the one whose removal changes the output least.
+
+    Args:
+        teacher: the whole network.
+        count: number of blocks to keep.
+        photos: 1,C,H,W each.
+
+    Returns:
+        Ascending indices.
+    """
     kept = list(range(len(teacher.blocks)))
     if count == len(kept):
         return kept
@@ -77,8 +87,13 @@ def _forward_after_encoder(teacher: ResnetLayers, blocks: Sequence[int], x: Tens
 
 @dataclass(frozen=True)
 class KeptChannels:
-    """Indices of the channels that are kept, ascending: after each layer of the head but the last,
-    in the trunk, between the convolutions of each block, after each layer of the tail but the last.
+    """Ascending indices of the kept channels.
+
+    Attributes:
+        encoder: after each layer of the encoder except the last.
+        trunk: between the residual blocks.
+        block_inner: between the two convolutions of each block.
+        decoder: after each layer of the decoder except the last.
     """
 
     encoder: list[Tensor] = field(default_factory=list)
@@ -90,9 +105,15 @@ class KeptChannels:
 def select_network_channels(
     teacher: ResnetLayers, config: GeneratorConfig, photos: Sequence[Tensor]
 ) -> KeptChannels:
-    """As many as `config`, of the narrower network, says. teacher: of the blocks that are kept."""
+    """Select as many channels as the student has.
+
+    Args:
+        teacher: the network with only the blocks that are kept.
+        config: configuration of the student.
+        photos: 1,C,H,W each.
+    """
     encoder, blocks, decoder = teacher.encoder, teacher.blocks, teacher.decoder
-    covariances: dict[int, Tensor] = {}  # covariances of what a layer reads
+    covariances: dict[int, Tensor] = {}  # of each layer's input channels
 
     def forward_and_record(layer: ConvLayer, x: Tensor) -> Tensor:
         flat = x[0].flatten(1)

@@ -1,14 +1,17 @@
-"""A narrower, shallower copy of a ResNet that answers nearly as it does before it has learned.
+"""Pruning of a ResNet teacher into a narrower and shallower student with similar outputs.
 
-Channels are chosen (channels.py), then the weights of one convolution after the other are solved
-(solver.py): each is given what the copy really makes of photos so far, and shall make of it what
-the teacher makes, in the channels that are kept, of what it has itself. So a convolution mends, as
-far as it can, what those before it got wrong; within a block the second one is also asked for half
-of what the copy's trunk lacks. What a ReLU makes zero of does not count: where that is so is known
-better each time, and the rest solved anew. An InstanceNorm brings any answer to one deviation, also
-one that is only partly right, so scale and shift are fitted after it.
+First, blocks and channels are selected (channel_selection.py). Then the weights of one convolution
+after another are fitted by least squares (reconstruction.py). The input is what the student
+computes from photos so far. The target is the teacher's own activation in the kept channels. So a
+convolution compensates for errors of earlier ones as far as possible. The second convolution of a
+block also compensates for half of the error of the student's trunk.
 
-(Layer by layer from the narrow network's own inputs as in He et al. 2017, "Channel Pruning".)
+Values that a ReLU sets to zero do not count. Which values those are depends on the fit, so the fit
+is repeated. An InstanceNorm scales its input to unit variance even if that is only partly right, so
+its scale and shift are fitted too.
+
+Fitting layer by layer, from the narrow network's own inputs, follows He et al. 2017, "Channel
+Pruning".
 """
 
 from __future__ import annotations
@@ -26,15 +29,15 @@ from cgt.trainer.networks.config import GeneratorConfig
 from .channel_selection import ResnetLayers, select_blocks, select_network_channels
 from .reconstruction import LayerReconstruction
 
-MAX_BLOCK_SELECTION_IMAGES = 2  # photos on which blocks are left out
+MAX_BLOCK_SELECTION_IMAGES = 2  # photos that blocks are selected on
 
 Advance = Callable[[], None]
 
 
 def unprunable_reason(config: GeneratorConfig) -> str:
-    """Why a teacher cannot be pruned; empty where it can."""
+    """Return why a teacher cannot be pruned; empty if it can."""
     if config.family != "resnet":
-        return f"it is no ResNet but a {config.kind}"
+        return f"it is a {config.kind}, not a ResNet"
     if config.norm_kind not in ("instance", "none"):
         return f"its norm is {config.norm}, not instance or none"
     if config.block != "plain":
@@ -42,24 +45,33 @@ def unprunable_reason(config: GeneratorConfig) -> str:
     if not config.residual:
         return "its blocks do not add their input"
     if config.stem_kernel % 2 == 0:
-        return "its first and last convolutions halve and double"
+        return "its first and last convolutions downsample and upsample"
     return ""
 
 
 def pruned_config(teacher: GeneratorConfig, ngf: int, blocks: int) -> GeneratorConfig:
-    """Of the copy that is `ngf` wide. Raises UsageError where the teacher cannot have one."""
+    """Return the configuration of a pruned student.
+
+    Args:
+        teacher: configuration of the teacher.
+        ngf: width of the student's first layer, in channels.
+        blocks: number of residual blocks of the student.
+
+    Raises:
+        UsageError: the teacher cannot be pruned to this size.
+    """
     if reason := unprunable_reason(teacher):
-        raise UsageError(f"the teacher cannot be pruned: {reason}; leave out `pruned`")
+        raise UsageError(f"the teacher cannot be pruned: {reason}; leave out pruned:")
     if not fits_inside(teacher, ngf, blocks):
         raise UsageError(
             f"the teacher has {teacher.blocks} blocks and is {teacher.ngf} wide; a student pruned "
-            f"from it cannot have {blocks} and be {ngf} wide"
+            f"from it cannot have {blocks} blocks and be {ngf} wide"
         )
     return shrink_config(teacher, ngf, blocks)
 
 
 def fits_inside(teacher: GeneratorConfig, ngf: int, blocks: int) -> bool:
-    """Whether a ResNet has these channels and blocks."""
+    """Return whether a ResNet has at least these channels and blocks."""
     teacher_widths, student_widths = (
         teacher.stage_widths,
         shrink_config(teacher, ngf, blocks).stage_widths,
@@ -79,7 +91,7 @@ def fits_inside(teacher: GeneratorConfig, ngf: int, blocks: int) -> bool:
 
 
 def shrink_config(teacher: GeneratorConfig, ngf: int, blocks: int) -> GeneratorConfig:
-    """A ResNet laid out as another, of this size; its norms, if any, have a scale and a shift."""
+    """Return the configuration of a ResNet of another size; its norms, if any, are affine."""
     return replace(
         teacher,
         kind=f"resnet{blocks}",
@@ -92,7 +104,7 @@ def shrink_config(teacher: GeneratorConfig, ngf: int, blocks: int) -> GeneratorC
 
 
 def count_convolutions(config: GeneratorConfig) -> int:
-    """How many are solved."""
+    """Return the number of convolutions that `prune` fits."""
     return 2 * (config.levels + config.blocks + 1)
 
 
@@ -102,9 +114,19 @@ def prune(
     photos: Sequence[Tensor],
     advance: Advance = lambda: None,
 ) -> ResnetGenerator:
-    """config: of `pruned_config`. photos: 1,C,H,W float32 in [-1, 1] each, all of one size; they,
-    the teacher and the copy, which is in eval mode, are on the CPU. `advance` is called after each
-    convolution."""
+    """Build a student with weights fitted to the teacher.
+
+    Everything is on the CPU.
+
+    Args:
+        teacher: the teacher.
+        config: the student, from `pruned_config`.
+        photos: float32 1,C,H,W in [-1, 1] each, all of one size.
+        advance: called after each convolution.
+
+    Returns:
+        The student in eval mode.
+    """
     student = build_generator(config).eval().requires_grad_(False)
     assert isinstance(student, ResnetGenerator)
     teacher_layers, student_layers = (

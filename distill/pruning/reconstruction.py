@@ -1,5 +1,4 @@
-"""Weights of one convolution after the other, solved on what a teacher and a copy of it make of the
-same photos."""
+"""Layer-wise reconstruction: weights of a student fitted to its teacher's activations."""
 
 from __future__ import annotations
 
@@ -13,29 +12,34 @@ from .channel_selection import ResnetLayers, run_layers
 from .conv_layers import ConvLayer
 from .least_squares import AffineFit, LeastSquares
 
-SAMPLES_PER_IMAGE = 2048  # of each photo that a convolution is solved at
-RELU_ITERATIONS = 5  # of solving anew what comes before a ReLU
-NORM_EPS = 1e-5  # of a norm
-RESIDUAL_SHARE = 0.5  # of what a copy's trunk lacks so far, that a block is asked for
-MIN_REL_VARIANCE = 0.1  # of the usual variance: photos that have less count as if they had this
+SAMPLES_PER_IMAGE = 2048  # output pixels of each photo that a convolution is fitted at
+RELU_ITERATIONS = 5  # fits of a layer before a ReLU
+NORM_EPS = 1e-5  # of InstanceNorm
+RESIDUAL_SHARE = 0.5  # share of the trunk's error that a block compensates for
+MIN_REL_VARIANCE = 0.1  # lower bound of a photo's variance relative to the mean, for its weight
 
-FeatureMaps = list[Tensor]  # 1,C,H,W of each photo
+FeatureMaps = list[Tensor]  # one 1,C,H,W tensor per photo
 
 
 @dataclass
 class _LayerTargets:
-    """Of one photo, P places, and the channels that are kept, P,out each."""
+    """Targets of a layer for one photo: P pixels of the kept channels, P,out each."""
 
     positions: Tensor
-    output_width: int  # of the output
-    conv_output: Tensor  # what the convolution shall give
-    norm_output: Tensor  # what its norm shall make of that
-    variance: Tensor  # out: of the teacher's, over the photo
-    norm_slope: Tensor  # out: of its norm
+    output_width: int
+    conv_output: Tensor  # target of the convolution
+    norm_output: Tensor  # target of its norm
+    variance: Tensor  # out: variance of the teacher's convolution over the photo
+    norm_slope: Tensor  # out: derivative of the teacher's norm
 
 
 class LayerReconstruction:
-    """Goes through both networks layer by layer, with all photos at once."""
+    """Runs both networks layer by layer on all photos, and sets the student's weights.
+
+    Args:
+        photos: 1,C,H,W each, all of one size.
+        advance: called after each convolution.
+    """
 
     def __init__(self, photos: Sequence[Tensor], advance: Callable[[], None]) -> None:
         self.teacher_features, self.student_features = list(photos), list(photos)
@@ -45,7 +49,13 @@ class LayerReconstruction:
     def reconstruct_layers(
         self, old: Sequence[ConvLayer], new: Sequence[ConvLayer], channels: Sequence[Tensor]
     ) -> None:
-        """channels: that are kept before the first of them, and after each."""
+        """Fit a sequence of layers.
+
+        Args:
+            old: layers of the teacher.
+            new: layers of the student.
+            channels: kept channels before the first layer and after each one.
+        """
         for one, copy, before, after in zip(old, new, channels[:-1], channels[1:], strict=True):
             self.teacher_features, targets = self._record_targets(one, self.teacher_features, after)
             self.student_features = self._fit_layer(
@@ -60,7 +70,15 @@ class LayerReconstruction:
         trunk: Tensor,
         inner: Sequence[Tensor],
     ) -> None:
-        """kept: the blocks of the teacher that the copy has; trunk, inner: its channels."""
+        """Fit the residual blocks.
+
+        Args:
+            teacher_layers: the teacher, with all blocks.
+            student_layers: the student.
+            kept: indices of the teacher's blocks that the student has.
+            trunk: kept channels between blocks.
+            inner: kept channels within each block.
+        """
         self._forward_teacher(teacher_layers, range(kept[0]))
         ends = [*kept[1:], len(teacher_layers.blocks)]
         for k, end, copies, between in zip(kept, ends, student_layers.blocks, inner, strict=True):
@@ -84,7 +102,7 @@ class LayerReconstruction:
             ]
 
     def _forward_teacher(self, teacher_layers: ResnetLayers, blocks: Sequence[int]) -> None:
-        """The teacher alone: blocks that the copy does not have."""
+        """Run blocks of the teacher that the student does not have."""
         for k in blocks:
             self.teacher_features = [
                 x + run_layers(teacher_layers.blocks[k], x) for x in self.teacher_features
@@ -93,7 +111,7 @@ class LayerReconstruction:
     def _record_targets(
         self, layer: ConvLayer, inputs: FeatureMaps, channels: Tensor
     ) -> tuple[FeatureMaps, list[_LayerTargets]]:
-        """What the teacher's layer makes of each photo, and what the copy's shall."""
+        """Return the outputs of the teacher's layer, and the targets of the student's."""
         outputs, targets = [], []
         for x in inputs:
             conv_output = layer.convolve(x)
@@ -101,11 +119,11 @@ class LayerReconstruction:
             count, width = conv_output[0, 0].numel(), conv_output.shape[3]
             positions = torch.randperm(count, generator=self._generator)[:SAMPLES_PER_IMAGE]
             flat = conv_output[0, channels].flatten(1)
-            shown = norm_output[0, channels].flatten(1)[:, positions].T
+            norm_target = norm_output[0, channels].flatten(1)[:, positions].T
             variance = flat.var(1, correction=0)
             slope = layer.norm_scale[channels] / (variance + NORM_EPS).sqrt()
             targets.append(
-                _LayerTargets(positions, width, flat[:, positions].T, shown, variance, slope)
+                _LayerTargets(positions, width, flat[:, positions].T, norm_target, variance, slope)
             )
             outputs.append(layer.after(norm_output))
         return outputs, targets
@@ -114,19 +132,30 @@ class LayerReconstruction:
     def _add_residual_target(
         layer: ConvLayer, target: _LayerTargets, missing: Tensor, channels: Tensor
     ) -> None:
-        """The norm shall give half of what is `missing` (1,out,H,W) beyond what the teacher's
-        gives, and the convolution what that was before the norm, so far as its scale leaves
-        anything of it. All of it is too much: what a block cannot tell comes out as noise."""
+        """Add half of the trunk's error to the targets of a block.
+
+        The target of the convolution changes by the same amount before the norm, unless the norm's
+        scale is nearly zero. The whole error is too much: a block cannot predict all of it, and the
+        remainder becomes noise.
+
+        Args:
+            layer: second layer of the teacher's block.
+            target: targets to change.
+            missing: teacher's trunk after the block minus the student's before it, 1,out,H,W.
+            channels: kept channels.
+        """
         missing = missing[0].flatten(1)[:, target.positions].T
-        more = RESIDUAL_SHARE * (missing - target.norm_output)
-        target.norm_output = target.norm_output + more
+        correction = RESIDUAL_SHARE * (missing - target.norm_output)
+        target.norm_output = target.norm_output + correction
         if layer.norm is None:
             target.conv_output = target.norm_output
             return
         scale = layer.norm_scale[channels].abs()
-        loud = scale > 0.05 * scale.max()
-        by = torch.where(loud, 1 / torch.where(loud, target.norm_slope, 1.0), 0.0)
-        target.conv_output = target.conv_output + more * by
+        invertible = scale > 0.05 * scale.max()
+        inverse_slope = torch.where(
+            invertible, 1 / torch.where(invertible, target.norm_slope, 1.0), 0.0
+        )
+        target.conv_output = target.conv_output + correction * inverse_slope
 
     def _fit_layer(
         self,
@@ -137,7 +166,7 @@ class LayerReconstruction:
         inputs: FeatureMaps,
         targets: Sequence[_LayerTargets],
     ) -> FeatureMaps:
-        """Set the weights of `new`; returns what it makes of its inputs."""
+        """Set the weights of `new` and return its outputs."""
         weight = old.weight[kept_out][:, kept_in]
         if new.norm is None:
             self._solve_without_norm(old, new, weight, kept_out, inputs, targets)
@@ -153,23 +182,24 @@ class LayerReconstruction:
     def _solve_with_norm(
         self, new: ConvLayer, weight: Tensor, inputs: FeatureMaps, targets: Sequence[_LayerTargets]
     ) -> None:
-        """Before a norm, which takes each photo's mean away: so is it here."""
-        usual = torch.stack([w.variance for w in targets]).mean(0).clamp_min(1e-12)
+        """Fit a convolution before a norm; means are removed, because the norm removes them."""
+        mean_variance = torch.stack([t.variance for t in targets]).mean(0).clamp_min(1e-12)
         sums, solved = LeastSquares(weight[0].numel(), len(weight)), weight.flatten(1)
-        for turn in range(RELU_ITERATIONS if new.has_relu else 1):
+        for iteration in range(RELU_ITERATIONS if new.has_relu else 1):
             sums.cross.zero_()
-            for x, w in zip(inputs, targets, strict=True):
-                by = float((w.variance / usual).mean().clamp_min(MIN_REL_VARIANCE)) ** -0.5
-                seen = new.unfold_at(x, w.positions, w.output_width)
-                seen = by * (seen - seen.mean(0))
-                target = by * (w.conv_output - w.conv_output.mean(0))
-                if turn:
-                    given = seen @ solved.T
-                    normed = w.norm_output + (given - target) * w.norm_slope / by
-                    target = torch.where(_both_inactive(w.norm_output, normed), given, target)
-                    sums.add(seen, target - target.mean(0), gram=False)
+            for x, t in zip(inputs, targets, strict=True):
+                relative_variance = (t.variance / mean_variance).mean()
+                photo_weight = float(relative_variance.clamp_min(MIN_REL_VARIANCE)) ** -0.5
+                patches = new.unfold_at(x, t.positions, t.output_width)
+                patches = photo_weight * (patches - patches.mean(0))
+                target = photo_weight * (t.conv_output - t.conv_output.mean(0))
+                if iteration:
+                    output = patches @ solved.T
+                    normed = t.norm_output + (output - target) * t.norm_slope / photo_weight
+                    target = torch.where(_both_inactive(t.norm_output, normed), output, target)
+                    sums.add(patches, target - target.mean(0), gram=False)
                 else:
-                    sums.add(seen, target)
+                    sums.add(patches, target)
             solved = sums.solve(weight.flatten(1))
         new.set_weight(solved.view_as(weight))
         if new.conv.bias is not None:
@@ -180,20 +210,20 @@ class LayerReconstruction:
         new: ConvLayer, conv_outputs: FeatureMaps, targets: Sequence[_LayerTargets]
     ) -> None:
         assert new.norm is not None
-        norm, seen = new.norm, []
-        for z, w in zip(conv_outputs, targets, strict=True):
+        norm, normalized = new.norm, []
+        for z, t in zip(conv_outputs, targets, strict=True):
             flat = z[0].flatten(1)
             mean, deviation = flat.mean(1), (flat.var(1, correction=0) + norm.eps).sqrt()
-            seen.append((flat[:, w.positions].T - mean) / deviation)
-        for turn in range(RELU_ITERATIONS if new.has_relu else 1):
-            line = AffineFit(norm.num_features)
-            for x, w in zip(seen, targets, strict=True):
-                y = w.norm_output
-                if turn:
-                    given = x * norm.weight + norm.bias
-                    y = torch.where(_both_inactive(y, given), given, y)
-                line.add(x, y)
-            scale, shift = line.solve()
+            normalized.append((flat[:, t.positions].T - mean) / deviation)
+        for iteration in range(RELU_ITERATIONS if new.has_relu else 1):
+            fit = AffineFit(norm.num_features)
+            for x, t in zip(normalized, targets, strict=True):
+                y = t.norm_output
+                if iteration:
+                    output = x * norm.weight + norm.bias
+                    y = torch.where(_both_inactive(y, output), output, y)
+                fit.add(x, y)
+            scale, shift = fit.solve()
             norm.weight.data.copy_(scale)
             norm.bias.data.copy_(shift)
 
@@ -206,38 +236,39 @@ class LayerReconstruction:
         inputs: FeatureMaps,
         targets: Sequence[_LayerTargets],
     ) -> None:
-        """Without a norm behind it: its bias counts, and a place as much as its pixel changes."""
+        """Fit a convolution without a norm, including its bias.
+
+        Each pixel is weighted by the derivative of the activation after the convolution.
+        """
         bias = (
             torch.zeros(len(weight)) if old.conv.bias is None else old.conv.bias.detach()[kept_out]
         )
-        before = torch.cat([weight.flatten(1), bias[:, None]], 1)
-        sums, solved = LeastSquares(before.shape[1], len(weight)), before
-        for turn in range(RELU_ITERATIONS if new.has_relu else 1):
+        prior = torch.cat([weight.flatten(1), bias[:, None]], 1)
+        sums, solved = LeastSquares(prior.shape[1], len(weight)), prior
+        for iteration in range(RELU_ITERATIONS if new.has_relu else 1):
             sums.cross.zero_()
-            for x, w in zip(inputs, targets, strict=True):
-                seen = new.unfold_at(x, w.positions, w.output_width)
-                seen = torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
-                target, by = (
-                    w.conv_output,
-                    _activation_slope(old, w.conv_output).mean(1, keepdim=True),
-                )
-                if turn:
-                    given = seen @ solved.T
-                    target = torch.where(_both_inactive(target, given), given, target)
-                sums.add(by * seen, by * target, gram=not turn)
-            solved = sums.solve(before)
+            for x, t in zip(inputs, targets, strict=True):
+                patches = new.unfold_at(x, t.positions, t.output_width)
+                patches = torch.cat([patches, patches.new_ones(len(patches), 1)], 1)
+                target = t.conv_output
+                slope = _activation_slope(old, target).mean(1, keepdim=True)
+                if iteration:
+                    output = patches @ solved.T
+                    target = torch.where(_both_inactive(target, output), output, target)
+                sums.add(slope * patches, slope * target, gram=not iteration)
+            solved = sums.solve(prior)
         new.set_weight(solved[:, :-1].reshape(weight.shape))
         assert new.conv.bias is not None
         new.conv.bias.data.copy_(solved[:, -1])
 
 
 def _both_inactive(target: Tensor, output: Tensor) -> Tensor:
-    """Where a ReLU makes zero of both, so that it does not matter how far below they are."""
+    """Return where a ReLU sets both to zero, so that their difference does not matter."""
     return (target <= 0) & (output <= 0)
 
 
 def _activation_slope(layer: ConvLayer, conv_output: Tensor) -> Tensor:
-    """Of what comes after a convolution, tanh or a sigmoid; 1 where nothing does."""
+    """Return the derivative of the tanh or sigmoid after a convolution, otherwise 1."""
     for module in layer.after:
         if isinstance(module, nn.Tanh):
             return 1 - conv_output.tanh().square()

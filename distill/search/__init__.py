@@ -1,1 +1,1 @@
-"""The largest student that reaches a frame rate on this machine."""
+"""Search for the largest student that reaches a frame rate on this machine."""

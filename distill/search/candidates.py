@@ -1,9 +1,9 @@
-"""The students that `cgt distill` chooses among.
+"""Candidate students of `cgt distill`: variants and sizes of networks, without weights.
 
-A pruned one (pruning.py) is its teacher made narrow, and begins as it. The others begin anew: all
-are `StudentGenerator`s with patches of 2x2 pixels and their blocks at a quarter of the
-resolution, where a CycleGAN's are, so that within one kind more parameters mean more computation.
-Which kind uses them best is not assumed: docs/students.md has what was measured.
+A pruned candidate (pruning/) is a narrow copy of its teacher and is initialized from it. The others
+are trained from scratch. All of those are `StudentGenerator`s with a pixel-unshuffle factor of 2
+and with blocks at a quarter of the resolution, like those of a CycleGAN. So within one variant,
+more parameters mean more computation. docs/students.md has the measured quality of each variant.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ STUDENT_SIZES = (
     *((8, 2), (12, 2), (16, 3), (24, 3), (24, 6), (32, 4), (32, 6), (40, 6), (40, 9)),
     *((48, 9), (64, 9)),
 )
-"""ngf and blocks, from the smallest. A block is twice as wide as ngf."""
+"""ngf and number of blocks, smallest first. A block is twice as wide as ngf."""
 
 
 @dataclass(frozen=True)
 class StudentVariant:
-    """What distinguishes students of one size. Values as in GeneratorConfig."""
+    """Norm, block and upsampling of a student, with the values of GeneratorConfig."""
 
     norm: str = "batch_film"
     block: str = "plain"
@@ -46,15 +46,20 @@ STUDENT_VARIANTS = (
     StudentVariant(norm="instance_affine", upsampling="resize"),
 )
 
-
 PRUNED_WIDTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48)
-"""ngf of pruned students."""
+"""ngf of pruned students, narrowest first."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A student without weights. layout: of a pruned one the ResNet that it is made from, with what
-    does not matter for its speed as in `layout_of`."""
+    """A student architecture.
+
+    Attributes:
+        variant: norm, block and upsampling.
+        ngf: width of the first layer, in channels.
+        blocks: number of residual blocks.
+        pruned_from: for a pruned candidate, the teacher's `canonical_config`.
+    """
 
     variant: StudentVariant
     ngf: int
@@ -63,6 +68,7 @@ class Candidate:
 
     @classmethod
     def from_teacher(cls, teacher: GeneratorConfig, ngf: int, blocks: int) -> Candidate:
+        """Return the candidate of this size that is pruned from a ResNet."""
         pruned_from = canonical_config(teacher)
         return cls(
             StudentVariant(pruned_from.norm, pruned_from.block, pruned_from.upsampling),
@@ -72,25 +78,26 @@ class Candidate:
         )
 
     def __str__(self) -> str:
-        kind = f"pruned, {self.variant.upsampling}" if self.pruned_from else self.variant
-        return f"{self.ngf} wide, {self.blocks} blocks, {kind}"
+        variant = f"pruned, {self.variant.upsampling}" if self.pruned_from else self.variant
+        return f"{self.ngf} wide, {self.blocks} blocks, {variant}"
 
     @cached_property
     def config(self) -> GeneratorConfig:
+        """The generator that `networks.build_generator` builds."""
         if self.pruned_from is not None:
             return shrink_config(self.pruned_from, self.ngf, self.blocks)
-        kind = self.variant
+        variant = self.variant
         return GeneratorConfig(
             f"student{self.blocks}",
             self.ngf,
-            norm=kind.norm,
+            norm=variant.norm,
             learn_residual=True,
-            # An InstanceNorm forgets the tone of a picture, as its teacher's does; what it forgot
-            # it cannot take back from an input that is added in the end.
-            color_transform=kind.norm.startswith("instance"),
-            upsampling=kind.upsampling,
-            block=kind.block,
-            bias=kind.norm.startswith("instance"),
+            # An InstanceNorm removes the overall color of an image, in the teacher as well. Adding
+            # the input at the end does not restore it.
+            color_transform=variant.norm.startswith("instance"),
+            upsampling=variant.upsampling,
+            block=variant.block,
+            bias=variant.norm.startswith("instance"),
             n_downsampling=1,
             shuffle_factor=2,
             stem_kernel=3,
@@ -101,29 +108,33 @@ class Candidate:
 
     @cached_property
     def parameters(self) -> int:
+        """Number of parameters."""
         with torch.device("meta"):
             return sum(p.numel() for p in build_generator(self.config).parameters())
 
     def macs(self, size: tuple[int, int]) -> int:
-        """Multiply-adds for a picture of height, width."""
+        """Return the number of multiply-adds for an image of (height, width)."""
         return count_macs(self.config, size)
 
 
 def student_candidates(*variants: StudentVariant) -> list[list[Candidate]]:
-    """For each kind, by default of KINDS, its candidates from the smallest to the largest."""
+    """Return the candidates of each variant, smallest first; by default of STUDENT_VARIANTS."""
     return [
-        [Candidate(kind, *rung) for rung in STUDENT_SIZES] for kind in variants or STUDENT_VARIANTS
+        [Candidate(variant, *size) for size in STUDENT_SIZES]
+        for variant in variants or STUDENT_VARIANTS
     ]
 
 
 def canonical_config(teacher: GeneratorConfig) -> GeneratorConfig:
-    """The same for all ResNets whose pruned students of one size are one network."""
+    """Return a configuration that is equal for ResNets with equal pruned students."""
     return shrink_config(teacher, GeneratorConfig.ngf, 9)
 
 
 def pruned_candidates(teacher: GeneratorConfig) -> list[Candidate]:
-    """With all blocks of the teacher, from the narrowest to the widest; none where it cannot be
-    pruned."""
+    """Return candidates with all blocks of the teacher, narrowest first.
+
+    The list is empty if the teacher cannot be pruned.
+    """
     if unprunable_reason(teacher):
         return []
     widths = [ngf for ngf in PRUNED_WIDTHS if fits_inside(teacher, ngf, teacher.blocks)]
@@ -131,7 +142,7 @@ def pruned_candidates(teacher: GeneratorConfig) -> list[Candidate]:
 
 
 def common_pruned_candidates() -> list[list[Candidate]]:
-    """Of the teachers that there are most of: CycleGAN's ResNets."""
+    """Return the pruned candidates of common teachers: CycleGAN's ResNets."""
     teachers = (
         GeneratorConfig("resnet9"),
         GeneratorConfig("resnet6"),

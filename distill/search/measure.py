@@ -1,9 +1,8 @@
-"""How fast students would be here: candidates of a family with random weights, exported and timed.
+"""Benchmark of candidate students: export with random weights, measure, cache the timings.
 
-What was measured is remembered, by machine, versions, size, precision and engine, unless other
-programs disturbed it. A table is also a file, so that a student can be chosen for another machine.
-
-Students with random weights as model files: as quick as trained ones.
+A network with random weights is as fast as a trained one. Timings are cached by machine, package
+versions, size, precision and engine, unless other programs disturbed the measurement. A table can
+also be saved as a file, to select a student for another machine.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from cgt.benchmarks.harness.measurement_warnings import MAX_OTHER_LOAD
 from cgt.benchmarks.harness.runner import run_jobs
 from cgt.benchmarks.harness.session import BenchmarkJob
 from cgt.export import export
-from cgt.runtime.engines import compatible_engines as engines_for
+from cgt.runtime.engines import compatible_engines
 from cgt.runtime.errors import UsageError
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.utils.cache import JsonCache, short_hash
@@ -35,7 +34,7 @@ from .candidates import Candidate, common_pruned_candidates, pruned_candidates, 
 from .latency_table import TABLE_VERSION, CandidateTiming, LatencyTable
 from .pipeline_cost import PipelineOverhead, Size, measure_pipeline_overhead
 
-CALIBRATION_SIDE_PX = 64  # of the pictures to calibrate on; a graph takes any size
+CALIBRATION_SIDE_PX = 64  # side of the calibration images; the exported graph takes any size
 CALIBRATION_IMAGES = 12
 _EXPORT_OPTIONS: dict[str, dict[str, Any]] = {
     **{name: {"precision": name} for name in ("fp32", "fp16", "bf16", "int8")},
@@ -44,8 +43,19 @@ _EXPORT_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def export_random_student(candidate: Candidate, precision: str, folder: Path) -> Path:
-    """An ONNX file in `folder`. precision: as artifacts have it, "int8" or "int8-fp16".
-    Raises UsageError for another one."""
+    """Export a candidate with random weights as an ONNX file.
+
+    Args:
+        candidate: the architecture.
+        precision: fp32, fp16, bf16, int8 or int8-fp16.
+        folder: folder of the file.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: the precision is unknown.
+    """
     if precision not in _EXPORT_OPTIONS:
         raise UsageError(f"--precision {precision} is none of {', '.join(_EXPORT_OPTIONS)}")
     config = candidate.config
@@ -72,14 +82,13 @@ def export_random_student(candidate: Candidate, precision: str, folder: Path) ->
     options = dict(_EXPORT_OPTIONS[precision])
     if options["precision"] == "int8":
         options |= {
-            "calib": str(_write_calibration_images(folder / "pictures")),
+            "calib": str(_write_calibration_images(folder / "images")),
             "calib_frames": CALIBRATION_IMAGES,
         }
     return export(source, folder / "random.onnx", min_psnr=0.0, **options)[0]
 
 
 def _write_calibration_images(folder: Path) -> Path:
-    """A folder of some to calibrate on."""
     folder.mkdir()
     for seed in range(CALIBRATION_IMAGES):
         png = encode_image(
@@ -91,10 +100,8 @@ def _write_calibration_images(folder: Path) -> Path:
     return folder
 
 
-SESSIONS_PER_CANDIDATE, SESSION_S = (
-    3,
-    0.4,
-)  # fresh processes for each candidate; of latency, and of throughput
+SESSIONS_PER_CANDIDATE = 3  # worker processes per candidate
+SESSION_S = 0.4  # duration of the latency and of the throughput measurement in each
 DEFAULT_PRECISION = "int8"
 
 ProgressFn = Callable[[str], None]
@@ -102,25 +109,38 @@ ProgressFn = Callable[[str], None]
 
 @dataclass
 class CandidateBenchmark:
-    """Measures candidates at one size, precision and engine, each once. An engine "auto" is chosen
-    by the first of them, for what is quickest for one student is so for all. teacher: of which
-    there may be pruned ones."""
+    """Measures candidates at one size, precision and engine, each once.
+
+    The first candidate selects the engine for "auto": the fastest engine for one student is the
+    fastest for all.
+
+    Attributes:
+        size: height and width of the network's input.
+        precision: precision of the exported models.
+        engine: name of an engine, or "auto".
+        video: video for the pipeline overhead; by default the sample clip or a synthetic one.
+        on_progress: called with a text before each measurement.
+        teacher: configuration whose pruned students are candidates too.
+        table: the timings so far.
+
+    Raises:
+        UsageError: the engine does not run ONNX files.
+    """
 
     size: Size = (256, 256)
     precision: str = DEFAULT_PRECISION
     engine: str = "auto"
-    video: str | None = None  # for the pipeline; a real clip or a made one by default
-    on_progress: ProgressFn = lambda note: None
+    video: str | None = None
+    on_progress: ProgressFn = lambda text: None
     teacher: GeneratorConfig | None = None
     table: LatencyTable = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.engine != "auto" and self.engine.partition(":")[0] not in engines_for(
-            Path(".onnx")
-        ):
+        engines = compatible_engines(Path(".onnx"))
+        if self.engine != "auto" and self.engine.partition(":")[0] not in engines:
             raise UsageError(
-                f"--engine {self.engine}: candidates are ONNX files, which "
-                f"{' and '.join(engines_for(Path('.onnx')))} run"
+                f"--engine {self.engine} does not run ONNX files, which candidates are; use "
+                f"{' or '.join(engines)}"
             )
         machine = machine_summary(describe_machine())
         self.table = LatencyTable(
@@ -129,56 +149,59 @@ class CandidateBenchmark:
         self._cache = JsonCache("candidates.json")
 
     def measure(self, candidate: Candidate) -> CandidateTiming:
-        """Raises what exporting and running it raise."""
-        for known in self.table.timings:
-            if known.candidate == candidate:
-                return known
+        """Return the timing of a candidate, measured now if neither table nor cache has it.
+
+        Raises:
+            CgtError: the export or the engine fails.
+        """
+        for timing in self.table.timings:
+            if timing.candidate == candidate:
+                return timing
         self.on_progress(str(candidate))
-        speed = self._cached_timing(candidate)
-        if speed is None:
-            speed = self._run_sessions(candidate)
-            if speed.other_load <= MAX_OTHER_LOAD:
-                self._cache.put(self._cache_key(candidate.config.to_json()), asdict(speed))
-        self.table = self.table.with_timings([speed])
-        return speed
+        cached = self._cached_timing(candidate)
+        timing = cached or self._run_sessions(candidate)
+        if not cached and timing.other_load <= MAX_OTHER_LOAD:
+            self._cache.put(self._cache_key(_key_spelling(candidate.config)), asdict(timing))
+        self.table = self.table.with_timings([timing])
+        return timing
 
     def measure_overhead(self, candidate: Candidate) -> PipelineOverhead:
-        """What the pipeline takes beside the engine: measured once, with that candidate in it."""
-        cost = self.table.overhead or self._cached_overhead()
-        if cost is None:
+        """Return the pipeline overhead, measured once with `candidate` as the network."""
+        overhead = self.table.overhead or self._cached_overhead()
+        if overhead is None:
             fps = self.measure(candidate).fps
-            self.on_progress(f"source to sink with {candidate}")
+            self.on_progress(f"end to end with {candidate}")
             with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
                 path = export_random_student(candidate, self.precision, Path(folder))
-                cost = measure_pipeline_overhead(path, self.engine, self.size, self.video, fps)
-            if cost.other_load <= MAX_OTHER_LOAD:
-                self._cache.put(self._cache_key(self.video), asdict(cost))
-        self.table = replace(self.table, overhead=cost)
-        return cost
+                overhead = measure_pipeline_overhead(path, self.engine, self.size, self.video, fps)
+            if overhead.other_load <= MAX_OTHER_LOAD:
+                self._cache.put(self._cache_key(self.video), asdict(overhead))
+        self.table = replace(self.table, overhead=overhead)
+        return overhead
 
     @property
     def pruned_candidates(self) -> list[Candidate]:
-        """From the narrowest to the widest."""
+        """Candidates pruned from the teacher, narrowest first."""
         return pruned_candidates(self.teacher) if self.teacher else []
 
     def load_cached(self) -> LatencyTable:
-        """What is remembered; nothing is measured."""
-        known = [
-            self._cached_timing(c)
+        """Return the table with all cached timings, without any measurement."""
+        cached = [
+            self._cached_timing(candidate)
             for chain in (self.pruned_candidates, *student_candidates())
-            for c in chain
+            for candidate in chain
         ]
-        self.table = self.table.with_timings([speed for speed in known if speed is not None])
+        self.table = self.table.with_timings([timing for timing in cached if timing is not None])
         self.table = replace(self.table, overhead=self.table.overhead or self._cached_overhead())
         return self.table
 
     def _cached_timing(self, candidate: Candidate) -> CandidateTiming | None:
-        entry = self._cache.get(self._cache_key(candidate.config.to_json()))
+        entry = self._cache.get(self._cache_key(_key_spelling(candidate.config)))
         return CandidateTiming.from_json(entry) if entry else None
 
     def _cached_overhead(self) -> PipelineOverhead | None:
         entry = self._cache.get(self._cache_key(self.video))
-        return PipelineOverhead(**entry) if entry else None
+        return PipelineOverhead.from_json(entry) if entry else None
 
     def _run_sessions(self, candidate: Candidate) -> CandidateTiming:
         with tempfile.TemporaryDirectory(prefix="cgt-candidate-") as folder:
@@ -186,9 +209,9 @@ class CandidateBenchmark:
             engine = self.table.timings[0].engine if self.table.timings else self.engine
             job = BenchmarkJob(path, self.size, engine, seconds=SESSION_S)
             result = run_jobs([job], SESSIONS_PER_CANDIDATE)[0]
-        kind = candidate.variant
+        variant = candidate.variant
         return CandidateTiming(
-            (kind.norm, kind.block, kind.upsampling),
+            (variant.norm, variant.block, variant.upsampling),
             candidate.ngf,
             candidate.blocks,
             candidate.parameters,
@@ -201,18 +224,40 @@ class CandidateBenchmark:
             candidate.pruned_from.to_json() if candidate.pruned_from else None,
         )
 
-    def _cache_key(self, about: object) -> str:
-        table = self.table
-        where = (TABLE_VERSION, table.machine, table.versions)
-        return short_hash(
-            *where, self.size, self.precision, self.engine, SESSIONS_PER_CANDIDATE, SESSION_S, about
-        )
+    def _cache_key(self, subject: object) -> str:
+        """Hash everything that a measurement of `subject` depends on."""
+        environment = (TABLE_VERSION, self.table.machine, self.table.versions)
+        settings = (self.size, self.precision, self.engine, SESSIONS_PER_CANDIDATE, SESSION_S)
+        return short_hash(*environment, *settings, subject)
+
+
+# Cache keys spell a configuration as early 0.1.0 builds did, so that cached timings stay valid.
+_KEY_FIELDS = {
+    **{"color_transform": "tone", "n_downsampling": "halvings", "shuffle_factor": "patch"},
+    **{"sampling_kernel": "kernel", "stem_kernel": "ends_kernel", "stem_padding": "ends_padding"},
+    **{"no_stem_norm": "bare_first", "output_activation": "output"},
+}
+_KEY_VALUES = {"batch_film": "steered", "separable": "mobile"}
+
+
+def _key_spelling(config: GeneratorConfig) -> dict[str, Any]:
+    return {
+        _KEY_FIELDS.get(name, name): _KEY_VALUES.get(value, value)
+        if isinstance(value, str)
+        else value
+        for name, value in config.to_json().items()
+    }
 
 
 def measure_candidates(
     benchmark: CandidateBenchmark, advance: Callable[[], None] = lambda: None
 ) -> LatencyTable:
-    """All of `every_candidate`, and the cost of the pipeline around one of them."""
+    """Measure all of `all_candidates`, and the pipeline overhead around one of them.
+
+    Args:
+        benchmark: what to measure with.
+        advance: called after each candidate.
+    """
     for candidate in all_candidates():
         benchmark.measure(candidate)
         advance()
@@ -221,7 +266,7 @@ def measure_candidates(
 
 
 def all_candidates() -> list[Candidate]:
-    """New ones, and pruned ones of the usual teachers."""
+    """Return all students, and the pruned ones of common teachers."""
     return [
         candidate
         for chain in (*student_candidates(), *common_pruned_candidates())
@@ -230,6 +275,6 @@ def all_candidates() -> list[Candidate]:
 
 
 def median_candidate() -> Candidate:
-    """One that the cost of the pipeline is measured around."""
+    """Return the candidate that the pipeline overhead is measured with."""
     first = student_candidates()[0]
     return first[len(first) // 2]

@@ -1,10 +1,11 @@
-"""What reading, decoding, resizing, encoding and writing take beside the network."""
+"""Pipeline overhead: time per frame for decoding, resizing, encoding and writing."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cgt.benchmarks.harness.end_to_end import EndToEndResult, measure_end_to_end
 from cgt.runtime.errors import MissingDependency
@@ -12,7 +13,10 @@ from cgt.runtime.models.sample_clip import sample_clip
 from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, open_source
 
-Size = tuple[int, int]
+Size = tuple[int, int]  # height, width
+
+# Fields as spelled in tables and caches of early 0.1.0 builds -> as spelled now.
+_OLD_FIELDS = {"seconds": "seconds_per_frame", "others": "other_load"}
 
 MEASURE_S = 4.0
 _SYNTHETIC_URI = "test://?size=854x480&fps=24&frames=240"
@@ -20,29 +24,58 @@ _SYNTHETIC_URI = "test://?size=854x480&fps=24&frames=240"
 
 @dataclass(frozen=True)
 class PipelineOverhead:
-    """seconds: that each frame takes longer from source to sink than in the engine alone. Where
-    both share a CPU that is what the rest of the pipeline computes; where the network has a device
-    of its own it is nearly nothing, as long as the network is the slower of the two."""
+    """Additional time per frame of the whole pipeline, compared with the engine alone.
+
+    If pipeline and engine share a CPU, this is the computation of the pipeline. If the engine has
+    its own device, it is nearly zero as long as the engine is the slower one.
+
+    Attributes:
+        seconds_per_frame: additional seconds per frame.
+        video: file name of the video it was measured with.
+        other_load: share of the cores that other programs used during the measurement.
+    """
 
     seconds_per_frame: float
     video: str
-    other_load: float  # share of the cores that other programs used meanwhile
+    other_load: float
 
-    def end_to_end_fps(self, fps: float) -> float:
-        """Frames per second from source to sink, of an engine with `fps` alone."""
-        return 1 / (1 / fps + self.seconds_per_frame)
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> PipelineOverhead:
+        """Read a `dataclasses.asdict`, including that of early 0.1.0 builds.
 
-    def required_engine_fps(self, target: float) -> float:
-        """Frames per second that an engine needs alone for `target` from source to sink; infinite
-        where the pipeline alone takes longer than that."""
-        left = 1 / target - self.seconds_per_frame
-        return 1 / left if left > 0 else float("inf")
+        Raises:
+            TypeError: a field is missing or unknown.
+        """
+        return cls(**{_OLD_FIELDS.get(name, name): value for name, value in values.items()})
+
+    def end_to_end_fps(self, engine_fps: float) -> float:
+        """Return end-to-end frames/s for an engine that reaches `engine_fps` alone."""
+        return 1 / (1 / engine_fps + self.seconds_per_frame)
+
+    def required_engine_fps(self, target_fps: float) -> float:
+        """Return the frames/s that an engine needs alone to reach `target_fps` end to end.
+
+        It is infinite if the rest of the pipeline takes too long.
+        """
+        seconds_left = 1 / target_fps - self.seconds_per_frame
+        return 1 / seconds_left if seconds_left > 0 else float("inf")
 
 
 def measure_pipeline_overhead(
     model: Path, engine: str, size: Size, video: str | None, engine_fps: float
 ) -> PipelineOverhead:
-    """alone: frames per second of the model in the engine alone. Raises what `measure_run` does."""
+    """Measure the overhead of the pipeline around an engine.
+
+    Args:
+        model: the model file.
+        engine: name of the engine.
+        size: height and width of the network's input.
+        video: file to translate; None as in `measure_run`.
+        engine_fps: frames/s of the model in the engine alone.
+
+    Raises:
+        CgtError: the source or the engine fails.
+    """
     run = measure_run(model, engine, size, video)
     return PipelineOverhead(
         max(0.0, 1 / run.fps - 1 / engine_fps), Path(run.source).name, run.other_load or 0.0
@@ -50,10 +83,16 @@ def measure_pipeline_overhead(
 
 
 def measure_run(model: Path, engine: str, size: Size, video: str | None = None) -> EndToEndResult:
-    """A video translated at height, width `size` into an H.264 one, as `cgt translate` does it.
+    """Translate a video into an H.264 file as `cgt translate` does, and measure its speed.
 
-    video: by default a real clip where one is installed, else a made one that is decoded as well.
-    Raises the errors of sources and engines.
+    Args:
+        model: the model file.
+        engine: name of the engine.
+        size: height and width of the network's input.
+        video: file to translate. By default the installed sample clip, otherwise a synthetic one.
+
+    Raises:
+        CgtError: the source or the engine fails.
     """
     if video is not None:
         return measure_end_to_end(video, model, engine, size, MEASURE_S)
@@ -67,8 +106,8 @@ def measure_run(model: Path, engine: str, size: Size, video: str | None = None) 
 
 
 def write_synthetic_clip(folder: Path) -> Path:
-    """240 frames of 854x480 in H.264."""
-    path = folder / "made.mp4"
+    """Write 240 frames of a test pattern, 854x480, in H.264."""
+    path = folder / "synthetic.mp4"
     with open_source(_SYNTHETIC_URI) as source:
         stream = replace(StreamFormat.from_source(source, None), size=source.size)
         with open_sink(str(path), stream) as sink:

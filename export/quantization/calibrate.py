@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,10 +12,8 @@ from torch import Tensor, nn
 from cgt.runtime.image.preprocess import F32
 from cgt.runtime.utils.progress import progress_bar
 
+from ..config import CalibrationMethod
 from .hooks import record_activations
-
-CalibrationMethod = Literal["percentile", "minmax", "entropy"]
-CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 
 PERCENTILE = 99.999  # of the magnitudes; rare large values matter to a generator's images
 INT8_LEVELS = 128  # magnitudes of symmetric INT8

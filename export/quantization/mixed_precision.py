@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cgt.runtime.errors import QualityError
+from cgt.runtime.image.metrics import psnr_from_mse
 from cgt.runtime.image.preprocess import F32
 from cgt.runtime.utils.progress import progress_bar
-
-from ..verify.metrics import psnr_from_mse
 
 _NUM_RANKING_IMAGES = 4
 _PSNR_MARGIN_DB = 0.3  # loss that rounding at the graph's inputs and outputs may cause
@@ -121,7 +120,7 @@ def _worst_psnr(
         convolution.register_forward_pre_hook(_fake_quantize_hook(threshold))
     outputs = _run_network(fake_quantized, frames)
     errors = [float((a - b).square().mean()) for a, b in zip(outputs, expected, strict=True)]
-    return psnr_from_mse(max(errors))
+    return psnr_from_mse(max(errors), data_range=2)
 
 
 def _fake_quantize_hook(

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cgt.runtime.engines import Array, BatchShape, Engine, open_engine
+from cgt.runtime.image.metrics import psnr_from_mse
 from cgt.runtime.image.preprocess import F32, U8, unpack
 from cgt.runtime.models.metadata import ModelMetadata
 
 from ..quantization.sample_images import ImageSet
-from .metrics import psnr_from_mse
 
 OutputPair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -120,7 +120,8 @@ def measure_parity(
 
     parity = compute_parity(pairs(), image_set, reference_engine)
     return dataclasses.replace(
-        parity, statistics_db=psnr_from_mse(max(feedback_mse)) if feedback_mse else None
+        parity,
+        statistics_db=psnr_from_mse(max(feedback_mse), data_range=2) if feedback_mse else None,
     )
 
 
@@ -141,8 +142,8 @@ def compute_parity(
         max_error = max(max_error, float(np.abs(out - expected).max()))
         similarities.append(ssim(out, expected))
     return Parity(
-        psnr_db=psnr_from_mse(float(np.mean(errors))),
-        psnr_worst_db=psnr_from_mse(max(errors)),
+        psnr_db=psnr_from_mse(float(np.mean(errors)), data_range=2),
+        psnr_worst_db=psnr_from_mse(max(errors), data_range=2),
         max_error=max_error,
         ssim=float(np.mean(similarities)),
         num_images=len(image_set.images),

@@ -1,7 +1,8 @@
-"""Piles of video: files, and pieces of long ones, as tasks for several processes or machines.
+"""Batch translation: videos, and segments of long ones, as tasks for processes or machines.
 
-    find_films -> Film -> tasks (Whole, or Parts and their Join) -> a Pool's workers -> one folder
+    plan_outputs -> VideoJob -> tasks (TranslateVideo, or TranslateSegments and ConcatSegments)
+                 -> workers of a Pool -> one folder
 
-A task decodes, translates and encodes in one worker and leaves a file; only names of files travel.
-docs/batch.md is the manual.
+A task decodes, translates and encodes in one worker and writes a file. Only file names and status
+messages travel between processes. docs/batch.md is the manual.
 """

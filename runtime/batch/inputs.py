@@ -1,4 +1,4 @@
-"""Which videos a command line names, and what each is written to."""
+"""Input videos of a batch and the output path of each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
-from ..image.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
-from ..image.files import list_images
+from ..image.files import IMAGE_SUFFIXES, list_images
 from ..sinks.codecs import CONTAINERS
 
 VIDEO_SUFFIXES = frozenset(
@@ -19,8 +18,10 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def is_batch_input(sources: Sequence[str]) -> bool:
-    """Whether these are several films, where no flag says so: more than one source, or one folder
-    or wildcard that has videos and no images."""
+    """Return whether the sources form a batch even without --jobs or --ray.
+
+    They do if there is more than one source, or one folder or wildcard with videos and no images.
+    """
     if len(sources) != 1:
         return True
     path = Path(sources[0])
@@ -33,20 +34,31 @@ def is_batch_input(sources: Sequence[str]) -> bool:
 
 
 def plan_outputs(sources: Sequence[str], output: str, codec: str | None) -> list[tuple[Path, Path]]:
-    """(video, what it is written to), both absolute, in order.
+    """Find the videos of a batch and name the output of each.
 
-    Each film keeps its name, below the folder or the wildcard that it was found by, and its suffix
-    where we can write that. `out` is a folder; or a video, where the only source is one too.
-    Raises SourceError for what is missing, UsageError for what makes no sense.
+    A video keeps its path relative to the folder or wildcard that it was found by. It keeps its
+    suffix if cgt can write that container with the codec.
+
+    Args:
+        sources: video files, folders and wildcards.
+        output: a folder; or a video file, if the only source is a video file too.
+        codec: value of --codec, or None for the default of the container.
+
+    Returns:
+        Pairs of input video and output path, both absolute, in order.
+
+    Raises:
+        SourceError: a source is missing or is not a video file.
+        UsageError: the output cannot hold the results, or two results have the same path.
     """
     target = Path(output)
     suffix = target.suffix.lower()
     if suffix in CONTAINERS and not target.is_dir():
         if len(sources) > 1 or not Path(sources[0]).is_file():
-            raise UsageError(f"several videos do not go into {output}; name a folder")
+            raise UsageError(f"{output} cannot hold several videos; give a folder")
         return [(Path(sources[0]).resolve(), target.resolve())]
     if output in ("window", "-", "null:") or "://" in output or (suffix and not target.is_dir()):
-        raise UsageError(f"-o {output} is no folder; several videos, --jobs and --ray want one")
+        raise UsageError(f"-o {output} is not a folder; several videos, --jobs and --ray need one")
     pairs = []
     for text in sources:
         for video, name in _expand_source(text, target):
@@ -57,11 +69,11 @@ def plan_outputs(sources: Sequence[str], output: str, codec: str | None) -> list
 
 
 def _expand_source(text: str, output: Path) -> list[tuple[Path, Path]]:
-    """(video, its name below what was named)."""
+    """Return pairs of a video and its path relative to the folder or wildcard."""
     path = Path(text)
     if path.is_dir():
         found = list(_find_videos(path))
-        if path.resolve() in output.resolve().parents:  # an earlier run's are not its sources
+        if path.resolve() in output.resolve().parents:  # outputs of an earlier run are not sources
             found = [video for video in found if output.resolve() not in video.resolve().parents]
         if not found:
             raise UsageError(f"{text} has no videos")
@@ -69,10 +81,12 @@ def _expand_source(text: str, output: Path) -> list[tuple[Path, Path]]:
     if path.is_file():
         return [(path, Path(path.name))]
     if "://" in text or not _is_wildcard(text):
-        raise SourceError(f"{text} is no video file; --jobs, --ray and several sources want files")
+        raise SourceError(
+            f"{text} is not a video file; --jobs, --ray and several sources need files"
+        )
     found = [match for match in _glob_files(text) if match.suffix.lower() in VIDEO_SUFFIXES]
     if not found:
-        raise UsageError(f"{text} matches no videos")
+        raise UsageError(f"no video matches {text}")
     root = Path(re.split(r"[^/]*[*?\[]", text, maxsplit=1)[0])
     return [(video, video.relative_to(root)) for video in found]
 
@@ -82,13 +96,13 @@ def _is_wildcard(text: str) -> bool:
 
 
 def _glob_files(pattern: str) -> list[Path]:
-    """Files, sorted; `**` is any number of folders."""
-    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (takes absolute ones, too)
+    """Return the matching files, sorted; `**` is any number of folders."""
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (absolute patterns, too)
     return [path for path in map(Path, found) if path.is_file()]
 
 
 def _find_videos(folder: Path) -> Iterator[Path]:
-    """Of it and the folders in it, sorted, without hidden ones."""
+    """Yield the videos of a folder and its subfolders, sorted, without hidden ones."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not hidden:
@@ -96,24 +110,24 @@ def _find_videos(folder: Path) -> Iterator[Path]:
 
 
 def _with_output_suffix(name: Path, codec: str | None) -> Path:
-    """With the suffix of a container that takes the codec: its own, or the first that does."""
+    """Keep the suffix if its container takes the codec, else use that of the first that does."""
     family = codec.partition("_")[0] if codec else None
-    own = name.suffix.lower()
-    for suffix in (own, *CONTAINERS):
+    own_suffix = name.suffix.lower()
+    for suffix in (own_suffix, *CONTAINERS):
         if suffix in CONTAINERS and (family is None or family in CONTAINERS[suffix]):
-            return name if suffix == own else name.with_suffix(suffix)
-    return name.with_suffix(".mp4")  # an unknown codec; the encoder will say so
+            return name if suffix == own_suffix else name.with_suffix(suffix)
+    return name.with_suffix(".mp4")  # for an unknown codec, which the encoder reports
 
 
 def _check_collisions(pairs: list[tuple[Path, Path]]) -> None:
     sources = {video for video, _ in pairs}
-    taken: dict[Path, Path] = {}
+    video_by_target: dict[Path, Path] = {}
     for video, target in pairs:
         if target in sources:
-            raise UsageError(f"{target} would be overwritten by its translation; name another -o")
-        if target in taken:
+            raise UsageError(f"{target} would be overwritten by its translation; give another -o")
+        if target in video_by_target:
             raise UsageError(
-                f"{taken[target]} and {video} would both be written to {target}; "
+                f"{video_by_target[target]} and {video} would both be written to {target}; "
                 "translate them into different folders"
             )
-        taken[target] = video
+        video_by_target[target] = video

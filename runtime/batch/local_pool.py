@@ -1,4 +1,4 @@
-"""`--jobs N`: processes of this machine."""
+"""Pool of worker processes on this machine (`--jobs N`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import deque
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ..engines.base import available_cpus
+from ..utils.system import available_cpus
 from .pool import Pool
 from .tasks import Task
 from .worker import TaskResult, Worker
@@ -19,19 +19,19 @@ _QueuedTask = tuple[int, Task, Path]
 
 
 class _WorkerProcess:
-    """A process and what it is doing."""
+    """A worker process and its current task."""
 
     def __init__(self, cpus: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_worker_main, args=(theirs, cpus), daemon=True)
-        # Ctrl-C reaches all processes of a terminal; what it means is decided here.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self.pipe, worker_end = context.Pipe()
+        self.process = context.Process(target=_worker_main, args=(worker_end, cpus), daemon=True)
+        # Ctrl-C reaches all processes of a terminal; only the parent handles it.
+        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+        worker_end.close()
         self.assignment: _QueuedTask | None = None
 
     def assign(self, assignment: _QueuedTask) -> None:
@@ -39,7 +39,7 @@ class _WorkerProcess:
         self.pipe.send(assignment)
 
     def terminate(self) -> str:
-        """Returns how it ended, if it had already."""
+        """Kill the process; return how it had ended, if it had."""
         self.process.join(0.2)
         code = self.process.exitcode
         self.process.kill()
@@ -49,7 +49,7 @@ class _WorkerProcess:
 
 
 class LocalPool(Pool):
-    """So many processes, each on its share of the cores."""
+    """Worker processes, each on its share of the CPU cores."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -62,64 +62,62 @@ class LocalPool(Pool):
         put((task_id, task, heartbeat_file))
 
     def cancel(self, task_id: int) -> None:
-        self._queue = deque(errand for errand in self._queue if errand[0] != task_id)
+        self._queue = deque(queued for queued in self._queue if queued[0] != task_id)
 
-    def wait(self, timeout: float) -> list[tuple[int, TaskResult]]:
+    def wait(self, timeout_s: float) -> list[tuple[int, TaskResult]]:
         self._dispatch()
-        busy = {member.pipe: member for member in self._processes if member.assignment}
-        back = []
-        for pipe in wait(list(busy), timeout):
-            member = busy[pipe]  # type: ignore[index]
-            assert member.assignment is not None
-            number = member.assignment[0]
+        busy = {process.pipe: process for process in self._processes if process.assignment}
+        results = []
+        for pipe in wait(list(busy), timeout_s):
+            process = busy[pipe]  # type: ignore[index]
+            assert process.assignment is not None
+            task_id = process.assignment[0]
             try:
-                back.append((number, member.pipe.recv()))
-                member.assignment = None
+                results.append((task_id, process.pipe.recv()))
+                process.assignment = None
             except (EOFError, OSError):
-                self._processes.remove(member)
-                back.append(
-                    (number, TaskResult("failed", error=f"a worker died: {member.terminate()}"))
-                )
-        return back
+                self._processes.remove(process)
+                error = f"a worker died: {process.terminate()}"
+                results.append((task_id, TaskResult("failed", error=error)))
+        return results
 
     def _dispatch(self) -> None:
-        idle = [member for member in self._processes if member.assignment is None]
+        idle = [process for process in self._processes if process.assignment is None]
         while self._queue and (idle or len(self._processes) < self.workers):
             if not idle:
                 idle.append(_WorkerProcess(self._cpus_per_worker))
                 self._processes.append(idle[-1])
-            member = idle.pop()
+            process = idle.pop()
             try:
-                member.assign(self._queue[0])
+                process.assign(self._queue[0])
             except OSError:  # it died while idle
-                self._processes.remove(member)
-                member.terminate()
+                self._processes.remove(process)
+                process.terminate()
                 continue
             self._queue.popleft()
 
     @property
     def busy_pids(self) -> list[int]:
-        """The ids of those that are at work."""
-        return [m.process.pid for m in self._processes if m.assignment and m.process.pid]
+        """Process ids of the workers that have a task."""
+        return [p.process.pid for p in self._processes if p.assignment and p.process.pid]
 
     def close(self) -> None:
-        for member in self._processes:
-            member.process.kill()
-        for member in self._processes:
-            member.terminate()
+        for process in self._processes:
+            process.process.kill()
+        for process in self._processes:
+            process.terminate()
         self._processes, self._queue = [], deque()
 
 
 def _worker_main(pipe: Connection, cpus: int) -> None:
-    """The life of a process."""
+    """Run tasks from the pipe until it closes."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     worker = Worker(cpus)
     while True:
         try:
-            number, task, heartbeat_file = pipe.recv()
+            _, task, heartbeat_file = pipe.recv()
         except EOFError:
             return
-        del number
         pipe.send(worker.run(task, heartbeat_file))
 
 

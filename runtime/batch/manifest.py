@@ -1,12 +1,13 @@
-"""What is done of a pile: `.cgt-jobs` in the folder of the outputs.
+"""Manifest of a batch: the folder `.cgt-jobs` beside the outputs.
 
     .cgt-jobs/
-        lock                one run at a time
-        finished.json       the outputs that are finished, and what of
-        KEY/                a film that is not: finished parts, and what workers are writing
+        lock                allows one run at a time
+        finished.json       finished outputs with the key of their inputs
+        KEY/                work folder of an unfinished video: finished and unfinished segments
 
-KEY names all that an output depends on: the video, the model, the flags. Nothing outside of this
-folder is ever half written, and what a killed worker leaves lies in KEY/, which goes with the film.
+KEY hashes everything that an output depends on: the video, the model, the flags. No file outside
+of this folder is ever incomplete. What a killed worker leaves lies in KEY/, which is deleted with
+the job.
 """
 
 from __future__ import annotations
@@ -26,11 +27,17 @@ MANIFEST_FOLDER = ".cgt-jobs"
 
 
 class JobManifest(Closeable):
-    """Of one folder, which is made if need be. A context manager. Raises SinkError where the folder
-    cannot be written, or another run is at it."""
+    """The finished and unfinished videos of one output folder; a context manager.
+
+    Args:
+        output_dir: folder of the outputs, created on demand.
+        resume: keep what an earlier run finished.
+
+    Raises:
+        SinkError: the folder cannot be written, or another run uses it.
+    """
 
     def __init__(self, output_dir: Path, resume: bool) -> None:
-        """resume: keep what an earlier run has finished."""
         self._folder, self._resume = output_dir / MANIFEST_FOLDER, resume
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +49,7 @@ class JobManifest(Closeable):
         except OSError:
             self._lock.close()
             raise SinkError(
-                f"another cgt translate is writing to {output_dir}; wait for it"
+                f"another cgt translate is writing to {output_dir}; wait for its end"
             ) from None
         self._finished: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError):
@@ -51,20 +58,20 @@ class JobManifest(Closeable):
             self.prune(set())
 
     def prune(self, keys: set[str]) -> None:
-        """Of what is not finished."""
+        """Delete the work folders whose keys are not in `keys`."""
         for path in self._folder.iterdir():
             if path.is_dir() and path.name not in keys:
                 shutil.rmtree(path, ignore_errors=True)
 
     def is_finished(self, target: Path, key: str) -> bool:
-        """Whether the file is there, is what a run with that key has made, and may stay."""
+        """Return whether --resume may keep the file: a run with this key wrote it unchanged."""
         if not self._resume:
             return False
-        known = self._finished.get(self._relative_name(target))
-        return bool(known) and known == self._entry(target, key)
+        recorded = self._finished.get(self._relative_name(target))
+        return bool(recorded) and recorded == self._entry(target, key)
 
     def work_dir(self, key: str) -> Path:
-        """The folder of a film that is not finished; without what killed workers left in it."""
+        """Return the work folder of an unfinished video, without incomplete files in it."""
         folder = self._folder / key
         try:
             folder.mkdir(exist_ok=True)
@@ -74,7 +81,11 @@ class JobManifest(Closeable):
         return folder
 
     def commit(self, output: Path, target: Path, key: str) -> None:
-        """A finished film takes its name. Raises SinkError."""
+        """Move a finished video to its final path, record it and delete its work folder.
+
+        Raises:
+            SinkError: the file or the manifest cannot be written.
+        """
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             output.replace(target)
@@ -86,7 +97,7 @@ class JobManifest(Closeable):
         self.remove(key)
 
     def remove(self, key: str) -> None:
-        """What lies in a film's room."""
+        """Delete the work folder of a video."""
         shutil.rmtree(self._folder / key, ignore_errors=True)
 
     def _relative_name(self, target: Path) -> str:
@@ -94,13 +105,13 @@ class JobManifest(Closeable):
 
     def _entry(self, target: Path, key: str) -> dict[str, Any]:
         try:
-            found = target.stat()
+            stat = target.stat()
         except OSError:
             return {}
-        return {"key": key, "bytes": found.st_size, "changed": found.st_mtime_ns}
+        return {"key": key, "bytes": stat.st_size, "changed": stat.st_mtime_ns}
 
     def close(self) -> None:
-        """To be called when no worker is at it any more."""
+        """Delete incomplete files and release the lock. No worker may be running any more."""
         if self._lock.closed:
             return
         for path in self._folder.iterdir():
@@ -111,7 +122,7 @@ class JobManifest(Closeable):
 
 
 def _remove_unfinished(work_dir: Path) -> None:
-    """Without what workers have begun and not finished."""
+    """Delete everything but finished segments."""
     for path in work_dir.iterdir():
         if path.suffix != ".part" or path.name.startswith("."):
             path.unlink()

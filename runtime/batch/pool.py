@@ -1,4 +1,4 @@
-"""The contract of a pool: workers somewhere, which are given tasks."""
+"""Interface of worker pools."""
 
 from __future__ import annotations
 
@@ -11,20 +11,28 @@ from .worker import TaskResult
 
 
 class Pool(Closeable):
-    """A context manager; leaving it ends all workers at once, whatever they do. A task whose
-    worker died comes back as failed. Nothing is retried here."""
+    """Workers that run tasks; a context manager that kills all of them at its end.
 
-    workers: int  # now; machines may come and go
+    A task whose worker dies has the result "failed". The pool retries nothing.
+    """
+
+    workers: int  # at present; machines may join and leave
 
     @abstractmethod
     def submit(self, task_id: int, task: Task, heartbeat_file: Path, urgent: bool) -> None:
-        """Give a task, to be done when a worker is free, in the order in which they were given; an
-        urgent one before all others. beat: see Worker.do."""
+        """Queue a task.
+
+        Args:
+            task_id: number under which `wait` returns the result.
+            task: what to do.
+            heartbeat_file: see Worker.run.
+            urgent: run it before all queued tasks, not after them.
+        """
 
     @abstractmethod
     def cancel(self, task_id: int) -> None:
-        """The task need not be begun any more. One that is under way may come back."""
+        """Remove a task from the queue. A task that is running may still return a result."""
 
     @abstractmethod
-    def wait(self, timeout: float) -> list[tuple[int, TaskResult]]:
-        """The tasks that came back, after so long at the most."""
+    def wait(self, timeout_s: float) -> list[tuple[int, TaskResult]]:
+        """Start queued tasks and wait for results, for `timeout_s` at most."""

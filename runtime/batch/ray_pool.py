@@ -1,4 +1,4 @@
-"""`--ray`: the workers of a Ray cluster. What travels is the names of files, and words."""
+"""Pool of workers on a Ray cluster (`--ray`). Only file names and results travel."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from .pool import Pool
 from .tasks import Task
 from .worker import TaskResult, Worker
 
-# Ray asks the internet for nothing, and hides no GPU from a worker that asked for none.
+# Ray sends no usage statistics, and hides no GPU from a worker that requested none.
 _RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _QueuedTask = tuple[int, Task, Path]
-_worker: Worker | None = None  # of a process that Ray runs tasks in
+_worker: Worker | None = None  # in a process that Ray runs tasks in
 
 
 class RayPool(Pool):
-    """workers: how many at once; by default one for each core of the cluster, or for each GPU where
-    the engine runs on one. address: HOST:PORT, "auto" for the cluster of this machine, or "" to
-    start one here for this run.
+    """Workers of a Ray cluster.
 
-    Raises MissingDependency without Ray, EngineError where no cluster answers.
+    Args:
+        address: HOST:PORT, "auto" for the cluster of this machine, or "" to start a cluster on
+            this machine for this run.
+        workers: number of concurrent tasks; by default one per core of the cluster, or per GPU.
+        gpu: the engine runs on a GPU.
+
+    Raises:
+        MissingDependency: Ray is not installed.
+        EngineError: no cluster answers at the address.
     """
 
     def __init__(self, address: str = "", workers: int | None = None, gpu: bool = False) -> None:
@@ -41,9 +47,9 @@ class RayPool(Pool):
         _check_reachable(address)
         self._ray: Any = ray
         self._exit_stack = contextlib.ExitStack()
-        # What goes wrong in the cluster it prints, with pages of logs; we say it in a line.
-        nowhere = self._exit_stack.enter_context(open(os.devnull, "w"))  # noqa: SIM115
-        self._exit_stack.enter_context(contextlib.redirect_stdout(nowhere))
+        # Ray prints pages of logs for each failure in the cluster; cgt prints one line.
+        devnull = self._exit_stack.enter_context(open(os.devnull, "w"))  # noqa: SIM115
+        self._exit_stack.enter_context(contextlib.redirect_stdout(devnull))
         self._exit_stack.callback(ray.shutdown)
         try:
             ray.init(
@@ -55,7 +61,8 @@ class RayPool(Pool):
         except (ConnectionError, RuntimeError, ValueError) as error:
             self._exit_stack.close()
             why = " ".join(str(error).split())
-            raise EngineError(f"there is no Ray cluster at {address or 'hand'}: {why}") from None
+            where = f"there is no Ray cluster at {address}" if address else "Ray does not start"
+            raise EngineError(f"{where}: {why}") from None
         self._max_workers, self._use_gpu = workers, gpu
         self._queue: deque[_QueuedTask] = deque()
         self._in_flight: dict[Any, int] = {}
@@ -70,7 +77,7 @@ class RayPool(Pool):
         return float(self._ray.cluster_resources().get(kind, 0))
 
     def _cpus_per_worker(self) -> int:
-        """Cores of one worker: no more than the largest machine has."""
+        """Return the cores of one worker, at most those of the largest machine."""
         largest = max(
             (n["Resources"].get("CPU", 0) for n in self._ray.nodes() if n["Alive"]), default=1
         )
@@ -81,21 +88,21 @@ class RayPool(Pool):
         put((task_id, task, heartbeat_file))
 
     def cancel(self, task_id: int) -> None:
-        self._queue = deque(errand for errand in self._queue if errand[0] != task_id)
+        self._queue = deque(queued for queued in self._queue if queued[0] != task_id)
 
-    def wait(self, timeout: float) -> list[tuple[int, TaskResult]]:
-        share = self._cpus_per_worker()
+    def wait(self, timeout_s: float) -> list[tuple[int, TaskResult]]:
+        cpus = self._cpus_per_worker()
         remote = self._ray.remote(run_task).options(
-            num_cpus=share,
+            num_cpus=cpus,
             num_gpus=1 if self._use_gpu else 0,
-            max_retries=0,  # what failed is given out again by who counts it
+            max_retries=0,  # the scheduler counts and retries failures
             scheduling_strategy="SPREAD",
         )
         while self._queue and len(self._in_flight) < self.workers:
-            number, task, beat = self._queue.popleft()
-            self._in_flight[remote.remote(task, beat, share)] = number
-        ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=timeout)
-        return [(self._in_flight.pop(answer), self._get_result(answer)) for answer in ready]
+            task_id, task, heartbeat_file = self._queue.popleft()
+            self._in_flight[remote.remote(task, heartbeat_file, cpus)] = task_id
+        ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=timeout_s)
+        return [(self._in_flight.pop(ref), self._get_result(ref)) for ref in ready]
 
     def _get_result(self, reference: Any) -> TaskResult:
         try:
@@ -112,7 +119,7 @@ class RayPool(Pool):
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for minutes."""
+    """Raise EngineError at once if nothing listens there; Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return
@@ -124,7 +131,7 @@ def _check_reachable(address: str) -> None:
 
 
 def run_task(task: Task, heartbeat_file: Path, cpus: int) -> TaskResult:
-    """In a process that Ray has chosen."""
+    """Run a task in a process that Ray has chosen."""
     global _worker
     if _worker is None:
         _worker = Worker(cpus)

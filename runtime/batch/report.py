@@ -1,4 +1,4 @@
-"""What is said of a pile of videos: a table at its end, and a file."""
+"""Report of a batch: status and timing of each video."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from .video_job import VideoJob
 
 @dataclass(frozen=True)
 class BatchReport:
-    """seconds: of everything; work: of these, with the workers at it. retries: tasks that were
-    given to a worker again."""
+    """The result of a batch.
+
+    Attributes:
+        videos: all videos of the batch, with their status.
+        total_s: duration of the whole run in seconds.
+        work_s: the part of `total_s` in which workers ran.
+        workers: number of workers at the end.
+        retries: number of tasks that were started again after a failure.
+    """
 
     videos: list[VideoJob]
     total_s: float
@@ -20,6 +27,7 @@ class BatchReport:
     retries: int
 
     def to_json(self) -> dict[str, Any]:
+        """Return JSON types: totals, and one entry per video."""
         return {
             "seconds": self.total_s,
             "seconds_of_work": self.work_s,

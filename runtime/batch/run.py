@@ -1,4 +1,4 @@
-"""Several videos, or one by several processes: `cgt translate --jobs`, `--ray`."""
+"""Batch runs: several videos, or one video by several workers (`--jobs`, `--ray`)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ from .video_job import plan_video, warn_if_not_splittable
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """sources, out: as written. jobs: processes, or workers of Ray. ray: an address, "" for a local
-    cluster, None without Ray. resume: keep what an earlier run has done."""
+    """Inputs, output and workers of a batch.
+
+    Attributes:
+        sources: video files, folders and wildcards, as the user wrote them.
+        output: a folder, or a video file for one input.
+        workers: number of worker processes or Ray workers; None for the default.
+        ray_address: address of a Ray cluster, "" to start one here, None to use local processes.
+        resume: keep what an earlier run finished.
+    """
 
     sources: Sequence[str]
     output: str
@@ -38,8 +45,17 @@ def run_batch(
     options: TranslateOptions,
     on_done: Callable[[BatchReport], None] = lambda report: None,
 ) -> None:
-    """Translate them all, say what became of them. Raises CgtError where a film failed, after all
-    others are done; Interrupted after a signal, with what is finished kept."""
+    """Translate all videos of a batch with a progress bar.
+
+    Args:
+        batch: inputs, output and workers.
+        options: what to do with each video.
+        on_done: is called with the report before an error is raised.
+
+    Raises:
+        CgtError: a video failed. All other videos are finished first.
+        Interrupted: a signal stopped the run. Finished videos and segments are kept.
+    """
     planned = plan_outputs(batch.sources, batch.output, options.codec)
     single_file = len(planned) == 1 and planned[0][1] == Path(batch.output).resolve()
     output_dir = planned[0][1].parent if single_file else Path(batch.output).resolve()
@@ -51,29 +67,31 @@ def run_batch(
         warn_if_not_splittable(options)
         videos = [plan_video(source, target, options, manifest) for source, target in planned]
         manifest.prune({video.key for video in videos})
-        # Ray minds signals while it starts.
+        # The pool comes first: Ray installs its own signal handlers while it starts.
         with _open_pool(batch, device) as pool, stop_on_signal() as stop:
             scheduler = BatchScheduler(videos, options, pool, manifest)
             ready_at = time.perf_counter()
-            with progress_bar("translating", sum(film.frame_count for film in videos)) as bar:
+            with progress_bar("translating", sum(video.frame_count for video in videos)) as bar:
                 scheduler.run(stop, bar.set_completed)
             work_s, workers = time.perf_counter() - ready_at, pool.workers
-    failed = [film for film in videos if film.error]
+    failed = [video for video in videos if video.error]
     report = BatchReport(
         videos, time.perf_counter() - started_at, work_s, workers, scheduler.retries
     )
     on_done(report)
     if stop.is_set():
-        raise Interrupted(f"stopped; what is finished is kept in {output_dir}, --resume goes on")
+        raise Interrupted(f"stopped; finished work is kept in {output_dir}, --resume continues it")
     if failed:
-        raise CgtError(f"{len(failed)} of {len(videos)} videos failed; --resume tries these again")
+        raise CgtError(f"{len(failed)} of {len(videos)} videos failed; --resume retries them")
 
 
 def _resolve_engine(
     options: TranslateOptions, sources: Sequence[Path]
 ) -> tuple[TranslateOptions, str]:
-    """With the engine that all workers take, and its device. What is wrong with the model or the
-    flags is found here, before any worker begins."""
+    """Return the options with the engine that all workers use, and its device.
+
+    This opens the model once, so that a wrong model or flag fails before any worker starts.
+    """
     for number, path in enumerate(sources):
         try:
             source = open_source(str(path), stream=options.stream)

@@ -1,4 +1,4 @@
-"""The run of a pile: tasks to workers, parts to films, what failed to others."""
+"""Scheduler of a batch: assigns tasks to workers, joins segments, retries failures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .video_job import VideoJob
 from .worker import TaskResult
 
 MAX_ATTEMPTS = 3
-"""How often a task is given to a worker before its film counts as failed."""
-_POLL_INTERVAL_S = 0.5  # seconds between looks at the progress
+"""Attempts at a task before its video counts as failed."""
+_POLL_INTERVAL_S = 0.5  # between updates of the progress
 
 
 @dataclass
 class _InFlight:
-    """A task that is out."""
+    """A submitted task without a result yet."""
 
     job: VideoJob
     task: Task
@@ -35,7 +35,14 @@ class _InFlight:
 
 
 class BatchScheduler:
-    """films: as `plan_film` gives them; they are told what became of them."""
+    """Runs the tasks of all videos of a batch.
+
+    Args:
+        jobs: videos as `plan_video` returns them; the scheduler updates their status.
+        options: what to do with each video.
+        pool: workers.
+        manifest: receives the finished videos.
+    """
 
     def __init__(
         self, jobs: list[VideoJob], options: TranslateOptions, pool: Pool, manifest: JobManifest
@@ -43,18 +50,22 @@ class BatchScheduler:
         self._jobs, self._options, self._pool, self._manifest = jobs, options, pool, manifest
         self._in_flight: dict[int, _InFlight] = {}
         self._task_ids = itertools.count()
-        self._frames_done: dict[Path, int] = {}  # frames, by what a task made
+        self._frames_done: dict[Path, int] = {}  # by the output of a finished task
         self.retries = 0
 
     def run(self, stop: threading.Event, on_progress: Callable[[int], None]) -> None:
-        """Until all films are finished or have failed, or `stop` is set. watch: is told the frames
-        done so far, of all films."""
+        """Run until all videos are finished or have failed, or `stop` is set.
+
+        Args:
+            stop: ends the run early.
+            on_progress: is called with the number of translated frames of all videos.
+        """
         for job in self._jobs:
             if not job.skipped and not job.error:
                 self._start_job(job)
         while self._in_flight and not stop.is_set():
-            for number, result in self._pool.wait(_POLL_INTERVAL_S):
-                in_flight = self._in_flight.pop(number, None)
+            for task_id, result in self._pool.wait(_POLL_INTERVAL_S):
+                in_flight = self._in_flight.pop(task_id, None)
                 if in_flight is not None:
                     self._handle_result(in_flight, result)
             on_progress(
@@ -64,7 +75,7 @@ class BatchScheduler:
     def _start_job(self, job: VideoJob) -> None:
         tasks = job.initial_tasks(self._options)
         for segment_file in job.segment_files:
-            if segment_file.exists():  # an earlier run's
+            if segment_file.exists():  # from an earlier run
                 self._frames_done[segment_file] = len(read_pts(segment_file))
         for task in tasks or [job.concat_task(self._options)]:
             self._submit(job, task)
@@ -84,13 +95,13 @@ class BatchScheduler:
             job.warnings += [text for text in result.warnings if text not in job.warnings]
             self._frames_done[task.output] = result.frames
             self._advance_job(job, task)
-        elif result.status == "uncuttable":
-            warn_user(f"{job.source} is not cut: {result.error}")
+        elif result.status == "not_splittable":
+            warn_user(f"{job.source} is not split into segments: {result.error}")
             self._cancel_tasks(job)
             job.boundaries = ()
             self._start_job(job)
         elif result.status == "failed" and in_flight.attempt < MAX_ATTEMPTS:
-            warn_user(f"{job.source}: {result.error}; trying again")
+            warn_user(f"{job.source}: {result.error}; retrying")
             self.retries += 1
             self._submit(job, task, in_flight.attempt + 1)
         else:
@@ -98,7 +109,7 @@ class BatchScheduler:
 
     def _advance_job(self, job: VideoJob, task: Task) -> None:
         if job.boundaries and not isinstance(task, ConcatSegments):
-            if not any(errand.job is job for errand in self._in_flight.values()):
+            if not any(in_flight.job is job for in_flight in self._in_flight.values()):
                 self._submit(job, job.concat_task(self._options))
             return
         try:
@@ -119,15 +130,15 @@ class BatchScheduler:
         self._manifest.remove(job.key)
 
     def _cancel_tasks(self, job: VideoJob) -> None:
-        for number in [n for n, errand in self._in_flight.items() if errand.job is job]:
-            del self._in_flight[number]
-            self._pool.cancel(number)
+        for task_id in [i for i, in_flight in self._in_flight.items() if in_flight.job is job]:
+            del self._in_flight[task_id]
+            self._pool.cancel(task_id)
         for path in job.segment_files:
             self._frames_done.pop(path, None)
 
 
 def _progress_of(in_flight: _InFlight) -> int:
-    """What the worker has said of its progress."""
+    """Return the frames that the worker has reported so far."""
     with contextlib.suppress(OSError, ValueError):
         return int(in_flight.heartbeat_file.read_text())
     return 0

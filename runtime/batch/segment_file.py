@@ -1,7 +1,8 @@
-"""A piece of a film on its way: encoded pictures with their exact times, in a file of our own.
+"""File format of an encoded video segment with exact timestamps.
 
-No container keeps the times of every codec exactly, negative decoding times among them, for a
-stream that begins in its middle. So: a line of JSON, then for each picture a record and its bytes.
+No container keeps the timestamps of every codec exactly for a stream that begins in its middle,
+negative decoding times among them. The format is a line of JSON, then for each packet a record and
+its bytes.
 """
 
 from __future__ import annotations
@@ -24,14 +25,20 @@ from ..sinks.codecs import CONTAINERS, select_codec
 from ..sinks.encoder import VideoEncoder
 from ..utils.atomic import create_temp_sibling
 
-_PACKET_RECORD = struct.Struct(
-    "<qqq?I"
-)  # pts, dts, duration in ticks; key picture; bytes that follow
+# pts, dts and duration in ticks of the time base; keyframe; number of bytes that follow
+_PACKET_RECORD = struct.Struct("<qqq?I")
 
 
 @dataclass(frozen=True)
 class SegmentHeader:
-    """size: height, width. aspect: of a pixel. extradata: the encoder's parameters, or empty."""
+    """Stream parameters of a segment.
+
+    Attributes:
+        size: (height, width) in pixels.
+        sample_aspect_ratio: width / height of a pixel.
+        time_base: seconds per tick.
+        extradata: parameter sets of the encoder, or empty.
+    """
 
     size: tuple[int, int]
     sample_aspect_ratio: Fraction
@@ -40,7 +47,17 @@ class SegmentHeader:
 
 
 class SegmentSink(Sink):
-    """Encodes as a VideoSink for `target` would, into a file that takes its name when finished."""
+    """Sink that encodes like the VideoSink of the whole video, into a segment file.
+
+    Args:
+        path: segment file, which exists only when finished.
+        target: output file of the whole video; its suffix decides on the codec.
+        stream: size, rate and time base of the output.
+        codec: value of --codec, or None for the default of the container.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
 
     def __init__(self, path: Path, target: Path, stream: StreamFormat, codec: str | None) -> None:
         assert stream.size is not None
@@ -48,7 +65,7 @@ class SegmentSink(Sink):
         suffix = target.suffix.lower()
         height, width = (side + side % 2 for side in stream.size)
         settings = select_codec(codec, CONTAINERS[suffix], str(target), (height, width))
-        # MPEG-TS repeats them in the stream itself.
+        # MPEG-TS repeats the parameter sets in the stream.
         self._encoder = VideoEncoder(stream, settings, global_header=suffix != ".ts")
         self._stream = stream
         self._file: BinaryIO | None = None
@@ -69,20 +86,20 @@ class SegmentSink(Sink):
                     self._file.write(self._header_line())
                 pts = packet.pts or 0
                 dts = pts if packet.dts is None else packet.dts
-                lasts = packet.duration or 0
-                record = _PACKET_RECORD.pack(pts, dts, lasts, packet.is_keyframe, packet.size)
+                duration = packet.duration or 0
+                record = _PACKET_RECORD.pack(pts, dts, duration, packet.is_keyframe, packet.size)
                 self._file.write(record + bytes(packet))
         except OSError as error:
             raise SinkError(f"cannot write {self._path}: {error.strerror}") from None
 
     def _header_line(self) -> bytes:
-        facts = {
+        header = {
             "size": self._stream.size,
             "aspect": str(self._stream.sample_aspect_ratio),
             "time_base": str(self._encoder.time_base),
             "extradata": self._encoder.extradata.hex(),
         }
-        return json.dumps(facts).encode() + b"\n"
+        return json.dumps(header).encode() + b"\n"
 
     def finish(self) -> None:
         self._write_packets(self._encoder.flush())
@@ -106,33 +123,36 @@ class SegmentSink(Sink):
 
 
 def read_header(path: Path) -> SegmentHeader:
-    """Of a finished piece. Raises OSError."""
+    """Read the header of a finished segment. Raises OSError."""
     with open(path, "rb") as file:
-        facts = json.loads(file.readline())
+        header = json.loads(file.readline())
     return SegmentHeader(
-        size=(facts["size"][0], facts["size"][1]),
-        sample_aspect_ratio=Fraction(facts["aspect"]),
-        time_base=Fraction(facts["time_base"]),
-        extradata=bytes.fromhex(facts["extradata"]),
+        size=(header["size"][0], header["size"][1]),
+        sample_aspect_ratio=Fraction(header["aspect"]),
+        time_base=Fraction(header["time_base"]),
+        extradata=bytes.fromhex(header["extradata"]),
     )
 
 
 def read_packets(path: Path) -> Iterator[av.Packet[Any]]:
-    """The pictures of a finished piece, in the order of decoding. Raises OSError."""
+    """Yield the packets of a finished segment in decoding order. Raises OSError."""
     time_base = read_header(path).time_base
     with open(path, "rb") as file:
         file.readline()
         while record := file.read(_PACKET_RECORD.size):
-            pts, dts, lasts, key, size = _PACKET_RECORD.unpack(record)
+            pts, dts, duration, is_keyframe, size = _PACKET_RECORD.unpack(record)
             packet = av.Packet(file.read(size))
-            packet.pts, packet.dts, packet.duration = pts, dts, lasts
-            packet.time_base, packet.is_keyframe = time_base, key
+            packet.pts, packet.dts, packet.duration = pts, dts, duration
+            packet.time_base, packet.is_keyframe = time_base, is_keyframe
             yield packet
 
 
 def read_pts(path: Path) -> list[int]:
-    """When the pictures of a finished piece are shown, in ticks, in the order of decoding. Raises
-    OSError."""
+    """Return the presentation times of a finished segment in ticks, in decoding order.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     times = []
     with open(path, "rb") as file:
         file.readline()

@@ -1,4 +1,4 @@
-"""What a worker is given to do: a whole film, a part of one, or the joining of parts."""
+"""Tasks of a worker: translate a video, translate a segment, or join segments."""
 
 from __future__ import annotations
 
@@ -27,18 +27,23 @@ from ..sources.wrappers import SegmentSource, StreamItems
 from ..utils.stats import Stats
 from .segment_file import SegmentSink, read_header, read_packets, read_pts
 
-ProgressFn = Callable[[int], None]  # is told the number of frames done
+ProgressFn = Callable[[int], None]  # is called with the number of finished frames
 TranslatorOpener = Callable[[TranslateOptions, Source], AbstractContextManager[Translator]]
 
 
 class NotSplittable(Exception):
-    """Parts of this film would not be what one run makes of it; the message says why."""
+    """The joined segments would differ from the output of one run; the message says why."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """source: a video file. out: the file that the task leaves, whole or not at all. All paths are
-    absolute, and mean the same to all workers."""
+    """Base class of tasks. All paths are absolute and valid on all workers.
+
+    Attributes:
+        source: input video file.
+        output: file that the task writes, complete or not at all.
+        options: what to do with the video.
+    """
 
     source: Path
     output: Path
@@ -46,12 +51,21 @@ class Task:
 
     @abstractmethod
     def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
-        """Frames that were translated. Raises CgtError and Uncuttable."""
+        """Run the task and return the number of translated frames.
+
+        Args:
+            open_translator: opens the model for a source.
+            progress: is called with the number of frames finished so far.
+
+        Raises:
+            CgtError: the task failed.
+            NotSplittable: the video has to be translated in one task.
+        """
 
 
 @dataclass(frozen=True)
 class TranslateVideo(Task):
-    """A film in one go: what `cgt translate` does."""
+    """Translate a whole video, as `cgt translate` does."""
 
     def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
         options = self.options
@@ -75,8 +89,13 @@ class TranslateVideo(Task):
 
 @dataclass(frozen=True)
 class TranslateSegment(Task):
-    """The pictures of [first, end), encoded as those of `target` will be. None: the film's own
-    beginning and end."""
+    """Translate the frames in [start, end) into a segment file.
+
+    Attributes:
+        target: output file of the whole video, which decides on codec and container.
+        start: time of the first frame in seconds; None for the start of the video.
+        end: time after the last frame in seconds; None for the end of the video.
+    """
 
     target: Path
     start: Fraction | None
@@ -102,20 +121,20 @@ class TranslateSegment(Task):
     def _checked_frames(self, source: Source, video: VideoSource) -> StreamItems:
         frame_count = 0
         for frame in source:
-            assert isinstance(frame, Frame)  # a piece has nothing else
+            assert isinstance(frame, Frame)  # a segment has no other items
             if frame_count == 0 and self.start is not None and frame.time != self.start:
-                raise NotSplittable("reading does not begin at the key picture that was looked for")
+                raise NotSplittable("decoding does not start at the requested keyframe")
             frame_count += 1
             yield frame
         if frame_count == 0:
-            raise NotSplittable("there is no picture between two key pictures")
+            raise NotSplittable("there is no frame between two keyframes")
         if not video.is_splittable:
             raise NotSplittable("it is damaged, interlaced or changes its size")
 
 
 @dataclass(frozen=True)
 class ConcatSegments(Task):
-    """Parts, in order, beside the film's other streams in one file; nothing is encoded again."""
+    """Join segments in order and add the other streams of the source, without re-encoding."""
 
     segments: tuple[Path, ...]
 
@@ -135,7 +154,7 @@ class ConcatSegments(Task):
             with VideoSink(self.output, stream, options.codec) as sink:
                 if any(header.extradata != sink.extradata for header in headers):
                     raise SinkError(
-                        f"the parts of {self.source} come from encoders of several versions; "
+                        f"the segments of {self.source} come from different encoder versions; "
                         "install the same versions everywhere"
                     )
                 self._interleave(source, sink)
@@ -144,22 +163,25 @@ class ConcatSegments(Task):
 
     def _interleave(self, source: VideoSource, sink: VideoSink) -> None:
         video_packets = itertools.chain.from_iterable(map(read_packets, self.segments))
-        ahead = next(video_packets, None)
+        packet = next(video_packets, None)
         for other in source.demux_other_streams():
-            while ahead is not None and _decode_time(ahead) <= _decode_time(other.av_packet):
-                sink.write_encoded_frame(ahead)
-                ahead = next(video_packets, None)
+            while packet is not None and _decode_time(packet) <= _decode_time(other.av_packet):
+                sink.write_encoded_frame(packet)
+                packet = next(video_packets, None)
             sink.write_packet(other)
-        while ahead is not None:
-            sink.write_encoded_frame(ahead)
-            ahead = next(video_packets, None)
+        while packet is not None:
+            sink.write_encoded_frame(packet)
+            packet = next(video_packets, None)
 
 
 def check_no_overlap(segments: Iterable[Path]) -> None:
-    """Raises Uncuttable: one run would have moved on what stands still."""
+    """Raise NotSplittable if timestamps do not increase from segment to segment.
+
+    One run would have shifted the repeated timestamps.
+    """
     for before, after in itertools.pairwise(map(read_pts, segments)):
         if min(after) <= max(before):
-            raise NotSplittable("times stand still at a key picture")
+            raise NotSplittable("timestamps do not increase at a keyframe")
 
 
 def _decode_time(packet: av.Packet[Any]) -> Fraction:
@@ -171,7 +193,7 @@ def _decode_time(packet: av.Packet[Any]) -> Fraction:
 def _translate_items(
     items: StreamItems, translator: Translator, sink: Sink, stats: Stats, progress: ProgressFn
 ) -> int:
-    """Unlike a run that is watched, one that fails leaves nothing: it will be tried again."""
+    """Translate into the sink. After an error nothing is kept, because the task is retried."""
     frames = 0
     for item in translate_stream(items, translator, stats, threading.Event()):
         if isinstance(item, TranslatedFrame):

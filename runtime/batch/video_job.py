@@ -1,8 +1,7 @@
-"""One film of a pile, from its file to its tasks."""
+"""One video of a batch: its plan, tasks and status."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,15 +14,29 @@ from ..sources.segments import MIN_SEGMENT_S
 from ..sources.video import FFmpegInput, VideoSource
 from ..utils.cache import cached_sha256, short_hash
 from ..utils.log import warn_user
+from ..utils.system import package_version
 from .manifest import JobManifest
 from .tasks import ConcatSegments, Task, TranslateSegment, TranslateVideo
 
 
 @dataclass
 class VideoJob:
-    """source, target: absolute. key: see ledger. frames: to come, as far as one can tell; then how
-    many came. parts: files of its pieces, in order; none where it is done in one go. error: why it
-    failed, one line. tries: of its task that was tried most often."""
+    """Plan and status of one video.
+
+    Attributes:
+        source: absolute path of the input video.
+        target: absolute path of the output video.
+        key: hash of everything that the output depends on; see `manifest`.
+        frame_count: expected number of frames; after the end, the number written.
+        boundaries: times in seconds where segments begin; empty for a video in one task.
+        work_dir: folder of unfinished work.
+        skipped: an earlier run has finished it.
+        done: this run has finished it.
+        error: why it failed, one line.
+        attempts: largest number of attempts at one of its tasks.
+        worker_seconds: total time of all workers.
+        warnings: messages of the workers, each once.
+    """
 
     source: Path
     target: Path
@@ -35,30 +48,29 @@ class VideoJob:
     done: bool = False
     error: str = ""
     attempts: int = 0
-    worker_seconds: float = 0.0  # of workers
+    worker_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
 
     @property
     def segment_files(self) -> list[Path]:
-        return (
-            [self.work_dir / f"{i:05d}.part" for i in range(len(self.boundaries) + 1)]
-            if self.boundaries
-            else []
-        )
+        """The files of the segments, in order; empty for a video in one task."""
+        if not self.boundaries:
+            return []
+        return [self.work_dir / f"{i:05d}.part" for i in range(len(self.boundaries) + 1)]
 
     def initial_tasks(self, options: TranslateOptions) -> list[Task]:
-        """What to begin with: its parts, without those that are there, or all in one go."""
+        """Return the tasks to start with: missing segments, or the whole video."""
         if not self.boundaries:
             return [TranslateVideo(self.source, self.work_dir / self.target.name, options)]
         ends = itertools.pairwise((None, *self.boundaries, None))
         return [
-            TranslateSegment(self.source, path, options, self.target, first, end)
-            for path, (first, end) in zip(self.segment_files, ends, strict=True)
+            TranslateSegment(self.source, path, options, self.target, start, end)
+            for path, (start, end) in zip(self.segment_files, ends, strict=True)
             if not path.exists()
         ]
 
     def concat_task(self, options: TranslateOptions) -> Task:
-        """What to do when all parts are there."""
+        """Return the task that joins all segments."""
         return ConcatSegments(
             self.source, self.work_dir / self.target.name, options, tuple(self.segment_files)
         )
@@ -67,8 +79,10 @@ class VideoJob:
 def plan_video(
     source: Path, target: Path, options: TranslateOptions, manifest: JobManifest
 ) -> VideoJob:
-    """Look at a file: is it finished, how long is it, where may it be cut? A file that is no video
-    is a film with an error."""
+    """Inspect a video: whether it is finished, its length, its segment boundaries.
+
+    A file that cannot be read becomes a job with an error.
+    """
     try:
         key = _job_key(source, target, options)
         job = VideoJob(source, target, key, skipped=manifest.is_finished(target, key))
@@ -88,25 +102,28 @@ def plan_video(
 
 
 def options_allow_splitting(options: TranslateOptions) -> bool:
-    """Whether frames can be translated without those before them."""
+    """Return whether a frame can be translated without the frames before it."""
     return not (
         options.deflicker or options.frames or options.duration or options.max_fps or options.start
     )
 
 
 def warn_if_not_splittable(options: TranslateOptions) -> None:
-    """By the name of the flag."""
+    """Warn that a flag prevents the split into segments."""
     if not options_allow_splitting(options):
         flags = ("deflicker", "frames", "duration", "max_fps", "start")
         flag_name = next(flag for flag in flags if getattr(options, flag)).replace("_", "-")
-        warn_user(f"--{flag_name} goes from frame to frame: no film is cut, each is one worker's")
+        warn_user(
+            f"--{flag_name} depends on earlier frames: no video is split into segments, "
+            "each is translated by one worker"
+        )
 
 
 def _job_key(source: Path, target: Path, options: TranslateOptions) -> str:
     model = resolve_model(options.model)
-    found = source.stat()
-    versions = [importlib.metadata.version(name) for name in ("av", "cyclegan-toolkit")]
+    stat = source.stat()
+    versions = [package_version(name) for name in ("av", "cyclegan-toolkit")]
     return short_hash(
-        *(source, found.st_size, found.st_mtime_ns, target.name, MIN_SEGMENT_S),
+        *(source, stat.st_size, stat.st_mtime_ns, target.name, MIN_SEGMENT_S),
         *(options.job_key, cached_sha256(model) if model.is_file() else "", *versions),
     )

@@ -1,4 +1,4 @@
-"""One worker: a process that does tasks, one after the other, on cores of its own."""
+"""Worker of a batch: runs tasks one after the other on its own CPU cores."""
 
 from __future__ import annotations
 
@@ -21,16 +21,25 @@ from ..sources import Source
 from ..utils.malloc import limit_malloc_arenas
 from .tasks import NotSplittable, Task
 
-TaskStatus = Literal["done", "bad", "uncuttable", "failed"]
-"""bad: the film or the request is at fault, nobody will do better. failed: another worker may."""
+TaskStatus = Literal["done", "invalid", "not_splittable", "failed"]
+"""`invalid`: the video or the request is wrong, a retry is useless. `failed`: a retry may succeed.
+`not_splittable`: the video has to be translated in one task."""
 
-_HEARTBEAT_INTERVAL_S = 0.5  # seconds between words on the progress
+_HEARTBEAT_INTERVAL_S = 0.5  # between reports of the progress
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What became of a task. frames: translated. error: one line, unless done. notes: what the
-    user should know. worker: host and process."""
+    """The result of a task.
+
+    Attributes:
+        status: how it ended.
+        frames: number of translated frames.
+        seconds: duration.
+        error: one line, unless the status is "done".
+        warnings: messages for the user.
+        worker: HOST:PID of the worker.
+    """
 
     status: TaskStatus
     frames: int = 0
@@ -41,9 +50,12 @@ class TaskResult:
 
 
 class Worker:
-    """Does tasks. Keeps the network ready from one to the next, where they want the same.
+    """Runs tasks and reuses the loaded network where the next task needs the same.
 
-    cores: how many it may use. To be made in a process of its own, before engines are loaded.
+    Create it in a process of its own, before engines are loaded.
+
+    Args:
+        cpus: number of CPU cores to use.
     """
 
     def __init__(self, cpus: int) -> None:
@@ -52,13 +64,18 @@ class Worker:
         self._cached: tuple[object, Translator] | None = None
 
     def run(self, task: Task, heartbeat_file: Path) -> TaskResult:
-        """Never raises what a task may raise. beat: a file that is told the frames done so far."""
-        began, due = time.monotonic(), 0.0
+        """Run a task and return its result; errors of the task become its status.
+
+        Args:
+            task: what to do.
+            heartbeat_file: receives the number of finished frames, as text, while the task runs.
+        """
+        started_at, next_heartbeat = time.monotonic(), 0.0
 
         def progress(frames: int) -> None:
-            nonlocal due
-            if (now := time.monotonic()) >= due:
-                due = now + _HEARTBEAT_INTERVAL_S
+            nonlocal next_heartbeat
+            if (now := time.monotonic()) >= next_heartbeat:
+                next_heartbeat = now + _HEARTBEAT_INTERVAL_S
                 with contextlib.suppress(OSError):
                     heartbeat_file.write_text(str(frames))
 
@@ -69,15 +86,15 @@ class Worker:
                 _check_shared_dir(task.output.parent)
                 frames = task.run(self._open_translator, progress)
             except NotSplittable as reason:
-                status, error = "uncuttable", str(reason)
-            except (SourceError, UsageError) as wrong:
-                status, error = "bad", str(wrong)
-            except Exception as failure:  # whatever it was, it must not end the pile
+                status, error = "not_splittable", str(reason)
+            except (SourceError, UsageError) as invalid:
+                status, error = "invalid", str(invalid)
+            except Exception as failure:  # no error of one task may end the batch
                 status, error = "failed", _describe_error(failure)
         heartbeat_file.unlink(missing_ok=True)
-        seconds = time.monotonic() - began
-        who = f"{platform.node()}:{os.getpid()}"
-        return TaskResult(status, frames, seconds, error, tuple(warnings), who)
+        seconds = time.monotonic() - started_at
+        worker_name = f"{platform.node()}:{os.getpid()}"
+        return TaskResult(status, frames, seconds, error, tuple(warnings), worker_name)
 
     @contextmanager
     def _open_translator(self, options: TranslateOptions, source: Source) -> Iterator[Translator]:
@@ -92,18 +109,24 @@ class Worker:
         except BaseException:
             translator.close()
             raise
-        if options.deflicker:  # it remembers the last film
+        if options.deflicker:  # it still holds frames of the last video
             translator.close()
         else:
             self._cached = (cache_key, translator)
 
 
 def reserve_cpus(count: int) -> list[socket.socket]:
-    """Confine this process to so many cores that no other worker here has claimed; engines, FFmpeg
-    and the C library take as many threads. Where too few are left it shares.
+    """Confine this process to CPU cores that no other worker of this machine has reserved.
 
-    The claims hold until they are closed or the process ends, however it ends: each is the name of
-    a socket, of which the kernel gives out one.
+    Engines, FFmpeg and the C library use as many threads as there are cores. If too few cores are
+    free, the worker shares some.
+
+    Args:
+        count: number of cores.
+
+    Returns:
+        Sockets that hold the reservations until they are closed or the process ends, even when it
+        is killed: each has a name that the kernel gives to one process only.
     """
     if not hasattr(os, "sched_setaffinity"):
         return []
@@ -131,8 +154,8 @@ def reserve_cpus(count: int) -> list[socket.socket]:
 def _check_shared_dir(folder: Path) -> None:
     if not folder.is_dir():
         raise CgtError(
-            f"{platform.node()} does not see {folder}; videos and outputs must be in a folder "
-            "that all machines share under the same name"
+            f"{folder} does not exist on {platform.node()}; videos and outputs must be in a folder "
+            "that all machines share under the same path"
         )
 
 
@@ -144,18 +167,18 @@ def _describe_error(error: Exception) -> str:
 
 @contextmanager
 def _collect_warnings() -> Iterator[list[str]]:
-    """What `note` says, instead of its going to stderr."""
+    """Collect the messages of `warn_user`, instead of printing them to stderr."""
     warnings: list[str] = []
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             warnings.append(record.getMessage().removeprefix("note: "))
 
-    log, handler = logging.getLogger("cgt"), Collector()
-    before, log.propagate = log.propagate, False
-    log.addHandler(handler)
+    logger, handler = logging.getLogger("cgt"), Collector()
+    old_propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
     try:
         yield warnings
     finally:
-        log.removeHandler(handler)
-        log.propagate = before
+        logger.removeHandler(handler)
+        logger.propagate = old_propagate

@@ -1,4 +1,7 @@
-"""Engines, one file each, imported when asked for. "auto" is the fastest that is installed."""
+"""Inference engines behind one interface: OpenVINO, ONNX Runtime, TensorRT, Triton, PyTorch.
+
+Each engine is one module, imported on first use. "auto" is the fastest engine that is installed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..models.metadata import ModelMetadata
-from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus
+from ..utils.system import available_cpus
+from .base import Array, BatchShape, Engine, PerformanceHint
 
 __all__ = [
     "ENGINES",
@@ -26,21 +30,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """Where an engine lives, and the files it runs."""
+    """Module and class of an engine, and the suffixes of the files that it runs."""
 
     module: str
     class_name: str
     suffixes: tuple[str, ...] = (".onnx",)
 
     def load(self) -> type[Engine]:
-        """Raises MissingDependency where its library is not installed."""
+        """Import the engine class; raise MissingDependency if its library is not installed."""
         engine_class: type[Engine] = getattr(
             importlib.import_module(self.module, __package__), self.class_name
         )
         return engine_class
 
 
-# In order of preference where nothing was measured.
+# In order of preference, which decides if nothing was measured.
 ENGINES = {
     "openvino": EngineSpec(".openvino", "OpenVINOEngine", (".onnx", ".xml")),
     "onnxruntime": EngineSpec(".onnxruntime", "OnnxRuntimeEngine"),
@@ -58,11 +62,23 @@ def open_engine(
 ) -> Engine:
     """Load a model for tensors of one shape.
 
-    name: of ENGINES, with a device where it has several ("onnxruntime:cuda"), or "auto"; or
-    "triton://HOST:8001/MODEL", on whose server the model then is, and `path` is not read.
-    precision: "fp32" to keep an engine from computing in less than the file says; by default it
-    takes what is fastest. Raises UsageError for an unknown engine, MissingDependency for one that
-    is not installed, ModelError for a file it cannot read, EngineError where it cannot run it.
+    Args:
+        path: model file: .onnx, .xml (OpenVINO), .engine or .plan (TensorRT), or a checkpoint.
+        shape: shapes and types of the tensors.
+        name: a key of ENGINES, with a device if the engine has several ("onnxruntime:cuda"), or
+            "auto". Or "triton://HOST:8001/MODEL" for a model on a server; `path` is then ignored.
+        performance_hint: "throughput" or "latency".
+        precision: "fp32" forbids a lower precision than that of the file. By default the engine
+            uses the fastest.
+
+    Returns:
+        The engine, to be closed by the caller.
+
+    Raises:
+        UsageError: the engine or its device is unknown, or cannot run files of this type.
+        MissingDependency: the library of the engine is not installed.
+        ModelError: the file cannot be read as a model.
+        EngineError: the engine cannot run the model.
     """
     if is_triton_uri(name):
         from .triton import TritonEngine
@@ -89,48 +105,51 @@ def open_engine(
     return engine_class(path, shape, performance_hint, precision, device)  # type: ignore[call-arg]
 
 
-_MODEL_SUFFIXES = {suffix for kind in ENGINES.values() for suffix in kind.suffixes}
+_MODEL_SUFFIXES = {suffix for spec in ENGINES.values() for suffix in spec.suffixes}
 
 
 def check_engine_name(name: str) -> None:
-    """Raises UsageError for an engine that there is none of."""
+    """Raise UsageError for a name that is not in ENGINES."""
     if name not in ENGINES:
         known = ", ".join(ENGINES)
         raise UsageError(f"--engine {name} is unknown; use auto, {known}, triton://HOST:8001/MODEL")
 
 
 def is_triton_uri(engine: object) -> bool:
-    """Whether an engine's name is the address of a server's model."""
+    """Return whether an engine name is the address of a model on a Triton server."""
     return isinstance(engine, str) and engine.startswith("triton://")
 
 
 def read_triton_metadata(engine: str) -> ModelMetadata:
-    """What a server's model says of itself; see `triton`."""
+    """Read the metadata of a model on a Triton server; see `engines.triton`."""
     from . import triton
 
     return triton.read_triton_metadata(engine)
 
 
 def reject_tflite(path: Path) -> None:
-    """Raises UsageError for a file that nothing here runs."""
+    """Raise UsageError for a .tflite file, which no engine of cgt runs."""
     if path.suffix == ".tflite":
-        raise UsageError(f"{path.name} runs on phones; here, name the ONNX file it was made from")
+        raise UsageError(f"{path.name} runs on phones only; give the ONNX file it was built from")
 
 
 def compatible_engines(path: Path) -> tuple[str, ...]:
-    """The engines for a file of that suffix; for any other suffix those for ONNX."""
+    """Return the engines for the suffix of a file; for an unknown suffix those for ONNX."""
     suffix = path.suffix if path.suffix in _MODEL_SUFFIXES else ".onnx"
-    return tuple(name for name, kind in ENGINES.items() if suffix in kind.suffixes)
+    return tuple(name for name, spec in ENGINES.items() if suffix in spec.suffixes)
 
 
 def read_model_metadata(path: Path) -> ModelMetadata:
-    """What a model file of any kind says of itself.
+    """Read the metadata of a model file of any type.
 
-    Raises ModelError or CheckpointError for a file that is none, MissingDependency for one whose
-    library is not installed, UsageError for one that only phones run.
+    Raises:
+        ModelError: the file is not a model that translates images.
+        CheckpointError: the file is not a checkpoint.
+        MissingDependency: reading the file needs a library that is not installed.
+        UsageError: the file is a .tflite file.
     """
     reject_tflite(path)
     name = compatible_engines(path)[0]
-    if name in ("openvino", "tensorrt"):  # reading ONNX or a sidecar needs no engine
+    if name in ("openvino", "tensorrt"):  # ONNX files and sidecars are read without the engine
         return Engine.read_metadata(path)
     return ENGINES[name].load().read_metadata(path)

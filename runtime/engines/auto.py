@@ -1,8 +1,7 @@
-"""`--engine auto`: the fastest of those that are installed, measured once and remembered."""
+"""Selection of the fastest installed engine (`--engine auto`), measured once and cached."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from pathlib import Path
 
@@ -10,12 +9,13 @@ import numpy as np
 
 from ..errors import CgtError, EngineError, MissingDependency, ModelError
 from ..image.preprocess import F32
-from ..utils.cache import JsonCache, cached_sha256, cpu_name, short_hash
+from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user
-from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus
+from ..utils.system import available_cpus, cpu_name, package_version
+from .base import Array, BatchShape, Engine, PerformanceHint
 
 _MAX_RUNS = 5
-_TIME_BUDGET_S = 0.5  # of runs, for each engine
+_TIME_BUDGET_S = 0.5  # for the runs of one engine
 
 
 def open_fastest(
@@ -25,9 +25,10 @@ def open_fastest(
     performance_hint: PerformanceHint,
     precision: str | None,
 ) -> Engine:
-    """The fastest of `names`. What fails or is not installed is passed over.
+    """Open the fastest of the named engines; skip those that fail or are not installed.
 
-    Raises the first error where none is left.
+    Raises:
+        CgtError: the first error, if no engine is left.
     """
     from . import ENGINES, open_engine
 
@@ -89,15 +90,13 @@ def _measure_and_open(
         raise first_error
     if len(times) > 1:
         figures = ", ".join(f"{name} {seconds * 1e3:.3g} ms" for name, seconds in times.items())
-        cache_note = (
-            "remembered" if cache.put(key, best.name) else "not remembered: no cache folder"
-        )
-        warn_user(f"measured: {figures} a frame; {cache_note}")
+        cache_note = "cached" if cache.put(key, best.name) else "not cached: no cache folder"
+        warn_user(f"measured: {figures} per frame; {cache_note}")
     return best
 
 
 def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
-    """Seconds of the fastest of a few runs of noise, one at a time, by frame."""
+    """Return the time per frame in seconds: the minimum of a few sequential runs on noise."""
     height, width = (shape.height, shape.width) if shape.is_static else (256, 256)
     shape = BatchShape(shape.batch_size, shape.channels, height, width, shape.io, shape.statistics)
     random = np.random.default_rng(0)
@@ -114,11 +113,11 @@ def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
     engine.infer(batch, out, *statistics)
     best, end = float("inf"), time.perf_counter() + _TIME_BUDGET_S
     for _ in range(_MAX_RUNS):
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         engine.infer(batch, out, *statistics)
-        done = time.perf_counter()
-        best = min(best, done - began)
-        if done > end:
+        finished_at = time.perf_counter()
+        best = min(best, finished_at - started_at)
+        if finished_at > end:
             break
     return best / shape.batch_size
 
@@ -126,16 +125,7 @@ def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
 def _cache_key(
     path: Path, names: list[str], performance_hint: PerformanceHint, precision: str | None
 ) -> str:
-    versions = [f"{name} {_package_version(name)}" for name in names]
+    versions = [f"{name} {package_version(name, f'{name}-gpu')}" for name in names]
     return short_hash(
         cached_sha256(path), cpu_name(), available_cpus(), performance_hint, precision, *versions
     )
-
-
-def _package_version(name: str) -> str:
-    for package in (name, f"{name}-gpu"):
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ""

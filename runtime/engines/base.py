@@ -1,8 +1,7 @@
-"""The contract of an engine: what runs a network."""
+"""Interface of inference engines, and the shapes of their tensors."""
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,19 +10,27 @@ from typing import ClassVar, Literal
 from ..image.preprocess import F32, U8
 from ..models.metadata import IOType, ModelMetadata, read_metadata
 from ..utils.closeable import Closeable
+from ..utils.system import available_cpus as available_cpus
 
 PerformanceHint = Literal["throughput", "latency"]
-"""throughput: several frames at once, as files want; latency: all cores on one frame, as live
-pictures want."""
-
+"""`throughput`: several frames at once, for files. `latency`: all cores on one frame, for live
+video."""
 
 Array = F32 | U8
 
 
 @dataclass(frozen=True)
 class BatchShape:
-    """The tensors in and out of a network. height and width are 0 where they vary from call to
-    call, which some engines pay for in speed. io and statistics as in `artifact`."""
+    """Shapes and types of the tensors of a network.
+
+    Attributes:
+        batch_size: images per run.
+        channels: channels per image.
+        height, width: size of the images in pixels; 0 if it varies from call to call, which makes
+            some engines slower.
+        io: "float" or "uint8"; see `cgt.runtime.models.metadata`.
+        statistics: length of the statistics tensors; 0 for a network without them.
+    """
 
     batch_size: int
     channels: int
@@ -36,42 +43,53 @@ class BatchShape:
     def from_metadata(
         cls, metadata: ModelMetadata, height: int = 0, width: int = 0, batch_size: int = 1
     ) -> BatchShape:
-        """What a model takes."""
+        """Return the shape for a model; a height and width of 0 mean any size."""
         return cls(batch_size, 3, height, width, metadata.io, metadata.statistics)
 
     def with_size(self, height: int, width: int) -> BatchShape:
-        """The same for pictures of another size."""
+        """Return the same shape for images of another size."""
         return replace(self, height=height, width=width)
 
     @property
     def is_static(self) -> bool:
+        """Whether height and width are fixed."""
         return self.height > 0 and self.width > 0
 
     @property
     def image_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the image tensors, with 0 for what varies."""
+        """Shape of the image tensors, N,C,H,W or N,H,W,C for uint8; a varying side is 0."""
         if self.io == "uint8":
             return self.batch_size, self.height, self.width, self.channels
         return self.batch_size, self.channels, self.height, self.width
 
 
 class Engine(Closeable):
-    """A network, ready to run. Made by `open_engine`; a context manager.
+    """A loaded network. `open_engine` creates it; it is a context manager.
 
-    `infer` may be called by up to `workers` threads at once. The arrays belong to the caller and
-    are used only during the call; passing the same arrays again is the fast way. It raises
-    EngineError.
+    Up to `workers` threads may call `infer` at the same time. The arrays belong to the caller and
+    are used only during the call. Calls with the same arrays are the fastest.
+
+    Attributes:
+        name: such as "openvino".
+        device: such as "CPU".
+        precision: the one that the convolutions are computed in, as the engine reports it.
+        workers: number of threads that keep the device busy.
+        devices: names that may follow the name of the engine, as in "openvino:gpu".
     """
 
-    name: str  # "openvino"
-    device: str  # "CPU"
-    precision: str  # in which the convolutions are really computed, as the engine reports it
+    name: str
+    device: str
+    precision: str
     workers: int
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)  # what may follow the name: `openvino:gpu`
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     @classmethod
     def read_metadata(cls, path: Path) -> ModelMetadata:
-        """What a model file of this engine says of itself. Raises ModelError."""
+        """Read the metadata of a model file of this engine.
+
+        Raises:
+            ModelError: the file is not a model that translates images.
+        """
         return read_metadata(path)
 
     @abstractmethod
@@ -82,17 +100,22 @@ class Engine(Closeable):
         statistics_in: F32 | None = None,
         statistics_out: F32 | None = None,
     ) -> None:
-        """batch: C-contiguous images as `BatchShape.image` and `.io` say. out: the same, written.
-        given, used: N,S float32 statistics in and out (see `artifact`), for networks that have
-        them, and only for these."""
+        """Run the network once.
 
+        Args:
+            batch: C-contiguous images of shape `BatchShape.image_shape`: float32 in [-1, 1], or
+                uint8.
+            out: receives the outputs; same shape and type as `batch`.
+            statistics_in: float32 N,S statistics, for networks that have them and only for these;
+                see `cgt.runtime.models.metadata`.
+            statistics_out: receives the statistics that the network used.
 
-def available_cpus() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        Raises:
+            EngineError: the engine failed.
+        """
 
 
 def last_error_line(error: Exception) -> str:
-    """The last telling line of a library's error text."""
+    """Return the last line that is not empty of an error's text, or the name of its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

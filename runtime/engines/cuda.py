@@ -1,7 +1,7 @@
-"""What of the CUDA driver pycuda does not give: whether there is a GPU, without loading anything,
-and CUDA graphs. By ctypes, on the libcuda.so.1 that comes with the driver.
+"""CUDA driver functions that pycuda lacks: a list of GPUs without a context, and CUDA graphs.
 
-Signatures from the CUDA Driver API reference.
+They are called through ctypes in the libcuda.so.1 of the driver. Signatures are from the CUDA
+Driver API reference.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _CAPTURE_MODE_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_*: other threads may al
 
 @dataclass(frozen=True)
 class GPU:
-    """A device. compute_capability: 86 for 8.6."""
+    """A CUDA device; a compute capability of 86 means 8.6."""
 
     name: str
     compute_capability: int
 
 
 def list_gpus() -> list[GPU]:
-    """The CUDA devices, empty without a driver."""
+    """Return the CUDA devices; empty without a driver."""
     try:
         driver = _load_driver()
     except OSError:
@@ -38,7 +38,7 @@ def list_gpus() -> list[GPU]:
 
 
 def _load_driver() -> ctypes.CDLL:
-    """Raises OSError without one."""
+    """Load the driver library. Raises OSError if there is none."""
     return ctypes.CDLL("libcuda.so.1")
 
 
@@ -52,10 +52,15 @@ def _query_gpu(driver: ctypes.CDLL, index: int) -> GPU:
 
 
 class CudaGraph(Closeable):
-    """Work on a stream, recorded once and launched again as one call.
+    """Work on a CUDA stream, captured once and launched with one call.
 
-    stream: its handle. record: does the work, which is captured and not run; nothing in it may
-    allocate or synchronise. Raises EngineError where the work cannot be captured.
+    Args:
+        stream: handle of the stream.
+        record: enqueues the work, which is captured but not run. It must not allocate or
+            synchronize.
+
+    Raises:
+        EngineError: the work cannot be captured.
     """
 
     def __init__(self, stream: int, record: Callable[[], None]) -> None:
@@ -66,7 +71,7 @@ class CudaGraph(Closeable):
         self._call("cuStreamBeginCapture_v2", self._stream, _CAPTURE_MODE_THREAD_LOCAL)
         try:
             record()
-        finally:  # a stream left capturing would be of no use
+        finally:  # a stream that still captures cannot be used
             code = self._driver.cuStreamEndCapture(self._stream, ctypes.byref(graph))
         if code:
             raise _cuda_error("cuStreamEndCapture", code)
@@ -81,7 +86,7 @@ class CudaGraph(Closeable):
             self._driver.cuGraphDestroy(graph)
 
     def launch(self) -> None:
-        """Enqueue all of it. Raises EngineError."""
+        """Enqueue the captured work. Raises EngineError."""
         self._call("cuGraphLaunch", self._graph_exec, self._stream)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the CPU, and on NVIDIA GPUs where `onnxruntime-gpu` is what is installed."""
+"""ONNX Runtime engine: on the CPU, and with `onnxruntime-gpu` on NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from ..errors import EngineError, MissingDependency, ModelError
 from ..image.preprocess import F32
 from ..utils.cache import cache_dir, cached_sha256, short_hash
 from ..utils.log import warn_user
-from .base import Array, BatchShape, Engine, PerformanceHint, available_cpus, last_error_line
+from ..utils.system import available_cpus
+from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
 
 try:
     import onnxruntime as ort
 except ImportError:
     raise MissingDependency(
         "ONNX Runtime is not installed; install the extra: pip install 'cyclegan-toolkit[ort]' "
-        "(or [gpu], the one that also has CUDA)"
+        "(or [gpu], which adds CUDA)"
     ) from None
 
 _PROVIDER_NAMES = {
@@ -27,11 +28,14 @@ _PROVIDER_NAMES = {
 
 
 class OnnxRuntimeEngine(Engine):
-    """On a CPU it computes in fp32: its kernels there widen FP16 weights. By default CUDA where
-    this build of ONNX Runtime has it; TensorRT, which builds for minutes, when asked for.
+    """ONNX Runtime with the provider for CPU, CUDA or TensorRT.
 
-    Provider: ONNX Runtime drops a provider that does not load and goes on without it. Asked for by
-    name that is an error here, else a note.
+    The CPU provider computes in fp32, because its kernels widen FP16 weights. The default is CUDA
+    if this build of ONNX Runtime has it. TensorRT, which builds for minutes, is used on request
+    only.
+
+    ONNX Runtime drops a provider that does not load and continues without it. Here that is an
+    error if the device was requested by name, else a warning.
     """
 
     name = "onnxruntime"
@@ -49,7 +53,7 @@ class OnnxRuntimeEngine(Engine):
         wanted = device or ("cuda" if _PROVIDER_NAMES["cuda"] in available else "cpu")
         if _PROVIDER_NAMES[wanted] not in available:
             raise MissingDependency(
-                f"this ONNX Runtime has no {_PROVIDER_NAMES[wanted]}; install the extra that has: "
+                f"this ONNX Runtime has no {_PROVIDER_NAMES[wanted]}; install the extra [gpu]: "
                 "pip uninstall onnxruntime, then pip install 'cyclegan-toolkit[gpu]'"
             )
         on_cpu = wanted == "cpu"
@@ -60,13 +64,13 @@ class OnnxRuntimeEngine(Engine):
             available_cpus() if concurrent else 2 if performance_hint == "throughput" else 1
         )
         options.intra_op_num_threads = 1 if concurrent else available_cpus()
-        # Spinning between layers would take the cores from decoding and encoding.
+        # Threads that spin between layers would slow down decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(
                 path, options, providers=_provider_options(wanted, path, shape)
             )
-        except Exception as error:  # its classes derive from Exception alone
+        except Exception as error:  # ONNX Runtime's errors have no other base class
             raise ModelError(f"ONNX Runtime cannot read {path}: {last_error_line(error)}") from None
         self._check_provider(wanted, requested=device is not None)
         self.precision = "fp32" if self.device == "CPU" else "as in the file"
@@ -74,7 +78,7 @@ class OnnxRuntimeEngine(Engine):
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
 
     def _check_provider(self, wanted: str, requested: bool) -> None:
-        """What really loaded, which need not be what was given."""
+        """Set the device to the provider that was loaded; fail or warn if it is another one."""
         names = {provider: name for name, provider in _PROVIDER_NAMES.items()}
         actual = names.get(self._session.get_providers()[0], "cpu")
         self.device = actual.upper()
@@ -84,8 +88,8 @@ class OnnxRuntimeEngine(Engine):
             f"ONNX Runtime's {_PROVIDER_NAMES[wanted]} does not load here (libraries, driver?)"
         )
         if requested:
-            raise EngineError(f"{message}; see `cgt doctor`, or use --engine onnxruntime:{actual}")
-        warn_user(f"{message}: it computes on the {self.device} instead")
+            raise EngineError(f"{message}; run `cgt doctor`, or use --engine onnxruntime:{actual}")
+        warn_user(f"{message}; computing on the {self.device} instead")
 
     def infer(
         self,
@@ -94,11 +98,9 @@ class OnnxRuntimeEngine(Engine):
         statistics_in: F32 | None = None,
         statistics_out: F32 | None = None,
     ) -> None:
-        arrays = (
-            (batch, out)
-            if statistics_in is None or statistics_out is None
-            else (batch, out, statistics_in, statistics_out)
-        )
+        arrays: tuple[Array, ...] = (batch, out)
+        if statistics_in is not None and statistics_out is not None:
+            arrays += (statistics_in, statistics_out)
         try:
             binding = self._session.io_binding()
             for name, array in zip(self._inputs, arrays[::2], strict=True):
@@ -114,15 +116,15 @@ class OnnxRuntimeEngine(Engine):
 
 
 def _provider_options(wanted: str, path: Path, shape: BatchShape) -> list[Any]:
-    """In order; the later ones take the layers that the first cannot."""
+    """Return providers in order of preference; later ones run the layers that earlier ones lack."""
     if wanted == "cpu":
         return [_PROVIDER_NAMES["cpu"]]
     cuda = (_PROVIDER_NAMES["cuda"], {"cudnn_conv_algo_search": "EXHAUSTIVE"})
     if wanted == "cuda":
         return [cuda, _PROVIDER_NAMES["cpu"]]
     settings: dict[str, Any] = {}
-    name = short_hash(cached_sha256(path), ort.__version__, shape)
-    if folder := cache_dir("tensorrt", name):
+    key = short_hash(cached_sha256(path), ort.__version__, shape)
+    if folder := cache_dir("tensorrt", key):
         settings = {
             "trt_engine_cache_enable": True,
             "trt_engine_cache_path": str(folder),

@@ -1,4 +1,4 @@
-"""OpenVINO: the default on a CPU."""
+"""OpenVINO engine, the default on a CPU."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import openvino as ov
 from ..errors import EngineError, ModelError
 from ..image.preprocess import F32
 from ..models.sidecar import read_sidecar, read_verified_bytes, sidecar_path
-from ..utils.cache import cache_dir, cached_sha256, cpu_name, short_hash
+from ..utils.cache import cache_dir, cached_sha256, short_hash
+from ..utils.system import cpu_name
 from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
 from .openvino_cpu import avoid_int8_saturation, fp32_faster_than_bf16, is_quantized
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTION_TYPES = ("Convolution", "Deconvolution")
 
-# Of layers prepared for a size, where sizes vary. By default 5000, a MiB for each new size.
+# Layers prepared for one size, if sizes vary. The default of 5000 takes 1 MiB per new size.
 _MAX_CACHED_SHAPES = 256
 
 
 class OpenVINOEngine(Engine):
-    """Computes floats in fp32, or in bf16 where that is faster on this CPU (openvino_floats.py),
-    unless `precision` is "fp32". INT8 has weights of 7 bits where a CPU needs that
-    (openvino_int8.py). What was compiled is kept in the cache folder."""
+    """OpenVINO on CPU, GPU or NPU; compiled models are kept in the cache folder.
+
+    On a CPU it computes floats in bf16 if that is faster there and `precision` is not "fp32", else
+    in fp32. INT8 models get 7-bit weights on CPUs that need them. See `openvino_cpu` for both.
+    """
 
     name = "openvino"
     devices = ("cpu", "gpu", "npu")
@@ -46,14 +49,14 @@ class OpenVINOEngine(Engine):
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path}: {last_error_line(error)}") from None
         config = {"PERFORMANCE_HINT": performance_hint.upper()}
-        # Of an INT8 model little is left in floats, and bf16 is quicker for what is half as long.
+        # INT8 models have few float layers, and bf16 is faster for their tensors of half the size.
         is_float = device == "cpu" and not is_quantized(model)
         if precision == "fp32" or (is_float and fp32_faster_than_bf16(core)):
             config["INFERENCE_PRECISION_HINT"] = "f32"
         if not shape.is_static and device == "cpu":
             config["CPU_RUNTIME_CACHE_CAPACITY"] = str(_MAX_CACHED_SHAPES)
         precision_hint = config.get("INFERENCE_PRECISION_HINT")
-        name = short_hash(
+        key = short_hash(
             _model_sha256(path),
             ov.__version__,
             cpu_name(),
@@ -62,7 +65,7 @@ class OpenVINOEngine(Engine):
             precision_hint,
             device,
         )
-        if folder := cache_dir("openvino", name):
+        if folder := cache_dir("openvino", key):
             config["CACHE_DIR"] = str(folder)
         try:
             self._compiled = core.compile_model(model, device.upper(), config)
@@ -100,7 +103,7 @@ class OpenVINOEngine(Engine):
 
 
 def _read_ov_model(core: ov.Core, path: Path) -> ov.Model:
-    """An ONNX file, or OpenVINO's own pair of files where they are what their sidecar says."""
+    """Read an ONNX file, or OpenVINO's pair of files after a check against their sidecar."""
     if path.suffix != ".xml":
         return core.read_model(path)
     build = read_sidecar(path).build
@@ -109,12 +112,12 @@ def _read_ov_model(core: ov.Core, path: Path) -> ov.Model:
 
 
 def _model_sha256(path: Path) -> str:
-    """Of the weights too, which OpenVINO's own pair of files has in the second."""
+    """Return a hash of graph and weights; the sidecar of OpenVINO's pair of files has both."""
     return cached_sha256(sidecar_path(path) if path.suffix == ".xml" else path)
 
 
 def _input_shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:
-    """By input's index."""
+    """Return the shapes by index of the input."""
     dims = [size or ov.Dimension(-1) for size in shape.image_shape]
     shapes = {0: ov.PartialShape(dims)}
     if shape.statistics:
@@ -137,14 +140,14 @@ def _bind_tensors(
 
 
 def _convolution_precision(compiled: ov.CompiledModel) -> str:
-    """The type that most convolutions run in, read from the executable graph, not from a hint."""
+    """Return the type that most convolutions run in, read from the executable graph."""
     counts: dict[str, int] = {}
     for op in compiled.get_runtime_model().get_ops():
         info = op.get_rt_info()
         if str(info["layerType"].astype(str)) in _CONVOLUTION_TYPES:
-            kind = str(info["runtimePrecision"].astype(str))
-            counts[kind] = counts.get(kind, 0) + 1
+            precision = str(info["runtimePrecision"].astype(str))
+            counts[precision] = counts.get(precision, 0) + 1
     if not counts:
         return "unknown"
-    top = max(counts, key=lambda kind: counts[kind])
-    return _PRECISION_NAMES.get(top, top)
+    most_common = max(counts, key=lambda precision: counts[precision])
+    return _PRECISION_NAMES.get(most_common, most_common)

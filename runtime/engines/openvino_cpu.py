@@ -1,15 +1,13 @@
-"""INT8 convolutions that OpenVINO computes wrongly on CPUs without VNNI, and what makes them right.
+"""OpenVINO on the CPU: choice between bf16 and fp32, and a fix for saturating INT8 convolutions.
 
-Without those instructions two products of a byte and a signed byte are added in 16 bits, which hold
-no more than 32,767, and two of 255 x 127 are 64,770: what is larger is cut off (VPMADDUBSW). With
-weights of 7 bits nothing is: 2 x 255 x 64 is 32,640. They cost a tenth of a decibel; without them
-`vintage` is 24 dB from its teacher, not 29.
+bf16 or fp32: by default OpenVINO uses bf16 on every CPU with an instruction for it. On AMD's Zen 5
+that nearly halves the time. On Intel CPUs whose AMX a virtual machine hides, bf16 has half the
+throughput of fp32. cgt measures both once.
 
-In what OpenVINO computes floats soonest on this CPU.
-
-By itself it takes bf16 wherever the CPU has an instruction for it. On AMD's Zen 5 that nearly
-halves the time. Intel's CPUs whose AMX a virtual machine hides do half as much in a second in bf16
-as in fp32.
+INT8: without VNNI, the instruction VPMADDUBSW adds two products of an unsigned and a signed byte
+in 16 bits. The limit is 32,767, but 2 x 255 x 127 is 64,770, so large sums saturate. With 7-bit
+weights no sum does: 2 x 255 x 64 is 32,640. They cost 0.1 dB. With saturation `vintage` has 24 dB
+against its teacher instead of 29.
 """
 
 from __future__ import annotations
@@ -21,19 +19,23 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from ..utils.cache import JsonCache, cpu_name, short_hash
+from ..utils.cache import JsonCache, short_hash
+from ..utils.system import cpu_name
 
-_BENCH_CHANNELS, _BENCH_SIDE_PX, _BENCH_LAYERS = 64, 64, 3  # as in the middle of a generator
+_BENCH_CHANNELS, _BENCH_SIDE_PX, _BENCH_LAYERS = 64, 64, 3  # like the middle of a generator
 _BENCH_RUNS = 20
+_PROBE_CHANNELS, _PROBE_SIDE_PX = 32, 8
 
 
 def fp32_faster_than_bf16(core: ov.Core) -> bool:
-    """Whether convolutions run sooner in fp32 than in what OpenVINO takes by itself; measured once
-    (a quarter of a second) and remembered by machine and version."""
+    """Return whether convolutions are faster in fp32 than in OpenVINO's default precision.
+
+    The measurement takes a quarter of a second and is cached by CPU and version of OpenVINO.
+    """
     if core.get_property("CPU", "INFERENCE_PRECISION_HINT") == ov.Type.f32:
         return False
     cache = JsonCache("floats.json")
-    key = short_hash(cpu_name(), ov.__version__)  # all processes of a pile compute in the same
+    key = short_hash(cpu_name(), ov.__version__)  # the same for all workers of a batch
     cached = cache.get(key)
     if isinstance(cached, bool):
         return cached
@@ -57,51 +59,47 @@ def _build_conv_model() -> ov.Model:
 
 
 def _fastest_run_s(core: ov.Core, model: ov.Model, config: dict[str, str]) -> float:
-    """Of the quickest run: what the machine does where nothing disturbs it."""
+    """Return the minimum duration of a run, which other load on the machine disturbs least."""
     request = core.compile_model(model, "CPU", config).create_infer_request()
     request.infer({0: np.ones(model.input(0).shape, np.float32)})
     best = float("inf")
     for _ in range(_BENCH_RUNS):
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         request.infer()
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.perf_counter() - started_at)
     return best
-
-
-_PROBE_CHANNELS, _PROBE_SIDE_PX = 32, 8
 
 
 @lru_cache(maxsize=1)
 def int8_saturates() -> bool:
-    """Whether it is on this CPU: tried, on a convolution whose sums are the largest there are."""
+    """Return whether INT8 convolutions saturate on this CPU, by running one with maximal sums."""
     x = ops.parameter([1, _PROBE_CHANNELS, _PROBE_SIDE_PX, _PROBE_SIDE_PX], ov.Type.f32)
     low, high = (ops.constant(np.float32(value)) for value in (-128 / 127, 1))
-    bytes_ = ops.fake_quantize(ops.relu(x), low, high, low, high, 256)
+    quantized = ops.fake_quantize(ops.relu(x), low, high, low, high, 256)
     weights = np.full((_PROBE_CHANNELS, _PROBE_CHANNELS, 3, 3), 127, np.int8)
     scaled = ops.multiply(
         ops.convert(ops.constant(weights), np.float32), ops.constant(np.float32(1 / 127))
     )
-    y = ops.convolution(bytes_, scaled, [1, 1], [0, 0], [0, 0], [1, 1])
+    y = ops.convolution(quantized, scaled, [1, 1], [0, 0], [0, 0], [1, 1])
     compiled = ov.Core().compile_model(ov.Model([y], [x]), "CPU")
-    output = compiled([np.ones((1, _PROBE_CHANNELS, _PROBE_SIDE_PX, _PROBE_SIDE_PX), np.float32)])[
-        0
-    ]
+    ones = np.ones((1, _PROBE_CHANNELS, _PROBE_SIDE_PX, _PROBE_SIDE_PX), np.float32)
+    output = compiled([ones])[0]
     return bool(abs(float(output.mean()) / (9 * _PROBE_CHANNELS) - 1) > 0.01)
 
 
 def avoid_int8_saturation(model: ov.Model) -> None:
-    """In place, before it is compiled for this CPU. Raises RuntimeError."""
+    """Requantize an INT8 model in place if this CPU needs it. Raises RuntimeError."""
     if is_quantized(model) and int8_saturates():
         requantize_to_7_bits(model)
 
 
 def is_quantized(model: ov.Model) -> bool:
-    """Then little is left of floats."""
+    """Return whether the model is INT8, so that few layers compute in floats."""
     return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
 
 
 def requantize_to_7_bits(model: ov.Model) -> None:
-    """The weights of each INT8 convolution as half of them, rounded, times two; in place."""
+    """Halve the INT8 weights of each convolution, rounded, and double their scales, in place."""
     for op in model.get_ordered_ops():
         if op.get_type_name() == "Constant" and op.get_element_type() == ov.Type.i8:
             scaling = _find_scale_multiply(op) if len(op.shape) >= 4 else None
@@ -115,8 +113,10 @@ def requantize_to_7_bits(model: ov.Model) -> None:
 
 
 def _find_scale_multiply(weights: ov.Node) -> ov.Node | None:
-    """What multiplies them by their scale; None where they are scaled in another way. Weights that
-    are not symmetric, whose zero point is not zero, are left alone, too."""
+    """Return the node that multiplies weights by their scale.
+
+    None if they are scaled in another way, or asymmetric (with a zero point other than zero).
+    """
     node = weights
     for _ in range(3):
         readers = list(node.output(0).get_target_inputs())

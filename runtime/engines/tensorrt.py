@@ -1,9 +1,9 @@
-"""TensorRT and TensorRT-RTX on an NVIDIA GPU, through pycuda.
+"""TensorRT and TensorRT-RTX engine on an NVIDIA GPU, through pycuda.
 
-A frame goes: caller's array -> pinned memory -> device -> network -> pinned memory -> caller's
-array. Each of the `workers` has its own stream and buffers, so that one frame's copies overlap
-another's computation. With fixed shapes the three steps are recorded once as a CUDA graph and
-launched as one call; CGT_CUDA_GRAPH=0 switches that off.
+The path of a frame: caller's array -> pinned memory -> device -> network -> pinned memory ->
+caller's array. Each of the `workers` has its own stream and buffers, so that the copies of one
+frame overlap with the computation of another. With fixed shapes the three steps are captured once
+as a CUDA graph and launched with one call; CGT_CUDA_GRAPH=0 disables that.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ _DTYPES = {"FLOAT": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
 
 
 class TensorRTEngine(Engine):
-    """Computes in what the plan was built and verified in; the sidecar says which.
+    """A TensorRT plan; its sidecar tells the precision that it was built and verified in.
 
-    Raises MissingDependency without the libraries or the GPU, ModelError for a plan that is not
-    the one its sidecar describes, EngineError for one of another TensorRT or GPU.
+    Raises:
+        MissingDependency: the libraries or the GPU are missing.
+        ModelError: the plan is not the file that its sidecar describes.
+        EngineError: the plan is for another TensorRT version or GPU.
     """
 
     name = "tensorrt"
@@ -78,19 +80,17 @@ class TensorRTEngine(Engine):
         logger = make_logger(self._api)
         runtime: trt.Runtime = self._api.Runtime(logger)
         if build.version_compatible:
-            runtime.engine_host_code_allowed = True  # its bytes are those that were verified
+            runtime.engine_host_code_allowed = True  # the hash of the file was verified
         if build.dla is not None:
             runtime.DLA_core = build.dla
         engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise EngineError(
-                f"{build.format} cannot load {path}: {logger.last_error()}; run: {build.rebuild_command}"
+                f"{build.format} cannot load {path}: {logger.last_error()}; "
+                f"run: {build.rebuild_command}"
             )
-        self._logger, self._runtime, self._engine = (
-            logger,
-            runtime,
-            engine,
-        )  # in the order of lifetime
+        # The logger must outlive the runtime, and the runtime the engine.
+        self._logger, self._runtime, self._engine = logger, runtime, engine
         inputs, outputs = _io_tensor_names(self._api, engine, path, shape)
         for _ in range(self.workers):
             slot = ExecutionSlot(engine, inputs, outputs, self.cuda_graph)
@@ -117,14 +117,14 @@ class TensorRTEngine(Engine):
         statistics_in: F32 | None = None,
         statistics_out: F32 | None = None,
     ) -> GpuTimings:
-        """As `infer`, without the CUDA graph, and the time of each step by CUDA events."""
+        """Run `infer` without the CUDA graph and time each step with CUDA events."""
         timings: GpuTimings = self._with_slot(
             lambda slot: slot.run_timed(*_split_arrays(batch, out, statistics_in, statistics_out))
         )
         return timings
 
     def layer_information(self) -> str:
-        """EngineInspector's JSON: every layer with its types."""
+        """Return the JSON of TensorRT's EngineInspector: all layers with their types."""
         with self._active_context():
             inspector: trt.EngineInspector = self._engine.create_engine_inspector()
             text: str = inspector.get_engine_information(self._api.LayerInformationFormat.JSON)
@@ -140,7 +140,7 @@ class TensorRTEngine(Engine):
 
     @contextmanager
     def _active_context(self) -> Iterator[None]:
-        """The GPU's context is this thread's; what CUDA raises becomes an EngineError."""
+        """Make the CUDA context current in this thread; turn CUDA errors into EngineError."""
         if self._cuda_context is None:
             raise EngineError(f"the {self.name} engine is closed")
         self._cuda_context.push()
@@ -166,7 +166,7 @@ class TensorRTEngine(Engine):
 def _io_tensor_names(
     api: ModuleType, engine: trt.ICudaEngine, path: Path, shape: BatchShape
 ) -> tuple[list[str], list[str]]:
-    """Names of the inputs and outputs. Raises ModelError unless they are what the sidecar says."""
+    """Return the names of inputs and outputs; raise ModelError if they contradict the sidecar."""
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [n for n in names if engine.get_tensor_mode(n) == api.TensorIOMode.INPUT]
     outputs = [name for name in names if name not in inputs]
@@ -180,7 +180,7 @@ def _io_tensor_names(
 
 
 def _array_specs(shape: BatchShape) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Of the arrays in and out, in the order of `_arrays`."""
+    """Return shape and type of image in and out, then of statistics in and out."""
     image = (shape.image_shape, np.dtype(np.uint8 if shape.io == "uint8" else np.float32))
     statistics = ((shape.batch_size, shape.statistics), np.dtype(np.float32))
     return [image, image, *[statistics] * (2 if shape.statistics else 0)]
@@ -189,7 +189,7 @@ def _array_specs(shape: BatchShape) -> list[tuple[tuple[int, ...], np.dtype[Any]
 def _split_arrays(
     batch: Array, out: Array, statistics_in: F32 | None, statistics_out: F32 | None
 ) -> tuple[list[Array], list[Array]]:
-    """Those that go in and those that come out."""
+    """Return the input arrays and the output arrays."""
     if statistics_in is None or statistics_out is None:
         return [batch], [out]
     return [batch, statistics_in], [out, statistics_out]

@@ -1,7 +1,4 @@
-"""Whether a TensorRT plan and this machine belong together.
-
-What TensorRT says, to the builder and at run time.
-"""
+"""Compatibility of a TensorRT plan with this machine, and the TensorRT logger."""
 
 from __future__ import annotations
 
@@ -16,11 +13,14 @@ from .cuda import GPU, list_gpus
 
 
 def make_logger(api: ModuleType) -> Any:
-    """An ILogger of `api` (tensorrt or tensorrt_rtx) that keeps the last errors and the builder's
-    layer tables."""
+    """Return an ILogger that keeps the last errors and the layer tables of the builder.
+
+    Args:
+        api: the module tensorrt or tensorrt_rtx.
+    """
 
     class Logger(api.ILogger):  # type: ignore[misc, name-defined]
-        """Must outlive all that was made with it."""
+        """The logger must outlive all objects that were created with it."""
 
         def __init__(self) -> None:
             api.ILogger.__init__(self)
@@ -34,9 +34,9 @@ def make_logger(api: ModuleType) -> Any:
                 self.tables.append(msg)
 
         def last_error(self) -> str:
-            """The last telling one: what fails without a driver is said after every error."""
-            telling = [error for error in self.errors if "catchCudaError" not in error]
-            return (telling or self.errors or ["it does not say why"])[-1]
+            """Return the last error, without those that follow every error without a driver."""
+            relevant = [error for error in self.errors if "catchCudaError" not in error]
+            return (relevant or self.errors or ["no reason was logged"])[-1]
 
     return Logger()
 
@@ -49,9 +49,11 @@ _AMPERE_COMPUTE_CAPABILITY = 80
 
 
 def load_tensorrt(build: EngineBuildInfo) -> ModuleType:
-    """tensorrt or tensorrt_rtx, whichever a plan was built by."""
+    """Import tensorrt or tensorrt_rtx, whichever built the plan."""
     if build.format not in _PACKAGES:
-        raise ModelError(f"{build.onnx}'s engine is of {build.format}, which TensorRT does not run")
+        raise ModelError(
+            f"the engine of {build.onnx} has the format {build.format}, which TensorRT does not run"
+        )
     package, extra = _PACKAGES[build.format]
     try:
         api = importlib.import_module(package)
@@ -63,22 +65,28 @@ def load_tensorrt(build: EngineBuildInfo) -> ModuleType:
 
 
 def check_compatibility(path: Path, build: EngineBuildInfo, api: ModuleType) -> GPU:
-    """The GPU to run on. Raises MissingDependency without one, and EngineError where the plan is
-    of another TensorRT or for another GPU, naming the command that builds it for this one."""
-    found = list_gpus()
-    if not found:
+    """Return the GPU to run a plan on.
+
+    Raises:
+        MissingDependency: there is no GPU.
+        EngineError: the plan is for another TensorRT version or GPU. The message has the command
+            that builds it for this machine.
+    """
+    gpus = list_gpus()
+    if not gpus:
         raise MissingDependency(f"there is no NVIDIA GPU here, and {path} needs one")
-    gpu, version = found[0], str(api.__version__)
+    gpu, version = gpus[0], str(api.__version__)
     if not _is_version_compatible(build, version):
         raise EngineError(
-            f"{path} was built by {build.format} {build.version} and here is {version}; "
+            f"{path} was built by {build.format} {build.version}, but this machine has {version}; "
             f"run: {build.rebuild_command}"
         )
     if not _is_gpu_compatible(build, gpu):
-        made = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
+        built_for = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
         raise EngineError(
-            f"{path} was built for {f'{build.gpu}, ' if build.gpu else ''}compute capability {made}"
-            f" and here is {gpu.name}, {gpu.compute_capability / 10:.1f}; run: {build.rebuild_command}"
+            f"{path} was built for {f'{build.gpu}, ' if build.gpu else ''}compute capability "
+            f"{built_for}, but this machine has {gpu.name}, {gpu.compute_capability / 10:.1f}; "
+            f"run: {build.rebuild_command}"
         )
     return gpu
 
@@ -86,11 +94,11 @@ def check_compatibility(path: Path, build: EngineBuildInfo, api: ModuleType) -> 
 def _is_version_compatible(build: EngineBuildInfo, installed: str) -> bool:
     if build.version == installed:
         return True
-    made, have = (
+    built_by, here = (
         tuple(int(part) for part in text.split(".") if part.isdigit())
         for text in (build.version, installed)
     )
-    return build.version_compatible and made[:1] == have[:1] and made <= have
+    return build.version_compatible and built_by[:1] == here[:1] and built_by <= here
 
 
 def _is_gpu_compatible(build: EngineBuildInfo, gpu: GPU) -> bool:

@@ -1,4 +1,4 @@
-"""One frame's way through the GPU: a stream, an execution context, and buffers on both sides."""
+"""Execution slot of a TensorRT engine: a CUDA stream, an execution context and buffers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ try:
     import pycuda.driver as cuda
 except (ImportError, OSError):
     raise MissingDependency(
-        "pycuda is not installed, or finds no CUDA driver; install the extra: "
+        "pycuda is not installed or finds no CUDA driver; install the extra: "
         "pip install 'cyclegan-toolkit[tensorrt]' on a machine with an NVIDIA GPU"
     ) from None
 
@@ -32,8 +32,14 @@ ArraySpec = tuple[tuple[int, ...], "np.dtype[Any]"]  # shape and type of an arra
 
 @dataclass(frozen=True)
 class GpuTimings:
-    """Milliseconds on the GPU: image to the device, network, translation to the host. enqueue: the
-    host's, to ask for all that."""
+    """Durations of one run in milliseconds.
+
+    Attributes:
+        h2d_ms: copy of the inputs from host to device.
+        compute_ms: network.
+        d2h_ms: copy of the outputs from device to host.
+        enqueue_ms: time that the host takes to enqueue the three steps.
+    """
 
     h2d_ms: float
     compute_ms: float
@@ -42,7 +48,7 @@ class GpuTimings:
 
 
 class _HostDeviceBuffer:
-    """An array on both sides."""
+    """An array in pinned host memory and on the device."""
 
     def __init__(self, name: str, spec: ArraySpec) -> None:
         self.name = name
@@ -55,9 +61,13 @@ class _HostDeviceBuffer:
 
 
 class ExecutionSlot(Closeable):
-    """To be used by one thread at a time, with the GPU's context current.
+    """Stream, context and buffers for one frame at a time; the CUDA context must be current.
 
-    inputs, outputs: names of the engine's tensors. graph: record the work as a CUDA graph.
+    Args:
+        engine: the deserialized plan.
+        inputs: names of the input tensors.
+        outputs: names of the output tensors.
+        use_graph: capture the work as a CUDA graph.
     """
 
     def __init__(
@@ -76,45 +86,52 @@ class ExecutionSlot(Closeable):
         self._stream = cuda.Stream()
         self._context: trt.IExecutionContext | None = engine.create_execution_context()
         if self._context is None:
-            raise EngineError("the GPU has no memory left for another execution context")
+            raise EngineError("the GPU is out of memory for another execution context")
 
     def set_shapes(self, specs: Sequence[ArraySpec]) -> None:
-        """Make ready for arrays in, then out, alternating. Nothing is done where they are as
-        before. Raises UsageError for shapes that the engine was not built for."""
+        """Allocate buffers for arrays of these shapes, unless they are the same as before.
+
+        Args:
+            specs: shape and type of an input, of its output, of the next input, and so on.
+
+        Raises:
+            UsageError: the engine was not built for these shapes.
+        """
         specs = list(specs)
         if specs == self._specs:
             return
         self._free_buffers()
         assert self._context is not None
-        into, out = specs[::2], specs[1::2]
-        profile = _find_profile(self._engine, self._inputs, into)
+        in_specs, out_specs = specs[::2], specs[1::2]
+        profile = _find_profile(self._engine, self._inputs, in_specs)
         if not self._context.set_optimization_profile_async(profile, self._stream.handle):
             raise EngineError(f"the engine refuses its profile {profile}")
-        for name, (shape, _) in zip(self._inputs, into, strict=True):
+        for name, (shape, _) in zip(self._inputs, in_specs, strict=True):
             if not self._context.set_input_shape(name, shape):
                 raise EngineError(f"the engine refuses a {name} of {_format_shape(shape)}")
-        for name, (shape, _) in zip(self._outputs, out, strict=True):
+        for name, (shape, _) in zip(self._outputs, out_specs, strict=True):
             actual = tuple(self._context.get_tensor_shape(name))
             if actual != shape:
                 raise EngineError(
-                    f"the engine gives a {name} of {_format_shape(actual)}, not {_format_shape(shape)}"
+                    f"the engine outputs a {name} of {_format_shape(actual)}, "
+                    f"not {_format_shape(shape)}"
                 )
         self._input_buffers = [
-            _HostDeviceBuffer(*pair) for pair in zip(self._inputs, into, strict=True)
+            _HostDeviceBuffer(*pair) for pair in zip(self._inputs, in_specs, strict=True)
         ]
         self._output_buffers = [
-            _HostDeviceBuffer(*pair) for pair in zip(self._outputs, out, strict=True)
+            _HostDeviceBuffer(*pair) for pair in zip(self._outputs, out_specs, strict=True)
         ]
         for buffer in (*self._input_buffers, *self._output_buffers):
             self._context.set_tensor_address(buffer.name, int(buffer.device))
         self._specs = specs
         if self._use_graph:
-            self._enqueue()  # the first run after a change of shape does what cannot be captured
+            self._enqueue()  # the first run after a change of shape cannot be captured
             self._stream.synchronize()
             self._graph = CudaGraph(self._stream.handle, self._enqueue)
 
     def run(self, arrays: list[Array], out: list[Array]) -> None:
-        """Copy in, compute, copy out."""
+        """Copy the inputs to the device, compute, and copy the outputs back."""
         self._stage_inputs(arrays, out)
         if self._graph is not None:
             self._graph.launch()
@@ -123,22 +140,19 @@ class ExecutionSlot(Closeable):
         self._fetch_outputs(out)
 
     def run_timed(self, arrays: list[Array], out: list[Array]) -> GpuTimings:
-        """`run`, step by step, with an event between."""
+        """Run step by step, with a CUDA event between the steps."""
         self._stage_inputs(arrays, out)
-        marks = [cuda.Event() for _ in range(4)]
-        began = time.perf_counter()
-        for mark, step in zip(
-            marks,
-            (self._enqueue_upload, self._enqueue_compute, self._enqueue_download),
-            strict=False,
-        ):
-            mark.record(self._stream)
+        steps = (self._enqueue_upload, self._enqueue_compute, self._enqueue_download)
+        events = [cuda.Event() for _ in range(len(steps) + 1)]
+        started_at = time.perf_counter()
+        for event, step in zip(events, steps, strict=False):
+            event.record(self._stream)
             step()
-        marks[-1].record(self._stream)
-        enqueue = (time.perf_counter() - began) * 1e3
+        events[-1].record(self._stream)
+        enqueue_ms = (time.perf_counter() - started_at) * 1e3
         self._fetch_outputs(out)
-        to_device, compute, to_host = (marks[n + 1].time_since(marks[n]) for n in range(3))
-        return GpuTimings(to_device, compute, to_host, enqueue)
+        h2d_ms, compute_ms, d2h_ms = (events[i + 1].time_since(events[i]) for i in range(3))
+        return GpuTimings(h2d_ms, compute_ms, d2h_ms, enqueue_ms)
 
     def _stage_inputs(self, arrays: list[Array], out: list[Array]) -> None:
         pairs = zip(arrays, out, strict=True)
@@ -183,20 +197,21 @@ class ExecutionSlot(Closeable):
 
 
 def _find_profile(engine: trt.ICudaEngine, inputs: list[str], specs: list[ArraySpec]) -> int:
-    """The first profile that takes the shapes."""
+    """Return the index of the first optimization profile that allows the shapes."""
     ranges = []
     for profile in range(engine.num_optimization_profiles):
         fits = True
         for name, (shape, _) in zip(inputs, specs, strict=True):
-            least, _, most = map(tuple, engine.get_tensor_profile_shape(name, profile))
-            fits &= len(least) == len(shape) and all(
-                low <= side <= high for low, side, high in zip(least, shape, most, strict=True)
+            smallest, _, largest = map(tuple, engine.get_tensor_profile_shape(name, profile))
+            fits &= len(smallest) == len(shape) and all(
+                low <= side <= high
+                for low, side, high in zip(smallest, shape, largest, strict=True)
             )
             if name == inputs[0]:
                 ranges.append(
-                    _format_shape(least)
-                    if least == most
-                    else f"{_format_shape(least)} to {_format_shape(most)}"
+                    _format_shape(smallest)
+                    if smallest == largest
+                    else f"{_format_shape(smallest)} to {_format_shape(largest)}"
                 )
         if fits:
             return profile

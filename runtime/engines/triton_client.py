@@ -1,4 +1,4 @@
-"""The way to a Triton server: its address, and calls that outlive its restart."""
+"""gRPC client of a Triton server: address parsing, and calls that survive a server restart."""
 
 from __future__ import annotations
 
@@ -28,30 +28,35 @@ __all__ = ["InferInput", "InferRequestedOutput", "TritonAddress", "TritonClient"
 T = TypeVar("T")
 
 _DEFAULT_PORT = 8001
-_DEFAULT_DEADLINE_S, _DEFAULT_WAIT_S = 30, 120  # seconds
-_RETRY_INTERVAL_S = 0.25  # seconds between attempts
-_MAX_MESSAGE_BYTES = 2**31 - 1  # bytes of a message
+_DEFAULT_DEADLINE_S, _DEFAULT_WAIT_S = 30, 120
+_RETRY_INTERVAL_S = 0.25
+_MAX_MESSAGE_BYTES = 2**31 - 1
 _CHANNEL_ARGS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-    # By default gRPC waits longer with each attempt, for up to two minutes.
+    # gRPC's default backoff grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.enable_retries", 0),
 ]
-# gRPC's codes for a server that is away, starting, stopping or stuck. A model that is still being
-# loaded again is NOT_FOUND, and one whose process has died INTERNAL.
+# gRPC codes of a server that is down, starting, stopping or stuck. A model that is still loading is
+# NOT_FOUND. A model whose process has died is INTERNAL, with the message below.
 _TRANSIENT_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "NOT_FOUND")
-_RESTARTING_MESSAGE = "is not healthy"  # the Python backend starts such a process again
+_RESTARTING_MESSAGE = "is not healthy"  # the Python backend restarts such a process
 
 
 @dataclass(frozen=True)
 class TritonAddress:
-    """triton://HOST[:8001]/MODEL[/VERSION][?deadline=30&wait=120&requests=4]
+    """The address triton://HOST[:8001]/MODEL[/VERSION][?deadline=30&wait=120&requests=4].
 
-    version: "" for the newest. deadline: seconds for one request. wait: seconds for a server that
-    went away to come back. requests: in flight at once; None for what the server can use.
+    Attributes:
+        server: HOST:PORT.
+        model: name of the model.
+        version: version of the model; "" for the newest.
+        deadline_s: limit for one request in seconds.
+        wait_s: how long to wait for a server that is down, in seconds.
+        max_requests: requests in flight; None for as many as the server can use.
     """
 
     server: str
@@ -63,7 +68,7 @@ class TritonAddress:
 
     @classmethod
     def parse(cls, text: str) -> TritonAddress:
-        """Raises UsageError."""
+        """Parse an address; raise UsageError if it is invalid."""
         uri = parse_uri(text)
         match = re.fullmatch(r"(\[[^/\]]+\]|[^/:\[\]]+)(:\d+)?/([^/]+)(/[1-9]\d*)?/?", uri.path)
         if uri.scheme != "triton" or not match:
@@ -74,7 +79,7 @@ class TritonAddress:
         host, port, model, version = match.groups()
         deadline, wait, requests = map(uri.get_int, ("deadline", "wait", "requests"))
         if deadline == 0 or requests == 0:
-            raise UsageError(f"{text}: deadline and requests are 1 at least")
+            raise UsageError(f"{text}: deadline and requests must be at least 1")
         return cls(
             server=host + (port or f":{_DEFAULT_PORT}"),
             model=model,
@@ -86,27 +91,32 @@ class TritonAddress:
 
 
 class TritonClient(Closeable):
-    """A connection that several threads use at once."""
+    """A connection that several threads may use at the same time."""
 
     def __init__(self, address: TritonAddress) -> None:
         self.address = address
         self.grpc_client: Any = InferenceServerClient(address.server, channel_args=_CHANNEL_ARGS)
         self._lock = threading.Lock()
-        self._unavailable_since = 0.0  # since when the server is; 0 while it answers
+        self._unavailable_since = 0.0  # time.monotonic; 0 while the server answers
 
     def call_once(self, call: Callable[[], T]) -> T:
-        """Once. Raises EngineError, in one line, for whatever goes wrong."""
+        """Call without retries; raise EngineError, in one line, for any failure."""
         try:
             return call()
         except InferenceServerException as error:
             raise EngineError(self._describe_error(error)) from None
 
     def call_with_retry(self, call: Callable[[], T]) -> T:
-        """Again and again while the server is away, for `wait` seconds; the first thread to notice
-        says so. `call` must be one that may be repeated.
+        """Call, and retry for `wait_s` seconds while the server is down.
 
-        Raises EngineError where it stays away and for what no waiting mends, Interrupted where a
-        signal asks to stop meanwhile.
+        The first thread to notice logs a warning.
+
+        Args:
+            call: a request that may be repeated.
+
+        Raises:
+            EngineError: the server stays down, or the error is permanent.
+            Interrupted: a signal arrived during the wait.
         """
         failed_at = 0.0
         while True:
@@ -123,42 +133,42 @@ class TritonClient(Closeable):
             return response
 
     def _wait_before_retry(self, error: InferenceServerException, failed_at: float) -> None:
-        """Before another attempt."""
         address = self.address
         if time.monotonic() - failed_at > address.wait_s:
-            raise EngineError(f"{self._describe_error(error)}; waited {address.wait_s} s for it")
+            raise EngineError(f"{self._describe_error(error)}; gave up after {address.wait_s} s")
         with self._lock:
             if not self._unavailable_since:
                 self._unavailable_since = time.monotonic()
-                warn_user(f"{self._describe_error(error)}; waiting up to {address.wait_s} s for it")
+                warn_user(f"{self._describe_error(error)}; retrying for up to {address.wait_s} s")
         if stop_requested():
-            raise Interrupted(f"stopped while {address.server} was away")
+            raise Interrupted(f"stopped while {address.server} was unavailable")
         time.sleep(_RETRY_INTERVAL_S)
 
     def _report_recovery(self, sent_at: float) -> None:
-        """After an answer to what was asked then: what another thread asked before the server went
-        away may still be answered, and says nothing of it."""
+        """Log that the server is back, after a response to a request sent at `sent_at`.
+
+        A response to a request from before the failure proves nothing.
+        """
         if not self._unavailable_since:
             return
         with self._lock:
             if self._unavailable_since and sent_at > self._unavailable_since:
-                warn_user(
-                    f"{self.address.server} is back after {time.monotonic() - self._unavailable_since:.1f} s"
-                )
+                down_s = time.monotonic() - self._unavailable_since
+                warn_user(f"{self.address.server} is back after {down_s:.1f} s")
                 self._unavailable_since = 0.0
 
     def _describe_error(self, error: InferenceServerException) -> str:
-        """One line, of what is wrong and what to do."""
+        """Return one line: what is wrong and what to do."""
         address, code = self.address, _status_code(error)
         message = " ".join(str(error.message()).split())
         if code == "UNAVAILABLE" and "failed to connect" in message:
-            return f"no Triton server answers at {address.server}; is it running, with gRPC there?"
+            return f"no Triton server answers at {address.server}; check that its gRPC port is open"
         if code == "UNAVAILABLE":
             return f"{address.server} is not available ({message})"
         if code == "DEADLINE_EXCEEDED":
             return (
                 f"{address.server} does not answer within {address.deadline_s} s; "
-                "?deadline=SECONDS gives it longer"
+                "?deadline=SECONDS allows more"
             )
         if code == "NOT_FOUND":
             version = f" in version {address.version}" if address.version else ""
@@ -174,5 +184,5 @@ def _status_code(error: InferenceServerException) -> str:
 
 
 def _is_transient(error: InferenceServerException) -> bool:
-    """Whether the same request may succeed later."""
+    """Return whether the same request may succeed later."""
     return _status_code(error) in _TRANSIENT_CODES or _RESTARTING_MESSAGE in str(error.message())

@@ -1,1 +1,1 @@
-"""Images as arrays: preprocessing kernels, files, geometry, composition, metrics."""
+"""Image processing on NumPy arrays: resizing, packing, files, geometry, composition, metrics."""

@@ -1,7 +1,4 @@
-"""What of a frame and its translation is shown.
-
-Pictures side by side.
-"""
+"""Composition of images: grids, and views of a frame with its translation."""
 
 from __future__ import annotations
 
@@ -12,11 +9,17 @@ import numpy as np
 
 from .preprocess import U8, resize
 
-GAP_PX = 4  # pixels of white between tiles
+GAP_PX = 4
+"""Width of the white lines between the tiles of a grid."""
+
+ViewMode = Literal["translated", "original", "split", "side-by-side"]
+VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
+
+_DIVIDER_PX = 2  # white line between the halves of a split view
 
 
 def make_grid(rows: Sequence[Sequence[U8]]) -> U8:
-    """uint8 HWC: tiles of equal size in a grid, white between them."""
+    """Arrange uint8 HWC images of equal size in a grid, with white lines between them."""
     height, width, channels = rows[0][0].shape
     shape = (
         len(rows) * (height + GAP_PX) - GAP_PX,
@@ -31,20 +34,17 @@ def make_grid(rows: Sequence[Sequence[U8]]) -> U8:
     return canvas
 
 
-ViewMode = Literal["translated", "original", "split", "side-by-side"]
-VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
-
-_DIVIDER_PX = 2  # pixels of white where the halves of a split picture meet
-
-
 def view_output_size(size: tuple[int, int], view: ViewMode) -> tuple[int, int]:
-    """(height, width) of what `compose` gives for a translation of that size."""
+    """Return the (height, width) of a view for a translation of this size."""
     return (size[0], 2 * size[1]) if view == "side-by-side" else size
 
 
 def compose_view(original: U8, translation: U8, view: ViewMode) -> U8:
-    """uint8 HWC RGB. The original is scaled to the translation's size; it is left, and in a split
-    picture the left half."""
+    """Compose a frame and its translation, both uint8 HWC RGB, into one image.
+
+    The original is resized to the size of the translation. It is on the left side, and the left
+    half of a split view.
+    """
     if view == "translated":
         return translation
     height, width = translation.shape[:2]

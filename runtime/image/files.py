@@ -1,4 +1,4 @@
-"""Image files: which ones a folder has, and their pixels."""
+"""Image files: listing, decoding and encoding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder and the folders in it, sorted by path, without hidden ones."""
+    """Return the image files of a folder and its subfolders, sorted, without hidden ones."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -26,10 +26,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> U8 | None:
-    """uint8 HWC RGB, or None when the file does not decode.
+    """Decode an image file as uint8 HWC RGB; return None if it cannot be decoded.
 
     Grayscale becomes three equal channels, 16 bits become 8, transparency is dropped, and the
-    orientation in the EXIF data is applied.
+    EXIF orientation is applied.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -42,7 +42,7 @@ def read_image(path: Path) -> U8 | None:
 
 
 def encode_image(image: U8, suffix: str) -> bytes | None:
-    """An RGB image as the bytes of a file of that kind (".png"), or None when OpenCV cannot."""
+    """Encode an RGB image for a file suffix such as ".png"; return None if OpenCV cannot."""
     try:
         done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     except cv2.error:

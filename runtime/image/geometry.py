@@ -1,4 +1,4 @@
-"""Which size the network sees, and what becomes of the picture's aspect."""
+"""Sizes of frame, network input and output, and their aspect ratio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .preprocess import round_up_to_multiple
 MAX_SIDE_PX = 16384
 
 SizeSpec = tuple[int, int] | Literal["source"] | None
-"""(height, width); the frame's own; or None: the model's size as the short side, aspect kept."""
+"""(height, width); "source" for the size of the frame; or None for the size of the model as the
+short side, with the aspect ratio of the frame."""
 
 
 def parse_size(text: str, flag: str = "--size") -> tuple[int, int] | Literal["source"]:
@@ -38,10 +39,15 @@ def format_size(size: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class Geometry:
-    """picture: (height, width) of the translated picture. tensor: the same, padded to what the
-    network takes. output: what the picture is resized to before it is written; the picture's own
-    size by default. aspect: width / height of one pixel of the output, so that what is shown keeps
-    its shape."""
+    """Sizes of a translation, all (height, width).
+
+    Attributes:
+        image_size: image that the network translates.
+        tensor_size: the same, padded to multiples that the network accepts.
+        sample_aspect_ratio: width / height of a pixel of the output, which preserves the shape of
+            the displayed image.
+        output_size: size that the result is resized to; `image_size` by default.
+    """
 
     image_size: tuple[int, int]
     tensor_size: tuple[int, int]
@@ -50,7 +56,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if self.output_size == (0, 0):
-            object.__setattr__(self, "output", self.image_size)
+            object.__setattr__(self, "output_size", self.image_size)
 
 
 def plan_geometry(
@@ -62,11 +68,19 @@ def plan_geometry(
     output_size: SizeSpec = None,
     tiled: bool = False,
 ) -> Geometry:
-    """frame: (height, width) of the source, with pixels of `aspect`. output: (height, width) of
-    what is written, "source" for the frame's own, or None for the network's. tiled: the network
-    sees tiles, so the picture may have any size, and has the frame's own by default.
+    """Choose the sizes of a translation.
 
-    Raises UsageError where the model cannot take the size that was asked for.
+    Args:
+        frame_size: (height, width) of the frames.
+        metadata: of the model.
+        size: size of the image that the network translates.
+        sample_aspect_ratio: width / height of the pixels of the frames.
+        output_size: size of the result; None for that of the translated image.
+        tiled: the network translates tiles, so the image may have any size; by default that of
+            the frame.
+
+    Raises:
+        UsageError: the model does not accept the size.
     """
     height, width = frame_size
     if tiled:
@@ -75,7 +89,7 @@ def plan_geometry(
         if size is not None and size != metadata.size:
             fixed = format_size(metadata.size)
             raise UsageError(
-                f"the model takes {fixed} only; leave --size out, export it anew, or use --tile"
+                f"the model takes {fixed} only; omit --size, export it again, or use --tile"
             )
         image_size = metadata.size
     elif size == "source":

@@ -1,4 +1,4 @@
-"""The C library as ctypes sees it: `native/cgt.h` in Python's words, and nothing more."""
+"""ctypes declarations of the C library, as in `native/cgt.h`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ Box = tuple[float, float, float, float]
 MAX_SIDE = 32768
 DTYPE_CODES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
 PIXELS, NV12, I420 = range(3)
+_CGT_E_SIMD = -11
 
 _C_POINTER, _C_SSIZE, _C_INT, C_FLOAT = (
     ctypes.c_void_p,
@@ -38,14 +39,14 @@ _C_POINTER, _C_SSIZE, _C_INT, C_FLOAT = (
 
 
 class ImageView(ctypes.Structure):
-    """cgt_image."""
+    """The struct cgt_image."""
 
     _fields_ = (
         ("width", _C_INT),
         ("height", _C_INT),
         ("channels", _C_INT),
         ("format", _C_INT),
-        # cgt.h has arrays of three here; single fields are the same memory and quicker to set.
+        # cgt.h has arrays of three here; single fields have the same layout and are faster to set.
         ("plane0", _C_POINTER),
         ("plane1", _C_POINTER),
         ("plane2", _C_POINTER),
@@ -58,7 +59,7 @@ class ImageView(ctypes.Structure):
 
 
 class TensorView(ctypes.Structure):
-    """cgt_tensor."""
+    """The struct cgt_tensor."""
 
     _fields_ = (
         ("data", _C_POINTER),
@@ -70,7 +71,7 @@ class TensorView(ctypes.Structure):
 
 
 class Packing(ctypes.Structure):
-    """cgt_packing."""
+    """The struct cgt_packing."""
 
     _fields_ = (
         ("swap_rb", _C_INT),
@@ -123,20 +124,22 @@ LIB = _load_library()
 
 
 def simd_instruction_set() -> str:
-    """The instruction set in use: "scalar", "avx2", "avx512" or "neon".
+    """Return the instruction set in use: "scalar", "avx2", "avx512" or "neon".
 
-    The environment variable CGT_SIMD forces one; all give the same bits.
-    Raises UsageError when it names one that this CPU has not.
+    The environment variable CGT_SIMD selects one; all give the same bits.
+
+    Raises:
+        UsageError: CGT_SIMD names an instruction set that this CPU lacks.
     """
     name = LIB.cgt_simd()
     if name is None:
-        check_status(-11)
+        check_status(_CGT_E_SIMD)
     return str(name.decode())
 
 
 def check_status(code: int) -> None:
-    """Raises UsageError for what a function of the library returned, unless it is CGT_OK."""
+    """Raise UsageError for a status code of the library other than CGT_OK."""
     if code != 0:
         message = LIB.cgt_strerror(code).decode()
-        asked = f" (it is {os.environ.get('CGT_SIMD')!r})" if code == -11 else ""
-        raise UsageError(message + asked)
+        value = f" (it is {os.environ.get('CGT_SIMD')!r})" if code == _CGT_E_SIMD else ""
+        raise UsageError(message + value)

@@ -1,4 +1,4 @@
-"""OpenCV, or one line on what it lacks."""
+"""Import of OpenCV without its log messages, or an error that tells what to install."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ except ImportError as error:
         "libglib2.0-0) or, on a machine without a screen, pip install opencv-python-headless"
     ) from None
 
-# What goes wrong is said once, by our own errors.
+# cgt reports each failure itself, once.
 _LOG_LEVEL_SILENT = 0
-if hasattr(cv2, "setLogLevel"):  # OpenCV 4: of JetPack, and with NumPy 1
+if hasattr(cv2, "setLogLevel"):  # OpenCV 4, as in JetPack and with NumPy 1
     cv2.setLogLevel(_LOG_LEVEL_SILENT)
 else:
     cv2.utils.logging.setLogLevel(_LOG_LEVEL_SILENT)

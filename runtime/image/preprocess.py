@@ -1,10 +1,11 @@
-"""Pixels to tensors and back, by the C library (`native/cgt.h` is its manual).
+"""Resizing, packing to tensors and unpacking, by the C library (manual: `native/cgt.h`).
 
-One definition for training and serving: shrinking antialiases as Pillow does, values are mapped
-linearly between bytes 0..255 and floats -1..1. Calls release the GIL and may come from any thread.
+Training and serving share these functions. Downscaling antialiases as Pillow does. Values are
+mapped linearly between bytes 0..255 and floats -1..1. Calls release the GIL, and any thread may
+call them.
 
-Arrays are used where they lie: rows may be any distance apart, pixels must be packed. What cannot
-be used as it is (a mirrored view, every other pixel) is refused, never copied behind your back.
+Arrays are used in place: rows may be any distance apart, pixels must be packed. An array that
+cannot be used in place (a flipped view, every second pixel) is refused and never copied implicitly.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ __all__ = [
 
 
 class _ResizePlan:
-    """Filter tables of one (input size, output size, filter, box). Read-only, any thread's."""
+    """Filter tables of one (input size, output size, filter, box); read-only and thread-safe."""
 
     def __init__(
         self, source: tuple[int, int], target: tuple[int, int], filter: Filter, box: Box | None
@@ -88,7 +89,7 @@ class _ResizePlan:
         left, upper, right, lower = box = box or (0, 0, source[1], source[0])
         if not (0 <= left < right <= source[1] and 0 <= upper < lower <= source[0]):
             raise UsageError(
-                f"box {box} is not (left, upper, right, lower) within {source[0]}x{source[1]}"
+                f"box {box} is not (left, upper, right, lower) within {source[1]}x{source[0]}"
             )
         check_status(
             LIB.cgt_plan_create(
@@ -104,7 +105,7 @@ class _ResizePlan:
         weakref.finalize(self, LIB.cgt_plan_destroy, self.handle)
 
     def scratch_size(self, channels: int, format: int) -> int:
-        """Bytes that a call needs."""
+        """Return the scratch memory of a call in bytes."""
         return int(LIB.cgt_scratch_size(self.handle, channels, format))
 
 
@@ -119,21 +120,21 @@ _thread_local = threading.local()
 
 
 def _scratch_address(size: int) -> int:
-    """The address of this thread's scratch memory, which only grows."""
+    """Return the address of this thread's scratch memory, which only grows."""
     if getattr(_thread_local, "size", -1) < size:
-        _thread_local.room = np.empty(size, np.uint8)
-        _thread_local.size, _thread_local.address = size, data_address(_thread_local.room)
+        _thread_local.scratch = np.empty(size, np.uint8)
+        _thread_local.size, _thread_local.address = size, data_address(_thread_local.scratch)
     return int(_thread_local.address)
 
 
 @lru_cache(maxsize=8)
 def _thread_pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads do not survive a fork, hence `process`."""
+    """Return a thread pool; `process` is a key because threads do not survive a fork."""
     return ThreadPoolExecutor(threads, thread_name_prefix=f"cgt-pixels-{process}")
 
 
 def _run_in_bands(rows: int, threads: int, work: Callable[[int, int], int]) -> None:
-    """work(first_row, last_row) over all rows, in as many bands as threads."""
+    """Call work(first_row, last_row) for all rows, in one band per thread."""
     if threads == 1 or rows < threads:
         check_status(work(0, rows))
         return
@@ -154,13 +155,22 @@ def resize(
     box: Box | None = None,
     threads: int = 1,
 ) -> U8:
-    """Resize an image as Pillow does, antialiased when it shrinks; every pixel is within one level.
+    """Resize an image as Pillow does, antialiased when downscaling.
 
-    image: uint8 HWC, 1, 3 or 4 channels, or YUV. size: (height, width). out: uint8 HWC to write
-    into. filter: one of FILTERS. box: (left, upper, right, lower) in pixels, fractions allowed, of
-    what shall fill the output; as in Pillow's `resize`, pixels around it count where the filter
-    reaches them. threads: bands of rows made at once, for large images; the result is the same.
-    Returns `out`, or a new array; RGB for YUV. Raises UsageError naming the argument that is wrong.
+    Args:
+        image: uint8 HWC with 1, 3 or 4 channels, or YUV.
+        size: (height, width) of the result.
+        filter: one of FILTERS.
+        out: uint8 HWC array to write into.
+        box: (left, upper, right, lower) in pixels, fractions allowed: the region that fills the
+            result. As in Pillow's `resize`, the filter also reads pixels around it.
+        threads: number of threads, each for a band of rows; the result does not depend on it.
+
+    Returns:
+        `out`, or a new array; RGB for YUV. It has the bytes of Pillow 13's result.
+
+    Raises:
+        UsageError: an argument is invalid; the message names it.
     """
     source, planes = make_image_view(image)
     size = check_size(size)
@@ -187,15 +197,27 @@ def resize(
 
 
 class Packer:
-    """Images of one kind to tensors. All is settled here once: a call allocates no memory.
+    """Converts images of one size to tensors; a call allocates no memory.
 
-    source: (height, width) of the images. size: (height, width) to resize to, the images' own by
-    default. channels: 1, 3 or 4 (3 for YUV). swap_rb: exchange the first and third channel, as BGR
-    input needs. dtype: float32 or float16. layout: "CHW" or "HWC". scale, offset: numbers, or one
-    for each channel of the tensor; a byte b becomes b * scale + offset, and lies in [-1, 1] by
-    default. multiple: pad right and below by reflection (the last row and column are not repeated)
-    until both sides are multiples of it. filter, box, threads: as in `resize`.
-    May be called from any thread. Raises UsageError naming the argument that is wrong.
+    Any thread may call it.
+
+    Args:
+        source_size: (height, width) of the images.
+        size: (height, width) to resize to; the size of the images by default.
+        filter: as in `resize`.
+        swap_rb: swap the first and third channel, for BGR input.
+        channels: 1, 3 or 4; 3 for YUV.
+        dtype: float32 or float16.
+        layout: "CHW" or "HWC".
+        scale: factor, or one per channel of the tensor: a byte b becomes b * scale + offset.
+        offset: summand, or one per channel. The default maps bytes to [-1, 1].
+        multiple: pad right and below by reflection, without repeating the last row and column,
+            until both sides are multiples of it.
+        box: as in `resize`.
+        threads: as in `resize`.
+
+    Raises:
+        UsageError: an argument is invalid; the message names it.
     """
 
     def __init__(
@@ -233,11 +255,11 @@ class Packer:
         )
         if height >= 2 * self.size[0] or width >= 2 * self.size[1]:
             raise UsageError(
-                f"multiple {multiple} is too large: {self.size[0]}x{self.size[1]} cannot be padded "
+                f"multiple {multiple} is too large: {self.size[1]}x{self.size[0]} cannot be padded "
                 "by reflection to it"
             )
         self.shape = (channels, height, width) if layout == "CHW" else (height, width, channels)
-        """Of the tensor."""
+        """Shape of the tensor."""
         self._plan = _resize_plan(self.source_size, self.size, check_filter(filter), check_box(box))
         formats = (PIXELS, NV12, I420) if channels == 3 else (PIXELS,)
         self._scratch_sizes = [self._plan.scratch_size(channels, format) for format in formats]
@@ -250,18 +272,27 @@ class Packer:
         )
 
     def __call__(self, image: U8 | YUV, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The tensor of an image.
+        """Convert an image to a tensor.
 
-        image: uint8 HWC, or YUV. out: an array of this packer's `shape` and `dtype` to write into;
-        planes and rows may lie apart, so a slot of a batch or a corner of a larger tensor will do.
-        Returns `out`, or a new array. Values in between are not rounded to bytes; what overshoots
-        0..255 is clamped before it is scaled. Raises UsageError naming the argument that is wrong.
+        Resized values are not rounded to bytes; values outside of 0..255 are clamped before they
+        are scaled.
+
+        Args:
+            image: uint8 HWC, or YUV.
+            out: array of this packer's `shape` and `dtype` to write into. Planes and rows may be
+                apart, as in a slot of a batch or a corner of a larger tensor.
+
+        Returns:
+            `out`, or a new array.
+
+        Raises:
+            UsageError: an argument is invalid; the message names it.
         """
         source, planes = make_image_view(image)
         if (source.height, source.width, source.channels) != (*self.source_size, self.channels):
             raise UsageError(
-                f"image must be {self.source_size[0]}x{self.source_size[1]} with {self.channels} channels, "
-                f"not {source.height}x{source.width} with {source.channels}"
+                f"image must be {self.source_size[1]}x{self.source_size[0]} with {self.channels} "
+                f"channels, not {source.width}x{source.height} with {source.channels}"
             )
         out = check_output_array(out, self.shape, self.dtype, planes)
         item = self.dtype.itemsize
@@ -316,16 +347,26 @@ def pack(
     swap_rb: bool = False,
     out: F32 | None = None,
 ) -> F32:
-    """Resize an image and turn it into what a network takes.
+    """Resize an image and convert it to a float32 CHW tensor in [-1, 1].
 
-    image: uint8 HWC, 1, 3 or 4 channels, or YUV. size: (height, width), the image's own by default.
-    filter: as in `resize`. swap_rb: exchange the first and third channel, as BGR input needs.
-    out: float32 CHW in [-1, 1] to write into; see `Packer`, which has more to choose from.
-    Returns `out`, or a new array. Raises UsageError naming the argument that is wrong.
+    `Packer` has more options.
+
+    Args:
+        image: uint8 HWC with 1, 3 or 4 channels, or YUV.
+        size: (height, width) to resize to; the size of the image by default.
+        filter: as in `resize`.
+        swap_rb: swap the first and third channel, for BGR input.
+        out: float32 CHW array to write into.
+
+    Returns:
+        `out`, or a new array.
+
+    Raises:
+        UsageError: an argument is invalid; the message names it.
     """
     shape = (*image.y.shape, 3) if isinstance(image, YUV) else np.shape(image)
     if len(shape) != 3 or shape[2] not in (1, 3, 4) or 0 in shape:
-        make_image_view(image)  # which says what is wrong
+        make_image_view(image)  # raises an error that explains what is wrong
     size = None if size is None else check_size(size)
     check_filter(filter)
     return _cached_packer(shape[:2], size, filter, bool(swap_rb), channels=shape[2])(image, out)
@@ -339,14 +380,24 @@ def unpack(
     truncate: bool = False,
     threads: int = 1,
 ) -> U8:
-    """Turn a network's output into an image.
+    """Convert the output of a network to an image.
 
-    tensor: float32 or float16 CHW in [-1, 1], 1, 3 or 4 channels; rows and planes may lie apart, so
-    the corner of a padded tensor is cropped for free. swap_rb: exchange the first and third
-    channel. out: uint8 HWC to write into. truncate: round towards zero, as
-    pytorch-CycleGAN-and-pix2pix does, and not to nearest, half to even. threads: as in `resize`.
-    Values are `(x + 1) * 127.5`, clamped; NaN becomes 0. Returns `out`, or a new array.
-    Raises UsageError naming the argument that is wrong.
+    Bytes are `(x + 1) * 127.5`, clamped; NaN becomes 0.
+
+    Args:
+        tensor: float32 or float16 CHW in [-1, 1] with 1, 3 or 4 channels. Rows and planes may be
+            apart, so cropping a padded tensor costs nothing.
+        swap_rb: swap the first and third channel, for BGR output.
+        out: uint8 HWC array to write into.
+        truncate: round toward zero, as pytorch-CycleGAN-and-pix2pix does, instead of to nearest,
+            half to even.
+        threads: as in `resize`.
+
+    Returns:
+        `out`, or a new array.
+
+    Raises:
+        UsageError: an argument is invalid; the message names it.
     """
     if not isinstance(tensor, np.ndarray) or tensor.dtype not in DTYPE_CODES or tensor.ndim != 3:
         raise UsageError(f"tensor must be a float32|16 CHW array, not {describe_value(tensor)}")
@@ -382,6 +433,6 @@ def unpack(
 
 
 def round_up_to_multiple(size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """(height, width) rounded up to what the network takes."""
+    """Return (height, width) rounded up to multiples of `multiple`."""
     height, width = (-(-side // multiple) * multiple for side in size)
     return height, width

@@ -1,6 +1,6 @@
-"""Arrays from anywhere, checked and described as the C library takes them.
+"""Validation of arrays and arguments for the C library.
 
-Every function raises UsageError naming the argument that is wrong.
+All functions raise UsageError with the name of the invalid argument.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ from .libcgt import (
 
 @dataclass(frozen=True, eq=False)
 class YUV:
-    """A picture as decoders deliver it: full-size luma, chroma halved both ways (rounded up).
+    """An image in YUV 4:2:0, as decoders output it; `resize` and `pack` treat it as RGB.
 
-    y: uint8 (height, width). NV12: u is uint8 (ceil(height / 2), ceil(width / 2), 2), U and V
-    interleaved, and v is None. I420: u and v are uint8 (ceil(height / 2), ceil(width / 2)).
-    matrix: "bt601" or "bt709". full_range: luma 0..255, not 16..235.
-    `resize` and `pack` take it for an RGB image.
+    Attributes:
+        y: luma, uint8 (height, width).
+        u: for NV12, U and V interleaved, uint8 (ceil(height / 2), ceil(width / 2), 2). For I420,
+            uint8 (ceil(height / 2), ceil(width / 2)).
+        v: None for NV12. For I420, uint8 of the shape of `u`.
+        matrix: "bt601" or "bt709".
+        full_range: luma is 0..255 instead of 16..235.
     """
 
     y: U8
@@ -47,15 +50,19 @@ class YUV:
 
 
 def describe_value(value: object) -> str:
-    """What an error says was given."""
+    """Return a short description of a value for error messages."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return type(value).__name__
 
 
 def check_strides(array: NDArray[Any], name: str, packed: int) -> tuple[int, ...]:
-    """Strides in bytes, when nothing overlaps, nothing is mirrored, axes lie in memory order and
-    the last `packed` without gaps. The stride of an axis of length 1 says nothing: it is mended."""
+    """Return the strides of an array in bytes, if the C library can use them.
+
+    The array must not overlap itself or be flipped, its axes must be in memory order, and its last
+    `packed` axes must have no gaps. The stride of an axis of length 1 is arbitrary in NumPy; it is
+    replaced.
+    """
     return _normalize_strides(array.shape, array.strides, array.itemsize, packed, name)
 
 
@@ -73,25 +80,25 @@ def _normalize_strides(
             what = "negative" if stride < 0 else "overlapping" if stride < extent else "gapped"
             raise UsageError(
                 f"{name} has strides {strides} for shape {shape}: axis {axis} is {what}; "
-                f"np.ascontiguousarray({name}) is a copy that will do"
+                f"pass a copy: np.ascontiguousarray({name})"
             )
         extent += stride * (shape[axis] - 1)
     return tuple(normalized)
 
 
 def check_size(size: object, name: str = "size") -> tuple[int, int]:
-    """(height, width), each 1 to MAX_SIDE."""
+    """Return (height, width) as integers, each from 1 to MAX_SIDE."""
     try:
         height, width = map(operator.index, size)  # type: ignore[call-overload]
     except (TypeError, ValueError):
         raise UsageError(f"{name} must be (height, width), not {size!r}") from None
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise UsageError(f"{name} must have sides of 1 to {MAX_SIDE}, not {height}x{width}")
+        raise UsageError(f"{name} must have sides of 1 to {MAX_SIDE}, not {width}x{height}")
     return height, width
 
 
 def check_plane(plane: object, name: str, shape: tuple[int, ...] | None) -> NDArray[Any]:
-    """A uint8 plane of a picture, of `shape` where that is given."""
+    """Return the plane if it is a uint8 array, and of this shape if one is given."""
     if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8:
         raise UsageError(f"{name} must be a uint8 array, not {describe_value(plane)}")
     if shape is not None and plane.shape != shape:
@@ -99,8 +106,16 @@ def check_plane(plane: object, name: str, shape: tuple[int, ...] | None) -> NDAr
     return plane
 
 
+def pack_pixels(image: U8) -> U8:
+    """Return the HWC image itself if the C library can read it, else a C-contiguous copy."""
+    row_stride, pixel_stride, channel_stride = image.strides
+    _, width, channels = image.shape
+    packed = channel_stride == 1 and pixel_stride == channels and row_stride >= width * channels
+    return image if packed else np.ascontiguousarray(image)
+
+
 def make_image_view(image: U8 | YUV) -> tuple[ImageView, tuple[U8, ...]]:
-    """The picture as C takes it, and the arrays that it points into."""
+    """Return the C description of an image, and the arrays that it points into."""
     if isinstance(image, YUV):
         return _make_yuv_view(image)
     pixels = check_plane(image, "image", None)
@@ -151,7 +166,7 @@ def _make_yuv_view(image: YUV) -> tuple[ImageView, tuple[U8, ...]]:
 
 
 def data_address(array: NDArray[Any]) -> int:
-    """Of the first element; several times quicker than `array.ctypes.data`."""
+    """Return the address of the first element; much faster than `array.ctypes.data`."""
     return int(array.__array_interface__["data"][0])
 
 
@@ -161,7 +176,7 @@ def check_output_array(
     dtype: np.dtype[Any],
     inputs: tuple[NDArray[Any], ...],
 ) -> NDArray[Any]:
-    """A new array when `out` is None; else `out`, exact, writable and apart from the inputs."""
+    """Return a checked `out` that does not overlap the inputs, or a new array if it is None."""
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
@@ -172,12 +187,12 @@ def check_output_array(
         raise UsageError("out is read-only")
     for array in inputs:
         if np.may_share_memory(out, array) and np.shares_memory(out, array):
-            raise UsageError("out overlaps the input in memory; give it memory of its own")
+            raise UsageError("out overlaps the input in memory; use separate arrays")
     return out
 
 
 def check_count(value: int, name: str) -> int:
-    """A whole number from 1 on."""
+    """Return a whole number of at least 1 as an int."""
     try:
         count = operator.index(value)
     except TypeError:
@@ -188,14 +203,14 @@ def check_count(value: int, name: str) -> int:
 
 
 def check_filter(filter: Filter) -> Filter:
-    """One of FILTERS."""
+    """Return the filter if it is one of FILTERS."""
     if filter not in FILTERS:
-        raise UsageError(f"filter {filter!r} is none of {', '.join(FILTERS)}")
+        raise UsageError(f"filter {filter!r} is not one of {', '.join(FILTERS)}")
     return filter
 
 
 def check_box(box: object) -> Box | None:
-    """(left, upper, right, lower) as floats; whether it lies in the picture the plan sees."""
+    """Return (left, upper, right, lower) as floats; the resize plan checks that it is inside."""
     if box is None:
         return None
     try:

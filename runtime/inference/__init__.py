@@ -1,1 +1,1 @@
-"""A model applied to frames: translator, buffers, tiles, temporal smoothing."""
+"""Inference on frames: translator, buffers, tiling, temporal smoothing, optical flow."""

@@ -1,4 +1,4 @@
-"""One thread's arrays between a picture and a network."""
+"""Input and output arrays of a network for one thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from ..models.metadata import ModelMetadata
 
 
 class IOBuffers:
-    """Pictures of one size in, pictures of one size out, `count` at a time.
+    """Arrays for batches of images of one size.
 
-    batch, out: what `Engine.infer` reads and writes. given, used: N,S float32 statistics, None for
-    a network without them; `given` starts as zeros, that is instance normalisation.
+    Args:
+        metadata: of the model.
+        frame_size: (height, width) of the images.
+        geometry: sizes of the translated image, the tensor and the result.
+        batch_size: images per run of the network.
+
+    Attributes:
+        batch: images that `Engine.infer` reads.
+        out: images that `Engine.infer` writes.
+        statistics_in: float32 N,S statistics, or None for a network without them. They start as
+            zeros, which means instance normalization.
+        statistics_out: the statistics that the network used, or None.
     """
 
     def __init__(
@@ -43,38 +53,36 @@ class IOBuffers:
 
     @property
     def statistics(self) -> tuple[F32, F32] | tuple[()]:
-        """What `Engine.infer` wants beside batch and out."""
-        return (
-            ()
-            if self.statistics_in is None or self.statistics_out is None
-            else (self.statistics_in, self.statistics_out)
-        )
+        """The arguments of `Engine.infer` after batch and out."""
+        if self.statistics_in is None or self.statistics_out is None:
+            return ()
+        return self.statistics_in, self.statistics_out
 
     def load(self, slot: int, image: U8) -> None:
-        """Resize a picture (uint8 HWC RGB) into the batch, padded by reflection."""
+        """Resize an image (uint8 HWC RGB) into a slot of the batch, padded by reflection."""
         if self._packer is not None:
             self._packer(image, self.batch[slot])
             return
         height, width = self._geometry.image_size
         pixels: U8 = self.batch[slot].view(np.uint8)
         resize(image, (height, width), self._filter, out=pixels[:height, :width])
-        below, right = pixels.shape[0] - height, pixels.shape[1] - width
+        pad_below, pad_right = pixels.shape[0] - height, pixels.shape[1] - width
         # The last row and column are not repeated.
-        pixels[height:, :width] = pixels[height - 1 - below : height - 1, :width][::-1]
-        pixels[:, width:] = pixels[:, width - 1 - right : width - 1][:, ::-1]
+        pixels[height:, :width] = pixels[height - 1 - pad_below : height - 1, :width][::-1]
+        pixels[:, width:] = pixels[:, width - 1 - pad_right : width - 1][:, ::-1]
 
     def unload(self, slot: int) -> U8:
-        """A translated picture of the geometry's output size, an array of its own."""
+        """Return the result of a slot, resized to the output size, as a new array."""
         height, width = self._geometry.image_size
         if self._packer is not None:
             floats: F32 = self.out.view(np.float32)
             image = unpack(floats[slot, :, :height, :width])
         else:
-            image = self.out[slot, :height, :width].astype(np.uint8)  # the array is used again
+            image = self.out[slot, :height, :width].astype(np.uint8)  # a copy: the array is reused
         if self._geometry.output_size != self._geometry.image_size:
             image = resize(image, self._geometry.output_size, "bicubic")
         return image
 
     def is_finite(self) -> bool:
-        """Whether all that came out are numbers."""
+        """Return whether no output is NaN or infinite."""
         return self._packer is None or bool(np.isfinite(self.out.sum(dtype=np.float32)))

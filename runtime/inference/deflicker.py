@@ -1,9 +1,10 @@
-"""Less flicker from frame to frame: `--deflicker`.
+"""Temporal smoothing that reduces flicker (`--deflicker`).
 
-A network whose normalisation statistics are tensors of their own (`--norm stream`) is given those
-of the frames before, smoothed: StatisticsCalm. For any other, the translation before is moved
-along the optical flow of the input and mixed in: FlowCalm. Both forget at a cut, and neither
-learns from frames without content, such as black ones: their statistics would spoil what follows.
+For a network whose normalization statistics are tensors (exported with `--norm stream`),
+StatisticsSmoother feeds back smoothed statistics of earlier frames. For any other network,
+FlowSmoother warps the previous output along the optical flow of the input and blends it in. Both
+start again at a scene change. Both ignore blank frames, such as black ones, whose statistics would
+spoil the following frames.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ SceneState = Literal["blank", "new", "same"]
 
 
 class SceneDetector:
-    """Tells, frame by frame, whether the picture goes on, begins anew or shows nothing."""
+    """Classifies each frame: blank, first of a new scene, or same scene as the previous frame."""
 
-    CUT_THRESHOLD = 24.0  # mean difference of thumbnails, of 255
-    MIN_CONTRAST = 4.0  # least standard deviation of one
-    MAX_LOG_CONTRAST_CHANGE = math.log(1.25)  # of contrast, against that of the frames remembered
+    CUT_THRESHOLD = 24.0  # mean absolute difference of thumbnails, in levels of 255
+    MIN_CONTRAST = 4.0  # standard deviation of a thumbnail that is not blank
+    MAX_LOG_CONTRAST_CHANGE = math.log(1.25)  # against the running mean of the scene
 
     def __init__(self) -> None:
         self._last_thumbnail: F32 | None = None
         self._contrast = 0.0
 
     def classify(self, image: U8) -> SceneState:
-        """image: uint8 HWC RGB, the next frame of the video."""
+        """Classify the next frame of a video, uint8 HWC RGB."""
         step = max(1, min(image.shape[:2]) // 64)
         small = cv2.resize(to_gray(image[::step, ::step]), (32, 32), interpolation=cv2.INTER_AREA)
-        thumb = small.astype(np.float32)
-        contrast = float(thumb.std())
+        thumbnail = small.astype(np.float32)
+        contrast = float(thumbnail.std())
         if contrast < self.MIN_CONTRAST:
             return "blank"
-        last, self._last_thumbnail = self._last_thumbnail, thumb
+        last, self._last_thumbnail = self._last_thumbnail, thumbnail
         if (
             last is None
-            or np.abs(thumb - last).mean() > self.CUT_THRESHOLD
+            or np.abs(thumbnail - last).mean() > self.CUT_THRESHOLD
             or abs(math.log(contrast / self._contrast)) > self.MAX_LOG_CONTRAST_CHANGE
         ):
             self._contrast = contrast
@@ -52,9 +53,10 @@ class SceneDetector:
 
 
 class StatisticsSmoother:
-    """The memory of a network with statistics. For one thread, frames in order.
+    """Smooths the statistics of a network over frames. For one thread, frames in order.
 
-    weight: of the past, in [0, 1].
+    Args:
+        weight: weight of the past, 0 to 1.
     """
 
     def __init__(self, weight: float) -> None:
@@ -64,7 +66,7 @@ class StatisticsSmoother:
         self._has_content = True
 
     def fill(self, image: U8, statistics_in: F32) -> None:
-        """Fill the network's statistics, N,S: what it shall know of the past."""
+        """Fill the float32 N,S statistics for a frame before the network runs."""
         scene = self._scene_detector.classify(image)
         self._has_content = scene != "blank"
         if self._statistics is None or scene == "new":
@@ -74,20 +76,20 @@ class StatisticsSmoother:
         statistics_in[:, 0] = self._weight if self._has_content else 1.0
 
     def update(self, statistics_out: F32) -> None:
-        """used: the statistics that the network answered with."""
+        """Remember the statistics that the network used."""
         if self._has_content:
             self._statistics = statistics_out.copy()
 
 
 class FlowSmoother:
-    """Mixes each translation with the one before, moved to where things are now. Frames in order.
+    """Blends each output with the warped previous output. For one thread, frames in order.
 
-    weight: of the past, in [0, 1], where the input moved as the flow says; less elsewhere.
+    Args:
+        weight: weight of the past, 0 to 1, where the optical flow explains the input; less
+            elsewhere.
     """
 
-    TOLERANCE_LEVELS = (
-        12.0  # levels of input by which a moved pixel may differ before it counts e^-1
-    )
+    TOLERANCE_LEVELS = 12.0  # error of the warped input, of 255, that reduces the weight by e
 
     def __init__(self, weight: float) -> None:
         self._weight = weight
@@ -96,21 +98,22 @@ class FlowSmoother:
         self._previous: tuple[U8, U8] | None = None  # input in gray, output
 
     def __call__(self, image: U8, translated: U8) -> U8:
-        """image: the frame; translated: what the network made of it. uint8 HWC RGB."""
+        """Return the smoothed output for a frame and its translation, both uint8 HWC RGB."""
         scene = self._scene_detector.classify(image)
-        now = to_gray(resize(image, (translated.shape[0], translated.shape[1])))
+        gray = to_gray(resize(image, (translated.shape[0], translated.shape[1])))
         if self._previous is not None and scene == "same":
-            before, output = self._previous
-            if output.shape == translated.shape:
-                translated = self._blend(before, now, output, translated)
-        self._previous = (now, translated) if scene != "blank" else None
+            previous_gray, previous_output = self._previous
+            if previous_output.shape == translated.shape:
+                translated = self._blend(previous_gray, gray, previous_output, translated)
+        self._previous = (gray, translated) if scene != "blank" else None
         return translated
 
     def _blend(
         self, previous_gray: U8, current_gray: U8, previous_output: U8, translated: U8
     ) -> U8:
         flow = self._flow.backward_flow(previous_gray, current_gray)
-        wrong = cv2.absdiff(self._flow.warp(previous_gray, flow), current_gray).astype(np.float32)
-        past = self._weight * np.exp(-((wrong / self.TOLERANCE_LEVELS) ** 2))
-        mixed = cv2.blendLinear(self._flow.warp(previous_output, flow), translated, past, 1 - past)
-        return mixed.astype(np.uint8, copy=False)
+        error = cv2.absdiff(self._flow.warp(previous_gray, flow), current_gray).astype(np.float32)
+        weight = self._weight * np.exp(-((error / self.TOLERANCE_LEVELS) ** 2))
+        warped = self._flow.warp(previous_output, flow)
+        blended = cv2.blendLinear(warped, translated, weight, 1 - weight)
+        return blended.astype(np.uint8, copy=False)

@@ -1,10 +1,10 @@
-"""How steady a translated video is, by the flow of the video it came from.
+"""Optical flow, warping, and the warping error of a translated video.
 
-The warping error of Lai et al., "Learning Blind Video Temporal Consistency" (ECCV 2018), section
-4: the translation of one frame, moved along the optical flow of the input, is compared with the
-translation of the next where the two show the same thing. Flow is DIS (Kroeger et al. 2016);
-occlusions are found as in Ruder et al. (2016): where flow forth and back disagree, and at motion
-boundaries.
+The warping error measures temporal consistency, as in Lai et al., "Learning Blind Video Temporal
+Consistency" (ECCV 2018), section 4. The output of one frame, warped along the optical flow of the
+input, is compared with the output of the next frame where both show the same content. The flow is
+DIS (Kroeger et al. 2016). Occlusions are detected as in Ruder et al. (2016): where forward and
+backward flow disagree, and at motion boundaries.
 """
 
 from __future__ import annotations
@@ -21,24 +21,32 @@ Mask = NDArray[np.bool_]
 
 
 class OpticalFlow:
-    """Dense optical flow by DIS. Holds work space: one thread's."""
+    """Dense optical flow by DIS. It has work buffers, so use one instance per thread."""
 
     def __init__(self, preset: int = cv2.DISOPTICAL_FLOW_PRESET_FAST) -> None:
         self._dis: Any = cv2.DISOpticalFlow.create(preset)
         self._grid: Any = None
 
     def backward_flow(self, previous: U8, current: U8) -> F32:
-        """before, after: uint8 HW gray. H,W,2 float32 (x, y): where each pixel of `after` was."""
+        """Compute the flow from the current frame to the previous one.
+
+        Args:
+            previous: uint8 HW, grayscale.
+            current: uint8 HW, grayscale.
+
+        Returns:
+            float32 H,W,2: (x, y) offset in pixels to the position in `previous`.
+        """
         flow: F32 = self._dis.calc(current, previous, None)
         return flow
 
     def warp(self, image: NDArray[Any], flow: F32) -> NDArray[Any]:
-        """The image before, moved to where things are after. Edges repeat."""
+        """Warp the previous image to the current frame; pixels beyond the edges repeat the edge."""
         height, width = flow.shape[:2]
         if self._grid is None or self._grid.shape[:2] != (height, width):
             x, y = np.meshgrid(np.arange(width), np.arange(height))
             self._grid = np.stack([x, y], -1).astype(np.float32)
-        remap: Any = cv2.remap  # whose annotations want a second map
+        remap: Any = cv2.remap  # its annotations require a second map
         warped: NDArray[Any] = remap(
             image, flow + self._grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
@@ -46,26 +54,33 @@ class OpticalFlow:
 
 
 def to_gray(image: U8) -> U8:
-    """uint8 HWC RGB to uint8 HW."""
+    """Convert uint8 HWC RGB to uint8 HW grayscale."""
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
 def visibility_mask(flow: OpticalFlow, backward: F32, forward: F32) -> Mask:
-    """Where a pixel of the later frame was in sight in the earlier one.
+    """Return where the pixels of the current frame are visible in the previous one.
 
-    back, forth: flow from the later frame to the earlier and the reverse, H,W,2.
+    Args:
+        flow: used for warping.
+        backward: flow from the current frame to the previous one, H,W,2.
+        forward: flow from the previous frame to the current one, H,W,2.
+
+    Returns:
+        bool H,W.
     """
     warped = flow.warp(forward, backward)
-    disagree = ((warped + backward) ** 2).sum(-1)
-    size = (warped**2).sum(-1) + (backward**2).sum(-1)
+    mismatch = ((warped + backward) ** 2).sum(-1)
+    magnitude = (warped**2).sum(-1) + (backward**2).sum(-1)
     dx, dy = np.gradient(backward, axis=(1, 0))
-    edges = (dx**2).sum(-1) + (dy**2).sum(-1)
-    seen: Mask = (disagree <= 0.01 * size + 0.5) & (edges <= 0.01 * (backward**2).sum(-1) + 0.002)
-    return seen
+    gradient = (dx**2).sum(-1) + (dy**2).sum(-1)
+    consistent = mismatch <= 0.01 * magnitude + 0.5
+    visible: Mask = consistent & (gradient <= 0.01 * (backward**2).sum(-1) + 0.002)
+    return visible
 
 
 class WarpingErrorMeter:
-    """Mean warping error of a video, frame by frame: `add` each input and its translation."""
+    """Mean warping error of a video; call `update` for each frame and its translation."""
 
     def __init__(self) -> None:
         self._flow = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -73,20 +88,22 @@ class WarpingErrorMeter:
         self._sum, self._pairs = 0.0, 0
 
     def update(self, image: U8, translated: U8) -> None:
-        """image, translated: uint8 HWC RGB of one size, in the video's order."""
+        """Add the next frame and its translation, uint8 HWC RGB of the same size."""
         if self._previous is not None:
-            before, earlier = self._previous
-            self._sum += warping_error(self._flow, before, image, earlier, translated)
+            previous_input, previous_output = self._previous
+            self._sum += warping_error(
+                self._flow, previous_input, image, previous_output, translated
+            )
             self._pairs += 1
         self._previous = image, translated
 
     def start_scene(self) -> None:
-        """What follows is another scene."""
+        """Do not compare the next frame with the previous one."""
         self._previous = None
 
     @property
     def mean(self) -> float:
-        """Mean squared difference of values in [0, 1], over pairs of frames."""
+        """Mean warping error over pairs of frames; see `warping_error`."""
         return self._sum / self._pairs if self._pairs else 0.0
 
 
@@ -97,14 +114,16 @@ def warping_error(
     previous_output: U8,
     current_output: U8,
 ) -> float:
-    """before, after: two frames of the input; earlier, later: of the output. uint8 HWC RGB of one
-    size. Mean squared difference of values in [0, 1] where nothing is hidden; 0 if all is."""
-    first, second = to_gray(previous_input), to_gray(current_input)
-    back, forth = flow.backward_flow(first, second), flow.backward_flow(second, first)
-    seen = visibility_mask(flow, back, forth)
-    if not seen.any():
+    """Compute the warping error of two consecutive frames, uint8 HWC RGB of one size.
+
+    Returns:
+        Mean squared difference of values in [0, 1] over visible pixels; 0 if no pixel is visible.
+    """
+    previous, current = to_gray(previous_input), to_gray(current_input)
+    backward, forward = flow.backward_flow(previous, current), flow.backward_flow(current, previous)
+    visible = visibility_mask(flow, backward, forward)
+    if not visible.any():
         return 0.0
-    difference = current_output.astype(np.float32) - flow.warp(
-        previous_output.astype(np.float32), back
-    )
-    return float((difference[seen] ** 2).mean() / 255**2)
+    warped = flow.warp(previous_output.astype(np.float32), backward)
+    difference = current_output.astype(np.float32) - warped
+    return float((difference[visible] ** 2).mean() / 255**2)

@@ -1,14 +1,14 @@
-"""Pictures that are too large for the network at once: overlapping tiles, feathered together.
+"""Tiled inference for images that are too large for the network: overlapping, blended tiles.
 
-A tile's pixels near its inner edges have seen padding where the picture goes on. They weigh
-nothing: of an overlap of v pixels the outer quarter on each side counts 0, and between the two
-lies a linear ramp. A network without normalisation over the picture (none, or frozen statistics)
-thus gives the same pixels with and without tiles as long as a quarter of the overlap reaches as
-far as it looks; what it sees beyond fades quickly. Tiles start at multiples of what the network
-halves by, so that its grid is the same in each.
+Near the inner edges of a tile, the network sees padding instead of the rest of the image. These
+pixels have no weight: the outer quarter of an overlap counts 0 on each side, with a linear ramp
+between. A network without normalization over the image (none, or frozen statistics) thus gives the
+same pixels with and without tiles, if a quarter of the overlap covers its receptive field; the
+influence of more distant pixels is small. Tiles start at multiples of the downsampling factor, so
+that the grid of the network is the same in each tile.
 
-InstanceNorm sees other statistics in each tile. A network exported with `--norm stream` is given
-those of the whole picture, taken from a reduced copy; any other shows its seams.
+InstanceNorm sees different statistics in each tile. A network exported with `--norm stream` gets
+the statistics of the whole image, from a downscaled copy; any other shows seams.
 """
 
 from __future__ import annotations
@@ -25,19 +25,27 @@ from ..image.opencv import cv2
 from ..image.preprocess import F32, round_up_to_multiple
 
 TileSpan = tuple[int, F32]
-"""Where a tile starts along one side, and the weight of each of its pixels there."""
+"""Start of a tile along one axis, and the weight of each of its pixels along that axis."""
 
 
 def tile_spans(length: int, tile: int, overlap: int, multiple: int) -> list[TileSpan]:
-    """The tiles along one side of `length` pixels; weights add up to 1 everywhere.
+    """Place tiles along one axis; the weights add up to 1 everywhere.
 
-    length and tile must be multiples of `multiple`. Raises UsageError for an overlap that leaves
-    a tile nothing of its own.
+    Args:
+        length: pixels along the axis, a multiple of `multiple`.
+        tile: pixels of a tile, a multiple of `multiple`.
+        overlap: minimum overlap of neighboring tiles in pixels.
+        multiple: tiles start at multiples of it.
+
+    Raises:
+        UsageError: the overlap is larger than half a tile.
     """
     if length <= tile:
         return [(0, np.ones(length, np.float32))]
     if not 0 <= overlap <= tile // 2:
-        raise UsageError(f"an overlap of {overlap} does not fit tiles of {tile}; half is the most")
+        raise UsageError(
+            f"an overlap of {overlap} is too large for tiles of {tile}; the maximum is half a tile"
+        )
     steps = -(-(length - tile) // max(multiple, (tile - overlap) // multiple * multiple))
     starts = [(length - tile) * i // steps // multiple * multiple for i in range(steps + 1)]
     weights = np.zeros((len(starts), length))
@@ -59,7 +67,7 @@ def tile_spans(length: int, tile: int, overlap: int, multiple: int) -> list[Tile
 def choose_tile_size(
     tensor_size: tuple[int, int], tile_side: int, multiple: int
 ) -> tuple[int, int]:
-    """(height, width) of the tiles of a picture: `side`, rounded up, or less where it is small."""
+    """Return (height, width) of the tiles: the side rounded up, at most the size of the image."""
     height, width = round_up_to_multiple((tile_side, tile_side), multiple)
     return min(height, tensor_size[0]), min(width, tensor_size[1])
 
@@ -67,17 +75,22 @@ def choose_tile_size(
 def reduced_image_size(
     tensor_size: tuple[int, int], tile_side: int, multiple: int
 ) -> tuple[int, int]:
-    """(height, width) of a copy of the whole picture with about as many pixels as a tile."""
+    """Return (height, width) of a copy of the whole image with about as many pixels as a tile."""
     scale = min(1.0, tile_side / (tensor_size[0] * tensor_size[1]) ** 0.5)
     height, width = (max(multiple, round(n * scale / multiple) * multiple) for n in tensor_size)
     return height, width
 
 
 class TiledEngine(Engine):
-    """An engine for whole pictures around one for tiles; it owns both.
+    """An engine for whole images that runs another engine on tiles; it owns and closes both.
 
-    grid: the spans of rows and of columns. whole: for a network with statistics, the same one at
-    `reduced_shape`.
+    Args:
+        tile_engine: engine for batches of one tile.
+        shape: shape of the whole images.
+        tile_size: (height, width) of a tile.
+        grid: spans of the rows and of the columns of tiles.
+        full_image_engine: the network at `reduced_size`, if it has statistics.
+        reduced_size: (height, width) of the downscaled copy of the whole image.
     """
 
     def __init__(
@@ -89,18 +102,10 @@ class TiledEngine(Engine):
         full_image_engine: Engine | None = None,
         reduced_size: tuple[int, int] = (0, 0),
     ) -> None:
-        self.name, self.device, self.precision = (
-            tile_engine.name,
-            tile_engine.device,
-            tile_engine.precision,
-        )
-        self.workers = tile_engine.workers
-        self._tile_engine, self._full_image_engine, self._reduced_size = (
-            tile_engine,
-            full_image_engine,
-            reduced_size,
-        )
-        self._shape, self._tile_size = shape, tile_size
+        self.name, self.device = tile_engine.name, tile_engine.device
+        self.precision, self.workers = tile_engine.precision, tile_engine.workers
+        self._tile_engine, self._tile_size, self._shape = tile_engine, tile_size, shape
+        self._full_image_engine, self._reduced_size = full_image_engine, reduced_size
         rows, columns = grid
         self._grid = [(row, column) for row in rows for column in columns]
         self.tile_count = len(self._grid)
@@ -122,27 +127,27 @@ class TiledEngine(Engine):
     def _full_image_statistics(
         self, batch: Array, slot: int, statistics_in: F32, statistics_out: F32
     ) -> tuple[F32, F32]:
-        """Statistics for the tiles; `used` is written."""
+        """Return statistics for the tiles and write those of the whole image."""
         assert self._full_image_engine is not None
         small = area_downscale(batch[slot], self._reduced_size, self._shape.io == "uint8")[None]
         self._full_image_engine.infer(
             small, np.empty_like(small), statistics_in[slot, None], statistics_out[slot, None]
         )
         fixed = statistics_out[slot, None].copy()
-        fixed[0, 0] = 1.0  # nothing of the tile's own
+        fixed[0, 0] = 1.0  # ignore the statistics of the tile
         return fixed, np.empty_like(fixed)
 
     def _infer_image(
         self, image: Array, out: Array, statistics: tuple[F32, F32] | tuple[()]
     ) -> None:
-        bytes_ = self._shape.io == "uint8"
-        canvas = np.zeros(image.shape, np.float32) if bytes_ else out
+        is_uint8 = self._shape.io == "uint8"
+        canvas = np.zeros(image.shape, np.float32) if is_uint8 else out
         canvas[...] = 0
         tile, tile_output = self._tile_buffers()
-        for (top, down), (left, across) in self._grid:
+        for (top, row_weights), (left, column_weights) in self._grid:
             window = np.s_[top : top + self._tile_size[0], left : left + self._tile_size[1]]
-            weight = down[:, None] * across
-            if bytes_:
+            weight = row_weights[:, None] * column_weights
+            if is_uint8:
                 tile[0] = image[window]
                 self._tile_engine.infer(tile, tile_output, *statistics)
                 canvas[window] += tile_output[0] * weight[..., None]
@@ -150,17 +155,17 @@ class TiledEngine(Engine):
                 tile[0] = image[:, window[0], window[1]]
                 self._tile_engine.infer(tile, tile_output, *statistics)
                 canvas[:, window[0], window[1]] += tile_output[0] * weight
-        if bytes_:
+        if is_uint8:
             np.rint(canvas, out=canvas)
             out[...] = canvas
 
     def _tile_buffers(self) -> tuple[Array, Array]:
-        """This thread's tile in and out."""
+        """Return the input and output tile of this thread."""
         if not hasattr(self._thread_local, "arrays"):
             io = self._shape.io
             shape = BatchShape(1, self._shape.channels, *self._tile_size, io).image_shape
-            kind = np.uint8 if io == "uint8" else np.float32
-            self._thread_local.arrays = np.empty(shape, kind), np.empty(shape, kind)
+            dtype = np.uint8 if io == "uint8" else np.float32
+            self._thread_local.arrays = np.empty(shape, dtype), np.empty(shape, dtype)
         arrays: tuple[Array, Array] = self._thread_local.arrays
         return arrays
 
@@ -171,10 +176,10 @@ class TiledEngine(Engine):
 
 
 def area_downscale(image: Array, size: tuple[int, int], channels_last: bool) -> Array:
-    """A smaller copy, each pixel the mean of those it covers. picture: HWC or CHW."""
+    """Downscale an HWC or CHW image; each pixel is the mean of the pixels that it covers."""
     height, width = size
     if channels_last:
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         return small.astype(np.uint8, copy=False)
-    planes = [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in image]
+    planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in image]
     return np.stack(planes).astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""From pictures to their translations."""
+"""Image translator: preprocessing, inference and postprocessing with one model."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from ..engines import (
     read_triton_metadata,
 )
 from ..errors import EngineError, ModelError, UsageError
-from ..image.geometry import Geometry, SizeSpec, plan_geometry
+from ..image.geometry import Geometry, SizeSpec, format_size, plan_geometry
 from ..image.preprocess import U8
+from ..image.validation import pack_pixels
 from ..models.metadata import ModelMetadata
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
@@ -36,7 +37,7 @@ DEFAULT_MODEL = _BUNDLED_DIR / "monet.onnx"
 
 @dataclass(frozen=True)
 class BatchTiming:
-    """Seconds spent on what was translated together, and how many pictures that was."""
+    """Durations of one batch in seconds, and the number of its images."""
 
     preprocess: float
     inference: float
@@ -45,20 +46,42 @@ class BatchTiming:
 
 
 class Translator(Closeable):
-    """A model, ready to translate images: `Translator("model.onnx")(image)`.
+    """A loaded model that translates images: `Translator("model.onnx")(image)`.
 
-    model: an ONNX file, or one of another engine, see also `model_file`.
-    engine: see engines.ENGINES; "auto" is the fastest; triton://HOST:8001/MODEL is a server's, and
-    `model` is then left out; or an engine of your own, for `frame`.
-    size: of the network's input, see geometry.Size. output: of what comes out, the same by default.
-    frame: (height, width) of all images to come, where that is known; the engine then runs with
-    fixed shapes, which is faster. aspect: width / height of their pixels.
-    goal: see engines.Goal. batch: pictures that go through the network at once.
-    tile, overlap: pixels; the picture is cut into tiles, see `tiles`. Needs `frame` or `size`.
-    calm: 0 to 1, the weight of the frames before, see `calm`. Pictures must then come in order.
+    It is a context manager. Up to `workers` threads may call `translate_batch` at the same time.
 
-    `timed` may be called by `workers` threads at once. A context manager.
-    Raises the errors of `open_engine`, and ModelError for a network that is no image translator.
+    Args:
+        model: model file, or the name of a bundled model ("monet", "vintage"); None for "monet".
+        engine: a key of `engines.ENGINES`, "auto" for the fastest, "triton://HOST:8001/MODEL" for
+            a model on a server (without `model`), or an open engine that fits `frame_size`.
+        size: (height, width) of the image that the network translates, "source" for the size of
+            each frame, or None for the size of the model with the aspect ratio of the frame.
+        output_size: (height, width) of the result, "source", or None for `size`.
+        frame_size: (height, width) of all images, if known. Fixed shapes make the engine faster.
+        sample_aspect_ratio: width / height of the pixels of the images.
+        performance_hint: "latency" or "throughput"; see `engines.PerformanceHint`.
+        batch: images per run of the network.
+        tile: side of tiles in pixels, or None for whole images; see `tiling`. Tiles need
+            `frame_size` or `size`.
+        overlap: overlap of tiles in pixels; a quarter of `tile` by default.
+        deflicker: weight of the previous frames, 0 to 1; see `deflicker`. Images must then come
+            in order.
+        frame: old name of `frame_size`.
+        goal: old name of `performance_hint`.
+
+    Attributes:
+        path: model file.
+        metadata: what the model file says about itself.
+        geometry: sizes, if they are the same for all images.
+        engine: the open engine.
+        workers: number of threads that keep the engine busy.
+        batch: images per run of the network.
+
+    Raises:
+        UsageError: the arguments contradict each other or the model.
+        ModelError: the file is not a model that translates images.
+        MissingDependency: the library of the engine is not installed.
+        EngineError: the engine cannot run the model.
     """
 
     def __init__(
@@ -75,12 +98,16 @@ class Translator(Closeable):
         tile: int | None = None,
         overlap: int | None = None,
         deflicker: float = 0.0,
+        # model.py of Triton repositories exported by version 0.1.0 uses these names.
+        frame: tuple[int, int] | None = None,
+        goal: PerformanceHint | None = None,
     ) -> None:
+        frame_size, performance_hint = frame or frame_size, goal or performance_hint
         self.path, self.metadata = _locate_model(model, engine)
         self._size, self._output_size, self._tile = size, output_size, tile
         self._overlap = overlap
         if tile and frame_size is None and not isinstance(size, tuple):
-            raise UsageError("tiles want pictures of one size; give it with --size 1080x1920")
+            raise UsageError("tiles need images of one size; give it with --size 1920x1080")
         self.geometry: Geometry | None = None
         if frame_size is not None:
             self.geometry = self._plan_geometry(frame_size, sample_aspect_ratio)
@@ -91,10 +118,7 @@ class Translator(Closeable):
         self._statistics_smoother = self._flow_smoother = None
         if deflicker and self.metadata.statistics:
             self._statistics_smoother = StatisticsSmoother(deflicker)
-            performance_hint, batch = (
-                "latency",
-                1,
-            )  # each frame waits for what the one before was given
+            performance_hint, batch = "latency", 1  # a frame needs the statistics of the last one
         elif deflicker:
             self._flow_smoother = FlowSmoother(deflicker)
         self.batch = batch
@@ -129,12 +153,13 @@ class Translator(Closeable):
         multiple = metadata.multiple
         tile = choose_tile_size(tensor, self._tile, multiple)
         if not metadata.dynamic and tile != metadata.size:
-            fixed = "x".join(map(str, metadata.size))
-            raise UsageError(f"the model takes {fixed} only, and the picture is no larger")
+            raise UsageError(
+                f"the model takes {format_size(metadata.size)} only, and the image is not larger"
+            )
         if metadata.norm in ("instance", "unknown") and tile != tensor:
             warn_user(
-                f"{metadata.norm} normalisation: each tile is normalised by itself, so seams may "
-                "show; export with --norm stream or --norm frozen"
+                f"{metadata.norm} normalization: each tile is normalized separately, so seams may "
+                "be visible; export with --norm stream or --norm frozen"
             )
         overlap = self._tile // 4 if self._overlap is None else self._overlap
         grid = tuple(
@@ -150,82 +175,121 @@ class Translator(Closeable):
         return TiledEngine(tile_engine, shape, tile, grid, full_image_engine, reduced_size)
 
     def _warm_up(self) -> None:
-        """One run of noise, so that a network of another kind fails here and not in mid-stream."""
+        """Run the network on noise, so that an unsuitable network fails before the first frame."""
         geometry = self.geometry or plan_geometry(self.metadata.size, self.metadata)
         buffers = IOBuffers(self.metadata, geometry.image_size, geometry, self.batch)
         noise = np.random.default_rng(0).integers(0, 256, (*geometry.image_size, 3), np.uint8)
         for slot in range(self.batch):
             buffers.load(slot, noise)
         if buffers.out.dtype == np.float32:
-            buffers.out[...] = np.nan  # what a smaller output would leave
+            buffers.out[...] = np.nan  # remains where the output is too small
         try:
             self.engine.infer(buffers.batch, buffers.out, *buffers.statistics)
         except EngineError as error:
-            raise ModelError(f"{self.path} does not give an image for an image: {error}") from None
+            raise ModelError(f"{self.path} does not translate images: {error}") from None
         if not buffers.is_finite():
             raise ModelError(
-                f"{self.path} gives values that are no numbers on {self.engine.name}; "
-                "export it with --fp32"
+                f"{self.path} outputs NaN or infinity on {self.engine.name}; export it with --fp32"
             )
 
     def __call__(self, image: U8) -> U8:
-        """uint8 HWC RGB in, uint8 HWC RGB out. Raises UsageError on another kind of array."""
+        """Translate one image.
+
+        Args:
+            image: uint8 array (height, width, 3), RGB. Any strides are allowed: an array that is
+                flipped, or whose pixels are not packed, is copied first.
+
+        Returns:
+            A new uint8 array (height, width, 3), RGB, of the size that `output_size` asks for.
+
+        Raises:
+            UsageError: the array has another type or shape.
+            EngineError: the engine failed.
+        """
         return self.apply_deflicker(image, self.translate_batch([image])[0][0])
 
     def translate_batch(self, images: Sequence[U8]) -> tuple[list[U8], BatchTiming]:
-        """The translations of up to `batch` pictures of one size, and what they took together."""
-        started = time.perf_counter()
-        buffers = self._buffers(_check_same_size(images, self.batch))
+        """Translate up to `batch` images of one size, without `apply_deflicker`.
+
+        Args:
+            images: uint8 arrays (height, width, 3), RGB, as for a call.
+
+        Returns:
+            The translations, in order, and the time they took together.
+
+        Raises:
+            UsageError: the number, type or shape of the arrays is wrong.
+            EngineError: the engine failed.
+        """
+        started_at = time.perf_counter()
+        images = _check_images(images, self.batch)
+        buffers = self._buffers((images[0].shape[0], images[0].shape[1]))
         for slot, image in enumerate(images):
             buffers.load(slot, image)
         if self._statistics_smoother is not None and buffers.statistics_in is not None:
             self._statistics_smoother.fill(images[0], buffers.statistics_in)
-        packed = time.perf_counter()
+        packed_at = time.perf_counter()
         self.engine.infer(buffers.batch, buffers.out, *buffers.statistics)
         if not buffers.is_finite():
             raise EngineError(
-                f"{self.path.name} gave values that are no numbers on {self.engine.name}; export "
-                "it with --fp32, or use another --engine"
+                f"{self.path.name} output NaN or infinity on {self.engine.name}; export it with "
+                "--fp32, or use another --engine"
             )
         if self._statistics_smoother is not None and buffers.statistics_out is not None:
             self._statistics_smoother.update(buffers.statistics_out)
-        inferred = time.perf_counter()
+        inferred_at = time.perf_counter()
         translated = [buffers.unload(slot) for slot in range(len(images))]
-        done = time.perf_counter()
-        timing = BatchTiming(packed - started, inferred - packed, done - inferred, len(images))
+        done_at = time.perf_counter()
+        timing = BatchTiming(
+            packed_at - started_at, inferred_at - packed_at, done_at - inferred_at, len(images)
+        )
         return translated, timing
 
+    timed = translate_batch  # the name in model.py of version 0.1.0, see __init__
+
     def apply_deflicker(self, image: U8, translated: U8) -> U8:
-        """A translation, made to agree with the one before. One thread's, frames in order."""
-        return (
-            self._flow_smoother(image, translated)
-            if self._flow_smoother is not None
-            else translated
-        )
+        """Blend a translation with the previous one, if `deflicker` needs that.
+
+        Call it from one thread, with frames in order.
+
+        Args:
+            image: the frame, uint8 (height, width, 3), RGB.
+            translated: its translation, from `translate_batch`.
+
+        Returns:
+            `translated` itself, or a new array.
+        """
+        if self._flow_smoother is None:
+            return translated
+        return self._flow_smoother(pack_pixels(image), translated)
 
     @property
     def deflicker_mode(self) -> str:
-        """How flicker is held down: "statistics", "flow", or "" for not at all."""
+        """How flicker is reduced: "statistics", "flow", or "" for not at all."""
         return "statistics" if self._statistics_smoother else "flow" if self._flow_smoother else ""
 
     def _buffers(self, frame_size: tuple[int, int]) -> IOBuffers:
-        """This thread's arrays; made anew only when a size changes."""
+        """Return the arrays of this thread, allocated again only if a size changes."""
         local = self._thread_local
         geometry = self.geometry or self._plan_geometry(frame_size)
         if getattr(local, "sizes", None) != (frame_size, geometry):
-            local.tensors = IOBuffers(self.metadata, frame_size, geometry, self.batch)
+            local.buffers = IOBuffers(self.metadata, frame_size, geometry, self.batch)
             local.sizes = (frame_size, geometry)
-        buffers: IOBuffers = local.tensors
+        buffers: IOBuffers = local.buffers
         return buffers
 
     def close(self) -> None:
-        """Free the engine; twice is fine."""
+        """Free the engine; a second call does nothing."""
         self.engine.close()
 
 
 def resolve_model(model: str | Path | None) -> Path:
-    """A model's file: `model` itself, or the bundled one of that name ("monet", "vintage") where
-    there is no such file; None for the first of these."""
+    """Return the path of a model.
+
+    Args:
+        model: a file, or the name of a bundled model ("monet", "vintage") unless a file of that
+            name exists. None for "monet".
+    """
     if model is None:
         return DEFAULT_MODEL
     path, bundled = Path(model), _BUNDLED_DIR / f"{model}.onnx"
@@ -234,7 +298,7 @@ def resolve_model(model: str | Path | None) -> Path:
 
 
 def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path, ModelMetadata]:
-    """Where the model is, and what it says of itself."""
+    """Return the path or server name of the model, and its metadata."""
     if isinstance(engine, str) and is_triton_uri(engine):
         if model is not None:
             raise UsageError(f"the model of {engine} is on that server; leave --model out")
@@ -244,14 +308,14 @@ def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path,
     return path, read_model_metadata(path)
 
 
-def _check_same_size(images: Sequence[U8], max_count: int) -> tuple[int, int]:
-    """(height, width) of all of them."""
+def _check_images(images: Sequence[U8], max_count: int) -> list[U8]:
+    """Return the images with packed pixels; raise UsageError unless all are uint8 of one size."""
     if not 0 < len(images) <= max_count:
         raise UsageError(f"give 1 to {max_count} images at once, not {len(images)}")
     for image in images:
-        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
+        is_uint8 = isinstance(image, np.ndarray) and image.dtype == np.uint8
+        if not is_uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise UsageError("the image must be a uint8 array of shape (height, width, 3)")
         if image.shape != images[0].shape:
-            raise UsageError("images that are translated at once must have one size")
-    height, width, _ = images[0].shape
-    return height, width
+            raise UsageError("images that are translated at once must have the same size")
+    return [pack_pixels(image) for image in images]

@@ -1,4 +1,4 @@
-"""What a model file says of itself: the `cgt` entry of an ONNX file's metadata.
+"""Model metadata: the entry `cgt` in the metadata of an ONNX file.
 
 {"version": 1, "direction": "AtoB", "domains": ["horse", "zebra"], "size": [256, 256],
  "dynamic": true, "multiple": 4, "color": "RGB", "layout": "NCHW", "range": [-1, 1],
@@ -7,20 +7,20 @@
  "architecture": {"kind": "resnet9", "ngf": 64, ...}, "parameters": 11378179,
  "checkpoint_sha256": "...", "parity": {"psnr_db": 61.2, "psnr_worst_db": 58.0, ...}}
 
-io says what the tensors are, by position (names are for people):
+`io` describes the tensors, by position (their names have no meaning):
 
     float    image N,3,H,W float32 RGB in [-1, 1]  ->  translated, the same
     uint8    image N,H,W,3 uint8 RGB               ->  translated, the same
 
-norm "stream" adds a second tensor to both ends, N,S float32 with S = `statistics`:
+The norm "stream" adds a second input and a second output, N,S float32 with S = `statistics`:
 
-    given    [0] is the weight w in [0, 1] of the rest, which holds, norm after norm, C means and
-             C variances
-    used     [0] = w, then the statistics that the network normalised with:
-             w * given + (1 - w) * the picture's own
+    statistics_in     [0] is the weight w in [0, 1] of the rest, which has C means and C variances
+                      for each norm layer
+    statistics_out    [0] = w, then the statistics that the network used:
+                      w * statistics_in + (1 - w) * statistics of the image
 
-so w = 0 is instance normalisation, w = 1 with the statistics of the whole picture makes its tiles
-agree, and feeding `used` back with 0 < w < 1 smooths over frames.
+With w = 0 this is instance normalization. With w = 1 and the statistics of the whole image, its
+tiles agree. Feeding statistics_out back with 0 < w < 1 smooths over frames.
 """
 
 from __future__ import annotations
@@ -48,38 +48,57 @@ IO_TYPES: tuple[IOType, ...] = get_args(IOType)
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """An image translator as a file."""
+    """Description of an exported image translator.
+
+    Attributes:
+        direction: "AtoB" or "BtoA".
+        domains: names of the domains A and B.
+        size: (height, width) of the training images, or the only size that the model accepts.
+        dynamic: the model accepts other sizes too.
+        multiple: both sides of the input must be multiples of it.
+        filter: resize filter of training.
+        precision: "fp32", "fp16", "bf16" or "int8".
+        norm: "instance", "frozen", "stream", "batch", "none" or "unknown".
+        io: "float" or "uint8" tensors.
+        statistics: length of the statistics tensors; 0 for a model without them.
+        profiles: ranges that engines are built for: "min", "opt" and "max", each [batch, height,
+            width]. Empty for the default ranges; for a fixed shape, one profile with equal values.
+        architecture: configuration of the generator.
+        parameters: number of parameters.
+        checkpoint_sha256: SHA-256 of the checkpoint file.
+        parity: comparison with PyTorch at the time of export.
+        distill_report: measurements of a distilled student.
+    """
 
     direction: Direction = "AtoB"
     domains: tuple[str, str] = ("A", "B")
-    size: tuple[int, int] = (256, 256)  # height, width: trained at, or all it takes
-    dynamic: bool = False  # other sizes too
-    multiple: int = 1  # of which both sides must be
+    size: tuple[int, int] = (256, 256)
+    dynamic: bool = False
+    multiple: int = 1
     filter: Filter = "bilinear"
     precision: str = "fp32"
-    norm: str = "instance"  # instance, frozen, stream, batch, none or unknown
+    norm: str = "instance"
     io: IOType = "float"
-    statistics: int = 0  # length of the statistics tensors; 0 where there are none
-    # Ranges that engines are built for: "min", "opt" and "max", each batch, height, width. None:
-    # whatever goes. All fixed: one with equal ends.
+    statistics: int = 0
     profiles: tuple[dict[str, list[int]], ...] = ()
     architecture: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     checkpoint_sha256: str = ""
     parity: dict[str, Any] = field(default_factory=dict)
-    # What was measured of a student.
     distill_report: dict[str, Any] = field(default_factory=dict)
 
     @property
     def source_domain(self) -> str:
+        """Name of the domain of the input."""
         return self.domains[0 if self.direction == "AtoB" else 1]
 
     @property
     def target_domain(self) -> str:
+        """Name of the domain of the output."""
         return self.domains[1 if self.direction == "AtoB" else 0]
 
     def to_json(self) -> str:
-        """The text of the metadata entry; the same artifact always gives the same text."""
+        """Return the text of the metadata entry; equal metadata gives equal text."""
         float_io = {"layout": "NCHW", "range": [-1, 1]}
         io_values = float_io if self.io == "float" else {"layout": "NHWC", "range": [0, 255]}
         fixed = {"version": METADATA_VERSION, "color": "RGB"} | io_values
@@ -87,7 +106,11 @@ class ModelMetadata:
 
     @classmethod
     def from_json(cls, text: str) -> ModelMetadata:
-        """The inverse of `to_json`. Raises ModelError on text that is not it."""
+        """Parse the text of `to_json`, also of older versions.
+
+        Raises:
+            ModelError: the text is damaged, or from a newer version.
+        """
         try:
             values = json.loads(text)
             version = values["version"]
@@ -116,7 +139,7 @@ class ModelMetadata:
 
 
 def rename_skill(report: Any) -> Any:
-    """Return a distillation report with the key `mse_skill`, which was `explained` until 0.1.0."""
+    """Rename the key `explained` of a distillation report of version 0.1.0 to `mse_skill`."""
     if not isinstance(report, dict):
         return report
     return {
@@ -126,10 +149,13 @@ def rename_skill(report: Any) -> Any:
 
 
 def read_metadata(path: Path) -> ModelMetadata:
-    """What an ONNX file says of itself, or an engine's sidecar of it. A file of another tool says
-    it by its shapes alone: a free side means any size, a fixed one the only size.
+    """Read the metadata of an ONNX file, or of an engine file from its sidecar.
 
-    Raises ModelError when the file is missing, not ONNX, or does not translate images.
+    For an ONNX file of another tool it is inferred from the shapes: a variable side means any
+    size, a fixed side the only size.
+
+    Raises:
+        ModelError: the file is missing, is not ONNX, or does not translate images.
     """
     if path.suffix in sidecar.ENGINE_SUFFIXES:
         return sidecar.read_sidecar(path).metadata
@@ -139,15 +165,14 @@ def read_metadata(path: Path) -> ModelMetadata:
     io, channel = io_by_elem_type.get(image.elem_type, ("float", -1))
     if len(image.dims) != 4 or channel < 0 or image.dims[channel] not in (3, None):
         raise ModelError(
-            f"{path} does not take an image batch of N,3,H,W float32 or N,H,W,3 uint8; "
-            "only such models can be translated with"
+            f"{path} does not translate images: its input must be N,3,H,W float32 or N,H,W,3 uint8"
         )
     if METADATA_KEY in file.metadata:
         metadata = ModelMetadata.from_json(file.metadata[METADATA_KEY])
         if metadata.io != io or len(file.inputs) != 1 + bool(metadata.statistics):
             raise ModelError(
-                f"{path} does not take what its metadata says: {metadata.io} tensors, float32 or "
-                f"uint8, and {metadata.statistics} statistics; export it anew"
+                f"{path} contradicts its metadata, which has {metadata.io} tensors and "
+                f"{metadata.statistics} statistics; export it again"
             )
         return metadata
     height, width = image.dims[2:] if io == "float" else image.dims[1:3]

@@ -1,7 +1,8 @@
-"""The outside of an ONNX file: metadata, inputs and outputs, without the `onnx` package.
+"""Reader of the metadata, inputs and outputs of an ONNX file, without the `onnx` package.
 
-A few lines of the protobuf wire format (protobuf.dev/programming-guides/encoding) are enough, so
-that a machine that only translates installs nothing for it. Weights are skipped, never read.
+It parses the little that it needs of the protobuf wire format
+(protobuf.dev/programming-guides/encoding), so that a machine that only translates needs no further
+package. Weights are skipped, never read.
 """
 
 from __future__ import annotations
@@ -29,16 +30,22 @@ FLOAT, UINT8 = 1, 2  # TensorProto.DataType
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A graph input or output. dims: None where any size goes."""
+    """A graph input or output.
+
+    Attributes:
+        name: name of the tensor.
+        elem_type: value of TensorProto.DataType.
+        dims: shape; None for a variable dimension.
+    """
 
     name: str
-    elem_type: int  # TensorProto.DataType
+    elem_type: int
     dims: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
 class OnnxHeader:
-    """What a file says before its weights."""
+    """Metadata, inputs and outputs of an ONNX file."""
 
     metadata: dict[str, str]
     inputs: tuple[TensorInfo, ...]
@@ -50,7 +57,11 @@ class _ProtobufError(Exception):
 
 
 def read_onnx_header(path: Path) -> OnnxHeader:
-    """Raises ModelError when the file is missing, unreadable or not ONNX."""
+    """Read the header of an ONNX file.
+
+    Raises:
+        ModelError: the file is missing, unreadable or not ONNX.
+    """
     metadata: dict[str, str] = {}
     inputs: list[TensorInfo] = []
     outputs: list[TensorInfo] = []
@@ -76,23 +87,25 @@ def read_onnx_header(path: Path) -> OnnxHeader:
     except (_ProtobufError, UnicodeDecodeError):
         seen.clear()
     if not {_MODEL_GRAPH, _MODEL_OPSETS} <= seen or not inputs or not outputs:
-        raise ModelError(f"{path} is not an ONNX model; `cgt export --ckpt FILE` makes one")
+        raise ModelError(f"{path} is not an ONNX model; `cgt export --ckpt FILE` writes one")
     return OnnxHeader(metadata, tuple(inputs), tuple(outputs))
 
 
 def _iter_fields(file: BinaryIO, end: int) -> Iterator[tuple[int, bool, int]]:
-    """(field number, has content, value) for each field up to `end`. The value of a field with
-    content is its size, and the file stands at the content; however much of it the caller reads,
-    the next field follows."""
+    """Yield (field number, has content, value) for each field up to `end`.
+
+    The value of a field with content is its size, and the file is positioned at the content. The
+    next field is found however much of the content the caller reads.
+    """
     while file.tell() < end:
-        number, kind = divmod(_read_varint(file), 8)
-        if number == 0 or kind not in (0, 1, 2, 5):
+        number, wire_type = divmod(_read_varint(file), 8)
+        if number == 0 or wire_type not in (0, 1, 2, 5):
             raise _ProtobufError
-        if kind in (1, 5):  # fixed 64 and 32 bits
-            file.seek(8 if kind == 1 else 4, io.SEEK_CUR)
+        if wire_type in (1, 5):  # fixed 64 and 32 bits
+            file.seek(8 if wire_type == 1 else 4, io.SEEK_CUR)
             continue
         value = _read_varint(file)
-        if kind == 0:
+        if wire_type == 0:
             yield number, False, value
             continue
         content = file.tell()
@@ -115,7 +128,7 @@ def _read_varint(file: BinaryIO) -> int:
 
 
 def _parse_message(data: bytes) -> dict[int, list[int | bytes]]:
-    """All fields of a small message: numbers as int, content as bytes."""
+    """Return all fields of a small message: numbers as int, content as bytes."""
     fields: dict[int, list[int | bytes]] = {}
     with io.BytesIO(data) as file:
         for number, has_content, value in _iter_fields(file, len(data)):

@@ -1,14 +1,15 @@
-"""What stands beside an engine file: NAME.engine.json for NAME.engine.
+"""Sidecar file of an engine: NAME.engine.json beside NAME.engine.
 
-It is the JSON of the ONNX file that the engine was built from (see `artifact`), with one more key:
+It has the metadata of the ONNX file that the engine was built from (see `metadata`), and one more
+key:
 
 "engine": {"format": "tensorrt", "version": "10.3.0", "gpu": "Orin", "compute_capabilities": [87],
            "hardware_compatible": false, "version_compatible": false, "dla": null,
            "convolutions": {"fp16": 24}, "onnx": "NAME.onnx", "onnx_sha256": "...",
            "files": {".engine": "<SHA-256>"}}
 
-The engine file itself stays what its maker's tools write and read. An engine is loaded only when
-its bytes are those that were built and checked: engines are programs.
+The engine file itself is unchanged, so that the vendor's tools can read it. An engine is a program:
+cgt loads it only if its hash is that of the file that was built and checked.
 """
 
 from __future__ import annotations
@@ -30,10 +31,19 @@ ENGINE_SUFFIXES = (".engine", ".plan", ".xml", ".tflite")  # files that have a s
 class EngineBuildInfo:
     """How an engine was built.
 
-    version: of what built it. gpu: the one it is for, "" where any of its compute capabilities
-    will do. compute_capabilities: 86 for 8.6. convolutions: how many compute in which precision,
-    as read from the engine. onnx: the file it comes from. files: SHA-256 by suffix. parity: of its
-    pictures with the ONNX file's, where the build compared them; like an artifact's.
+    Attributes:
+        format: such as "tensorrt" or "openvino".
+        version: version of the builder.
+        onnx: name of the ONNX file that it was built from.
+        onnx_sha256: SHA-256 of the ONNX file.
+        files: SHA-256 of the files of the engine, by suffix.
+        gpu: name of the GPU that it is for; "" for any with one of the compute capabilities.
+        compute_capabilities: 86 means 8.6.
+        hardware_compatible: it runs on all GPUs since Ampere.
+        version_compatible: it runs with later versions of the same major version.
+        dla: index of the deep-learning accelerator that it is for, or None.
+        convolutions: number of convolutions by precision, as read from the engine.
+        parity: comparison of its outputs with those of the ONNX file, if the build made one.
     """
 
     format: str
@@ -51,37 +61,41 @@ class EngineBuildInfo:
 
     @property
     def precision(self) -> str:
-        """That most convolutions compute in."""
+        """The precision of most convolutions, or "unknown"."""
         counts = self.convolutions
-        return max(counts, key=lambda kind: counts[kind]) if counts else "unknown"
+        return max(counts, key=lambda precision: counts[precision]) if counts else "unknown"
 
     @property
     def rebuild_command(self) -> str:
-        """The command that builds it for another machine."""
+        """The command that builds the engine again, on the machine that is to run it."""
         return f"cgt export {self.onnx} --format {self.format}"
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """An engine's artifact and build."""
+    """The content of a sidecar file: metadata of the model, and how the engine was built."""
 
     metadata: model_metadata.ModelMetadata
     build: EngineBuildInfo
 
     def to_json(self) -> str:
+        """Return the text of the sidecar file."""
         values = json.loads(self.metadata.to_json())
         values["engine"] = dataclasses.asdict(self.build)
         return json.dumps(values, sort_keys=True, indent=1) + "\n"
 
 
 def sidecar_path(path: Path) -> Path:
-    """Of an engine file."""
+    """Return the path of the sidecar of an engine file."""
     return path.with_name(path.name + ".json")
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """What is written beside an engine file. Raises ModelError where the engine or its sidecar is
-    missing, unreadable or damaged."""
+    """Read the sidecar of an engine file.
+
+    Raises:
+        ModelError: the engine or its sidecar is missing, unreadable or damaged.
+    """
     if not path.is_file():
         raise ModelError(f"model {path} is missing")
     sidecar_file = sidecar_path(path)
@@ -91,12 +105,12 @@ def read_sidecar(path: Path) -> Sidecar:
         values["compute_capabilities"] = tuple(values["compute_capabilities"])
         build = EngineBuildInfo(**values)
         if not (isinstance(build.files, dict) and isinstance(build.convolutions, dict)):
-            raise TypeError("files or convolutions is no table")
+            raise TypeError("files or convolutions is not a table")
         return Sidecar(model_metadata.ModelMetadata.from_json(text), build)
     except FileNotFoundError:
         raise ModelError(
-            f"{path} has no {sidecar_file.name} beside it; only engines built by `cgt export` are run, "
-            "and both files belong together"
+            f"{path} has no {sidecar_file.name} beside it; cgt runs only engines that `cgt export` "
+            "built, and needs both files"
         ) from None
     except OSError as error:
         raise ModelError(f"{sidecar_file} cannot be read: {error.strerror}") from None
@@ -107,9 +121,15 @@ def read_sidecar(path: Path) -> Sidecar:
 
 
 def read_verified_bytes(path: Path, build: EngineBuildInfo, suffix: str = "") -> bytes:
-    """The bytes of an engine's file, proved to be those that were built.
+    """Read a file of an engine and verify its hash.
 
-    suffix: of another file of the same engine. Raises ModelError where they are not.
+    Args:
+        path: engine file.
+        build: from its sidecar.
+        suffix: suffix of another file of the same engine; "" for `path` itself.
+
+    Raises:
+        ModelError: the file is unreadable, or is not the one that was built.
     """
     file = path.with_suffix(suffix) if suffix else path
     try:
@@ -125,5 +145,5 @@ def read_verified_bytes(path: Path, build: EngineBuildInfo, suffix: str = "") ->
 
 
 def sha256(content: bytes | memoryview) -> str:
-    """As hexadecimal digits."""
+    """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -1,7 +1,7 @@
-/* The checks that every public function makes once, before it touches a pixel. */
+/* Argument checks of the public functions. */
 #include "internal.h"
 
-/* What a row or channel number may be multiplied with. */
+/* A row or channel number times this does not overflow. */
 static const ptrdiff_t MAX_STRIDE = PTRDIFF_MAX / CGT_MAX_SIDE / 8;
 
 int cgt_check_bytes(const void *data, int width, int channels, ptrdiff_t stride) {
@@ -61,15 +61,15 @@ int cgt_check_tensor(const cgt_tensor *tensor, int width, int height, int channe
 
 const char *cgt_strerror(int code) {
     switch (code) {
-    case CGT_OK: return "done";
-    case CGT_E_SIZE: return "a side is < 1 or > 32768, or is not the plan's";
+    case CGT_OK: return "success";
+    case CGT_E_SIZE: return "a side is < 1 or > 32768, or differs from the plan's";
     case CGT_E_STRIDE: return "a stride is so short that rows or planes overlap";
     case CGT_E_CHANNELS: return "channels must be 1, 3 or 4; 3 or 4 to swap, 3 for YUV";
-    case CGT_E_ENUM: return "no such filter, format, matrix, type, layout or rounding";
+    case CGT_E_ENUM: return "unknown filter, format, matrix, type, layout or rounding";
     case CGT_E_MEMORY: return "out of memory";
     case CGT_E_NULL: return "a pointer is NULL";
-    case CGT_E_BOX: return "the box is empty or reaches out of the picture";
-    case CGT_E_PADDING: return "the padding is larger than the picture that it reflects";
+    case CGT_E_BOX: return "the box is empty or extends outside the image";
+    case CGT_E_PADDING: return "the padding is larger than the image that it reflects";
     case CGT_E_ROWS: return "rows must be 0 <= first_row <= last_row <= height";
     case CGT_E_SCALE: return "scale and offset must be finite";
     case CGT_E_SIMD: return "CGT_SIMD names no instruction set of this CPU";

@@ -1,4 +1,4 @@
-/* Which row functions this CPU runs. */
+/* Selection of the row functions by CPU. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,14 +8,14 @@
 const cgt_kernels *const *cgt_kernels_available(void) {
 #if defined(__x86_64__)
     static const cgt_kernels *const with_avx512[] = {&cgt_kernels_avx512, &cgt_kernels_avx2,
-                                                  &cgt_kernels_scalar, NULL};
+                                                     &cgt_kernels_scalar, NULL};
     static const cgt_kernels *const with_avx2[] = {&cgt_kernels_avx2, &cgt_kernels_scalar, NULL};
     static const cgt_kernels *const plain[] = {&cgt_kernels_scalar, NULL};
     __builtin_cpu_init();
-    /* Every CPU with AVX2 has F16C; the builtin does not know its name in all compilers. */
+    /* Every CPU with AVX2 has F16C, whose name not every compiler's builtin knows. */
     if (!__builtin_cpu_supports("avx2"))
         return plain;
-    /* VBMI, bytes shuffled across the register: Ice Lake, Zen 4 and newer. */
+    /* VBMI shuffles bytes across the whole register: Ice Lake, Zen 4 and newer. */
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vbmi"))
         return with_avx512;
@@ -30,7 +30,7 @@ const cgt_kernels *const *cgt_kernels_available(void) {
 }
 
 const cgt_kernels *cgt_kernels_current(void) {
-    /* Two threads may both find it unset; they then store the same pointer. */
+    /* If two threads find it unset, both store the same pointer. */
     static _Atomic(const cgt_kernels *) current;
     const cgt_kernels *kernels = atomic_load_explicit(&current, memory_order_acquire);
     if (kernels)

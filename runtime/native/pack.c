@@ -1,5 +1,5 @@
-/* Bytes to tensors. Down first: the pass over the many source rows is then the
- * one that runs along memory. */
+/* Conversion of bytes to tensors. The vertical pass comes first, because it reads
+ * the many source rows sequentially. */
 #include <math.h>
 #include <string.h>
 
@@ -33,18 +33,18 @@ typedef struct {
     int channels;
     cgt_source source;
     cgt_scratch s;
-    int from[4];                /* the source's channel of each of the tensor's */
-    float scale[4], offset[4];  /* by channel of the source */
+    int source_channel[4];     /* the source channel of each tensor channel */
+    float scale[4], offset[4]; /* by source channel */
 } packer;
 
-/* Row `row` of `channel`, as bytes; channel is 0 for HWC. */
+/* Return the address of a row of a channel, which is 0 for HWC. */
 static uint8_t *row_address(const packer *p, int channel, int row) {
     const cgt_tensor *t = p->dst;
     const ptrdiff_t element = t->type == CGT_F32 ? 4 : 2;
     return (uint8_t *)t->data + (channel * t->plane_stride + row * t->row_stride) * element;
 }
 
-/* Output row o as sums in planes s.plane apart. */
+/* Resample output row o into s.sums, in planes s.plane apart. */
 static void resample_row(packer *p, int o) {
     const cgt_axis *x = &p->plan->x;
     const cgt_axis *y = &p->plan->y;
@@ -54,43 +54,47 @@ static void resample_row(packer *p, int o) {
         p->s.tap_rows[k] = cgt_source_row(&p->source, first + k);
     p->s.tap_rows[taps - 1] = p->s.tap_rows[y->count[o] - 1];
     p->kernels->vertical_pass(p->s.tap_rows, taps, y->weights + (size_t)o * (size_t)y->taps,
-                     y->bits - CGT_SUM_FRACTION_BITS, (size_t)x->span * (size_t)p->channels, p->s.column_sums);
-    p->kernels->horizontal_pass[p->channels](x, x->weights, p->s.column_sums, p->s.sums, p->s.plane);
+                              y->bits - CGT_SUM_FRACTION_BITS,
+                              (size_t)x->span * (size_t)p->channels, p->s.column_sums);
+    p->kernels->horizontal_pass[p->channels](x, x->weights, p->s.column_sums, p->s.sums,
+                                             p->s.plane);
 }
 
-/* Row o as floats: lines[c] is the source's channel c. */
-static void convert(packer *p, int o, float *const *lines) {
+/* Compute row o as floats, source channel c in lines[c]. */
+static void convert_row(packer *p, int o, float *const *lines) {
     const size_t n = (size_t)p->plan->x.out;
     if (p->plan->x.identity && p->plan->y.identity) {
-        p->kernels->deinterleave[p->channels](cgt_source_row(&p->source, p->plan->y.lo + o), n, p->scale,
-                                    p->offset, lines);
+        p->kernels->deinterleave[p->channels](cgt_source_row(&p->source, p->plan->y.lo + o), n,
+                                              p->scale, p->offset, lines);
         return;
     }
     resample_row(p, o);
     const int bits = p->plan->x.bits + CGT_SUM_FRACTION_BITS;
     for (int c = 0; c < p->channels; c++)
         p->kernels->scale(p->s.sums + (size_t)c * p->s.plane, n, 255 << bits,
-                       ldexpf(p->scale[c], -bits), p->offset[c], lines[c]);
+                          ldexpf(p->scale[c], -bits), p->offset[c], lines[c]);
 }
 
-/* Make row o, without padding. */
+/* Write row o without its padding. */
 static void pack_row(packer *p, int o) {
     const size_t n = (size_t)p->plan->x.out;
     const size_t channels = (size_t)p->channels;
     const int in_place = p->dst->layout == CGT_CHW && p->dst->type == CGT_F32;
     float *lines[4] = {NULL};
     for (int c = 0; c < p->channels; c++)
-        lines[p->from[c]] = in_place ? (float *)(void *)row_address(p, c, o)
-                                     : p->s.line + (size_t)c * p->s.plane;
-    convert(p, o, lines);
+        lines[p->source_channel[c]] =
+            in_place ? (float *)(void *)row_address(p, c, o) : p->s.line + (size_t)c * p->s.plane;
+    convert_row(p, o, lines);
     if (in_place)
         return;
     if (p->dst->layout == CGT_CHW) {
         for (int c = 0; c < p->channels; c++)
-            p->kernels->f32_to_f16(lines[p->from[c]], n, (uint16_t *)(void *)row_address(p, c, o));
+            p->kernels->f32_to_f16(lines[p->source_channel[c]], n,
+                                   (uint16_t *)(void *)row_address(p, c, o));
         return;
     }
-    float *out = p->dst->type == CGT_F32 ? (float *)(void *)row_address(p, 0, o) : p->s.interleaved_line;
+    float *out =
+        p->dst->type == CGT_F32 ? (float *)(void *)row_address(p, 0, o) : p->s.interleaved_line;
     for (size_t c = 0; c < channels; c++)
         for (size_t i = 0; i < n; i++)
             out[i * channels + c] = p->s.line[c * p->s.plane + i];
@@ -98,7 +102,7 @@ static void pack_row(packer *p, int o) {
         p->kernels->f32_to_f16(out, n * channels, (uint16_t *)(void *)row_address(p, 0, o));
 }
 
-/* Fill what row o mirrors into: its own right margin, and a row of the lower one. */
+/* Write the reflections of row o: its right margin and a row of the lower margin. */
 static void reflect_padding(const packer *p, int o) {
     const int width = p->plan->x.out;
     const int height = p->plan->y.out;
@@ -143,9 +147,9 @@ int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
 
     cgt_scratch_clear(&p.s, src->channels);
     for (int c = 0; c < src->channels; c++) {
-        p.from[c] = packing->swap_rb && c != 3 ? 2 - c : c;
-        p.scale[p.from[c]] = packing->scale[c];
-        p.offset[p.from[c]] = packing->offset[c];
+        p.source_channel[c] = packing->swap_rb && c != 3 ? 2 - c : c;
+        p.scale[p.source_channel[c]] = packing->scale[c];
+        p.offset[p.source_channel[c]] = packing->offset[c];
     }
     const int padded = packing->padded_width > plan->x.out || packing->padded_height > plan->y.out;
     for (int o = first_row; o < last_row; o++) {

@@ -1,7 +1,6 @@
-/* Filter tables: which source samples make an output sample, and how much of
- * each. The definition is Pillow's precompute_coeffs (libImaging/Resample.c):
- * weights are normalised over the samples that exist, so borders need no
- * padding. */
+/* Filter tables: the source samples of each output sample, and their weights. The
+ * definition is Pillow's precompute_coeffs (libImaging/Resample.c). Weights are
+ * normalized over the samples inside the image, so borders need no padding. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +23,7 @@ static double bicubic(double x) {
     return 0.0;
 }
 
-/* Half open, so that of two samples at the edges exactly one counts. */
+/* Half open, so that exactly one of two samples at the edges counts. */
 static double area(double x) {
     return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
 }
@@ -60,9 +59,9 @@ static void axis_free(cgt_axis *axis) {
     free(axis->weights32);
 }
 
-/* The samples lo..hi-1 that output o is made of. */
-static void sample_range(const filter_def *filter, double center, double stretch, int in, int *lo,
-                  int *hi) {
+/* Compute the range lo..hi-1 of the samples of an output. */
+static void
+sample_range(const filter_def *filter, double center, double stretch, int in, int *lo, int *hi) {
     if (!filter->weight) {
         *lo = (int)center < in ? (int)center : in - 1;
         *hi = *lo + 1;
@@ -76,9 +75,9 @@ static void sample_range(const filter_def *filter, double center, double stretch
         *hi = in;
 }
 
-/* Normalised weights of lo..lo+count-1; returns the largest magnitude. */
-static double compute_weights(const filter_def *filter, double center, double stretch, int lo, int count,
-                    double *weights) {
+/* Compute the normalized weights of samples lo..lo+count-1; return the largest magnitude. */
+static double compute_weights(const filter_def *filter, double center, double stretch, int lo,
+                              int count, double *weights) {
     const double shrink = 1.0 / stretch;
     double sum = 0.0;
     for (int i = 0; i < count; i++) {
@@ -93,8 +92,8 @@ static double compute_weights(const filter_def *filter, double center, double st
     return largest;
 }
 
-/* Fixed point whose sum is exactly 2^bits, so that flat areas stay what they
- * are: the rounding error is carried from weight to weight. */
+/* Convert weights to fixed point with a sum of exactly 2^bits, so that flat areas
+ * keep their value: each rounding error is carried to the next weight. */
 static void quantize_weights(const double *weights, int count, int bits, int16_t *out) {
     double sum = 0.0;
     int assigned = 0;
@@ -106,19 +105,20 @@ static void quantize_weights(const double *weights, int count, int bits, int16_t
     }
 }
 
-/* Pillow's fixed point: each weight rounded for itself. */
-static void quantize_like_pillow(const double *weights, int count, int32_t *weights32, int16_t *high,
-                               int16_t *low) {
+/* Convert weights to Pillow's fixed point, which rounds each weight separately. */
+static void quantize_like_pillow(const double *weights, int count, int32_t *weights32,
+                                 int16_t *high, int16_t *low) {
     for (int i = 0; i < count; i++) {
         const int32_t w = (int32_t)(ldexp(weights[i], 22) + (weights[i] < 0.0 ? -0.5 : 0.5));
         weights32[i] = w;
-        /* -1024..1023, and no larger than w: however many there are, their sums fit in 32 bits. */
+        /* -1024..1023 and no larger than w, so sums of any number of them fit in 32 bits. */
         low[i] = (int16_t)(((w + 1024) & 2047) - 1024);
         high[i] = (int16_t)((w - low[i]) / 2048);
     }
 }
 
-/* taps is rounded up to a multiple of 4; max_bits is what sums in 32 bits allow. */
+/* Compute the tables of an axis. taps is rounded up to a multiple of 4; max_bits is the
+ * precision that 32-bit sums allow. */
 static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, float from,
                      float to, int max_bits) {
     const double scale = (double)(to - from) / out; /* single precision up to here, as in Pillow */
@@ -134,14 +134,16 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
         return CGT_E_MEMORY;
 
     static const filter_def NEAREST = {NULL, 0.0};
-    if (axis->identity) /* every filter's weights are 1 and 0 then */
+    if (axis->identity) /* then the weights of every filter are 1 and 0 */
         filter = &NEAREST;
     int taps = 1;
-    double nearest_center = from + 0.5 * scale; /* Pillow adds up nearest's positions, rounding and all */
+    /* Pillow accumulates the positions of nearest, with their rounding errors. */
+    double nearest_center = from + 0.5 * scale;
     for (int o = 0; o < out; o++, nearest_center += scale) {
         int lo = 0;
         int hi = 0;
-        sample_range(filter, filter->weight ? from + (o + 0.5) * scale : nearest_center, stretch, in, &lo, &hi);
+        sample_range(filter, filter->weight ? from + (o + 0.5) * scale : nearest_center, stretch,
+                     in, &lo, &hi);
         axis->first[o] = lo;
         axis->count[o] = hi - lo;
         taps = hi - lo > taps ? hi - lo : taps;
@@ -166,7 +168,7 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
         const double center = from + (o + 0.5) * scale;
         largest = fmax(largest, compute_weights(filter, center, stretch, lo, axis->count[o], real));
     }
-    /* A carried error can add 1 to a weight; it must stay below 2^15. */
+    /* A carried error may add 1 to a weight, which must stay below 2^15. */
     axis->bits = max_bits;
     while (ldexp(largest, axis->bits) > 32766.0)
         axis->bits--;
@@ -177,15 +179,15 @@ static int axis_init(cgt_axis *axis, int in, int out, const filter_def *filter, 
         const size_t cell = (size_t)o * (size_t)axis->taps;
         quantize_weights(real, axis->count[o], axis->bits, axis->weights + cell);
         quantize_like_pillow(real, axis->count[o], axis->weights32 + cell, axis->high + cell,
-                           axis->low + cell);
+                             axis->low + cell);
         axis->first[o] -= axis->lo;
     }
     free(real);
     return CGT_OK;
 }
 
-int cgt_plan_create(cgt_plan **out_plan, int in_width, int in_height, int out_width,
-                    int out_height, cgt_filter filter, const float box[4]) {
+int cgt_plan_create(cgt_plan **out_plan, int in_width, int in_height, int out_width, int out_height,
+                    cgt_filter filter, const float box[4]) {
     if (!out_plan)
         return CGT_E_NULL;
     *out_plan = NULL;
@@ -197,22 +199,22 @@ int cgt_plan_create(cgt_plan **out_plan, int in_width, int in_height, int out_wi
         return CGT_E_ENUM;
     const float whole[] = {0.0f, 0.0f, (float)in_width, (float)in_height};
     const float *b = box ? box : whole;
-    /* Written so that NaN is refused too. A sliver of a pixel is no picture. */
-    if (!(b[0] >= 0.0f && b[1] >= 0.0f && b[2] <= (float)in_width &&
-          b[3] <= (float)in_height && b[2] - b[0] >= 1e-3f && b[3] - b[1] >= 1e-3f))
+    /* This form also rejects NaN. Boxes below 1/1000 of a pixel count as empty. */
+    if (!(b[0] >= 0.0f && b[1] >= 0.0f && b[2] <= (float)in_width && b[3] <= (float)in_height &&
+          b[2] - b[0] >= 1e-3f && b[3] - b[1] >= 1e-3f))
         return CGT_E_BOX;
 
     cgt_plan *plan = calloc(1, sizeof *plan);
     if (!plan)
         return CGT_E_MEMORY;
-    /* Down: 255 * 2^22 and what Lanczos overshoots fit in 31 bits. Across: column
-     * sums are CGT_SUM_FRACTION_BITS bits longer. */
+    /* Vertically, 255 * 2^22 and the overshoot of Lanczos fit in 31 bits. Horizontally,
+     * column sums have CGT_SUM_FRACTION_BITS more bits. */
     int rc = axis_init(&plan->x, in_width, out_width, &FILTERS[filter], b[0], b[2],
                        22 - CGT_SUM_FRACTION_BITS);
     if (rc == CGT_OK)
         rc = axis_init(&plan->y, in_height, out_height, &FILTERS[filter], b[1], b[3], 22);
-    /* As Pillow chooses since version 13. The order shows: clamping in between cuts off what
-     * bicubic and Lanczos overshoot. */
+    /* Pillow's choice since version 13. The order matters, because clamping after the first
+     * pass removes the overshoot of bicubic and Lanczos. */
     plan->vertical_first =
         out_height < in_height && in_height - out_height > 2 * (in_width - out_width);
     if (rc != CGT_OK) {
@@ -231,12 +233,12 @@ void cgt_plan_destroy(cgt_plan *plan) {
     free(plan);
 }
 
-cgt_scratch cgt_scratch_layout(const cgt_plan *plan, int channels, cgt_format format,
-                              void *scratch) {
+cgt_scratch
+cgt_scratch_layout(const cgt_plan *plan, int channels, cgt_format format, void *scratch) {
     const size_t c = (size_t)channels;
     const size_t plane = ((size_t)plan->x.out + CGT_LANES - 1) / CGT_LANES * CGT_LANES;
     const size_t taps = (size_t)plan->y.taps;
-    /* What row functions may read and write past the end; see cgt_kernels. */
+    /* Row functions may read and write past the end; see cgt_kernels. */
     const size_t in = ((size_t)plan->x.span + (size_t)plan->x.taps) * c;
     const size_t column_sums_length = (in > c * plane ? in : c * plane) + 64;
     const size_t sizes[] = {
@@ -249,37 +251,36 @@ cgt_scratch cgt_scratch_layout(const cgt_plan *plan, int channels, cgt_format fo
         (taps + 1) * c * plane + column_sums_length,
         cgt_source_ring(plan, format),
     };
-    enum { PARTS = sizeof sizes / sizeof sizes[0], ALIGN = 64 };
+    enum { REGION_COUNT = sizeof sizes / sizeof sizes[0], ALIGN = 64 };
     cgt_scratch s = {.plane = plane, .size = ALIGN};
-    uint8_t *part[PARTS] = {NULL};
-    /* From here on addresses are multiples of ALIGN. */
-    uint8_t *at = scratch;
-    if (at)
-        at += (ALIGN - (uintptr_t)at % ALIGN) % ALIGN;
-    for (int i = 0; i < PARTS; i++) {
+    uint8_t *regions[REGION_COUNT] = {NULL};
+    uint8_t *next = scratch;
+    if (next)
+        next += (ALIGN - (uintptr_t)next % ALIGN) % ALIGN;
+    for (int i = 0; i < REGION_COUNT; i++) {
         const size_t size = (sizes[i] + ALIGN - 1) / ALIGN * ALIGN;
         s.size += size;
-        if (at) {
-            part[i] = at;
-            at += size;
+        if (next) {
+            regions[i] = next;
+            next += size;
         }
     }
-    s.tap_rows = (const uint8_t **)(void *)part[0];
-    s.column_sums = (int16_t *)(void *)part[1];
+    s.tap_rows = (const uint8_t **)(void *)regions[0];
+    s.column_sums = (int16_t *)(void *)regions[1];
     s.column_sums_length = column_sums_length;
-    s.sums = (int32_t *)(void *)part[2];
-    s.low = (int32_t *)(void *)part[3];
-    s.line = (float *)(void *)part[4];
-    s.interleaved_line = (float *)(void *)part[5];
-    s.bytes = part[6];
-    s.ring = part[7];
+    s.sums = (int32_t *)(void *)regions[2];
+    s.low_sums = (int32_t *)(void *)regions[3];
+    s.line = (float *)(void *)regions[4];
+    s.interleaved_line = (float *)(void *)regions[5];
+    s.bytes = regions[6];
+    s.ring = regions[7];
     return s;
 }
 
 void cgt_scratch_clear(const cgt_scratch *s, int channels) {
     memset(s->column_sums, 0, s->column_sums_length * sizeof *s->column_sums);
     memset(s->sums, 0, (size_t)channels * s->plane * sizeof *s->sums);
-    memset(s->low, 0, (size_t)channels * s->plane * sizeof *s->low);
+    memset(s->low_sums, 0, (size_t)channels * s->plane * sizeof *s->low_sums);
 }
 
 size_t cgt_scratch_size(const cgt_plan *plan, int channels, cgt_format format) {

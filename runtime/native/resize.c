@@ -1,5 +1,5 @@
-/* Bytes to bytes: Pillow's weights, Pillow's order of passes, and so Pillow's
- * bytes. Both passes round and clamp. */
+/* Resize of bytes to bytes, bit for bit as Pillow: with its weights and its order
+ * of passes. Both passes round and clamp. */
 #include <string.h>
 
 #include "internal.h"
@@ -10,26 +10,28 @@ typedef struct {
     int channels;
     cgt_source source;
     cgt_scratch s;
-    size_t row_bytes; /* of a row in planes */
-    int next;         /* across first: the first row that is not in the ring */
+    size_t row_bytes; /* of an output row in planes */
+    int next;         /* horizontal first: the first row not yet in the ring */
 } resizer;
 
-/* One row of interleaved bytes -> planes of bytes. */
+/* Resize a row of interleaved bytes into planes of bytes. */
 static void resize_horizontally(resizer *r, const uint8_t *in, uint8_t *out) {
     const cgt_axis *x = &r->plan->x;
     r->kernels->u8_to_i16(in, (size_t)x->span * (size_t)r->channels, r->s.column_sums);
     r->kernels->horizontal_pass[r->channels](x, x->high, r->s.column_sums, r->s.sums, r->s.plane);
-    r->kernels->horizontal_pass[r->channels](x, x->low, r->s.column_sums, r->s.low, r->s.plane);
-    r->kernels->sums_to_u8(r->s.sums, r->s.low, r->row_bytes, out);
+    r->kernels->horizontal_pass[r->channels](x, x->low, r->s.column_sums, r->s.low_sums,
+                                             r->s.plane);
+    r->kernels->sums_to_u8(r->s.sums, r->s.low_sums, r->row_bytes, out);
 }
 
-/* s.tap_rows -> n bytes of output row o. */
+/* Resize s.tap_rows into n bytes of output row o. */
 static void resize_vertically(resizer *r, int o, size_t n, uint8_t *out) {
     const cgt_axis *y = &r->plan->y;
-    r->kernels->vertical_pass_u8(r->s.tap_rows, y->count[o], y->weights32 + (size_t)o * (size_t)y->taps, n, out);
+    r->kernels->vertical_pass_u8(r->s.tap_rows, y->count[o],
+                                 y->weights32 + (size_t)o * (size_t)y->taps, n, out);
 }
 
-/* Rows that were resized across wait in a ring for the outputs that they are part of. */
+/* A ring keeps horizontally resized rows for all outputs that depend on them. */
 static void horizontal_then_vertical(resizer *r, int o, uint8_t *out) {
     const cgt_axis *y = &r->plan->y;
     const int first = y->first[o];
@@ -71,12 +73,12 @@ int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst, ptrdiff
     cgt_source_open(&r.source, r.kernels, plan, src, r.s.ring);
 
     const size_t width = (size_t)plan->x.out;
-    /* The finished row, in planes; the ring lies behind it, or the one row of `resize_vertically`. */
-    uint8_t *const done = r.s.bytes;
+    /* The output row in planes; after it lies the ring, or the row of vertical_then_horizontal. */
+    uint8_t *const output_row = r.s.bytes;
     r.s.bytes += r.row_bytes;
     const uint8_t *planes[4];
     for (int c = 0; c < src->channels; c++)
-        planes[c] = done + (size_t)c * r.s.plane;
+        planes[c] = output_row + (size_t)c * r.s.plane;
     for (int o = first_row; o < last_row; o++) {
         uint8_t *out = dst + o * dst_stride;
         if (plan->x.identity && plan->y.identity) {
@@ -84,9 +86,9 @@ int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst, ptrdiff
             continue;
         }
         if (plan->vertical_first)
-            vertical_then_horizontal(&r, o, done);
+            vertical_then_horizontal(&r, o, output_row);
         else
-            horizontal_then_vertical(&r, o, done);
+            horizontal_then_vertical(&r, o, output_row);
         r.kernels->interleave[src->channels](planes, width, out);
     }
     return CGT_OK;

@@ -1,9 +1,10 @@
-/* AVX2 and F16C. A register is two lanes of 16 bytes; shuffles stay in a lane. */
+/* Row functions for AVX2 and F16C. A register has two lanes of 16 bytes; shuffles do
+ * not cross lanes. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
 
-/* So that every file compiles with the same flags, whatever the build system. */
+/* The target is set here, so that the build system compiles all files with the same flags. */
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
 #else
@@ -22,8 +23,8 @@ static __m128i load_128(const void *p) {
     return _mm_loadu_si128((const __m128i *)p);
 }
 
-static void vertical_pass_32(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
-                       size_t at, int16_t *out) {
+static void vertical_pass_32(const uint8_t *const *rows, int taps, const int16_t *weights,
+                             int shift, size_t column, int16_t *out) {
     const __m256i zero = _mm256_setzero_si256();
     __m256i s0 = _mm256_set1_epi32(1 << (shift - 1));
     __m256i s1 = s0;
@@ -33,8 +34,8 @@ static void vertical_pass_32(const uint8_t *const *rows, int taps, const int16_t
         int32_t pair;
         memcpy(&pair, weights + k, sizeof pair);
         const __m256i w = _mm256_set1_epi32(pair);
-        const __m256i a = load(rows[k] + at);
-        const __m256i b = load(rows[k + 1] + at);
+        const __m256i a = load(rows[k] + column);
+        const __m256i b = load(rows[k + 1] + column);
         const __m256i lo = _mm256_unpacklo_epi8(a, b);
         const __m256i hi = _mm256_unpackhi_epi8(a, b);
         s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(_mm256_unpacklo_epi8(lo, zero), w));
@@ -42,15 +43,18 @@ static void vertical_pass_32(const uint8_t *const *rows, int taps, const int16_t
         s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(_mm256_unpacklo_epi8(hi, zero), w));
         s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(_mm256_unpackhi_epi8(hi, zero), w));
     }
-    const __m128i by = _mm_cvtsi32_si128(shift);
-    const __m256i left = _mm256_packs_epi32(_mm256_sra_epi32(s0, by), _mm256_sra_epi32(s1, by));
-    const __m256i right = _mm256_packs_epi32(_mm256_sra_epi32(s2, by), _mm256_sra_epi32(s3, by));
-    _mm256_storeu_si256((__m256i *)(out + at), _mm256_permute2x128_si256(left, right, 0x20));
-    _mm256_storeu_si256((__m256i *)(out + at + 16), _mm256_permute2x128_si256(left, right, 0x31));
+    const __m128i shift_count = _mm_cvtsi32_si128(shift);
+    const __m256i left =
+        _mm256_packs_epi32(_mm256_sra_epi32(s0, shift_count), _mm256_sra_epi32(s1, shift_count));
+    const __m256i right =
+        _mm256_packs_epi32(_mm256_sra_epi32(s2, shift_count), _mm256_sra_epi32(s3, shift_count));
+    _mm256_storeu_si256((__m256i *)(out + column), _mm256_permute2x128_si256(left, right, 0x20));
+    _mm256_storeu_si256((__m256i *)(out + column + 16),
+                        _mm256_permute2x128_si256(left, right, 0x31));
 }
 
 static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
-                    size_t n, int16_t *out) {
+                          size_t n, int16_t *out) {
     if (n < 32) {
         vertical_pass_tail(rows, taps, weights, shift, 0, n, out);
         return;
@@ -61,16 +65,14 @@ static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *w
         vertical_pass_32(rows, taps, weights, shift, n - 32, out);
 }
 
-/* The weights w0..w3 as w0 w1 (four times), w2 w3 (four times). */
+/* Return weights w0..w3 as w0 w1 (four times), w2 w3 (four times). */
 static __m256i weights_4(const int16_t *w) {
-    return _mm256_permutevar8x32_epi32(
-        _mm256_castsi128_si256(_mm_loadl_epi64((const __m128i *)w)),
-        _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+    return _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(_mm_loadl_epi64((const __m128i *)w)),
+                                       _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
 }
 
-/* Sums of one output's channels, in 32-bit parts: those of the upper lane are
- * still to be added to those of the lower. `pairs` moves two pixels of a lane to
- * c0 c0 c1 c1 c2 c2 c3 c3. */
+/* Return 32-bit partial sums of the channels of one output; the caller adds the upper
+ * lane to the lower one. `pairs` moves two pixels of a lane to c0 c0 c1 c1 c2 c2 c3 c3. */
 static inline __attribute__((always_inline)) __m256i
 dot(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const int16_t *weights,
     const int16_t *in) {
@@ -86,7 +88,7 @@ dot(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const in
     return sum;
 }
 
-/* Outputs o and o + 4, one a lane. */
+/* Return the sums of outputs o and o + 4, one per lane. */
 static inline __attribute__((always_inline)) __m256i
 dots(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const int16_t *weights,
      const int16_t *in) {
@@ -97,9 +99,8 @@ dots(const cgt_axis *axis, int taps, int o, int channels, __m256i pairs, const i
 }
 
 static inline __attribute__((always_inline)) void
-horizontal_pass_taps(const cgt_axis *axis, int taps, int channels, __m256i pairs, const int16_t *weights,
-                        const int16_t *in,
-                        int32_t *out, size_t plane) {
+horizontal_pass_taps(const cgt_axis *axis, int taps, int channels, __m256i pairs,
+                     const int16_t *weights, const int16_t *in, int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 8) {
         const __m256i a = dots(axis, taps, o, channels, pairs, weights, in);
         const __m256i b = dots(axis, taps, o + 1, channels, pairs, weights, in);
@@ -118,10 +119,10 @@ horizontal_pass_taps(const cgt_axis *axis, int taps, int channels, __m256i pairs
     }
 }
 
-/* Copies for the numbers of taps that video has most, without inner loops. */
+/* Unrolled copies for the tap counts that are most common in video. */
 static inline __attribute__((always_inline)) void
-horizontal_pass(const cgt_axis *axis, int channels, __m256i pairs, const int16_t *weights, const int16_t *in,
-     int32_t *out, size_t plane) {
+horizontal_pass(const cgt_axis *axis, int channels, __m256i pairs, const int16_t *weights,
+                const int16_t *in, int32_t *out, size_t plane) {
     if (axis->taps == 4)
         horizontal_pass_taps(axis, 4, channels, pairs, weights, in, out, plane);
     else if (axis->taps == 8)
@@ -133,14 +134,14 @@ horizontal_pass(const cgt_axis *axis, int channels, __m256i pairs, const int16_t
 }
 
 static void horizontal_pass_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     const __m256i pairs = _mm256_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1, 0,
                                            1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1);
     horizontal_pass(axis, 3, pairs, weights, in, out, plane);
 }
 
 static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     const __m256i pairs = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0,
                                            1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
     horizontal_pass(axis, 4, pairs, weights, in, out, plane);
@@ -158,10 +159,10 @@ static __m128i dot_1(const cgt_axis *axis, int o, const int16_t *weights, const 
 }
 
 void cgt_avx2_horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                                int32_t *out, size_t plane) {
     (void)plane;
     for (int o = 0; o < axis->out; o += 4) {
-        /* Two parts each: the upper half of a register is 0. */
+        /* Two partial sums each; the upper half of the register is 0. */
         const __m128i a =
             _mm_unpacklo_epi64(dot_1(axis, o, weights, in), dot_1(axis, o + 1, weights, in));
         const __m128i b =
@@ -170,46 +171,46 @@ void cgt_avx2_horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, co
     }
 }
 
-static void store_floats(__m256i v, float by, float plus, float *out) {
-    _mm256_storeu_ps(out, _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(by)),
-                                        _mm256_set1_ps(plus)));
+static void store_floats(__m256i v, float scale, float offset, float *out) {
+    _mm256_storeu_ps(out, _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(scale)),
+                                        _mm256_set1_ps(offset)));
 }
 
-/* Eight pixels at a time, four a lane; `channel` moves one channel's bytes to
+/* Eight pixels at a time, four per lane. `channel` moves the bytes of one channel to
  * the low ends of four 32-bit integers. */
-static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
-    /* The upper lane is loaded 4 bytes early, so that 24 bytes are read and no more. */
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
+    /* The upper lane is loaded 4 bytes early, so that exactly 24 bytes are read. */
     const __m256i base =
         _mm256_setr_epi8(0, -1, -1, -1, 3, -1, -1, -1, 6, -1, -1, -1, 9, -1, -1, -1, 4, -1, -1, -1,
                          7, -1, -1, -1, 10, -1, -1, -1, 13, -1, -1, -1);
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         const uint8_t *p = in + 3 * i;
-        const __m256i pixels = _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(p)),
-                                                       load_128(p + 8), 1);
+        const __m256i pixels =
+            _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(p)), load_128(p + 8), 1);
         for (int c = 0; c < 3; c++) {
             const __m256i channel = _mm256_add_epi8(base, _mm256_set1_epi32(c));
-            store_floats(_mm256_shuffle_epi8(pixels, channel), scale_[c], offset[c], out[c] + i);
+            store_floats(_mm256_shuffle_epi8(pixels, channel), scale[c], offset[c], out[c] + i);
         }
     }
-    deinterleave_tail(in, i, n, 3, scale_, offset, out);
+    deinterleave_tail(in, i, n, 3, scale, offset, out);
 }
 
-static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
     const __m256i low = _mm256_set1_epi32(255);
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         const __m256i pixels = load(in + 4 * i);
         for (int c = 0; c < 4; c++)
             store_floats(_mm256_and_si256(_mm256_srl_epi32(pixels, _mm_cvtsi32_si128(8 * c)), low),
-                         scale_[c], offset[c], out[c] + i);
+                         scale[c], offset[c], out[c] + i);
     }
-    deinterleave_tail(in, i, n, 4, scale_, offset, out);
+    deinterleave_tail(in, i, n, 4, scale, offset, out);
 }
 
-/* Sixteen pixels at a time: third t of the output takes its bytes from all planes. */
+/* Sixteen pixels at a time: each third t of the output takes bytes from all planes. */
 static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     static const int8_t FROM[3][3][16] = {
         {{0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1, 5},
@@ -228,11 +229,10 @@ static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
         const __m128i b = load_128(planes[1] + i);
         const __m128i c = load_128(planes[2] + i);
         for (int t = 0; t < 3; t++)
-            _mm_storeu_si128(
-                (__m128i *)(out + 3 * i + 16 * (size_t)t),
-                _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, load_128(FROM[t][0])),
-                                          _mm_shuffle_epi8(b, load_128(FROM[t][1]))),
-                             _mm_shuffle_epi8(c, load_128(FROM[t][2]))));
+            _mm_storeu_si128((__m128i *)(out + 3 * i + 16 * (size_t)t),
+                             _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, load_128(FROM[t][0])),
+                                                       _mm_shuffle_epi8(b, load_128(FROM[t][1]))),
+                                          _mm_shuffle_epi8(c, load_128(FROM[t][2]))));
     }
     interleave_tail(planes, i, n, 3, out);
 }
@@ -255,26 +255,27 @@ void cgt_avx2_interleave_4(const uint8_t *const *planes, size_t n, uint8_t *out)
     interleave_tail(planes, i, n, 4, out);
 }
 
-/* [-1, 1] to [0, 255]; max and min give their second operand when the first is NaN. */
+/* Map [-1, 1] to [0, 255], clamped. max and min return their second operand if the
+ * first is NaN, which so becomes 0. */
 static __m256 to_u8_range_8(const float *in) {
     const __m256 v = _mm256_mul_ps(_mm256_add_ps(_mm256_loadu_ps(in), _mm256_set1_ps(1.0f)),
                                    _mm256_set1_ps(127.5f));
     return _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
 }
 
-/* 32 integers of 0..255 as bytes. Packing leaves groups of four, lane by lane. */
+/* Store 32 integers of 0..255 as bytes. Packing works by lane and returns groups of four,
+ * which the permutation puts in order. */
 static void store_32(__m256i a, __m256i b, __m256i c, __m256i d, uint8_t *out) {
-    const __m256i bytes =
-        _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-    _mm256_storeu_si256(
-        (__m256i *)out,
-        _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+    const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    _mm256_storeu_si256((__m256i *)out, _mm256_permutevar8x32_epi32(
+                                            bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
 
 static void float_to_u8_256(const float *in, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 32 <= n; i += 32)
-        store_32(_mm256_cvtps_epi32(to_u8_range_8(in + i)), _mm256_cvtps_epi32(to_u8_range_8(in + i + 8)),
+        store_32(_mm256_cvtps_epi32(to_u8_range_8(in + i)),
+                 _mm256_cvtps_epi32(to_u8_range_8(in + i + 8)),
                  _mm256_cvtps_epi32(to_u8_range_8(in + i + 16)),
                  _mm256_cvtps_epi32(to_u8_range_8(in + i + 24)), out + i);
     float_to_u8(in + i, n - i, out + i);
@@ -307,13 +308,12 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
         out[i] = f16_to_f32_value(in[i]);
 }
 
-/* Sixteen pixels as bytes << 8 in 16-bit words, minus 128 << 8. */
+/* Return the chroma of sixteen pixels as 16-bit words: (byte - 128) << 8. */
 static __m256i chroma(__m256i bytes, __m256i order) {
-    return _mm256_xor_si256(_mm256_shuffle_epi8(bytes, order),
-                            _mm256_set1_epi16((short)0x8000));
+    return _mm256_xor_si256(_mm256_shuffle_epi8(bytes, order), _mm256_set1_epi16((short)0x8000));
 }
 
-/* 32 pixels in units of 1/32 level, the lower and upper eight of each lane -> bytes. */
+/* Store 32 pixels as bytes, from units of 1/32 level: the lower and upper eight of each lane. */
 static void store_levels(__m256i lower, __m256i upper, uint8_t *out) {
     const __m256i half = _mm256_set1_epi16(16);
     _mm256_storeu_si256((__m256i *)out,
@@ -322,8 +322,9 @@ static void store_levels(__m256i lower, __m256i upper, uint8_t *out) {
 }
 
 void cgt_avx2_yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
-                  const int16_t k[6], uint8_t *const rgb[3]) {
-    /* Where a pixel's chroma lies: every other byte for NV12, each twice; -1 gives 0. */
+                         const int16_t k[6], uint8_t *const rgb[3]) {
+    /* Positions of the chroma of each pixel, every other byte for NV12. Each occurs twice;
+     * -1 yields 0. */
     const char s = (char)step;
     const __m256i lower = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(-1, 0, -1, 0, -1, s, -1, s, -1, (char)(2 * s), -1, (char)(2 * s), -1,
@@ -355,12 +356,11 @@ void cgt_avx2_yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, i
                 h ? _mm256_unpackhi_epi8(ys, zero) : _mm256_unpacklo_epi8(ys, zero);
             const __m256i wide_u = chroma(us, h ? upper : lower);
             const __m256i wide_v = chroma(vs, h ? upper : lower);
-            const __m256i luma = _mm256_mulhrs_epi16(
-                _mm256_sub_epi16(_mm256_slli_epi16(wide_y, 7), black), c[1]);
+            const __m256i luma =
+                _mm256_mulhrs_epi16(_mm256_sub_epi16(_mm256_slli_epi16(wide_y, 7), black), c[1]);
             r[h] = _mm256_add_epi16(luma, _mm256_mulhrs_epi16(wide_v, c[2]));
-            g[h] = _mm256_add_epi16(
-                luma, _mm256_add_epi16(_mm256_mulhrs_epi16(wide_u, c[3]),
-                                       _mm256_mulhrs_epi16(wide_v, c[4])));
+            g[h] = _mm256_add_epi16(luma, _mm256_add_epi16(_mm256_mulhrs_epi16(wide_u, c[3]),
+                                                           _mm256_mulhrs_epi16(wide_v, c[4])));
             b[h] = _mm256_add_epi16(luma, _mm256_mulhrs_epi16(wide_u, c[5]));
         }
         store_levels(r[0], r[1], rgb[0] + i);
@@ -373,10 +373,11 @@ void cgt_avx2_yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, i
 const cgt_kernels cgt_kernels_avx2 = {
     .name = "avx2",
     .vertical_pass = vertical_pass,
-    .horizontal_pass = {NULL, cgt_avx2_horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
+    .horizontal_pass = {NULL, cgt_avx2_horizontal_pass_1, NULL, horizontal_pass_3,
+                        horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
     .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
-    .scale = scale,
+    .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,
@@ -393,5 +394,5 @@ const cgt_kernels cgt_kernels_avx2 = {
 #pragma GCC pop_options
 #endif
 #else
-typedef int cgt_no_avx2; /* ISO C forbids an empty file */
+typedef int cgt_no_avx2; /* ISO C forbids an empty translation unit */
 #endif

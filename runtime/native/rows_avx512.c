@@ -1,11 +1,11 @@
-/* AVX-512 F, BW and VBMI: shuffles of 16-bit words and of bytes cross the whole
- * register, and masked loads stop where a row does. */
+/* Row functions for AVX-512 F, BW and VBMI. Shuffles of 16-bit words and bytes cross the
+ * whole register, and masked loads stop at the end of a row. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi"))), \
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi"))),      \
                              apply_to = function)
 #else
 #pragma GCC push_options
@@ -19,19 +19,19 @@ static __m512i load(const void *p) {
     return _mm512_loadu_si512(p);
 }
 
-/* The first n of 64 bytes. */
+/* Return a mask of the first n of 64 bytes. */
 static __mmask64 first_bytes(size_t n) {
     return n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
 }
 
 static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
-                    size_t n, int16_t *out) {
-    /* Lanes of `left` hold columns 0-7, 16-23, .., those of `right` 8-15, 24-31, .. */
+                          size_t n, int16_t *out) {
+    /* The lanes of `left` hold columns 0-7, 16-23, ..; those of `right` hold 8-15, 24-31, .. */
     const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
     const __m512i zero = _mm512_setzero_si512();
     const __m512i half = _mm512_set1_epi32(1 << (shift - 1));
-    const __m128i by = _mm_cvtsi32_si128(shift);
+    const __m128i shift_count = _mm_cvtsi32_si128(shift);
     for (size_t i = 0; i < n; i += 64) {
         const __mmask64 inside = first_bytes(n - i);
         __m512i s0 = half;
@@ -51,23 +51,24 @@ static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *w
             s2 = _mm512_add_epi32(s2, _mm512_madd_epi16(_mm512_unpacklo_epi8(hi, zero), w));
             s3 = _mm512_add_epi32(s3, _mm512_madd_epi16(_mm512_unpackhi_epi8(hi, zero), w));
         }
-        const __m512i left = _mm512_packs_epi32(_mm512_sra_epi32(s0, by), _mm512_sra_epi32(s1, by));
-        const __m512i right =
-            _mm512_packs_epi32(_mm512_sra_epi32(s2, by), _mm512_sra_epi32(s3, by));
+        const __m512i left = _mm512_packs_epi32(_mm512_sra_epi32(s0, shift_count),
+                                                _mm512_sra_epi32(s1, shift_count));
+        const __m512i right = _mm512_packs_epi32(_mm512_sra_epi32(s2, shift_count),
+                                                 _mm512_sra_epi32(s3, shift_count));
         _mm512_storeu_si512(out + i, _mm512_permutex2var_epi64(left, first, right));
         _mm512_storeu_si512(out + i + 32, _mm512_permutex2var_epi64(left, second, right));
     }
 }
 
-/* Eight weights, each pair four times. */
+/* Return eight weights, each pair four times. */
 static __m512i weights_8(__m128i w) {
     return _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
         _mm512_castsi128_si512(w));
 }
 
-/* Sums of one output's channels, in four lanes that are still to be added up.
- * `pairs` moves eight pixels to c0 c0 c1 c1 c2 c2 c3 c3, two a lane. */
+/* Return partial sums of the channels of one output in four lanes, which the caller
+ * adds up. `pairs` moves eight pixels to c0 c0 c1 c1 c2 c2 c3 c3, two per lane. */
 static inline __attribute__((always_inline)) __m512i
 dot(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const int16_t *weights,
     const int16_t *in) {
@@ -79,7 +80,7 @@ dot(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const in
         sum = _mm512_add_epi32(
             sum, _mm512_madd_epi16(_mm512_permutexvar_epi16(pairs, load(p)),
                                    weights_8(_mm_loadu_si128((const __m128i *)(w + k)))));
-    if (k < taps) /* four more; the load clears the upper four weights */
+    if (k < taps) /* four remain; the load clears the upper four weights */
         sum = _mm512_add_epi32(
             sum, _mm512_madd_epi16(_mm512_permutexvar_epi16(pairs, load(p)),
                                    weights_8(_mm_loadl_epi64((const __m128i *)(w + k)))));
@@ -90,7 +91,7 @@ static __m512i add_halves(__m512i a, __m512i b) {
     return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x44), _mm512_shuffle_i64x2(a, b, 0xee));
 }
 
-/* Outputs o, o + 4, o + 8, o + 12, one a lane. */
+/* Return the sums of outputs o, o + 4, o + 8, o + 12, one per lane. */
 static inline __attribute__((always_inline)) __m512i
 dots(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const int16_t *weights,
      const int16_t *in) {
@@ -102,9 +103,8 @@ dots(const cgt_axis *axis, int taps, int o, int channels, __m512i pairs, const i
 }
 
 static inline __attribute__((always_inline)) void
-horizontal_pass_taps(const cgt_axis *axis, int taps, int channels, __m512i pairs, const int16_t *weights,
-                        const int16_t *in,
-                        int32_t *out, size_t plane) {
+horizontal_pass_taps(const cgt_axis *axis, int taps, int channels, __m512i pairs,
+                     const int16_t *weights, const int16_t *in, int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 16) {
         const __m512i a = dots(axis, taps, o, channels, pairs, weights, in);
         const __m512i b = dots(axis, taps, o + 1, channels, pairs, weights, in);
@@ -123,10 +123,10 @@ horizontal_pass_taps(const cgt_axis *axis, int taps, int channels, __m512i pairs
     }
 }
 
-/* Copies for the numbers of taps that video has most, without inner loops. */
+/* Unrolled copies for the tap counts that are most common in video. */
 static inline __attribute__((always_inline)) void
-horizontal_pass(const cgt_axis *axis, int channels, __m512i pairs, const int16_t *weights, const int16_t *in,
-     int32_t *out, size_t plane) {
+horizontal_pass(const cgt_axis *axis, int channels, __m512i pairs, const int16_t *weights,
+                const int16_t *in, int32_t *out, size_t plane) {
     if (axis->taps == 4)
         horizontal_pass_taps(axis, 4, channels, pairs, weights, in, out, plane);
     else if (axis->taps == 8)
@@ -137,29 +137,29 @@ horizontal_pass(const cgt_axis *axis, int channels, __m512i pairs, const int16_t
         horizontal_pass_taps(axis, axis->taps, channels, pairs, weights, in, out, plane);
 }
 
-/* Words 6 and 7 of a lane are not used for 3 channels. */
+/* For 3 channels, words 6 and 7 of a lane are unused. */
 #define PAIR_3(w) (w), (w) + 3, (w) + 1, (w) + 4, (w) + 2, (w) + 5, (w), (w)
 #define PAIR_4(w) (w), (w) + 4, (w) + 1, (w) + 5, (w) + 2, (w) + 6, (w) + 3, (w) + 7
 static const short PAIRS_3[32] = {PAIR_3(0), PAIR_3(6), PAIR_3(12), PAIR_3(18)};
 static const short PAIRS_4[32] = {PAIR_4(0), PAIR_4(8), PAIR_4(16), PAIR_4(24)};
 
 static void horizontal_pass_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     horizontal_pass(axis, 3, load(PAIRS_3), weights, in, out, plane);
 }
 
 static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     horizontal_pass(axis, 4, load(PAIRS_4), weights, in, out, plane);
 }
 
-/* Sixteen pixels at a time: byte `channel` of each to the low end of an integer. */
-static inline void deinterleave(const uint8_t *in, size_t n, int channels, const float *scale_,
-                         const float *offset, float *const *out) {
+/* Sixteen pixels at a time: one channel of each moves to the low end of an integer. */
+static inline void deinterleave(const uint8_t *in, size_t n, int channels, const float *scale,
+                                const float *offset, float *const *out) {
     const size_t c = (size_t)channels;
-    const __m512i first = _mm512_mullo_epi32(
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-        _mm512_set1_epi32(channels));
+    const __m512i first =
+        _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                           _mm512_set1_epi32(channels));
     for (size_t i = 0; i < n; i += 16) {
         const size_t left = (n - i) * c;
         const __m512i pixels =
@@ -170,24 +170,24 @@ static inline void deinterleave(const uint8_t *in, size_t n, int channels, const
                 0x1111111111111111u, _mm512_add_epi32(first, _mm512_set1_epi32(j)), pixels);
             _mm512_mask_storeu_ps(
                 out[j] + i, inside,
-                _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(bytes), _mm512_set1_ps(scale_[j])),
+                _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(bytes), _mm512_set1_ps(scale[j])),
                               _mm512_set1_ps(offset[j])));
         }
     }
 }
 
-static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
-    deinterleave(in, n, 3, scale_, offset, out);
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
+    deinterleave(in, n, 3, scale, offset, out);
 }
 
-static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
-    deinterleave(in, n, 4, scale_, offset, out);
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
+    deinterleave(in, n, 4, scale, offset, out);
 }
 
-/* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc..; a and b are
- * one table of 128 bytes, c replaces what a mask names. */
+/* 64 pixels at a time: third t of the output is bytes 64 t .. 64 t + 63 of abcabc... A
+ * permutation of a and b (128 bytes) fills in two of three bytes, a masked one of c the third. */
 #define AT_1(i) ((i) / 3 + ((i) % 3 == 1 ? 64 : 0))
 #define AT_4(i) AT_1(i), AT_1((i) + 1), AT_1((i) + 2), AT_1((i) + 3)
 #define AT_16(i) AT_4(i), AT_4((i) + 4), AT_4((i) + 8), AT_4((i) + 12)
@@ -212,7 +212,8 @@ static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     }
 }
 
-/* [-1, 1] to [0, 255]; max and min give their second operand when the first is NaN. */
+/* Map [-1, 1] to [0, 255], clamped. max and min return their second operand if the
+ * first is NaN, which so becomes 0. */
 static __m512 to_u8_range_16(const float *in) {
     const __m512 v = _mm512_mul_ps(_mm512_add_ps(_mm512_loadu_ps(in), _mm512_set1_ps(1.0f)),
                                    _mm512_set1_ps(127.5f));
@@ -255,10 +256,11 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
 const cgt_kernels cgt_kernels_avx512 = {
     .name = "avx512",
     .vertical_pass = vertical_pass,
-    .horizontal_pass = {NULL, cgt_avx2_horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
+    .horizontal_pass = {NULL, cgt_avx2_horizontal_pass_1, NULL, horizontal_pass_3,
+                        horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
     .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
-    .scale = scale,
+    .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,
@@ -275,5 +277,5 @@ const cgt_kernels cgt_kernels_avx512 = {
 #pragma GCC pop_options
 #endif
 #else
-typedef int cgt_no_avx512; /* ISO C forbids an empty file */
+typedef int cgt_no_avx512; /* ISO C forbids an empty translation unit */
 #endif

@@ -1,17 +1,17 @@
-/* NEON of aarch64. */
+/* Row functions for NEON on aarch64. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
 #include "rows_plain.h"
 
-static void vertical_pass_16(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
-                       size_t at, int16_t *out) {
+static void vertical_pass_16(const uint8_t *const *rows, int taps, const int16_t *weights,
+                             int shift, size_t column, int16_t *out) {
     int32x4_t s0 = vdupq_n_s32(1 << (shift - 1));
     int32x4_t s1 = s0;
     int32x4_t s2 = s0;
     int32x4_t s3 = s0;
     for (int k = 0; k < taps; k++) {
-        const uint8x16_t a = vld1q_u8(rows[k] + at);
+        const uint8x16_t a = vld1q_u8(rows[k] + column);
         const int16x8_t lo = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a)));
         const int16x8_t hi = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a)));
         const int16_t w = weights[k];
@@ -20,14 +20,15 @@ static void vertical_pass_16(const uint8_t *const *rows, int taps, const int16_t
         s2 = vmlal_n_s16(s2, vget_low_s16(hi), w);
         s3 = vmlal_n_s16(s3, vget_high_s16(hi), w);
     }
-    const int32x4_t by = vdupq_n_s32(-shift);
-    vst1q_s16(out + at, vcombine_s16(vqmovn_s32(vshlq_s32(s0, by)), vqmovn_s32(vshlq_s32(s1, by))));
-    vst1q_s16(out + at + 8,
-              vcombine_s16(vqmovn_s32(vshlq_s32(s2, by)), vqmovn_s32(vshlq_s32(s3, by))));
+    const int32x4_t shift_count = vdupq_n_s32(-shift);
+    vst1q_s16(out + column, vcombine_s16(vqmovn_s32(vshlq_s32(s0, shift_count)),
+                                         vqmovn_s32(vshlq_s32(s1, shift_count))));
+    vst1q_s16(out + column + 8, vcombine_s16(vqmovn_s32(vshlq_s32(s2, shift_count)),
+                                             vqmovn_s32(vshlq_s32(s3, shift_count))));
 }
 
 static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
-                    size_t n, int16_t *out) {
+                          size_t n, int16_t *out) {
     if (n < 16) {
         vertical_pass_tail(rows, taps, weights, shift, 0, n, out);
         return;
@@ -38,9 +39,9 @@ static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *w
         vertical_pass_16(rows, taps, weights, shift, n - 16, out);
 }
 
-/* All channels of one output; for 3 the fourth is of the next pixel, and not used. */
-static inline int32x4_t dot(const cgt_axis *axis, int o, int channels, const int16_t *weights,
-                            const int16_t *in) {
+/* Return the sums of all channels of one output. For 3 channels, the fourth sum is unused. */
+static inline int32x4_t
+dot(const cgt_axis *axis, int o, int channels, const int16_t *weights, const int16_t *in) {
     const int taps = axis->taps;
     const int16_t *w = weights + (size_t)o * (size_t)taps;
     const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
@@ -56,10 +57,10 @@ static inline int32x4_t dot(const cgt_axis *axis, int o, int channels, const int
 }
 
 static inline void horizontal_pass(const cgt_axis *axis, int channels, const int16_t *weights,
-                        const int16_t *in, int32_t *out, size_t plane) {
+                                   const int16_t *in, int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o += 4) {
-        const int32x4x2_t ab = vtrnq_s32(dot(axis, o, channels, weights, in),
-                                         dot(axis, o + 1, channels, weights, in));
+        const int32x4x2_t ab =
+            vtrnq_s32(dot(axis, o, channels, weights, in), dot(axis, o + 1, channels, weights, in));
         const int32x4x2_t cd = vtrnq_s32(dot(axis, o + 2, channels, weights, in),
                                          dot(axis, o + 3, channels, weights, in));
         int32_t *to = out + o;
@@ -73,17 +74,17 @@ static inline void horizontal_pass(const cgt_axis *axis, int channels, const int
 }
 
 static void horizontal_pass_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     horizontal_pass(axis, 3, weights, in, out, plane);
 }
 
 static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     horizontal_pass(axis, 4, weights, in, out, plane);
 }
 
 static void horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     (void)plane;
     const int taps = axis->taps;
     for (int o = 0; o < axis->out; o++) {
@@ -96,39 +97,39 @@ static void horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, cons
     }
 }
 
-static void store_four(uint16x4_t v, float by, float plus, float *out) {
-    vst1q_f32(out, vaddq_f32(vmulq_n_f32(vcvtq_f32_u32(vmovl_u16(v)), by), vdupq_n_f32(plus)));
+static void store_four(uint16x4_t v, float scale, float offset, float *out) {
+    vst1q_f32(out, vaddq_f32(vmulq_n_f32(vcvtq_f32_u32(vmovl_u16(v)), scale), vdupq_n_f32(offset)));
 }
 
-static void store_floats(uint8x16_t bytes, float by, float plus, float *out) {
+static void store_floats(uint8x16_t bytes, float scale, float offset, float *out) {
     const uint16x8_t lo = vmovl_u8(vget_low_u8(bytes));
     const uint16x8_t hi = vmovl_u8(vget_high_u8(bytes));
-    store_four(vget_low_u16(lo), by, plus, out);
-    store_four(vget_high_u16(lo), by, plus, out + 4);
-    store_four(vget_low_u16(hi), by, plus, out + 8);
-    store_four(vget_high_u16(hi), by, plus, out + 12);
+    store_four(vget_low_u16(lo), scale, offset, out);
+    store_four(vget_high_u16(lo), scale, offset, out + 4);
+    store_four(vget_low_u16(hi), scale, offset, out + 8);
+    store_four(vget_high_u16(hi), scale, offset, out + 12);
 }
 
-static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const uint8x16x3_t pixels = vld3q_u8(in + 3 * i);
         for (size_t c = 0; c < 3; c++)
-            store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
+            store_floats(pixels.val[c], scale[c], offset[c], out[c] + i);
     }
-    deinterleave_tail(in, i, n, 3, scale_, offset, out);
+    deinterleave_tail(in, i, n, 3, scale, offset, out);
 }
 
-static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const uint8x16x4_t pixels = vld4q_u8(in + 4 * i);
         for (size_t c = 0; c < 4; c++)
-            store_floats(pixels.val[c], scale_[c], offset[c], out[c] + i);
+            store_floats(pixels.val[c], scale[c], offset[c], out[c] + i);
     }
-    deinterleave_tail(in, i, n, 4, scale_, offset, out);
+    deinterleave_tail(in, i, n, 4, scale, offset, out);
 }
 
 static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
@@ -167,14 +168,13 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
         out[i] = f16_to_f32_value(in[i]);
 }
 
-/* Eight pixels' chroma << 8, minus 128 << 8. */
+/* Return the chroma of eight pixels as 16-bit words: (byte - 128) << 8. */
 static int16x8_t chroma(uint8x8_t bytes) {
-    return vreinterpretq_s16_u16(
-        veorq_u16(vshlq_n_u16(vmovl_u8(bytes), 8), vdupq_n_u16(0x8000)));
+    return vreinterpretq_s16_u16(veorq_u16(vshlq_n_u16(vmovl_u8(bytes), 8), vdupq_n_u16(0x8000)));
 }
 
 static void yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
-                const int16_t k[6], uint8_t *const rgb[3]) {
+                       const int16_t k[6], uint8_t *const rgb[3]) {
     const int16x8_t black = vdupq_n_s16((int16_t)(k[0] * 128));
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -188,17 +188,17 @@ static void yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int
         const uint8x8x2_t us = vzip_u8(uv.val[0], uv.val[0]);
         const uint8x8x2_t vs = vzip_u8(uv.val[1], uv.val[1]);
         for (int h = 0; h < 2; h++) {
-            const size_t at = i + (size_t)h * 8;
-            const int16x8_t wide_y = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(y + at), 7));
+            const size_t column = i + (size_t)h * 8;
+            const int16x8_t wide_y = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(y + column), 7));
             const int16x8_t wide_u = chroma(us.val[h]);
             const int16x8_t wide_v = chroma(vs.val[h]);
             const int16x8_t luma = vqrdmulhq_n_s16(vsubq_s16(wide_y, black), k[1]);
             const int16x8_t green =
                 vaddq_s16(vqrdmulhq_n_s16(wide_u, k[3]), vqrdmulhq_n_s16(wide_v, k[4]));
-            vst1_u8(rgb[0] + at,
+            vst1_u8(rgb[0] + column,
                     vqrshrun_n_s16(vaddq_s16(luma, vqrdmulhq_n_s16(wide_v, k[2])), 5));
-            vst1_u8(rgb[1] + at, vqrshrun_n_s16(vaddq_s16(luma, green), 5));
-            vst1_u8(rgb[2] + at,
+            vst1_u8(rgb[1] + column, vqrshrun_n_s16(vaddq_s16(luma, green), 5));
+            vst1_u8(rgb[2] + column,
                     vqrshrun_n_s16(vaddq_s16(luma, vqrdmulhq_n_s16(wide_u, k[5])), 5));
         }
     }
@@ -211,7 +211,7 @@ const cgt_kernels cgt_kernels_neon = {
     .horizontal_pass = {NULL, horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
-    .scale = scale,
+    .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,
@@ -222,5 +222,5 @@ const cgt_kernels cgt_kernels_neon = {
     .yuv_to_rgb = yuv_to_rgb,
 };
 #else
-typedef int cgt_no_neon; /* ISO C forbids an empty file */
+typedef int cgt_no_neon; /* ISO C forbids an empty translation unit */
 #endif

@@ -1,17 +1,17 @@
-/* Row functions that compilers vectorise well as they stand. Each rows_*.c
- * includes them once, and so gets them for its own instruction set. They use no
- * operation whose result an instruction set could change. */
+/* Row functions in plain C, which compilers vectorize well. Each rows_*.c includes
+ * them once and so compiles them for its own instruction set. They use no
+ * operation whose result could depend on the instruction set. */
 #ifndef CGT_ROWS_PLAIN_H
 #define CGT_ROWS_PLAIN_H
 
 #include "internal.h"
 
-static void scale(const int32_t *restrict in, size_t n, int32_t top, float scale_, float offset,
-                  float *restrict out) {
+static void scale_sums(const int32_t *restrict in, size_t n, int32_t top, float scale, float offset,
+                       float *restrict out) {
     for (size_t i = 0; i < n; i++) {
-        /* max(in[i], 0), said so that GCC does not branch */
+        /* max(in[i], 0), in a form that GCC compiles without a branch */
         const int32_t v = in[i] & ~(in[i] >> 31);
-        out[i] = (float)(v < top ? v : top) * scale_ + offset;
+        out[i] = (float)(v < top ? v : top) * scale + offset;
     }
 }
 
@@ -20,15 +20,15 @@ static void u8_to_i16(const uint8_t *restrict in, size_t n, int16_t *restrict ou
         out[i] = in[i];
 }
 
-enum { BITS = 22, LOW_BITS = 11 }; /* of Pillow's weights */
+enum { WEIGHT_BITS = 22, LOW_BITS = 11 }; /* of Pillow's weights */
 
 static inline uint8_t clamp_to_u8(int32_t sum) {
-    const int32_t v = (sum + (1 << (BITS - 1))) >> BITS;
+    const int32_t v = (sum + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
 static void vertical_pass_u8(const uint8_t *const *rows, int taps, const int32_t *weights, size_t n,
-                  uint8_t *restrict out) {
+                             uint8_t *restrict out) {
     enum { BLOCK = 64 };
     for (size_t i = 0; i < n; i += BLOCK) {
         int32_t sums[BLOCK] = {0};
@@ -36,7 +36,7 @@ static void vertical_pass_u8(const uint8_t *const *rows, int taps, const int32_t
         for (int k = 0; k < taps; k++) {
             const uint8_t *row = rows[k] + i;
             const int32_t w = weights[k];
-            if (m == BLOCK) /* a length that the compiler knows */
+            if (m == BLOCK) /* a length known at compile time */
                 for (size_t j = 0; j < BLOCK; j++)
                     sums[j] += w * row[j];
             else
@@ -49,13 +49,13 @@ static void vertical_pass_u8(const uint8_t *const *rows, int taps, const int32_t
 }
 
 static void sums_to_u8(const int32_t *restrict high, const int32_t *restrict low, size_t n,
-                   uint8_t *restrict out) {
+                       uint8_t *restrict out) {
     for (size_t i = 0; i < n; i++)
-        /* Unsigned, since the parts may overshoot what the whole does not. */
+        /* Unsigned, because the halves may overflow even if their sum does not. */
         out[i] = clamp_to_u8((int32_t)(((uint32_t)high[i] << LOW_BITS) + (uint32_t)low[i]));
 }
 
-/* [-1, 1] to [0, 255]. Written so that NaN fails both comparisons and lands on 0. */
+/* Map [-1, 1] to [0, 255], clamped. NaN fails both comparisons and becomes 0. */
 static inline float to_u8_range(float f) {
     const float v = (f + 1.0f) * 127.5f;
     const float non_negative = v > 0.0f ? v : 0.0f;
@@ -73,7 +73,7 @@ static void float_to_u8_truncated(const float *restrict in, size_t n, uint8_t *r
         out[i] = (uint8_t)(int32_t)to_u8_range(in[i]);
 }
 
-/* (a * b + 2^14) >> 15, what pmulhrsw and sqrdmulh compute. */
+/* Return (a * b + 2^14) >> 15, as pmulhrsw and sqrdmulh do. */
 static inline int16_t mul_round(int16_t a, int16_t b) {
     return (int16_t)((((int32_t)a * b >> 14) + 1) >> 1);
 }
@@ -83,10 +83,12 @@ static inline uint8_t level_to_u8(int v) {
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* Luma shifted up by 7 times 2^13, chroma by 8 times 2^12, products down by 15:
- * units of 1/32 level, at most 255 * 1.17 * 32 + 128 * 2.12 * 32 < 2^15. */
+/* Convert pixels from..n-1. Luma * 2^7 times its coefficient * 2^13, and chroma * 2^8
+ * times its coefficient * 2^12, shifted right by 15, are in units of 1/32 level: at
+ * most 255 * 1.17 * 32 + 128 * 2.12 * 32 < 2^15. */
 static inline void yuv_to_rgb_tail(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step,
-                            size_t from, size_t n, const int16_t k[6], uint8_t *const rgb[3]) {
+                                   size_t from, size_t n, const int16_t k[6],
+                                   uint8_t *const rgb[3]) {
     for (size_t i = from; i < n; i++) {
         const int16_t wide_u = (int16_t)((u[i / 2 * (size_t)step] - 128) * 256);
         const int16_t wide_v = (int16_t)((v[i / 2 * (size_t)step] - 128) * 256);
@@ -97,14 +99,14 @@ static inline void yuv_to_rgb_tail(const uint8_t *y, const uint8_t *u, const uin
     }
 }
 
-/* Of one channel, deinterleave and interleave are plain loops. */
-static void deinterleave_1(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
-    const float by = scale_[0];
-    const float plus = offset[0];
+/* For one channel, deinterleave and interleave are plain loops. */
+static void deinterleave_1(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
+    const float factor = scale[0];
+    const float bias = offset[0];
     float *restrict to = out[0];
     for (size_t i = 0; i < n; i++)
-        to[i] = (float)in[i] * by + plus;
+        to[i] = (float)in[i] * factor + bias;
 }
 
 static void interleave_1(const uint8_t *const *planes, size_t n, uint8_t *restrict out) {
@@ -114,24 +116,24 @@ static void interleave_1(const uint8_t *const *planes, size_t n, uint8_t *restri
 }
 
 static inline void deinterleave_tail(const uint8_t *in, size_t from, size_t n, int channels,
-                              const float *scale_, const float *offset, float *const *out) {
+                                     const float *scale, const float *offset, float *const *out) {
     const size_t c = (size_t)channels;
     for (size_t i = from; i < n; i++)
         for (size_t j = 0; j < c; j++)
-            out[j][i] = (float)in[i * c + j] * scale_[j] + offset[j];
+            out[j][i] = (float)in[i * c + j] * scale[j] + offset[j];
 }
 
-static inline void interleave_tail(const uint8_t *const *planes, size_t from, size_t n, int channels,
-                              uint8_t *out) {
+static inline void
+interleave_tail(const uint8_t *const *planes, size_t from, size_t n, int channels, uint8_t *out) {
     const size_t c = (size_t)channels;
     for (size_t i = from; i < n; i++)
         for (size_t j = 0; j < c; j++)
             out[i * c + j] = planes[j][i];
 }
 
-/* One column of cgt_kernels.vertical_pass, for what is left of a row. */
+/* cgt_kernels.vertical_pass for columns from..n-1, the rest of a row. */
 static inline void vertical_pass_tail(const uint8_t *const *rows, int taps, const int16_t *weights,
-                                int shift, size_t from, size_t n, int16_t *out) {
+                                      int shift, size_t from, size_t n, int16_t *out) {
     for (size_t i = from; i < n; i++) {
         int32_t sum = (int32_t)1 << (shift - 1);
         for (int k = 0; k < taps; k++)
@@ -140,7 +142,7 @@ static inline void vertical_pass_tail(const uint8_t *const *rows, int taps, cons
     }
 }
 
-/* IEEE binary32 to binary16, to nearest, half to even; NaN stays NaN. */
+/* Convert IEEE binary32 to binary16, to nearest, half to even; NaN stays NaN. */
 static inline uint16_t f32_to_f16_value(float f) {
     union {
         float f;
@@ -148,12 +150,12 @@ static inline uint16_t f32_to_f16_value(float f) {
     } v = {f};
     const uint32_t sign = v.u >> 16 & 0x8000u;
     const uint32_t magnitude = v.u & 0x7fffffffu;
-    if (magnitude > 0x7f800000u) /* NaN: the top of its payload, made quiet */
+    if (magnitude > 0x7f800000u) /* quiet NaN with the top bits of the payload */
         return (uint16_t)(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));
     if (magnitude >= 0x477ff000u) /* rounds to 65536 or more: infinity */
         return (uint16_t)(sign | 0x7c00u);
     if (magnitude < 0x38800000u) {
-        /* Below 2^-14 halves are multiples of 2^-24: the unit in the last place of 0.5. */
+        /* Below 2^-14, binary16 values are multiples of 2^-24: the last place of 0.5f. */
         v.u = magnitude;
         v.f += 0.5f;
         return (uint16_t)(sign | (v.u - 0x3f000000u));
@@ -169,7 +171,7 @@ static inline float f16_to_f32_value(uint16_t half) {
     } v;
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     const uint32_t magnitude = half & 0x7fffu;
-    if (magnitude >= 0x7c00u) { /* infinity or NaN, made quiet */
+    if (magnitude >= 0x7c00u) { /* infinity or quiet NaN */
         v.u = sign | 0x7f800000u | (magnitude & 0x3ffu) << 13 |
               (magnitude > 0x7c00u ? 0x400000u : 0u);
         return v.f;

@@ -1,13 +1,13 @@
-/* The reference: what every other table must equal, bit for bit. */
+/* Scalar row functions: the reference that every other table must match bit for bit. */
 #include "rows_plain.h"
 
 static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
-                    size_t n, int16_t *out) {
+                          size_t n, int16_t *out) {
     vertical_pass_tail(rows, taps, weights, shift, 0, n, out);
 }
 
 static inline void horizontal_pass(const cgt_axis *axis, int channels, const int16_t *weights,
-                        const int16_t *in, int32_t *out, size_t plane) {
+                                   const int16_t *in, int32_t *out, size_t plane) {
     for (int o = 0; o < axis->out; o++) {
         const int16_t *w = weights + (size_t)o * (size_t)axis->taps;
         const int16_t *p = in + (size_t)axis->first[o] * (size_t)channels;
@@ -21,28 +21,28 @@ static inline void horizontal_pass(const cgt_axis *axis, int channels, const int
 }
 
 static void horizontal_pass_1(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     horizontal_pass(axis, 1, weights, in, out, plane);
 }
 
 static void horizontal_pass_3(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     horizontal_pass(axis, 3, weights, in, out, plane);
 }
 
 static void horizontal_pass_4(const cgt_axis *axis, const int16_t *weights, const int16_t *in,
-                   int32_t *out, size_t plane) {
+                              int32_t *out, size_t plane) {
     horizontal_pass(axis, 4, weights, in, out, plane);
 }
 
-static void deinterleave_3(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
-    deinterleave_tail(in, 0, n, 3, scale_, offset, out);
+static void deinterleave_3(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
+    deinterleave_tail(in, 0, n, 3, scale, offset, out);
 }
 
-static void deinterleave_4(const uint8_t *in, size_t n, const float *scale_, const float *offset,
-                    float *const *out) {
-    deinterleave_tail(in, 0, n, 4, scale_, offset, out);
+static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, const float *offset,
+                           float *const *out) {
+    deinterleave_tail(in, 0, n, 4, scale, offset, out);
 }
 
 static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
@@ -64,7 +64,7 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
 }
 
 static void yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
-                const int16_t k[6], uint8_t *const rgb[3]) {
+                       const int16_t k[6], uint8_t *const rgb[3]) {
     yuv_to_rgb_tail(y, u, v, step, 0, n, k, rgb);
 }
 
@@ -74,7 +74,7 @@ const cgt_kernels cgt_kernels_scalar = {
     .horizontal_pass = {NULL, horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
-    .scale = scale,
+    .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,

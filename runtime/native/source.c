@@ -1,16 +1,16 @@
-/* Source rows as interleaved bytes, from whatever the picture is made of. */
+/* Source rows as interleaved bytes, from an image of any format. */
 #include "internal.h"
 
-/* v = (y - black) * k0 / 2^13, ... in units of 1/32 level; see rows_plain.h. The
- * real coefficients follow from Kr and Kb (ITU-R BT.601, BT.709) and, for the
- * limited range, 255 / 219 and 255 / 224. Order: black, Y, V to R, U to G, V to
- * G, U to B; Y times 2^13, the others times 2^12. */
+/* Fixed-point coefficients in the order black, Y, V to R, U to G, V to G, U to B:
+ * Y times 2^13, the others times 2^12; see yuv_to_rgb_tail. They follow from Kr
+ * and Kb (ITU-R BT.601, BT.709) and, for the limited range, from 255 / 219 and
+ * 255 / 224. */
 static const int16_t COEFFICIENTS[2][2][6] = {
     [CGT_BT601] = {{16, 9539, 6537, -1605, -3330, 8263}, {0, 8192, 5743, -1410, -2925, 7258}},
     [CGT_BT709] = {{16, 9539, 7343, -873, -2183, 8652}, {0, 8192, 6450, -767, -1917, 7601}},
 };
 
-/* Chroma comes in pairs of columns, so the ring may begin one column early. */
+/* A chroma sample covers two columns, so the ring may start one column early. */
 static size_t ring_stride(const cgt_plan *plan) {
     return ((size_t)plan->x.span + 1) * 3;
 }
@@ -32,7 +32,7 @@ void cgt_source_open(cgt_source *source, const cgt_kernels *kernels, const cgt_p
     };
 }
 
-static void convert(const cgt_source *s, int row, uint8_t *out) {
+static void convert_row(const cgt_source *s, int row, uint8_t *out) {
     const cgt_image *image = s->image;
     const int nv12 = image->format == CGT_NV12;
     const int step = nv12 ? 2 : 1;
@@ -60,7 +60,7 @@ const uint8_t *cgt_source_row(cgt_source *s, int row) {
         return image->plane[0] + row * image->stride[0] + (ptrdiff_t)s->x * image->channels;
     uint8_t *slot = s->ring + (size_t)(row % s->capacity) * s->ring_stride;
     if (row >= s->next) {
-        convert(s, row, slot);
+        convert_row(s, row, slot);
         s->next = row + 1;
     }
     return slot + (ptrdiff_t)(s->x & 1) * 3;

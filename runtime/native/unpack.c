@@ -1,13 +1,13 @@
-/* Tensors to bytes. */
+/* Conversion of tensors to bytes. */
 #include "internal.h"
 
-/* Floats of `n` elements at `at`; halves are converted into `room`. */
-static const float *floats(const cgt_kernels *kernels, cgt_type type, const void *data, ptrdiff_t at,
-                           size_t n, float *room) {
+/* Return `n` floats from index `offset` on; half floats are converted into `buffer`. */
+static const float *load_floats(const cgt_kernels *kernels, cgt_type type, const void *data,
+                                ptrdiff_t offset, size_t n, float *buffer) {
     if (type == CGT_F32)
-        return (const float *)data + at;
-    kernels->f16_to_f32((const uint16_t *)data + at, n, room);
-    return room;
+        return (const float *)data + offset;
+    kernels->f16_to_f32((const uint16_t *)data + offset, n, buffer);
+    return buffer;
 }
 
 int cgt_unpack(const cgt_tensor *src, int width, int height, int channels, int swap_rb,
@@ -32,7 +32,7 @@ int cgt_unpack(const cgt_tensor *src, int width, int height, int channels, int s
         return CGT_E_SIMD;
 
     uint8_t bytes[4][CGT_CHUNK_PIXELS];
-    float room[CGT_CHUNK_PIXELS];
+    float buffer[CGT_CHUNK_PIXELS];
     const uint8_t *planes[4];
     for (int c = 0; c < channels; c++)
         planes[c] = bytes[swap_rb && c != 3 ? 2 - c : c];
@@ -41,8 +41,8 @@ int cgt_unpack(const cgt_tensor *src, int width, int height, int channels, int s
         for (int x = 0; x < width; x += CGT_CHUNK_PIXELS) {
             const size_t n = (size_t)(width - x < CGT_CHUNK_PIXELS ? width - x : CGT_CHUNK_PIXELS);
             for (int c = 0; c < channels; c++) {
-                const ptrdiff_t at = c * src->plane_stride + y * src->row_stride + x;
-                const float *in = floats(kernels, src->type, src->data, at, n, room);
+                const ptrdiff_t offset = c * src->plane_stride + y * src->row_stride + x;
+                const float *in = load_floats(kernels, src->type, src->data, offset, n, buffer);
                 if (rounding == CGT_ROUND)
                     kernels->float_to_u8(in, n, bytes[c]);
                 else

@@ -1,4 +1,4 @@
-"""Sinks, chosen by what the argument names; docs/streams.md is the manual."""
+"""Frame sinks and the parser of sink URIs, which docs/streams.md describes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class NullSink(Sink):
-    """Takes everything, keeps nothing."""
+    """Discards all frames."""
 
     name = "null:"
 
@@ -46,9 +46,20 @@ def open_sinks(
     codec: str | None = None,
     view: ViewMode = "translated",
 ) -> Sink:
-    """One sink that feeds all of them; see `open_sink` and `Tee`."""
+    """Open one sink that writes to all of `uris`.
+
+    Args:
+        uris: Different URIs, each as in `open_sink`.
+        stream: The format of the translated frames.
+        codec: See `select_codec`.
+        view: See `open_sink`.
+
+    Raises:
+        SinkError: A sink cannot be opened.
+        UsageError: A URI is invalid or occurs twice.
+    """
     if len(set(uris)) < len(uris):
-        raise UsageError(f"an output is named twice: {', '.join(uris)}")
+        raise UsageError(f"an output is given twice: {', '.join(uris)}")
     if len(uris) == 1:
         return open_sink(uris[0], stream, codec, view)
     from .tee import TeeSink
@@ -70,12 +81,19 @@ def open_sink(
     codec: str | None = None,
     view: ViewMode = "translated",
 ) -> Sink:
-    """`null:` drops the frames, a video suffix makes a video, an image suffix one image, no suffix
-    (or a folder that is there) a folder of PNGs, `%05d.png` numbered ones; `window` shows them, `-`
-    and URLs pass them on.
+    """Open a sink for translated frames.
 
-    codec: see encoding.choose. view: what of each result is written; a window can change it.
-    Raises UsageError for any other name, SinkError where it cannot be written.
+    Args:
+        uri: A path with the suffix of a video or image, a numbered path such as `%05d.png`, a
+            folder (any path without a suffix), `window`, `-` (standard output), a URL to stream to,
+            or `null:` to discard the frames.
+        stream: The format of the translated frames.
+        codec: See `select_codec`.
+        view: Which view of each result to write; a window can change it.
+
+    Raises:
+        SinkError: The sink cannot be opened.
+        UsageError: `uri` is invalid, or the sink does not support `stream` or `codec`.
     """
     if uri == "window":
         from .window import WindowSink
@@ -87,7 +105,13 @@ def open_sink(
 def open_with_view(
     make_sink: Callable[[StreamFormat], Sink], stream: StreamFormat, view: ViewMode
 ) -> Sink:
-    """The sink that `make` makes, given that view of each result."""
+    """Open a sink by `make_sink` that receives `view` of each result instead of its translation.
+
+    Args:
+        make_sink: Opens a sink for the frame format that it is called with.
+        stream: The format of the translated frames.
+        view: The view to write.
+    """
     if view == "translated":
         return make_sink(stream)
     from .tee import ComposedSink

@@ -1,4 +1,4 @@
-"""The contract of a sink: where translated frames go."""
+"""Sink interface: the abstract base class, translated frames and their stream format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from ..utils.closeable import Closeable
 
 @dataclass(frozen=True)
 class TranslatedFrame:
-    """A frame and its translation, uint8 HWC RGB."""
+    """A source frame and its translation.
+
+    Attributes:
+        source_frame: The frame before translation.
+        image: The translation, uint8 HWC RGB.
+    """
 
     source_frame: Frame
     image: U8
@@ -24,21 +29,24 @@ class TranslatedFrame:
 
 @dataclass(frozen=True)
 class StreamFormat:
-    """What a sink has to expect."""
+    """Format of the frames and other streams that a sink receives.
 
-    size: tuple[int, int] | None  # height, width; None where pictures differ
+    Attributes are those of `Source`, for the translated frames.
+    """
+
+    size: tuple[int, int] | None
     rate: Fraction | None
     time_base: Fraction | None
     sample_aspect_ratio: Fraction = Fraction(1)
     live: bool = False
     color_space: ColorSpace | None = None
-    other_streams: tuple[Any, ...] = ()  # av streams, the indices of Packet.stream
+    other_streams: tuple[Any, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapters: tuple[Any, ...] = ()
 
     @classmethod
     def from_source(cls, source: Source, geometry: Geometry | None) -> StreamFormat:
-        """The translation of a source; geometry: None where pictures differ in size."""
+        """Return the format of a translated source; geometry is None if frame sizes differ."""
         return cls(
             size=geometry.output_size if geometry else None,
             rate=source.rate,
@@ -53,28 +61,35 @@ class StreamFormat:
 
 
 class Sink(Closeable):
-    """A context manager. What was written counts only after `finish`; leaving without it drops what
-    is not finished. Methods raise SinkError; a sink that raised it has already kept what it could,
-    and takes `finish` and `close` in silence."""
+    """Destination of translated frames, and a context manager.
+
+    Output becomes permanent by `finish`; leaving the context without it discards the output.
+    Methods raise SinkError. A sink that raised it has already saved what it could, and ignores
+    further calls.
+
+    Attributes:
+        name: The name of the sink in messages.
+    """
 
     name: str
 
     @property
     def closed_by_user(self) -> bool:
-        """Whoever watches wants no more: the run is done."""
+        """Return whether the user closed the sink, which ends the run."""
         return False
 
     @abstractmethod
-    def write(self, result: TranslatedFrame) -> None: ...
+    def write(self, result: TranslatedFrame) -> None:
+        """Write a frame; call it in presentation order."""
 
     def write_packet(self, packet: Packet) -> None:
-        """A packet of another stream; sinks that hold only pictures let it go."""
+        """Write a packet of another stream; sinks for frames only ignore it."""
         del packet
 
     @abstractmethod
     def finish(self) -> None:
-        """Make what was written permanent."""
+        """Make the output permanent."""
 
     @abstractmethod
     def close(self) -> None:
-        """Drop what is not finished; twice is fine."""
+        """Discard unfinished output; a second call does nothing."""

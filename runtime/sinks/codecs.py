@@ -1,4 +1,4 @@
-"""Which encoder makes a video, and how it is set."""
+"""Video codecs: encoder settings, and selection by container and hardware."""
 
 from __future__ import annotations
 
@@ -9,21 +9,30 @@ from fractions import Fraction
 import av
 
 from ..errors import MissingDependency, UsageError
+from ..image.geometry import format_size
+from ..sources.base import ffmpeg_error_text
 from ..utils.log import warn_user
 from .thread_priority import preserve_thread_scheduling
 
 
 @dataclass(frozen=True)
 class CodecSettings:
-    """encoder, options: FFmpeg's names. pixels: the format it is fed."""
+    """Encoder and its settings.
+
+    Attributes:
+        encoder: FFmpeg's name of the encoder.
+        options: FFmpeg's options of the encoder.
+        pixel_format: FFmpeg's name of the pixel format that the encoder takes.
+        codec_tag: The codec tag that players require in MP4 files; empty for FFmpeg's default.
+    """
 
     encoder: str
     options: Mapping[str, str]
     pixel_format: str = "yuv420p"
-    codec_tag: str = ""  # what players look for in a mp4
+    codec_tag: str = ""
 
 
-# Visually clean, and fast enough to share two cores with a network.
+# Visually lossless, yet fast enough to share two cores with a network.
 CODECS = {
     "h264": CodecSettings("libx264", {"preset": "veryfast", "crf": "20"}),
     "hevc": CodecSettings(
@@ -52,7 +61,7 @@ HARDWARE_CODECS = {
 }
 RAW_VIDEO = CodecSettings("rawvideo", {}, "yuyv422")
 
-# What each kind of file may hold, the default first.
+# The codecs of each container, the default first.
 CONTAINERS = {
     ".mp4": ("h264", "hevc", "av1", "vp9"),
     ".mov": ("h264", "hevc", "prores"),
@@ -65,10 +74,20 @@ CONTAINERS = {
 def select_codec(
     codec: str | None, allowed: tuple[str, ...], target: str, size: tuple[int, int]
 ) -> CodecSettings:
-    """codec: a name of CODECS or HARDWARE, None for the first that `fits`. size: of the pictures.
+    """Select the encoder of a video.
 
-    Hardware that does not work here is replaced by its software codec, which is said. Raises
-    UsageError where `where` cannot hold it, MissingDependency where FFmpeg has no such encoder.
+    A hardware encoder that does not work on this machine is replaced by the software encoder of the
+    same codec, with a warning.
+
+    Args:
+        codec: A name of CODECS or HARDWARE_CODECS; None for the first of `allowed`.
+        allowed: The codecs that the target supports, the default first.
+        target: The name of the target in messages.
+        size: (height, width) of the frames in pixels.
+
+    Raises:
+        MissingDependency: FFmpeg has no such encoder, or it does not support this size.
+        UsageError: `codec` is unknown or not allowed.
     """
     codec = codec or allowed[0]
     if codec not in CODECS and codec not in HARDWARE_CODECS:
@@ -87,15 +106,17 @@ def select_codec(
     error = _encoder_error(settings, size)
     if error is not None:
         raise MissingDependency(
-            f"FFmpeg does not encode {size[1]}x{size[0]} {family} here ({error}); "
+            f"FFmpeg cannot encode {format_size(size)} {family} here ({error}); "
             f"use another --codec: {', '.join(allowed)}"
         )
     return settings
 
 
 def _encoder_error(settings: CodecSettings, size: tuple[int, int]) -> str | None:
-    """Why the encoder does not open, or None where it does. Only trying tells: FFmpeg lists
-    encoders whose hardware or driver is absent."""
+    """Return why an encoder does not open, or None if it does.
+
+    FFmpeg also lists encoders whose hardware or driver is missing, so this opens the encoder.
+    """
     try:
         context = av.CodecContext.create(settings.encoder, "w")
         assert isinstance(context, av.VideoCodecContext)
@@ -108,5 +129,5 @@ def _encoder_error(settings: CodecSettings, size: tuple[int, int]) -> str | None
     except av.codec.codec.UnknownCodecError:
         return "FFmpeg was built without it"
     except (av.FFmpegError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
+        return ffmpeg_error_text(error)
     return None

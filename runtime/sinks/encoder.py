@@ -1,4 +1,4 @@
-"""Pictures to encoded packets."""
+"""Video encoder: RGB frames to encoded packets, restarted at segment boundaries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import av
@@ -16,25 +15,33 @@ from av.video.reformatter import VideoReformatter
 
 from ..image.preprocess import U8
 from ..sources import ColorSpace
+from ..utils.system import cpu_flags
 from .base import StreamFormat, TranslatedFrame
 from .codecs import CodecSettings
 from .thread_priority import preserve_thread_scheduling
 
-# FFmpeg converts to these matrices; what comes with another is written as BT.709.
-_SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 to swscale's numbers
-# The same on every machine, because what x264, x265 and libvpx write depends on it. By frames: by
-# slices, FFmpeg's other way, the same quality takes 2 to 5 % more bytes.
+# FFmpeg converts to these matrices (H.273 -> swscale); any other is written as BT.709.
+_SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+# Equal on all machines, because the output of x264, x265 and libvpx depends on it. Frame threads,
+# because slice threads need 2 to 5 % more bytes for the same quality.
 _ENCODER_THREADS = 4
-os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 greets on stderr each time it is opened
+os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 prints a banner to stderr at each opening
 
 
 class VideoEncoder:
-    """Begins anew at each cut (`Frame.cut`), so that what comes after it does not depend on what
-    came before: pieces of a film that are encoded apart are those that one run would have made.
+    """Encoder that restarts at each segment boundary (`Frame.starts_segment`).
 
-    context: of the stream in a container, for the first piece; one of its own by default.
-    headers: parameters stand in `extradata`, as all containers but MPEG-TS want them.
-    live: no frame waits in the encoder for the next. Methods raise PyAV's errors.
+    So a segment does not depend on the frames before it: segments that are encoded separately are
+    identical to those of a single run. Methods raise PyAV's errors.
+
+    Args:
+        stream: The format of the frames.
+        codec: The encoder and its settings.
+        context: The codec context of a container's stream, for the first segment; by default the
+            encoder creates one.
+        global_header: Store the codec parameters in `extradata`, as all containers except MPEG-TS
+            require.
+        live: Encode without delay: each frame is returned before the next one.
     """
 
     def __init__(
@@ -79,11 +86,11 @@ class VideoEncoder:
             context.thread_count, context.thread_type = _ENCODER_THREADS, "FRAME"
         assert self._stream.size is not None
         context.options = options
-        # Without it packets last for no time, and where the last packet is not the last picture an
-        # MP4 ends before that picture.
+        # Else packets have no duration, and an MP4 whose last packet is not its last frame ends
+        # before that frame.
         context.flags |= Flags.frame_duration
         context.pix_fmt = self._codec.pixel_format
-        context.height, context.width = (side + side % 2 for side in self._stream.size)
+        context.height, context.width = even_size(self._stream.size)
         context.framerate, context.time_base = self._rate, self.time_base
         context.sample_aspect_ratio = self._stream.sample_aspect_ratio.limit_denominator(32767)
         context.color_range = 2 if self._color_space.full_range else 1
@@ -93,7 +100,7 @@ class VideoEncoder:
         return context
 
     def encode(self, frame: TranslatedFrame) -> list[av.Packet[Any]]:
-        """What became ready, with times in `time_base`."""
+        """Encode a frame; return the finished packets, with times in `time_base`."""
         packets: list[av.Packet[Any]] = []
         if frame.source_frame.starts_segment and self._last_pts is not None:
             packets += self.flush()
@@ -108,7 +115,7 @@ class VideoEncoder:
         )
         pts = round(frame.source_frame.time / self.time_base)
         if self._last_pts is not None and pts <= self._last_pts:
-            pts = self._last_pts + 1  # players and encoders want time to move on
+            pts = self._last_pts + 1  # encoders and players need increasing timestamps
         duration = frame.source_frame.duration
         video_frame.duration = round(duration / self.time_base) if duration else self._frame_ticks
         video_frame.pts, video_frame.time_base = pts, self.time_base
@@ -116,33 +123,39 @@ class VideoEncoder:
         return packets + self._encode(video_frame)
 
     def flush(self) -> list[av.Packet[Any]]:
-        """What was left."""
+        """Return the remaining packets."""
         return self._encode(None)
 
     def _encode(self, frame: av.VideoFrame | None) -> list[av.Packet[Any]]:
         if self._context.is_open:
             return self._context.encode(frame)
-        with preserve_thread_scheduling():  # no container has opened it: the first picture does
+        with preserve_thread_scheduling():  # the first frame opens the encoder
             return self._context.encode(frame)
 
     @property
     def extradata(self) -> bytes:
-        """The parameters of all pieces; empty without `headers`, and before the first picture."""
+        """Return the codec parameters of all segments; empty without `global_header` or frames."""
         return self._context.extradata or b""
 
 
 @lru_cache(maxsize=1)
 def _has_avx512() -> bool:
-    """Where x264 writes something else from run to run, by one thread too: at 112x64 and 456x256,
-    not at 64x64 nor 1280x720; never with AVX2 (core 165)."""
-    try:
-        return " avx512" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    """Return whether the CPU has AVX-512, with which x264 (core 165) is not deterministic.
+
+    Its output differs from run to run at 112x64 and 456x256, also with one thread. It does not at
+    64x64 and 1280x720, and never with AVX2.
+    """
+    return any(flag.startswith("avx512") for flag in cpu_flags())
+
+
+def even_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Round (height, width) up to even numbers, because 4:2:0 stores chroma for 2x2 pixels."""
+    height, width = size
+    return height + height % 2, width + width % 2
 
 
 def pad_to_even(image: U8) -> U8:
-    """4:2:0 stores colour for 2x2 pixels: odd sides repeat their last row or column."""
+    """Repeat the last row and column of odd sides, to `even_size`; uint8 HWC."""
     height, width, _ = image.shape
     if height % 2 == 0 and width % 2 == 0:
         return image

@@ -1,4 +1,4 @@
-"""Image files: a folder of them, numbered ones, or a single one."""
+"""Image file sinks: a folder, a numbered sequence, or a single file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import Sink, TranslatedFrame
 
 
 class FolderSink(Sink):
-    """One PNG per frame, named after the image it came from or by its number."""
+    """One PNG per frame, named after its source image or numbered."""
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
@@ -21,7 +21,7 @@ class FolderSink(Sink):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SinkError(f"cannot make folder {folder}: {error.strerror}") from None
+            raise SinkError(f"cannot create folder {folder}: {error.strerror}") from None
 
     def write(self, result: TranslatedFrame) -> None:
         name = result.source_frame.name or f"{len(self._written_paths):06d}"
@@ -49,11 +49,11 @@ class ImageSequenceSink(Sink):
         self._count = 0
         folder = Path(pattern).parent
         if "%" in str(folder):
-            raise UsageError(f"{pattern}: the number belongs into the file's name")
+            raise UsageError(f"{pattern}: put the number into the file name")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SinkError(f"cannot make folder {folder}: {error.strerror}") from None
+            raise SinkError(f"cannot create folder {folder}: {error.strerror}") from None
 
     def write(self, result: TranslatedFrame) -> None:
         write_image(Path(self._pattern % self._count), result)
@@ -67,29 +67,27 @@ class ImageSequenceSink(Sink):
 
 
 class ImageSink(Sink):
-    """One image file, for one picture."""
+    """A single image file, for a single frame."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
         self._result: TranslatedFrame | None = None
-        self._got_second_frame = (
-            False  # a second picture: then it was meant otherwise, and none is written
-        )
+        self._got_second_frame = False  # a usage error: nothing is written then
         if not path.parent.is_dir():
             raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
 
     def write(self, result: TranslatedFrame) -> None:
         if self._result is not None:
             self._got_second_frame = True
-            raise SinkError(f"{self._path} holds one picture; name a folder for several")
+            raise SinkError(f"{self._path} holds one image; use a folder for several")
         self._result = result
 
     def finish(self) -> None:
         if self._got_second_frame:
             return
         if self._result is None:
-            raise SinkError(f"nothing to write to {self._path}: no frame came")
+            raise SinkError(f"nothing to write to {self._path}: no frame arrived")
         write_image(self._path, self._result)
 
     def close(self) -> None:
@@ -97,7 +95,11 @@ class ImageSink(Sink):
 
 
 def write_image(path: Path, result: TranslatedFrame) -> None:
-    """Raises SinkError when the file cannot be written."""
+    """Write a translated frame to an image file.
+
+    Raises:
+        SinkError: The file cannot be written.
+    """
     data = encode_image(result.image, path.suffix)
     if data is None:
         raise SinkError(f"cannot write {path}: OpenCV has no encoder for {path.suffix}")

@@ -1,12 +1,11 @@
-"""The boxes of an MP4 file: the index moved to the front, an unfinished file cut clean.
+"""MP4 post-processing: faststart, edit list repair and truncation to the last whole fragment.
 
-ISO/IEC 14496-12: a box is its length (32 bits, or 64 after a length of 1), four letters, content.
+Boxes are those of ISO/IEC 14496-12: a size (32 bits, or 64 bits after a size of 1), a type of four
+letters, and the content. The index is the moov box.
 
-How long the tracks of an MP4 file are shown, by its edit lists.
-
-FFmpeg takes the end of the last fragment's pictures for that of the track. Where the last picture
-was decoded before others (B-pictures) and these lie in a fragment of their own, that is too early
-by a picture or two, which players then leave out.
+The edit lists need a repair because FFmpeg takes the end of the last fragment for the end of the
+track. If the last frame is decoded before others (B-frames) and these lie in a fragment of their
+own, the track ends a frame or two too early, and players drop those frames.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_CONTAINER_BOXES = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
+
 
 class _FullBox(NamedTuple):
-    """Where a box with a version lies in an index (ISO/IEC 14496-12, 4.2)."""
+    """Position of a box with a version field (ISO/IEC 14496-12, 4.2)."""
 
     start: int
     end: int
@@ -30,8 +31,11 @@ class _FullBox(NamedTuple):
 
 
 def fix_edit_lists(moov: bytearray) -> None:
-    """Lengthen edits that end before their track's last picture. index: a whole moov box, changed
-    where it lies; an index that is not as expected stays as it is."""
+    """Extend edits that end before the last frame of their track.
+
+    Args:
+        moov: A whole moov box, changed in place; one with an unexpected structure is not changed.
+    """
     movie = _find_box(moov, 8, len(moov), b"mvhd")
     if movie is None:
         return
@@ -51,13 +55,17 @@ def fix_edit_lists(moov: bytearray) -> None:
 
 
 def _extend_last_edit(moov: bytearray, begin: int, end: int, scale: int) -> int | None:
-    """Of a track with pictures out of order and an edit at its end: for how long it is shown, in
-    movie's units, once that edit reaches the last picture."""
+    """Extend the last edit of a track to its last frame.
+
+    Returns:
+        The total duration of the edits in units of the movie; None for a track without edits or
+        without reordered frames.
+    """
     media = _find_box(moov, begin, end, b"mdia", b"mdhd")
     edits = _find_box(moov, begin, end, b"edts", b"elst")
-    table = (b"mdia", b"minf", b"stbl")
-    times = _find_box(moov, begin, end, *table, b"stts")
-    offsets = _find_box(moov, begin, end, *table, b"ctts")
+    sample_table = (b"mdia", b"minf", b"stbl")
+    times = _find_box(moov, begin, end, *sample_table, b"stts")
+    offsets = _find_box(moov, begin, end, *sample_table, b"ctts")
     if media is None or edits is None or times is None or offsets is None:
         return None
     durations, composition_offsets = _expand_runs(moov, times), _expand_runs(moov, offsets)
@@ -67,29 +75,30 @@ def _extend_last_edit(moov: bytearray, begin: int, end: int, scale: int) -> int 
     units = _read_uint(moov, media.start + (28 if media.version else 20), 4)
     width = 8 if edits.version else 4
     row, count = 2 * width + 4, _read_uint(moov, edits.start + 12, 4)
-    at = edits.start + 16 + row * (count - 1)
-    if 0 in (count, units, scale) or at + row > edits.end:
+    last_edit = edits.start + 16 + row * (count - 1)
+    if 0 in (count, units, scale) or last_edit + row > edits.end:
         return None
-    from_time = int.from_bytes(moov[at + width : at + 2 * width], "big", signed=True)
+    media_time = moov[last_edit + width : last_edit + 2 * width]
+    from_time = int.from_bytes(media_time, "big", signed=True)
     if from_time < 0:  # an empty edit
         return None
-    if from_time + _read_uint(moov, at, width) * units / scale <= last:
-        end = 2 * last - before  # as long as the one before it
-        _raise_uint_to(moov, at, width, -((from_time - end) * scale // units))
-    rows = range(edits.start + 16, at + row, row)
-    return sum(_read_uint(moov, row_at, width) for row_at in rows)
+    if from_time + _read_uint(moov, last_edit, width) * units / scale <= last:
+        end = 2 * last - before  # the last frame is shown as long as the one before
+        _raise_uint_to(moov, last_edit, width, -((from_time - end) * scale // units))
+    rows = range(edits.start + 16, last_edit + row, row)
+    return sum(_read_uint(moov, position, width) for position in rows)
 
 
 def _expand_runs(moov: bytearray, box: _FullBox) -> NDArray[np.int64]:
-    """The value of each sample, of a table of counts and values."""
+    """Return the value of each sample from a table of (count, value) rows."""
     count = _read_uint(moov, box.start + 12, 4)
     table = np.frombuffer(bytes(moov[box.start + 16 : box.end]), ">i4")[: 2 * count]
     return np.repeat(table[1::2].astype(np.int64), table[::2].clip(0))
 
 
 def _find_box(moov: bytearray, begin: int, end: int, *path: bytes) -> _FullBox | None:
-    for kind in path:
-        found = next(_iter_child_boxes(moov, begin, end, kind), None)
+    for box_type in path:
+        found = next(_iter_child_boxes(moov, begin, end, box_type), None)
         if found is None:
             return None
         begin, end = found[0] + 8, found[1]
@@ -97,33 +106,30 @@ def _find_box(moov: bytearray, begin: int, end: int, *path: bytes) -> _FullBox |
 
 
 def _iter_child_boxes(
-    moov: bytearray, begin: int, end: int, kind: bytes
+    moov: bytearray, begin: int, end: int, box_type: bytes
 ) -> Iterator[tuple[int, int]]:
-    """(begin, end) of the boxes of that kind between."""
+    """Yield (begin, end) of the boxes of type `box_type` from `begin` to `end`."""
     while begin + 8 <= end:
         size = _read_uint(moov, begin, 4)
         if size < 8:
             return
-        if moov[begin + 4 : begin + 8] == kind:
+        if moov[begin + 4 : begin + 8] == box_type:
             yield begin, begin + size
         begin += size
 
 
-def _read_uint(data: bytearray, at: int, width: int) -> int:
-    return int.from_bytes(data[at : at + width], "big")
+def _read_uint(data: bytearray, position: int, width: int) -> int:
+    return int.from_bytes(data[position : position + width], "big")
 
 
-def _raise_uint_to(data: bytearray, at: int, width: int, value: int) -> None:
-    """To at least that value."""
-    if value > _read_uint(data, at, width):
-        data[at : at + width] = value.to_bytes(width, "big")
-
-
-_CONTAINER_BOXES = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
+def _raise_uint_to(data: bytearray, position: int, width: int, value: int) -> None:
+    """Set an integer to the larger of itself and `value`."""
+    if value > _read_uint(data, position, width):
+        data[position : position + width] = value.to_bytes(width, "big")
 
 
 def iter_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """(letters, begin, end) of the outermost boxes; the last may end behind the file."""
+    """Yield (box_type, begin, end) of the top-level boxes; the last may end after the file does."""
     start, length = 0, os.fstat(file.fileno()).st_size
     while start + 8 <= length:
         file.seek(start)
@@ -137,11 +143,21 @@ def iter_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def copy_with_faststart(path: Path, target: Path) -> bool:
-    """Copy a finished file so that it plays while it loads, and to its last picture. False where
-    it does already, or is longer than its index can say; target is then not to be used. Raises
-    OSError."""
+    """Copy a finished file with its index in front of the data and repaired edit lists.
+
+    Args:
+        path: The MP4 file.
+        target: The file to write.
+
+    Returns:
+        False if the index is in front already, or the file is too large for 32-bit offsets. Then
+        `target` is incomplete.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
     with open(path, "rb") as file, open(target, "wb") as out:
-        found = {kind: (begin, end) for kind, begin, end in iter_boxes(file)}
+        found = {box_type: (begin, end) for box_type, begin, end in iter_boxes(file)}
         if b"moov" not in found or b"mdat" not in found or found[b"moov"] < found[b"mdat"]:
             return False
         mdat_start = found[b"mdat"][0]
@@ -161,7 +177,7 @@ def copy_with_faststart(path: Path, target: Path) -> bool:
 
 
 class _LimitedReader:
-    """At most so many bytes of a file."""
+    """Reader of at most `limit` bytes of a file."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file, self._remaining = file, limit
@@ -173,36 +189,36 @@ class _LimitedReader:
 
 
 def _shift_chunk_offsets(moov: bytearray, begin: int, end: int, delta: int) -> bool:
-    """Adds to all chunk offsets inside; False where one leaves its 32 bits."""
+    """Add `delta` to all chunk offsets; return False if one exceeds its 32 bits."""
     while begin + 8 <= end:
         size = int.from_bytes(moov[begin : begin + 4], "big")
-        kind = bytes(moov[begin + 4 : begin + 8])
+        box_type = bytes(moov[begin + 4 : begin + 8])
         if size < 8:
             return False
-        if kind in _CONTAINER_BOXES:
+        if box_type in _CONTAINER_BOXES:
             if not _shift_chunk_offsets(moov, begin + 8, begin + size, delta):
                 return False
-        elif kind in (b"stco", b"co64"):
-            width = 4 if kind == b"stco" else 8
+        elif box_type in (b"stco", b"co64"):
+            width = 4 if box_type == b"stco" else 8
             count = int.from_bytes(moov[begin + 12 : begin + 16], "big")
-            for at in range(begin + 16, begin + 16 + count * width, width):
-                offset = int.from_bytes(moov[at : at + width], "big") + delta
+            for position in range(begin + 16, begin + 16 + count * width, width):
+                offset = _read_uint(moov, position, width) + delta
                 if offset >> (8 * width):
                     return False
-                moov[at : at + width] = offset.to_bytes(width, "big")
+                moov[position : position + width] = offset.to_bytes(width, "big")
         begin += size
     return True
 
 
 def truncate_to_last_fragment(path: Path) -> None:
-    """Drop the piece of a fragment at the end of a file whose writing was interrupted."""
+    """Remove the incomplete fragment at the end of a file whose writing was interrupted."""
     with open(path, "r+b") as file:
         length = os.fstat(file.fileno()).st_size
         complete_end = 0
-        for kind, begin, end in iter_boxes(file):
+        for box_type, begin, end in iter_boxes(file):
             if end > length:
                 break
-            if kind != b"moof":  # which counts together with the data behind it
+            if box_type != b"moof":  # it is useless without the data after it
                 complete_end = end
             del begin
         file.truncate(complete_end)

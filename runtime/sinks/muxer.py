@@ -1,7 +1,4 @@
-"""Encoded pictures, beside the source's other streams, into a container.
-
-What sinks around a Muxer share.
-"""
+"""Muxer of encoded frames and passed-through streams, and the base class of sinks that use it."""
 
 from __future__ import annotations
 
@@ -23,20 +20,28 @@ from .codecs import CodecSettings
 from .encoder import VideoEncoder
 from .thread_priority import preserve_thread_scheduling
 
-# What FFmpeg does not list of them.
+# Codecs that these formats support although FFmpeg does not list them.
 _UNLISTED_CODECS = {
     "mpegts": {"aac", "mp2", "mp3", "ac3", "eac3", "opus"},
     "rtsp": {"aac", "mp2", "mp3", "ac3", "opus", "pcm_alaw", "pcm_mulaw"},
 }
+# The muxer writes these itself, or they do not apply to the output.
+_EXCLUDED_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
 
 class Muxer:
-    """Writes one video. Methods raise PyAV's errors and OSError."""
+    """Writer of one video with its other streams. Methods raise PyAV's errors and OSError.
+
+    Args:
+        container: An open PyAV output container.
+        stream: The format of the frames, and the other streams to copy.
+        codec: The video encoder and its settings.
+        live: Encode without delay.
+    """
 
     def __init__(
         self, container: Any, stream: StreamFormat, codec: CodecSettings, live: bool = False
     ) -> None:
-        """live: no frame waits in the encoder for the next."""
         self._container = container
         self.frame_count = 0
         self._dropped_packets = 0
@@ -48,20 +53,18 @@ class Muxer:
         self._encoder = VideoEncoder(stream, codec, context, global_header=global_header, live=live)
         if codec.codec_tag and container.format.name in ("mp4", "mov"):
             context.codec_tag = codec.codec_tag
-        self._bitstream_filters: dict[
-            int, BitStreamFilterContext
-        ] = {}  # of sound framed for broadcasting
+        self._bitstream_filters: dict[int, BitStreamFilterContext] = {}  # of ADTS audio
         self._other_streams = [self._add_stream(other) for other in stream.other_streams]
         container.metadata.update(
             {k: v for k, v in stream.metadata.items() if k not in _EXCLUDED_METADATA}
         )
         if stream.chapters:
             container.set_chapters(list(stream.chapters))
-        with preserve_thread_scheduling():  # it opens the encoder
+        with preserve_thread_scheduling():  # start_encoding opens the encoder
             container.start_encoding()
 
     def _add_stream(self, other: Any) -> Any:
-        """The same stream in this container, or None where it cannot hold that."""
+        """Add a copy of another stream; return None if the container does not support it."""
         codec = other.codec_context.name if other.codec_context else other.type
         name = self._container.format.name
         try:
@@ -70,7 +73,7 @@ class Muxer:
                 raise ValueError
             added = self._container.add_stream_from_template(other)
         except (ValueError, av.FFmpegError):
-            warn_user(f"{name} cannot hold {codec} ({other.type}): left out")
+            warn_user(f"{name} cannot hold {codec} ({other.type}): dropping that stream")
             return None
         added.metadata.update(other.metadata)
         added.disposition = other.disposition
@@ -83,20 +86,20 @@ class Muxer:
         self.frame_count += 1
 
     def write_encoded_frame(self, packet: av.Packet[Any]) -> None:
-        """A picture that another VideoEncoder, set up as ours, has encoded."""
+        """Write a frame that another VideoEncoder with the same settings has encoded."""
         self._mux([packet])
         self.frame_count += 1
 
     @property
     def extradata(self) -> bytes:
-        """See VideoEncoder."""
+        """Return the codec parameters of the video; see `VideoEncoder`."""
         return self._encoder.extradata
 
     def _mux(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
             if packet.dts is not None:
-                # Where frames last unequally long, an encoder that begins anew may count back
-                # farther than the one before had come.
+                # With unequal frame durations, a restarted encoder may return a dts before the
+                # last one of the encoder that it replaces.
                 if self._last_dts is not None:
                     packet.dts = max(packet.dts, self._last_dts + 1)
                 self._last_dts = packet.dts
@@ -117,25 +120,24 @@ class Muxer:
                 filtered.stream = stream
                 self._container.mux(filtered)
         except (av.ArgumentError, av.InvalidDataError):
-            self._dropped_packets += 1  # times that go backwards, in a damaged file
+            self._dropped_packets += 1  # decreasing timestamps, in a damaged file
 
     def finish(self) -> None:
-        """The encoder's last packets and the container's end."""
+        """Write the last packets of the encoder and the end of the container."""
         self._mux(self._encoder.flush())
         self._container.close()
         if self._dropped_packets:
             warn_user(
-                f"{self._dropped_packets} packets of sound or subtitles had impossible times: left out"
+                f"dropped {self._dropped_packets} audio or subtitle packets with invalid timestamps"
             )
 
 
-# Written by the muxer itself, or no longer true.
-_EXCLUDED_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")
-
-
 class MuxedSink(Sink):
-    """What FFmpeg raises ends the sink, with the error that `_failed` makes of it; from then on, as
-    after the end, nothing is written."""
+    """Base class of sinks that write through a Muxer.
+
+    An FFmpeg error closes the sink and is raised as the SinkError of `_handle_failure`. A closed
+    sink ignores all further writes.
+    """
 
     _muxer: Muxer
 
@@ -145,7 +147,7 @@ class MuxedSink(Sink):
 
     @abstractmethod
     def _handle_failure(self, error: Exception) -> SinkError:
-        """Closes, and keeps what can be kept."""
+        """Close the sink, save what can be saved, and return the error to raise."""
 
     @contextmanager
     def _handle_errors(self) -> Iterator[None]:
@@ -160,22 +162,17 @@ class MuxedSink(Sink):
                 self._muxer.write(result)
 
     def write_encoded_frame(self, packet: av.Packet[Any]) -> None:
-        """A picture that was encoded elsewhere, see Muxer."""
+        """Write a frame that was encoded elsewhere; see `Muxer`."""
         if self._is_open:
             with self._handle_errors():
                 self._muxer.write_encoded_frame(packet)
 
     @property
     def extradata(self) -> bytes:
-        """The parameters that encoded pictures must have been made with."""
+        """Return the codec parameters that frames encoded elsewhere must have."""
         return self._muxer.extradata
 
     def write_packet(self, packet: Packet) -> None:
         if self._is_open:
             with self._handle_errors():
                 self._muxer.write_packet(packet)
-
-
-def ffmpeg_error_text(error: Exception) -> str:
-    """The part of FFmpeg's error that tells."""
-    return getattr(error, "strerror", None) or str(error)

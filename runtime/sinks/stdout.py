@@ -1,4 +1,4 @@
-"""Pictures through a pipe."""
+"""Standard output sink: y4m or raw frames for a pipe."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ import av
 from ..errors import SinkError, UsageError
 from ..utils.uri import Uri
 from .base import Sink, StreamFormat, TranslatedFrame
-from .encoder import pad_to_even
+from .encoder import even_size, pad_to_even
 
 
 class StdoutSink(Sink):
-    """`-` writes y4m, which says what it is: `cgt translate ... -o - | ffplay -`.
-    `pipe://?format=rgb24` (or bgr24) writes bare pixels. Whatever else prints to standard output
-    goes to standard error."""
+    """Writer of frames to standard output.
+
+    Anything else that prints to standard output goes to standard error meanwhile.
+
+    Args:
+        uri: `-` for y4m, which describes itself (`cgt translate ... -o - | ffplay -`), or
+            `pipe://?format=rgb24` (or bgr24) for raw pixels.
+        stream: The format of the frames.
+
+    Raises:
+        UsageError: The format is unknown, frame sizes differ, or standard output is a terminal.
+    """
 
     name = "standard output"
 
@@ -27,9 +36,9 @@ class StdoutSink(Sink):
         if format not in ("y4m", "rgb24", "bgr24"):
             raise UsageError(f"{uri.text}: format={format} is none of y4m, rgb24, bgr24")
         if stream.size is None:
-            raise UsageError("- needs pictures of one size; give it with --size 256x256")
+            raise UsageError("- needs frames of one size; set it with --size 256x256")
         if os.isatty(1):
-            raise UsageError("-o - writes pictures into a pipe: cgt translate ... -o - | ffplay -")
+            raise UsageError("-o - writes video to a pipe: cgt translate ... -o - | ffplay -")
         sys.stdout.flush()
         self._stdout_fd = os.dup(1)
         os.dup2(2, 1)
@@ -51,7 +60,7 @@ class StdoutSink(Sink):
         except OSError as error:
             self._restore_stdout()
             raise SinkError(
-                f"{self.name} takes no more after {self._frame_count} frames: {error.strerror}"
+                f"{self.name} was closed after {self._frame_count} frames: {error.strerror}"
             ) from None
         self._stream_header = b""
         self._frame_count += 1
@@ -71,7 +80,7 @@ class StdoutSink(Sink):
 
 def _y4m_header(stream: StreamFormat) -> bytes:
     assert stream.size is not None
-    height, width = (side + side % 2 for side in stream.size)
+    height, width = even_size(stream.size)
     rate, aspect = stream.rate or Fraction(25), stream.sample_aspect_ratio.limit_denominator(32767)
     return (
         f"YUV4MPEG2 W{width} H{height} F{rate.numerator}:{rate.denominator} Ip "

@@ -1,4 +1,4 @@
-"""Sinks that are watched as they come: servers, sockets, virtual cameras."""
+"""Streaming sink for RTSP, RTMP, UDP and SRT, and for virtual cameras."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import av
 
 from ..errors import SinkError, UsageError
+from ..sources.base import ffmpeg_error_text
 from ..utils.pacer import Pacer
 from .base import StreamFormat, TranslatedFrame
 from .codecs import RAW_VIDEO, select_codec
-from .muxer import MuxedSink, Muxer, ffmpeg_error_text
+from .muxer import MuxedSink, Muxer
 
 _CONTAINER_FORMATS = {
     "rtsp": "rtsp",
@@ -27,12 +28,24 @@ _ALLOWED_CODECS = ("h264", "hevc")
 
 
 class StreamSink(MuxedSink):
-    """H.264 to `rtsp://`, `rtmp://`, `udp://` or `srt://`, or bare pictures into a virtual camera
-    `/dev/videoN`, in real time: a recording is held back to its own pace."""
+    """Real-time output to a network stream or a virtual camera.
+
+    Frames of a recording are delayed to its own frame rate.
+
+    Args:
+        uri: `rtsp://`, `rtmp://`, `udp://` or `srt://` for encoded video, or `/dev/videoN` for raw
+            frames to a virtual camera.
+        stream: The format of the frames.
+        codec: See `select_codec`; H.264 by default.
+
+    Raises:
+        SinkError: The stream or device cannot be opened.
+        UsageError: Frame sizes differ, or the protocol does not support the codec.
+    """
 
     def __init__(self, uri: str, stream: StreamFormat, codec: str | None = None) -> None:
         if stream.size is None:
-            raise UsageError(f"{uri} needs pictures of one size; give it with --size 256x256")
+            raise UsageError(f"{uri} needs frames of one size; set it with --size 256x256")
         self.name = uri
         scheme = uri.partition("://")[0].lower()
         camera = scheme not in _CONTAINER_FORMATS
@@ -41,10 +54,8 @@ class StreamSink(MuxedSink):
             codec_settings, other_streams = RAW_VIDEO, ()
         else:
             allowed = _ALLOWED_CODECS[:1] if scheme.startswith("rtmp") else _ALLOWED_CODECS
-            codec_settings, other_streams = (
-                select_codec(codec, allowed, uri, stream.size),
-                stream.other_streams,
-            )
+            codec_settings = select_codec(codec, allowed, uri, stream.size)
+            other_streams = stream.other_streams
         self._pacer = None if stream.live else Pacer()
         self._container: Any = None
         try:
@@ -82,7 +93,7 @@ class StreamSink(MuxedSink):
     def _handle_failure(self, error: Exception) -> SinkError:
         sent = self._muxer.frame_count
         self.close()
-        return SinkError(f"{self.name} is gone after {sent} frames: {ffmpeg_error_text(error)}")
+        return SinkError(f"{self.name} failed after {sent} frames: {ffmpeg_error_text(error)}")
 
     def close(self) -> None:
         if self._container is not None:
@@ -94,6 +105,6 @@ class StreamSink(MuxedSink):
 def _check_v4l2_device(path: str) -> None:
     if not os.path.exists(path):  # noqa: PTH110
         raise SinkError(
-            f"{path} is missing; a virtual camera is made by: sudo modprobe v4l2loopback "
+            f"{path} is missing; create a virtual camera with: sudo modprobe v4l2loopback "
             f"video_nr={''.join(filter(str.isdecimal, path))} (package v4l2loopback-dkms)"
         )

@@ -1,4 +1,4 @@
-"""Several sinks at once, and views of a result."""
+"""Sink combinators: several sinks at once, and composed views of a result."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from .base import Sink, TranslatedFrame
 
 
 class TeeSink(Sink):
-    """Gives everything to all. One that fails keeps what it could and is left behind while the
-    others go on; the run then ends as failed, with all other sinks complete."""
+    """Sink that writes to several others.
+
+    A sink that fails saves what it can and is dropped, while the others continue. `finish` raises
+    the first failure after it has completed all other sinks.
+    """
 
     def __init__(self, sinks: list[Sink]) -> None:
         self._sinks = sinks
@@ -40,7 +43,7 @@ class TeeSink(Sink):
                 self._failures.append(error)
                 if not self._sinks:
                     raise
-                warn_user(f"{error}; going on with {self._sinks[0].name}")
+                warn_user(f"{error}; continuing with {self._sinks[0].name}")
 
     def finish(self) -> None:
         self._for_each(lambda sink: sink.finish())
@@ -53,7 +56,7 @@ class TeeSink(Sink):
 
 
 class ComposedSink(Sink):
-    """A sink that gets another view than the translation."""
+    """Sink that writes a composed view of each result, such as a split screen."""
 
     def __init__(self, sink: Sink, view: ViewMode) -> None:
         self._sink, self._view = sink, view

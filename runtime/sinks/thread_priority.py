@@ -1,4 +1,4 @@
-"""What an encoder must not change: how the threads of this process are scheduled."""
+"""Protection of the scheduling policy of threads against video encoders."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 @contextmanager
 def preserve_thread_scheduling() -> Iterator[None]:
-    """After the block all threads are scheduled as the calling one was before it.
+    """Restore the scheduling policy of all threads after the block.
 
-    SVT-AV1, opened by root, makes its own threads and the one that opens it real-time ones of the
-    highest priority (SCHED_FIFO 99). Whatever that thread starts later is so, too, and what is busy
-    then holds up the whole machine.
+    When root opens SVT-AV1, it gives its own threads and the calling thread real-time scheduling of
+    the highest priority (SCHED_FIFO 99). All threads and processes that the calling thread starts
+    later inherit it, and a busy one then blocks the whole machine.
     """
     if sys.platform != "linux":
         yield
@@ -26,5 +26,5 @@ def preserve_thread_scheduling() -> Iterator[None]:
     finally:
         if os.sched_getscheduler(0) != policy:
             for thread in Path("/proc/self/task").iterdir():
-                with suppress(OSError):  # it has ended
+                with suppress(OSError):  # the thread has ended
                     os.sched_setscheduler(int(thread.name), policy, priority)

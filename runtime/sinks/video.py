@@ -1,4 +1,4 @@
-"""Video files, by PyAV: playable up to the last second at any time of their writing."""
+"""Video file sink, whose unfinished files are playable up to the last second."""
 
 from __future__ import annotations
 
@@ -9,37 +9,48 @@ from pathlib import Path
 import av
 
 from ..errors import SinkError, UsageError
+from ..sources.base import ffmpeg_error_text
 from ..utils.atomic import create_temp_sibling
 from ..utils.log import warn_user
 from .base import StreamFormat
 from .codecs import CONTAINERS, select_codec
+from .encoder import even_size
 from .mp4 import copy_with_faststart, truncate_to_last_fragment
-from .muxer import MuxedSink, Muxer, ffmpeg_error_text
+from .muxer import MuxedSink, Muxer
 
 CONTAINER_SUFFIXES = tuple(CONTAINERS)
-# A fragment a second while writing; the end makes one plain file of them, with an index. Not with
-# subtitles: FFmpeg ends their track with a sample as long as the one before, past the pictures.
+# Fragments of a second while writing; at the end FFmpeg turns them into a plain file with an index.
+# Not with subtitles: FFmpeg ends their track with a sample as long as the one before, which lasts
+# longer than the video.
 _FRAGMENTED_MP4_OPTIONS = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
-_MATROSKA_OPTIONS = {"cluster_time_limit": "1000"}  # Matroska's, in milliseconds
+_MATROSKA_OPTIONS = {"cluster_time_limit": "1000"}  # milliseconds
 
 
 class VideoSink(MuxedSink):
-    """Writes beside the name it will have, and takes the name when finished.
+    """Writer of a video file, which gets its final name when it is finished.
 
-    What a kill or a power cut leaves there (hidden, with the same suffix) plays up to its last
-    second, except an MP4 with subtitles. After a write that failed, the frames before it take the
-    name.
+    Until then it is a hidden file with the same suffix in the same folder. After a kill or a power
+    failure that file plays up to its last second, except an MP4 with subtitles. After a failed
+    write, the frames before it are kept under the final name.
+
+    Args:
+        path: The file, with a suffix of `CONTAINER_SUFFIXES`.
+        stream: The format of the frames, and the other streams to copy.
+        codec: See `select_codec`.
+
+    Raises:
+        SinkError: The file cannot be created.
+        UsageError: Frame sizes differ, or the container does not support the codec.
     """
 
     def __init__(self, path: Path, stream: StreamFormat, codec: str | None = None) -> None:
         if stream.size is None:
-            raise UsageError(f"{path} needs pictures of one size; give it with --size 256x256")
+            raise UsageError(f"{path} needs frames of one size; set it with --size 256x256")
         self.name = str(path)
         self._path = path
         suffix = path.suffix.lower()
         self._is_mp4 = suffix in (".mp4", ".mov")
-        height, width = (side + side % 2 for side in stream.size)
-        settings = select_codec(codec, CONTAINERS[suffix], str(path), (height, width))
+        settings = select_codec(codec, CONTAINERS[suffix], str(path), even_size(stream.size))
         try:
             self._temporary: Path | None = create_temp_sibling(path)
         except OSError as error:
@@ -65,7 +76,7 @@ class VideoSink(MuxedSink):
         if self._temporary is None:
             return
         if self._muxer.frame_count == 0:
-            raise SinkError(f"nothing to write to {self._path}: no frame came")
+            raise SinkError(f"nothing to write to {self._path}: no frame arrived")
         with self._handle_errors():
             self._muxer.finish()
             self._file.sync()
@@ -76,7 +87,7 @@ class VideoSink(MuxedSink):
         self._temporary = None
 
     def _apply_faststart(self) -> None:
-        """Best effort: the file is complete, and stays as it is where the disk has no room."""
+        """Move the index to the front; if the disk is full, the file stays as it is."""
         assert self._temporary is not None
         moved = self._temporary.with_name(f"{self._temporary.stem}.moved")
         try:
@@ -85,11 +96,11 @@ class VideoSink(MuxedSink):
                     os.fsync(written.fileno())
                 moved.replace(self._temporary)
         except OSError as error:
-            warn_user(f"{self._path} is complete, its index stays at its end: {error.strerror}")
+            warn_user(f"{self._path} is complete, but its index stays at the end: {error.strerror}")
         moved.unlink(missing_ok=True)
 
     def _handle_failure(self, error: Exception) -> SinkError:
-        """Keeps what was written before, under the name."""
+        """Save the frames before the failure under the final name."""
         assert self._temporary is not None
         self._file.seal()
         with suppress(av.FFmpegError, OSError):
@@ -99,7 +110,7 @@ class VideoSink(MuxedSink):
             if self._is_mp4:
                 truncate_to_last_fragment(self._temporary)
             frames = _count_frames(self._temporary)
-        kept = "nothing of it could be kept"
+        kept = "no frame could be kept"
         if frames:
             with suppress(OSError):
                 self._temporary.replace(self._path)
@@ -114,7 +125,7 @@ class VideoSink(MuxedSink):
         if self._temporary is None:
             return
         if hasattr(self, "_file"):
-            self._file.seal()  # it is thrown away in any case
+            self._file.seal()  # the file is deleted below
         if hasattr(self, "_container"):
             with suppress(av.FFmpegError, OSError):
                 self._container.close()
@@ -139,8 +150,10 @@ def _muxer_options(suffix: str, stream: StreamFormat) -> dict[str, str]:
 
 
 class _SealableFile:
-    """What FFmpeg writes into. Sealed, it takes no more: the end that FFmpeg insists on writing
-    would ruin a file that has no room for it."""
+    """File object that ignores writes once it is sealed.
+
+    FFmpeg always writes the end of a file, which would corrupt one on a full disk.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -166,7 +179,7 @@ class _SealableFile:
 
 
 def _count_frames(path: Path) -> int:
-    """How many pictures a file really has; 0 where it is none that plays."""
+    """Count the frames of a file; 0 if it is not playable."""
     frames = 0
     with suppress(av.FFmpegError, OSError), av.open(str(path)) as container:
         for packet in container.demux(container.streams.video[0]):

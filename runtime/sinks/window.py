@@ -1,4 +1,4 @@
-"""A window, by OpenCV."""
+"""Window sink with keyboard control, by OpenCV."""
 
 from __future__ import annotations
 
@@ -20,15 +20,26 @@ from ..utils.signals import stop_requested
 from .base import Sink, StreamFormat, TranslatedFrame
 
 WINDOW_TITLE = "cgt"
-_WINDOW_FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL  # no tool bar
-_POLL_INTERVAL_S = 0.02  # seconds between looks at the keyboard
-_QUIET_ENVIRONMENT = {"QT_LOGGING_RULES": "*.warning=false"}  # Qt's words on fonts
+_WINDOW_FLAGS = (
+    cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+)  # without a toolbar
+_POLL_INTERVAL_S = 0.02
+_QUIET_ENVIRONMENT = {"QT_LOGGING_RULES": "*.warning=false"}  # Qt's font warnings
 
 
 class WindowSink(Sink):
-    """Shows results at the stream's pace. Keys: q or Escape ends the run, space pauses it,
-    s saves the picture as PNG in the working folder, o goes through translated, original, split
-    and side by side. Raises MissingDependency where no window opens."""
+    """Window that shows results in real time.
+
+    Keys: q or Escape ends the run, space pauses it, s saves the shown image as PNG in the working
+    folder, o switches between translated, original, split and side by side.
+
+    Args:
+        stream: The format of the frames.
+        view: The initial view.
+
+    Raises:
+        MissingDependency: No window can be opened.
+    """
 
     name = "window"
 
@@ -52,11 +63,11 @@ class WindowSink(Sink):
         self._show()
         if self._pacer is None:
             self._poll_keyboard(0)
-        elif (early := self._pacer.due_time(result.source_frame.time) - time.perf_counter()) > 0:
-            self._poll_keyboard(early)
+        elif (wait_s := self._pacer.due_time(result.source_frame.time) - time.perf_counter()) > 0:
+            self._poll_keyboard(wait_s)
         while self._paused and not self._closed_by_user and not stop_requested():
             self._poll_keyboard(_POLL_INTERVAL_S)
-            self._pacer = Pacer() if self._pacer else None  # time stood still
+            self._pacer = Pacer() if self._pacer else None  # the pause must not count
 
     def _composed_image(self) -> U8:
         assert self._result is not None
@@ -71,19 +82,19 @@ class WindowSink(Sink):
         cv2.imshow(WINDOW_TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def _resize_window(self, image: U8) -> None:
-        """To the shape that the picture is meant to have."""
+        """Resize the window to the display aspect ratio of the image."""
         height, width = image.shape[:2]
         cv2.resizeWindow(WINDOW_TITLE, round(width * self._sample_aspect_ratio), height)
 
     def _poll_keyboard(self, seconds: float) -> None:
-        """At the keyboard, for that long."""
-        until = time.perf_counter() + seconds
+        """Handle keys for `seconds`, and at least once."""
+        deadline = time.perf_counter() + seconds
         while not self._closed_by_user:
-            left = max(0.001, min(_POLL_INTERVAL_S, until - time.perf_counter()))
-            self._handle_key(cv2.waitKey(max(1, round(left * 1000))))
+            wait_s = max(0.001, min(_POLL_INTERVAL_S, deadline - time.perf_counter()))
+            self._handle_key(cv2.waitKey(max(1, round(wait_s * 1000))))
             if cv2.getWindowProperty(WINDOW_TITLE, cv2.WND_PROP_VISIBLE) < 1:
                 self._closed_by_user = True
-            if time.perf_counter() >= until or stop_requested():
+            if time.perf_counter() >= deadline or stop_requested():
                 return
 
     def _handle_key(self, code: int) -> None:
@@ -95,10 +106,10 @@ class WindowSink(Sink):
         elif key == "s":
             self._save_snapshot()
         elif key == "o":
-            shown = self._composed_image().shape
+            previous_shape = self._composed_image().shape
             self._view = VIEW_MODES[(VIEW_MODES.index(self._view) + 1) % len(VIEW_MODES)]
             self._show()
-            if self._composed_image().shape != shown:
+            if self._composed_image().shape != previous_shape:
                 self._resize_window(self._composed_image())
 
     def _save_snapshot(self) -> None:
@@ -123,8 +134,8 @@ class WindowSink(Sink):
 
 
 def _check_window_support() -> None:
-    """Qt ends the whole process where it finds no screen: so another process tries first (under
-    another title: whoever looks for our window shall not find this one, which goes at once)."""
+    # Qt aborts the process if there is no screen, so another process tries first. Its window has
+    # another title, so that nothing mistakes it for the window of this process.
     done = subprocess.run(
         [
             sys.executable,

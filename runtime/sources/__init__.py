@@ -1,4 +1,4 @@
-"""Sources, chosen by what the argument names; docs/streams.md is the manual."""
+"""Frame sources and the parser of source URIs, which docs/streams.md describes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
-from ..image.files import (  # loads OpenCV before PyAV: see tests of the window
-    IMAGE_SUFFIXES,
-    list_images,
-)
+from ..image.files import IMAGE_SUFFIXES, list_images  # OpenCV must load before PyAV
 from ..utils.uri import Uri, parse_uri
 from .base import ColorSpace, Frame, Packet, Source
 
@@ -25,12 +22,22 @@ def open_source(
     start: float = 0.0,
     reconnect: bool = False,
 ) -> Source:
-    """A file, folder, wildcard, camera, network stream, `-` or `test://`.
+    """Open a source of frames.
 
-    audio: also pass the sound through. stream: which of several video streams. start: seconds to
-    leave out.
-    reconnect: open a live source again when it is lost.
-    Raises SourceError where nothing can be read, UsageError for what makes no sense.
+    Args:
+        uri: A video file, image file, folder, wildcard, camera, network stream, `-` (standard
+            input) or `test://` pattern.
+        audio: Also pass audio packets through.
+        stream: The index of the video stream, from 0; None for the first one.
+        start: Seconds to skip from the beginning of a recording.
+        reconnect: Open a live source again when it is lost.
+
+    Returns:
+        An open source, to be used as a context manager and iterated once.
+
+    Raises:
+        SourceError: Nothing can be read from `uri`.
+        UsageError: `uri` is malformed, or an option does not apply to it.
     """
     open_inner = partial(_open, uri, audio, stream)
     source = open_inner()
@@ -43,7 +50,7 @@ def open_source(
             from .wrappers import TrimmedSource
 
             if source.live:
-                raise UsageError(f"{source.name} is live: --start has nothing to count from")
+                raise UsageError(f"{source.name} is live: --start needs a recording")
             source = TrimmedSource(source, start)
         return source
     except BaseException:
@@ -76,7 +83,7 @@ def _open(text: str, audio: bool, stream: int | None) -> Source:
             p for p in root.glob(Path(pattern).name) if p.suffix.lower() in IMAGE_SUFFIXES
         )
         return ImageSource(text, root, found)
-    raise SourceError(f"{text} is missing; give a video, a folder of images or a camera's number")
+    raise SourceError(f"{text} is missing; give a video, a folder of images or a camera number")
 
 
 def _open_path(text: str, path: Path, audio: bool, stream: int | None) -> Source:

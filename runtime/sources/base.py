@@ -1,4 +1,4 @@
-"""The contract of a source: where frames come from."""
+"""Source interface: the abstract base class, frames, passed-through packets and color spaces."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from ..utils.closeable import Closeable
 
 
 class Frame:
-    """One picture. time: seconds on the stream's own clock, exactly; duration: the same, where it
-    is known. name: of the file it came from, where it is one of several. captured: when it
-    arrived, on time.perf_counter. cut: an encoder begins anew here, see `cuts`."""
+    """One frame of a source.
+
+    Attributes:
+        time: The presentation time in seconds on the stream's own clock, exact.
+        duration: How long the frame is shown in seconds; None if unknown.
+        name: The image file's path relative to its folder; empty for videos.
+        capture_time: When the frame arrived, in seconds of time.perf_counter.
+        starts_segment: The encoder restarts at this frame; see `segments`.
+    """
 
     def __init__(
         self,
@@ -37,8 +43,11 @@ class Frame:
 
     @property
     def image(self) -> U8:
-        """uint8 HWC RGB. A frame that was given as a function is converted by whom asks first: one
-        that is dropped costs nothing, and the work is done outside of the source's thread."""
+        """Return the pixels, uint8 HWC RGB.
+
+        The first access calls the function that the source passed instead of pixels. So a dropped
+        frame costs nothing, and the conversion does not run in the source's thread.
+        """
         if callable(self._image):
             self._image = self._image()
         return self._image
@@ -46,16 +55,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class Packet:
-    """A piece of another stream (sound) on its way through, untouched."""
+    """An encoded packet of another stream (audio, subtitles), passed through unchanged."""
 
-    stream_index: int  # index into Source.others
+    stream_index: int  # index into Source.other_streams
     av_packet: Any  # av.Packet
 
 
 @dataclass(frozen=True)
 class ColorSpace:
-    """What the numbers of a video mean, as ITU-T H.273 numbers it: matrix, primaries, transfer.
-    The default is BT.709 within the limits of television."""
+    """Color space tags of a video, numbered as in ITU-T H.273; the default is limited BT.709."""
 
     matrix: int = 1
     primaries: int = 1
@@ -64,26 +72,54 @@ class ColorSpace:
 
 
 class Source(Closeable):
-    """Frames in order, with what lies between them. A context manager; iterate it once."""
+    """Frames in presentation order, interleaved with the packets of other streams.
+
+    A source is a context manager. It can be iterated once.
+
+    Attributes:
+        name: The name of the source in messages.
+        size: (height, width) of all frames in pixels; None if they differ.
+        rate: Frames per second; None if unknown.
+        start_time: The time of the first frame in seconds.
+        time_base: The unit of all times in seconds; None if they have none.
+        sample_aspect_ratio: The width of a pixel divided by its height.
+        frame_count: The number of frames, possibly estimated; None if unknown.
+        live: Frames arrive in real time, whether or not the reader keeps up.
+        color_space: The color tags of a video; None if it has none.
+        other_streams: PyAV streams whose packets are passed through.
+        metadata: Tags of the container, such as its title.
+        chapters: Chapters as PyAV represents them.
+    """
 
     name: str
-    size: tuple[int, int] | None  # height, width of all frames; None where they differ
-    rate: Fraction | None = None  # frames per second, where there is such a thing
-    start_time: Fraction = Fraction(0)  # the time of the first frame
-    time_base: Fraction | None = None  # of which all times are multiples
-    sample_aspect_ratio: Fraction = Fraction(1)  # width / height of a pixel
-    frame_count: int | None = None  # frames, where it is known (or nearly)
-    live: bool = False  # goes on whether or not we keep up
-    color_space: ColorSpace | None = None  # what a video says of its colours
-    other_streams: tuple[Any, ...] = ()  # av streams whose packets are passed through
-    metadata: Mapping[str, str] = MappingProxyType({})  # title, and what else a container says
-    chapters: tuple[Any, ...] = ()  # as PyAV gives them
+    size: tuple[int, int] | None
+    rate: Fraction | None = None
+    start_time: Fraction = Fraction(0)
+    time_base: Fraction | None = None
+    sample_aspect_ratio: Fraction = Fraction(1)
+    frame_count: int | None = None
+    live: bool = False
+    color_space: ColorSpace | None = None
+    other_streams: tuple[Any, ...] = ()
+    metadata: Mapping[str, str] = MappingProxyType({})
+    chapters: tuple[Any, ...] = ()
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame | Packet]:
-        """Raises SourceError when the source breaks."""
+        """Yield frames and packets in order.
+
+        Raises:
+            SourceError: The source fails before its end. All frames before that were yielded.
+        """
 
     def seek(self, seconds: Fraction) -> None:
-        """A hint, before iteration: nothing before that time is asked for. The first frames may
-        still lie before it."""
+        """Skip to `seconds` after the start, if the source can; call it before iteration.
+
+        The first frames may still lie before that time.
+        """
         del seconds
+
+
+def ffmpeg_error_text(error: Exception) -> str:
+    """Return the readable part of an FFmpeg error, without its numbers."""
+    return getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""Cameras and GStreamer pipelines, by OpenCV."""
+"""Camera and GStreamer sources by OpenCV."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependency, SourceError, UsageError
+from ..image.geometry import format_size
 from ..image.opencv import cv2
 from ..image.preprocess import U8
 from ..utils.log import warn_user
@@ -20,13 +21,21 @@ from .base import Frame, Packet, Source
 
 
 class CaptureSource(Source):
-    """What cv2.VideoCapture gives. Frames carry the time of their arrival."""
+    """Frames of a cv2.VideoCapture, timed by their arrival.
+
+    Args:
+        capture: The cv2.VideoCapture.
+        name: The name of the source in messages.
+        error_message: The text of the SourceError if no frame arrives.
+
+    Raises:
+        SourceError: No frame arrives.
+    """
 
     live = True
     time_base = Fraction(1, 90000)
 
     def __init__(self, capture: Any, name: str, error_message: str) -> None:
-        """refused: what to say when no picture comes."""
         self.name = name
         self._capture = capture
         image = capture.read()[1] if capture.isOpened() else None
@@ -42,7 +51,7 @@ class CaptureSource(Source):
         while True:
             got, image = self._capture.read()
             if not got:
-                raise SourceError(f"{self.name} stopped giving frames")
+                raise SourceError(f"{self.name} stopped delivering frames")
             captured = time.perf_counter()
             ticks = round((captured - start) / float(self.time_base))
             yield Frame(partial(_to_rgb, image), ticks * self.time_base, capture_time=captured)
@@ -58,9 +67,17 @@ def _to_rgb(image: Any) -> U8:
 
 
 def open_camera(uri: Uri) -> CaptureSource:
-    """`0`, `/dev/video0` or `v4l2:///dev/video0`, with `?size=1280x720&fps=30&format=MJPG`.
+    """Open a camera.
 
-    A driver takes the nearest that it can; what it gives is said. Raises SourceError.
+    The driver picks the nearest mode that it supports; cgt prints which one it is.
+
+    Args:
+        uri: `0`, `/dev/video0` or `v4l2:///dev/video0`, optionally with
+            `?size=1280x720&fps=30&format=MJPG`.
+
+    Raises:
+        SourceError: The camera does not open or delivers no frame.
+        UsageError: A parameter of `uri` is invalid.
     """
     uri.check_parameters(("size", "fps", "format"))
     size, rate, format = uri.get_size(), uri.get_frame_rate(), uri.query.get("format", "").upper()
@@ -81,14 +98,16 @@ def open_camera(uri: Uri) -> CaptureSource:
     if rate:
         capture.set(cv2.CAP_PROP_FPS, float(rate))
     source = CaptureSource(
-        capture, name, f"{name} does not open; is it plugged in, free, and readable by you?"
+        capture,
+        name,
+        f"{name} does not open; check that it is plugged in, not in use and readable by you",
     )
     if uri.query:
         assert source.size is not None
         code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
         fps = f"{float(source.rate):g}" if source.rate else "an unknown number of"
-        kind = code if code.isalnum() else "pictures"
-        warn_user(f"{name} gives {source.size[1]}x{source.size[0]} {kind} at {fps} frames/s")
+        kind = code if code.isalnum() else "frames"
+        warn_user(f"{name} delivers {format_size(source.size)} {kind} at {fps} frames/s")
     return source
 
 
@@ -96,26 +115,38 @@ _APPSINK = "videoconvert ! video/x-raw,format=BGR ! appsink max-buffers=1 drop=t
 
 
 def open_gstreamer(uri: Uri) -> CaptureSource:
-    """`gst://PIPELINE` (an appsink is added where it has none), or `csi://0?size=1280x720&fps=30`,
-    a Jetson's camera. Raises MissingDependency where OpenCV has no GStreamer."""
+    """Open a GStreamer pipeline or the CSI camera of a Jetson.
+
+    Args:
+        uri: `gst://PIPELINE`, to which an appsink is added if it has none, or
+            `csi://0?size=1280x720&fps=30`.
+
+    Raises:
+        MissingDependency: OpenCV was built without GStreamer.
+        SourceError: The pipeline delivers no frame.
+        UsageError: `uri` is malformed.
+    """
     if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
         raise MissingDependency(
-            f"{uri.scheme}:// needs an OpenCV with GStreamer, which PyPI's has not; take JetPack's "
-            "or your distribution's (python3-opencv) with python3 -m venv --system-site-packages"
+            f"{uri.scheme}:// needs an OpenCV with GStreamer, unlike the one of PyPI; install the "
+            "one of JetPack or of your distribution (python3-opencv) and create the environment "
+            "with python3 -m venv --system-site-packages"
         )
     pipeline = _csi_pipeline(uri) if uri.scheme == "csi" else uri.text.partition("://")[2]
     if "appsink" not in pipeline:
         pipeline += f" ! {_APPSINK}"
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     return CaptureSource(
-        capture, uri.text, f"GStreamer gives no picture; try it alone: gst-launch-1.0 {pipeline}"
+        capture,
+        uri.text,
+        f"GStreamer delivers no frame; test the pipeline with: gst-launch-1.0 {pipeline}",
     )
 
 
 def _csi_pipeline(uri: Uri) -> str:
     uri.check_parameters(("size", "fps"))
     if not (uri.path or "0").isdecimal():
-        raise UsageError(f"{uri.text} is no camera; write csi://0")
+        raise UsageError(f"{uri.text} is not a camera; write csi://0")
     (height, width), rate = uri.get_size() or (720, 1280), uri.get_frame_rate() or Fraction(30)
     return (
         f"nvarguscamerasrc sensor-id={uri.path or 0} ! video/x-raw(memory:NVMM),format=NV12,"

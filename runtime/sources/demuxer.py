@@ -1,4 +1,4 @@
-"""Reading on through damage."""
+"""Demuxer and decoder that skip damaged packets, count them and print a summary."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ import av
 
 from ..errors import SourceError
 from ..utils.log import warn_user
-from .base import Packet
+from .base import Packet, ffmpeg_error_text
 from .frame_convert import Deinterlacer
 from .segments import SegmentBoundaries
 
-_MAX_CONSECUTIVE_ERRORS = 1000  # failures in a row, after which the rest is taken for lost
+_MAX_CONSECUTIVE_ERRORS = 1000  # the rest of the file counts as lost after that many
 
 
 class FrameReader:
-    """Decoded frames and the packets of other streams, in the order of the file.
+    """Decoded frames and the packets of other streams, in file order.
 
-    Damaged packets are skipped and counted; what was lost is said at the end. Raises SourceError
-    where the stream breaks off, after the frames before it. endless: a stream that has no end of
-    its own, and may be joined in its middle.
+    Damaged packets are skipped and counted; a warning at the end lists the losses.
+
+    Args:
+        container: An open PyAV input container.
+        video_stream: The stream to decode.
+        other_streams: The streams whose packets are yielded as they are.
+        name: The name of the source in messages.
+        endless: The stream has no end of its own and may be joined in the middle.
+
+    Raises:
+        SourceError: The stream ends unexpectedly. All frames before that were yielded.
     """
 
     def __init__(
@@ -36,18 +44,15 @@ class FrameReader:
         self._endless = endless
         self._other_stream_index = {stream.index: i for i, stream in enumerate(other_streams)}
         self.boundaries = SegmentBoundaries()
-        self.decode_video = True  # may be turned off underway
+        self.decode_video = True  # may be cleared during iteration
 
     def __iter__(self) -> Iterator[av.VideoFrame | Packet]:
-        self._frame_count = self._undecodable_packets = self._corrupt_frames = (
-            self._corrupt_packets
-        ) = 0
-        self._regular_steps = self._missing_frames = (
-            0  # steps of one frame; frames that longer ones lack
-        )
-        self._last_frame_time = self._last_packet_time = (
-            0.0  # seconds: of the frames, of all packets
-        )
+        self._frame_count = 0
+        self._undecodable_packets = self._corrupt_packets = self._corrupt_frames = 0
+        self._regular_steps = 0  # steps of one frame interval from frame to frame
+        self._missing_frames = 0  # estimated from the longer steps
+        self._last_frame_time = 0.0  # seconds
+        self._last_packet_time = 0.0  # seconds, of all streams
         self._frame_interval = 1 / float(self._video_stream.average_rate or 25)
         self._deinterlacer: Deinterlacer | None = None
         try:
@@ -60,11 +65,11 @@ class FrameReader:
             self._warn_about_damage()
         if end_reason is not None:
             raise SourceError(
-                f"{self._name} breaks off after {self._frame_count} frames: {end_reason}"
+                f"{self._name} ended unexpectedly after {self._frame_count} frames: {end_reason}"
             )
 
     def _demux(self) -> Generator[av.VideoFrame | Packet, None, str | None]:
-        """All items; returns what ended it too early, or None."""
+        """Yield all items; return the reason of an early end, or None."""
         failures = 0
         while True:
             try:
@@ -74,30 +79,31 @@ class FrameReader:
                         failures = 0
                     yield from self._process_packet(packet)
                 if self._endless:
-                    return "the other end closed it"
-                return "it is cut short" if failures or self._is_truncated() else None
+                    return "the sender closed the connection"
+                return "the file is truncated" if failures or self._is_truncated() else None
             except av.InvalidDataError:
                 failures += 1
                 if failures == _MAX_CONSECUTIVE_ERRORS:
                     return "the rest is damaged"
             except (av.ExitError, TimeoutError):
-                return "nothing came for too long"
+                return "no data arrived in time"
             except (av.FFmpegError, OSError) as error:
-                return error.strerror or str(error)
+                return ffmpeg_error_text(error)
 
     def _is_truncated(self) -> bool:
-        """Whether all streams end long before the length that the file's header promises."""
-        kind, length = self._container.format.name, self._container.duration
-        if length is None or not ("matroska" in kind or "mp4" in kind):
-            return False  # elsewhere FFmpeg only estimates it
-        return bool(self._last_packet_time < 0.95 * length / av.time_base - 0.5)
+        """Return whether all streams end long before the duration in the file's header."""
+        format_name, duration = self._container.format.name, self._container.duration
+        if duration is None or not ("matroska" in format_name or "mp4" in format_name):
+            return False  # FFmpeg only estimates the duration of other formats
+        return bool(self._last_packet_time < 0.95 * duration / av.time_base - 0.5)
 
     def _process_packet(self, packet: Any) -> Iterator[av.VideoFrame | Packet]:
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if stamp is not None:
-            self._last_packet_time = max(self._last_packet_time, float(stamp * packet.time_base))
+        timestamp = packet.dts if packet.pts is None else packet.pts
+        if timestamp is not None:
+            seconds = float(timestamp * packet.time_base)
+            self._last_packet_time = max(self._last_packet_time, seconds)
         if packet.stream.index in self._other_stream_index:
-            if packet.dts is not None:  # the flush at the end has none
+            if packet.dts is not None:  # the flush packet at the end has none
                 yield Packet(self._other_stream_index[packet.stream.index], packet)
         elif packet.stream.index == self._video_stream.index:
             self._corrupt_packets += bool(packet.is_corrupt)
@@ -109,7 +115,7 @@ class FrameReader:
         try:
             return self._video_stream.decode(packet)
         except av.FFmpegError:
-            # Who joins a stream cannot decode what refers to pictures before.
+            # A reader that joins a stream cannot decode frames that refer to earlier ones.
             self._undecodable_packets += packet is not None and (
                 self._frame_count > 0 or not self._endless
             )
@@ -119,7 +125,7 @@ class FrameReader:
         for frame in frames:
             self._corrupt_frames += bool(frame.is_corrupt)
             if self._deinterlacer is None and frame.interlaced_frame:
-                warn_user(f"{self._name} is interlaced: deinterlaced with bwdif")
+                warn_user(f"{self._name} is interlaced: deinterlacing it with bwdif")
                 self._deinterlacer = Deinterlacer(self._video_stream)
             yield from self._track_gaps(
                 self._deinterlacer(frame) if self._deinterlacer else [frame]
@@ -139,7 +145,7 @@ class FrameReader:
 
     @property
     def intact_and_progressive(self) -> bool:
-        """Nothing so far that made one picture depend on others than the file means it to."""
+        """Return whether the file so far is free of damage and of interlaced frames."""
         return not (
             self._undecodable_packets
             or self._corrupt_frames
@@ -148,14 +154,13 @@ class FrameReader:
         )
 
     def _warn_about_damage(self) -> None:
-        """Some containers find their way behind damage without a word: there a gap says it, in a
-        stream that is steady otherwise."""
+        # Some demuxers skip damage silently. In a stream with regular timestamps a gap reveals it.
         damaged = max(self._corrupt_frames, self._corrupt_packets)
         steady = self._regular_steps > 0.9 * self._frame_count and not self._endless
         missing = self._missing_frames if steady else 0
         if self._undecodable_packets or damaged or missing:
             warn_user(
-                f"{self._name} is damaged: {self._undecodable_packets} packets do not decode, {damaged} frames "
-                f"are incomplete, about {missing} are missing; "
-                f"{self._frame_count - damaged} good ones were read"
+                f"{self._name} is damaged: {self._undecodable_packets} packets cannot be decoded, "
+                f"{damaged} frames are incomplete, about {missing} are missing; "
+                f"{self._frame_count - damaged} intact frames were read"
             )

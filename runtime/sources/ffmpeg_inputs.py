@@ -1,7 +1,4 @@
-"""Video through a pipe.
-
-Streams from elsewhere: what FFmpeg has to be told of them.
-"""
+"""FFmpeg input options of network streams and of video on standard input."""
 
 from __future__ import annotations
 
@@ -9,25 +6,26 @@ import os
 import select
 
 from ..errors import UsageError
+from ..image.geometry import format_size
 from ..utils.signals import stop_requested
 from ..utils.uri import Uri
 from .video import FFmpegInput
 
 INPUT_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt", "tcp", "rtmp", "rtmps")
-_READ_TIMEOUT_S = 5.0  # seconds; a stream that gives nothing for so long is lost
+_READ_TIMEOUT_S = 5.0  # a stream that sends nothing for so long counts as lost
 
 
 def network_input(uri: Uri) -> FFmpegInput:
-    """A live stream, or over http(s) also a recording."""
+    """Return the input of a network stream; http(s) may also be a recording."""
     options = {}
     if uri.scheme in ("rtsp", "rtsps"):
-        options = {"rtsp_transport": "tcp"}  # complete pictures; UDP loses parts of them
+        options = {"rtsp_transport": "tcp"}  # UDP loses parts of frames
     live = None if uri.scheme in ("http", "https") else True
     return FFmpegInput(uri.text, uri.text, None, options, _READ_TIMEOUT_S, live)
 
 
 class _StdinReader:
-    """Standard input as PyAV reads it; a signal that asks to stop ends it."""
+    """Standard input as a PyAV file object, which ends at a stop signal."""
 
     name = "standard input"
 
@@ -39,9 +37,16 @@ class _StdinReader:
 
 
 def stdin_input(uri: Uri) -> FFmpegInput:
-    """`-` is what FFmpeg recognises (Matroska, MPEG-TS, y4m, motion JPEG ...);
-    `pipe://?size=640x480&fps=30&format=rgb24` are bare frames, format being FFmpeg's name of their
-    pixels, and `pipe://?format=mjpeg` any stream by FFmpeg's name of its format."""
+    """Return the input of video on standard input.
+
+    Args:
+        uri: `-` for a format that FFmpeg detects (Matroska, MPEG-TS, y4m, motion JPEG ...),
+            `pipe://?size=640x480&fps=30&format=rgb24` for raw frames in an FFmpeg pixel format, or
+            `pipe://?format=mjpeg` for any other FFmpeg format.
+
+    Raises:
+        UsageError: Standard input is a terminal, or a parameter of `uri` is invalid.
+    """
     uri.check_parameters(("size", "fps", "format", "live"))
     options = {}
     rate, size, format = uri.get_frame_rate(), uri.get_size(), uri.query.get("format")
@@ -50,7 +55,7 @@ def stdin_input(uri: Uri) -> FFmpegInput:
     if rate is not None:
         options["framerate"] = str(rate)
     if size is not None:
-        options |= {"video_size": f"{size[1]}x{size[0]}", "pixel_format": format or "rgb24"}
+        options |= {"video_size": format_size(size), "pixel_format": format or "rgb24"}
         format = "rawvideo"
     return FFmpegInput(
         _StdinReader(), _StdinReader.name, format, options, live=uri.get_bool("live", False)

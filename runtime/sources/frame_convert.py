@@ -1,4 +1,4 @@
-"""From decoded frames to pictures: upright, progressive, of one size, RGB."""
+"""Conversion of decoded frames to RGB: color, rotation, letterboxing and deinterlacing."""
 
 from __future__ import annotations
 
@@ -19,28 +19,34 @@ _thread_local = threading.local()
 
 
 def to_rgb(frame: av.VideoFrame) -> U8:
-    """uint8 HWC, by the matrix and range that the frame is tagged with (BT.601 where it is not).
+    """Convert a decoded frame to RGB by the matrix and range of its tags.
 
-    More bits than 8 and transparency are dropped. May be a view with gaps between its rows.
+    An untagged frame counts as BT.601. Bit depths above 8 and transparency are dropped.
+
+    Returns:
+        uint8 HWC RGB, possibly a view with gaps between its rows.
+
+    Raises:
+        SourceError: FFmpeg cannot convert this pixel format and matrix.
     """
-    if not hasattr(_thread_local, "reformatter"):  # keeps its tables from frame to frame
+    if not hasattr(_thread_local, "reformatter"):  # it keeps its tables between frames
         _thread_local.reformatter = VideoReformatter()
     try:
         converted = _thread_local.reformatter.reformat(frame, format="rgb24", threads=1)
     except (av.FFmpegError, ValueError) as error:
-        kind = f"{frame.format.name} pictures with matrix {frame.colorspace}"
-        raise SourceError(f"FFmpeg does not convert {kind}: {error}") from None
+        kind = f"{frame.format.name} frames with matrix {frame.colorspace}"
+        raise SourceError(f"FFmpeg cannot convert {kind}: {error}") from None
     pixels: U8 = converted.to_ndarray().astype(np.uint8, copy=False)
     return pixels
 
 
 def read_orientation(frame: av.VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]:
-    """How a phone was held: the signs of its display matrix, by rows, x before y."""
+    """Return the signs of the display matrix, by rows, x before y: how a phone was held."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return _IDENTITY
     a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
-    # Only quarter turns and mirrors; anything between is shown by no player.
+    # Only rotations by 90 degrees and mirroring; no player shows anything in between.
     if (b, c) == (0, 0) or abs(a) > abs(b):
         return (_sign(a), 0), (0, _sign(d))
     return (0, _sign(b)), (_sign(c), 0)
@@ -51,9 +57,9 @@ def _sign(value: int) -> int:
 
 
 def apply_orientation(image: U8, matrix: tuple[tuple[int, int], tuple[int, int]]) -> U8:
-    """Turned and mirrored to how it is meant to be seen.
+    """Rotate and mirror an image as its display matrix demands.
 
-    A point (x, y) is shown at (a x + c y, b x + d y): b and c set swap the axes.
+    A point (x, y) is shown at (a x + c y, b x + d y). Nonzero b and c swap the axes.
     """
     if matrix == _IDENTITY:
         return image
@@ -65,12 +71,12 @@ def apply_orientation(image: U8, matrix: tuple[tuple[int, int], tuple[int, int]]
 
 
 def swaps_axes(matrix: tuple[tuple[int, int], tuple[int, int]]) -> bool:
-    """Whether width and height change places."""
+    """Return whether the display matrix swaps width and height."""
     return matrix[0][0] == 0
 
 
 def letterbox(image: U8, size: tuple[int, int]) -> U8:
-    """The whole picture inside (height, width), black around it where the shapes differ."""
+    """Fit a whole image into (height, width), with black bars if the aspect ratios differ."""
     height, width = image.shape[:2]
     if (height, width) == size:
         return image
@@ -86,7 +92,7 @@ def letterbox(image: U8, size: tuple[int, int]) -> U8:
 
 
 def read_color_space(frame: av.VideoFrame) -> ColorSpace | None:
-    """The frame's tags; None where it says nothing of its matrix, or holds RGB."""
+    """Return a frame's color tags; None if its matrix is not tagged or it holds RGB."""
     matrix, unspecified = int(frame.colorspace), 2
     if frame.format.is_rgb or matrix in (0, unspecified):
         return None
@@ -96,7 +102,7 @@ def read_color_space(frame: av.VideoFrame) -> ColorSpace | None:
 
 
 class Deinterlacer:
-    """One picture for one interlaced frame, by FFmpeg's bwdif; each comes a frame late."""
+    """FFmpeg's bwdif filter: one progressive frame per interlaced frame, one frame late."""
 
     def __init__(self, stream: av.VideoStream) -> None:
         self._graph = graph = av.filter.Graph()
@@ -107,7 +113,7 @@ class Deinterlacer:
         ).configure()
 
     def __call__(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """What became ready; None at the end gives what is left."""
+        """Push a frame and return the finished ones; None flushes the filter."""
         self._graph.push(frame)
         ready: list[av.VideoFrame] = []
         while True:

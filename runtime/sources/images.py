@@ -1,4 +1,4 @@
-"""Image files: a folder of them, what a wildcard finds, or a single one."""
+"""Image file source: a folder, the matches of a wildcard, or a single file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ from .base import Frame, Packet, Source
 
 
 class ImageSource(Source):
-    """Images in the order given. Their sizes may differ. Raises SourceError where there is none;
-    one that is not readable raises it when its pixels are asked for."""
+    """Image files in a given order, of equal or different sizes.
+
+    A file that cannot be read raises SourceError when its pixels are accessed.
+
+    Args:
+        name: The name of the source in messages.
+        root: The folder to which the names of frames are relative.
+        files: Paths inside `root`.
+
+    Raises:
+        SourceError: `files` is empty.
+    """
 
     size = None
-    rate = Fraction(25)  # what becomes of them in a video
+    rate = Fraction(25)  # the frame rate if they become a video
     time_base = 1 / rate
 
     def __init__(self, name: str, root: Path, files: list[Path]) -> None:
-        """root: the folder that names are relative to."""
         self.name = name
         self._root = root
         self._files = files

@@ -1,4 +1,4 @@
-"""Live sources that come back."""
+"""Reconnection of live sources, with placeholder frames while the connection is lost."""
 
 from __future__ import annotations
 
@@ -20,27 +20,34 @@ from .base import Frame, Packet, Source
 from .frame_convert import letterbox
 from .wrappers import SourceWrapper, shift_packet
 
-_MIN_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.5, 4.0  # seconds between attempts, doubling
-_PLACEHOLDER_FPS = 5  # a second, while there is nothing to see
+_MIN_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.5, 4.0  # between attempts; doubles each time
+_PLACEHOLDER_FPS = 5
 
 
 class ReconnectingSource(SourceWrapper):
-    """A live source that is opened again when it is lost, for as long as it takes.
+    """A live source that is opened again whenever it is lost, without a limit of attempts.
 
-    Meanwhile its last picture comes, dark and marked, so that whoever watches sees the loss and
-    whoever records keeps the time. Raises UsageError for a source that is not live.
+    Meanwhile it yields its last frame, darkened and marked. So a viewer sees the loss, and a
+    recording keeps its timing.
+
+    Args:
+        inner: The live source, already open.
+        open_again: Opens it again; SourceError leads to another attempt.
+
+    Raises:
+        UsageError: `inner` is not live.
     """
 
     def __init__(self, inner: Source, open_again: Callable[[], Source]) -> None:
         if not inner.live:
-            raise UsageError(f"{inner.name} is not live; leave --reconnect out")
+            raise UsageError(f"{inner.name} is not live; remove --reconnect")
         super().__init__(inner)
         self._open_again = open_again
         self._tick = inner.time_base or Fraction(1, 90000)
         self._time_offset = Fraction(0)
         self._last_frame: Frame | None = None
-        self._last_time = self.start_time  # the latest time given out
-        self._clock_origin = 0.0  # when the stream's clock was at 0, on time.perf_counter
+        self._last_time = self.start_time  # of all yielded frames
+        self._clock_origin = 0.0  # time.perf_counter at stream time 0
 
     def __iter__(self) -> Iterator[Frame | Packet]:
         while not stop_requested():
@@ -52,17 +59,16 @@ class ReconnectingSource(SourceWrapper):
             except SourceError as error:
                 reason = str(error)
             self.inner.close()
-            warn_user(f"{reason}; trying to reach it again")
+            warn_user(f"{reason}; reconnecting")
             since = time.perf_counter()
             yield from self._placeholder_frames()
             warn_user(f"{self.name} is back after {time.perf_counter() - since:.1f} s")
 
     def _rebase_item(self, item: Frame | Packet) -> Frame | Packet | None:
-        """Moved to where the stream before the loss has led."""
+        """Shift an item to continue the stream before the loss; None drops it."""
         if isinstance(item, Packet):
-            same = [s.type for s in self.inner.other_streams] == [
-                s.type for s in self.other_streams
-            ]
+            types = [stream.type for stream in self.inner.other_streams]
+            same = types == [stream.type for stream in self.other_streams]
             return item if same and shift_packet(item, self._time_offset) else None
         if self.inner.size != self.size and self.size is not None:
             item = Frame(
@@ -105,7 +111,7 @@ class ReconnectingSource(SourceWrapper):
                 opened.get().close()
 
     def _next_timestamp(self) -> Fraction:
-        """The present on the stream's clock, as its first frame set it; later than all before."""
+        """Return the present on the stream's clock, later than all timestamps before."""
         wall_clock = Fraction(time.perf_counter() - self._clock_origin)
         self._last_time = max(
             self._last_time + self._tick, round(wall_clock / self._tick) * self._tick
@@ -134,7 +140,7 @@ def _letterbox_frame(frame: Frame, size: tuple[int, int]) -> U8:
 
 
 def _no_signal_frame(image: U8) -> U8:
-    """The picture dark, with a mark in its middle."""
+    """Return a darkened copy with "NO SIGNAL" in its center."""
     dark: U8 = (image // 3).astype(np.uint8)
     height, width = dark.shape[:2]
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, width / 400

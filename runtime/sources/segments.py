@@ -1,7 +1,8 @@
-"""Where a film may be cut: a key picture every half minute.
+"""Segment boundaries of a video: keyframes at least 30 s apart.
 
-At a cut the encoder begins anew, in every run alike, so that a film whose pieces are translated
-apart is the very film that one process makes. The cost is a key picture in half a minute.
+Every run restarts the encoder at these frames. So a video whose segments are translated by
+several processes is identical to the one that a single process writes. The cost is one keyframe
+per segment.
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ from typing import Any
 
 import av
 
-MIN_SEGMENT_S = 30  # seconds, at least
+MIN_SEGMENT_S = 30
 
 
 class SegmentBoundaries:
-    """Told of each packet, in the order of the file, it knows the pictures that are cuts: each is
-    the first key picture to come that lies `PIECE` or more behind the cut before."""
+    """Incremental search for segment boundaries in the packets of a video stream.
+
+    A boundary is the first keyframe `MIN_SEGMENT_S` or more after the boundary before.
+
+    Attributes:
+        min_next_pts: The earliest time of the next boundary in ticks of the stream; None before
+            the first keyframe.
+    """
 
     def __init__(self) -> None:
-        self.min_next_pts: int | None = None  # the least time of the next, in the stream's ticks
+        self.min_next_pts: int | None = None
         self._pending: deque[int] = deque()
 
     def observe(self, packet: av.Packet[Any]) -> int | None:
-        """The time of the picture, in ticks, where it is a cut. packet: of the video stream."""
+        """Take the next packet in file order; return its pts if it is a boundary."""
         if not packet.is_keyframe or packet.pts is None or packet.time_base is None:
             return None
         first = self.min_next_pts is None
@@ -37,15 +44,26 @@ class SegmentBoundaries:
         return packet.pts
 
     def is_boundary(self, pts: int | None) -> bool:
-        """Whether the picture of that time is a cut. To be asked in the order of showing."""
+        """Return whether the frame at `pts` is a boundary; ask in presentation order."""
         while self._pending and pts is not None and self._pending[0] < pts:
             self._pending.popleft()
         return bool(self._pending) and pts == self._pending[0]
 
 
 def find_segment_boundaries(path: Path, stream: int) -> list[int]:
-    """The cuts of a file, in ticks of the video stream with that index, by seeking from each to
-    the next. Raises PyAV's errors and OSError."""
+    """Find the segment boundaries of a file by seeking from each to the next.
+
+    Args:
+        path: The video file.
+        stream: The index of the video stream.
+
+    Returns:
+        The times of the boundaries in ticks of that stream.
+
+    Raises:
+        av.FFmpegError: The file cannot be read.
+        OSError: The file cannot be read.
+    """
     boundaries, found = SegmentBoundaries(), []
     with av.open(str(path), metadata_errors="replace") as container:
         video = container.streams[stream]
@@ -56,8 +74,8 @@ def find_segment_boundaries(path: Path, stream: int) -> list[int]:
                 break
         while boundaries.min_next_pts is not None:
             container.seek(boundaries.min_next_pts, stream=video)
-            looked = (boundaries.observe(packet) for packet in container.demux(video))
-            boundary = next((cut for cut in looked if cut is not None), None)
+            observed = (boundaries.observe(packet) for packet in container.demux(video))
+            boundary = next((pts for pts in observed if pts is not None), None)
             if boundary is None:
                 break
             found.append(boundary)

@@ -1,4 +1,4 @@
-"""A moving test picture whose frames are numbered for people and for programs."""
+"""Moving test pattern with a frame counter that both people and programs can read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from ..image.preprocess import U8
 from ..utils.uri import Uri
 from .base import Frame, Packet, Source
 
-_COUNTER_BITS, _COUNTER_COLUMNS = (
-    20,
-    12,
-)  # two rows of twelve cells: black, white, 20 bits, 2 of checksum
+_COUNTER_BITS, _COUNTER_COLUMNS = 20, 12  # two rows of cells: black, white, 20 bits, 2 of checksum
 
 
 class PatternSource(Source):
-    """`test://?size=1280x720&fps=30&frames=300`: endless without `frames`."""
+    """Source of `test://?size=1280x720&fps=30&frames=300`; endless without `frames`.
+
+    Args:
+        uri: The parsed URI.
+
+    Raises:
+        UsageError: A parameter is invalid or unknown.
+    """
 
     rate: Fraction
     size: tuple[int, int]
@@ -32,7 +36,7 @@ class PatternSource(Source):
         self.name = uri.text
         self.size = uri.get_size() or (720, 1280)
         if min(self.size) < 32:
-            raise UsageError(f"{uri.text}: a test picture has at least 32x32 pixels")
+            raise UsageError(f"{uri.text}: a test pattern needs at least 32x32 pixels")
         self.rate = uri.get_frame_rate() or Fraction(30)
         self.time_base = 1 / self.rate
         self.frame_count = uri.get_int("frames")
@@ -44,7 +48,7 @@ class PatternSource(Source):
             yield Frame(partial(self.draw_frame, number), number / self.rate)
 
     def draw_frame(self, number: int) -> U8:
-        """uint8 HWC RGB, the same for the same number."""
+        """Draw frame `number`, uint8 HWC RGB; the pixels depend on nothing else."""
         height, width = self.size
         left = number * 4 % width
         image = self._background[:, left : left + width].copy()
@@ -69,7 +73,7 @@ class PatternSource(Source):
 
 
 def _make_background(height: int, width: int) -> U8:
-    """Twice the width, so that any window of it is a picture and the last follows on the first."""
+    """Draw a periodic background of twice the width, from which every frame takes a window."""
     x = np.arange(2 * width) * (2 * np.pi / width)
     y = np.linspace(0, 1, height)[:, None]
     waves = (np.sin(x) * (1 - y) + y, np.sin(2 * x + 2) * y, np.cos(x + 4 * y))
@@ -79,8 +83,7 @@ def _make_background(height: int, width: int) -> U8:
 
 
 def _counter_cells(image: U8, band_height: int | None) -> Iterator[tuple[slice, slice]]:
-    """The 24 cells of the counter, which fills the lowest rows of a picture: an eighth of them, or
-    as many as `high` says."""
+    """Yield the 24 cells of the counter in the lowest rows: `band_height`, by default an eighth."""
     height, width = image.shape[:2]
     band_height = height // 8 if band_height is None else band_height
     rows = np.linspace(height - band_height, height, 3).round().astype(int)
@@ -91,7 +94,13 @@ def _counter_cells(image: U8, band_height: int | None) -> Iterator[tuple[slice, 
 
 
 def write_counter(image: U8, number: int, band_height: int | None = None) -> None:
-    """Into the picture itself, its lowest eighth or `high` rows: black is 0, white is 1."""
+    """Draw a frame counter into an image in place: black cells are 0, white cells are 1.
+
+    Args:
+        image: uint8 HWC RGB.
+        number: The number to draw, modulo 2^20.
+        band_height: The height of the counter in pixels; by default an eighth of the image.
+    """
     number %= 1 << _COUNTER_BITS
     bits = [number >> i & 1 for i in range(_COUNTER_BITS)]
     check = sum(bits) % 4
@@ -102,12 +111,21 @@ def write_counter(image: U8, number: int, band_height: int | None = None) -> Non
 
 
 def read_counter(image: U8, band_height: int | None = None) -> int | None:
-    """The number that `write_counter` left, also after scaling, coding and recolouring that keeps
-    white lighter than black; None where there is none to be read."""
+    """Read the number that `write_counter` drew.
+
+    It survives scaling, video coding and any recoloring that keeps white lighter than black.
+
+    Args:
+        image: uint8 HWC RGB.
+        band_height: The height of the counter in pixels; by default an eighth of the image.
+
+    Returns:
+        The number, or None if no valid counter is visible.
+    """
     values = []
     for rows, columns in _counter_cells(image, band_height):
         cell = image[rows, columns]
-        dy, dx = cell.shape[0] // 4, cell.shape[1] // 4  # its middle, clear of its neighbours
+        dy, dx = cell.shape[0] // 4, cell.shape[1] // 4  # the center, clear of the neighbors
         values.append(float(cell[dy : cell.shape[0] - dy, dx : cell.shape[1] - dx].mean()))
     black, white = values[:2]
     if white - black < 32:

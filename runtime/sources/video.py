@@ -1,4 +1,4 @@
-"""Videos from files and networks, by PyAV."""
+"""Video source for files and network streams, decoded by PyAV."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import av
 from av.stream import Disposition
 
 from ..errors import SourceError, UsageError
+from ..image.geometry import format_size
 from ..image.preprocess import U8
 from ..utils.log import warn_user
-from .base import Frame, Packet, Source
+from .base import Frame, Packet, Source, ffmpeg_error_text
 from .demuxer import FrameReader
 from .frame_convert import (
     apply_orientation,
@@ -35,23 +36,39 @@ _DEFAULT_TIME_BASE = Fraction(1, 90000)
 
 @dataclass(frozen=True)
 class FFmpegInput:
-    """What FFmpeg is to open: a path, URL or device. format, options: FFmpeg's; guessed without.
-    timeout: seconds that it may stay silent. live: None for what is live if it has no length."""
+    """What FFmpeg opens, and how.
+
+    Attributes:
+        file: A path, URL, device or file object.
+        name: The name of the source in messages.
+        format: FFmpeg's name of the format; None to detect it.
+        options: FFmpeg's options of the demuxer and protocol.
+        timeout_s: Seconds that the input may send nothing; None for no limit.
+        live: Whether frames arrive in real time; None means yes if the input has no duration.
+    """
 
     file: Any
     name: str
     format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    timeout: float | None = None
+    timeout_s: float | None = None
     live: bool | None = False
 
 
 class VideoSource(Source):
-    """One video stream, decoded, and the packets of all other streams.
+    """One decoded video stream and the packets of all other streams.
 
-    Pictures are turned as the file says, deinterlaced where they are flagged, and all of the first
-    one's size. What does not decode is left out and counted. stream: which of several.
-    Raises SourceError where there is no frame to begin with.
+    Frames are rotated as the file demands, deinterlaced if they are flagged as interlaced, and
+    letterboxed to the size of the first one. Packets that cannot be decoded are skipped.
+
+    Args:
+        ffmpeg_input: What to open.
+        audio: Also pass audio packets through.
+        stream: The index of the video stream, from 0; None for the first one.
+
+    Raises:
+        SourceError: The input cannot be opened or has no decodable frame.
+        UsageError: There is no video stream `stream`.
     """
 
     def __init__(
@@ -63,7 +80,7 @@ class VideoSource(Source):
                 ffmpeg_input.file,
                 format=ffmpeg_input.format,
                 options=dict(ffmpeg_input.options),
-                timeout=ffmpeg_input.timeout,
+                timeout=ffmpeg_input.timeout_s,
                 metadata_errors="replace",
             )
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -73,7 +90,7 @@ class VideoSource(Source):
                 self._container.duration is None if ffmpeg_input.live is None else ffmpeg_input.live
             )
             self._select_streams(stream, audio)
-            endless = self.live and ffmpeg_input.timeout is not None
+            endless = self.live and ffmpeg_input.timeout_s is not None
             self._reader = FrameReader(
                 self._container, self._video_stream, self.other_streams, self.name, endless
             )
@@ -94,27 +111,27 @@ class VideoSource(Source):
         self._video_stream = video_stream = videos[video_index or 0]
         if len(videos) > 1 and video_index is None:
             warn_user(
-                f"{self.name} has {len(videos)} video streams; --stream takes another than the 0th"
+                f"{self.name} has {len(videos)} video streams; using the first (select by --stream)"
             )
         if video_stream.codec_context is None:
-            raise SourceError(f"{self.name} has video of a kind that FFmpeg cannot decode")
+            raise SourceError(f"{self.name} has video that FFmpeg cannot decode")
         video_stream.thread_type = "AUTO"
         if self.live:
-            video_stream.thread_type = "SLICE"  # frame threads hold back a frame each
-        kinds = {"subtitle", "data", "attachment"} | ({"audio"} if audio else set())
-        self.other_streams = tuple(s for s in streams if s.type in kinds or s in covers)
+            video_stream.thread_type = "SLICE"  # with frame threads each delays a frame
+        types = {"subtitle", "data", "attachment"} | ({"audio"} if audio else set())
+        self.other_streams = tuple(s for s in streams if s.type in types or s in covers)
         self.metadata = dict(self._container.metadata)
         self.chapters = tuple(self._container.chapters())
 
     def _read_to_first_frame(self) -> deque[av.VideoFrame | Packet]:
-        """Everything up to the first frame, which says more of the stream than its header."""
+        """Read up to the first frame, which has properties that the header lacks."""
         lookahead: deque[av.VideoFrame | Packet] = deque()
         for item in self._reader_items:
             lookahead.append(item)
             if isinstance(item, av.VideoFrame):
                 self._init_from_first_frame(item)
                 return lookahead
-        raise SourceError(f"{self.name} has no frame that decodes")
+        raise SourceError(f"{self.name} has no decodable frame")
 
     def _init_from_first_frame(self, frame: av.VideoFrame) -> None:
         stream = self._video_stream
@@ -131,21 +148,19 @@ class VideoSource(Source):
         self.color_space = read_color_space(frame)
         self.rate = stream.average_rate or stream.guessed_rate or None
         self.time_base = stream.time_base
-        # Motion JPEG has no times of its own.
+        # Motion JPEG has no timestamps.
         self._use_arrival_time = self.live and "jpeg" in self._container.format.name
         if self._use_arrival_time:
             self.time_base = _DEFAULT_TIME_BASE
-        # Recordings that begin at some hour of a broadcast begin at zero, as with ffmpeg.
+        # Recordings of a broadcast start at any time; shift them to zero, as ffmpeg does.
         tick = self.time_base or _DEFAULT_TIME_BASE
-        begins = Fraction(max(0, self._container.start_time or 0), av.time_base)
-        self._time_origin = Fraction(0) if self._use_arrival_time else round(begins / tick) * tick
+        start = Fraction(max(0, self._container.start_time or 0), av.time_base)
+        self._time_origin = Fraction(0) if self._use_arrival_time else round(start / tick) * tick
         self._opened_at = perf_counter()
         self.start_time = self._frame_time(frame, 0)
         self.frame_count = stream.frames or self._estimate_frame_count()
-        if any(part.bits > 8 for part in frame.format.components):
-            warn_user(
-                f"{self.name} has {frame.format.name} pictures; 8 bits of each value are used"
-            )
+        if any(component.bits > 8 for component in frame.format.components):
+            warn_user(f"{self.name} has {frame.format.name} frames; using 8 bits per channel")
 
     def _estimate_frame_count(self) -> int | None:
         if self._container.duration is None or self.rate is None:
@@ -169,28 +184,37 @@ class VideoSource(Source):
             frame_index += 1
 
     def demux_other_streams(self) -> Iterator[Packet]:
-        """Instead of iteration: the packets of the other streams alone, which takes no time."""
+        """Iterate over the packets of the other streams only, without decoding any frame."""
         self._reader.decode_video = False
         return (item for item in self if isinstance(item, Packet))
 
     def find_segment_boundaries(self) -> list[Fraction]:
-        """The times of the pictures that will be cuts (see `cuts`); none where the file has to be
-        read in one go. Raises SourceError."""
+        """Find the frames at which iteration will set `starts_segment`; see `segments`.
+
+        Returns:
+            Their times in seconds; empty if the file cannot be read in segments.
+
+        Raises:
+            SourceError: The file cannot be read to its end.
+        """
         container = self._container
-        kind = container.format.name
-        if self.live or not ("mp4" in kind or "matroska" in kind) or not self.is_splittable:
+        format_name = container.format.name
+        seekable = "mp4" in format_name or "matroska" in format_name
+        if self.live or not seekable or not self.is_splittable:
             return []
         assert self._video_stream.time_base is not None
         try:
             ticks = find_segment_boundaries(Path(container.name), self._video_stream.index)
         except (av.FFmpegError, OSError) as error:
-            raise SourceError(f"{self.name} is not read to its end: {error.strerror}") from None
+            raise SourceError(f"{self.name} cannot be read to its end: {error.strerror}") from None
         return [tick * self._video_stream.time_base - self._time_origin for tick in ticks]
 
     @property
     def is_splittable(self) -> bool:
-        """Whether all pictures so far would have been the same if reading had begun at the key
-        picture before them: undamaged, not deinterlaced, of one size."""
+        """Return whether all frames so far are independent of what precedes their segment.
+
+        This holds for frames that are undamaged, not deinterlaced and all of one size.
+        """
         return self._reader.intact_and_progressive and not self._size_changed
 
     def _all_items(self) -> Iterator[av.VideoFrame | Packet]:
@@ -203,8 +227,8 @@ class VideoSource(Source):
             self._size_changed = True
             before, self._coded_size = self._coded_size, (frame.height, frame.width)
             warn_user(
-                f"{self.name} goes from {before[1]}x{before[0]} to {frame.width}x{frame.height} "
-                "pixels; its pictures are fitted into the first size"
+                f"{self.name} changes from {format_size(before)} to "
+                f"{format_size(self._coded_size)} pixels; letterboxing its frames to the first size"
             )
 
     def _to_image(self, frame: av.VideoFrame) -> U8:
@@ -213,10 +237,8 @@ class VideoSource(Source):
 
     def _frame_time(self, frame: av.VideoFrame, index: int) -> Fraction:
         if self._use_arrival_time:
-            return (
-                round((perf_counter() - self._opened_at) / float(_DEFAULT_TIME_BASE))
-                * _DEFAULT_TIME_BASE
-            )
+            elapsed = perf_counter() - self._opened_at
+            return round(elapsed / float(_DEFAULT_TIME_BASE)) * _DEFAULT_TIME_BASE
         if frame.pts is not None and frame.time_base is not None:
             return frame.pts * frame.time_base - self._time_origin
         return index / (self.rate or Fraction(25))
@@ -227,7 +249,7 @@ class VideoSource(Source):
                 int((self._time_origin + self.start_time + seconds) * av.time_base)
             )
         except (av.FFmpegError, OSError):
-            return  # a stream that only goes forward
+            return  # the input cannot seek
         self._reader_items = iter(self._reader)
         self._lookahead.clear()
 
@@ -236,9 +258,9 @@ class VideoSource(Source):
 
 
 def _open_error_text(ffmpeg_input: FFmpegInput, error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or str(error)
+    reason = ffmpeg_error_text(error)
     if isinstance(error, (av.ExitError, TimeoutError)):
-        reason = f"nothing came for {ffmpeg_input.timeout:g} s"
+        reason = f"no data arrived for {ffmpeg_input.timeout_s:g} s"
     if isinstance(error, av.InvalidDataError):
         return f"{ffmpeg_input.name} is not a video that FFmpeg can read"
     return f"{ffmpeg_input.name} does not open: {reason}"

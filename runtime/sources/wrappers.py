@@ -1,7 +1,4 @@
-"""Which frames of a source are wanted.
-
-Sources around sources: a later beginning, a piece, real time.
-"""
+"""Source wrappers and frame limits: trimming, segments, real-time playback, frame-rate limit."""
 
 from __future__ import annotations
 
@@ -14,13 +11,12 @@ from .base import Frame, Packet, Source
 
 _FORWARDED_ATTRIBUTES = (
     *("name", "size", "rate", "start_time", "time_base", "sample_aspect_ratio", "frame_count"),
-    *("live", "color_space"),
-    *("other_streams", "metadata", "chapters"),
+    *("live", "color_space", "other_streams", "metadata", "chapters"),
 )
 
 
 class SourceWrapper(Source):
-    """Says of itself what the source inside says."""
+    """Base class of sources that wrap another one, with copies of its attributes."""
 
     def __init__(self, inner: Source) -> None:
         self.inner = inner
@@ -35,7 +31,12 @@ class SourceWrapper(Source):
 
 
 class TrimmedSource(SourceWrapper):
-    """A source without its first seconds; times move so that it still begins at `begin`."""
+    """A source without its first seconds, with its times shifted back to `start_time`.
+
+    Args:
+        inner: A recording.
+        seconds: How much to skip.
+    """
 
     def __init__(self, inner: Source, seconds: float) -> None:
         super().__init__(inner)
@@ -58,8 +59,13 @@ class TrimmedSource(SourceWrapper):
 
 
 class SegmentSource(SourceWrapper):
-    """The pictures of [first, end) of a film, alone. first: the time of one of its cuts, or None
-    for its beginning. end: of another, or None for its end."""
+    """The frames of one segment of a video, without the packets of other streams.
+
+    Args:
+        inner: The whole video.
+        start: The time in seconds of the boundary at which it starts; None for the first frame.
+        end: The time in seconds of the boundary before which it ends; None for the end.
+    """
 
     def __init__(self, inner: Source, start: Fraction | None, end: Fraction | None) -> None:
         super().__init__(inner)
@@ -79,7 +85,7 @@ class SegmentSource(SourceWrapper):
 
 
 class RealtimeSource(SourceWrapper):
-    """A recording that plays as if it were live."""
+    """A recording that plays in real time, like a live source."""
 
     def __init__(self, inner: Source) -> None:
         super().__init__(inner)
@@ -94,7 +100,7 @@ class RealtimeSource(SourceWrapper):
 
 
 def shift_packet(packet: Packet, offset: Fraction, earliest: Fraction | None = None) -> bool:
-    """Moves a packet in time; False where it then lies before `earliest`."""
+    """Shift a packet in time; return False if it then lies before `earliest`."""
     av_packet = packet.av_packet
     if av_packet.pts is None:
         return offset == 0
@@ -111,7 +117,7 @@ StreamItems = Iterable[Frame | Packet]
 def limit_frames(
     source: Source | StreamItems, frames: int | None = None, duration: float | None = None
 ) -> Iterator[Frame | Packet]:
-    """The first `frames` frames, or `duration` seconds, of a source, whichever ends first."""
+    """Yield the first `frames` frames or `duration` seconds of a source, whichever ends first."""
     start: Fraction | None = None
     count = 0
     if frames == 0:
@@ -128,8 +134,10 @@ def limit_frames(
 
 
 def limit_fps(items: StreamItems, max_fps: float, stats: Stats) -> Iterator[Frame | Packet]:
-    """At most `rate` frames for each second of the stream's own clock, evenly; the others are
-    counted in `stats.thinned`."""
+    """Drop frames so that at most `max_fps` remain per second of the stream's own clock.
+
+    The remaining frames are evenly spaced. The dropped ones are counted in `stats.skipped`.
+    """
     period = Fraction(1) / Fraction(max_fps).limit_denominator(1000)
     due: Fraction | None = None
     for item in items:
@@ -137,6 +145,6 @@ def limit_fps(items: StreamItems, max_fps: float, stats: Stats) -> Iterator[Fram
             if due is not None and item.time < due:
                 stats.skipped += 1
                 continue
-            # On the grid, so that 30 to 20 frames/s takes two of three, not every other.
+            # Stay on the grid: 30 to 20 fps must keep two of three frames, not every other one.
             due = item.time + period if due is None or item.time >= due + period else due + period
         yield item

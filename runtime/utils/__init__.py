@@ -1,1 +1,1 @@
-"""Helpers without a subject of their own: caches, atomic files, signals, statistics."""
+"""General helpers: caches, atomic files, logging, signals, statistics, system facts."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic file writes and SHA-256 of files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pathlib import Path
 
 
 def create_temp_sibling(path: Path) -> Path:
-    """A new empty file in `path`'s folder, hidden, with its suffix; os.replace moves it in place.
+    """Create an empty hidden file in the folder of `path`, with the same suffix.
 
-    Raises OSError when the folder is missing or not writable, or `path` is a folder.
+    The caller moves it into place with `os.replace`.
+
+    Raises:
+        OSError: the folder is missing or not writable, or `path` is a folder.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
@@ -27,8 +30,13 @@ def create_temp_sibling(path: Path) -> Path:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to write; the file takes its name when the block ends well, and
-    vanishes when it does not. What is already there under the name is kept until then."""
+    """Yield a temporary path to write to, and rename it to `path` when the block succeeds.
+
+    If the block raises, the temporary file is deleted and an existing `path` stays as it is.
+
+    Raises:
+        OSError: as `create_temp_sibling`, or the disk is full.
+    """
     temporary = create_temp_sibling(path)
     try:
         yield temporary
@@ -40,7 +48,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def file_sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal. Raises OSError."""
+    """Return the SHA-256 of the bytes of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

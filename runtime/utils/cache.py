@@ -1,13 +1,13 @@
-"""What is worth remembering from run to run, in the user's cache folder.
+"""Per-user cache folder for compiled models and measurements.
 
     $XDG_CACHE_HOME/cgt/            or ~/.cache/cgt/; safe to delete at any time
-        engines.json                which engine was fastest, by machine and model
+        engines.json                the fastest engine, by machine and model
         floats.json                 whether OpenVINO is faster in fp32 than in bf16
         openvino/KEY/               compiled models
         tensorrt/KEY/               engines that ONNX Runtime's TensorRT provider built
 
-KEY names all that a compiled model depends on: the model's bytes, the library's version, the CPU.
-A folder that cannot be written means no cache, never an error.
+KEY hashes everything that a compiled model depends on: the bytes of the model, the version of the
+library, the CPU. If the folder cannot be written, cgt runs without a cache and raises no error.
 """
 
 from __future__ import annotations
@@ -16,21 +16,25 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .atomic import atomic_write, file_sha256
+from .system import cpu_name as cpu_name
 
-MAX_ENTRIES = 12  # compiled models of each kind; those not used for longest go
+MAX_ENTRIES = 12
+"""Compiled models of each kind that are kept; the least recently used are deleted."""
 
 
 def cache_dir(*parts: str) -> Path | None:
-    """A folder of ours, made if need be and readable by its owner alone; None where it cannot.
+    """Return a folder of the cache, created on demand, or None if it cannot be written.
 
-    parts: of its path, a kind and a KEY.
+    Only its owner can read the folder.
+
+    Args:
+        parts: path below the root of the cache: a kind and a KEY, or nothing.
     """
     home = os.environ.get("XDG_CACHE_HOME")
     try:
@@ -40,9 +44,9 @@ def cache_dir(*parts: str) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except (OSError, RuntimeError):
         return None
-    # What others can write to, others can put a model into.
-    mine = not hasattr(os, "getuid") or root.stat().st_uid == os.getuid()
-    if not mine or not os.access(folder, os.W_OK):
+    # Another user who can write to the folder could plant a model in it.
+    is_own = not hasattr(os, "getuid") or root.stat().st_uid == os.getuid()
+    if not is_own or not os.access(folder, os.W_OK):
         return None
     if len(parts) > 1:
         _evict_lru(folder)
@@ -50,8 +54,8 @@ def cache_dir(*parts: str) -> Path | None:
 
 
 def _evict_lru(entry: Path) -> None:
-    """Keep `used` and the latest of its neighbours."""
-    with contextlib.suppress(OSError):  # another process may be at it, too
+    """Mark an entry as used and delete its least recently used siblings."""
+    with contextlib.suppress(OSError):  # another process may do the same
         os.utime(entry)
         others = [path for path in entry.parent.iterdir() if path != entry]
         others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -60,35 +64,23 @@ def _evict_lru(entry: Path) -> None:
 
 
 def short_hash(*parts: object) -> str:
-    """A short name of all parts: the same for the same."""
+    """Return 24 hexadecimal digits that identify the texts of all parts."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:24]
 
 
 def cached_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file, computed once per process, size and modification time."""
     stat = path.stat()
     return _cached_sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _cached_sha256(path: Path, _size: int, _changed: int) -> str:
+def _cached_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
     return file_sha256(path)
 
 
-@lru_cache(maxsize=1)
-def cpu_name() -> str:
-    """The processor, as the system calls it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 class JsonCache:
-    """A small JSON file of name and value."""
+    """A small JSON object in the cache folder, one file."""
 
     def __init__(self, name: str) -> None:
         folder = cache_dir()
@@ -102,11 +94,11 @@ class JsonCache:
         return values if isinstance(values, dict) else {}
 
     def get(self, key: str) -> Any:
-        """What was put there, or None."""
+        """Return the value of a key, or None."""
         return self._load().get(key)
 
     def put(self, key: str, value: Any) -> bool:
-        """Whether it could be kept."""
+        """Store a value; return whether that was possible."""
         if self._path is None:
             return False
         try:

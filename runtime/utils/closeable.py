@@ -1,4 +1,4 @@
-"""What holds something until it is closed."""
+"""Base class of context managers that own resources."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _T = TypeVar("_T", bound="Closeable")
 
 
 class Closeable(ABC):
-    """A context manager that closes itself at the end of the block."""
+    """A context manager that calls `close` at the end of the block."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free everything; twice is fine."""
+        """Free all resources; a second call does nothing."""
 
     def __enter__(self: _T) -> _T:
         return self

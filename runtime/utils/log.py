@@ -1,7 +1,7 @@
-"""What the user should know although nothing failed: Python's own logging, under one name.
+"""Warnings to the user, through the standard logger "cgt".
 
-Without a handler the words go to stderr, one line each; a program that embeds the runtime sets its
-own on `logging.getLogger("cgt")`.
+Without a handler Python prints them to stderr, one line each. A program that embeds the runtime
+sets its own handler on `logging.getLogger("cgt")`.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ _logger = logging.getLogger("cgt")
 
 
 def warn_user(text: str) -> None:
-    """One line, of what was done differently from what one might expect."""
+    """Log one line on something that cgt does differently from what the user may expect."""
     _logger.warning("note: %s", text)

@@ -1,4 +1,4 @@
-"""Steady memory for long streams."""
+"""Settings of glibc's malloc that keep the memory of long streams constant."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _M_ARENA_MAX = -8  # malloc.h
 
 
 def limit_malloc_arenas() -> None:
-    """Threads that start from now on share one heap. To be called once, early, by a program.
+    """Make all threads that start later share one malloc arena. Call it once, early in a program.
 
-    Frames are made by one thread and freed by another; with a heap for each thread, as glibc has
-    them, these fill up with gaps of a frame's size: 180 MiB and slowly growing instead of 135 for
-    1280x720. Elsewhere than on glibc this does nothing.
+    One thread allocates a frame and another frees it. With glibc's default of one arena per
+    thread, the arenas fill with gaps of the size of a frame: 180 MiB and slowly growing, instead
+    of 135 MiB, for 1280x720. Without glibc this does nothing.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
@@ -22,8 +22,11 @@ def limit_malloc_arenas() -> None:
 
 
 def malloc_trim() -> None:
-    """To the system, what was freed within the heap. Takes milliseconds, in which other threads
-    wait that want memory. Elsewhere than on glibc this does nothing."""
+    """Return freed memory to the system.
+
+    This takes milliseconds, during which other threads cannot allocate. Without glibc this does
+    nothing.
+    """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""A stream's own clock on this machine's."""
+"""Real-time pacing of a stream by its timestamps."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from fractions import Fraction
 
 from .signals import stop_requested
 
-_MAX_LAG_S = 0.5  # seconds behind, after which there is no catching up
+_MAX_LAG_S = 0.5  # a longer delay is not caught up
+_MAX_SLEEP_S = 0.1  # between checks for a signal
 
 
 class Pacer:
-    """Real time for something that comes faster: the first time asked for is now, the others follow
-    at their distance from it. Who falls far behind goes on from there instead of hurrying."""
+    """Delays the frames of a source that delivers faster than real time.
+
+    The first frame is due at once, later ones at their distance from it. A stream that falls far
+    behind continues from there instead of catching up.
+    """
 
     def __init__(self) -> None:
         self._origin: float | None = None
 
     def due_time(self, stream_time: Fraction) -> float:
-        """When that is, on time.perf_counter."""
+        """Return when the frame with this timestamp is due, in seconds of time.perf_counter."""
         now = time.perf_counter()
         if self._origin is None or now - (self._origin + float(stream_time)) > _MAX_LAG_S:
             self._origin = now - float(stream_time)
         return self._origin + float(stream_time)
 
     def wait(self, stream_time: Fraction) -> float:
-        """Sleep until then, or until a signal asks to stop; returns `due`."""
+        """Sleep until the frame is due or a signal arrives; return `due_time`."""
         due = self.due_time(stream_time)
         while (left := due - time.perf_counter()) > 0 and not stop_requested():
-            time.sleep(min(left, 0.1))
+            time.sleep(min(left, _MAX_SLEEP_S))
         return due

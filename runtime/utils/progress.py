@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; silence elsewhere."""
+"""Progress bar on a terminal; no output elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.text import Text
 
 
 class ProgressBar:
-    """What the work tells the bar."""
+    """Handle through which a running task updates its bar."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task = progress, task
@@ -28,11 +28,11 @@ class ProgressBar:
         self._progress.advance(self._task)
 
     def set_completed(self, completed: int) -> None:
-        """So much is done of all; less than before where something has to be done again."""
+        """Set the number of finished units; it may decrease when work has to be repeated."""
         self._progress.update(self._task, completed=completed)
 
     def set_postfix(self, text: str) -> None:
-        """Text after the bar, such as the current losses."""
+        """Show a text after the bar, such as the current losses."""
         self._progress.update(self._task, note=text)
 
 
@@ -53,7 +53,14 @@ class _RateColumn(ProgressColumn):
 def progress_bar(
     label: str, total: int | None, completed: int = 0, unit: str = "frame"
 ) -> Iterator[ProgressBar]:
-    """A bar with count, rate and time left on stderr. total: None where it is not known."""
+    """Show a bar with count, rate and remaining time on stderr.
+
+    Args:
+        label: text before the bar.
+        total: number of units, or None if unknown.
+        completed: units that are finished already.
+        unit: name of one unit, for the rate.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

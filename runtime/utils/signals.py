@@ -1,4 +1,4 @@
-"""Ctrl-C and `kill` as a request to finish properly."""
+"""Graceful stop on SIGINT and SIGTERM."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_stop_requested = threading.Event()  # signals are the process's own: so is this
+_stop_requested = threading.Event()  # global, because signals belong to the process
 
 
 def stop_requested() -> bool:
-    """Whether a signal has asked. For what waits and would otherwise not hear of it: a pause, a
-    silent pipe, a camera that is away."""
+    """Return whether a signal has arrived.
+
+    For loops that wait without seeing the event: a pause, a silent pipe, a missing camera.
+    """
     return _stop_requested.is_set()
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set the event instead of ending the process; a second one ends it.
+    """Make SIGINT and SIGTERM set the event instead of ending the process; a second one ends it.
 
-    Only the main thread can listen for signals; elsewhere the event is never set.
+    Only the main thread can handle signals; in other threads the event is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

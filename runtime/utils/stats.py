@@ -1,4 +1,7 @@
-"""Where the time goes: a histogram per stage, of fixed size however long the stream."""
+"""Statistics of a run: frame counts and a histogram of durations per pipeline stage.
+
+The histograms have a fixed size, so memory does not grow with the length of a stream.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ if TYPE_CHECKING:
     from ..inference.translator import BatchTiming
 
 STAGES = ("decode", "preprocess", "inference", "postprocess", "encode", "latency")
-"""latency: from a frame's arrival to its translation being written."""
+"""`latency` is the time from the arrival of a frame to the end of writing its translation."""
 
 
 class DurationHistogram:
-    """Durations in logarithmic buckets of 1 %, from a microsecond to a quarter of an hour."""
+    """Histogram of durations in logarithmic buckets of 1 %, from 1 us to about 20 minutes."""
 
     _MIN_SECONDS, _BUCKET_RATIO, _N_BUCKETS = 1e-6, 1.01, 2100
 
@@ -32,7 +35,7 @@ class DurationHistogram:
         self.max_seconds = max(self.max_seconds, seconds)
 
     def percentile(self, q: float) -> float:
-        """Seconds below which q percent lie, within 1 %; 0 when nothing was added."""
+        """Return the q-th percentile in seconds, within 1 %; 0 for an empty histogram."""
         total = int(self.counts.sum())
         if total == 0:
             return 0.0
@@ -43,47 +46,60 @@ class DurationHistogram:
 
 @dataclass
 class Stats:
-    """What one run did. Times come from time.perf_counter."""
+    """Counts and timings of one run, filled while it runs.
+
+    Attributes:
+        stages: histogram of the durations of each of STAGES.
+        frames: frames that were written.
+        dropped: frames of a live source that a newer frame replaced.
+        skipped: frames that `max_fps` left out.
+        started_at: time.perf_counter when the first frame was requested.
+        last_output_at: time.perf_counter when the last frame was written.
+    """
 
     stages: dict[str, DurationHistogram] = field(
         default_factory=lambda: {stage: DurationHistogram() for stage in STAGES}
     )
     frames: int = 0
-    dropped: int = 0  # live frames that a newer one took the place of
-    skipped: int = 0  # left out for --max-fps
-    started_at: float = 0.0  # when the first frame was asked for
-    last_output_at: float = 0.0  # when the last was written
+    dropped: int = 0
+    skipped: int = 0
+    started_at: float = 0.0
+    last_output_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
+        """Start the clock."""
         self.started_at = self.last_output_at = time.perf_counter()
 
     def add_time(self, stage: str, seconds: float) -> None:
+        """Add one duration; any thread may call this."""
         with self._lock:
             self.stages[stage].add(seconds)
 
     def add_batch(self, timing: BatchTiming) -> None:
-        """What a batch took, as so many frames of equal shares."""
+        """Add the durations of a batch, in equal shares for each of its frames."""
         for stage in ("preprocess", "inference", "postprocess"):
             for _ in range(timing.count):
                 self.add_time(stage, getattr(timing, stage) / timing.count)
 
     def add_output_frame(self, captured: float) -> None:
-        """One more frame has left; `captured` is when it came."""
+        """Count a written frame; `captured` is its arrival on time.perf_counter."""
         self.last_output_at = time.perf_counter()
         self.frames += 1
         self.add_time("latency", self.last_output_at - captured)
 
     @property
     def seconds(self) -> float:
+        """Time from the request for the first frame to the last output."""
         return self.last_output_at - self.started_at
 
     @property
     def fps(self) -> float:
+        """Written frames per second."""
         return self.frames / self.seconds if self.seconds > 0 else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Counts, seconds, and percentiles of each stage in milliseconds."""
+        """Return counts, seconds, and percentiles of each stage in milliseconds."""
         return {
             "frames": self.frames,
             "dropped": self.dropped,

@@ -1,4 +1,4 @@
-"""The names of sources and sinks: `scheme://rest?key=value&key=value`."""
+"""Parser of source, sink and engine URIs: `scheme://path?key=value&key=value`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from ..errors import UsageError
 
 @dataclass(frozen=True)
 class Uri:
-    """text: as it was written. scheme: "" for a plain path. rest: what stands before the query."""
+    """A parsed URI.
+
+    Attributes:
+        text: the URI as the user wrote it, for messages.
+        scheme: text before "://", in lower case; "" for a plain path.
+        path: text between the scheme and the query.
+        query: parameters by name.
+    """
 
     text: str
     scheme: str
@@ -20,14 +27,14 @@ class Uri:
     query: dict[str, str] = field(default_factory=dict)
 
     def check_parameters(self, allowed: Iterable[str]) -> None:
-        """Raises UsageError for a parameter that is not one of `known`."""
+        """Raise UsageError for a parameter that is not in `allowed`."""
         for key in self.query:
             if key not in allowed:
                 words = ", ".join(allowed) or "none"
                 raise UsageError(f"{self.text} has an unknown parameter {key}; known: {words}")
 
     def get_size(self) -> tuple[int, int] | None:
-        """(height, width) of `size=WIDTHxHEIGHT`, spelled the way cameras and FFmpeg do."""
+        """Return the parameter `size=WIDTHxHEIGHT` as (height, width), or None."""
         text = self.query.get("size")
         if text is None:
             return None
@@ -37,7 +44,7 @@ class Uri:
         return int(match[2]), int(match[1])
 
     def get_frame_rate(self) -> Fraction | None:
-        """`fps`: 30, 29.97 or 30000/1001."""
+        """Return the parameter `fps` (30, 29.97 or 30000/1001), or None."""
         text = self.query.get("fps")
         if text is None:
             return None
@@ -50,6 +57,7 @@ class Uri:
         return rate
 
     def get_int(self, key: str) -> int | None:
+        """Return a parameter that is a whole number, or None."""
         text = self.query.get(key)
         if text is None:
             return None
@@ -58,7 +66,7 @@ class Uri:
         return int(text)
 
     def get_bool(self, key: str, default: bool) -> bool:
-        """1 or 0."""
+        """Return a parameter that is 1 or 0, or the default."""
         text = self.query.get(key)
         if text not in (None, "0", "1"):
             raise UsageError(f"{self.text}: {key}={text} is neither 0 nor 1")
@@ -66,13 +74,13 @@ class Uri:
 
 
 def parse_uri(text: str) -> Uri:
-    """Takes a URI apart; nothing is decoded."""
-    scheme, mark, rest = text.partition("://")
-    if not mark:
-        scheme, rest = "", text
-    rest, _, query = rest.partition("?")
+    """Split a URI into its parts, without percent-decoding."""
+    scheme, separator, path = text.partition("://")
+    if not separator:
+        scheme, path = "", text
+    path, _, query = path.partition("?")
     pairs = {}
     for pair in filter(None, query.split("&")):
         key, _, value = pair.partition("=")
         pairs[key] = value
-    return Uri(text, scheme.lower(), rest, pairs)
+    return Uri(text, scheme.lower(), path, pairs)

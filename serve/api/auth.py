@@ -1,7 +1,8 @@
-"""Who may ask: the right Host, the right Origin, the right token. And what every answer says.
+"""Access control by Host, Origin and token, and the security headers of all responses.
 
-A page elsewhere must not use a server on this machine through its visitor's browser. Its requests
-carry its own Origin; and where it has its name point here (DNS rebinding), its name is the Host.
+A page of another server must not use this server through the browser of its visitor. The requests
+of such a page carry its own Origin. If its name resolves to this server (DNS rebinding), they carry
+its name as the Host.
 """
 
 from __future__ import annotations
@@ -9,15 +10,13 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from .errors import HttpError
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
@@ -32,7 +31,7 @@ SECURITY_HEADERS = {
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Return whether only this machine can reach a host."""
     if host == "localhost":
         return True
     try:
@@ -43,9 +42,17 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Guard:
-    """token: what a client must show, None for none. names: hosts it may be called by, beside
-    localhost and, where it listens to more than this machine, addresses and its own name.
-    secure: it speaks TLS."""
+    """Access rules of one server.
+
+    Attributes:
+        host: Address that the server listens on.
+        port: Port that it listens on.
+        token: Token that a client must send; None if the server needs none.
+        allowed_hosts: Further names of the server, lower case. It always accepts localhost and
+            `host`, and unless `host` is a loopback address, all IP addresses and the name of the
+            machine.
+        secure: Whether the server uses TLS.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -55,18 +62,26 @@ class Guard:
 
     @property
     def cookie_name(self) -> str:
-        """Its name. Cookies know no ports, so that two servers need two."""
+        """Name of the token's cookie: one per port, because cookies ignore ports."""
         return f"cgt-token-{self.port}"
 
     def check(self, request: web.BaseRequest, public: bool) -> None:
-        """Raises Refusal (403, 401). public: it needs no token."""
+        """Check a request.
+
+        Args:
+            request: The request.
+            public: Whether its endpoint needs no token.
+
+        Raises:
+            HttpError: 403 for a foreign Host or Origin, 401 for a missing or wrong token.
+        """
         if not self._is_known_host(request.headers.get("Host", "")):
-            raise HttpError(403, "this server does not go by that name; see --allow-host")
+            raise HttpError(403, "unknown host name; start the server with --allow-host to add it")
         origin = request.headers.get("Origin")
         if origin is not None and not _is_same_origin(origin, request.headers.get("Host", "")):
-            raise HttpError(403, "pages of other servers may not use this one")
+            raise HttpError(403, "pages of other servers may not use this server")
         if not public and not self._has_valid_token(request):
-            raise HttpError(401, "this server needs a token; open the address that it printed")
+            raise HttpError(401, "this server requires a token; open the address that it printed")
 
     def _is_known_host(self, host: str) -> bool:
         try:
@@ -89,7 +104,7 @@ class Guard:
         return self.is_valid_token(request.cookies.get(self.cookie_name, ""))
 
     def is_valid_token(self, token: str) -> bool:
-        """Whether it is the token, in a time that does not depend on how much of it is right."""
+        """Return whether a token is the right one, in constant time."""
         expected = (self.token or "").encode()
         return hmac.compare_digest(token.encode("utf-8", "surrogateescape"), expected)
 
@@ -102,7 +117,7 @@ def _is_same_origin(origin: str, host: str) -> bool:
 
 
 def _is_ip_address(name: str) -> bool:
-    """An address cannot be made to point elsewhere, unlike a name."""
+    """Return whether a host is an IP address, which unlike a name cannot be rebound."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

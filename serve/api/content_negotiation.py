@@ -1,4 +1,4 @@
-"""Which of several formats a client wants (RFC 9110, Accept)."""
+"""Content negotiation: the media type of a response by the Accept header (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from collections.abc import Sequence
 
 
 def choose_media_type(accept: str, media_types: Sequence[str]) -> str | None:
-    """Of `kinds` ("image/png"), in the server's order of preference, the one that the header gives
-    most weight; None where it takes none of them. Malformed parts of it count as absent."""
+    """Return the media type that an Accept header prefers, or None if it accepts none of them.
+
+    Args:
+        accept: Value of the header. Malformed parts are ignored.
+        media_types: Such as "image/png", in the order of preference of the server.
+    """
     ranges = list(filter(None, map(_parse_media_range, accept.split(",")))) or [("*/*", 1.0)]
-    weights = [_quality(kind, ranges) for kind in media_types]
+    weights = [_quality(media_type, ranges) for media_type in media_types]
     highest = max(weights)
     return media_types[weights.index(highest)] if highest > 0 else None
 
 
 def _parse_media_range(part: str) -> tuple[str, float] | None:
-    pattern, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    pattern, *parameters = (text.strip().lower() for text in part.split(";"))
     if pattern.count("/") != 1:
         return None
     for parameter in parameters:
@@ -29,7 +33,7 @@ def _parse_media_range(part: str) -> tuple[str, float] | None:
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """What the most specific range that fits says of it."""
+    """Return the quality value of the most specific range that matches."""
     family = media_type.split("/")[0]
     for pattern in (media_type, f"{family}/*", "*/*"):
         weights = [weight for range, weight in ranges if range == pattern]

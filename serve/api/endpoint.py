@@ -1,4 +1,4 @@
-"""What the server answers to: handler and description in one place."""
+"""Endpoint of the HTTP API: route, handler and OpenAPI description in one place."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """method, path: as aiohttp takes them. operation: its Operation Object of OpenAPI 3.1; None
-    where it is for people (pages). public: needs no token."""
+    """Route of the server.
+
+    Attributes:
+        method: HTTP method.
+        path: Path as aiohttp takes it.
+        handler: Coroutine function that returns the response.
+        operation: Operation Object of OpenAPI 3.1; None for the files of the page.
+        public: Whether it needs no token.
+    """
 
     method: str
     path: str
@@ -26,7 +33,7 @@ class Endpoint:
 
 
 def problem_responses(*statuses: int) -> dict[str, Any]:
-    """Responses of an operation: each status as a problem document (RFC 9457)."""
+    """Return the OpenAPI responses of error statuses, each a problem document (RFC 9457)."""
     schema = {"$ref": "#/components/schemas/Problem"}
     content = {"application/problem+json": {"schema": schema}}
     return {
@@ -40,37 +47,41 @@ SELECTION_PARAMETERS: list[dict[str, Any]] = [
     {
         "name": "model",
         "in": "query",
-        "description": "A name of GET /v1/models; the first by default.",
+        "description": "Name of a model in GET /v1/models; the first one by default.",
         "schema": {"type": "string"},
     },
     {
         "name": "size",
         "in": "query",
-        "description": "What the network sees: 256, 256x512 (HEIGHTxWIDTH), or source for the "
-        "picture's own; by default the model's size as the short side.",
+        "description": "Size of the network input: 256 (a square), 512x256 (WIDTHxHEIGHT), or "
+        "source for that of the image; by default the short side is that of the model.",
         "schema": {"type": "string", "pattern": "^([0-9]{1,5}(x[0-9]{1,5})?|source)$"},
     },
     {
         "name": "precision",
         "in": "query",
-        "description": "auto is what is fastest; fp32 rounds no floats to fewer bits (what is INT8 "
-        "in the model stays so).",
+        "description": "auto is the fastest one; fp32 keeps all floats in FP32 (INT8 layers of the "
+        "model stay INT8).",
         "schema": {"type": "string", "enum": list(PRECISIONS)},
     },
 ]
-"""Parameters of what takes a model, a size and a precision; see `Catalog.choice`."""
+"""Query parameters that select a model, see `ModelCatalog.parse_selection`."""
 
-_RETRY_AFTER_HEADER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+STRING_SCHEMA = {"type": "string"}
+
+_RETRY_AFTER_HEADER = {
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+}
 _STATUS_DESCRIPTIONS = {
-    400: "The request makes no sense; `detail` says why.",
-    401: "A token is needed.",
-    403: "The Host or Origin header is not this server's.",
-    404: "There is no such thing.",
-    406: "Nothing of what the client accepts can be made.",
+    400: "The request is invalid; `detail` has the reason.",
+    401: "The token is missing or wrong.",
+    403: "The Host or Origin header is not that of this server.",
+    404: "Not found.",
+    406: "The client accepts none of the available formats.",
     408: "The request took too long to arrive.",
     413: "Too many bytes or pixels.",
     415: "Not a PNG, JPEG or WebP image.",
     422: "The image does not decode.",
-    429: "Everything is taken; wait.",
-    500: "The engine failed; `detail` says how.",
+    429: "All sessions are in use, or too many images wait; try again later.",
+    500: "The engine failed; `detail` has the reason.",
 }

@@ -1,4 +1,4 @@
-"""What a client is told that asks for what it cannot have."""
+"""Errors that a client gets as an HTTP status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from cgt.runtime.errors import CgtError
 
 
 class HttpError(CgtError):
-    """status: of HTTP, 4xx. retry_after: seconds after which it is worth asking again."""
+    """Error of a request.
+
+    Args:
+        status: HTTP status, 4xx.
+        message: What is wrong, and what to do about it.
+        retry_after: Seconds after which the client may try again; None if that is useless.
+    """
 
     def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)

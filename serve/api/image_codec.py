@@ -1,4 +1,7 @@
-"""Images from clients: their size is read before their pixels, and only some formats at all."""
+"""Decoder and encoder of uploaded images: PNG, JPEG and WebP, with limits on their size.
+
+The size of an image is checked before its pixels are decoded.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,27 @@ IMAGE_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 MAX_IMAGE_BYTES = 16 * 2**20
 MAX_SIDE_PX = 8192
 MAX_IMAGE_PIXELS = 4096 * 4096
-MAX_JPEG_SCANS = 100  # of a progressive JPEG, each of which goes over all its pixels
+MAX_JPEG_SCANS = 100  # each scan of a progressive JPEG is a pass over all pixels
 
-# Pillow warns of large pictures and decodes them all the same.
+# By default Pillow only warns of large images and decodes them.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def decode_upload(data: bytes) -> U8:
-    """uint8 HWC RGB of a PNG, JPEG or WebP file; its first picture, turned as its EXIF data say,
-    16 bits as 8, without transparency.
+    """Decode an image file.
 
-    Raises Refusal: 413 for more bytes or pixels than the limits above, 415 for another format, 422
-    for a damaged file.
+    The EXIF orientation is applied, 16 bits become 8, transparency is dropped. Of an animation
+    only the first frame is decoded.
+
+    Args:
+        data: Bytes of a PNG, JPEG or WebP file.
+
+    Returns:
+        uint8 HWC RGB, 0 to 255.
+
+    Raises:
+        HttpError: 413 for more bytes or pixels than the limits of this module, 415 for another
+            format, 422 for a damaged file.
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise HttpError(413, f"an image may have at most {MAX_IMAGE_BYTES // 2**20} MiB")
@@ -42,15 +54,15 @@ def decode_upload(data: bytes) -> U8:
         raise HttpError(415, "not a PNG, JPEG or WebP image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large() from None
-    except Exception:  # Pillow's decoders raise a dozen kinds on damaged files
-        raise HttpError(422, "the image is damaged: it does not decode") from None
+    except Exception:  # Pillow raises a dozen exception types for damaged files
+        raise HttpError(422, "the image is damaged; it cannot be decoded") from None
 
 
 def _check_limits(image: Image.Image, data: bytes) -> None:
     width, height = image.size
     if max(width, height) > MAX_SIDE_PX or width * height > MAX_IMAGE_PIXELS:
         raise _too_large()
-    # Within compressed data 0xFF is always followed by 0 or a restart marker.
+    # In compressed data 0xFF is always followed by 0 or a restart marker, so this counts scans.
     if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise HttpError(422, f"a JPEG may have at most {MAX_JPEG_SCANS} scans")
 
@@ -58,27 +70,33 @@ def _check_limits(image: Image.Image, data: bytes) -> None:
 def _too_large() -> HttpError:
     return HttpError(
         413,
-        f"an image may have sides of {MAX_SIDE_PX} and {MAX_IMAGE_PIXELS} pixels in all at most",
+        f"an image may have at most {MAX_SIDE_PX} pixels per side and {MAX_IMAGE_PIXELS} in total",
     )
 
 
 def _to_rgb_array(image: Image.Image) -> U8:
     upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16 bits of gray, which `convert` would clip
+    if upright.mode.startswith("I"):  # 16-bit gray, which `convert` would clip
         gray = (np.asarray(upright) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     return np.array(upright.convert("RGB"), np.uint8)
 
 
 def detect_media_type(data: bytes) -> str:
-    """Which of FORMATS a file that decodes is."""
+    """Return the media type of a valid file of one of IMAGE_FORMATS."""
     if data.startswith(b"\x89PNG"):
         return "image/png"
     return "image/jpeg" if data.startswith(b"\xff\xd8") else "image/webp"
 
 
 def encode_as(image: U8, media_type: str, quality: int = 90) -> bytes:
-    """uint8 HWC RGB as a file of one of FORMATS. quality: of JPEG and WebP, 1 to 100."""
+    """Encode an image.
+
+    Args:
+        image: uint8 HWC RGB.
+        media_type: One of IMAGE_FORMATS.
+        quality: Quality of JPEG and WebP, 1 to 100.
+    """
     buffer = io.BytesIO()
     settings = {"compress_level": 3} if media_type == "image/png" else {"quality": quality}
     if media_type == "image/webp":

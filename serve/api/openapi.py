@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the endpoints that are served."""
+"""OpenAPI 3.1 document of the HTTP API, generated from its endpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ _PROBLEM_SCHEMA = {
 
 
 def build_openapi(endpoints: Iterable[Endpoint], token_required: bool) -> dict[str, Any]:
-    """token: whether one is needed for what is not public."""
+    """Return the OpenAPI document.
+
+    Args:
+        endpoints: All endpoints. Those without an operation are left out.
+        token_required: Whether endpoints that are not public need a token.
+    """
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         if endpoint.operation is None:

@@ -1,6 +1,7 @@
-"""The way in: the token by GET /?token=T, and the page's files, read once when the server starts.
+"""Static files of the page, and the login by GET /?token=T.
 
-A client's path is never joined to a folder: there is a route for each file, and no other.
+The files are read once, when the server starts. Each file has its own route: a path from a client
+is never joined to a folder.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ GUARD_KEY = web.AppKey("guard", Guard)
 
 
 async def serve_index(request: web.Request) -> web.StreamResponse:
-    """The page. `/?token=T`, as the server prints it, keeps the token in a cookie first, so that
-    it is gone from the address bar."""
+    """Serve the page.
+
+    `/?token=T`, the address that the server prints, stores the token in a cookie and redirects to
+    `/`. So the token does not stay in the address bar.
+    """
     guard = request.app[GUARD_KEY]
     token = request.query.get("token")
     if token is None:

@@ -1,4 +1,4 @@
-"""POST /v1/translate: an image for an image."""
+"""Image translation over HTTP: POST /v1/translate."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from .errors import HttpError
 from .image_codec import IMAGE_FORMATS, MAX_IMAGE_BYTES, decode_upload, detect_media_type, encode_as
 from .uploads import FORM_FIELD, read_image
 
-_MAX_WAITING = 16  # images that may have arrived and wait, each with its bytes in memory
-_MAX_BYTES_HELD = (
-    _MAX_WAITING * MAX_IMAGE_BYTES
-)  # of these and of those that arrive, however slowly
-_MAX_CONCURRENT = 2  # of them decoded, translated, encoded: one while another is at the engine
+_MAX_WAITING = 16  # uploaded images that wait in memory
+_MAX_BYTES_HELD = _MAX_WAITING * MAX_IMAGE_BYTES  # including uploads in progress
+_MAX_CONCURRENT = 2  # one image is decoded or encoded while the engine translates another
 _RETRY_AFTER_S = 2
 
 
 class UploadLimiter:
-    """Where images are handed in: all of them together take the turns of two sessions."""
+    """Limits the memory and the share of the engine that uploads take.
+
+    All uploads together have as many turns of the scheduler as two live clients.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -32,11 +33,16 @@ class UploadLimiter:
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Raises Refusal; the engine's errors."""
+        """Translate the image of a request.
+
+        Raises:
+            HttpError: The request is invalid, or too many uploads wait (429).
+            CgtError: The engine failed.
+        """
         selection = self._service.catalog.parse_selection(request.query)
         accept = ",".join(request.headers.getall("Accept", []))
         if content_negotiation.choose_media_type(accept, list(IMAGE_FORMATS)) is None:
-            raise HttpError(406, f"there are {', '.join(IMAGE_FORMATS)}")
+            raise HttpError(406, f"the formats are {', '.join(IMAGE_FORMATS)}; accept one of them")
         bytes_held = 0
 
         def count_bytes(count: int) -> None:
@@ -63,7 +69,7 @@ class UploadLimiter:
         image = await asyncio.to_thread(decode_upload, data)
         input_type = detect_media_type(data)
         output_type = content_negotiation.choose_media_type(
-            accept, sorted(IMAGE_FORMATS, key=lambda kind: kind != input_type)
+            accept, sorted(IMAGE_FORMATS, key=lambda media_type: media_type != input_type)
         )
         assert output_type is not None
         with self._service.sessions.open(counted=False) as session:
@@ -71,30 +77,30 @@ class UploadLimiter:
             session.submit(image)
             result = await session.next_result()
         if result is None or result.translated is None:
-            raise HttpError(429, "the server is stopping", _RETRY_AFTER_S)
+            raise HttpError(429, "the server is shutting down", _RETRY_AFTER_S)
         body = await asyncio.to_thread(encode_as, result.translated, output_type)
         return web.Response(body=body, content_type=output_type, headers={"Vary": "Accept"})
 
 
 def _too_many_requests() -> HttpError:
-    return HttpError(429, "too many images at once; wait", _RETRY_AFTER_S)
+    return HttpError(429, "too many uploads at once; try again later", _RETRY_AFTER_S)
 
 
-UPLOAD_LIMITER_KEY = web.AppKey("desk", UploadLimiter)
+UPLOAD_LIMITER_KEY = web.AppKey("upload_limiter", UploadLimiter)
 
 
 async def translate_image(request: web.Request) -> web.Response:
-    """See the operation."""
+    """Translate the image in the body or form of a request."""
     return await request.app[UPLOAD_LIMITER_KEY].handle(request)
 
 
 async def init_upload_limiter(app: web.Application) -> None:
-    """To be called when the application starts."""
+    """Create the upload limiter. To be called when the application starts."""
     app[UPLOAD_LIMITER_KEY] = UploadLimiter(app[SERVICE_KEY])
 
 
 def _image_content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {kind: {"schema": schema} for kind in IMAGE_FORMATS}
+    return {media_type: {"schema": schema} for media_type in IMAGE_FORMATS}
 
 
 _BINARY_SCHEMA: dict[str, Any] = {"type": "string", "format": "binary"}
@@ -112,8 +118,8 @@ ENDPOINTS = (
         {
             "operationId": "translate",
             "summary": "Translate an image.",
-            "description": "The answer has the format that Accept asks for, by default that of the "
-            "image; its size is the one that the network worked at.",
+            "description": "The response has the format that Accept selects, by default that of "
+            "the uploaded image. Its size is that of the network input.",
             "parameters": SELECTION_PARAMETERS,
             "requestBody": {
                 "required": True,
@@ -122,7 +128,7 @@ ENDPOINTS = (
             },
             "responses": {
                 "200": {
-                    "description": "The translation.",
+                    "description": "The translated image.",
                     "content": _image_content(_BINARY_SCHEMA),
                 }
             }

@@ -1,4 +1,4 @@
-"""The bytes of an image in a request, as its body or as the field of a form."""
+"""Reader of uploads: an image as the request body or as a form field, with size and time limits."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .image_codec import MAX_IMAGE_BYTES
 ByteCounter = Callable[[int], None]
 
 FORM_FIELD = "image"
-_REQUEST_TIMEOUT_S = 30.0  # seconds for a request to arrive
+_REQUEST_TIMEOUT_S = 30.0
 _CHUNK_BYTES = 64 * 1024
 
-# What aiohttp raises on bodies and forms whose framing or coding is broken, or that break off.
+# Exceptions that aiohttp raises for bodies and forms that are malformed or incomplete.
 _MALFORMED_BODY_ERRORS = (
     *(HttpProcessingError, web.RequestPayloadError, aiohttp.ClientError),
     *(ValueError, LookupError, RuntimeError, AssertionError, OSError),
@@ -27,14 +27,26 @@ _MALFORMED_BODY_ERRORS = (
 
 
 async def read_image(request: web.Request, count_bytes: ByteCounter) -> bytes:
-    """Held in memory, never on disk. hold: is told the bytes of each piece, and may refuse it.
-    Raises Refusal: 400 for a malformed form, 408 for one that takes too long, 413 for more than
-    MAX_BYTES, 415 for another kind of body."""
+    """Return the bytes of the image in a request. They stay in memory, never on disk.
+
+    Args:
+        request: The request.
+        count_bytes: Called with the size of each chunk; it may raise an HttpError.
+
+    Raises:
+        HttpError: 400 for a malformed body, 408 for one that takes too long to arrive, 413 for
+            more than MAX_IMAGE_BYTES, 415 for a body that is neither an image nor a form.
+    """
     return await _with_timeout(_read_image_body(request, count_bytes))
 
 
 async def read_small_body(request: web.Request, max_bytes: int) -> bytes:
-    """A body of any kind. Raises Refusal: 400, 408, and 413 for more than `most` bytes."""
+    """Return the body of a request.
+
+    Raises:
+        HttpError: 400 for a malformed body, 408 for one that takes too long to arrive, 413 for
+            more than `max_bytes`.
+    """
     try:
         return await _with_timeout(request.clone(client_max_size=max_bytes).read())
     except web.HTTPRequestEntityTooLarge:
@@ -72,12 +84,13 @@ async def _read_image_body(request: web.Request, count_bytes: ByteCounter) -> by
     if content_type != "multipart/form-data":
         raise HttpError(
             415,
-            f"send the image as the body (Content-Type: image/*), or as form field {FORM_FIELD!r}",
+            f"unsupported body; send the image as the body (Content-Type: image/*) or as the form "
+            f"field {FORM_FIELD!r}",
         )
     image: bytes | None = None
     async for part in await request.multipart():
         if not isinstance(part, aiohttp.BodyPartReader):
-            raise HttpError(400, "forms within forms are not taken")
+            raise HttpError(400, "nested forms are not supported; send one form")
         data = bytearray()
         while chunk := await part.read_chunk(_CHUNK_BYTES):
             check_size(chunk)

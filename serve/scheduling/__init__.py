@@ -1,1 +1,1 @@
-"""Sessions that share engines: scheduler, translators, feeds, broadcast."""
+"""Sessions of clients that share engines: scheduler, translators, feeds and broadcast."""

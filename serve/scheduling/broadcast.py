@@ -1,8 +1,10 @@
-"""The server's own source: decoded once, translated once for each choice, shown to all who watch.
+"""Broadcast of the server's own source to many viewers.
 
-    source thread --> a session for each choice --> pairs --> the newest to each viewer
+The source is decoded once, and translated once for each selection of model, size and precision:
 
-A pair is the original above its translation, both in the translation's size.
+    source thread -> one session per selection -> pairs -> the newest pair to each viewer
+
+A pair is the original above its translation, both in the size of the translation.
 """
 
 from __future__ import annotations
@@ -27,14 +29,22 @@ from ..streaming.timestamp import to_timestamp
 from .output_frame import OutputFrame
 from .sessions import Session, SessionManager
 
-_JOIN_TIMEOUT_S = 3.0  # seconds for a source to give up reading
+_JOIN_TIMEOUT_S = 3.0  # for the source thread to stop reading
 
 
 class Broadcast(Closeable):
-    """uri: as for `open_source`. A live one is opened again when it is lost; another one plays at
-    its own speed, again and again. Made and closed in the event loop's thread.
+    """Source of the server with all its viewers.
 
-    Raises SourceError or UsageError where it cannot be opened.
+    A live source is opened again when it is lost. Any other source plays in a loop at its own
+    frame rate. The methods are to be called in the thread of the event loop.
+
+    Args:
+        uri: URI of the source, as for `open_source`.
+        sessions: Where the sessions of the channels are opened.
+
+    Raises:
+        SourceError: The source cannot be opened.
+        UsageError: The URI is invalid.
     """
 
     def __init__(self, uri: str, sessions: SessionManager) -> None:
@@ -67,7 +77,7 @@ class Broadcast(Closeable):
                 channel.notify_source_lost(error)
 
     def _play_once(self) -> bool:
-        """Once, from beginning to end; whether there was a frame."""
+        """Play the source once to its end, and return whether it had any frames."""
         has_frames = False
         for item in self._source:
             if self._stop.is_set():
@@ -80,16 +90,23 @@ class Broadcast(Closeable):
         return has_frames
 
     def add_viewer(self, selection: ModelSelection, session: Session) -> Viewer:
-        """place: the viewer's among the sessions, which it gives back at its end. The choice's
-        engine is open. Raises SourceError where the source has ended."""
+        """Return a new viewer.
+
+        Args:
+            selection: What it watches. The engine of the selection must be open.
+            session: Session that counts the viewer as a client. The viewer closes it.
+
+        Raises:
+            SourceError: The source has ended.
+        """
         if not self._thread.is_alive():
-            raise SourceError("the server's source has ended")
+            raise SourceError("the source of the server has ended; restart the server")
         viewer = Viewer(self, session)
         self.switch_viewer(viewer, selection)
         return viewer
 
     def switch_viewer(self, viewer: Viewer, selection: ModelSelection) -> None:
-        """From the channel it watches, if any, to the one of a choice."""
+        """Move a viewer to the channel of a selection."""
         self.remove_viewer(viewer)
         if selection not in self._channels:
             self._channels[selection] = BroadcastChannel(
@@ -98,14 +115,14 @@ class Broadcast(Closeable):
         self._channels[selection].viewers.add(viewer)
 
     def remove_viewer(self, viewer: Viewer) -> None:
-        """A channel that nobody watches ends."""
+        """Remove a viewer from its channel. A channel without viewers closes."""
         for selection, channel in tuple(self._channels.items()):
             channel.viewers.discard(viewer)
             if not channel.viewers:
                 self._channels.pop(selection).session.close()
 
     def close(self) -> None:
-        """Ends all viewers, then the source. One that holds up its reader is left behind."""
+        """Close all viewers, then the source. A source thread that blocks is abandoned."""
         self._stop.set()
         for channel in tuple(self._channels.values()):
             for viewer in tuple(channel.viewers):
@@ -114,7 +131,7 @@ class Broadcast(Closeable):
 
 
 class BroadcastChannel:
-    """One choice of the source's translations. Ends with its session."""
+    """Translations of the source under one selection. Ends when its session closes."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -140,14 +157,14 @@ class BroadcastChannel:
             viewer.deliver(item)
 
     def notify_source_lost(self, error: BaseException | None) -> None:
-        """The source is gone. Any thread."""
+        """Notify the viewers that the source ended. May be called from any thread."""
         item = error if isinstance(error, CgtError) else None
-        with suppress(RuntimeError):  # the loop has ended before
+        with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._publish, item)
 
 
 class Viewer(Closeable):
-    """A feed of the server's source (see `feeds.Feed`): the newest pair, whatever was missed."""
+    """Feed of the server's source (see `feeds.Feed`). It skips to the newest pair."""
 
     def __init__(self, broadcast: Broadcast, session: Session) -> None:
         self._broadcast, self._session = broadcast, session
@@ -156,14 +173,14 @@ class Viewer(Closeable):
         self._closed = False
 
     def deliver(self, item: OutputFrame | CgtError | None) -> None:
-        """None: nothing more comes."""
+        """Set the newest item; None ends the feed."""
         if item is None:
             self._closed = True
         self._latest = item
         self._changed.set()
 
     def submit(self, image: U8, timestamp: int) -> None:
-        """Viewers only watch."""
+        """Ignore the frame: viewers only watch."""
 
     async def next_frame(self) -> OutputFrame | None:
         while self._latest is None and not self._closed:

@@ -1,4 +1,4 @@
-"""What a client is shown: its own pictures translated, or the server's."""
+"""Feeds of clients: translations of their own frames, or of the server's source."""
 
 from __future__ import annotations
 
@@ -27,24 +27,27 @@ _PARAM_NAMES = ("source", "model", "size", "precision")
 
 
 class Feed(Protocol):
-    """One client's pictures, from its first to its last. Of the event loop's thread."""
+    """Translated frames for one client. To be used in the thread of the event loop."""
 
     def submit(self, image: U8, timestamp: int) -> None:
-        """uint8 HWC RGB to be translated; the newest wins."""
+        """Submit a frame (uint8 HWC RGB). It replaces one that still waits."""
 
     async def next_frame(self) -> OutputFrame | None:
-        """The next picture to show, when there is one; None after the end. Raises CgtError where
-        one could not be translated; others may follow."""
+        """Wait for the next translated frame; return None after the end of the feed.
+
+        Raises:
+            CgtError: A frame could not be translated. More frames may follow.
+        """
 
     async def select_model(self, selection: ModelSelection) -> None:
-        """From the next picture on."""
+        """Change the selection, from the next frame on."""
 
     def close(self) -> None:
-        """Gives back the client's place; twice is fine."""
+        """Free the session of the client. May be called more than once."""
 
 
 class ClientFeed(Closeable):
-    """A client's own pictures."""
+    """Feed of the frames that the client itself sends."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -67,16 +70,22 @@ class ClientFeed(Closeable):
 
 
 async def open_feed(app: web.Application, params: Mapping[str, Any]) -> Feed:
-    """asked: `source` ("mine" or "server"), and as for `Catalog.choice`; all optional, all text.
+    """Open the feed that a client requests.
 
-    Raises Refusal for what makes no sense, and where all places are taken.
+    Args:
+        app: The application.
+        params: `source` ("mine" or "server") and those of `ModelCatalog.parse_selection`. All are
+            strings and optional.
+
+    Raises:
+        HttpError: 400 or 404 for invalid parameters, 429 if all sessions are in use.
     """
     text_params = _text_params(params)
     source = text_params.get("source") or "mine"
     if source not in ("mine", "server"):
         raise HttpError(400, "source must be mine or server")
     if source == "server" and BROADCAST_KEY not in app:
-        raise HttpError(404, "this server has no source of its own; start it with --source")
+        raise HttpError(404, "this server has no source; start it with --source")
     service = app[SERVICE_KEY]
     selection = service.catalog.parse_selection(text_params)
     session = service.sessions.open()
@@ -93,17 +102,22 @@ async def open_feed(app: web.Application, params: Mapping[str, Any]) -> Feed:
 
 
 async def handle_message(app: web.Application, feed: Feed, text: str) -> dict[str, Any]:
-    """What a client says on the side, as JSON, and the answer to it:
+    """Handle a control message of a client and return the reply.
 
-    {"kind": "choose", "model": ..., "size": ..., "precision": ...}  -> {"kind": "chosen"}
-    {"kind": "clock", "page": P}  -> the same, with "server": milliseconds of the clock of stamps
+    {"kind": "choose", "model": ..., "size": ..., "precision": ...} -> {"kind": "chosen"}
+    {"kind": "clock", "page": P} -> the same with "server": the clock of the timestamps, in ms
 
-    What makes no sense or cannot be had is answered with {"kind": "error", "message": ...}.
+    The reply to an invalid message is {"kind": "error", "message": ...}.
+
+    Args:
+        app: The application.
+        feed: Feed of the client.
+        text: The message, JSON.
     """
     try:
         message = json.loads(text)
         if not isinstance(message, dict):
-            raise HttpError(400, "an object is expected")
+            raise HttpError(400, "the message must be a JSON object")
         if message.get("kind") == "clock":
             return {**message, "server": time.perf_counter() * 1000}
         if message.get("kind") != "choose":
@@ -111,13 +125,13 @@ async def handle_message(app: web.Application, feed: Feed, text: str) -> dict[st
         await feed.select_model(app[SERVICE_KEY].catalog.parse_selection(_text_params(message)))
         return {"kind": "chosen"}
     except (ValueError, RecursionError):
-        return error_message("not JSON")
+        return error_message("the message is not JSON")
     except CgtError as error:
         return error_message(str(error))
 
 
 def error_message(message: str) -> dict[str, Any]:
-    """An error, as clients are told it."""
+    """Return the message that reports an error to a client."""
     return {"kind": "error", "message": message}
 
 
@@ -125,12 +139,12 @@ def _text_params(params: Mapping[str, Any]) -> dict[str, str]:
     texts = {key: params[key] for key in _PARAM_NAMES if params.get(key) is not None}
     for key, text in texts.items():
         if not isinstance(text, str):
-            raise HttpError(400, f"{key} must be text")
+            raise HttpError(400, f"{key} must be a string")
     return texts
 
 
 async def broadcast_context(app: web.Application) -> AsyncIterator[None]:
-    """A cleanup context of the application: the server's own source, where it has one."""
+    """Open and close the source of the server with the application."""
     service = app[SERVICE_KEY]
     if service.source is None:
         yield

@@ -1,4 +1,4 @@
-"""A picture on its way to clients."""
+"""Output frame that may go to several clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from cgt.runtime.image.preprocess import U8
 
 
 class OutputFrame:
-    """picture: uint8 HWC RGB. stamp: see `stamp`. May be shared between clients; any thread."""
+    """Frame for one or more clients; safe to use from any thread.
+
+    Args:
+        image: uint8 HWC RGB.
+        timestamp: Capture time in milliseconds, see `cgt.serve.streaming.timestamp`.
+    """
 
     def __init__(self, image: U8, timestamp: int) -> None:
         self.image, self.timestamp = image, timestamp
@@ -17,8 +22,10 @@ class OutputFrame:
         self._message: bytes | None = None
 
     def websocket_message(self) -> bytes:
-        """As the WebSocket carries it: four bytes of stamp, big end first, and a JPEG. Made once,
-        however many clients are shown it."""
+        """Return the WebSocket message: a 4-byte timestamp (big endian) and a JPEG file.
+
+        The frame is encoded once, for all clients.
+        """
         with self._lock:
             if self._message is None:
                 jpeg = encode_image(self.image, ".jpg")

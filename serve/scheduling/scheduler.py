@@ -1,4 +1,4 @@
-"""Who is translated next: one thread that goes round all that wait."""
+"""Round-robin scheduler: one thread that translates the frames of all clients."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ from .translators import TranslatorPool
 
 @dataclass
 class TranslationJob:
-    """A picture (uint8 HWC RGB) under way. Times are of time.perf_counter, 0 until they are known;
-    tag: the client's own."""
+    """Translation of one frame.
+
+    Attributes:
+        image: uint8 HWC RGB.
+        selection: Model, size and precision.
+        tag: Any value of the client.
+        submitted_at: Time of submission, by time.perf_counter, as are the other times.
+        started_at: Start of the translation, 0 before.
+        finished_at: End of the translation, 0 before.
+        translated: Result, uint8 HWC RGB; None before the end and after an error.
+        error: Why the translation failed.
+    """
 
     image: U8
     selection: ModelSelection
@@ -32,21 +42,24 @@ class TranslationJob:
 
 
 class SchedulerClient(Protocol):
-    """Somebody who waits. The scheduler's thread calls both."""
+    """Client of the scheduler. The thread of the scheduler calls its methods."""
 
     def next_job(self) -> TranslationJob | None:
-        """The picture to translate now; None when it is no longer wanted."""
+        """Return the frame to translate; None if the client no longer has one."""
 
     def finish_job(self, job: TranslationJob) -> None:
-        """It is done: it has `translated` or `error`. Must not wait and not raise."""
+        """Take a job with `translated` or `error` set. Must neither block nor raise."""
 
 
 _ClientJob = tuple[SchedulerClient, TranslationJob]
 
 
 class Scheduler(Closeable):
-    """Translates for its clients, in turn. A client that asks stands at the end of the row, and
-    stands there once: so each gets as many turns as any other, whatever their frame rates."""
+    """Translates for its clients in turn.
+
+    Each client is in the queue at most once. So all clients get the same number of turns, whatever
+    their frame rates.
+    """
 
     def __init__(self, translators: TranslatorPool) -> None:
         self._translators = translators
@@ -59,7 +72,7 @@ class Scheduler(Closeable):
         return self._thread.is_alive()
 
     def enqueue(self, client: SchedulerClient) -> None:
-        """A turn for a client that stands in no row. Any thread."""
+        """Append a client that is not in the queue. May be called from any thread."""
         self._queue.put(client)
 
     def _run(self) -> None:
@@ -71,11 +84,11 @@ class Scheduler(Closeable):
             for group in groups.values():
                 min_batch, _ = self._translators.batch_range(group[0][1].selection)
                 batched = len(group) >= min_batch
-                for batch in [group] if batched else [[turn] for turn in group]:
+                for batch in [group] if batched else [[client_job] for client_job in group]:
                     self._translate_batch(batch)
 
     def _collect_batch(self, client: SchedulerClient) -> list[_ClientJob]:
-        """This client's picture, and those of the next where the engine gains from more at once."""
+        """Return the job of a client, and those of the next ones if batches are faster."""
         batch: list[_ClientJob] = []
         max_batch = 1
         while True:
@@ -85,7 +98,7 @@ class Scheduler(Closeable):
                 _, max_batch = self._translators.batch_range(batch[0][1].selection)
             if len(batch) >= max_batch or self._queue.empty():
                 return batch
-            next_client = self._queue.get()  # nobody else takes any
+            next_client = self._queue.get()  # does not block: only this thread takes clients
             if next_client is None:
                 self._queue.put(None)
                 return batch
@@ -100,7 +113,7 @@ class Scheduler(Closeable):
             translated = self._translators.translate(jobs[0].selection, [job.image for job in jobs])
         except CgtError as known:
             error = known
-        except Exception as unknown:  # the thread serves all: it must outlive any one picture
+        except Exception as unknown:  # the thread serves all clients: no frame may end it
             error = EngineError(f"{type(unknown).__name__}: {unknown}")
         finished_at = time.perf_counter()
         for number, (client, job) in enumerate(batch):
@@ -109,6 +122,6 @@ class Scheduler(Closeable):
             client.finish_job(job)
 
     def close(self) -> None:
-        """Ends the thread after the picture it is at."""
+        """End the thread after its current frame."""
         self._queue.put(None)
         self._thread.join()

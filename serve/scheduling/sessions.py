@@ -1,4 +1,4 @@
-"""Clients that send frames: each holds its newest one, and one answer."""
+"""Sessions of clients: each holds the newest frame of its client and one result."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from ..models import ModelSelection
 from .scheduler import Scheduler, TranslationJob
 from .translators import TranslatorPool
 
-RETRY_AFTER_S = 5  # seconds that a client is told to wait for a place
+RETRY_AFTER_S = 5  # for clients that get no session
 
 SessionResult = TranslationJob
-"""What comes back: `translated` (uint8 HWC RGB, the client's to keep), `tag`, and the times."""
+"""Finished job: `translated` (uint8 HWC RGB, owned by the receiver), `tag`, and the times."""
 
 
 class Session(Closeable):
-    """Made by `Sessions.open`; a context manager. Of the event loop's thread, but for `offer`.
+    """Session of one client, opened by `SessionManager.open`.
 
-    A picture is translated while at most one answer is waiting: who takes none costs nothing.
-    frames, dropped: answers made, pictures that a newer one took the place of.
+    A frame is translated only once the previous result has been fetched, so a client that fetches
+    none costs nothing. Methods other than `submit` are to be called in the thread of the event
+    loop.
+
+    Attributes:
+        frames_translated: Number of results.
+        frames_dropped: Number of frames that a newer one replaced.
     """
 
     def __init__(
@@ -50,17 +55,26 @@ class Session(Closeable):
         self._lock = threading.Lock()
         self._pending: TranslationJob | None = None
         self._result: TranslationJob | None = None
-        self._queued = False  # or being translated
+        self._queued = False  # in the queue of the scheduler, or being translated
 
     async def select_model(self, selection: ModelSelection) -> None:
-        """From the next picture on; opens the engine, which may take seconds. Raises what that
-        raises, and the session then stays as it was."""
+        """Change the selection, from the next frame on. Opens the engine, which may take seconds.
+
+        Raises:
+            CgtError: The engine cannot be opened. The selection then stays as it was.
+        """
         await asyncio.to_thread(self._translators.get_engine, selection)
         self.selection = selection
 
     def submit(self, image: U8, tag: Any = None) -> None:
-        """uint8 HWC RGB, not written to any more. The newest wins. Any thread; after the end
-        nothing happens."""
+        """Submit a frame; it replaces one that still waits.
+
+        May be called from any thread. Does nothing after `close`.
+
+        Args:
+            image: uint8 HWC RGB. The caller must not write to it any more.
+            tag: Returned with the result.
+        """
         with self._lock:
             if self.closed:
                 return
@@ -71,7 +85,7 @@ class Session(Closeable):
         self._enqueue_if_ready()
 
     def _enqueue_if_ready(self) -> None:
-        """Stand in the row, where there is a picture and room for its answer."""
+        """Enter the queue if there is a frame to translate and no result to fetch."""
         with self._lock:
             if self._queued or self._pending is None or self._result is not None:
                 return
@@ -79,14 +93,14 @@ class Session(Closeable):
         self._scheduler.enqueue(self)
 
     def next_job(self) -> TranslationJob | None:
-        """See scheduler.Client."""
+        """See SchedulerClient."""
         with self._lock:
             job, self._pending = self._pending, None
             self._queued = job is not None
             return job
 
     def finish_job(self, job: TranslationJob) -> None:
-        """See scheduler.Client."""
+        """See SchedulerClient."""
         with self._lock:
             self._queued = False
             if self.closed:
@@ -94,12 +108,15 @@ class Session(Closeable):
             self._result = job
             self.frames_translated += job.error is None
         self._metrics.record(job)
-        with suppress(RuntimeError):  # the loop has gone
+        with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._result_ready.set)
 
     async def next_result(self) -> SessionResult | None:
-        """The next translation, in the order of the pictures; None after the end. Raises the
-        CgtError that a picture's translation ended in; the session can go on."""
+        """Wait for the next result, in the order of the frames; return None after `close`.
+
+        Raises:
+            CgtError: The translation of a frame failed. More results may follow.
+        """
         while True:
             with self._lock:
                 job, self._result = self._result, None
@@ -114,7 +131,7 @@ class Session(Closeable):
             await self._result_ready.wait()
 
     def close(self) -> None:
-        """Nothing more is taken; `answer` gives None. Twice is fine."""
+        """End the session; `next_result` then returns None. May be called more than once."""
         with self._lock:
             if self.closed:
                 return
@@ -125,7 +142,15 @@ class Session(Closeable):
 
 
 class SessionManager(Closeable):
-    """All sessions of a server. Of the event loop's thread."""
+    """All sessions of a server. To be used in the thread of the event loop.
+
+    Args:
+        default_selection: Selection of new sessions.
+        scheduler: Scheduler of the sessions.
+        translators: Where their engines are opened.
+        metrics: Where they are counted.
+        max_sessions: Maximum number of clients at a time.
+    """
 
     def __init__(
         self,
@@ -143,14 +168,21 @@ class SessionManager(Closeable):
         self._closed = False
 
     def open(self, selection: ModelSelection | None = None, counted: bool = True) -> Session:
-        """A session with a choice whose engine is open (the default's is). Raises Refusal (429)
-        when there are `most` already; those not `counted` are the server's own."""
+        """Open a session.
+
+        Args:
+            selection: A selection whose engine is open; None for the default.
+            counted: Whether it counts as a client. Sessions of the server itself do not.
+
+        Raises:
+            HttpError: 429 if all sessions are in use.
+        """
         if self._closed:
-            raise HttpError(429, "the server is stopping", RETRY_AFTER_S)
+            raise HttpError(429, "the server is shutting down", RETRY_AFTER_S)
         if counted and len(self._counted) >= self._max_sessions:
             raise HttpError(
                 429,
-                f"{self._max_sessions} of {self._max_sessions} places are taken; wait",
+                f"all {self._max_sessions} sessions are in use; try again later",
                 RETRY_AFTER_S,
             )
         session = Session(
@@ -175,11 +207,11 @@ class SessionManager(Closeable):
 
     @property
     def client_count(self) -> int:
-        """Clients that are here."""
+        """Number of connected clients."""
         return len(self._counted)
 
     def close(self) -> None:
-        """Close all, and let none in."""
+        """Close all sessions and reject new ones."""
         self._closed = True
         for session in list(self._open.values()):
             session.close()

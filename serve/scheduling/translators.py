@@ -1,6 +1,6 @@
-"""Translators for every choice and picture size, over one engine for each model and precision.
+"""Pool of translators: one engine per model and precision, one translator per selection and size.
 
-Whether an engine gains from several pictures at once: measured once for each, and remembered.
+For each engine the pool measures once whether batches of frames are faster, and caches the result.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from cgt.runtime.utils.closeable import Closeable
 
 from ..models import ModelCatalog, ModelSelection
 
-MAX_BATCH = 4  # pictures at once
-_MAX_RELATIVE_TIME = (
-    0.85  # of the time that they take one by one: what is worth their waiting for each other
-)
+MAX_BATCH = 4  # frames
+_MAX_RELATIVE_TIME = 0.85  # a batch must take at most this share of the time of single frames
+_MAX_TRANSLATORS = 32  # each holds a few MiB of arrays
 
 
 class BatchSpeedup:
-    """What was found out about one engine of one model."""
+    """Cached measurement of whether one engine of one model is faster with batches."""
 
     def __init__(self, model_path: Path, engine: Engine) -> None:
         self._cache = JsonCache("batches.json")
@@ -38,7 +37,7 @@ class BatchSpeedup:
 
     @property
     def cached_min_batch(self) -> int | None:
-        """See `measured`; None where that was not done yet."""
+        """Result of an earlier `measure_min_batch`; None without one."""
         found = self._cache.get(self._key)
         return found if isinstance(found, int) else None
 
@@ -49,8 +48,19 @@ class BatchSpeedup:
         single_shape: BatchShape,
         batch_shape: BatchShape,
     ) -> int:
-        """From how many pictures on `many`, an engine of MOST, takes less time than `one` for each
-        of them; 0 where it never does. Seconds of work at most."""
+        """Measure and cache the smallest number of frames for which the batch engine is faster.
+
+        Takes a few seconds at most.
+
+        Args:
+            single_engine: Engine of one frame.
+            batch_engine: Engine of MAX_BATCH frames. It takes fewer frames in the same time.
+            single_shape: Input shape of `single_engine`.
+            batch_shape: Input shape of `batch_engine`.
+
+        Returns:
+            2 to MAX_BATCH, or 0 if batches are never faster.
+        """
         single_time, batch_time = (
             measure_frame_time(single_engine, single_shape),
             measure_frame_time(batch_engine, batch_shape) * MAX_BATCH,
@@ -61,13 +71,15 @@ class BatchSpeedup:
         return found
 
 
-_MAX_TRANSLATORS = 32  # translators, each a few MiB of arrays
-
-
 @dataclass(frozen=True)
 class EnginePair:
-    """Of one model in one precision. many: takes MOST pictures at once, and gains from `least` on;
-    None where it never does."""
+    """Engines of one model in one precision.
+
+    Attributes:
+        single: Engine of one frame.
+        batched: Engine of MAX_BATCH frames; None if it is never faster.
+        min_batch: Number of frames from which `batched` is faster.
+    """
 
     single: Engine
     batched: Engine | None = None
@@ -75,10 +87,15 @@ class EnginePair:
 
 
 class TranslatorPool(Closeable):
-    """Engines are opened once, for all sizes: clients choose them, and an engine for each would
-    cost seconds, memory and disk. That is 5 % slower than fixed shapes (bundled model, OpenVINO).
+    """Translators of all selections.
 
-    `open` may be called by any thread, `translate` by one.
+    An engine is opened once for all sizes. Clients choose the sizes, and an engine for each size
+    would cost seconds, memory and disk. This is 5 % slower than fixed shapes (bundled model,
+    OpenVINO). Any thread may call `get_engine`, but only one thread `translate`.
+
+    Args:
+        catalog: The models.
+        engine_name: Name of the engine, or "auto" for the fastest.
     """
 
     def __init__(self, catalog: ModelCatalog, engine_name: str = "auto") -> None:
@@ -89,8 +106,11 @@ class TranslatorPool(Closeable):
         self._engines_lock = threading.Lock()
 
     def get_engine(self, selection: ModelSelection) -> Engine:
-        """The engine for a choice. Takes seconds where it is the first of its kind; raises what
-        `open_engine` raises."""
+        """Return the engine of a selection. Takes seconds if it is not open yet.
+
+        Raises:
+            CgtError: Any error of `open_engine`.
+        """
         key = selection.model, selection.precision
         with self._engines_lock:
             if key not in self._engines:
@@ -111,7 +131,7 @@ class TranslatorPool(Closeable):
         try:
             name = single.name if self._engine_name == "auto" else self._engine_name
             batched = open_engine(model.path, batch_shape, name, "latency", precision)
-        except (ModelError, EngineError):  # it takes one picture at a time
+        except (ModelError, EngineError):  # the model takes one frame at a time
             return EnginePair(single)
         min_batch = speedup.cached_min_batch or speedup.measure_min_batch(
             single, batched, single_shape, batch_shape
@@ -122,22 +142,32 @@ class TranslatorPool(Closeable):
         return EnginePair(single, batched, min_batch)
 
     def batch_range(self, selection: ModelSelection) -> tuple[int, int]:
-        """The least and the most pictures that it is worth translating at once; 1, 1 for none."""
+        """Return the minimum and maximum size of batches that are faster; (1, 1) without any."""
         engines = self._engines.get((selection.model, selection.precision))
         return (engines.min_batch, MAX_BATCH) if engines and engines.batched else (1, 1)
 
     def translate(self, selection: ModelSelection, images: Sequence[U8]) -> list[U8]:
-        """uint8 HWC RGB in and out: one picture, or as many as `together` says, of one size. Raises
-        Refusal where the choice does not suit them, and EngineError."""
+        """Translate one frame, or a batch within `batch_range`.
+
+        Args:
+            selection: Model, size and precision.
+            images: uint8 HWC RGB, all of the same size.
+
+        Returns:
+            Translations, uint8 HWC RGB.
+
+        Raises:
+            HttpError: The selection does not suit the size of the images.
+            EngineError: The engine failed.
+        """
         self.get_engine(selection)
         engines = self._engines[selection.model, selection.precision]
         height, width = images[0].shape[:2]
         if len(images) == 1 or engines.batched is None:
-            translator = self._get_translator(selection, (height, width), engines.single, 1)
+            engine, batch = engines.single, 1
         else:
-            translator = self._get_translator(
-                selection, (height, width), engines.batched, MAX_BATCH
-            )
+            engine, batch = engines.batched, MAX_BATCH
+        translator = self._get_translator(selection, (height, width), engine, batch)
         return translator.translate_batch(images)[0]
 
     def _get_translator(

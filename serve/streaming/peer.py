@@ -1,4 +1,4 @@
-"""One client over WebRTC: a track of its pictures, a track of translations, a channel of words."""
+"""WebRTC peer of one client: a video track each way and a data channel for control messages."""
 
 from __future__ import annotations
 
@@ -29,15 +29,14 @@ from .color_detection import YuvToRgbConverter
 from .jitter_buffer import use_low_latency_buffers
 from .timestamp import embed_timestamp, extract_timestamp
 
-_MAX_CLIENT_SILENCE_S = 15.0  # seconds without a word or a frame; pages say something every second
-_CONNECT_TIMEOUT_S = (
-    4.5  # seconds; less than pages wait before they take the WebSocket, and a place again
-)
-_RTP_CLOCK_RATE = 90000  # ticks a second, as RTP has them for video
+_MAX_CLIENT_SILENCE_S = 15.0  # without a message or a frame; the page sends one every second
+# Shorter than the page waits before it tries the WebSocket, so that its session is free by then.
+_CONNECT_TIMEOUT_S = 4.5
+_RTP_CLOCK_RATE = 90000  # ticks per second, RTP's clock rate for video
 
 
 class TranslatedTrack(MediaStreamTrack):
-    """What a feed shows, as a video track. complain: is told what went wrong with a picture."""
+    """Video track of the translated frames of a feed. Errors go over the data channel."""
 
     kind = "video"
 
@@ -47,7 +46,7 @@ class TranslatedTrack(MediaStreamTrack):
         self._started_at = time.perf_counter()
 
     async def recv(self) -> VideoFrame:
-        """The next frame. Raises MediaStreamError after the last."""
+        """Return the next frame. Raises MediaStreamError after the last one."""
         while True:
             try:
                 output = await self._peer.feed.next_frame()
@@ -66,11 +65,16 @@ class TranslatedTrack(MediaStreamTrack):
 
 
 class Peer:
-    """One client's connection, until `close`, or until nothing is heard of the client."""
+    """Connection of one client, until `close` or until the client is silent for too long.
+
+    Args:
+        app: The application.
+        feed: Feed of the client. The peer closes it.
+    """
 
     def __init__(self, app: web.Application, feed: Feed) -> None:
         self.app, self.feed = app, feed
-        # Without servers: a STUN server elsewhere would be told of every visit.
+        # No ICE servers: a public STUN server would learn of every client.
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._channel: RTCDataChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,14 +85,18 @@ class Peer:
         app[PEERS_KEY].add(self)
 
     async def accept_offer(self, offer: RTCSessionDescription) -> RTCSessionDescription:
-        """The answer. Raises Refusal for an offer that is none."""
+        """Return the SDP answer to an offer.
+
+        Raises:
+            HttpError: 400 for an invalid offer.
+        """
         try:
             await self.connection.setRemoteDescription(offer)
             use_low_latency_buffers(self.connection)
             self.connection.addTrack(TranslatedTrack(self))
             await self.connection.setLocalDescription(await self.connection.createAnswer())
-        except Exception:  # a dozen kinds come of damaged descriptions
-            raise HttpError(400, "the offer is not one of a video track and a channel") from None
+        except Exception:  # aiortc raises a dozen exception types for malformed descriptions
+            raise HttpError(400, "invalid offer; offer a video track and a data channel") from None
         self._start_task(self._close_when_silent())
         return self.connection.localDescription
 
@@ -119,9 +127,9 @@ class Peer:
                 frame = await track.recv()
                 assert isinstance(frame, VideoFrame)
                 self._last_heard = time.monotonic()
-                found = extract_timestamp(await asyncio.to_thread(to_rgb, frame))
-                if found is not None:
-                    self.feed.submit(*found)
+                stamped = extract_timestamp(await asyncio.to_thread(to_rgb, frame))
+                if stamped is not None:
+                    self.feed.submit(*stamped)
 
     def _on_datachannel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
@@ -133,12 +141,12 @@ class Peer:
             self.send_message(await handle_message(self.app, self.feed, message))
 
     def send_message(self, message: dict[str, Any]) -> None:
-        """On the channel, where there is one."""
+        """Send a message over the data channel, if it is open."""
         if self._channel is not None and self._channel.readyState == "open":
             self._channel.send(json.dumps(message))
 
     async def close(self) -> None:
-        """Twice is fine."""
+        """Close the connection and the feed. May be called more than once."""
         if self not in self.app[PEERS_KEY]:
             return
         self.app[PEERS_KEY].discard(self)

@@ -1,10 +1,12 @@
-"""A number drawn into a picture that travels as video, so that what comes back says which it was.
+"""Timestamp strip: a number drawn below a video frame, which matches translations to originals.
 
-A strip of STRIP_HEIGHT_PX rows below the picture outlives scaling and coding, and needs nothing of a browser;
-page/timestamp.js is its other half. Its left three quarters hold a number, in the cells of
-`cgt.runtime.sources.test_pattern`: the time of capture in milliseconds, by the clock of who captured it,
-modulo 2^20 (17 minutes). The right quarter of what clients send is a chart of four colours, because
-browsers do not say which YUV they make of a canvas (Chromium: BT.709, full range).
+The strip has STRIP_HEIGHT_PX rows below the image. It survives scaling and video coding, and needs
+no support from the browser. serve/page/js/media/timestamp.js reads and writes the same strip.
+
+Its left three quarters hold a number in the cells of `cgt.runtime.sources.test_pattern`: the
+capture time in milliseconds, by the clock of the capturing side, modulo 2^20 (17 minutes). Its
+right quarter is a chart of four colors, because browsers do not report which YUV conversion they
+apply to a canvas (Chromium: BT.709, full range); see `color_detection`.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ COLOR_CHART = ((192, 64, 64), (64, 192, 64), (64, 64, 192), (64, 64, 64))  # two
 
 
 def to_timestamp(seconds: float) -> int:
-    """The stamp of a time."""
+    """Return the timestamp of a time in seconds."""
     return int(seconds * 1000) % TIMESTAMP_PERIOD_MS
 
 
 def embed_timestamp(image: U8, timestamp: int) -> U8:
-    """uint8 HWC RGB in; out comes a copy that is STRIP_HEIGHT_PX rows higher, with a chart."""
+    """Return a copy of an image (uint8 HWC RGB) with the strip, STRIP_HEIGHT_PX rows higher."""
     height, width = image.shape[:2]
     frame = np.empty((height + STRIP_HEIGHT_PX, width, 3), np.uint8)
     frame[:height] = image
@@ -36,7 +38,7 @@ def embed_timestamp(image: U8, timestamp: int) -> U8:
 
 
 def extract_timestamp(frame: U8) -> tuple[U8, int] | None:
-    """The picture (a view) and its stamp; None where there is none to be read."""
+    """Return the image without the strip (a view) and its timestamp; None without a valid strip."""
     height, width = frame.shape[:2]
     if height <= STRIP_HEIGHT_PX or width < STRIP_HEIGHT_PX:
         return None
@@ -45,7 +47,7 @@ def extract_timestamp(frame: U8) -> tuple[U8, int] | None:
 
 
 def color_chart_error(frame: U8) -> float:
-    """How far a frame's chart is from its colours: the mean of absolute differences."""
+    """Return the mean absolute difference of a frame's color chart from COLOR_CHART."""
     mean_colors = [patch[2:-2, 2:-2].mean((0, 1)) for patch in _chart_patches(frame)]
     return float(np.abs(np.array(mean_colors) - COLOR_CHART).mean())
 

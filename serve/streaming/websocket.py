@@ -1,9 +1,10 @@
-"""GET /v1/stream: pictures both ways over a WebSocket, for where WebRTC cannot connect.
+"""WebSocket endpoint: GET /v1/stream, live video for networks where WebRTC cannot connect.
 
-The first message is JSON, see `feeds.open_feed`; later ones see `feeds.obey`. A binary message is
-a picture: four bytes of stamp, big end first, and a PNG, JPEG or WebP file. Each translation comes
-back with its picture's stamp, as JPEG; where a client sends faster than it is served, the newest
-wins. Close codes: 1008 for what makes no sense, 4429 where all places are taken, 1001 at the end.
+The first message is JSON with the parameters of `feeds.open_feed`; later text messages are those of
+`feeds.handle_message`. A binary message is a frame: a 4-byte timestamp (big endian) and a PNG, JPEG
+or WebP file. Each translation has the timestamp of its frame and is a JPEG. Of the frames that
+arrive while the server is busy, it translates the newest. Close codes: 1008 for an invalid message,
+4429 if all sessions are in use, 1001 when the server shuts down.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from ..api.errors import HttpError
 from ..api.image_codec import MAX_IMAGE_BYTES, decode_upload
 from ..scheduling.feeds import Feed, error_message, handle_message, open_feed
 
-_FIRST_MESSAGE_TIMEOUT_S = 10.0  # seconds for the first message
-_HEARTBEAT_S = 15.0  # seconds between signs of life
+_FIRST_MESSAGE_TIMEOUT_S = 10.0
+_HEARTBEAT_S = 15.0
 
 
 async def handle_websocket(request: web.Request) -> web.WebSocketResponse:
-    """One client, from its first message to its last."""
+    """Serve one client, from its first message to its last."""
     socket = web.WebSocketResponse(
         heartbeat=_HEARTBEAT_S, max_msg_size=MAX_IMAGE_BYTES, compress=False
     )
@@ -38,7 +39,7 @@ async def handle_websocket(request: web.Request) -> web.WebSocketResponse:
             request.app, _parse_first_message(await socket.receive(_FIRST_MESSAGE_TIMEOUT_S))
         )
     except asyncio.TimeoutError:
-        await _close_socket(socket, WSCloseCode.POLICY_VIOLATION, "nothing was said")
+        await _close_socket(socket, WSCloseCode.POLICY_VIOLATION, "no first message")
         return socket
     except CgtError as error:
         full = isinstance(error, HttpError) and error.status == 429
@@ -47,8 +48,8 @@ async def handle_websocket(request: web.Request) -> web.WebSocketResponse:
     sending = asyncio.create_task(_send_frames(socket, feed))
     try:
         await _receive_messages(request.app, socket, feed)
-    except HttpError as refusal:
-        await _close_socket(socket, WSCloseCode.POLICY_VIOLATION, str(refusal))
+    except HttpError as error:
+        await _close_socket(socket, WSCloseCode.POLICY_VIOLATION, str(error))
     finally:
         feed.close()
         sending.cancel()
@@ -57,7 +58,7 @@ async def handle_websocket(request: web.Request) -> web.WebSocketResponse:
 
 
 def _parse_first_message(message: WSMessage) -> Mapping[str, Any]:
-    """Of the first message. Raises Refusal."""
+    """Return the parameters in the first message. Raises HttpError."""
     params = None
     if message.type is WSMsgType.TEXT:
         with suppress(ValueError, RecursionError):
@@ -80,7 +81,7 @@ async def _receive_messages(
 
 
 async def _send_frames(socket: web.WebSocketResponse, feed: Feed) -> None:
-    with suppress(ConnectionError):  # who is gone is noticed by _receive
+    with suppress(ConnectionError):  # _receive_messages then ends, too
         while True:
             try:
                 output = await feed.next_frame()
@@ -90,11 +91,11 @@ async def _send_frames(socket: web.WebSocketResponse, feed: Feed) -> None:
             if output is None:
                 break
             await socket.send_bytes(await asyncio.to_thread(output.websocket_message))
-    await _close_socket(socket, WSCloseCode.GOING_AWAY, "the end")
+    await _close_socket(socket, WSCloseCode.GOING_AWAY, "the feed ended")
 
 
 async def _close_socket(socket: web.WebSocketResponse, code: int, reason: str) -> None:
-    """A reason has at most 123 bytes."""
+    """Close a socket. WebSockets limit the reason to 123 bytes."""
     with suppress(ConnectionError):
         await socket.close(code=code, message=reason.encode()[:120])
 

@@ -109,8 +109,8 @@ def test_a_killed_worker_and_a_signal(long_video: Path, tiny_model: Path, tmp_pa
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 5, printed
-    assert "a worker died: signal 9; trying again" in printed
-    assert "--resume goes on" in printed
+    assert "a worker died: signal 9; retrying" in printed
+    assert "--resume continues it" in printed
     assert "0 done" in printed
     assert not out.exists()
     parts = list(tmp_path.glob(".cgt-jobs/*/*"))
@@ -140,7 +140,7 @@ def test_a_task_that_always_kills_its_worker(clip: Path, tiny_model: Path, tmp_p
         time.sleep(0.01)
     _, printed = process.communicate()
     assert process.returncode == 1, printed
-    assert printed.count("trying again") == 2
+    assert printed.count("retrying") == 2
     assert "failed: a worker died: signal 9" in printed
     assert [path.name for path in out.iterdir()] == [".cgt-jobs"]
 
@@ -180,7 +180,7 @@ def test_deflickered_videos_are_not_split(
         *flags(tiny_model),
     )
     assert done.returncode == 0, done.stderr
-    assert "--deflicker goes from frame to frame" in done.stderr
+    assert "--deflicker depends on earlier frames: no video is split" in done.stderr
     assert json.loads((tmp_path / "s.json").read_text())["videos"][0]["segments"] == 1
 
 

@@ -1,4 +1,4 @@
-"""`cgt distill` as a user runs it."""
+"""Command line of `cgt distill`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cgt.distill.run import check_target_speed, parse_student_spec
+from cgt.distill.finalize import check_target_speed
+from cgt.distill.student_spec import parse_student_spec
 from cgt.runtime.errors import QualityError, UsageError
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.models.metadata import read_metadata
@@ -24,7 +25,7 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 21; one is held out."""
+    """Write a folder of 21 photos, of which one is held out."""
     folder = tmp_path_factory.mktemp("photos")
     for index in range(21):
         png = encode_image(make_image(index, 64, 72), ".png")
@@ -41,7 +42,7 @@ def student(
     clip: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """Of the tiny CycleGAN's generator from A to B."""
+    """Distill the A-to-B generator of the tiny CycleGAN."""
     path = tmp_path_factory.mktemp("student") / "student.pth"
     done = run_cgt(
         *("distill", "--ckpt", run_folder / "latest.pth", "--direction", "AtoB", "--data", photos),
@@ -53,7 +54,7 @@ def student(
     return path
 
 
-def test_it_leaves_a_student_and_how_it_came_about(student: Path) -> None:
+def test_the_student_has_a_run_folder_and_a_report(student: Path) -> None:
     run = student.with_suffix("")
     assert {path.name for path in run.iterdir()} >= {
         "latest.pth",
@@ -62,9 +63,9 @@ def test_it_leaves_a_student_and_how_it_came_about(student: Path) -> None:
         "targets",
     }
     done = run_cgt("inspect", student, "--json")
-    told = json.loads(done.stdout)
-    assert told["written_by"] == "cgt distill, at step 6"
-    report = told["distilled"]
+    inspected = json.loads(done.stdout)
+    assert inspected["written_by"] == "cgt distill, at step 6"
+    report = inspected["distill_report"]
     assert report["photos"]["fp32"].keys() == {
         "mse_skill",
         "psnr",
@@ -73,11 +74,11 @@ def test_it_leaves_a_student_and_how_it_came_about(student: Path) -> None:
         "ssim_left",
     }
     assert set(report["videos"]["clip.mp4"]["warping"]) == {"input", "teacher", "fp32", "int8"}
-    assert "frechet" not in report  # a single photo has no distribution
+    assert "frechet" not in report  # needs more than one held-out photo
     assert report["teacher"]["macs"] > report["student"]["macs"] > 0
 
 
-def test_it_is_a_checkpoint_like_any_other(
+def test_the_student_is_exported_and_translates(
     student: Path, photos: Path, clip: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "student.onnx"
@@ -85,16 +86,16 @@ def test_it_is_a_checkpoint_like_any_other(
         "export", "--ckpt", student, "--int8", "--calib", photos, "--min-psnr", "0", "-o", model
     )
     assert done.returncode == 0, done.stderr
-    artifact = read_metadata(model)
-    assert artifact.distill_report["photos"]
-    assert artifact.domains == ("ramp", "noise")
+    metadata = read_metadata(model)
+    assert metadata.distill_report["photos"]
+    assert metadata.domains == ("ramp", "noise")
     done = run_cgt(
         "translate", clip, "-o", tmp_path / "a.mp4", "--model", student, "--engine", "torch"
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_a_finished_run_measures_again(student: Path) -> None:
+def test_resuming_a_finished_run_writes_the_student(student: Path) -> None:
     student.unlink()
     done = run_cgt("distill", "--resume", student.with_suffix(""))
     assert done.returncode == 0, done.stderr
@@ -102,13 +103,13 @@ def test_a_finished_run_measures_again(student: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--data", "."], "give --ckpt TEACHER"),
         (["--ckpt", "a.pth", "--data", ".", "-o", "student.onnx"], "must end in .pth"),
         (
             ["--ckpt", "a.pth", "--data", ".", "-o", "s.pth", "--student", "wide"],
-            "is not like 20x9,pruned",
+            "is not like pruned:20x9",
         ),
         (
             [
@@ -117,57 +118,61 @@ def test_a_finished_run_measures_again(student: Path) -> None:
             ],
             "leave out --student",
         ),
-        (["--resume", "s.pth", "--size", "64"], "is of a new run"),
-        (["--resume", "s.pth", "--init-from", "b.pth"], "is of a new run"),
+        (
+            ["--ckpt", "a.pth", "--data", ".", "-o", "s.pth", "--student", "20x9,pruned"],
+            "is now spelled --student pruned:20x9",
+        ),
+        (["--resume", "s.pth", "--size", "64"], "--size is an option of a new run"),
+        (["--resume", "s.pth", "--init-from", "b.pth"], "--init-from is an option of a new run"),
         (["--resume", "s.pth"], "there is no run to resume"),
         (["--ckpt", "none.pth", "--data", ".", "-o", "s.pth", "--student", "4x1"], "none.pth"),
     ],
 )
-def test_mistakes_are_told_in_a_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+def test_usage_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     done = run_cgt("distill", *arguments, cwd=tmp_path)
     assert done.returncode in (1, 2)
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_one_that_begins_as_its_teacher(run_folder: Path, photos: Path, tmp_path: Path) -> None:
-    """The tiny CycleGAN's generators are one block and 4 channels wide."""
+def test_a_pruned_student(run_folder: Path, photos: Path, tmp_path: Path) -> None:
+    """Prune the tiny CycleGAN's generator, which has one block and is 4 channels wide."""
     common = ("distill", "--ckpt", run_folder / "latest.pth", "--data", photos)
     output = ("-o", tmp_path / "s.pth", "--size", "64", "--threads", "1")
     done = run_cgt(
-        *common, *output, "--student", "3x1,pruned", "--steps", "2", "--crops-per-image", "1"
+        *common, *output, "--student", "pruned:3x1", "--steps", "2", "--crops-per-image", "1"
     )
     assert done.returncode == 0, done.stderr
-    assert "pruned from its teacher, before it learns: mse_skill" in done.stdout
+    assert "pruned from its teacher, before training: mse_skill" in done.stdout
     assert "resnet1, ngf 3" in run_cgt("inspect", tmp_path / "s.pth").stdout
     on = ("-o", tmp_path / "on.pth", "--size", "64", "--threads", "1", "--steps", "1")
     done = run_cgt(*common, *on, "--init-from", tmp_path / "s.pth")
     assert done.returncode == 0, done.stderr
-    assert "G_A begins with s.pth; teacher latest.pth" in done.stdout
+    assert "G_A starts from s.pth; teacher latest.pth" in done.stdout
     assert "resnet1, ngf 3" in run_cgt("inspect", tmp_path / "on.pth").stdout
-    done = run_cgt(*common, "-o", tmp_path / "t.pth", "--student", "8x1,pruned")
+    done = run_cgt(*common, "-o", tmp_path / "t.pth", "--student", "pruned:8x1")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "cannot have 1 and be 8 wide" in done.stderr
+    assert "cannot have 1 blocks and be 8 wide" in done.stderr
 
 
-def test_a_student_is_named_by_what_it_differs_in() -> None:
+def test_student_specs() -> None:
     teacher = GeneratorConfig("resnet9", upsampling="resize")
     candidate = parse_student_spec("24x6,batch_film,separable").to_candidate(teacher)
     assert (candidate.ngf, candidate.blocks) == (24, 6)
     assert (candidate.variant.norm, candidate.variant.block) == ("batch_film", "separable")
     assert candidate.pruned_from is None
-    pruned = parse_student_spec("20x6,pruned").to_candidate(teacher)
+    pruned = parse_student_spec("pruned:20x6").to_candidate(teacher)
     assert pruned.config == replace(teacher, kind="resnet6", ngf=20, norm="instance_affine")
-    for wrong in ("24x6,shiny", "24x6,pruned,mobile", "0x6", "24,pruned"):
-        with pytest.raises(UsageError, match=r"20x9,pruned or 32x6"):
+    for wrong in ("24x6,shiny", "pruned:24x6,separable", "0x6", "pruned:24", "24,pruned"):
+        with pytest.raises(UsageError, match=r"is not like pruned:20x9, 32x6 or 32x6,batch_film"):
             parse_student_spec(wrong)
     with pytest.raises(UsageError, match=r"9 blocks and is 64 wide"):
-        parse_student_spec("20x12,pruned").to_candidate(teacher)
-    with pytest.raises(UsageError, match=r"cannot be pruned: it is no ResNet"):
-        parse_student_spec("20x9,pruned").to_candidate(GeneratorConfig("unet256"))
+        parse_student_spec("pruned:20x12").to_candidate(teacher)
+    with pytest.raises(UsageError, match=r"cannot be pruned: it is a unet256, not a ResNet"):
+        parse_student_spec("pruned:20x9").to_candidate(GeneratorConfig("unet256"))
 
 
 def test_a_missed_target_is_an_error() -> None:

@@ -74,7 +74,7 @@ def test_a_file_of_another_trainer(tmp_path: Path) -> None:
         "3 in, 3 out",
         "evidence",
         "ambiguous",
-        "taken as no norm",
+        "no norm is assumed",
         "warning",
         "PatchGAN discriminator (3 channels in, then 4 8 16 32 1)",
         "unknown",

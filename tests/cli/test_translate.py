@@ -166,7 +166,7 @@ def test_numbers_survive_batches_and_tiles(tmp_path: Path) -> None:
     [
         (("--overlap", "8"), "give --tile too"),
         (("--live", "--batch", "4"), "--batch waits"),
-        (("--tile", "64", "--overlap", "40"), "half is the most"),
+        (("--tile", "64", "--overlap", "40"), "maximum is half a tile"),
         (("--side-by-side", "--split"), "exclude each other"),
         (("--output-size", "wide"), "--output-size wide is not a size"),
         (("--engine", "onnxruntime:tpu"), "no device tpu"),

@@ -1,4 +1,4 @@
-"""A teacher, photos, and the least run."""
+"""Fixtures of distillation tests: a teacher, photos and a minimal configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cgt.trainer.networks.config import GeneratorConfig
 
 @pytest.fixture(scope="session")
 def teacher_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A narrow ResNet, as a bare state dict, which makes everything of strong contrast."""
+    """Save a narrow ResNet with high-contrast outputs as a plain state dict."""
     torch.manual_seed(0)
     network = build_generator(GeneratorConfig("resnet1", 8))
     path = tmp_path_factory.mktemp("teacher") / "latest_net_G_A.pth"
@@ -30,7 +30,7 @@ MakeConfig = Callable[..., DistillConfig]
 
 @pytest.fixture
 def make_config(teacher_path: Path, dataset: Path) -> MakeConfig:
-    """8 steps: one at 16 pixels, two at 32, five at 64, of which three in INT8; fields by name."""
+    """Return a function that builds a configuration of 8 steps, the last three in INT8."""
 
     def config(**fields: Any) -> DistillConfig:
         student = GeneratorConfig(
@@ -39,7 +39,10 @@ def make_config(teacher_path: Path, dataset: Path) -> MakeConfig:
         return DistillConfig(
             **{
                 **{"data": str(dataset), "photos": (str(dataset),), "teacher": str(teacher_path)},
-                **{"teacher_sha256": file_sha256(teacher_path), "described": student.to_json()},
+                **{
+                    "teacher_sha256": file_sha256(teacher_path),
+                    "generator_json": student.to_json(),
+                },
                 **{"generator": "student1", "ngf": 4, "crop_size": 64, "load_size": 72},
                 **{"steps": 8, "int8_steps": 3, "batch_size": 2, "ema": 0.9},
                 **{"precision": "fp32", "threads": 1, "ndf": 4, "d_layers": 1},

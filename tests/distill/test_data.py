@@ -1,4 +1,4 @@
-"""Which photos are learned from, and which are held out."""
+"""Split of photos into training and held-out ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def folder(path: Path, count: int) -> Path:
     return path
 
 
-def test_a_data_set_gives_the_side_that_the_teacher_translates(tmp_path: Path) -> None:
+def test_a_data_set_provides_the_source_domain(tmp_path: Path) -> None:
     for name, count in (("trainA", 3), ("testA", 2), ("trainB", 4)):
         folder(tmp_path / name, count)
     photos = find_photos([tmp_path], "AtoB")
@@ -26,7 +26,7 @@ def test_a_data_set_gives_the_side_that_the_teacher_translates(tmp_path: Path) -
     assert photos.test_folder == tmp_path / "testA"
 
 
-def test_training_folders_bring_the_test_images_beside_them(tmp_path: Path) -> None:
+def test_test_folders_next_to_training_folders_are_held_out(tmp_path: Path) -> None:
     folders = [folder(tmp_path / name / "trainB", 3) for name in ("one", "two")]
     for name in ("one", "two"):
         folder(tmp_path / name / "testB", 2)
@@ -34,20 +34,21 @@ def test_training_folders_bring_the_test_images_beside_them(tmp_path: Path) -> N
     assert (len(photos.train.files), len(photos.test.files)) == (6, 4)
 
 
-def test_some_are_of_all_folders(tmp_path: Path) -> None:
+def test_a_subsample_covers_all_folders(tmp_path: Path) -> None:
     folders = [folder(tmp_path / name / "trainB", 21) for name in "abc"]
-    found = find_photos(folders, "AtoB").train
-    assert [path.parent.parent.name for path in subsample_evenly(found, 7).files] == list("aaabbcc")
-    assert subsample_evenly(found, 60) == subsample_evenly(found, 100) == found
+    photos = find_photos(folders, "AtoB").train
+    files = subsample_evenly(photos, 7).files
+    assert [path.parent.parent.name for path in files] == list("aaabbcc")
+    assert subsample_evenly(photos, 60) == subsample_evenly(photos, 100) == photos
 
 
-def test_of_any_other_folder_some_are_held_out(tmp_path: Path) -> None:
+def test_other_folders_hold_some_images_out(tmp_path: Path) -> None:
     photos = find_photos([folder(tmp_path / "holiday", 45)], "AtoB")
     assert (len(photos.train.files), len(photos.test.files)) == (43, 2)
     assert not set(photos.train.files) & set(photos.test.files)
 
 
-def test_too_few_are_refused(tmp_path: Path) -> None:
+def test_too_few_images_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few images"):
         find_photos([folder(tmp_path / "few", 5)], "AtoB")
     with pytest.raises(DataError, match="missing"):

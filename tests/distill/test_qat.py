@@ -1,4 +1,4 @@
-"""Rounding in training against the exported graph's."""
+"""Quantization-aware training compared with the exported graph."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from support.students import build_student, student_config
 from torch import nn
 
 from cgt.distill.qat import (
@@ -30,7 +31,7 @@ def network() -> nn.Sequential:
 
 
 def trained() -> nn.Sequential:
-    """After some batches of training in INT8."""
+    """Return a network after some batches of training in INT8."""
     net = network()
     prepare_qat(net)
     for _ in range(3):
@@ -38,7 +39,7 @@ def trained() -> nn.Sequential:
     return net.eval()
 
 
-def test_it_rounds_as_the_exported_graph_does(tmp_path: Path) -> None:
+def test_rounding_equals_that_of_the_exported_graph(tmp_path: Path) -> None:
     net = trained()
     plain = network().eval()
     plain.load_state_dict(net.state_dict())
@@ -48,8 +49,8 @@ def test_it_rounds_as_the_exported_graph_does(tmp_path: Path) -> None:
         torch.onnx.export(plain, (x,), path, dynamo=True, optimize=False)
     model = onnx.load(path)
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
-    found = [largest for largest, _ in activation_ranges(net).values()]
-    insert_qdq(model, {node.name: top for node, top in zip(convs, found, strict=True)})
+    ranges = [largest for largest, _ in activation_ranges(net).values()]
+    insert_qdq(model, {node.name: largest for node, largest in zip(convs, ranges, strict=True)})
     exported = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x.numpy()})[0]
     with torch.no_grad():
         rounded, exact = net(x).numpy(), plain(x).numpy()
@@ -65,7 +66,7 @@ def test_gradients_pass_through_the_rounding() -> None:
     assert all(g is not None and bool(g.abs().sum() > 0) for g in grads)
 
 
-def test_thresholds_settle_and_norms_keep_their_statistics() -> None:
+def test_ranges_settle_and_norms_keep_their_statistics() -> None:
     net = network().train()
     before = copy.deepcopy(net[1].running_mean)
     prepare_qat(net)
@@ -79,7 +80,7 @@ def test_thresholds_settle_and_norms_keep_their_statistics() -> None:
     assert torch.equal(net[1].running_mean, before)
 
 
-def test_thresholds_go_from_one_network_to_another() -> None:
+def test_ranges_are_copied_to_another_network() -> None:
     net, other = trained(), network()
     prepare_qat(other)
     other.load_state_dict(net.state_dict())
@@ -88,7 +89,18 @@ def test_thresholds_go_from_one_network_to_another() -> None:
     assert torch.equal(net(x), other.eval()(x))
 
 
-def test_keys_stay() -> None:
+def test_ranges_of_0_1_0_are_restored() -> None:
+    """Check the alias of the FiLM predictor's modules."""
+    student = build_student(student_config())
+    prepare_qat(student)
+    ranges = {name: [1.0, 5.0] for name in activation_ranges(student)}
+    old = {name.replace("film.encoder.", "steering.look."): value for name, value in ranges.items()}
+    assert old.keys() != ranges.keys()
+    set_activation_ranges(student, old)
+    assert activation_ranges(student) == ranges
+
+
+def test_state_dict_keys_do_not_change() -> None:
     net = network()
     keys = list(net.state_dict())
     prepare_qat(net)

@@ -1,4 +1,4 @@
-"""Whole distillations of a very small student."""
+"""Complete distillations of a tiny student."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def trained(folder: Path, config: Any) -> DistillRun:
     return run
 
 
-def stopped_after(run: TrainingRun, steps: int) -> None:
-    """Train so far, and be asked to stop then."""
-    learn, asked = run.model.step, {"stop": False}
+def stop_after(run: TrainingRun, steps: int) -> None:
+    """Train for some steps, then request a stop."""
+    train_step, requested = run.model.step, {"stop": False}
 
     def step(*args: Any) -> Any:
-        losses = learn(*args)
-        asked["stop"] = run.step + 1 >= steps
+        losses = train_step(*args)
+        requested["stop"] = run.step + 1 >= steps
         return losses
 
     run.model.step = step  # type: ignore[method-assign]
-    run.distributed.any = lambda flag: flag or asked["stop"]  # type: ignore[method-assign]
+    run.distributed.any = lambda flag: flag or requested["stop"]  # type: ignore[method-assign]
     with pytest.raises(Interrupted, match="cgt distill --resume"):
         run.train()
 
@@ -59,12 +59,12 @@ def equal(one: Any, two: Any) -> bool:
 
 
 @pytest.mark.parametrize("at", [2, 7])
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     at: int, make_config: Any, tmp_path: Path
 ) -> None:
-    """Before and in INT8; with all that has a state."""
+    """Check a stop before and after INT8 starts, with all losses that have a state."""
     trained(tmp_path / "one", make_config(**ALL_LOSSES))
-    stopped_after(DistillRun.create(tmp_path / "two", make_config(**ALL_LOSSES)), at)
+    stop_after(DistillRun.create(tmp_path / "two", make_config(**ALL_LOSSES)), at)
     DistillRun.resume(tmp_path / "two").train()
     one, two = (load_checkpoint(tmp_path / name / "latest.pth") for name in ("one", "two"))
     assert one.state["distilling"]["rounding"]
@@ -73,22 +73,24 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert logs[0] == logs[1]
 
 
-def test_a_student_comes_nearer_to_its_teacher(make_config: Any, tmp_path: Path) -> None:
+def test_a_student_approaches_its_teacher(make_config: Any, tmp_path: Path) -> None:
     config = make_config(steps=80, int8_steps=0, lr=5e-3, crop_size=32, load_size=36)
     trained(tmp_path / "run", config)
     lines = read_metrics(tmp_path / "run" / "metrics.csv")
-    found = [line["mse_skill"] for line in lines if "mse_skill" in line]
-    assert found[-1] > found[0] + 0.03
+    skills = [line["mse_skill"] for line in lines if "mse_skill" in line]
+    assert skills[-1] > skills[0] + 0.03
 
 
-def test_the_teacher_is_asked_once(make_config: Any, tmp_path: Path) -> None:
-    """And not at all by a second run that is given the folder of the first."""
-    shared = str(tmp_path / "answers")
-    first = trained(tmp_path / "one", make_config(targets=shared, views=1))
+def test_teacher_outputs_are_computed_once(make_config: Any, tmp_path: Path) -> None:
+    """Check that a second run with the same cache folder does not compute any."""
+    shared = str(tmp_path / "outputs")
+    first = trained(tmp_path / "one", make_config(teacher_cache=shared, crops_per_image=1))
     files = sorted(Path(shared).iterdir())
-    assert len(files) == 6 + 2  # photos, and those held out
+    assert len(files) == 6 + 2  # training and held-out photos
     times = [path.stat().st_mtime_ns for path in files]
-    second = DistillRun.create(tmp_path / "two", make_config(targets=shared, views=1))
+    second = DistillRun.create(
+        tmp_path / "two", make_config(teacher_cache=shared, crops_per_image=1)
+    )
     second.teacher.network.forward = None  # type: ignore[assignment]
     second.train()
     assert [path.stat().st_mtime_ns for path in sorted(Path(shared).iterdir())] == times
@@ -96,9 +98,9 @@ def test_the_teacher_is_asked_once(make_config: Any, tmp_path: Path) -> None:
     assert equal(dict(states[0]), dict(states[1]))
 
 
-def test_without_views_nothing_is_kept(make_config: Any, tmp_path: Path) -> None:
-    run = trained(tmp_path / "run", make_config(views=0, steps=2, int8_steps=0))
-    assert len(list((tmp_path / "run/targets").iterdir())) == 2  # those held out
+def test_new_crops_are_not_cached(make_config: Any, tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", make_config(crops_per_image=0, steps=2, int8_steps=0))
+    assert len(list((tmp_path / "run/targets").iterdir())) == 2  # held-out photos
     assert run.step == 2
 
 
@@ -115,8 +117,8 @@ def test_a_finished_student_is_a_checkpoint_like_any_other(
     assert student.test_folder is not None
     assert student.test_folder.name == "testA"
     x = torch.rand(1, 3, 64, 64)
-    with torch.no_grad(), run.model.eval_generators() as shown:
-        average = shown["G_A"].module
+    with torch.no_grad(), run.model.eval_generators() as generators:
+        average = generators["G_A"].module
         plain = open_generator(tmp_path / "run" / "latest.pth").network
         assert equal(dict(average.state_dict()), dict(student.network.state_dict()))
         assert torch.equal(plain(x), student.network(x))
@@ -124,45 +126,49 @@ def test_a_finished_student_is_a_checkpoint_like_any_other(
     assert size < (tmp_path / "run" / "latest.pth").stat().st_size / 2
 
 
-def test_it_goes_on_from_a_student(make_config: Any, tmp_path: Path) -> None:
-    """With its architecture and what it has learned; the average begins there, too."""
+def test_a_run_starts_from_a_student(make_config: Any, tmp_path: Path) -> None:
+    """Check that architecture, weights and moving average are those of the student."""
     first = trained(tmp_path / "first", make_config())
-    report = {"made": "by a test"}
+    report = {"written": "by a test"}
     student = save_student(first.folder, tmp_path / "first.pth", report)
     other = GeneratorConfig("student2", 8, n_downsampling=1, shuffle_factor=2, stem_kernel=3)
-    config = make_config(described=other.to_json(), generator="student2", ngf=8, views=3)
+    config = make_config(
+        generator_json=other.to_json(), generator="student2", ngf=8, crops_per_image=3
+    )
     second = DistillRun.create(tmp_path / "second", config, tmp_path / "first.pth")
-    assert second.summarize().startswith("G_A begins with first.pth; teacher")
+    assert second.summarize().startswith("G_A starts from first.pth; teacher")
     own = second.model.networks["G_A"].state_dict()
     assert equal(dict(own), dict(student.network.state_dict()))
-    stopped_after(second, 1)
-    kept = second.model.ema_generators["G_A"].module.state_dict()
+    stop_after(second, 1)
+    average = second.model.ema_generators["G_A"].module.state_dict()
     weights = (name for name, value in own.items() if value.is_floating_point())
-    assert all(torch.allclose(kept[name], own[name], atol=0.02) for name in weights)
+    assert all(torch.allclose(average[name], own[name], atol=0.02) for name in weights)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_teacher_answers_the_same_in_any_layout(
+def test_outputs_of_a_teacher_do_not_depend_on_the_memory_format(
     teacher_path: Path, monkeypatch: pytest.MonkeyPatch, layout: torch.memory_format
 ) -> None:
-    """But not to the last bit, so that they are kept apart."""
-    usual = Teacher.open(teacher_path, None, Precision(torch.device("cpu")))
+    """Check that they are equal except for rounding, so that they are cached separately."""
+    contiguous = Teacher.open(teacher_path, None, Precision(torch.device("cpu")))
     monkeypatch.setattr(Precision, "inference_memory_format", layout)
-    exact = Teacher.open(teacher_path, None, Precision(torch.device("cpu")))
-    view = torch.rand(3, 64, 48, generator=torch.Generator().manual_seed(0)).numpy() * 2 - 1
-    plain = open_generator(teacher_path, None).network(torch.from_numpy(view)[None])[0].detach()
-    assert np.abs(pack(exact.predict(view)) - plain.numpy()).max() < 0.02
-    assert (exact.cache_key == usual.cache_key) == (layout is torch.contiguous_format)
+    other = Teacher.open(teacher_path, None, Precision(torch.device("cpu")))
+    image = torch.rand(3, 64, 48, generator=torch.Generator().manual_seed(0)).numpy() * 2 - 1
+    plain = open_generator(teacher_path, None).network(torch.from_numpy(image)[None])[0].detach()
+    assert np.abs(pack(other.predict(image)) - plain.numpy()).max() < 0.02
+    assert (other.cache_key == contiguous.cache_key) == (layout is torch.contiguous_format)
 
 
-def test_another_teacher_is_refused(make_config: Any, tmp_path: Path) -> None:
+def test_another_teacher_is_rejected(make_config: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not the teacher"):
         DistillRun.create(tmp_path / "run", make_config(teacher_sha256="0" * 64))
     with pytest.raises(CheckpointError, match="is missing"):
         DistillRun.create(tmp_path / "run", make_config(teacher="/nowhere.pth"))
 
 
-def test_each_command_resumes_its_own(make_config: Any, tmp_path: Path, run_folder: Path) -> None:
+def test_each_command_resumes_its_own_runs(
+    make_config: Any, tmp_path: Path, run_folder: Path
+) -> None:
     trained(tmp_path / "run", make_config(steps=1, int8_steps=0))
     with pytest.raises(UsageError, match="`cgt distill --resume"):
         TrainingRun.resume(tmp_path / "run")
@@ -170,14 +176,14 @@ def test_each_command_resumes_its_own(make_config: Any, tmp_path: Path, run_fold
         DistillRun.resume(run_folder)
 
 
-def test_settings_that_contradict_each_other(make_config: Any) -> None:
-    with pytest.raises(UsageError, match="part of --steps"):
+def test_contradictory_settings_are_rejected(make_config: Any) -> None:
+    with pytest.raises(UsageError, match="must not exceed --steps"):
         make_config(steps=2)
     with pytest.raises(UsageError, match="lambda-tv"):
         make_config(lambda_tv=-1)
 
 
-def test_the_discriminator_is_the_one_that_the_teacher_learned_with(
+def test_the_discriminator_starts_with_the_teachers_weights(
     make_config: Any, run_folder: Path, tmp_path: Path
 ) -> None:
     path = run_folder / "latest.pth"

@@ -24,9 +24,9 @@ import torch
 from cgt.export import build_engine, export
 from cgt.export.config import ExportConfig
 from cgt.export.formats import BuildOptions
-from cgt.export.verify.metrics import psnr_from_mse
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.image.files import encode_image
+from cgt.runtime.image.metrics import psnr_from_mse
 from cgt.runtime.models.metadata import ModelMetadata
 from cgt.runtime.utils.progress import progress_bar
 from cgt.trainer.data.synthetic import dead_leaves
@@ -149,7 +149,7 @@ def engine_agreement_db(path: Path, metadata: ModelMetadata) -> float:
             engine.infer(batch, out)
         outs.append(out.astype(np.float64))
     scale = 127.5 if metadata.io == "uint8" else 1.0
-    return psnr_from_mse(float(np.mean(((outs[0] - outs[1]) / scale) ** 2)))
+    return psnr_from_mse(float(np.mean(((outs[0] - outs[1]) / scale) ** 2)), data_range=2)
 
 
 def combinations() -> Iterator[dict[str, Any]]:

@@ -15,10 +15,10 @@ from cgt.export.config import ExportConfig
 from cgt.export.graph.reduced_precision import ReducedPrecision
 from cgt.export.graph.trace import trace
 from cgt.export.quantization.sample_images import ImageSet, make_resize_fn, sample_images
-from cgt.export.verify.metrics import psnr_from_mse
 from cgt.export.verify.parity import measure_parity
 from cgt.export.verify.precision import count_layer_precisions, verify_precision
 from cgt.runtime.errors import CheckpointError, QualityError, SinkError, UsageError
+from cgt.runtime.image.metrics import psnr_from_mse
 from cgt.runtime.models.metadata import ModelMetadata, read_metadata
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.data.synthetic import dead_leaves
@@ -111,7 +111,9 @@ def test_graphs_agree_with_pytorch_at_any_size(
             runner.infer(batch, out)
         with torch.no_grad():
             expected = original(torch.from_numpy(batch)).numpy()
-        assert psnr_from_mse(float(np.mean((out - expected) ** 2))) > (55 if half else 100)
+        assert psnr_from_mse(float(np.mean((out - expected) ** 2)), data_range=2) > (
+            55 if half else 100
+        )
 
 
 def test_export_is_deterministic(run_folder: Path, tmp_path: Path) -> None:
@@ -211,6 +213,6 @@ def test_sample_images_prefer_the_data_set(dataset: Path, tmp_path: Path) -> Non
 
 
 def test_psnr() -> None:
-    assert psnr_from_mse(4.0) == 0
-    assert psnr_from_mse(4e-6) == pytest.approx(60)
-    assert psnr_from_mse(float("nan")) == 0
+    assert psnr_from_mse(4.0, data_range=2) == 0
+    assert psnr_from_mse(4e-6, data_range=2) == pytest.approx(60)
+    assert psnr_from_mse(float("nan"), data_range=2) == 0

@@ -6,7 +6,7 @@ venv=$(realpath "$1")
 here=$(realpath "$(dirname "$0")")
 cuda=${CUDA_ROOT:-/usr/local/cuda}
 if [ ! -f "$cuda/include/cuda.h" ]; then
-    echo "no CUDA toolkit in $cuda: TensorRT's engine is not tested on the simulated device"
+    echo "no CUDA toolkit in $cuda: the TensorRT engine is not tested on the simulated device"
     exit 0
 fi
 library=$venv/simulated/libcuda.so
@@ -28,7 +28,7 @@ if ! "$venv/bin/python" -m pip show --quiet pycuda 2> /dev/null; then
         || { tail -20 "$venv/simulated/build.log"; exit 1; }
 fi
 
-# Python loads with all symbols bound: those that libcuda.c lacks answer CUDA_ERROR_NOT_SUPPORTED.
+# Python loads with all symbols bound: those that libcuda.c lacks return CUDA_ERROR_NOT_SUPPORTED.
 driver=$(echo "$venv"/lib/python*/site-packages/pycuda/_driver*.so)
 nm -D --undefined-only "$driver" | awk '$2 ~ /^cu[A-Z]/ {
     print "__attribute__((weak)) int " $2 "(void) { return 801; }" }' > "$venv/simulated/rest.c"

@@ -1,12 +1,12 @@
 /* A SIMULATION of the CUDA driver over host memory, for tests on machines without a GPU: the real
- * pycuda runs on it. It computes nothing and proves nothing about speed.
+ * pycuda runs on it. It computes nothing and says nothing about speed.
  *
  * It is stricter than a GPU where mistakes would only show now and then: a stream does its work
- * when somebody waits for it and not before, asynchronous copies take pinned memory only, copies
+ * only when it is waited for, asynchronous copies take pinned memory only, copies
  * have to lie within an allocation, and every call needs a current context.
  *
- * Prototypes after the CUDA Driver API reference; what is not defined here answers "not
- * supported" (install.sh adds it).
+ * Prototypes after the CUDA Driver API reference; functions that are not defined here return
+ * "not supported" (install.sh adds them).
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -51,7 +51,7 @@ static int live_streams, live_events, live_graphs, retained;
 static __thread int depth, capturing;
 static int context;
 
-/* What is not freed yet, for tests: allocations, streams, events, graphs, retained contexts. */
+/* Number of objects that are not freed yet: allocations, streams, events, graphs, retained contexts. */
 int simulated_live(void) {
     int count = live_streams + live_events + live_graphs + retained;
     pthread_mutex_lock(&lock);
@@ -75,7 +75,7 @@ static int allocate(void **out, size_t bytes, int pinned) {
     if (capturing) return CAPTURE_UNSUPPORTED;
     allocation *a = malloc(sizeof *a);
     a->start = malloc(bytes ? bytes : 1);
-    memset(a->start, 0xA5, bytes);  /* as little zero as a GPU's memory */
+    memset(a->start, 0xA5, bytes);  /* not zero, like the memory of a GPU */
     a->bytes = bytes;
     a->pinned = pinned;
     pthread_mutex_lock(&lock);
@@ -108,7 +108,7 @@ static double now(void) {
 
 static int enqueue(stream *s, operation op) {
     if (!depth) return INVALID_CONTEXT;
-    if (!s) return INVALID_HANDLE;  /* the default stream would serialise everything */
+    if (!s) return INVALID_HANDLE;  /* the default stream would serialize all streams */
     operation *o = malloc(sizeof *o);
     *o = op;
     o->next = NULL;
@@ -124,7 +124,7 @@ static void perform(const operation *o) {
     if (o->function) o->function(o->argument);
     if (o->mark) o->mark->at = now();
     if (o->launched)
-        for (operation *part = o->launched->first; part; part = part->next) perform(part);
+        for (operation *step = o->launched->first; step; step = step->next) perform(step);
 }
 
 static void discard(graph *g) {

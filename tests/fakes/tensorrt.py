@@ -1,9 +1,10 @@
-"""A SIMULATION of TensorRT's Python API, as far as cgt uses it: what a plan computes is computed by
-ONNX Runtime, on the simulated device of libcuda.c. Tests put it in `sys.modules["tensorrt"]`.
+"""A SIMULATION of the part of TensorRT's Python API that cgt uses.
 
-Networks, parsing, profiles and configuration are those of the real TensorRT-RTX bindings, whose
-API is the same; its builder builds for SM 8.6 and logs the layers, which the simulated inspector
-gives back. Names and signatures after TensorRT's Python API reference.
+Plans are computed by ONNX Runtime on the simulated device of libcuda.c. Tests put this module into
+`sys.modules["tensorrt"]`. Networks, parsing, profiles and configuration are those of the real
+TensorRT-RTX bindings, which have the same API. Their builder builds for SM 8.6 and logs the layers,
+which the simulated inspector returns. Names and signatures are from TensorRT's Python API
+reference.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _TENSOR = re.compile(r"Name: ([^,]*), Dimensions: \[([-\d,]*)\].*?Datatype: (\w+
 
 
 class Builder:
-    """Of the real network, what a plan needs is kept: the ONNX bytes, profiles and layers."""
+    """IBuilder; the plan holds the ONNX bytes, profiles and layers."""
 
     num_DLA_cores = 0
 
@@ -74,14 +75,14 @@ class Builder:
 
 
 class _LastParsed:
-    """The file that was parsed last."""
+    """The ONNX file that was parsed last."""
 
     onnx = b""
     builder: Any = None
 
 
 class OnnxParser:
-    """The real one."""
+    """IParser of TensorRT-RTX, which also keeps the bytes of the file."""
 
     def __init__(self, network: Any, logger: Any) -> None:
         self._real = rtx.OnnxParser(network, logger)
@@ -96,7 +97,7 @@ class OnnxParser:
 
 
 class Runtime:
-    """Loads what Builder made."""
+    """IRuntime."""
 
     engine_host_code_allowed = False
     DLA_core = -1
@@ -145,7 +146,7 @@ class Engine:
 
 
 class Inspector:
-    """EngineInspector: the builder's table in the spelling of TensorRT 10."""
+    """EngineInspector: the table of the builder in the format of TensorRT 10."""
 
     def __init__(self, table: str) -> None:
         self._table = table
@@ -172,7 +173,7 @@ class Inspector:
 
 
 class Context:
-    """IExecutionContext: enqueues a callback that runs the model over the device's memory."""
+    """IExecutionContext: enqueues a callback that runs the model on device memory."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -1,6 +1,8 @@
-"""The TensorRT engine on a SIMULATED device: the real pycuda over host memory (libcuda.c) and a
-TensorRT that computes with ONNX Runtime (tensorrt.py). It shows that the code is right in what it
-allocates, copies, waits for, frees and refuses; not that a GPU runs it, nor how fast.
+"""The TensorRT engine on a SIMULATED device.
+
+The real pycuda runs over host memory (libcuda.c), and a fake TensorRT computes with ONNX Runtime
+(tensorrt.py). The tests show that the engine allocates, copies, waits, frees and refuses correctly.
+They do not show that it runs on a GPU, nor how fast.
 """
 
 from __future__ import annotations
@@ -34,15 +36,15 @@ def driver() -> ctypes.CDLL:
     if not DRIVER_PATH.exists() or importlib.util.find_spec("pycuda") is None:
         pytest.skip("no simulated device: `make simulated` builds it (needs the CUDA toolkit)")
     ctypes.CDLL(str(DRIVER_PATH), ctypes.RTLD_GLOBAL)
-    found = ctypes.CDLL("libcuda.so.1")
-    if not hasattr(found, "simulated_live"):
-        pytest.skip("a real CUDA driver is loaded; `make gpu-check` is for this machine")
-    return found
+    library = ctypes.CDLL("libcuda.so.1")
+    if not hasattr(library, "simulated_live"):
+        pytest.skip("a real CUDA driver is loaded; run `make gpu-check` instead")
+    return library
 
 
 @pytest.fixture(autouse=True)
 def device(driver: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A GPU and a TensorRT for one test, after which nothing may be left allocated."""
+    """Provide a GPU and TensorRT for one test and check that all memory is freed."""
     path = Path(__file__).with_name("tensorrt.py")
     spec = importlib.util.spec_from_file_location("tensorrt", path)
     assert spec is not None
@@ -75,14 +77,14 @@ def expected_output(onnx: Path, shape: BatchShape, batch: np.ndarray) -> np.ndar
 @pytest.mark.parametrize("io", ["float", "uint8"])
 @pytest.mark.parametrize("fixed", [True, False])
 @pytest.mark.parametrize("graph", ["1", "0"])
-def test_it_gives_what_the_network_gives(
+def test_outputs_equal_onnx_runtime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, io: str, fixed: bool, graph: str
 ) -> None:
     monkeypatch.setenv("CGT_CUDA_GRAPH", graph)
     onnx = write_translator_model(tmp_path / "m.onnx", io=io)
     path = build_engine(onnx, "tensorrt")
-    sides = (32, 40) if fixed else (0, 0)
-    with open_engine(path, BatchShape(1, 3, *sides, io)) as engine:
+    size = (32, 40) if fixed else (0, 0)
+    with open_engine(path, BatchShape(1, 3, *size, io)) as engine:
         assert (engine.name, engine.device, engine.precision) == ("tensorrt", GPU_NAME, "fp32")
         assert engine.cuda_graph == (fixed and graph == "1")
         for seed, (height, width) in enumerate([(32, 40)] * 3 if fixed else [(32, 40), (64, 16)]):
@@ -92,17 +94,17 @@ def test_it_gives_what_the_network_gives(
             assert (out == expected_output(onnx, shape, batch)).all()
 
 
-def test_statistics_go_through(tmp_path: Path) -> None:
+def test_statistics_go_in_and_out(tmp_path: Path) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx", statistics=7), "tensorrt")
     shape = BatchShape(1, 3, 32, 32, "float", 7)
     batch, out = make_batch(shape)
-    given = np.arange(7, dtype=np.float32)[None]
-    used = np.zeros_like(given)
+    statistics_in = np.arange(7, dtype=np.float32)[None]
+    statistics_out = np.zeros_like(statistics_in)
     with open_engine(path, shape) as engine:
-        engine.infer(batch, out, given, used)
-        assert (used == given + 1).all()
-        engine.infer(batch, out, used, given)
-    assert (given == np.arange(7) + 2).all()
+        engine.infer(batch, out, statistics_in, statistics_out)
+        assert (statistics_out == statistics_in + 1).all()
+        engine.infer(batch, out, statistics_out, statistics_in)
+    assert (statistics_in == np.arange(7) + 2).all()
 
 
 def test_two_threads_have_two_frames_in_flight(tmp_path: Path) -> None:
@@ -136,23 +138,23 @@ def test_each_step_is_timed(tmp_path: Path) -> None:
     shape = BatchShape(1, 3, 64, 64)
     batch, out = make_batch(shape)
     with open_engine(path, shape) as engine:
-        spans = engine.spans(batch, out)
-        timed = out.copy()
+        timings = engine.infer_timed(batch, out)
+        timed_out = out.copy()
         engine.infer(batch, out)
-    assert (timed == out).all()
-    assert min(spans.to_device, spans.compute, spans.to_host) > 0
-    assert spans.compute > spans.to_device  # convolutions take longer than a copy, even simulated
+    assert (timed_out == out).all()
+    assert min(timings.h2d_ms, timings.compute_ms, timings.d2h_ms) > 0
+    assert timings.compute_ms > timings.h2d_ms  # convolutions take longer than a copy
 
 
-def test_the_profile_that_fits_is_taken(tmp_path: Path) -> None:
+def test_the_matching_profile_is_selected(tmp_path: Path) -> None:
     profiles = (
         {"min": [1, 32, 32], "opt": [1, 32, 32], "max": [1, 48, 48]},
         {"min": [2, 64, 64], "opt": [2, 64, 64], "max": [4, 96, 96]},
     )
     onnx = write_translator_model(tmp_path / "m.onnx", profiles=profiles)
     path = build_engine(onnx, "tensorrt")
-    for count, side in ((1, 40), (3, 80)):
-        shape = BatchShape(count, 3, side, side)
+    for batch_size, side in ((1, 40), (3, 80)):
+        shape = BatchShape(batch_size, 3, side, side)
         batch, out = make_batch(shape)
         with open_engine(path, shape) as engine:
             engine.infer(batch, out)
@@ -167,14 +169,14 @@ def test_a_translator_takes_an_engine(tmp_path: Path, io: str) -> None:
     path = build_engine(onnx, "tensorrt")
     image = np.random.default_rng(0).integers(0, 256, (50, 46, 3), np.uint8)
     with (
-        Translator(path, size=(48, 48)) as there,
-        Translator(onnx, engine="onnxruntime", size=(48, 48)) as here,
+        Translator(path, size=(48, 48)) as tensorrt,
+        Translator(onnx, engine="onnxruntime", size=(48, 48)) as expected,
     ):
-        assert there.metadata.target_domain == "zebra"
-        assert (there(image) == here(image)).all()
+        assert tensorrt.metadata.target_domain == "zebra"
+        assert (tensorrt(image) == expected(image)).all()
 
 
-def test_a_closed_engine_says_so(tmp_path: Path) -> None:
+def test_a_closed_engine_is_an_error(tmp_path: Path) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
     shape = BatchShape(1, 3, 32, 32)
     engine: Engine = open_engine(path, shape)
@@ -194,20 +196,24 @@ def edit_sidecar(path: Path, change: Callable[[dict[str, object]], None]) -> Non
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"version": "10.3.0"}, EngineError, r"10\.3\.0 and here is 10\.13.*cgt export m\.onnx"),
+        (
+            {"version": "10.3.0"},
+            EngineError,
+            r"10\.3\.0, but this machine has 10\.13.*cgt export m\.onnx",
+        ),
         ({"gpu": "Orin"}, EngineError, "built for Orin.*8.6.*SIMULATED GPU.*cgt export m.onnx"),
         (
             {"gpu": "", "compute_capabilities": [75, 89]},
             EngineError,
-            r"capability 7\.5, 8\.9 and here is SIMULATED GPU, 8\.6; run: cgt export m\.onnx",
+            r"capability 7\.5, 8\.9, but .* has SIMULATED GPU, 8\.6; run: cgt export m\.onnx",
         ),
         ({"format": "openvino"}, ModelError, "TensorRT does not run"),
         ({"files": {".engine": "0" * 64}}, ModelError, "is not the file that its m.engine.json"),
         ({"files": 3}, ModelError, "is damaged"),
-        ({"colour": "red"}, ModelError, "is damaged"),
+        ({"color": "red"}, ModelError, "is damaged"),
     ],
 )
-def test_a_plan_that_does_not_belong_here_is_refused(
+def test_an_incompatible_plan_is_refused(
     tmp_path: Path, change: dict[str, object], error: type[Exception], message: str
 ) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
@@ -216,7 +222,7 @@ def test_a_plan_that_does_not_belong_here_is_refused(
         open_engine(path, BatchShape(1, 3, 32, 32))
 
 
-def test_compatible_plans_run_elsewhere(tmp_path: Path) -> None:
+def test_compatible_plans_run_on_other_machines(tmp_path: Path) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
     edit_sidecar(path, lambda values: values.update(gpu="A100", hardware_compatible=True))
     open_engine(path, BatchShape(1, 3, 32, 32)).close()
@@ -231,7 +237,7 @@ def test_compatible_plans_run_elsewhere(tmp_path: Path) -> None:
                 open_engine(path, BatchShape(1, 3, 32, 32))
 
 
-def test_damage_is_found_before_loading(tmp_path: Path) -> None:
+def test_a_damaged_plan_is_not_loaded(tmp_path: Path) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
     plan = bytearray(path.read_bytes())
     plan[len(plan) // 2] ^= 1
@@ -240,9 +246,9 @@ def test_damage_is_found_before_loading(tmp_path: Path) -> None:
         open_engine(path, BatchShape(1, 3, 32, 32))
 
 
-def test_what_tensorrt_itself_refuses_is_said(tmp_path: Path) -> None:
+def test_errors_of_tensorrt_are_reported(tmp_path: Path) -> None:
     path = build_engine(write_translator_model(tmp_path / "m.onnx"), "tensorrt")
-    path.write_bytes(b"a plan of another world")
+    path.write_bytes(b"not a TensorRT plan")
     from cgt.runtime.models.sidecar import sha256
 
     edit_sidecar(path, lambda values: values.update(files={".engine": sha256(path.read_bytes())}))
@@ -250,7 +256,7 @@ def test_what_tensorrt_itself_refuses_is_said(tmp_path: Path) -> None:
         open_engine(path, BatchShape(1, 3, 32, 32))
 
 
-def test_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx")
     path = build_engine(onnx, "tensorrt")
     monkeypatch.delenv("CGT_SIMULATED_GPU")
@@ -261,24 +267,24 @@ def test_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         build_engine(onnx, "tensorrt")
 
 
-def test_the_build_is_described(tmp_path: Path) -> None:
+def test_the_build_is_recorded_and_logged(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx", "fp16")
-    said: list[str] = []
-    sidecar = read_sidecar(build_engine(onnx, "tensorrt", log=said.append))
+    lines: list[str] = []
+    sidecar = read_sidecar(build_engine(onnx, "tensorrt", log=lines.append))
     assert sidecar.build.gpu == GPU_NAME
     assert sidecar.build.compute_capabilities == (86,)
     assert sidecar.build.convolutions == {"fp16": 3}
-    assert any("convolutions 3 in fp16, all as in the graph; for 8.6" in line for line in said)
+    assert any("convolutions 3 in fp16, all as in the graph; for 8.6" in line for line in lines)
 
 
-def test_an_accelerator_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_dla_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--dla 0: .* finds 0 accelerators"):
         build_engine(
             write_translator_model(tmp_path / "m.onnx"), "tensorrt", options=BuildOptions(dla=0)
         )
 
 
-@pytest.mark.filterwarnings("ignore:Use Deprecated")  # of TensorRT-RTX alone
+@pytest.mark.filterwarnings("ignore:Use Deprecated")  # from TensorRT-RTX
 def test_the_timing_cache_is_kept(tmp_path: Path) -> None:
     onnx, cache = write_translator_model(tmp_path / "m.onnx"), tmp_path / "timing"
     options = BuildOptions(timing_cache=cache)
@@ -289,7 +295,7 @@ def test_the_timing_cache_is_kept(tmp_path: Path) -> None:
         build_engine(onnx, "tensorrt", options=BuildOptions(timing_cache=tmp_path))
 
 
-@pytest.mark.filterwarnings("ignore:Use Deprecated")  # of TensorRT-RTX's timing cache
+@pytest.mark.filterwarnings("ignore:Use Deprecated")  # from TensorRT-RTX's timing cache
 def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from gpu import gpu_check
 
@@ -299,7 +305,7 @@ def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixtu
         write_translator_model(tmp_path / "c.onnx", statistics=5),
     ]
     bad = tmp_path / "d.onnx"
-    bad.write_text("no model")
+    bad.write_text("not a model")
     report = tmp_path / "report.md"
     arguments = [*map(str, models), str(bad), "--report", str(report), "--seconds", "0.05"]
     assert gpu_check.main(arguments) == 1
@@ -315,8 +321,8 @@ def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert part in text
     assert "d.onnx failed: " in text
     figures = json.loads(text.partition("```json")[2].rpartition("```")[0])
-    assert all(one["psnr_worst"] > one["floor"] for one in figures["checks"])
-    assert all(one["frames_per_second"] > 0 for one in figures["checks"])
+    assert all(check["worst_psnr_db"] > check["min_psnr_db"] for check in figures["checks"])
+    assert all(check["frames_per_second"] > 0 for check in figures["checks"])
     assert gpu_check.main([str(models[0]), "--report", str(report), "--seconds", "0.05"]) == 0
 
 

@@ -1,8 +1,8 @@
-"""A simulated Triton server: gRPC's inference service over one model that inverts pictures, or in
-its version 2 leaves them as they are.
+"""A simulated Triton server: the gRPC inference service with one model.
 
-It answers as the real one (2.51) was seen to, errors included, and can be stopped, made slow, or
-made to answer wrongly. `tests/export/builders/test_triton_server.py` meets the real one.
+Version 1 of the model inverts images, version 2 returns them unchanged. The server responds like
+the real one (2.51), errors included. Tests can stop it, slow it down, or make its outputs wrong.
+`tests/export/builders/test_triton_server.py` uses the real server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TYPES = {"UINT8": np.uint8, "FP32": np.float32}
 
 
 class FakeTritonServer(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """config: the model's config.pbtxt. Public attributes may be changed while it runs."""
+    """A running server; `config` is a config.pbtxt. Public attributes may change while it runs."""
 
     def __init__(
         self, config: Path | str, versions: tuple[str, ...] = ("1",), port: int = 0
@@ -29,10 +29,10 @@ class FakeTritonServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         text = config.read_text() if isinstance(config, Path) else config
         self.config = text_format.Parse(text, model_config_pb2.ModelConfig())
         self.versions = versions
-        self.delay = 0.0  # seconds
-        self.missing_rows = 0  # rows missing in what it answers
-        self.unhealthy_requests = 0  # requests to fail as after the death of the model's process
-        self.request_shapes: list[tuple[int, ...]] = []  # shapes of requests
+        self.delay_s = 0.0  # before each response
+        self.missing_rows = 0  # rows missing in the outputs
+        self.unhealthy_requests = 0  # requests that fail as if the model process had died
+        self.request_shapes: list[tuple[int, ...]] = []
         self.in_flight = self.max_in_flight = 0
         self._lock = threading.Lock()
         self._server = grpc.server(futures.ThreadPoolExecutor(16))
@@ -45,7 +45,7 @@ class FakeTritonServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return f"triton://127.0.0.1:{self.port}/{self.config.name}"
 
     def kill(self) -> None:
-        """With all requests that are in flight."""
+        """Stop at once; requests in flight fail."""
         self._server.stop(None).wait()
 
     def ModelMetadata(self, request, context):
@@ -68,7 +68,7 @@ class FakeTritonServer(service_pb2_grpc.GRPCInferenceServiceServicer):
                 self.unhealthy_requests - 1,
             )
         try:
-            time.sleep(self.delay)
+            time.sleep(self.delay_s)
             if failing:
                 context.abort(
                     grpc.StatusCode.INTERNAL, f"Stub process '{request.model_name}' is not healthy."

@@ -1,4 +1,4 @@
-/* What the public functions say to arguments that make no sense. */
+/* Error codes of the public functions for invalid arguments. */
 #include <math.h>
 
 #include "cgt.h"
@@ -12,16 +12,16 @@ static cgt_plan *plan;
 
 static const cgt_image IMAGE = {8, 6, 3, CGT_PIXELS, {pixels}, {24}, CGT_BT601, 0};
 static const cgt_image NV12 = {8, 6, 3, CGT_NV12, {pixels, pixels}, {8, 8}, CGT_BT601, 0};
-static const cgt_image I420 = {8,         6, 3, CGT_I420, {pixels, pixels, pixels}, {8, 4, 4},
-                               CGT_BT601, 0};
+static const cgt_image I420 = {
+    8, 6, 3, CGT_I420, {pixels, pixels, pixels}, {8, 4, 4}, CGT_BT601, 0};
 static const cgt_tensor TENSOR = {floats, CGT_F32, CGT_CHW, 4, 20};
 static const cgt_packing PACKING = CGT_PACKING;
 
 static int create(int in_w, int in_h, int out_w, int out_h, int filter, const float *box) {
-    cgt_plan *made = NULL;
-    const int rc = cgt_plan_create(&made, in_w, in_h, out_w, out_h, (cgt_filter)filter, box);
-    CHECK((rc == CGT_OK) == (made != NULL));
-    cgt_plan_destroy(made);
+    cgt_plan *created = NULL;
+    const int rc = cgt_plan_create(&created, in_w, in_h, out_w, out_h, (cgt_filter)filter, box);
+    CHECK((rc == CGT_OK) == (created != NULL));
+    cgt_plan_destroy(created);
     return rc;
 }
 
@@ -38,7 +38,7 @@ static int unpack(cgt_tensor tensor, int width, int height, int channels, int sw
                       height);
 }
 
-static void plans(void) {
+static void test_plans(void) {
     CHECK(cgt_plan_create(NULL, 8, 6, 4, 5, CGT_FILTER_BOX, NULL) == CGT_E_NULL);
     CHECK(create(0, 6, 4, 5, 0, NULL) == CGT_E_SIZE);
     CHECK(create(8, 6, -4, 5, 0, NULL) == CGT_E_SIZE);
@@ -58,7 +58,7 @@ static void plans(void) {
     CHECK(cgt_scratch_size(plan, 3, CGT_I420) <= sizeof scratch);
 }
 
-static void images(void) {
+static void test_images(void) {
     CHECK(resize(IMAGE) == CGT_OK);
     CHECK(resize(NV12) == CGT_OK);
     CHECK(resize(I420) == CGT_OK);
@@ -101,7 +101,7 @@ static void images(void) {
     CHECK(resize(image) == CGT_E_NULL);
 }
 
-static void tensors(void) {
+static void test_tensors(void) {
     CHECK(pack(TENSOR, PACKING) == CGT_OK);
     CHECK(cgt_pack(plan, &IMAGE, NULL, NULL, 0, 5, scratch) == CGT_E_NULL);
     CHECK(cgt_pack(plan, &IMAGE, &TENSOR, NULL, 0, 5, NULL) == CGT_E_NULL);
@@ -139,10 +139,10 @@ static void tensors(void) {
     CHECK(pack(TENSOR, packing) == CGT_E_PADDING);
     packing.padded_width = 7;
     CHECK(pack(TENSOR, packing) == CGT_E_STRIDE);
-    cgt_image grey = {8, 6, 1, CGT_PIXELS, {pixels}, {8}, CGT_BT601, 0};
+    cgt_image gray = {8, 6, 1, CGT_PIXELS, {pixels}, {8}, CGT_BT601, 0};
     packing = PACKING;
     packing.swap_rb = 1;
-    CHECK(cgt_pack(plan, &grey, &TENSOR, &packing, 0, 5, scratch) == CGT_E_CHANNELS);
+    CHECK(cgt_pack(plan, &gray, &TENSOR, &packing, 0, 5, scratch) == CGT_E_CHANNELS);
 
     CHECK(unpack(TENSOR, 4, 5, 3, 0, 0) == CGT_OK);
     CHECK(unpack(TENSOR, 0, 5, 3, 0, 0) == CGT_E_SIZE);
@@ -159,9 +159,9 @@ static void tensors(void) {
 
 int main(void) {
     CHECK(cgt_plan_create(&plan, 8, 6, 4, 5, CGT_FILTER_BILINEAR, NULL) == CGT_OK);
-    plans();
-    images();
-    tensors();
+    test_plans();
+    test_images();
+    test_tensors();
     for (int code = 0; code >= CGT_E_SIMD; code--)
         CHECK(strcmp(cgt_strerror(code), "unknown error") != 0);
     CHECK(strcmp(cgt_strerror(1), "unknown error") == 0);

@@ -1,13 +1,14 @@
-/* Each row function of each instruction set against the scalar one: all lengths
- * up to some hundreds, any alignment, rows that end at an unmapped page. */
+/* Comparison of the row functions of each instruction set with the scalar ones: all
+ * lengths up to 300, any alignment, rows that end at an inaccessible page. */
 #include "internal.h"
 #include "support.h"
 
-enum { MAX_LENGTH = 300, TAPS = 26, SLACK = 64 };
+enum { MAX_LENGTH = 300, MAX_TAPS = 26, SLACK = 64 };
 
 static const cgt_kernels *const ref = &cgt_kernels_scalar;
 
-static void expect_equal(const char *set, const char *function, const void *a, const void *b, size_t size) {
+static void expect_equal(const char *set, const char *function, const void *a, const void *b,
+                         size_t size) {
     if (memcmp(a, b, size) != 0) {
         fprintf(stderr, "%s: %s differs from scalar\n", set, function);
         exit(1);
@@ -15,20 +16,21 @@ static void expect_equal(const char *set, const char *function, const void *a, c
 }
 
 static void check_vertical_passes(const cgt_kernels *r, size_t n) {
-    const int taps = between(1, TAPS / 2) * 2;
-    guarded rows[TAPS];
-    const uint8_t *pointers[TAPS];
-    int16_t weights[TAPS];
-    int32_t weights32[TAPS];
+    const int taps = random_between(1, MAX_TAPS / 2) * 2;
+    guarded rows[MAX_TAPS];
+    const uint8_t *pointers[MAX_TAPS];
+    int16_t weights[MAX_TAPS];
+    int32_t weights32[MAX_TAPS];
     for (int k = 0; k < taps; k++) {
         rows[k] = guarded_new(n);
-        fill(rows[k].data, n);
+        fill_random(rows[k].data, n);
         pointers[k] = rows[k].data;
-        /* so that sums stay within 31 bits and, shifted, within 15 */
-        weights[k] = (int16_t)between(-8000 / taps, 60000 / taps < 32767 ? 60000 / taps : 32767);
-        weights32[k] = between(-900000 / taps, 5000000 / taps);
+        /* Sums must stay within 31 bits and, shifted, within 15 bits. */
+        weights[k] =
+            (int16_t)random_between(-8000 / taps, 60000 / taps < 32767 ? 60000 / taps : 32767);
+        weights32[k] = random_between(-900000 / taps, 5000000 / taps);
     }
-    const int shift = between(9, 12);
+    const int shift = random_between(9, 12);
     int16_t a[MAX_LENGTH + SLACK];
     int16_t b[MAX_LENGTH + SLACK];
     ref->vertical_pass(pointers, taps, weights, shift, n, a);
@@ -44,11 +46,12 @@ static void check_vertical_passes(const cgt_kernels *r, size_t n) {
         guarded_free(&rows[k]);
 }
 
-static void horizontal_pass(const cgt_kernels *r, int channels) {
-    const int in = between(1, 200);
-    const int out = between(1, 150);
+static void check_horizontal_pass(const cgt_kernels *r, int channels) {
+    const int in = random_between(1, 200);
+    const int out = random_between(1, 150);
     cgt_plan *plan = NULL;
-    CHECK(cgt_plan_create(&plan, in, in, out, out, (cgt_filter)between(0, 4), NULL) == CGT_OK);
+    CHECK(cgt_plan_create(&plan, in, in, out, out, (cgt_filter)random_between(0, 4), NULL) ==
+          CGT_OK);
     const cgt_axis *axis = &plan->x;
     const size_t plane = ((size_t)out + CGT_LANES - 1) / CGT_LANES * CGT_LANES;
     const size_t size = ((size_t)in + (size_t)axis->taps) * (size_t)channels + SLACK;
@@ -56,19 +59,21 @@ static void horizontal_pass(const cgt_kernels *r, int channels) {
     int32_t *a = calloc(plane * 4, sizeof *a);
     int32_t *b = calloc(plane * 4, sizeof *b);
     CHECK(column_sums && a && b);
-    /* Column sums for the weights of pack; bytes for the halves of Pillow's. */
+    /* Column sums for the weights of cgt_pack; bytes for the halves of Pillow's weights. */
     const int16_t *const tables[] = {axis->weights, axis->low, axis->high};
     int32_t low[256];
     const size_t n = (size_t)out;
     for (int t = 0; t < 3; t++) {
         for (size_t i = 0; i < size; i++)
-            column_sums[i] = (int16_t)(t == 0 ? between(-5000, 20000) : between(0, 255));
+            column_sums[i] =
+                (int16_t)(t == 0 ? random_between(-5000, 20000) : random_between(0, 255));
         if (t == 2)
             memcpy(low, a, n * sizeof *low);
         ref->horizontal_pass[channels](axis, tables[t], column_sums, a, plane);
         r->horizontal_pass[channels](axis, tables[t], column_sums, b, plane);
         for (int c = 0; c < channels; c++)
-            expect_equal(r->name, "horizontal_pass", a + (size_t)c * plane, b + (size_t)c * plane, n * sizeof *a);
+            expect_equal(r->name, "horizontal_pass", a + (size_t)c * plane, b + (size_t)c * plane,
+                         n * sizeof *a);
     }
     uint8_t u8_a[256];
     uint8_t u8_b[256];
@@ -90,7 +95,7 @@ static void horizontal_pass(const cgt_kernels *r, int channels) {
 static void check_interleaving(const cgt_kernels *r, size_t n, int channels) {
     const size_t c = (size_t)channels;
     guarded in = guarded_new(n * c);
-    fill(in.data, in.size);
+    fill_random(in.data, in.size);
     static const float scale[4] = {1 / 127.5f, 0.0171f, 3.0f, -0.3f};
     static const float offset[4] = {-1.0f, -2.1f, 0.1f, 7.0f};
     static float a[4][MAX_LENGTH];
@@ -112,19 +117,19 @@ static void check_interleaving(const cgt_kernels *r, size_t n, int channels) {
     const uint8_t *pointers[4];
     for (size_t i = 0; i < c; i++) {
         planes[i] = guarded_new(n);
-        fill(planes[i].data, n);
+        fill_random(planes[i].data, n);
         pointers[i] = planes[i].data;
     }
-    uint8_t merged[4 * MAX_LENGTH];
-    ref->interleave[channels](pointers, n, merged);
+    uint8_t interleaved[4 * MAX_LENGTH];
+    ref->interleave[channels](pointers, n, interleaved);
     r->interleave[channels](pointers, n, in.data);
-    expect_equal(r->name, "interleave", merged, in.data, in.size);
+    expect_equal(r->name, "interleave", interleaved, in.data, in.size);
     for (size_t i = 0; i < c; i++)
         guarded_free(&planes[i]);
     guarded_free(&in);
 
     guarded bytes = guarded_new(n);
-    fill(bytes.data, n);
+    fill_random(bytes.data, n);
     int16_t wide_a[MAX_LENGTH];
     int16_t wide_b[MAX_LENGTH];
     ref->u8_to_i16(bytes.data, n, wide_a);
@@ -133,17 +138,18 @@ static void check_interleaving(const cgt_kernels *r, size_t n, int channels) {
     guarded_free(&bytes);
 }
 
-/* Floats of any bits: NaN, infinities, subnormals; and values around what rounds. */
-static void floats(const cgt_kernels *r, size_t n) {
+/* Inputs are floats of any bits, such as NaN, infinities and subnormals, and values near
+ * rounding boundaries. */
+static void check_float_conversions(const cgt_kernels *r, size_t n) {
     guarded in = guarded_new(n * sizeof(float));
     float *f = (float *)(void *)in.data;
     for (size_t i = 0; i < n; i++) {
-        const uint32_t bits = rnd();
-        switch (rnd() % 4) {
+        const uint32_t bits = random_u32();
+        switch (random_u32() % 4) {
         case 0: memcpy(f + i, &bits, sizeof bits); break;
-        case 1: f[i] = (float)between(-10, 521) / 255.0f - 1.0f; break;
-        case 2: f[i] = (float)between(-70000, 70000) * 0x1p-25f; break;
-        default: f[i] = (float)between(-3000, 3000) / 2500.0f; break;
+        case 1: f[i] = (float)random_between(-10, 521) / 255.0f - 1.0f; break;
+        case 2: f[i] = (float)random_between(-70000, 70000) * 0x1p-25f; break;
+        default: f[i] = (float)random_between(-3000, 3000) / 2500.0f; break;
         }
     }
     guarded out = guarded_new(n);
@@ -163,7 +169,7 @@ static void floats(const cgt_kernels *r, size_t n) {
     r->f32_to_f16(f, n, h);
     expect_equal(r->name, "f32_to_f16", half, h, halves.size);
     for (size_t i = 0; i < n; i++)
-        h[i] = (uint16_t)rnd();
+        h[i] = (uint16_t)random_u32();
     float back[MAX_LENGTH];
     ref->f16_to_f32(h, n, back);
     r->f16_to_f32(h, n, f);
@@ -172,15 +178,15 @@ static void floats(const cgt_kernels *r, size_t n) {
     guarded_free(&in);
 }
 
-static void yuv_to_rgb(const cgt_kernels *r, size_t n, int step) {
+static void check_yuv_to_rgb(const cgt_kernels *r, size_t n, int step) {
     static const int16_t k[6] = {16, 9539, 7343, -873, -2183, 8652};
     const size_t half = (n + 1) / 2;
     guarded y = guarded_new(n);
     guarded u = guarded_new(half * (size_t)step);
     guarded v = guarded_new(half);
-    fill(y.data, y.size);
-    fill(u.data, u.size);
-    fill(v.data, v.size);
+    fill_random(y.data, y.size);
+    fill_random(u.data, u.size);
+    fill_random(v.data, v.size);
     const uint8_t *second = step == 2 ? u.data + 1 : v.data;
     uint8_t a[3][MAX_LENGTH];
     uint8_t b[3][MAX_LENGTH];
@@ -200,11 +206,11 @@ int main(void) {
     for (const cgt_kernels *const *r = cgt_kernels_available(); *r; r++) {
         for (size_t n = 1; n <= MAX_LENGTH; n++) {
             check_vertical_passes(*r, n);
-            floats(*r, n);
-            yuv_to_rgb(*r, n, 1);
-            yuv_to_rgb(*r, n, 2);
+            check_float_conversions(*r, n);
+            check_yuv_to_rgb(*r, n, 1);
+            check_yuv_to_rgb(*r, n, 2);
             for (int c = 0; c < 3; c++) {
-                horizontal_pass(*r, channels[c]);
+                check_horizontal_pass(*r, channels[c]);
                 check_interleaving(*r, n, channels[c]);
             }
         }

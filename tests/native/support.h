@@ -1,5 +1,5 @@
-/* What the C tests share: memory that ends where a page may not be touched, a
- * random number generator, and cases made of random numbers. */
+/* Helpers of the C tests: memory that ends at an inaccessible page, a random number
+ * generator, and a hash. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -10,16 +10,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            fprintf(stderr, "%s:%d: %s is false\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                              \
-        }                                                                         \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s is false\n", __FILE__, __LINE__, #condition);               \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 
 typedef struct {
-    uint8_t *data; /* `size` bytes, the last of them the last of a page */
+    uint8_t *data; /* `size` bytes, which end at the end of a page */
     uint8_t *map;
     size_t size, mapped;
 } guarded;
@@ -40,28 +40,28 @@ static inline void guarded_free(guarded *g) {
 }
 
 /* xorshift64*; G. Marsaglia, S. Vigna. */
-static uint64_t state = 0x9e3779b97f4a7c15u;
+static uint64_t random_state = 0x9e3779b97f4a7c15u;
 
-static inline uint32_t rnd(void) {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (uint32_t)((state * 0x2545f4914f6cdd1du) >> 32);
+static inline uint32_t random_u32(void) {
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return (uint32_t)((random_state * 0x2545f4914f6cdd1du) >> 32);
 }
 
-/* low..high */
-static inline int between(int low, int high) {
-    return low + (int)(rnd() % (uint32_t)(high - low + 1));
+/* Return a random integer of low..high. */
+static inline int random_between(int low, int high) {
+    return low + (int)(random_u32() % (uint32_t)(high - low + 1));
 }
 
-static inline void fill(uint8_t *data, size_t size) {
-    const int kind = between(0, 3); /* extremes overshoot most */
+static inline void fill_random(uint8_t *data, size_t size) {
+    const int kind = random_between(0, 3); /* extreme values overshoot most */
     for (size_t i = 0; i < size; i++)
-        data[i] = kind ? (uint8_t)rnd() : (uint8_t)(rnd() % 2 * 255);
+        data[i] = kind ? (uint8_t)random_u32() : (uint8_t)(random_u32() % 2 * 255);
 }
 
-/* FNV-1a */
-static inline uint64_t hash(const uint8_t *data, size_t size) {
+/* Return the FNV-1a hash. */
+static inline uint64_t fnv1a(const uint8_t *data, size_t size) {
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < size; i++)
         h = (h ^ data[i]) * 0x100000001b3u;

@@ -1,4 +1,4 @@
-"""The benchmark of the kernels runs and reports; what it measures is nobody's business here."""
+"""Smoke test of the kernel benchmark: it runs, prints and writes JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-def test_the_table_and_its_json(
+def test_prints_the_table_and_writes_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("PIL")

@@ -1,6 +1,6 @@
-"""The C library without Python: compiled here, run here, and run as the Jetson would run it.
+"""C tests of libcgt, compiled for and run on this machine and an emulated aarch64.
 
-The programs are usable by hand; each says what is wrong and ends with a status other than 0:
+The programs also run by hand. Each prints what is wrong and exits with a nonzero status:
     cc -D_GNU_SOURCE -Iruntime/native runtime/native/*.c tests/native/rows.c -lm && ./a.out
 """
 
@@ -22,10 +22,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 LIBRARY = ROOT / "runtime" / "native"
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
-SETS = {"x86_64": ("scalar", "avx2", "avx512"), "aarch64": ("scalar", "neon")}
+INSTRUCTION_SETS = {"x86_64": ("scalar", "avx2", "avx512"), "aarch64": ("scalar", "neon")}
 
 
-def need(program: str, package: str) -> str:
+def require_program(program: str, package: str) -> str:
     found = shutil.which(program)
     if found is None:
         pytest.skip(f"{program} is missing (apt-get install {package})")
@@ -34,7 +34,7 @@ def need(program: str, package: str) -> str:
 
 def run(command: Sequence[str | Path], **environment: str) -> str:
     done = subprocess.run(
-        [str(word) for word in command],
+        [str(argument) for argument in command],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -51,50 +51,53 @@ def build(folder: Path, name: str, compiler: str, *flags: str) -> Path:
     return program
 
 
-def this_cpus_sets() -> list[str]:
-    """The sets that this CPU has; the operating system names its abilities."""
-    abilities = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+def available_instruction_sets() -> list[str]:
+    """Return the instruction sets of this CPU, slowest first, from /proc/cpuinfo."""
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     missing = {
-        "avx2": "avx2" not in abilities,
-        "avx512": not {"avx512bw", "avx512vl", "avx512_vbmi"} & set(abilities)
-        or not {"avx512bw", "avx512vl", "avx512vbmi"} <= set(abilities),
+        "avx2": "avx2" not in flags,
+        "avx512": not {"avx512bw", "avx512vl", "avx512vbmi"} <= flags,
     }
-    return [name for name in SETS.get(platform.machine(), ("scalar",)) if not missing.get(name)]
+    return [
+        name
+        for name in INSTRUCTION_SETS.get(platform.machine(), ("scalar",))
+        if not missing.get(name)
+    ]
 
 
 @pytest.fixture(scope="module")
 def cc() -> str:
-    return need("cc", "gcc")
+    return require_program("cc", "gcc")
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory, cc: str) -> str:
-    """What the scalar reference makes of the random calls, natively."""
+    """Return the output of the random calls with the scalar functions on this machine."""
     return run([build(tmp_path_factory.mktemp("c"), "vectors", cc, "-O2")], CGT_SIMD="scalar")
 
 
 @pytest.mark.parametrize("flags", [("-O3",), ("-O1", "-g", "-fsanitize=address,undefined")])
-def test_row_functions_equal_scalar(tmp_path: Path, cc: str, flags: tuple[str, ...]) -> None:
+def test_row_functions_match_scalar(tmp_path: Path, cc: str, flags: tuple[str, ...]) -> None:
     program = build(tmp_path, "rows", cc, *flags, "-fno-sanitize-recover=all")
     lines = run([program]).splitlines()
-    assert lines == [f"{name} equals scalar" for name in reversed(this_cpus_sets())]
+    assert lines == [f"{name} equals scalar" for name in reversed(available_instruction_sets())]
 
 
 @pytest.mark.parametrize("flags", [("-O3",), ("-O1", "-g", "-fsanitize=address,undefined")])
-def test_calls_give_the_same_bits(
+def test_instruction_sets_return_the_same_bits(
     tmp_path: Path, cc: str, expected: str, flags: tuple[str, ...]
 ) -> None:
     assert len(expected.splitlines()) == 1001
     program = build(tmp_path, "vectors", cc, *flags, "-fno-sanitize-recover=all")
-    for name in this_cpus_sets():
+    for name in available_instruction_sets():
         assert run([program], CGT_SIMD=name) == expected, name
 
 
-def test_errors(tmp_path: Path, cc: str) -> None:
+def test_error_codes(tmp_path: Path, cc: str) -> None:
     run([build(tmp_path, "errors", cc, "-O1", "-fsanitize=address,undefined")])
 
 
-def test_unknown_instruction_set(tmp_path: Path, cc: str) -> None:
+def test_unknown_instruction_set_fails(tmp_path: Path, cc: str) -> None:
     program = build(tmp_path, "vectors", cc)
     done = subprocess.run([program], env={**os.environ, "CGT_SIMD": "altivec"}, capture_output=True)
     assert done.returncode == 1
@@ -102,26 +105,26 @@ def test_unknown_instruction_set(tmp_path: Path, cc: str) -> None:
 
 
 def test_neon_under_qemu(tmp_path: Path, expected: str) -> None:
-    compiler = need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
-    qemu = need("qemu-aarch64", "qemu-user")
+    compiler = require_program("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+    qemu = require_program("qemu-aarch64", "qemu-user")
     rows = build(tmp_path, "rows", compiler, "-O3", "-static")
     assert run([qemu, rows]).splitlines() == ["neon equals scalar", "scalar equals scalar"]
     vectors = build(tmp_path, "vectors", compiler, "-O3", "-static")
-    for name in SETS["aarch64"]:
+    for name in INSTRUCTION_SETS["aarch64"]:
         assert run([qemu, vectors], CGT_SIMD=name) == expected, name
 
 
-def test_fuzz_a_little(tmp_path: Path) -> None:
-    """CONTRIBUTING has the command for more."""
-    clang = need("clang", "clang libclang-rt-14-dev")
+def test_short_fuzzing_run(tmp_path: Path) -> None:
+    """CONTRIBUTING.md has the command for a longer run."""
+    clang = require_program("clang", "clang libclang-rt-14-dev")
     program = build(tmp_path, "fuzz", clang, "-O1", "-g", "-fsanitize=fuzzer,address,undefined")
     run([program, "-runs=20000", "-seed=1"], UBSAN_OPTIONS="halt_on_error=1")
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, cc: str) -> Path:
-    """Where `cmake --install` has put the library, moved to another place."""
-    cmake = need("cmake", "cmake")
+    """Install the library by `cmake --install` and move it to another folder."""
+    cmake = require_program("cmake", "cmake")
     folder = tmp_path_factory.mktemp("install")
     run([cmake, "-S", ROOT, "-B", folder / "build", f"-DCMAKE_INSTALL_PREFIX={folder / 'first'}"])
     run([cmake, "--build", folder / "build"])
@@ -140,7 +143,7 @@ def check_example(program: Path, prefix: Path, folder: Path) -> None:
 
 
 def test_example_with_pkg_config(installed: Path, tmp_path: Path, cc: str) -> None:
-    pkg_config = need("pkg-config", "pkg-config")
+    pkg_config = require_program("pkg-config", "pkg-config")
     folder = next(installed.rglob("cgt.pc")).parent
     flags = run([pkg_config, "--cflags", "--libs", "cgt"], PKG_CONFIG_PATH=str(folder)).split()
     program = tmp_path / "shrink"
@@ -156,14 +159,14 @@ def test_example_with_cmake(installed: Path, tmp_path: Path) -> None:
         "target_link_libraries(shrink PRIVATE cgt::cgt)\n",
         encoding="utf-8",
     )
-    cmake = need("cmake", "cmake")
+    cmake = require_program("cmake", "cmake")
     run([cmake, "-S", tmp_path, "-B", tmp_path / "b", f"-DCMAKE_PREFIX_PATH={installed}"])
     run([cmake, "--build", tmp_path / "b"])
     check_example(tmp_path / "b" / "shrink", installed, tmp_path)
 
 
-def test_the_header_is_cplusplus_too(tmp_path: Path) -> None:
-    compiler = need("c++", "g++")
+def test_header_compiles_as_cplusplus(tmp_path: Path) -> None:
+    compiler = require_program("c++", "g++")
     source = tmp_path / "a.cpp"
     source.write_text(
         '#include "cgt.h"\nint main() { cgt_packing p = CGT_PACKING; return p.swap_rb; }\n',

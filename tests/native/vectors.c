@@ -1,7 +1,7 @@
-/* Random calls of the public functions: one line a call, with a hash of all bytes
- * of the destination. Every instruction set and architecture must print the
- * same; CGT_SIMD chooses. Buffers end at unmapped pages, rows lie apart and at
- * odd addresses, scratch is not a byte larger than asked for. */
+/* Random calls of the public functions. Prints one line per call, with a hash of all
+ * bytes of the destination. Every instruction set (CGT_SIMD) and architecture must
+ * print the same. Buffers end at inaccessible pages, rows have gaps and odd addresses,
+ * and scratch memory has exactly the required size. */
 #include "cgt.h"
 #include "support.h"
 
@@ -18,8 +18,8 @@ static void test_image_new(test_image *p, int width, int height, int channels, c
     p->image.height = height;
     p->image.channels = channels;
     p->image.format = format;
-    p->image.matrix = (cgt_matrix)between(0, 1);
-    p->image.full_range = between(0, 1);
+    p->image.matrix = (cgt_matrix)random_between(0, 1);
+    p->image.full_range = random_between(0, 1);
     const int half = (width + 1) / 2;
     const int widths[3][3] = {{width * channels, 0, 0}, {width, half * 2, 0}, {width, half, half}};
     for (int i = 0; i < 3; i++) {
@@ -27,9 +27,9 @@ static void test_image_new(test_image *p, int width, int height, int channels, c
         if (row == 0)
             continue;
         const int rows = i == 0 ? height : (height + 1) / 2;
-        const int stride = row + between(0, 1) * between(0, 70);
+        const int stride = row + random_between(0, 1) * random_between(0, 70);
         p->planes[i] = guarded_new((size_t)stride * (size_t)(rows - 1) + (size_t)row);
-        fill(p->planes[i].data, p->planes[i].size);
+        fill_random(p->planes[i].data, p->planes[i].size);
         p->image.plane[i] = p->planes[i].data;
         p->image.stride[i] = stride;
     }
@@ -41,58 +41,61 @@ static void test_image_free(test_image *p) {
             guarded_free(&p->planes[i]);
 }
 
-/* A side, more often small than not. */
-static int side(void) {
-    return between(0, 3) ? between(1, 40) : between(1, 230);
+/* Return a random side, usually a small one. */
+static int random_side(void) {
+    return random_between(0, 3) ? random_between(1, 40) : random_between(1, 230);
 }
 
 static void run_case(int number) {
-    const int in_w = side();
-    const int in_h = side();
-    const int same_size = between(0, 7) == 0;
-    const int out_w = same_size ? in_w : side();
-    const int out_h = same_size ? in_h : side();
-    const cgt_format format = (cgt_format)(between(0, 2) ? 0 : between(1, 2));
-    const int channels = format == CGT_PIXELS ? CHANNELS[between(0, 2)] : 3;
-    const cgt_filter filter = (cgt_filter)between(0, 4);
-    const float left = (float)between(0, 4 * in_w - 2) / 4.0f;
-    const float top = (float)between(0, 4 * in_h - 2) / 4.0f;
-    const float box[4] = {left, top, left + ((float)in_w - left) * (float)between(1, 4) / 4.0f,
-                          top + ((float)in_h - top) * (float)between(1, 4) / 4.0f};
+    const int in_w = random_side();
+    const int in_h = random_side();
+    const int same_size = random_between(0, 7) == 0;
+    const int out_w = same_size ? in_w : random_side();
+    const int out_h = same_size ? in_h : random_side();
+    const cgt_format format = (cgt_format)(random_between(0, 2) ? 0 : random_between(1, 2));
+    const int channels = format == CGT_PIXELS ? CHANNELS[random_between(0, 2)] : 3;
+    const cgt_filter filter = (cgt_filter)random_between(0, 4);
+    const float left = (float)random_between(0, 4 * in_w - 2) / 4.0f;
+    const float top = (float)random_between(0, 4 * in_h - 2) / 4.0f;
+    const float box[4] = {left, top,
+                          left + ((float)in_w - left) * (float)random_between(1, 4) / 4.0f,
+                          top + ((float)in_h - top) * (float)random_between(1, 4) / 4.0f};
     cgt_plan *plan = NULL;
-    const int use_box = !same_size && between(0, 2) == 0;
+    const int use_box = !same_size && random_between(0, 2) == 0;
     CHECK(cgt_plan_create(&plan, in_w, in_h, out_w, out_h, filter, use_box ? box : NULL) == CGT_OK);
     test_image p;
     test_image_new(&p, in_w, in_h, channels, format);
     guarded scratch = guarded_new(cgt_scratch_size(plan, channels, format));
-    fill(scratch.data, scratch.size);
+    fill_random(scratch.data, scratch.size);
 
     /* resize */
-    const int stride = out_w * channels + between(0, 9);
+    const int stride = out_w * channels + random_between(0, 9);
     guarded bytes = guarded_new((size_t)stride * (size_t)(out_h - 1) + (size_t)(out_w * channels));
     memset(bytes.data, 0xa5, bytes.size);
-    const int middle = between(0, out_h); /* two bands, for which nothing may change */
+    const int middle =
+        random_between(0, out_h); /* two bands must give the same bytes as one call */
     CHECK(cgt_resize(plan, &p.image, bytes.data, stride, 0, middle, scratch.data) == CGT_OK);
     CHECK(cgt_resize(plan, &p.image, bytes.data, stride, middle, out_h, scratch.data) == CGT_OK);
-    const uint64_t resized = hash(bytes.data, bytes.size);
+    const uint64_t resized = fnv1a(bytes.data, bytes.size);
     CHECK(cgt_resize(plan, &p.image, bytes.data, stride, 0, out_h, scratch.data) == CGT_OK);
-    CHECK(hash(bytes.data, bytes.size) == resized);
+    CHECK(fnv1a(bytes.data, bytes.size) == resized);
 
     /* pack */
     cgt_packing packing = CGT_PACKING;
-    packing.swap_rb = channels > 1 && between(0, 1);
-    if (between(0, 1)) {
-        packing.padded_width = out_w + between(0, out_w - 1);
-        packing.padded_height = out_h + between(0, out_h - 1);
+    packing.swap_rb = channels > 1 && random_between(0, 1);
+    if (random_between(0, 1)) {
+        packing.padded_width = out_w + random_between(0, out_w - 1);
+        packing.padded_height = out_h + random_between(0, out_h - 1);
         packing.scale[1] = 0.0171f;
         packing.offset[2] = -2.1179f;
     }
     const int width = packing.padded_width ? packing.padded_width : out_w;
     const int height = packing.padded_height ? packing.padded_height : out_h;
-    cgt_tensor tensor = {.type = (cgt_type)between(0, 1), .layout = (cgt_layout)between(0, 1)};
+    cgt_tensor tensor = {.type = (cgt_type)random_between(0, 1),
+                         .layout = (cgt_layout)random_between(0, 1)};
     const int row = tensor.layout == CGT_CHW ? width : width * channels;
-    tensor.row_stride = row + between(0, 1) * between(0, 5);
-    tensor.plane_stride = tensor.row_stride * (height - 1) + row + between(0, 3);
+    tensor.row_stride = row + random_between(0, 1) * random_between(0, 5);
+    tensor.plane_stride = tensor.row_stride * (height - 1) + row + random_between(0, 3);
     const size_t elements =
         (size_t)(tensor.layout == CGT_CHW ? tensor.plane_stride * (channels - 1) : 0) +
         (size_t)(tensor.row_stride * (height - 1) + row);
@@ -101,20 +104,20 @@ static void run_case(int number) {
     tensor.data = floats.data;
     CHECK(cgt_pack(plan, &p.image, &tensor, &packing, middle, out_h, scratch.data) == CGT_OK);
     CHECK(cgt_pack(plan, &p.image, &tensor, &packing, 0, middle, scratch.data) == CGT_OK);
-    const uint64_t packed = hash(floats.data, floats.size);
+    const uint64_t packed = fnv1a(floats.data, floats.size);
     CHECK(cgt_pack(plan, &p.image, &tensor, &packing, 0, out_h, scratch.data) == CGT_OK);
-    CHECK(hash(floats.data, floats.size) == packed);
+    CHECK(fnv1a(floats.data, floats.size) == packed);
 
-    /* unpack what was packed, and what was not */
+    /* unpack the packed tensor with some random bytes in it */
     uint64_t unpacked = 0;
     if (tensor.layout == CGT_CHW) {
         for (size_t i = 0; i < floats.size / 8; i++)
-            floats.data[rnd() % floats.size] = (uint8_t)rnd();
-        const cgt_rounding rounding = (cgt_rounding)between(0, 1);
+            floats.data[random_u32() % floats.size] = (uint8_t)random_u32();
+        const cgt_rounding rounding = (cgt_rounding)random_between(0, 1);
         memset(bytes.data, 0xa5, bytes.size);
         CHECK(cgt_unpack(&tensor, out_w, out_h, channels, packing.swap_rb, rounding, bytes.data,
                          stride, 0, out_h) == CGT_OK);
-        unpacked = hash(bytes.data, bytes.size);
+        unpacked = fnv1a(bytes.data, bytes.size);
     }
     printf("%d: %dx%d to %dx%d, %d channels, format %d, filter %d: %016llx %016llx %016llx\n",
            number, in_w, in_h, out_w, out_h, channels, (int)format, (int)filter,
@@ -126,7 +129,7 @@ static void run_case(int number) {
     cgt_plan_destroy(plan);
 }
 
-/* Longer than the pieces that rows are converted in. */
+/* Rows longer than CGT_CHUNK_PIXELS, in which they are converted. */
 static void run_wide(void) {
     test_image p;
     test_image_new(&p, 2501, 3, 3, CGT_I420);
@@ -138,10 +141,10 @@ static void run_wide(void) {
     const cgt_tensor tensor = {floats.data, CGT_F32, CGT_CHW, 2501, 2501 * 3};
     CHECK(cgt_pack(plan, &p.image, &tensor, NULL, 0, 3, scratch) == CGT_OK);
     CHECK(cgt_unpack(&tensor, 2501, 3, 3, 0, CGT_ROUND, bytes.data, 2501 * 3, 0, 3) == CGT_OK);
-    printf("wide: %016llx\n", (unsigned long long)hash(bytes.data, bytes.size));
+    printf("wide: %016llx\n", (unsigned long long)fnv1a(bytes.data, bytes.size));
     guarded again = guarded_new(3 * 2501 * 3);
     CHECK(cgt_resize(plan, &p.image, again.data, 2501 * 3, 0, 3, scratch) == CGT_OK);
-    CHECK(memcmp(again.data, bytes.data, bytes.size) == 0); /* there and back loses nothing */
+    CHECK(memcmp(again.data, bytes.data, bytes.size) == 0); /* the round trip is lossless */
     guarded_free(&again);
     guarded_free(&bytes);
     guarded_free(&floats);
@@ -150,7 +153,7 @@ static void run_wide(void) {
     cgt_plan_destroy(plan);
 }
 
-/* So many samples an output that sums come near to the ends of 32 bits. */
+/* So many samples per output that sums approach the limits of 32 bits. */
 static void run_tall(void) {
     enum { LONG = 30000 };
     for (int filter = 0; filter < 5; filter++) {

@@ -1,4 +1,4 @@
-"""The queue of one in front of a live engine, without a clock."""
+"""The frame queue in front of the engine, live and not."""
 
 from __future__ import annotations
 
@@ -15,52 +15,54 @@ def frame(number: int) -> Frame:
     return Frame(np.zeros((2, 2, 3), np.uint8), Fraction(number), name=str(number))
 
 
-def test_live_the_newest_frame_wins() -> None:
-    inbox = FrameQueue(live=True)
-    assert [inbox.put(frame(i)) for i in range(4)] == [0, 1, 1, 1]
-    taken = inbox.get()
-    assert isinstance(taken, Frame)
-    assert taken.name == "3"
-    assert inbox.put(frame(4)) == 0
+def test_live_keeps_the_newest_frame() -> None:
+    frame_queue = FrameQueue(live=True)
+    assert [frame_queue.put(frame(i)) for i in range(4)] == [0, 1, 1, 1]
+    item = frame_queue.get()
+    assert isinstance(item, Frame)
+    assert item.name == "3"
+    assert frame_queue.put(frame(4)) == 0
 
 
-def test_live_packets_stay() -> None:
-    inbox = FrameQueue(live=True)
+def test_live_packets_are_not_dropped() -> None:
+    frame_queue = FrameQueue(live=True)
     for item in (Packet(0, "a"), frame(0), Packet(0, "b"), frame(1), Packet(0, "c")):
-        inbox.put(item)
-    inbox.close()
-    taken = [inbox.get() for _ in range(5)]
-    assert [t.av_packet if isinstance(t, Packet) else t.name for t in taken[:4]] == list("ab1c")
-    assert isinstance(taken[4], EndOfStream)
+        frame_queue.put(item)
+    frame_queue.close()
+    items = [frame_queue.get() for _ in range(5)]
+    assert [t.av_packet if isinstance(t, Packet) else t.name for t in items[:4]] == list("ab1c")
+    assert isinstance(items[4], EndOfStream)
 
 
-def test_every_frame_of_a_file_waits_its_turn() -> None:
-    inbox, dropped = FrameQueue(live=False, maxsize=2), []
-    reader = threading.Thread(target=lambda: dropped.extend(inbox.put(frame(i)) for i in range(9)))
+def test_no_frame_of_a_file_is_dropped() -> None:
+    frame_queue, dropped = FrameQueue(live=False, maxsize=2), []
+    reader = threading.Thread(
+        target=lambda: dropped.extend(frame_queue.put(frame(i)) for i in range(9))
+    )
     reader.start()
-    assert [inbox.get().name for _ in range(9)] == [str(i) for i in range(9)]
+    assert [frame_queue.get().name for _ in range(9)] == [str(i) for i in range(9)]
     reader.join()
     assert not any(dropped)
 
 
 def test_the_end_reaches_every_worker_after_the_frames() -> None:
-    inbox, error = FrameQueue(live=False), OSError("why")
-    inbox.put(frame(0))
-    inbox.close(error)
-    inbox.close()
-    assert inbox.put(frame(1)) == 0  # too late
-    assert isinstance(inbox.get(), Frame)
+    frame_queue, error = FrameQueue(live=False), OSError("why")
+    frame_queue.put(frame(0))
+    frame_queue.close(error)
+    frame_queue.close()
+    assert frame_queue.put(frame(1)) == 0  # ignored after the end
+    assert isinstance(frame_queue.get(), Frame)
     for _ in range(2):
-        ended = inbox.get()
-        assert isinstance(ended, EndOfStream)
-        assert ended.error is error
+        end = frame_queue.get()
+        assert isinstance(end, EndOfStream)
+        assert end.error is error
 
 
-def test_an_abandoned_inbox_holds_nobody_up() -> None:
-    inbox = FrameQueue(live=False, maxsize=1)
-    reader = threading.Thread(target=lambda: [inbox.put(frame(i)) for i in range(5)])
+def test_a_discarded_queue_unblocks_the_reader() -> None:
+    frame_queue = FrameQueue(live=False, maxsize=1)
+    reader = threading.Thread(target=lambda: [frame_queue.put(frame(i)) for i in range(5)])
     reader.start()
-    inbox.discard()
+    frame_queue.discard()
     reader.join(timeout=10)
     assert not reader.is_alive()
-    assert isinstance(inbox.get(), EndOfStream)
+    assert isinstance(frame_queue.get(), EndOfStream)

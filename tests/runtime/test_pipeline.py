@@ -1,4 +1,4 @@
-"""The pipeline, with a simulated camera and simulated failures around the real thing."""
+"""The pipeline, with simulated cameras and failures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 from cgt.runtime import translate
 from cgt.runtime.errors import EngineError, SinkError, SourceError
 from cgt.runtime.inference.translator import Translator
-from cgt.runtime.pipeline import limit_frames, run_pipeline, translate_stream
+from cgt.runtime.pipeline import run_pipeline, translate_stream
 from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
+from cgt.runtime.sources.wrappers import limit_frames
 from cgt.runtime.utils.stats import DurationHistogram, Stats
 from conftest import CLIP_FRAMES, make_image
 
@@ -28,51 +29,51 @@ def frames(count: int) -> Iterator[Frame | Packet]:
 
 @pytest.fixture
 def translator(tiny_model: Path) -> Iterator[Translator]:
-    with Translator(tiny_model, frame_size=(32, 32), performance_hint="throughput") as made:
-        yield made
+    with Translator(tiny_model, frame_size=(32, 32), performance_hint="throughput") as opened:
+        yield opened
 
 
 def test_order_is_kept_when_workers_finish_out_of_order(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = translator.translate_batch
+    translate_batch = translator.translate_batch
 
-    def uneven(images: list[np.ndarray]) -> object:
+    def translate_with_delay(images: list[np.ndarray]) -> object:
         time.sleep(float(images[0][0, 0, 2]) % 3 / 200)
-        return real(images)
+        return translate_batch(images)
 
-    monkeypatch.setattr(translator, "timed", uneven)
+    monkeypatch.setattr(translator, "translate_batch", translate_with_delay)
     monkeypatch.setattr(translator, "workers", 4)
     results = list(translate_stream(frames(60), translator, Stats(), threading.Event()))
     assert [item.source_frame.name for item in results] == [str(index) for index in range(60)]
 
 
 def test_few_frames_are_in_flight(translator: Translator) -> None:
-    """The source is not read ahead of a slow sink: memory does not grow with the length."""
-    given = 0
+    """A slow sink limits how far the source is read ahead, so memory does not grow."""
+    read_count = 0
 
     def counted() -> Iterator[Frame | Packet]:
-        nonlocal given
+        nonlocal read_count
         for item in frames(200):
-            given += 1
+            read_count += 1
             yield item
 
     ahead = []
     for index, _ in enumerate(translate_stream(counted(), translator, Stats(), threading.Event())):
         time.sleep(0.002)
-        ahead.append(given - index)
+        ahead.append(read_count - index)
     assert max(ahead) <= 2 * translator.workers + 4
 
 
-def test_a_live_source_drops_what_comes_too_fast(
+def test_a_live_source_drops_frames_that_come_too_fast(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A simulated camera of 200 frames/s before an engine of 50."""
-    real = translator.translate_batch
+    """Simulate a camera of 200 frames/s and an engine of 50."""
+    translate_batch = translator.translate_batch
 
-    def slow(images: list[np.ndarray]) -> object:
+    def translate_slowly(images: list[np.ndarray]) -> object:
         time.sleep(0.02)
-        return real(images)
+        return translate_batch(images)
 
     def camera() -> Iterator[Frame | Packet]:
         for item in frames(100):
@@ -80,7 +81,7 @@ def test_a_live_source_drops_what_comes_too_fast(
             item.capture_time = time.perf_counter()
             yield item
 
-    monkeypatch.setattr(translator, "timed", slow)
+    monkeypatch.setattr(translator, "translate_batch", translate_slowly)
     monkeypatch.setattr(translator, "workers", 1)
     stats = Stats()
     results = list(translate_stream(camera(), translator, stats, threading.Event(), live=True))
@@ -94,22 +95,23 @@ def test_a_live_source_drops_what_comes_too_fast(
 def test_a_live_stream_is_never_more_than_one_frame_behind(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a clock: while the engine works on one frame, nine others come; the last is next."""
-    real, begun, go = translator.translate_batch, threading.Event(), threading.Event()
+    """While the engine works on one frame, nine others arrive; the last one is next."""
+    translate_batch = translator.translate_batch
+    started, proceed = threading.Event(), threading.Event()
 
-    def held(images: list[np.ndarray]) -> object:
-        begun.set()
-        assert go.wait(30)
-        return real(images)
+    def translate_when_released(images: list[np.ndarray]) -> object:
+        started.set()
+        assert proceed.wait(30)
+        return translate_batch(images)
 
     def camera() -> Iterator[Frame | Packet]:
         for index, item in enumerate(frames(10)):
             yield item
             if index == 0:
-                assert begun.wait(30)
-        go.set()
+                assert started.wait(30)
+        proceed.set()
 
-    monkeypatch.setattr(translator, "timed", held)
+    monkeypatch.setattr(translator, "translate_batch", translate_when_released)
     monkeypatch.setattr(translator, "workers", 1)
     stats = Stats()
     results = list(translate_stream(camera(), translator, stats, threading.Event(), live=True))
@@ -117,7 +119,7 @@ def test_a_live_stream_is_never_more_than_one_frame_behind(
     assert stats.dropped == 8
 
 
-def test_a_silent_source_does_not_hold_up_the_stop(translator: Translator) -> None:
+def test_stop_works_while_the_source_delivers_nothing(translator: Translator) -> None:
     stop, silence = threading.Event(), threading.Event()
 
     def camera() -> Iterator[Frame | Packet]:
@@ -127,25 +129,25 @@ def test_a_silent_source_does_not_hold_up_the_stop(translator: Translator) -> No
     results = translate_stream(camera(), translator, Stats(), stop, live=True)
     next(results)
     stop.set()
-    began = time.monotonic()
+    started_at = time.monotonic()
     assert len(list(results)) <= 2
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - started_at < 30
     silence.set()
     assert_no_threads_left()
 
 
-def test_batches_are_the_same_pictures_in_order(tiny_model: Path) -> None:
+def test_batches_give_the_same_images_in_order(tiny_model: Path) -> None:
     expected = []
     with Translator(tiny_model, frame_size=(32, 32), engine="onnxruntime") as one:
         expected = [one(item.image) for item in frames(10)]
     with Translator(tiny_model, frame_size=(32, 32), engine="onnxruntime", batch=4) as four:
-        got = list(translate_stream(frames(10), four, Stats(), threading.Event()))
-    assert [item.source_frame.name for item in got] == [str(index) for index in range(10)]
-    for item, image in zip(got, expected, strict=True):
+        results = list(translate_stream(frames(10), four, Stats(), threading.Event()))
+    assert [item.source_frame.name for item in results] == [str(index) for index in range(10)]
+    for item, image in zip(results, expected, strict=True):
         assert np.abs(item.image.astype(int) - image).max() <= 1
 
 
-def test_a_source_that_changes_its_size_is_written_as_it_began(translator: Translator) -> None:
+def test_the_output_keeps_its_size_if_the_source_changes(translator: Translator) -> None:
     def changing() -> Iterator[Frame | Packet]:
         yield from frames(5)
         for index in range(5, 10):
@@ -157,13 +159,13 @@ def test_a_source_that_changes_its_size_is_written_as_it_began(translator: Trans
 
 
 def test_an_error_of_the_source_arrives_after_its_frames(translator: Translator) -> None:
-    def broken() -> Iterator[Frame | Packet]:
+    def failing_source() -> Iterator[Frame | Packet]:
         yield from frames(5)
-        raise SourceError("the cable is out")
+        raise SourceError("the cable is unplugged")
 
     seen = []
     with pytest.raises(SourceError, match="cable"):
-        seen.extend(translate_stream(broken(), translator, Stats(), threading.Event()))
+        seen.extend(translate_stream(failing_source(), translator, Stats(), threading.Event()))
     assert len(seen) == 5
     assert_no_threads_left()
 
@@ -172,28 +174,30 @@ def test_an_error_of_the_engine_ends_the_run(
     translator: Translator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fails(batch: np.ndarray, out: np.ndarray) -> None:
-        raise EngineError("out of order")
+        raise EngineError("device lost")
 
     monkeypatch.setattr(translator.engine, "infer", fails)
     sink = open_sink(str(tmp_path / "o.mp4"), StreamFormat((32, 32), None, None))
-    with pytest.raises(EngineError, match="out of order"), sink:
+    with pytest.raises(EngineError, match="device lost"), sink:
         list(run_pipeline(frames(50), translator, sink, Stats(), threading.Event()))
     assert not list(tmp_path.iterdir())
     assert_no_threads_left()
 
 
-@pytest.mark.parametrize("error", [EngineError("out of memory"), SourceError("the cable is out")])
-def test_what_came_before_an_error_is_kept(
+@pytest.mark.parametrize(
+    "error", [EngineError("out of memory"), SourceError("the cable is unplugged")]
+)
+def test_frames_before_an_error_are_kept(
     translator: Translator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
 ) -> None:
-    real, count = translator.translate_batch, 0
+    translate_batch, count = translator.translate_batch, 0
 
     def fails_late(images: list[np.ndarray]) -> object:
         nonlocal count
         count += 1
         if count > 8 and isinstance(error, EngineError):
             raise error
-        return real(images)
+        return translate_batch(images)
 
     def source() -> Iterator[Frame | Packet]:
         yield from frames(8)
@@ -202,49 +206,49 @@ def test_what_came_before_an_error_is_kept(
         yield from frames(100)
 
     monkeypatch.setattr(translator, "workers", 1)
-    monkeypatch.setattr(translator, "timed", fails_late)
+    monkeypatch.setattr(translator, "translate_batch", fails_late)
     out = tmp_path / "o.mp4"
     with (
         pytest.raises(type(error), match=f"{error}; .*o.mp4 holds the 8 frames before"),
         open_sink(str(out), StreamFormat((32, 32), Fraction(25), Fraction(1, 25))) as sink,
     ):
         list(run_pipeline(source(), translator, sink, Stats(), threading.Event()))
-    with open_source(str(out)) as made:
-        assert sum(1 for _ in made) == 8
+    with open_source(str(out)) as written:
+        assert sum(1 for _ in written) == 8
     assert_no_threads_left()
 
 
-def test_a_network_that_stops_giving_numbers(
+def test_nan_in_the_output_ends_the_run(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, count = translator.engine.infer, 0
+    infer, count = translator.engine.infer, 0
 
     def overflows(batch: np.ndarray, out: np.ndarray) -> None:
         nonlocal count
         count += 1
-        real(batch, out)
+        infer(batch, out)
         if count == 3:
             out[0, 1, 7, 9] = np.nan
 
     monkeypatch.setattr(translator.engine, "infer", overflows)
     monkeypatch.setattr(translator, "workers", 1)
     seen = []
-    with pytest.raises(EngineError, match="no numbers"):
+    with pytest.raises(EngineError, match="output NaN or infinity"):
         seen.extend(translate_stream(frames(9), translator, Stats(), threading.Event()))
     assert len(seen) == 2
 
 
 def test_an_error_of_the_sink_ends_the_run(translator: Translator) -> None:
-    class Full:
+    class FullDiskSink:
         def write(self, result: TranslatedFrame) -> None:
             raise SinkError("the disk is full")
 
     with pytest.raises(SinkError, match="full"):
-        list(run_pipeline(frames(10**6), translator, Full(), Stats(), threading.Event()))
+        list(run_pipeline(frames(10**6), translator, FullDiskSink(), Stats(), threading.Event()))
     assert_no_threads_left()
 
 
-def test_stop_finishes_what_was_begun(translator: Translator, tmp_path: Path) -> None:
+def test_stop_finishes_frames_in_flight(translator: Translator, tmp_path: Path) -> None:
     out, stop, stats = tmp_path / "o.mp4", threading.Event(), Stats()
     with open_sink(str(out), StreamFormat((32, 32), None, Fraction(1, 25))) as sink:
         for result in run_pipeline(frames(10**6), translator, sink, stats, stop):
@@ -269,25 +273,23 @@ def test_translate_as_a_generator(clip: Path, tiny_model: Path) -> None:
     assert len(images) == CLIP_FRAMES
     assert all(image.shape == (32, 56, 3) for image in images)
     for _ in translate(clip, model=tiny_model):
-        break  # leaving early ends all threads
+        break  # ends all threads early
     assert_no_threads_left()
 
 
-def test_a_camera_that_is_a_file(
-    clip: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A simulated camera: OpenCV opens a file where it would open a device."""
+def test_a_simulated_camera(clip: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let OpenCV open a file instead of a device."""
     from cgt.runtime.image.opencv import cv2
 
     capture = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture(str(clip)))
     with open_source("0") as source:
         assert (source.live, source.size) == (True, (90, 160))
-        got = list(limit_frames(source, frames=5))
-    assert len(got) == 5
-    assert [item.time for item in got] == sorted(item.time for item in got)
-    expected = make_image(1, 90, 160).astype(int)  # the first was looked at to learn the size
-    assert np.abs(got[0].image - expected).mean() < 6
+        captured = list(limit_frames(source, frames=5))
+    assert len(captured) == 5
+    assert [item.time for item in captured] == sorted(item.time for item in captured)
+    expected = make_image(1, 90, 160).astype(int)  # the first was read to find the size
+    assert np.abs(captured[0].image - expected).mean() < 6
 
 
 def test_percentiles_are_within_a_percent() -> None:
@@ -304,6 +306,8 @@ def test_percentiles_are_within_a_percent() -> None:
 
 def assert_no_threads_left() -> None:
     deadline = time.monotonic() + 5
-    while any(thread.name.startswith("cgt-") for thread in threading.enumerate()):
+    while any(
+        thread.name.startswith(("cgt-decode", "cgt-translate")) for thread in threading.enumerate()
+    ):
         assert time.monotonic() < deadline, threading.enumerate()
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Images for servers to be asked about, good and bad."""
+"""Test images: valid files, decompression bombs and damaged files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import make_image
 
 
 def encode_image(image_format: str, array: np.ndarray | None = None, **settings: Any) -> bytes:
-    """An image file: "PNG", "JPEG", "WEBP", "GIF"...; of a smooth 64x48 picture by default."""
+    """Return an image file of a Pillow format; by default of a smooth image, 48x64."""
     buffer = io.BytesIO()
     Image.fromarray(make_image(0, 64, 48) if array is None else array).save(
         buffer, image_format, **settings
@@ -32,7 +32,7 @@ def png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def make_png_bomb(width: int, height: int, rows: int | None = None) -> bytes:
-    """A PNG of zeros: a few KiB for any number of pixels."""
+    """Return a PNG of zeros: a few KiB for any number of pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(3 * width + 1) * (height if rows is None else rows), 9)
     return (
@@ -44,8 +44,10 @@ def make_png_bomb(width: int, height: int, rows: int | None = None) -> bytes:
 
 
 def make_scan_bomb(scans: int) -> bytes:
-    """A progressive JPEG of 1024x1024 whose last scan comes again and again: each is a few bytes,
-    and goes over all pixels."""
+    """Return a progressive JPEG of 1024x1024 that repeats its last scan.
+
+    Each scan has a few bytes, but the decoder passes over all pixels.
+    """
     data = encode_image("JPEG", np.zeros((1024, 1024, 3), np.uint8), progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:-2] + data[last:-2] * scans + data[-2:]

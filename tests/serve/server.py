@@ -1,4 +1,4 @@
-"""A server in a thread of its own, for tests that are its clients."""
+"""Server in a thread of the test process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cgt.serve.service import Service
 
 
 class RunningServer:
-    """port, and the service behind it."""
+    """Port and service of a running server."""
 
     port: int
     service: Service
@@ -34,15 +34,15 @@ class RunningServer:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Message, bytes]:
-        """Status, headers and body of the answer."""
+        """Send a request and return status, headers and body of the response."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         with closing(connection):
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
             return response.status, response.headers, response.read()
 
-    def request_refused(self, *args: Any, **kwargs: Any) -> int:
-        """The status of a refusal, which must be a problem document of one line."""
+    def request_error(self, *args: Any, **kwargs: Any) -> int:
+        """Return the status of an error response, which must be a problem document of one line."""
         status, headers, body = self.request(*args, **kwargs)
         assert headers.get_content_type() == "application/problem+json"
         problem = json.loads(body)
@@ -55,11 +55,11 @@ class RunningServer:
 def start_server(
     *models: Path, token: str | None = None, **settings: Any
 ) -> Iterator[RunningServer]:
-    """On a free port of the loopback, with ONNX Runtime, until the end of the block."""
+    """Run a server with ONNX Runtime on a free port of the loopback interface."""
     server, stop, ready = RunningServer(), threading.Event(), threading.Event()
     failure: list[BaseException] = []
 
-    def listening(port: int) -> None:
+    def on_ready(port: int) -> None:
         server.port = port
         ready.set()
 
@@ -67,7 +67,7 @@ def start_server(
         try:
             with Service(list(models), **{"engine": "onnxruntime"} | settings) as server.service:
                 guard = Guard(port=0, token=token)
-                asyncio.run(serve_until_stopped(server.service, guard, None, stop, listening))
+                asyncio.run(serve_until_stopped(server.service, guard, None, stop, on_ready))
         except BaseException as error:
             failure.append(error)
         finally:

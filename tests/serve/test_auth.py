@@ -1,4 +1,4 @@
-"""Who may use a server, and what its answers let a browser do."""
+"""Tests of host, origin and token checks, and of the security headers."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def token_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSe
         yield server
 
 
-class Request:
-    """What a guard looks at."""
+class FakeRequest:
+    """The parts of a request that a guard reads."""
 
     def __init__(self, **headers: str) -> None:
         self.headers, self.cookies = headers, dict[str, str]()
 
 
 @pytest.mark.parametrize(
-    ("host", "listening", "known"),
+    ("host", "listen_host", "known"),
     [
         ("localhost:8080", "127.0.0.1", True),
         ("127.0.0.1", "127.0.0.1", True),
@@ -50,32 +50,32 @@ class Request:
         ("192.168.1.5:8080", "127.0.0.1", False),
         ("", "127.0.0.1", False),
         ("[", "127.0.0.1", False),
-        ("192.168.1.5:8080", "0.0.0.0", True),  # no name: nobody can make it point elsewhere
+        ("192.168.1.5:8080", "0.0.0.0", True),  # an address: cannot be rebound
         ("evil.example", "0.0.0.0", False),
         ("paint.example:8080", "0.0.0.0", True),
         ("jetson.lan", "jetson.lan", True),
     ],
 )
-def test_hosts(host: str, listening: str, known: bool) -> None:
-    guard = Guard(listening, token="t" * 8, allowed_hosts=("paint.example",))
+def test_host_names(host: str, listen_host: str, known: bool) -> None:
+    guard = Guard(listen_host, token="t" * 8, allowed_hosts=("paint.example",))
     with nullcontext() if known else pytest.raises(HttpError, match="--allow-host"):
-        guard.check(Request(Host=host), public=True)  # type: ignore[arg-type]
+        guard.check(FakeRequest(Host=host), public=True)  # type: ignore[arg-type]
 
 
-def test_pages_elsewhere(server: RunningServer) -> None:
-    own = f"127.0.0.1:{server.port}"
+def test_requests_of_other_origins(server: RunningServer) -> None:
+    own_host = f"127.0.0.1:{server.port}"
     for origin in ("http://evil.example", "null", f"http://localhost:{server.port}", "http://["):
         for method, path in (("GET", "/v1/models"), ("POST", "/v1/translate"), ("GET", "/")):
-            assert server.request_refused(method, path, headers={"Origin": origin}) == 403
-    assert server.request("GET", "/v1/models", headers={"Origin": f"http://{own}"})[0] == 200
+            assert server.request_error(method, path, headers={"Origin": origin}) == 403
+    assert server.request("GET", "/v1/models", headers={"Origin": f"http://{own_host}"})[0] == 200
     status, headers, _ = server.request(
-        "OPTIONS", "/v1/translate", headers={"Origin": f"http://{own}"}
+        "OPTIONS", "/v1/translate", headers={"Origin": f"http://{own_host}"}
     )
     assert status == 405
     assert not [name for name in headers if name.startswith("Access-Control")]
 
 
-def test_a_token(token_server: RunningServer) -> None:
+def test_token(token_server: RunningServer) -> None:
     def status(path: str = "/v1/models", **headers: str) -> int:
         return token_server.request("GET", path, headers=headers)[0]
 
@@ -87,11 +87,11 @@ def test_a_token(token_server: RunningServer) -> None:
     for path in ("/v1/models", "/metrics"):
         assert status(path) == 401
     assert token_server.request("GET", "/metrics")[1]["WWW-Authenticate"] == "Bearer"
-    assert token_server.request_refused("POST", "/v1/translate", encode_image("PNG")) == 401
+    assert token_server.request_error("POST", "/v1/translate", encode_image("PNG")) == 401
     assert [status(path) for path in ("/", "/healthz", "/openapi.json", "/x")] == [200] * 3 + [401]
 
 
-def test_the_address_with_the_token_leaves_a_cookie(token_server: RunningServer) -> None:
+def test_token_address_sets_a_cookie(token_server: RunningServer) -> None:
     status, headers, _ = token_server.request("GET", "/?token=open%20sesame%20%C3%A9")
     assert (status, headers["Location"]) == (303, "/")
     cookie, *attributes = headers["Set-Cookie"].split("; ")
@@ -101,7 +101,7 @@ def test_the_address_with_the_token_leaves_a_cookie(token_server: RunningServer)
     assert token_server.request("GET", "/?token=wrong")[1]["Set-Cookie"] is None
 
 
-def test_every_answer_is_restrained(server: RunningServer) -> None:
+def test_security_headers(server: RunningServer) -> None:
     for path in ("/", "/v1/models", "/nosuch", "/healthz"):
         headers = server.request("GET", path)[1]
         policy = dict(
@@ -110,7 +110,7 @@ def test_every_answer_is_restrained(server: RunningServer) -> None:
         )
         assert policy["default-src"] == "'self'"
         assert policy["frame-ancestors"] == "'none'"
-        assert {word for words in policy.values() for word in words.split()} <= {
+        assert {value for values in policy.values() for value in values.split()} <= {
             *("'self'", "'none'", "blob:")
         }
         assert headers["X-Content-Type-Options"] == "nosniff"

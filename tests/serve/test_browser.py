@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows is the model's output of what went in."""
+"""Tests of the page in a real browser: the page shows the output of the model for its input."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from .browser import (
 )
 from .server import start_server
 
-# dB of one picture and its copy by WebRTC, whose encoder follows what it takes for the network's
-# rate: 28 to 38. Pictures of other numbers are at 15 to 19.
-SAME = 24
+# A frame and its copy over WebRTC, whose encoder adapts to its estimate of the bandwidth, have a
+# PSNR of 28 to 38 dB. Frames of different numbers have 15 to 19 dB.
+MIN_SAME_FRAME_DB = 24
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium(clip: Path) -> Iterator[Any]:
-    with open_browser(clip) as started:
-        yield started
+    with open_browser(clip) as browser:
+        yield browser
 
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    """A page on which no script fails."""
+    """Open a page, and fail if a script of it fails."""
     failures: list[object] = []
     opened = chromium.new_page()
     opened.on("pageerror", lambda error: failures.append(error))
@@ -65,81 +65,80 @@ def page(chromium: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("query", "transport"), [("", "WebRTC"), ("?websocket", "WebSocket")])
-def test_what_is_shown_is_the_translation_of_what_the_camera_saw(
-    model: Path, page: Any, query: str, transport: str
-) -> None:
+def test_camera_frames_are_translated(model: Path, page: Any, query: str, transport: str) -> None:
     with start_server(model) as server:
         page.goto(f"{server.url}/{query}")
         page.get_by_role("button", name="Use the camera").click()
         page.get_by_role("button", name="Side by side").click()
-        wait_for_frames(page, 30)  # the codec's rate has grown to what the picture needs
-        seen, alike = [], []
+        wait_for_frames(page, 30)  # until the bitrate has grown to what the frames need
+        numbers, psnrs = [], []
         for _ in range(3):
             both, camera = read_pixels(page), read_pixels(page, "#camera-video")
             original, translated = np.split(both, 2, axis=1)
             number = read_counter(original)
             assert number is not None
-            assert read_counter(255 - translated) == number  # both sides are one frame
+            assert read_counter(255 - translated) == number  # both sides show the same frame
             with Translator(model, engine="onnxruntime", size="source") as translate:
-                wanted = translate(camera_frame(number))
+                expected = translate(camera_frame(number))
                 other = translate(camera_frame((number + 2) % CAMERA_FRAMES))
-            alike.append(psnr(translated, wanted))
-            assert alike[-1] > SAME > psnr(translated, other)
-            assert (read_counter(camera) - number) % CAMERA_FRAMES < 45  # fresh: 1.5 s at most
-            seen.append(number)
+            psnrs.append(psnr(translated, expected))
+            assert psnrs[-1] > MIN_SAME_FRAME_DB > psnr(translated, other)
+            assert (read_counter(camera) - number) % CAMERA_FRAMES < 45  # at most 1.5 s old
+            numbers.append(number)
             page.wait_for_timeout(300)
-        assert len(set(seen)) == 3
-        assert max(alike) > 30
+        assert len(set(numbers)) == 3
+        assert max(psnrs) > 30
         assert page.locator("#transport").inner_text() == transport
 
 
-def test_a_server_shows_its_own_source_to_all(
+def test_server_source_is_shown_to_all_viewers(
     model: Path, page: Any, chromium: Any, tmp_path: Path
 ) -> None:
     with start_server(model, source="test://?size=320x240&fps=15") as server:
         other = chromium.new_page()
-        for each in (page, other):
-            each.goto(server.url)  # it begins by itself
-            each.get_by_role("button", name="Side by side").click()
-        for each in (page, other):
-            wait_for_frames(each, 30)  # the codec's rate has grown to what the picture needs
-            alike = []
-            for _ in range(5):  # and may yet have to
-                original, translated = np.split(read_pixels(each), 2, axis=1)
+        for viewer in (page, other):
+            viewer.goto(server.url)  # starts without a click
+            viewer.get_by_role("button", name="Side by side").click()
+        for viewer in (page, other):
+            wait_for_frames(viewer, 30)  # until the bitrate has grown to what the frames need
+            psnrs = []
+            for _ in range(5):  # the bitrate may still grow
+                original, translated = np.split(read_pixels(viewer), 2, axis=1)
                 number = read_counter(original)
                 assert number is not None
                 assert read_counter(255 - translated) == number
-                alike.append(psnr(translated, 255 - original))
-                each.wait_for_timeout(300)
-            assert min(alike) > SAME
-            assert max(alike) > 30
-            latency = each.evaluate(
-                "async () => (await import('./main.js')).app.stats.now(performance.now()).latency"
+                psnrs.append(psnr(translated, 255 - original))
+                viewer.wait_for_timeout(300)
+            assert min(psnrs) > MIN_SAME_FRAME_DB
+            assert max(psnrs) > 30
+            latency = viewer.evaluate(
+                "async () => (await import('./js/main.js'))"
+                ".app.stats.summary(performance.now()).latency"
             )
-            assert 0 < latency < 3000  # by the server's clock
+            assert 0 < latency < 3000  # by the clock of the server
         other.close()
 
 
-def test_a_video_file_that_is_opened(model: Path, page: Any, tmp_path: Path) -> None:
+def test_video_file(model: Path, page: Any, tmp_path: Path) -> None:
     video = write_camera_clip(tmp_path / "video.webm", 45, CAMERA_SIZE)
     with start_server(model) as server:
         page.goto(server.url)
         page.get_by_role("button", name="Use the camera").wait_for()
         page.locator("#file").set_input_files(video)
         page.get_by_role("button", name="Translated", exact=True).click()
-        wait_for_frames(page, 30)  # the codec's rate has grown to what the picture needs
-        alike = []
-        for _ in range(5):  # and may yet have to
+        wait_for_frames(page, 30)  # until the bitrate has grown to what the frames need
+        psnrs = []
+        for _ in range(5):  # the bitrate may still grow
             shown = read_pixels(page)
             number = read_counter(255 - shown)
             assert number is not None
-            alike.append(psnr(shown, 255 - camera_frame(number)))
+            psnrs.append(psnr(shown, 255 - camera_frame(number)))
             page.wait_for_timeout(300)
-        assert max(alike) > 28  # two codecs, the file's and WebRTC's, and two conversions
-        assert min(alike) > SAME
+        assert max(psnrs) > 28  # two codecs (file, WebRTC) and two color conversions
+        assert min(psnrs) > MIN_SAME_FRAME_DB
 
 
-def test_an_image_that_is_dropped(model: Path, page: Any) -> None:
+def test_dropped_image_file(model: Path, page: Any) -> None:
     image = make_image(3, 96, 128)
     data = list(encode_image(image, ".png") or b"")
     with start_server(model) as server:
@@ -159,7 +158,7 @@ def test_an_image_that_is_dropped(model: Path, page: Any) -> None:
         wait_for_frames(page, 1)
         original, translated = np.split(read_pixels(page), 2, axis=1)
         assert original.shape == (128, 172, 3)
-        np.testing.assert_array_equal(translated, 255 - original)  # nothing is lost on the way
+        np.testing.assert_array_equal(translated, 255 - original)  # lossless
         assert psnr(original, image) > 25
 
 
@@ -170,32 +169,32 @@ def test_snapshot_and_recording(model: Path, page: Any, tmp_path: Path) -> None:
         wait_for_frames(page)
         page.keyboard.press("3")
         wait_for_frames(page, 30)
-        alike = []
+        psnrs = []
         for _ in range(5):
-            with page.expect_download() as given:
+            with page.expect_download() as download:
                 page.keyboard.press("s")
-            given.value.save_as(tmp_path / "snapshot.png")
+            download.value.save_as(tmp_path / "snapshot.png")
             shown = read_image(tmp_path / "snapshot.png")
             assert shown is not None
             number = read_counter(255 - shown)
             assert number is not None
-            alike.append(psnr(shown, 255 - camera_frame(number)))
+            psnrs.append(psnr(shown, 255 - camera_frame(number)))
             page.wait_for_timeout(300)
-        assert min(alike) > SAME
-        assert max(alike) > 28
+        assert min(psnrs) > MIN_SAME_FRAME_DB
+        assert max(psnrs) > 28
 
         page.keyboard.press("r")
         page.wait_for_timeout(2500)
-        with page.expect_download() as given:
+        with page.expect_download() as download:
             page.keyboard.press("r")
-        recording = tmp_path / given.value.suggested_filename
-        given.value.save_as(recording)
+        recording = tmp_path / download.value.suggested_filename
+        download.value.save_as(recording)
         with open_source(str(recording)) as source:
             numbers = [read_counter(255 - item.image) for item in source if hasattr(item, "image")]
         assert len({number for number in numbers if number is not None}) > 5
 
 
-def test_a_recording_outlives_a_change_of_view(model: Path, page: Any, tmp_path: Path) -> None:
+def test_recording_continues_when_the_view_changes(model: Path, page: Any, tmp_path: Path) -> None:
     with start_server(model) as server:
         page.goto(server.url)
         page.keyboard.press("c")
@@ -204,16 +203,16 @@ def test_a_recording_outlives_a_change_of_view(model: Path, page: Any, tmp_path:
         page.wait_for_timeout(1500)
         page.keyboard.press("2")  # twice as wide
         page.wait_for_timeout(1500)
-        with page.expect_download() as given:
+        with page.expect_download() as download:
             page.get_by_role("button", name="Stop").click()
-        recording = tmp_path / given.value.suggested_filename
-        given.value.save_as(recording)
-        with av.open(str(recording)) as film:
-            times = [float(frame.time) for frame in film.decode(video=0)]
+        recording = tmp_path / download.value.suggested_filename
+        download.value.save_as(recording)
+        with av.open(str(recording)) as container:
+            times = [float(frame.time) for frame in container.decode(video=0)]
         assert times[-1] - times[0] > 2
 
 
-def test_models_are_picked(model: Path, page: Any, tmp_path: Path) -> None:
+def test_model_selection(model: Path, page: Any, tmp_path: Path) -> None:
     fixed = write_inverse_model(tmp_path / "fixed.onnx", 64, 96)
     with start_server(model, fixed) as server:
         page.goto(server.url)
@@ -221,20 +220,24 @@ def test_models_are_picked(model: Path, page: Any, tmp_path: Path) -> None:
         wait_for_frames(page)
         page.get_by_label("Model").select_option("fixed")
         page.keyboard.press("3")
-        wait_until(page, "() => document.querySelector('#picture').height === 64")
+        wait_until(page, "() => document.querySelector('#canvas').height === 64")
         page.get_by_label("Precision").select_option("fp32")
         wait_for_frames(page, 30)
         shown = read_pixels(page)
-        assert shown.shape == (64, 96, 3)  # all that it takes, shown as wide as the camera's
+        assert shown.shape == (
+            64,
+            96,
+            3,
+        )  # the only size of the model, shown in the aspect ratio of the camera
         assert page.locator("#notice").is_hidden()
         aspect = page.evaluate(
-            "() => document.querySelector('#picture').getBoundingClientRect().width /"
-            " document.querySelector('#picture').getBoundingClientRect().height"
+            "() => document.querySelector('#canvas').getBoundingClientRect().width /"
+            " document.querySelector('#canvas').getBoundingClientRect().height"
         )
         assert abs(aspect - CAMERA_SIZE[1] / CAMERA_SIZE[0]) < 0.02
 
 
-def test_what_is_int8_is_not_called_fp32(model: Path, page: Any, tmp_path: Path) -> None:
+def test_precision_names_of_int8_models(model: Path, page: Any, tmp_path: Path) -> None:
     with start_server(
         model, write_translator_model(tmp_path / "small.onnx", precision="int8")
     ) as server:
@@ -245,9 +248,7 @@ def test_what_is_int8_is_not_called_fp32(model: Path, page: Any, tmp_path: Path)
 
 
 @pytest.mark.parametrize("query", ["", "?websocket"])
-def test_the_split_moves_by_keyboard_and_the_models_size_changes(
-    model: Path, page: Any, query: str
-) -> None:
+def test_split_by_keyboard_and_size_selection(model: Path, page: Any, query: str) -> None:
     with start_server(model) as server:
         page.goto(f"{server.url}/{query}")
         page.keyboard.press("c")
@@ -256,19 +257,19 @@ def test_the_split_moves_by_keyboard_and_the_models_size_changes(
             page.keyboard.press("ArrowRight")
         assert page.locator("#split").input_value() == "60"
         page.get_by_label("Size").select_option("192")
-        wait_until(page, "() => document.querySelector('#picture').height === 192")
+        wait_until(page, "() => document.querySelector('#canvas').height === 192")
         page.keyboard.press("2")
-        wait_until(page, "() => document.querySelector('#picture').width === 512")
+        wait_until(page, "() => document.querySelector('#canvas').width === 512")
         page.keyboard.press("?")
         assert page.get_by_role("dialog").is_visible()
 
 
-SCREENS = {"desktop": (1280, 800), "phone": (390, 844), "phone on its side": (844, 390)}
+SCREENS = {"desktop": (1280, 800), "phone": (390, 844), "phone, landscape": (844, 390)}
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_the_picture_takes_the_room_there_is(model: Path, page: Any, screen: str) -> None:
-    """In each view it touches two sides of its stage; nothing is cut off or out of reach."""
+def test_view_fills_the_stage(model: Path, page: Any, screen: str) -> None:
+    """Check that in each view the canvas touches two sides of its stage, and nothing is cut off."""
     width, height = SCREENS[screen]
     page.set_viewport_size({"width": width, "height": height})
     with start_server(model) as server:
@@ -279,16 +280,16 @@ def test_the_picture_takes_the_room_there_is(model: Path, page: Any, screen: str
             page.keyboard.press(key)
             if screen == "phone" and columns == 2:
                 columns, rows = 1, 2
-            wait_until(page, f"() => document.querySelector('#picture').height === {256 * rows}")
-            stage, shown = (page.locator(name).bounding_box() for name in ("#stage", "#picture"))
+            wait_until(page, f"() => document.querySelector('#canvas').height === {256 * rows}")
+            stage, canvas = (page.locator(name).bounding_box() for name in ("#stage", "#canvas"))
             aspect = columns * CAMERA_SIZE[1] / (rows * CAMERA_SIZE[0])
-            assert shown["width"] / shown["height"] == pytest.approx(aspect, rel=0.02)
-            spare = [stage[side] - shown[side] for side in ("width", "height")]
-            assert min(spare) == pytest.approx(2, abs=1)  # its border
-            assert shown["width"] > 0.35 * width
+            assert canvas["width"] / canvas["height"] == pytest.approx(aspect, rel=0.02)
+            margins = [stage[side] - canvas[side] for side in ("width", "height")]
+            assert min(margins) == pytest.approx(2, abs=1)  # the border
+            assert canvas["width"] > 0.35 * width
         for button in page.locator("button:visible, select:visible").all():
             box = button.bounding_box()
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= width
-            assert box["height"] >= 36  # of a finger
+            assert box["height"] >= 36  # large enough for a finger
         assert page.evaluate("() => document.documentElement.scrollWidth") == width

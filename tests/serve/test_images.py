@@ -1,4 +1,4 @@
-"""POST /v1/translate and what is asked beside it, over HTTP."""
+"""Tests of the HTTP API: POST /v1/translate and the status endpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cgt.serve.api import content_negotiation
-from cgt.serve.api import translate as images
+from cgt.serve.api import translate as translate_api
 from cgt.serve.api.image_codec import IMAGE_FORMATS, decode_upload
 from conftest import make_image, write_inverse_model
 
@@ -41,7 +41,7 @@ def post(server: RunningServer, query: str = "?size=source", **headers: str) -> 
     return decode_image(body)
 
 
-def test_an_image_for_an_image(server: RunningServer) -> None:
+def test_image_translation(server: RunningServer) -> None:
     np.testing.assert_array_equal(post(server), 255 - IMAGE)
     np.testing.assert_array_equal(post(server, "?model=second&size=48x64"), 255 - IMAGE)
     assert post(server, "").shape == (340, 256, 3)
@@ -49,17 +49,17 @@ def test_an_image_for_an_image(server: RunningServer) -> None:
     assert post(server, "?model=fixed").shape == (32, 32, 3)
 
 
-@pytest.mark.parametrize("kind", IMAGE_FORMATS)
-def test_every_format_in_and_out(server: RunningServer, kind: str) -> None:
-    headers = {"Content-Type": kind}
-    data = encode_image(IMAGE_FORMATS[kind])
+@pytest.mark.parametrize("media_type", IMAGE_FORMATS)
+def test_every_format_in_and_out(server: RunningServer, media_type: str) -> None:
+    headers = {"Content-Type": media_type}
+    data = encode_image(IMAGE_FORMATS[media_type])
     status, got, body = server.request("POST", "/v1/translate?size=source", data, headers)
-    assert (status, got["Content-Type"]) == (200, kind)
+    assert (status, got["Content-Type"]) == (200, media_type)
     assert np.abs(decode_upload(body).astype(int) - (255 - decode_upload(data))).mean() < 4
-    assert np.abs(post(server, Accept=kind).astype(int) - (255 - IMAGE)).mean() < 4
+    assert np.abs(post(server, Accept=media_type).astype(int) - (255 - IMAGE)).mean() < 4
 
 
-def form(*fields: tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
+def encode_form(*fields: tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
     parts = [
         b'--xx\r\nContent-Disposition: form-data; name="%s"; filename="../../x"\r\n\r\n%s\r\n'
         % (name.encode(), data)
@@ -68,18 +68,18 @@ def form(*fields: tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
     return b"".join(parts) + b"--xx--\r\n", {"Content-Type": "multipart/form-data; boundary=xx"}
 
 
-def test_the_field_of_a_form(server: RunningServer) -> None:
-    asked = form(("other", b"1"), ("image", encode_image("PNG")))
-    status, _, body = server.request("POST", "/v1/translate?size=source", *asked)
+def test_form_field(server: RunningServer) -> None:
+    form = encode_form(("other", b"1"), ("image", encode_image("PNG")))
+    status, _, body = server.request("POST", "/v1/translate?size=source", *form)
     assert status == 200
     np.testing.assert_array_equal(decode_image(body), 255 - IMAGE)
     assert (
-        server.request_refused("POST", "/v1/translate", *form(("picture", encode_image("PNG"))))
+        server.request_error("POST", "/v1/translate", *encode_form(("photo", encode_image("PNG"))))
         == 400
     )
     for big in ("image", "other"):
-        asked = form((big, bytes(17 * 2**20)), ("image", encode_image("PNG")))
-        assert server.request_refused("POST", "/v1/translate", *asked) == 413
+        form = encode_form((big, bytes(17 * 2**20)), ("image", encode_image("PNG")))
+        assert server.request_error("POST", "/v1/translate", *form) == 413
 
 
 @pytest.mark.parametrize(
@@ -94,23 +94,23 @@ def test_the_field_of_a_form(server: RunningServer) -> None:
         ("?size=99999", 400),
         ("?size=2048", 400),
         ("?size=-1x4", 400),
-        ("?size=%D9%A2%D9%A5%D9%A6", 400),  # digits, but not ours
+        ("?size=%D9%A2%D9%A5%D9%A6", 400),  # Arabic digits
         ("?model=fixed&size=64", 400),
         ("?precision=int3", 400),
     ],
 )
-def test_what_cannot_be_chosen(server: RunningServer, query: str, status: int) -> None:
+def test_invalid_parameters(server: RunningServer, query: str, status: int) -> None:
     headers = {"Content-Type": "image/png"}
     assert (
-        server.request_refused("POST", f"/v1/translate{query}", encode_image("PNG"), headers)
+        server.request_error("POST", f"/v1/translate{query}", encode_image("PNG"), headers)
         == status
     )
 
 
-def test_what_is_not_taken(server: RunningServer) -> None:
-    def status(body: bytes, kind: str = "image/png", **headers: str) -> int:
-        return server.request_refused(
-            "POST", "/v1/translate", body, {"Content-Type": kind} | headers
+def test_invalid_requests(server: RunningServer) -> None:
+    def status(body: bytes, media_type: str = "image/png", **headers: str) -> int:
+        return server.request_error(
+            "POST", "/v1/translate", body, {"Content-Type": media_type} | headers
         )
 
     assert status(encode_image("PNG"), "application/x-www-form-urlencoded") == 415
@@ -120,35 +120,37 @@ def test_what_is_not_taken(server: RunningServer) -> None:
     assert status(encode_image("PNG")[:60]) == 422
     assert (
         status(encode_image("PNG", np.zeros((16, 2000, 3), np.uint8))) == 400
-    )  # 256 high: too wide
-    assert server.request_refused("GET", "/v1/translate") == 405
-    assert server.request_refused("GET", "/v1/../../etc/passwd") == 404
+    )  # too wide once it is 256 high
+    assert server.request_error("GET", "/v1/translate") == 405
+    assert server.request_error("GET", "/v1/../../etc/passwd") == 404
     np.testing.assert_array_equal(post(server), 255 - IMAGE)
 
 
-def test_many_at_once(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_uploads_and_their_limit(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ThreadPoolExecutor(8) as pool:
-        for made in pool.map(lambda _: post(server), range(24)):
-            np.testing.assert_array_equal(made, 255 - IMAGE)
-    monkeypatch.setattr(images, "_MAX_WAITING", 1)
-    held = threading.Event()
+        for translated in pool.map(lambda _: post(server), range(24)):
+            np.testing.assert_array_equal(translated, 255 - IMAGE)
+    monkeypatch.setattr(translate_api, "_MAX_WAITING", 1)
+    resume = threading.Event()
     translate = server.service.translators.translate
     monkeypatch.setattr(
-        server.service.translators, "translate", lambda *args: (held.wait(), translate(*args))[1]
+        server.service.translators, "translate", lambda *args: (resume.wait(), translate(*args))[1]
     )
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(post, server)
         while server.service.sessions._open == {}:
             pass
-        asked = "POST", "/v1/translate", encode_image("PNG"), {"Content-Type": "image/png"}
-        status, headers, _ = server.request(*asked)
-        held.set()
+        request = "POST", "/v1/translate", encode_image("PNG"), {"Content-Type": "image/png"}
+        status, headers, _ = server.request(*request)
+        resume.set()
         assert (status, headers["Retry-After"]) == (429, "2")
         first.result()
     assert server.service.sessions.client_count == 0
 
 
-def test_slow_uploads_hold_up_nobody(server: RunningServer) -> None:
+def test_slow_uploads_do_not_block_others(server: RunningServer) -> None:
     head = "POST /v1/translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
     with ExitStack() as stack:
         for _ in range(40):
@@ -158,20 +160,19 @@ def test_slow_uploads_hold_up_nobody(server: RunningServer) -> None:
             np.testing.assert_array_equal(post(server), 255 - IMAGE)
 
 
-def test_bytes_that_arrive_are_bounded(
-    server: RunningServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_limit_of_bytes_in_memory(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode_image("PNG")
-    monkeypatch.setattr(images, "_MAX_BYTES_HELD", len(data) - 1)
+    monkeypatch.setattr(translate_api, "_MAX_BYTES_HELD", len(data) - 1)
     headers = {"Content-Type": "image/png"}
-    assert server.request_refused("POST", "/v1/translate", data, headers) == 429
-    monkeypatch.setattr(images, "_MAX_BYTES_HELD", len(data))
-    np.testing.assert_array_equal(post(server), 255 - IMAGE)  # what was refused holds no bytes
+    assert server.request_error("POST", "/v1/translate", data, headers) == 429
+    monkeypatch.setattr(translate_api, "_MAX_BYTES_HELD", len(data))
+    np.testing.assert_array_equal(post(server), 255 - IMAGE)  # a rejected upload holds no bytes
 
 
-def test_facts(server: RunningServer) -> None:
+def test_status_endpoints(server: RunningServer) -> None:
     models = json.loads(server.request("GET", "/v1/models")[2])["models"]
     assert [model["name"] for model in models] == ["first", "second", "fixed"]
+    assert [model["size"] for model in models] == ["256x256", "256x256", "32x32"]
     assert [model["any_size"] for model in models] == [True, True, False]
     assert {model["engine"] for model in models} == {"onnxruntime on CPU, fp32"}
     assert {model["precision"] for model in models} == {"fp32"}
@@ -186,19 +187,21 @@ def test_facts(server: RunningServer) -> None:
     assert "process_resident_memory_bytes" in text
 
 
-def test_a_server_that_translates_no_more_says_so(tmp_path: Path) -> None:
+def test_health_after_the_scheduler_has_ended(tmp_path: Path) -> None:
     with start_server(write_inverse_model(tmp_path / "inverse.onnx")) as server:
         server.service.scheduler.close()
         status, headers, body = server.request("GET", "/healthz")
         assert (status, headers.get_content_type()) == (503, "application/json")
         assert "ended" in json.loads(body)["status"]
-        answers = json.loads(server.request("GET", "/openapi.json")[2])["paths"]["/healthz"]["get"]
-        assert {"200", "503"} <= set(answers["responses"])
+        operation = json.loads(server.request("GET", "/openapi.json")[2])["paths"]["/healthz"][
+            "get"
+        ]
+        assert {"200", "503"} <= set(operation["responses"])
 
 
-def test_what_a_client_accepts() -> None:
-    kinds = ["image/png", "image/jpeg", "image/webp"]
-    for accept, kind in {
+def test_accept_header() -> None:
+    media_types = ["image/png", "image/jpeg", "image/webp"]
+    for accept, expected in {
         "": "image/png",
         "*/*": "image/png",
         "image/*;q=0.5, image/webp": "image/webp",
@@ -209,4 +212,4 @@ def test_what_a_client_accepts() -> None:
         "*/*;q=0": None,
         ";;q=1/,image/webp": "image/webp",
     }.items():
-        assert content_negotiation.choose_media_type(accept, kinds) == kind, accept
+        assert content_negotiation.choose_media_type(accept, media_types) == expected, accept

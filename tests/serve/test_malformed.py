@@ -1,4 +1,4 @@
-"""Two hundred requests of nonsense: each is refused, none disturbs the others."""
+"""Tests with hundreds of malformed requests: each is rejected, none disturbs other clients."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield server
 
 
-def bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
-    """Images with bytes missing, changed and added; bombs; forms and encodings that are broken."""
+def malformed_bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
+    """Yield damaged images, decompression bombs, and malformed forms and encodings."""
     random = np.random.default_rng(0)
     for kind in ("PNG", "JPEG", "WEBP"):
         data, headers = encode_image(kind), {"Content-Type": f"image/{kind.lower()}"}
@@ -51,7 +51,7 @@ def bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
     ):
         yield bomb, png
     yield gzip.compress(bytes(64 * 2**20)), png | {"Content-Encoding": "gzip"}
-    yield b"no gzip", png | {"Content-Encoding": "gzip"}
+    yield b"not gzip", png | {"Content-Encoding": "gzip"}
     yield encode_image("PNG"), png | {"Content-Encoding": "nonsense"}
     multipart = b'--xx\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
     broken = [b"", multipart, b"--xx--", b"--xx\r\n" * 500, multipart + b"--xx\r\n" * 100]
@@ -65,34 +65,40 @@ def bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
         yield b"abc", {"Content-Type": kind}
 
 
-def test_uploads(server: RunningServer) -> None:
-    stop, answers = threading.Event(), [0]
+def test_malformed_uploads(server: RunningServer) -> None:
+    stop, responses = threading.Event(), [0]
 
-    def neighbour() -> None:
+    def send_valid_images() -> None:
         image = make_image(0, 64, 48)
         while not stop.is_set():
-            asked = "/v1/translate?size=source", encode_image("PNG"), {"Content-Type": "image/png"}
-            status, _, body = server.request("POST", *asked)
+            headers = {"Content-Type": "image/png"}
+            status, _, body = server.request(
+                "POST", "/v1/translate?size=source", encode_image("PNG"), headers
+            )
             assert status == 200
             np.testing.assert_array_equal(decode_image(body), 255 - image)
-            answers[0] += 1
+            responses[0] += 1
 
-    thread = threading.Thread(target=neighbour)
+    thread = threading.Thread(target=send_valid_images)
     thread.start()
     try:
-        statuses = [server.request("POST", "/v1/translate", *asked)[0] for asked in bodies()]
+        statuses = [
+            server.request("POST", "/v1/translate", *upload)[0] for upload in malformed_bodies()
+        ]
     finally:
         stop.set()
         thread.join()
     assert len(statuses) >= 200
-    assert answers[0] > 20
+    assert responses[0] > 20
     # A changed byte may leave an image that decodes.
     assert set(statuses) <= {200, 400, 413, 415, 422}
     assert statuses.count(200) < 30
     assert server.request("GET", "/healthz")[0] == 200
 
 
-def test_lines_that_are_no_http(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_that_are_not_http(
+    server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
     random = np.random.default_rng(0)
     head = b"POST /v1/translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
     lines = [random.bytes(200) for _ in range(20)]
@@ -105,27 +111,33 @@ def test_lines_that_are_no_http(server: RunningServer, caplog: pytest.LogCapture
             client.sendall(line)
             client.shutdown(socket.SHUT_WR)
             client.settimeout(20)
-            answer = client.recv(100)
-            assert not answer.startswith(b"HTTP/1.1 5"), line
-            assert not answer.startswith(b"HTTP/1.1 2"), line
+            response = client.recv(100)
+            assert not response.startswith(b"HTTP/1.1 5"), line
+            assert not response.startswith(b"HTTP/1.1 2"), line
     assert server.request("GET", "/healthz")[0] == 200
     assert not caplog.records
 
 
-def words() -> Iterator[list[str | bytes]]:
-    """What is said on one WebSocket, from its beginning. Lone words are no beginning."""
+def malformed_conversations() -> Iterator[list[str | bytes]]:
+    """Yield the messages of one WebSocket each."""
     random = np.random.default_rng(0)
-    jpeg, begin = encode_image("JPEG"), '{"size": "32"}'
+    jpeg, first = encode_image("JPEG"), '{"size": "32"}'
     for text in ("", "{", "[]", "null", "1", '"x"', "[" * 100_000, '{"a":' * 5000, "\0", "\ud7ff"):
         yield [text]
-        yield [begin, text]
-    for asked in ('{"model": 5}', '{"size": []}', '{"size": "0"}', '{"size": "9999"}'):
-        yield [asked]
-        yield [begin, f'{{"kind": "choose", {asked[1:]}']
-    for asked in ('{"source": "/etc/passwd"}', '{"model": "../x"}', '{"precision": "x"}'):
-        yield [asked]
-    for said in ('{"kind": 1}', '{"kind": "clock"}', '{"kind": "nosuch"}', '{"kind": null}', "{}"):
-        yield [begin, said, jpeg]
+        yield [first, text]
+    for selection in ('{"model": 5}', '{"size": []}', '{"size": "0"}', '{"size": "9999"}'):
+        yield [selection]
+        yield [first, f'{{"kind": "choose", {selection[1:]}']
+    for selection in ('{"source": "/etc/passwd"}', '{"model": "../x"}', '{"precision": "x"}'):
+        yield [selection]
+    for message in (
+        '{"kind": 1}',
+        '{"kind": "clock"}',
+        '{"kind": "nosuch"}',
+        '{"kind": null}',
+        "{}",
+    ):
+        yield [first, message, jpeg]
     yield [jpeg]
     for data in (
         b"",
@@ -135,25 +147,25 @@ def words() -> Iterator[list[str | bytes]]:
         make_scan_bomb(200),
         bytes(15 * 2**20),
     ):
-        yield [begin, b"\0\0\0\1" + data]
-        yield [begin, data]
-    yield [begin, bytes(17 * 2**20)]
+        yield [first, b"\0\0\0\1" + data]
+        yield [first, data]
+    yield [first, bytes(17 * 2**20)]
     for length in (1, 5, 100, 1000):
         for _ in range(10):
-            yield [begin, b"\0\0\0\1" + jpeg, random.bytes(length)]
-            yield [begin, b"\0\0\0\1" + jpeg[:length], b"\0\0\0\2" + jpeg]
+            yield [first, b"\0\0\0\1" + jpeg, random.bytes(length)]
+            yield [first, b"\0\0\0\1" + jpeg[:length], b"\0\0\0\2" + jpeg]
     for _ in range(80):
         damaged = np.frombuffer(jpeg, np.uint8).copy()
         damaged[random.integers(0, len(jpeg), 20)] = random.integers(0, 256, 20)
-        yield [begin, b"\0\0\0\1" + damaged.tobytes()]
+        yield [first, b"\0\0\0\1" + damaged.tobytes()]
 
 
-async def say(http: aiohttp.ClientSession, url: str, said: list[str | bytes]) -> None:
-    """What comes back is JSON, a picture, an end with a reason, or nothing."""
+async def send_messages(http: aiohttp.ClientSession, url: str, messages: list[str | bytes]) -> None:
+    """Check that the reply is JSON, a JPEG, a close code, or nothing."""
     async with http.ws_connect(url, max_msg_size=0) as ws:
-        with contextlib.suppress(ConnectionError):  # it has had enough
-            for word in said:
-                await (ws.send_str(word) if isinstance(word, str) else ws.send_bytes(word))
+        with contextlib.suppress(ConnectionError):  # the server may close it at any time
+            for sent in messages:
+                await (ws.send_str(sent) if isinstance(sent, str) else ws.send_bytes(sent))
         with contextlib.suppress(asyncio.TimeoutError):
             message = await ws.receive(0.2)
             if message.type is aiohttp.WSMsgType.TEXT:
@@ -164,33 +176,34 @@ async def say(http: aiohttp.ClientSession, url: str, said: list[str | bytes]) ->
                 assert ws.close_code in (1002, 1006, 1007, 1008, 1009)
 
 
-def test_messages(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
-    async def neighbour(http: aiohttp.ClientSession, url: str) -> int:
-        """Until it is cancelled; every answer is right."""
+def test_malformed_messages(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+    async def send_valid_frames(http: aiohttp.ClientSession, url: str) -> int:
+        """Check every translation until cancelled, and return their number."""
         image, count = make_image(0, 64, 48), 0
         async with http.ws_connect(url) as ws:
             await ws.send_str('{"size": "source"}')
             with contextlib.suppress(asyncio.CancelledError):
                 while True:
                     await ws.send_bytes(count.to_bytes(4, "big") + encode_image("PNG"))
-                    answer = await ws.receive_bytes()
-                    assert answer[:4] == count.to_bytes(4, "big")
-                    assert np.abs(decode_image(answer[4:]).astype(int) - (255 - image)).mean() < 4
+                    received = await ws.receive_bytes()
+                    assert received[:4] == count.to_bytes(4, "big")
+                    assert np.abs(decode_image(received[4:]).astype(int) - (255 - image)).mean() < 4
                     count += 1
         return count
 
     async def main() -> tuple[int, int]:
         url = f"{server.url}/v1/stream"
-        everything = list(words())
+        conversations = list(malformed_conversations())
         async with aiohttp.ClientSession() as http:
-            working = asyncio.create_task(neighbour(http, url))
-            for start in range(0, len(everything), 4):
-                await asyncio.gather(*(say(http, url, said) for said in everything[start:][:4]))
-            working.cancel()
-            return len(everything), await working
+            valid_client = asyncio.create_task(send_valid_frames(http, url))
+            for start in range(0, len(conversations), 4):
+                group = conversations[start : start + 4]
+                await asyncio.gather(*(send_messages(http, url, sent) for sent in group))
+            valid_client.cancel()
+            return len(conversations), await valid_client
 
-    count, answered = asyncio.run(main())
+    count, translated = asyncio.run(main())
     assert count >= 200
-    assert answered > 20
+    assert translated > 20
     assert server.request("GET", "/healthz")[0] == 200
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a fuzzer that believes it."""
+"""Tests of the OpenAPI document, and of the API with a fuzzer that reads it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def server(
         yield server
 
 
-def test_it_describes_what_is_served(server: RunningServer) -> None:
+def test_document_describes_all_endpoints(server: RunningServer) -> None:
     document = json.loads(server.request("GET", "/openapi.json")[2])
     assert document["openapi"] == "3.1.0"
-    described = {
+    documented = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
-    assert described == {(e.method, e.path) for e in ENDPOINTS if e.operation is not None}
+    assert documented == {(e.method, e.path) for e in ENDPOINTS if e.operation is not None}
     assert ("securitySchemes" in document["components"]) == (document.get("security") is not None)
     for item in document["paths"].values():
         for operation in item.values():
@@ -41,14 +41,16 @@ def test_it_describes_what_is_served(server: RunningServer) -> None:
             assert set(operation["responses"]) > {"200"}
 
 
-def test_a_fuzzer_finds_nothing(server: RunningServer, tmp_path: Path) -> None:
-    """schemathesis: requests that the document allows and ones that it forbids; answers are held
-    against it. That random bytes are no image is no mistake."""
+def test_schemathesis(server: RunningServer, tmp_path: Path) -> None:
+    """Send requests that the document allows and forbids, and check the responses against it.
+
+    Rejecting random bytes as an image is not an error, hence the excluded check.
+    """
     if not FUZZER.exists():
         pytest.skip("schemathesis is not installed (Python 3.11 or newer)")
     command = [FUZZER, "run", f"{server.url}/openapi.json", "--max-examples", "30", "--seed", "1"]
     command += ["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--no-color"]
     command += ["--generation-database", "none", "--header", "Authorization: Bearer a token"]
-    # It keeps a folder of what it found where it is run.
+    # It writes a folder of results to its working directory.
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

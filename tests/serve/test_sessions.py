@@ -1,4 +1,4 @@
-"""Sessions and their turns, without a network."""
+"""Tests of sessions, scheduler and batches, without a network."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inverse_model(tmp_path_factory.mktemp("serve") / "inverse.onnx")
 
 
-def service(model: Path, **settings: object) -> Service:
+def open_service(model: Path, **settings: object) -> Service:
     return Service([model], "onnxruntime", **settings)  # type: ignore[arg-type]
 
 
-def test_an_offer_is_answered(model: Path) -> None:
+def test_submitted_frame_is_translated(model: Path) -> None:
     async def main() -> None:
-        with service(model) as server, server.sessions.open() as session:
+        with open_service(model) as server, server.sessions.open() as session:
             image = make_image(0, 64, 64)
             await session.select_model(server.catalog.parse_selection({"size": "64"}))
             session.submit(image, tag="a")
-            answer = await session.next_result()
-            assert answer is not None
-            assert answer.tag == "a"
-            np.testing.assert_array_equal(answer.translated, 255 - image)
-            assert answer.submitted_at <= answer.started_at <= answer.finished_at
+            result = await session.next_result()
+            assert result is not None
+            assert result.tag == "a"
+            np.testing.assert_array_equal(result.translated, 255 - image)
+            assert result.submitted_at <= result.started_at <= result.finished_at
             assert (session.frames_translated, session.frames_dropped) == (1, 0)
 
     asyncio.run(main())
 
 
-def test_the_newest_wins_and_the_others_are_counted(model: Path) -> None:
+def test_newest_frame_replaces_waiting_ones(model: Path) -> None:
     async def main() -> None:
-        with service(model) as server, server.sessions.open() as session:
-            held = threading.Event()
+        with open_service(model) as server, server.sessions.open() as session:
+            resume = threading.Event()
             translate = server.translators.translate
-            server.translators.translate = lambda *args: (held.wait(), translate(*args))[1]
+            server.translators.translate = lambda *args: (resume.wait(), translate(*args))[1]
             session.submit(make_image(0, 64, 64), tag=0)
             while session._pending is not None:
                 await asyncio.sleep(0.01)
             for tag in range(1, 6):
                 session.submit(make_image(tag, 64, 64), tag=tag)
-            held.set()
-            answers = [await session.next_result() for _ in range(2)]
-            assert [answer.tag for answer in answers] == [0, 5]
+            resume.set()
+            results = [await session.next_result() for _ in range(2)]
+            assert [result.tag for result in results] == [0, 5]
             assert session.frames_dropped == 4
 
     asyncio.run(main())
 
 
-def test_one_too_many_is_told_to_wait(model: Path) -> None:
+def test_limit_of_sessions(model: Path) -> None:
     async def main() -> None:
-        with service(model, max_sessions=2) as server:
+        with open_service(model, max_sessions=2) as server:
             first, _ = server.sessions.open(), server.sessions.open()
-            with pytest.raises(HttpError, match="wait") as refused:
+            with pytest.raises(HttpError, match="in use") as error:
                 server.sessions.open()
-            assert (refused.value.status, refused.value.retry_after) == (429, 5)
+            assert (error.value.status, error.value.retry_after) == (429, 5)
             server.sessions.open(counted=False).close()
             first.close()
             server.sessions.open()
@@ -76,9 +76,9 @@ def test_one_too_many_is_told_to_wait(model: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_closed_session_answers_none(model: Path) -> None:
+def test_closed_session_returns_none(model: Path) -> None:
     async def main() -> None:
-        with service(model) as server:
+        with open_service(model) as server:
             session = server.sessions.open()
             waiting = asyncio.create_task(session.next_result())
             await asyncio.sleep(0.01)
@@ -91,23 +91,23 @@ def test_a_closed_session_answers_none(model: Path) -> None:
     asyncio.run(main())
 
 
-def test_shares_are_fair_whatever_is_offered(model: Path) -> None:
-    """One offers all the time, one now and then, one takes no answers."""
+def test_clients_get_equal_shares(model: Path) -> None:
+    """Compare a client that submits all the time with a slow one; a third fetches no results."""
 
     async def main() -> None:
-        with service(model) as server:
+        with open_service(model) as server:
             greedy, modest, idle = (server.sessions.open() for _ in range(3))
             turns: list[str] = []
             translate = server.translators.translate
 
-            def noted(choice: ModelSelection, images: list[np.ndarray]) -> list[np.ndarray]:
+            def recorded(selection: ModelSelection, images: list[np.ndarray]) -> list[np.ndarray]:
                 turns.extend("gmi"[image[0, 0, 0]] for image in images)
-                return translate(choice, images)
+                return translate(selection, images)
 
-            server.translators.translate = noted  # type: ignore[method-assign]
+            server.translators.translate = recorded  # type: ignore[method-assign]
             images = [np.full((16, 16, 3), number, np.uint8) for number in range(3)]
 
-            async def offer(session: Session, image: np.ndarray, times: int) -> None:
+            async def submit(session: Session, image: np.ndarray, times: int) -> None:
                 for _ in range(times):
                     session.submit(image)
                     await asyncio.sleep(0)
@@ -115,20 +115,22 @@ def test_shares_are_fair_whatever_is_offered(model: Path) -> None:
             async def client(session: Session, image: np.ndarray, times: int) -> None:
                 while len(turns) < 120:
                     idle.submit(images[2])
-                    await offer(session, image, times)
+                    await submit(session, image, times)
                     await session.next_result()
 
             await asyncio.gather(client(greedy, images[0], 50), client(modest, images[1], 1))
-            assert turns.count("i") == 1  # its answer waits; nothing is translated in vain
+            assert (
+                turns.count("i") == 1
+            )  # its result is not fetched, so no further frame is translated
             assert 0.8 < turns.count("g") / turns.count("m") < 1.25
             assert greedy.frames_dropped > 1000
 
     asyncio.run(main())
 
 
-def test_a_picture_that_fails_ends_nothing(model: Path) -> None:
+def test_session_continues_after_an_error(model: Path) -> None:
     async def main() -> None:
-        with service(model) as server, server.sessions.open() as session:
+        with open_service(model) as server, server.sessions.open() as session:
             await session.select_model(server.catalog.parse_selection({"size": "source"}))
             session.submit(np.zeros((8, 8, 3), np.uint8))
             with pytest.raises(HttpError, match="too small"):
@@ -146,66 +148,66 @@ def test_a_picture_that_fails_ends_nothing(model: Path) -> None:
     asyncio.run(main())
 
 
-def test_sizes_come_and_go(model: Path) -> None:
-    """Choices of one model share its engine, and few translators are kept."""
+def test_engine_is_shared_by_all_sizes(model: Path) -> None:
+    """Check that selections of one model share its engine, and that few translators are kept."""
 
     async def main() -> None:
-        with service(model) as server, server.sessions.open() as session:
+        with open_service(model) as server, server.sessions.open() as session:
             for side in range(17, 97):
                 await session.select_model(server.catalog.parse_selection({"size": str(side)}))
                 image = make_image(0, 64, side)
                 session.submit(image)
-                answer = await session.next_result()
-                assert answer is not None
-                assert answer.translated is not None
-                assert answer.translated.shape == (side, side, 3)
+                result = await session.next_result()
+                assert result is not None
+                assert result.translated is not None
+                assert result.translated.shape == (side, side, 3)
             assert len(server.translators._engines) == 1
             assert len(server.translators._translators) == 32
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("gain", [0, 2, 3])
-def test_several_at_once_where_the_engine_gains(
-    model: Path, gain: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("min_batch", [0, 2, 3])
+def test_batches_if_the_engine_is_faster_with_them(
+    model: Path, min_batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The measurement is simulated; the engine of four is real."""
+    """Simulate the measurement; the batch engine is real."""
     monkeypatch.setattr(BatchSpeedup, "cached_min_batch", None)
-    monkeypatch.setattr(BatchSpeedup, "measure_min_batch", lambda *_: gain)
+    monkeypatch.setattr(BatchSpeedup, "measure_min_batch", lambda *_: min_batch)
 
     async def main() -> None:
-        with service(model) as server:
+        with open_service(model) as server:
             sizes: list[int] = []
-            held = threading.Event()
+            resume = threading.Event()
             translate = server.translators.translate
 
-            def noted(choice: ModelSelection, images: list[np.ndarray]) -> list[np.ndarray]:
-                held.wait()
+            def recorded(selection: ModelSelection, images: list[np.ndarray]) -> list[np.ndarray]:
+                resume.wait()
                 sizes.append(len(images))
-                return translate(choice, images)
+                return translate(selection, images)
 
-            server.translators.translate = noted  # type: ignore[method-assign]
-            choice = server.catalog.parse_selection({"size": "source"})
-            sessions = [server.sessions.open(choice) for _ in range(8)]
+            server.translators.translate = recorded  # type: ignore[method-assign]
+            selection = server.catalog.parse_selection({"size": "source"})
+            sessions = [server.sessions.open(selection) for _ in range(8)]
             for number, session in enumerate(sessions):
-                # The first holds the thread until all stand in the row; the last has another size.
+                # The first blocks the thread until all are in the queue; the last has another size.
                 session.submit(make_image(number, 64, 64 if number < 7 else 48))
                 while number == 0 and session._pending is not None:
                     await asyncio.sleep(0)
-            held.set()
+            resume.set()
             for number, session in enumerate(sessions):
-                answer = await session.next_result()
-                assert answer is not None
+                result = await session.next_result()
+                assert result is not None
                 expected = 255 - make_image(number, 64, 64 if number < 7 else 48)
-                np.testing.assert_array_equal(answer.translated, expected)
-            assert sizes == {0: [1] * 8, 2: [1, 4, 2, 1], 3: [1, 4, 1, 1, 1]}[gain]
+                np.testing.assert_array_equal(result.translated, expected)
+            assert sizes == {0: [1] * 8, 2: [1, 4, 2, 1], 3: [1, 4, 1, 1, 1]}[min_batch]
 
     asyncio.run(main())
 
 
-def test_the_gain_is_measured_once(model: Path) -> None:
-    with service(model) as server:
+def test_batch_speedup_is_cached(model: Path) -> None:
+    with open_service(model) as server:
         engines = server.translators._engines["inverse", "auto"]
-        gains = BatchSpeedup(model, engines.single)
-        assert gains.cached_min_batch in (0, 2, 3, 4)
-        assert gains.cached_min_batch == engines.min_batch
+        speedup = BatchSpeedup(model, engines.single)
+        assert speedup.cached_min_batch in (0, 2, 3, 4)
+        assert speedup.cached_min_batch == engines.min_batch

@@ -1,4 +1,4 @@
-"""Pictures over WebRTC, by a client in Python."""
+"""Tests of the WebRTC transport with a Python client."""
 
 from __future__ import annotations
 
@@ -24,43 +24,45 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inverse_model(tmp_path_factory.mktemp("webrtc") / "inverse.onnx")
 
 
-def smooth(number: int) -> U8:
-    """A picture whose gray says its number."""
+def gray_frame(number: int) -> U8:
+    """Return a frame whose gray level encodes its number."""
     return np.full((128, 128, 3), 16 * (number % 16), np.uint8)
 
 
-async def answers(server: RunningServer, count: int, **asked: str) -> list[tuple[int, U8]]:
-    """The first translations."""
-    found: list[tuple[int, U8]] = []
-    enough = asyncio.Event()
+async def receive_frames(
+    server: RunningServer, count: int, **settings: str
+) -> list[tuple[int, U8]]:
+    """Return the first translations with their frame numbers."""
+    received: list[tuple[int, U8]] = []
+    complete = asyncio.Event()
 
-    def answered(number: int, shown: U8, _: float) -> None:
-        found.append((number, shown))
-        if len(found) >= count:
-            enough.set()
+    def on_frame(number: int, translated: U8, _: float) -> None:
+        received.append((number, translated))
+        if len(received) >= count:
+            complete.set()
 
-    async with WebRTCClient(server.url, smooth, answered, 20, asked):
-        await asyncio.wait_for(enough.wait(), 30)
-    return found
+    async with WebRTCClient(server.url, gray_frame, on_frame, 20, settings):
+        await asyncio.wait_for(complete.wait(), 30)
+    return received
 
 
-def test_each_translation_is_that_of_its_picture(model: Path) -> None:
+def test_translations_match_their_frames(model: Path) -> None:
     with start_server(model) as server:
-        found = asyncio.run(answers(server, 20, size="source"))
-    numbers = [number for number, _ in found]
+        received = asyncio.run(receive_frames(server, 20, size="source"))
+    numbers = [number for number, _ in received]
     assert numbers == sorted(set(numbers))
-    for number, shown in found[3:]:  # the first are blurred: the codec's rate is still growing
-        assert shown.shape == (128, 128, 3)
-        assert abs(float(shown.mean()) - (255 - 16 * (number % 16))) < 5
+    for number, translated in received[3:]:  # the first are blurred: the bitrate still grows
+        assert translated.shape == (128, 128, 3)
+        assert abs(float(translated.mean()) - (255 - 16 * (number % 16))) < 5
 
 
-def test_a_frame_does_not_wait_for_the_next(model: Path) -> None:
+def test_frame_is_translated_before_the_next_arrives(model: Path) -> None:
     async def main() -> None:
-        answered = asyncio.Event()
-        once = 3.0  # seconds from one picture to the next
-        client = WebRTCClient(server.url, smooth, lambda *_: answered.set(), 1 / once)
+        received = asyncio.Event()
+        interval_s = 3.0  # from one frame to the next
+        client = WebRTCClient(server.url, gray_frame, lambda *_: received.set(), 1 / interval_s)
         async with client:
-            await asyncio.wait_for(answered.wait(), 2 * once - 0.5)
+            await asyncio.wait_for(received.wait(), 2 * interval_s - 0.5)
         assert client.skipped == 0
 
     with start_server(model) as server:
@@ -81,35 +83,33 @@ def test_a_frame_does_not_wait_for_the_next(model: Path) -> None:
         b"[" * 50_000,
     ],
 )
-def test_bad_offers_are_refused_and_leave_nothing(model: Path, body: bytes) -> None:
+def test_invalid_offers(model: Path, body: bytes) -> None:
     with start_server(model) as server:
         headers = {"Content-Type": "application/json"}
-        assert server.request_refused("POST", "/v1/webrtc", body, headers) in (400, 404, 413)
+        assert server.request_error("POST", "/v1/webrtc", body, headers) in (400, 404, 413)
         assert server.service.sessions.client_count == 0
 
 
-def test_connections_that_end_leave_nothing(model: Path) -> None:
-    def held() -> tuple[int, int]:
-        """Threads besides those of the server's pool, which comes to its full size in time."""
+def test_closed_connections_leave_no_threads_or_files(model: Path) -> None:
+    def count_resources() -> tuple[int, int]:
+        """Count threads and open files, without the thread pool of the server, which grows."""
         gc.collect()
         threads = [t for t in threading.enumerate() if "ThreadPoolExecutor" not in t.name]
         return len(threads), len(list(Path("/proc/self/fd").iterdir()))
 
     with start_server(model) as server:
-        asyncio.run(answers(server, 2))
-        asyncio.run(answers(server, 2))
-        before = held()
+        asyncio.run(receive_frames(server, 2))
+        asyncio.run(receive_frames(server, 2))
+        before = count_resources()
         for _ in range(4):
-            asyncio.run(answers(server, 2))
+            asyncio.run(receive_frames(server, 2))
         deadline = time.monotonic() + 20
-        while server.service.sessions.client_count or held() > before:
-            assert time.monotonic() < deadline, (held(), before)
+        while server.service.sessions.client_count or count_resources() > before:
+            assert time.monotonic() < deadline, (count_resources(), before)
             time.sleep(0.1)
 
 
-def test_a_client_that_falls_silent_gives_back_its_place(
-    model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_client_is_disconnected(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cgt.serve.streaming.peer._MAX_CLIENT_SILENCE_S", 1.0)
     monkeypatch.setattr("cgt.serve.streaming.peer._CONNECT_TIMEOUT_S", 1.0)
 

@@ -1,5 +1,8 @@
-"""calling.py URL COUNT: so many clients of a server over WebRTC, until this process is killed. Says
-"translated" when all have called and one has had a translation."""
+"""WebRTC clients in a process of their own: webrtc_clients.py URL COUNT.
+
+Prints "translated" once all clients are connected and one has received a translation. Runs until it
+is killed.
+"""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Small ONNX image translators for tests of what runs them, written node by node."""
+"""Small ONNX image translators for tests of engines and builders, written node by node."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FLOAT, HALF, BYTE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
 
 
 class _GraphWriter:
-    def __init__(self, kind: type[np.floating[Any]]) -> None:
-        self.dtype = kind
+    def __init__(self, dtype: type[np.floating[Any]]) -> None:
+        self.dtype = dtype
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self.random = np.random.default_rng(0)
@@ -39,10 +39,12 @@ class _GraphWriter:
             scale = np.abs(weight).max((1, 2, 3)) / 127
             levels = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
             zeros = np.zeros(outputs, np.int8)
-            by = [self.constant(values) for values in (levels, scale.astype(np.float32), zeros)]
-            kernel = self.node("DequantizeLinear", *by, axis=0)
-            at = [self.constant(value) for value in (np.float32(2 / 127), np.int8(0))]
-            x = self.node("DequantizeLinear", self.node("QuantizeLinear", x, *at), *at)
+            arguments = [
+                self.constant(values) for values in (levels, scale.astype(np.float32), zeros)
+            ]
+            kernel = self.node("DequantizeLinear", *arguments, axis=0)
+            step = [self.constant(value) for value in (np.float32(2 / 127), np.int8(0))]
+            x = self.node("DequantizeLinear", self.node("QuantizeLinear", x, *step), *step)
         return self.node("Conv", x, kernel, pads=[1, 1, 1, 1])
 
 
@@ -55,9 +57,17 @@ def write_translator_model(
     third_party: bool = False,
     **metadata_fields: Any,
 ) -> Path:
-    """Three convolutions, fp32, fp16 or int8, of any size or of `sides`. statistics: a second
-    tensor of that length, used = given + 1. described: further fields of its Artifact, which a
-    foreign model has not."""
+    """Write a model of three convolutions.
+
+    Args:
+        path: file to write.
+        precision: "fp32", "fp16" or "int8".
+        io: "float" or "uint8" tensors.
+        statistics: length of a second tensor, statistics_out = statistics_in + 1; 0 for none.
+        size: (height, width), or None for any size.
+        third_party: write no cgt metadata.
+        metadata_fields: further fields of the ModelMetadata.
+    """
     w = _GraphWriter(np.float16 if precision == "fp16" else np.float32)
     x = "image"
     if io == "uint8":
@@ -71,7 +81,7 @@ def write_translator_model(
         x = w.conv(x, channels, outputs, precision == "int8")
         x = w.node("Tanh", x)
     if io == "float":
-        # A float output takes the name; from FP16 by a Cast.
+        # The last node has the name of the output; for FP16 it is a Cast.
         last = {"to": FLOAT} if precision == "fp16" else {}
         w.node("Cast" if last else "Identity", x, out="translated", **last)
     else:
@@ -82,14 +92,14 @@ def write_translator_model(
         x = w.node("Transpose", x, perm=[0, 2, 3, 1])
         w.node("Cast", x, out="translated", to=BYTE)
     if statistics:
-        w.node("Add", "given", w.constant(np.float32(1)), out="used")
+        w.node("Add", "statistics_in", w.constant(np.float32(1)), out="statistics_out")
     height, width = size or ("height", "width")
     shape = ["batch", height, width, 3] if io == "uint8" else ["batch", 3, height, width]
-    kind = BYTE if io == "uint8" else FLOAT
+    elem_type = BYTE if io == "uint8" else FLOAT
     ends = [
-        [helper.make_tensor_value_info(image, kind, shape)]
-        + [helper.make_tensor_value_info(numbers, FLOAT, ["batch", statistics])] * bool(statistics)
-        for image, numbers in (("image", "given"), ("translated", "used"))
+        [helper.make_tensor_value_info(image, elem_type, shape)]
+        + [helper.make_tensor_value_info(vector, FLOAT, ["batch", statistics])] * bool(statistics)
+        for image, vector in (("image", "statistics_in"), ("translated", "statistics_out"))
     ]
     graph = helper.make_graph(w.nodes, "small", *ends, w.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

@@ -1,9 +1,9 @@
-"""A real Ray cluster of several nodes on one machine, for tests and measurements:
+"""A real Ray cluster of several nodes on one machine, for tests and measurements.
 
-    python -m support.ray_cluster NODES CORES    cores of each; the first is where it lives
+    python -m support.ray_cluster NODES CORES    CORES per node; the first node is the head
 
-Says on a line of JSON where it is, {"address", "raylets": process ids}, and ends with its standard
-input. On the line "node" it kills the last node, without a word to the rest of the cluster.
+It prints one line of JSON, {"address", "raylets": process ids}, and ends at the end of its standard
+input. On the line "node" it removes the last node without notice to the cluster.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from typing import Any
 
 @dataclass
 class RayCluster:
-    """raylets: the process of each node that starts its workers."""
+    """A running cluster; `raylets` are the processes of the nodes that start their workers."""
 
     address: str
     raylets: list[int]
     _process: subprocess.Popen[str]
 
     def worker_pids(self, node: int) -> list[int]:
-        """The processes of a node that do a task of ours."""
+        """Return the processes of a node that run a task of cgt."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -38,20 +38,22 @@ class RayCluster:
                 parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue  # it has ended
-            if parent == self.raylets[node] and title.startswith(b"ray::do_task"):
+            if parent == self.raylets[node] and title.startswith(b"ray::run_task"):
                 found.append(int(folder.name))
         return found
 
     def kill_worker(self, node: int) -> bool:
-        """One that is at work on that node; False where there is none."""
+        """Kill a worker with a task on a node; return False if there is none."""
         for pid in self.worker_pids(node)[:1]:
             os.kill(pid, signal.SIGKILL)
             return True
         return False
 
     def kill_last_node(self) -> bool:
-        """With all that runs on it, at once, as when a machine loses its power; False where
-        nothing of ours runs on it."""
+        """Kill the last node and its workers at once, like a power failure.
+
+        Return False if no worker of the node has a task.
+        """
         assert self._process.stdin is not None
         pids = self.worker_pids(-1)
         if not pids:
@@ -64,7 +66,7 @@ class RayCluster:
 
 @contextmanager
 def start_ray_cluster(nodes: int, cores: int) -> Iterator[RayCluster]:
-    """In a process of its own; gone after the block."""
+    """Run a cluster in a process of its own until the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, str(nodes), str(cores)],
         stdin=subprocess.PIPE,
@@ -74,8 +76,8 @@ def start_ray_cluster(nodes: int, cores: int) -> Iterator[RayCluster]:
     )
     try:
         assert process.stdout is not None
-        facts = json.loads(process.stdout.readline())
-        yield RayCluster(facts["address"], facts["raylets"], process)
+        cluster_info = json.loads(process.stdout.readline())
+        yield RayCluster(cluster_info["address"], cluster_info["raylets"], process)
     finally:
         assert process.stdin is not None
         process.stdin.close()

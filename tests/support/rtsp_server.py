@@ -1,7 +1,8 @@
-"""A real RTSP server on the loopback, by GStreamer: `/usr/bin/python3 rtsp_server.py PORT FILE`.
+"""GStreamer RTSP server on localhost: `/usr/bin/python3 rtsp_server.py PORT FILE`.
 
-It plays a test picture at /live, and records what is pushed to /push into FILE (Matroska).
-Debian: gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-{good,bad,ugly}.
+It plays a test pattern at /live, and records the stream that a client sends to /push into FILE
+(Matroska).
+Debian packages: gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-{good,bad,ugly}.
 """
 
 import sys

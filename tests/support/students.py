@@ -1,4 +1,4 @@
-"""Small students, one of every kind, as if they had been trained."""
+"""Small students of every kind, with the statistics of trained ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cgt.trainer.networks.config import GeneratorConfig
 
 
 def student_config(**changes: Any) -> GeneratorConfig:
-    """Steered, with patches, residual: as `cgt distill` makes them."""
+    """Return a FiLM-conditioned, pixel-unshuffled, residual student, as in `cgt distill`."""
     defaults: dict[str, Any] = {
         "kind": "student2",
         "ngf": 8,
@@ -41,7 +41,7 @@ STUDENT_CONFIGS = [
 
 
 def build_student(config: GeneratorConfig) -> StudentGenerator:
-    """With weights that make every part matter, in eval mode."""
+    """Build a student in eval mode whose weights make every layer contribute."""
     torch.manual_seed(1)
     network = StudentGenerator(config).eval()
     for name, value in network.state_dict().items():

@@ -1,7 +1,4 @@
-"""Are two videos the same to whoever plays them?
-
-Films to measure and to compare with, of any length.
-"""
+"""Test videos of any length, and a comparison of the content of two videos."""
 
 from __future__ import annotations
 
@@ -19,8 +16,11 @@ SIDE_PX = 64
 
 
 def write_video(path: Path, seconds: float, rate: int = 25) -> None:
-    """64x64, about `rate` pictures a second, one in seven lasting half as long as the others; with
-    B frames, a key picture every `6 rate` of them, AAC, a title and a chapter."""
+    """Write a 64x64 video of about `rate` fps, with AAC audio, a title and a chapter.
+
+    One frame in seven is half as long as the others. The video has B-frames and a keyframe every
+    6 * rate frames.
+    """
     with av.open(str(path), "w") as out:
         out.metadata["title"] = path.stem
         begin = {"id": 1, "start": 0, "end": round(seconds * 1000), "time_base": Fraction(1, 1000)}
@@ -49,22 +49,22 @@ class _ToneTrack:
         self._written = 0
 
     def write_until(self, milliseconds: int | None) -> None:
-        """None: that was all."""
+        """Write audio up to that time; None flushes the encoder."""
         if milliseconds is None:
             self._out.mux(self._stream.encode(None))
             return
         while self._written < milliseconds * 8:
             wave = np.sin(np.arange(self._written, self._written + 1024) / 9)
-            part = av.AudioFrame.from_ndarray(
+            frame = av.AudioFrame.from_ndarray(
                 wave.astype(np.float32)[None], format="fltp", layout="mono"
             )
-            part.sample_rate, part.pts = 8000, self._written
-            self._out.mux(self._stream.encode(part))
+            frame.sample_rate, frame.pts = 8000, self._written
+            self._out.mux(self._stream.encode(frame))
             self._written += 1024
 
 
 def _draw_frame(index: int) -> U8:
-    """A slope that moves, a bright square that jumps; each differs from the ones before."""
+    """Draw a moving gradient and a jumping bright square, different for each index."""
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
     image = np.stack([x * 3 + index, y * 3 + 2 * index, (x + y + 8 * index) % 256], -1) % 256
     top, left = (7 * index) % (SIDE_PX - 16), (11 * index) % (SIDE_PX - 16)
@@ -74,7 +74,7 @@ def _draw_frame(index: int) -> U8:
 
 
 def repeat_video(source: Path, path: Path, seconds: float) -> None:
-    """The pictures of a video over and over, not encoded again, for that long and to the end."""
+    """Repeat the encoded frames of a video until it is at least `seconds` long, without audio."""
     with av.open(str(path), "w") as out:
         stream, offset, done = None, 0, False
         while not done:
@@ -97,11 +97,17 @@ def repeat_video(source: Path, path: Path, seconds: float) -> None:
 
 
 def video_differences(one: Path, other: Path) -> list[str]:
-    """In words: of decoded pictures and their times, of every packet of the other streams, of
-    metadata, chapters and stream tags. Empty where there is none."""
+    """Describe the differences of two videos.
+
+    Compares decoded frames and their times, all packets of other streams, metadata, chapters and
+    stream tags.
+
+    Returns:
+        A line per kind of difference; empty for equal videos.
+    """
     found = []
     for what, first, second in zip(
-        ("pictures", "times of pictures", "other streams", "metadata", "streams"),
+        ("frames", "frame times", "other streams", "metadata", "streams"),
         _read_contents(one),
         _read_contents(other),
         strict=True,
@@ -124,12 +130,12 @@ def _read_contents(path: Path) -> tuple[Any, ...]:
             if packet.size and packet.stream.type != "video"
         ]
         streams = [(s.type, s.time_base, s.duration, dict(s.metadata)) for s in container.streams]
-        packets.sort(key=lambda packet: packet[0])  # how they are interleaved is nobody's concern
+        packets.sort(key=lambda packet: packet[0])  # ignores how the streams are interleaved
         metadata = (dict(container.metadata), container.chapters())
     return images, times, packets, metadata, streams
 
 
 def count_frames(path: Path) -> int:
-    """Those that decode."""
+    """Count the frames of a video that can be decoded."""
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))

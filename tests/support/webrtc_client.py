@@ -23,7 +23,7 @@ from cgt.runtime.image.preprocess import U8
 from cgt.serve.streaming.jitter_buffer import use_low_latency_buffers
 from cgt.serve.streaming.timestamp import TIMESTAMP_PERIOD_MS, embed_timestamp, extract_timestamp
 
-MAX_IN_FLIGHT = 3  # as in the page's inflight.js
+MAX_IN_FLIGHT = 3  # as in the page's js/media/inflight.js
 LATE_AFTER_S = 0.5  # a frame without an output after this time no longer counts as in flight
 
 _VIDEO_CLOCK_RATE = 90000

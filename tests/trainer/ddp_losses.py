@@ -1,8 +1,10 @@
-"""The losses of each step of a run, as JSON: `losses.py FOLDER CONFIG.json OUT.json [STEP]`, also
-under torchrun, where process 1 is killed as it begins STEP. A run that is there is resumed.
+"""Script that writes the losses of each training step to a JSON file.
 
-Networks are in double precision: in single precision training itself makes 1e-6 of the rounding of
-sums in another order, within ten steps. The losses are single.
+`python ddp_losses.py FOLDER CONFIG.json OUT.json [STEP]`, or the same by torchrun. With STEP, the
+process of rank 1 is killed at the start of that step. An existing run is resumed.
+
+Networks use double precision. In single precision, training amplifies the rounding errors of sums
+in another order to 1e-6 within ten steps. The losses are in single precision.
 """
 
 import json

@@ -1,6 +1,7 @@
-"""Kill a run ten times, at random steps, and let it end: `python lives.py SEED CONFIG.json FOLDER`.
+"""Script that kills a run ten times at random steps and then lets it finish.
 
-Each life is a fork of this process, which has loaded everything: it starts within milliseconds.
+`python kill_and_resume.py SEED CONFIG.json FOLDER`. Each attempt is a fork of this process, which
+has imported everything, so it starts within milliseconds.
 """
 
 import json
@@ -11,17 +12,17 @@ import sys
 import time
 from pathlib import Path
 
-import torch.utils.tensorboard  # noqa: F401  (so that no life has to)
+import torch.utils.tensorboard  # noqa: F401  (imported once, before forking)
 
 from cgt.trainer.config import TrainConfig
 from cgt.trainer.train import TrainingRun
 
 KILLS = 10
-STEPS_BEFORE_KILL = (1, 8)  # of a life; an epoch, after which the run is saved, has 6
+STEPS_BEFORE_KILL = (1, 8)  # an epoch, at whose end the run is saved, has 6
 
 
 def run_training(config: TrainConfig, folder: Path, step_fd: int) -> None:
-    """Begin or go on; a byte for each step."""
+    """Start or resume the run, and write a byte for each step."""
     run = (
         TrainingRun.resume(folder)
         if (folder / "latest.pth").exists()
@@ -52,7 +53,7 @@ def main(seed: int, config: TrainConfig, folder: Path) -> None:
         os.close(write_fd)
         if attempt < KILLS:
             for _ in range(rng.randint(*STEPS_BEFORE_KILL)):
-                assert os.read(read_fd, 1), "the run ended before it was killed ten times"
+                assert os.read(read_fd, 1), "the run finished before the tenth kill"
             time.sleep(rng.uniform(0, 0.03))
             os.kill(child, signal.SIGKILL)
         else:

@@ -1,4 +1,4 @@
-"""Two processes over gloo compute what one computes, and outlive the loss of one of them."""
+"""Tests of distributed training: two gloo processes equal one, and resume after a failure."""
 
 import json
 import os
@@ -19,30 +19,23 @@ from conftest import TINY_TRAIN_FLAGS, run_cgt
 TORCHRUN = [
     *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ]
-TWO = [
+FLAGS = [
     *TINY_TRAIN_FLAGS,
-    "--batch-size",
-    "2",
-    "--pool-size",
-    "3",
-    "--ema",
-    "0.9",
-    "--accumulate",
-    "2",
+    *("--batch-size", "2", "--pool-size", "3", "--ema", "0.9", "--accumulate", "2"),
 ]
 
 
-def test_losses_and_weights_are_those_of_one(dataset: Path, tmp_path: Path) -> None:
-    """Pools included: each process would else keep its own."""
+def test_losses_and_weights_equal_those_of_one_process(dataset: Path, tmp_path: Path) -> None:
+    """Compare image pools, too, because all processes must keep the same one."""
     pytest.importorskip("lightning_fabric")
-    flags = ["--data", dataset, *TWO, "--steps", "6"]
+    flags = ["--data", dataset, *FLAGS, "--steps", "6"]
     done = run_cgt("train", *flags, "--output", tmp_path / "one")
     assert done.returncode == 0, done.stderr
     command = ["-m", "cgt", "train", *map(str, flags), "--output", str(tmp_path / "two")]
     done = _run([*TORCHRUN, *command])
     assert done.returncode == 0, done.stderr
     assert "2 processes" in done.stdout
-    assert done.stdout.count("trainA: 6 images") == 1, "one of them speaks"
+    assert done.stdout.count("trainA: 6 images") == 1, "only one process prints"
     one, two = (read_metrics(tmp_path / name / "metrics.csv")[-1] for name in ("one", "two"))
     assert one == pytest.approx(two, rel=1e-3)
     one, two = (load_checkpoint(tmp_path / name / "latest.pth").state for name in ("one", "two"))
@@ -68,7 +61,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 class Job:
-    """Runs of one configuration, with the losses of every step (losses.py)."""
+    """Runs of one config, with the losses of every step (ddp_losses.py)."""
 
     def __init__(self, dataset: Path, folder: Path, steps: int) -> None:
         self.folder, self.config = folder, folder / "config.json"
@@ -77,22 +70,23 @@ class Job:
         settings |= {"precision": "fp32", "threads": 1, "deterministic": True, "steps": steps}
         self.config.write_text(json.dumps(settings | {"decay_steps": 0}))
 
-    def run(self, name: str, *, processes: int, kill_in: int = 0) -> Any:
+    def run(self, name: str, *, processes: int, kill_at_step: int = 0) -> Any:
         script = Path(__file__).with_name("ddp_losses.py")
-        start = TORCHRUN if processes == 2 else [sys.executable]
+        launcher = TORCHRUN if processes == 2 else [sys.executable]
         files = [self.folder / name, self.config, self.folder / f"{name}.json"]
-        return _run([*start, *map(str, (script, *files)), *([str(kill_in)] if kill_in else [])])
+        kill = [str(kill_at_step)] if kill_at_step else []
+        return _run([*launcher, *map(str, (script, *files)), *kill])
 
     def losses(self, name: str) -> dict[str, dict[str, float]]:
-        found: dict[str, dict[str, float]] = json.loads((self.folder / f"{name}.json").read_text())
-        return found
+        losses: dict[str, dict[str, float]] = json.loads((self.folder / f"{name}.json").read_text())
+        return losses
 
     def state(self, name: str) -> tuple[int, Any]:
         checkpoint = load_checkpoint(self.folder / name / "latest.pth")
         return checkpoint.step, checkpoint.state
 
 
-def test_every_loss_is_that_of_one_and_a_killed_process_costs_none(
+def test_losses_equal_those_of_one_process_and_survive_a_kill(
     dataset: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("lightning_fabric")
@@ -105,45 +99,45 @@ def test_every_loss_is_that_of_one_and_a_killed_process_costs_none(
     for step in one:
         assert two[step] == pytest.approx(one[step], rel=1e-6)
 
-    done = job.run("killed", processes=2, kill_in=3)
+    done = job.run("killed", processes=2, kill_at_step=3)
     assert done.returncode == 1
-    assert "another process of the job was lost in step 3" in done.stderr
+    assert "another process of the job failed in step 3" in done.stderr
     assert job.state("killed")[0] == 1, "saved after the first step"
     done = job.run("killed", processes=2)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stdout
     assert job.losses("killed") == {step: two[step] for step in "23456"}, "bit for bit"
-    (_, whole), (step, resumed) = job.state("two"), job.state("killed")
+    (_, uninterrupted), (step, resumed) = job.state("two"), job.state("killed")
     assert step == 6
-    assert _flat(resumed) == _flat(whole)
+    assert _comparable(resumed) == _comparable(uninterrupted)
 
 
-def _flat(state: Any) -> Any:
-    """With tensors as bytes, to compare."""
+def _comparable(state: Any) -> Any:
+    """Convert the tensors of a state to bytes."""
     if isinstance(state, torch.Tensor):
         return state.shape, state.cpu().numpy().tobytes()
     if isinstance(state, dict):
-        return {key: _flat(value) for key, value in state.items()}
-    return [_flat(value) for value in state] if isinstance(state, list | tuple) else state
+        return {key: _comparable(value) for key, value in state.items()}
+    return [_comparable(value) for value in state] if isinstance(state, list | tuple) else state
 
 
-def test_another_number_of_processes_goes_on_with_a_warning(
+def test_another_number_of_processes_resumes_with_a_warning(
     run_folder: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One goes on with what two began: what is restored does not depend on how many there are."""
+    """Resume a run of two processes with one."""
     from cgt.trainer import train
 
     checkpoint = load_checkpoint(run_folder / "latest.pth")
     assert checkpoint.state["world"] == 1
     checkpoint.state["world"] = 2
     monkeypatch.setattr(train, "load_checkpoint", lambda path: checkpoint)
-    said: list[str] = []
-    run = train.TrainingRun.resume(run_folder, {"epochs": 2}, log=said.append)
+    lines: list[str] = []
+    run = train.TrainingRun.resume(run_folder, {"epochs": 2}, log=lines.append)
     assert run.step == checkpoint.step
-    assert any("warning: processes: 2 before, 1 from here on" in line for line in said)
+    assert any("warning: number of processes changed from 2 to 1" in line for line in lines)
 
 
-def test_a_batch_must_be_shared_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_must_divide_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="--batch-size 3"):
         init_distributed("cpu", 3)

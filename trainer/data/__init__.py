@@ -1,1 +1,1 @@
-"""Training data: folders, decoding, augmentation, batches."""
+"""Training data: image folders, decoding, augmentation and batches."""

@@ -1,4 +1,4 @@
-"""A data set, opened for a run: looked at, cleaned, ready to give batches."""
+"""Data set of a run: validated images, training batches and test folders."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ from .loader import PairedData, Shard, TrainingData, UnpairedData
 from .transforms import Preprocess
 from .validate import validate_images
 
+LogFn = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a run learns from, and what it is judged on."""
+    """Training and test images of a run.
+
+    Attributes:
+        train: The training batches.
+        test: Test folders of A and B; None if they are missing.
+        summary: Lines that describe the images, for the user.
+    """
 
     train: TrainingData
-    test: tuple[ImageFolder, ImageFolder] | None  # None where there is no test folder
+    test: tuple[ImageFolder, ImageFolder] | None
     summary: tuple[str, ...]
 
     @property
     def sample_folders(self) -> tuple[ImageFolder, ImageFolder]:
-        """Where sample pictures come from."""
+        """Return the folders of the sample images: test images, or else training images."""
         return self.test or self.train.folders
 
 
@@ -34,12 +42,19 @@ def open_dataset(
     config: TrainConfig,
     paired: bool,
     shard: Shard | None = None,
-    log: Callable[[str], None] = lambda line: None,
+    log: LogFn = lambda line: None,
 ) -> Dataset:
-    """Find, decode once and count all images. say: is given a line for each thing found.
+    """Find, decode and count all images of a data set.
 
-    Raises DataError for what is missing, for files that do not decode (config.broken "fail"), and
-    for pairs of different sizes.
+    Args:
+        config: Settings of the run.
+        paired: Whether images of A and B form pairs.
+        shard: This process's part of each batch; by default everything.
+        log: Receives each line of the summary.
+
+    Raises:
+        DataError: If folders or images are missing, if files do not decode (with `on_corrupt`
+            "fail"), or if images of a paired data set have no partner.
     """
     root, channels = Path(config.data), (config.channels_a, config.channels_b)
     cache = ImageCache(config.cache_mb)
@@ -50,7 +65,7 @@ def open_dataset(
         tests = None
     report = validate_images([*train, *(tests or ())], cache, config.workers)
     lines = report.summary_lines() + (
-        [] if tests else ["there are no test images: samples show training"]
+        [] if tests else ["no test images; samples show training images"]
     )
     for line in lines:
         log(line)
@@ -82,6 +97,6 @@ def open_dataset(
 def _files_of_corrupt_pairs(
     pair: tuple[ImageFolder, ImageFolder], corrupt: frozenset[Path]
 ) -> frozenset[Path]:
-    """The other halves of broken files."""
-    both = zip(pair[0].files, pair[1].files, strict=True)
-    return frozenset(path for files in both if corrupt & set(files) for path in files)
+    """Return all files of pairs with at least one corrupt file."""
+    pairs = zip(pair[0].files, pair[1].files, strict=True)
+    return frozenset(path for files in pairs if corrupt & set(files) for path in files)

@@ -1,7 +1,7 @@
-"""The image files of a data set.
+"""Image folders of a data set, unpaired or paired.
 
 trainA/ trainB/ testA/ testB/    two domains, unpaired or paired by file name
-train/ test/                     pairs side by side in one file: A is its left half, B its right
+train/ test/                     pairs side by side in one file: A is the left half, B the right
 """
 
 from __future__ import annotations
@@ -22,39 +22,58 @@ Half = Literal["whole", "left", "right"]
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """One side of a data set: files sorted by name, or halves of them, and their channels."""
+    """Images of one domain.
+
+    Attributes:
+        folder: The folder.
+        files: Its image files, sorted by name, including those in subfolders.
+        half: Part of each image that belongs to the domain: "whole", "left" or "right".
+        channels: Channels of the images: 1 (gray) or 3 (RGB).
+    """
 
     folder: Path
     files: tuple[Path, ...]
     half: Half = "whole"
-    channels: int = 3  # 1: grayscale
+    channels: int = 3
 
     @classmethod
     def open(cls, folder: Path, half: Half = "whole", channels: int = 3) -> ImageFolder:
-        """Raises DataError when the folder is missing or has no image."""
+        """List the images of a folder.
+
+        Raises:
+            DataError: If the folder is missing or has no image.
+        """
         if not folder.is_dir():
             raise DataError(
                 f"{folder} is missing; a data set has trainA/ and trainB/ (and testA/, testB/), "
-                "or for pix2pix train/ with pictures side by side"
+                "or for pix2pix train/ with images side by side"
             )
         files = tuple(list_images(folder))
         if not files:
-            raise DataError(f"{folder} has no image (looked for PNG, JPEG, WebP, BMP, TIFF)")
+            raise DataError(f"{folder} has no image (supported: PNG, JPEG, WebP, BMP, TIFF)")
         return cls(folder, files, half, channels)
 
     @property
     def name(self) -> str:
+        """Return the name of the folder, and the half of its images, for messages."""
         return self.folder.name if self.half == "whole" else f"{self.folder.name} ({self.half})"
 
     def excluding(self, excluded: frozenset[Path]) -> ImageFolder:
-        """Raises DataError when nothing is left."""
+        """Return the folder without some files. Raises DataError if none remains."""
         files = tuple(path for path in self.files if path not in excluded)
         if not files:
             raise DataError(f"{self.folder} has no readable image")
         return replace(self, files=files)
 
     def convert(self, image: U8) -> U8:
-        """An RGB image of a file -> this domain's part of it, in its channels; uint8 HWC."""
+        """Return this domain's part of a decoded file.
+
+        Args:
+            image: The file's image, uint8 HWC RGB.
+
+        Returns:
+            uint8 HWC with `channels` channels.
+        """
         middle = image.shape[1] // 2
         if self.half != "whole":
             image = image[:, :middle] if self.half == "left" else image[:, middle : 2 * middle]
@@ -64,18 +83,18 @@ class ImageFolder:
 
 
 def read_rgb(path: Path) -> U8:
-    """uint8 HWC RGB of any image file. Raises DataError naming one that does not decode."""
+    """Decode an image file to uint8 HWC RGB. Raises DataError if it does not decode."""
     image = read_image(path)
     if image is None or _is_truncated_jpeg(path):
         raise DataError(
-            f"{path} is not a readable image; remove or replace it, or leave such files out "
-            "with --on-corrupt skip"
+            f"{path} is not a readable image; remove or replace it, or skip such files with "
+            "--on-corrupt skip"
         )
     return image
 
 
 def _is_truncated_jpeg(path: Path) -> bool:
-    """A JPEG without an end: OpenCV decodes what there is and makes the rest gray."""
+    """Return whether a JPEG has no end marker; OpenCV would fill the missing part with gray."""
     with open(path, "rb") as file:
         if file.read(2) != b"\xff\xd8":
             return False
@@ -86,7 +105,17 @@ def _is_truncated_jpeg(path: Path) -> bool:
 def find_image_folders(
     root: Path, split: str, paired: bool, channels: tuple[int, int]
 ) -> tuple[ImageFolder, ImageFolder]:
-    """A and B of "train" or "test". Raises DataError for what is missing, or has no partner."""
+    """Find the folders of A and B.
+
+    Args:
+        root: The data set.
+        split: "train" or "test".
+        paired: Whether images of A and B form pairs.
+        channels: Channels of A and B.
+
+    Raises:
+        DataError: If folders or images are missing, or if images of a pair have no partner.
+    """
     if paired and not (root / f"{split}A").is_dir() and (root / split).is_dir():
         return (
             ImageFolder.open(root / split, "left", channels[0]),
@@ -104,7 +133,7 @@ def _pair_key(image_folder: ImageFolder, path: Path) -> Path:
 
 
 def _check_pairs(a: ImageFolder, b: ImageFolder) -> None:
-    """Pairs have one name, whatever their suffixes."""
+    """Check that the files of A and B have the same names, apart from their suffixes."""
     names_a, names_b = ([_pair_key(d, path) for path in d.files] for d in (a, b))
     if names_a == names_b:
         return
@@ -113,6 +142,6 @@ def _check_pairs(a: ImageFolder, b: ImageFolder) -> None:
     ]
     raise DataError(
         f"{a.folder} and {b.folder} are not pairs: {unpaired[0]} is "
-        f"{'in one of them only' if set(names_a) ^ set(names_b) else 'there twice'} "
-        f"({len(unpaired)} such names); pairs have the same name in both"
+        f"{'in only one of them' if set(names_a) ^ set(names_b) else 'a duplicate'} "
+        f"({len(unpaired)} such names); give both images of a pair the same name"
     )

@@ -1,4 +1,4 @@
-"""Decoded images in memory, as many as a limit allows: an epoch of a small set decodes nothing."""
+"""In-memory cache of decoded images, limited in size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from .folders import read_rgb
 
 
 class ImageCache:
-    """Path -> uint8 HWC RGB. What came first stays: a random order gives no better rule."""
+    """Cache from path to decoded image, uint8 HWC RGB.
+
+    The first images stay. With a random access order, no eviction rule does better.
+
+    Args:
+        limit_mb: Limit of the decoded images, in MiB.
+    """
 
     def __init__(self, limit_mb: int) -> None:
         self._bytes_left = limit_mb << 20
@@ -19,7 +25,7 @@ class ImageCache:
         self._lock = threading.Lock()
 
     def add(self, path: Path, image: U8) -> U8:
-        """Keep an image if it fits; returns it."""
+        """Cache an image if it fits, and return it."""
         with self._lock:
             if path not in self._images and image.nbytes <= self._bytes_left:
                 self._bytes_left -= image.nbytes
@@ -27,6 +33,6 @@ class ImageCache:
         return image
 
     def get(self, path: Path) -> U8:
-        """Raises DataError for a file that does not decode. Not to be written to."""
+        """Return the read-only image of a file. Raises DataError if it does not decode."""
         image = self._images.get(path)
         return self.add(path, read_rgb(path)) if image is None else image

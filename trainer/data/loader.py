@@ -1,7 +1,7 @@
-"""The batches of a run.
+"""Training batches: order, augmentation and prefetching.
 
-What a step sees depends on (seed, step) alone, never on what was drawn before it: a run that
-stops and resumes reads the same pixels as one that did not.
+The batch of a step depends on (seed, step) only, never on earlier steps, so a resumed run reads the
+same pixels as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -28,17 +28,29 @@ from .transforms import CropParams, Preprocess
 
 @dataclass(frozen=True)
 class Shard:
-    """A process's part of each batch: `rank` of `world` equal ones."""
+    """The part of each batch that one process computes.
+
+    Attributes:
+        rank: Index of the part.
+        world_size: Number of equal parts.
+    """
 
     rank: int = 0
     world_size: int = 1
 
 
 class TrainingData(ABC):
-    """The training batches of a run: step -> (N,C,H,W from A, N,C,H,W from B).
+    """Training batches by step: (N,C,H,W from A, N,C,H,W from B), float32 in [-1, 1].
 
-    batch_size: images of a step and domain over all processes, in `accumulate` batches one after
-    the other; this process gets its share of each.
+    Args:
+        folders: Training images of A and B.
+        preprocess: Resizing and cropping.
+        cache: Cache of decoded images.
+        batch_size: Images per batch and domain, over all processes.
+        accumulate: Batches per step. A step has them one after the other along N, each with this
+            process's part.
+        seed: Seed of order and augmentation.
+        shard: This process's part of each batch; by default everything.
     """
 
     steps_per_epoch: int
@@ -63,26 +75,40 @@ class TrainingData(ABC):
     @property
     @abstractmethod
     def images_per_epoch(self) -> int:
-        """Of one domain."""
+        """Return the number of images of one domain in an epoch."""
 
     @abstractmethod
     def load_crop(self, side: int, sample_index: int) -> F32:
-        """The draw-th image of domain 0 or 1, counted over the whole run."""
+        """Return an augmented training crop.
+
+        Args:
+            side: 0 for domain A, 1 for domain B.
+            sample_index: Index of the image, counted from 0 over the whole run.
+
+        Returns:
+            float32 C,H,W in [-1, 1].
+        """
 
     def load_image(self, side: int, index: int) -> U8:
-        """As it is in the file."""
-        domain = self.folders[side]
-        return domain.convert(self.cache.get(domain.files[index]))
+        """Return a whole image, uint8 HWC; `index` is its position in the folder of `side`."""
+        folder = self.folders[side]
+        return folder.convert(self.cache.get(folder.files[index]))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """The images of one step, counted from 0 over the whole run.
-        Raises DataError for a file that does not decode, or images of several sizes in a batch."""
+        """Load the images of one step, counted from 0 over the whole run.
+
+        Returns:
+            Images of A and of B, N,C,H,W float32 in [-1, 1].
+
+        Raises:
+            DataError: If a file does not decode or if images of a batch differ in size.
+        """
         indices = self.sample_indices(step)
-        a, b = (self._stack([self.load_crop(side, draw) for draw in indices]) for side in (0, 1))
+        a, b = (self._stack([self.load_crop(side, index) for index in indices]) for side in (0, 1))
         return a, b
 
     def sample_indices(self, step: int) -> list[int]:
-        """Which images of the run, counted from 0, a step has in this process."""
+        """Return the indices, over the whole run, of the images that a step has in this process."""
         shard_size = self.batch_size // self.shard.world_size
         return [
             step * self.images_per_step
@@ -94,9 +120,9 @@ class TrainingData(ABC):
         ]
 
     def _stack(self, crops: list[F32]) -> Tensor:
-        if len({view.shape for view in crops}) > 1:
+        if len({crop.shape for crop in crops}) > 1:
             raise DataError(
-                "images of different sizes do not make a batch; use --batch-size 1, or "
+                "images of different sizes do not fit in a batch; use --batch-size 1, or "
                 "--preprocess resize-and-crop"
             )
         return torch.from_numpy(np.stack(crops))
@@ -104,7 +130,13 @@ class TrainingData(ABC):
     def batches(
         self, first_step: int, last_step: int, workers: int = 1
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches first_step..last_step-1, in order; `workers` threads read ahead."""
+        """Yield the batches of steps first_step to last_step - 1, in order.
+
+        Args:
+            first_step: First step.
+            last_step: End of the steps, exclusive.
+            workers: Prefetching threads; 0 loads in the calling thread.
+        """
         if workers == 0:
             yield from (self.batch(step) for step in range(first_step, last_step))
             return
@@ -121,7 +153,7 @@ class TrainingData(ABC):
                 yield future.result()
 
     def _shuffled_index(self, side: int, sample_index: int, count: int) -> int:
-        """Which of `count` images the draw is: each pass over them has an order of its own."""
+        """Return an index among `count` images; each pass over them has its own permutation."""
         epoch, position = divmod(sample_index, count)
         return int(_epoch_permutation(self.seed, side, epoch, count)[position])
 
@@ -132,12 +164,15 @@ def _epoch_permutation(seed: int, side: int, epoch: int, count: int) -> NDArray[
 
 
 class UnpairedData(TrainingData):
-    """An epoch passes once over the larger domain; the smaller one repeats, each pass of either
-    in an order of its own, so pairs are always new."""
+    """Batches of unpaired images.
+
+    An epoch passes once over the larger domain, and the smaller one repeats. Each pass over either
+    domain has its own order, so combinations of images do not repeat.
+    """
 
     @property
     def images_per_epoch(self) -> int:
-        return max(len(domain.files) for domain in self.folders)
+        return max(len(folder.files) for folder in self.folders)
 
     def load_crop(self, side: int, sample_index: int) -> F32:
         rng = np.random.default_rng((self.seed, side, 1, sample_index))
@@ -146,7 +181,7 @@ class UnpairedData(TrainingData):
 
 
 class PairedData(TrainingData):
-    """Both sides of a pair are cut and mirrored alike."""
+    """Batches of paired images; both images of a pair get the same crop and flip."""
 
     @property
     def images_per_epoch(self) -> int:
@@ -156,7 +191,7 @@ class PairedData(TrainingData):
         a, b = super().batch(step)
         if a.shape[2:] != b.shape[2:]:
             raise DataError(
-                "the two pictures of a pair have different sizes; make them equal, or use "
+                "the two images of a pair have different sizes; make them equal, or use "
                 "--preprocess resize-and-crop"
             )
         return a, b

@@ -1,4 +1,4 @@
-"""Pictures to try a generator on: one that looks real where there is none, of any channels."""
+"""Synthetic test images for generators."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from cgt.runtime.image.preprocess import F32, U8
 
 
 def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
-    """uint8 HWC: overlapping shaded discs with radii of density r^-3, which gives the edges,
-    flat parts and 1/f^2 spectrum of photographs (Lee, Mumford and Huang 2001)."""
+    """Render a dead-leaves image: overlapping shaded discs with radii of density r^-3.
+
+    It has the edges, flat regions and 1/f^2 spectrum of photographs (Lee, Mumford and Huang 2001).
+
+    Args:
+        size: (height, width) in pixels.
+        random: Random number generator.
+
+    Returns:
+        uint8 HWC RGB.
+    """
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
     largest, smallest = max(size) / 2, 2.0
@@ -26,6 +35,14 @@ def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
 
 
 def convert_channels(image: F32, channels: int) -> F32:
-    """float32 3,H,W in [-1, 1] -> channels,H,W: gray, the first two, all, or with opaque alpha."""
+    """Convert an RGB image to another number of channels.
+
+    Args:
+        image: float32 3,H,W in [-1, 1].
+        channels: 1 (gray), 2 (red and green), 3 (RGB) or 4 (RGB with opaque alpha).
+
+    Returns:
+        float32 channels,H,W in [-1, 1].
+    """
     gray: F32 = image.mean(0, keepdims=True, dtype=np.float32)
     return gray if channels == 1 else np.concatenate([image, np.ones_like(gray)])[:channels]

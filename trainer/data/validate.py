@@ -1,4 +1,4 @@
-"""What a data set holds, looked at before the first step."""
+"""Data set validation: image sizes, corrupt files and duplicates."""
 
 from __future__ import annotations
 
@@ -10,30 +10,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cgt.runtime.errors import DataError
+from cgt.runtime.image.geometry import format_size
 from cgt.runtime.utils.progress import progress_bar
 
 from .folders import ImageFolder, read_rgb
 from .image_cache import ImageCache
 
-MAX_LISTED_FILES = 3  # files that a message names
+MAX_LISTED_FILES = 3  # in one message
 
 
 @dataclass
 class DatasetReport:
-    """Sizes, broken files, and which files hold the same picture."""
+    """Result of the validation of a data set.
 
-    sizes: dict[Path, Counter[tuple[int, int]]] = field(default_factory=dict)  # folder: (h, w)
+    Attributes:
+        sizes: Number of images of each (height, width), by folder.
+        corrupt: Files that do not decode.
+        files_by_digest: Files by the hash of their pixels.
+    """
+
+    sizes: dict[Path, Counter[tuple[int, int]]] = field(default_factory=dict)
     corrupt: list[Path] = field(default_factory=list)
     files_by_digest: dict[bytes, list[Path]] = field(default_factory=dict)
 
     def summary_lines(self) -> list[str]:
-        """For people: a line for each folder, and one for each thing to worry about."""
+        """Return a line for each folder, and one for each problem."""
         lines = []
         for folder, sizes in self.sizes.items():
-            (height, width), common_count = sizes.most_common(1)[0]
+            common_size, common_count = sizes.most_common(1)[0]
             total = sizes.total()
             rest = f", {total - common_count} of other sizes" if total > common_count else ""
-            lines.append(f"{folder}: {total} images, {common_count} of {width}x{height}{rest}")
+            lines.append(
+                f"{folder}: {total} images, {common_count} of {format_size(common_size)}{rest}"
+            )
         if self.corrupt:
             lines.append(
                 f"files that do not decode: {len(self.corrupt)} ({_list_first(self.corrupt)})"
@@ -44,16 +53,23 @@ class DatasetReport:
         if duplicates:
             pairs = [" = ".join(f"{f.parent.name}/{f.name}" for f in files) for files in duplicates]
             lines.append(
-                f"pictures that are in several folders: {len(duplicates)} ({_list_first(pairs)})"
+                f"images that are in several folders: {len(duplicates)} ({_list_first(pairs)})"
             )
         return lines
 
     def files_to_skip(self, on_corrupt: str) -> frozenset[Path]:
-        """Files to leave out. broken: "fail" raises DataError where there are any."""
+        """Return the files to skip.
+
+        Args:
+            on_corrupt: "fail" or "skip".
+
+        Raises:
+            DataError: If there are corrupt files and `on_corrupt` is "fail".
+        """
         if self.corrupt and on_corrupt == "fail":
             raise DataError(
-                f"{self.corrupt[0]} is not a readable image, and {len(self.corrupt) - 1} more are "
-                "not; remove or replace them, or leave them out with --on-corrupt skip"
+                f"{self.corrupt[0]} is not a readable image ({len(self.corrupt)} such files); "
+                "remove or replace them, or skip them with --on-corrupt skip"
             )
         return frozenset(self.corrupt)
 
@@ -66,10 +82,16 @@ def _list_first(items: Sequence[object]) -> str:
 def validate_images(
     image_folders: Sequence[ImageFolder], cache: ImageCache, workers: int
 ) -> DatasetReport:
-    """Decode every file once; what fits stays in the store."""
+    """Decode every file once.
+
+    Args:
+        image_folders: The folders.
+        cache: Cache that keeps decoded images as far as they fit.
+        workers: Number of threads, at least 1.
+    """
     report = DatasetReport()
-    files = list(dict.fromkeys(path for domain in image_folders for path in domain.files))
-    folder = {path: domain.folder for domain in image_folders for path in domain.files}
+    files = list(dict.fromkeys(path for f in image_folders for path in f.files))
+    folder = {path: f.folder for f in image_folders for path in f.files}
 
     def decode_and_hash(path: Path) -> tuple[Path, tuple[int, int] | None, bytes]:
         try:
@@ -81,7 +103,7 @@ def validate_images(
 
     with (
         ThreadPoolExecutor(max(1, workers)) as pool,
-        progress_bar("looking at the images", len(files), unit="image") as bar,
+        progress_bar("validating images", len(files), unit="image") as bar,
     ):
         for path, size, digest in pool.map(decode_and_hash, files):
             bar.advance()

@@ -1,1 +1,1 @@
-"""How good a translation is: distances between sets of pictures, cycles, pairs, videos."""
+"""Translation quality: feature distances, reconstruction, paired metrics, video stability."""

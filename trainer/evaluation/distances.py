@@ -1,4 +1,4 @@
-"""Distances between two sets of pictures, by their features."""
+"""Frechet (FID) and kernel (KID) distance between the features of two image sets."""
 
 from __future__ import annotations
 
@@ -8,24 +8,41 @@ from .features import Features
 
 
 def frechet_distance(x: Features, y: Features) -> float:
-    """Between the normal distributions with the sets' means and covariances (Heusel et al. 2017):
-    |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)). N,D and M,D with N, M > 1.
+    """Compute the Frechet distance between normal distributions (Heusel et al. 2017).
 
-    It shrinks as the sets grow: compare distances of equally many pictures only.
+    The distributions have the means m and covariances S of the sets:
+    |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)). The distance shrinks as the sets grow, so
+    compare only distances of equally large sets.
+
+    Args:
+        x: Features of one set, N,D with N > 1.
+        y: Features of the other set, M,D with M > 1.
+
+    Returns:
+        The distance; 0 means equal.
     """
-    centered_x, centered_y = (
-        (z - z.mean(0)) / np.sqrt(len(z) - 1) for z in (x, y)
-    )  # S = centred^T centred
-    # The eigenvalues of S_x S_y are the squared singular values of centred_x centred_y^T, a
-    # matrix that is as small as the sets.
+    # S = centered^T centered
+    centered_x, centered_y = ((z - z.mean(0)) / np.sqrt(len(z) - 1) for z in (x, y))
+    # The eigenvalues of S_x S_y are the squared singular values of centered_x centered_y^T, a
+    # matrix that is only as large as the sets.
     root = np.linalg.svd(centered_x @ centered_y.T, compute_uv=False).sum()
     spread = (centered_x**2).sum() + (centered_y**2).sum()
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + spread - 2 * root)
 
 
 def kernel_distance(x: Features, y: Features) -> float:
-    """The squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, unbiased, over all
-    pairs (Binkowski et al. 2018). N,D and M,D with N, M > 1. May be below 0."""
+    """Compute the kernel distance (Binkowski et al. 2018).
+
+    It is the unbiased estimate of the squared maximum mean discrepancy with the kernel
+    (x.y / D + 1)^3, over all pairs.
+
+    Args:
+        x: Features of one set, N,D with N > 1.
+        y: Features of the other set, M,D with M > 1.
+
+    Returns:
+        The distance; 0 means equal. It may be negative.
+    """
 
     def kernel(one: Features, two: Features) -> Features:
         return np.asarray((one @ two.T / one.shape[1] + 1) ** 3)

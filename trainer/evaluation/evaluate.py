@@ -1,8 +1,7 @@
-"""`cgt eval`: all figures of a subject on a data set, and pictures of them."""
+"""Evaluation of checkpoints and models on a data set (`cgt eval`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.progress import progress_bar
 
+from ..config import reverse_direction
+from ..data.dataset import LogFn
 from ..data.folders import ImageFolder, find_image_folders
 from ..logs.best_checkpoint import load_eval_images
 from ..networks.efficientnet import INPUT_SIDES_PX
@@ -24,10 +25,9 @@ from .features import FeatureExtractor, efficientnet_extractor, inception_extrac
 from .report import EvaluationImages, TranslateFn, measure_translation
 from .subject import EvaluationSubject
 
-MAX_MONTAGE_ROWS = 8  # of the montage, per direction
-VIDEO_SIZE_MULTIPLE = 32  # of a video's sides
+MAX_MONTAGE_ROWS = 8  # per direction
+VIDEO_SIZE_MULTIPLE = 32  # video frames are resized to a multiple of it, in pixels
 
-LogFn = Callable[[str], None]
 ImageRows = list[list[U8]]
 
 
@@ -42,17 +42,32 @@ def evaluate(
     frames: int = 100,
     log: LogFn = lambda line: None,
 ) -> tuple[dict[str, Any], dict[str, ImageRows]]:
-    """A report in plain JSON types, and rows of pictures by direction.
+    """Evaluate a subject on a data set.
 
-    data: by default what the checkpoint was trained on. images: at most so many of each folder.
-    inception: weights of FID's Inception, by default where torch-fidelity keeps them.
-    video: its first `frames` frames give the warping error of the first direction.
-    Raises DataError for what is missing, MissingDependency without the EfficientNets.
+    Args:
+        subject: The checkpoint or model.
+        data: Data set; by default the one that the checkpoint was trained on.
+        max_images: Maximum number of images per folder; by default all.
+        imagenet_class: ImageNet class whose predicted share the report includes.
+        inception: Weights of FID's Inception; by default those in torch-fidelity's download folder.
+        video: Video on which to measure the warping error of the first direction.
+        frames: Number of frames of the video.
+        log: Receives remarks for the user.
+
+    Returns:
+        A report in plain JSON types, and rows of images by direction.
+
+    Raises:
+        DataError: If test images are missing.
+        UsageError: If there is no data set, or the Inception weights are missing.
+        MissingDependency: If the extra [projected] is not installed.
     """
     root = data or subject.data
     if root is None:
-        raise UsageError("give --data, a folder with testA/ and testB/")
-    backbones = _open_extractors(inception, log)
+        raise UsageError(
+            "the data set is unknown; use --data with a folder that has testA/ and testB/"
+        )
+    extractors = _open_extractors(inception, log)
     tests = find_image_folders(root, "test", subject.paired, subject.channels)
     try:
         training: tuple[ImageFolder, ImageFolder] | None = find_image_folders(
@@ -60,12 +75,12 @@ def evaluate(
         )
     except DataError:
         training = None
-        log(f"{root} has no training images: no distance of real images to real ones")
-    image_limit = max_images or max(len(domain.files) for domain in tests)
-    sets = [load_eval_images(domain, subject.size, subject.squash, image_limit) for domain in tests]
+        log(f"{root} has no training images; the report has no distance between real images")
+    image_limit = max_images or max(len(folder.files) for folder in tests)
+    sets = [load_eval_images(folder, subject.size, subject.squash, image_limit) for folder in tests]
     training_images = [
-        load_eval_images(domain, subject.size, subject.squash, len(real))
-        for domain, real in zip(training or (), sets, strict=False)
+        load_eval_images(folder, subject.size, subject.squash, len(real))
+        for folder, real in zip(training or (), sets, strict=False)
     ] or [[], []]
     report: dict[str, Any] = {
         "subject": subject.name,
@@ -89,14 +104,13 @@ def evaluate(
 
         for direction in subject.directions:
             x, y = (0, 1) if direction == "AtoB" else (1, 0)
-            back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
             forward = counted(translate_fns[direction])
             assert forward is not None
             values, rows[direction] = measure_translation(
                 EvaluationImages(sets[x], sets[y], training_images[y]),
                 forward,
-                counted(translate_fns.get(back)),
-                backbones,
+                counted(translate_fns.get(reverse_direction(direction))),
+                extractors,
                 paired=subject.paired,
                 imagenet_class=imagenet_class,
             )
@@ -113,8 +127,8 @@ def _open_extractors(inception: Path | None, log: LogFn) -> list[FeatureExtracto
     found = inception_extractor(inception)
     if found is None:
         log(
-            "no distances with Inception features: install the extra [inception], and give its "
-            "weights with --inception or let torch-fidelity download them"
+            "no distances with Inception features; install the extra [inception], and pass its "
+            "weights by --inception or let torch-fidelity download them"
         )
     return [*map(efficientnet_extractor, INPUT_SIDES_PX), *([found] if found else [])]
 
@@ -122,8 +136,17 @@ def _open_extractors(inception: Path | None, log: LogFn) -> list[FeatureExtracto
 def temporal_stability(
     subject: EvaluationSubject, direction: Direction, video: Path, frames: int
 ) -> dict[str, Any]:
-    """The warping error of a translated video, and of the video itself, at the subject's size on
-    the short side."""
+    """Measure the warping error of a translated video and of the video itself.
+
+    Args:
+        subject: The checkpoint or model; its size is the short side of the frames.
+        direction: Direction of the translation.
+        video: The video.
+        frames: Maximum number of frames.
+
+    Returns:
+        A report in plain JSON types: "error" of the translation, "input" of the video itself.
+    """
     translated_error, input_error = WarpingErrorMeter(), WarpingErrorMeter()
     count = 0
     translate: TranslateFn | None = None
@@ -150,13 +173,13 @@ def temporal_stability(
 
 
 def save_montage(rows: dict[str, ImageRows], path: Path) -> None:
-    """Spread over the test images: source, translation, way back; or the partner, of pairs."""
-    some = [
+    """Write a PNG file with evenly spaced rows of each direction. Raises UsageError otherwise."""
+    selected = [
         row
         for each in rows.values()
         for row in each[:: max(1, len(each) // MAX_MONTAGE_ROWS)][:MAX_MONTAGE_ROWS]
     ]
-    data = encode_image(make_grid(some), path.suffix)
+    data = encode_image(make_grid(selected), path.suffix)
     if data is None:
         raise UsageError(f"--montage {path} must end in .png")
     with atomic_write(path) as temporary:

@@ -1,4 +1,4 @@
-"""What a picture is like, as networks trained on photographs see it."""
+"""Image features of pretrained networks (EfficientNet-Lite, Inception)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ from ..networks.efficientnet import INPUT_SIDES_PX, load_efficientnet, normalize
 BATCH_SIZE = 16
 INCEPTION_WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
-Features = NDArray[np.float64]  # a row per picture
+Features = NDArray[np.float64]  # N,D: a row per image
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A named extractor: uint8 HWC RGB pictures -> their features."""
+    """Named feature extractor.
+
+    Attributes:
+        name: Name of the network.
+        extract: Maps N images, uint8 HWC RGB or gray, to features N,D.
+    """
 
     name: str
     extract: Callable[[Sequence[U8]], Features]
@@ -52,8 +57,13 @@ def _efficientnet_outputs(
 
 
 def efficientnet_extractor(name: str = "efficientnet-lite0") -> FeatureExtractor:
-    """1,280 numbers of an EfficientNet (`SIDES` has the names) at its size. Raises
-    MissingDependency when it is used."""
+    """Create an extractor of 1,280 EfficientNet-Lite features.
+
+    Its `extract` raises MissingDependency if the extra [projected] is not installed.
+
+    Args:
+        name: A key of INPUT_SIDES_PX.
+    """
     extract = functools.partial(
         _efficientnet_outputs, name=name, head=lambda network, pooled: pooled
     )
@@ -63,17 +73,33 @@ def efficientnet_extractor(name: str = "efficientnet-lite0") -> FeatureExtractor
 def predicted_class_share(
     images: Sequence[U8], index: int, name: str = "efficientnet-lite0"
 ) -> float:
-    """The share of pictures that an EfficientNet calls class `index` of ImageNet (340 is a
-    zebra)."""
+    """Return the share of images that an EfficientNet assigns to an ImageNet class.
+
+    Args:
+        images: uint8 HWC RGB or gray images.
+        index: Index of the class (340 is zebra).
+        name: A key of INPUT_SIDES_PX.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        MissingDependency: If the extra [projected] is not installed.
+    """
     logits = _efficientnet_outputs(images, name, lambda network, pooled: network._fc(pooled))
     return float((logits.argmax(1) == index).mean())
 
 
 def inception_extractor(weights: Path | None = None) -> FeatureExtractor | None:
-    """2,048 numbers of the Inception that FID is defined by, as clean-fid and torchmetrics take
-    them; None where torch-fidelity or its weights are not here.
+    """Create an extractor of 2,048 features of the Inception network that defines FID.
 
-    weights: by default where torch-fidelity keeps what it has downloaded.
+    clean-fid and torchmetrics use the same features.
+
+    Args:
+        weights: Weights file; by default the one in torch-fidelity's download folder.
+
+    Returns:
+        The extractor; None if torch-fidelity or the weights are missing.
     """
     path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_WEIGHTS_FILE
     if importlib.util.find_spec("torch_fidelity") is None or not path.is_file():

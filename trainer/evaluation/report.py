@@ -1,4 +1,4 @@
-"""Everything that is measured of a translation from one domain to another."""
+"""Evaluation report of a translation from one domain to another."""
 
 from __future__ import annotations
 
@@ -14,23 +14,29 @@ from .distances import frechet_distance, kernel_distance
 from .features import FeatureExtractor, predicted_class_share
 
 TranslateFn = Callable[[U8], U8]
-MIN_IMAGES = 2  # pictures in a set
+MIN_IMAGES = 2  # per set, for distances
 
 
 @dataclass(frozen=True)
 class EvaluationImages:
-    """uint8 HWC RGB, all of one size."""
+    """Images of an evaluation, uint8 HWC RGB, all of one size.
 
-    source: Sequence[U8]  # test images to translate
-    target: Sequence[U8]  # test images of what they shall become; the partners, of pairs
-    training: Sequence[U8] = field(default_factory=list)  # other real images of the target
+    Attributes:
+        source: Test images of the source domain, to translate.
+        target: Test images of the target domain; for paired data, the targets of `source`.
+        training: Other real images of the target domain.
+    """
+
+    source: Sequence[U8]
+    target: Sequence[U8]
+    training: Sequence[U8] = field(default_factory=list)
 
 
 def feature_distances(
-    backbone: FeatureExtractor, generated: Sequence[U8], real: Sequence[U8]
+    extractor: FeatureExtractor, generated: Sequence[U8], real: Sequence[U8]
 ) -> dict[str, float]:
-    """Frechet and kernel distance of two sets; 0 is equal."""
-    x, y = backbone.extract(generated), backbone.extract(real)
+    """Return the Frechet and kernel distance of two image sets; 0 means equal."""
+    x, y = extractor.extract(generated), extractor.extract(real)
     return {"frechet": frechet_distance(x, y), "kernel": kernel_distance(x, y)}
 
 
@@ -43,10 +49,26 @@ def measure_translation(
     paired: bool = False,
     imagenet_class: int | None = None,
 ) -> tuple[dict[str, Any], list[list[U8]]]:
-    """A report in plain JSON types, and rows of pictures: source, translated, way back or partner.
+    """Measure the quality of a translation.
 
-    Distances come with two that say what they are worth: of the sources left as they are, which a
-    translation must beat, and of other real images of the target, which none can be expected to.
+    The report puts the distances of the translated images between two reference distances:
+    "no_translation", of the untranslated sources, is an upper bound that a translation must beat,
+    and "real", of other real images of the target domain, is a lower bound.
+
+    Args:
+        eval_images: The images.
+        translate: Translation of an image, uint8 HWC.
+        translate_back: Translation in the reverse direction, for the cycle; None if unavailable.
+        extractors: Feature extractors of the distances.
+        paired: Whether `target` has the targets of `source`.
+        imagenet_class: Class whose predicted share the report includes.
+
+    Returns:
+        A report in plain JSON types, and rows of images: source, translated, then reconstructed
+        and target, if available.
+
+    Raises:
+        MissingDependency: If the extra [projected] is needed and not installed.
     """
     translated = [translate(image) for image in eval_images.source]
     report: dict[str, Any] = {"images": len(translated), "distances": {}}
@@ -57,9 +79,9 @@ def measure_translation(
         "real": eval_images.training,
     }
     if min(len(translated), len(eval_images.target)) >= MIN_IMAGES:
-        for backbone in extractors:
-            report["distances"][backbone.name] = {
-                name: feature_distances(backbone, images, eval_images.target)
+        for extractor in extractors:
+            report["distances"][extractor.name] = {
+                name: feature_distances(extractor, images, eval_images.target)
                 for name, images in sets.items()
                 if len(images) >= MIN_IMAGES
             }

@@ -1,4 +1,4 @@
-"""What is evaluated: the generators of a checkpoint, or a model file."""
+"""Subject of an evaluation: the generators of a checkpoint, or a model file."""
 
 from __future__ import annotations
 
@@ -14,24 +14,38 @@ from cgt.runtime.inference.translator import Translator
 from cgt.runtime.models.metadata import Direction, read_metadata
 
 from ..checkpoint import load_checkpoint
+from ..config import reverse_direction
 from ..logs.best_checkpoint import make_translate_fn
 from ..pretrained import TrainedGenerator, open_generator
 from .report import TranslateFn
 
-TranslateFactory = Callable[[tuple[int, int]], TranslateFn]
+TranslateFactory = Callable[[tuple[int, int]], TranslateFn]  # called with (height, width)
 
 
 @dataclass(frozen=True)
 class EvaluationSubject:
-    """Translations by direction, and how they were trained."""
+    """Translations to evaluate, and how they were trained.
+
+    Attributes:
+        name: Path of the checkpoint or model.
+        translators: By direction, a function that maps the (height, width) of images to their
+            translation.
+        directions: Directions to evaluate.
+        domains: Names of A and B.
+        size: Side of the evaluated images, in pixels.
+        channels: Channels of A and B.
+        squash: Whether training resized images to squares regardless of their aspect ratio.
+        paired: Whether training used image pairs.
+        data: Data set of the training, if known.
+    """
 
     name: str
-    translators: dict[Direction, TranslateFactory]  # given (height, width) of the pictures to come
+    translators: dict[Direction, TranslateFactory]
     directions: tuple[Direction, ...]
     domains: tuple[str, str]
-    size: int  # side of the pictures
-    channels: tuple[int, int] = (3, 3)  # of A and B
-    squash: bool = True  # pictures were squeezed into squares
+    size: int
+    channels: tuple[int, int] = (3, 3)
+    squash: bool = True
     paired: bool = False
     data: Path | None = None
 
@@ -43,8 +57,20 @@ def open_subject(
     size: int | None,
     network: str | None = None,
 ) -> EvaluationSubject:
-    """Raises CheckpointError or ModelError for a file that is none, UsageError for a direction
-    that it does not have or a size that it does not take."""
+    """Open a checkpoint or a model for evaluation.
+
+    Args:
+        ckpt: Checkpoint; required if `model` is None.
+        model: Model file.
+        direction: Direction to evaluate; by default all that the file has.
+        size: Side of the evaluated images, in pixels; by default that of the training.
+        network: Name of a network in a checkpoint that has several.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read.
+        ModelError: If the model cannot be read.
+        UsageError: If the file does not have the direction or does not support the size.
+    """
     if model is not None:
         subject = _subject_from_model(model, direction)
     else:
@@ -54,16 +80,19 @@ def open_subject(
 
 
 def _subject_from_model(path: Path, direction: Direction | None) -> EvaluationSubject:
-    artifact = read_metadata(path)
-    if direction not in (None, artifact.direction):
-        raise UsageError(f"{path} translates {artifact.direction}; leave out --direction")
+    metadata = read_metadata(path)
+    if direction not in (None, metadata.direction):
+        raise UsageError(f"{path} translates {metadata.direction}; omit --direction")
 
     def for_size(size: tuple[int, int]) -> TranslateFn:
         return Translator(path, size=size, frame_size=size)
 
-    own = artifact.direction
     return EvaluationSubject(
-        str(path), {own: for_size}, (own,), artifact.domains, min(artifact.size)
+        name=str(path),
+        translators={metadata.direction: for_size},
+        directions=(metadata.direction,),
+        domains=metadata.domains,
+        size=min(metadata.size),
     )
 
 
@@ -72,21 +101,21 @@ def _subject_from_checkpoint(
 ) -> EvaluationSubject:
     first = open_generator(path, direction, network)
     generators: dict[Direction, TrainedGenerator] = {first.direction: first}
-    other: Direction = "BtoA" if first.direction == "AtoB" else "AtoB"
-    # A file that tells no direction would give the same generator again.
+    reverse = reverse_direction(first.direction)
+    # If the file does not tell its direction, the reverse direction would be the same generator.
     if network is None and first.direction_known:
-        with suppress(CheckpointError, UsageError):  # it may have one; then there is no cycle
-            generators[other] = open_generator(path, other)
+        with suppress(CheckpointError, UsageError):  # without a reverse direction, skip the cycle
+            generators[reverse] = open_generator(path, reverse)
     channels = (first.in_channels, first.out_channels)
     subject = EvaluationSubject(
-        str(path),
-        {name: _translate_factory(generator) for name, generator in generators.items()},
-        (direction,) if direction else tuple(sorted(generators)),
-        first.domains,
-        first.size[0],
-        channels if first.direction == "AtoB" else channels[::-1],
+        name=str(path),
+        translators={name: _translate_factory(generator) for name, generator in generators.items()},
+        directions=(direction,) if direction else tuple(sorted(generators)),
+        domains=first.domains,
+        size=first.size[0],
+        channels=channels if first.direction == "AtoB" else channels[::-1],
     )
-    with suppress(CheckpointError):  # of another trainer, which has not recorded it
+    with suppress(CheckpointError):  # other trainers do not record these settings
         config = load_checkpoint(path).config
         return replace(
             subject,

@@ -1,9 +1,14 @@
-"""Checkpoints that other people's code wrote.
+"""Importers of third-party checkpoints: state dicts of other trainers as cgt generators.
 
-The way of a file: `reading` (bytes, nothing executed) -> `networks` (the state dicts in it, by
-name) -> `layers` (a state dict as convolutions in the order of execution) -> `resnet`, `unet`,
-`discriminator` (what those are, as a GeneratorConfig with its evidence) -> `mapping` (their
-tensors under our names, strictly) -> `proof` (does it translate?).
+Steps of an import:
+
+file_reader.py     bytes of the file, without executing any code in it
+state_dicts.py     the state dicts in it, by name
+layer_graph.py     a state dict as convolutions in order of execution
+resnet.py, unet.py their architecture as a GeneratorConfig, with the evidence for it
+weight_mapping.py  their tensors under the names of cgt, strictly
+diagnostics.py     a test image, to check that the result translates
+
+conventions.py has what names tell: project conventions, directions, domains and options.
+importer.py runs these steps; inspect_checkpoint.py reports them for `cgt inspect`.
 """
-
-from __future__ import annotations

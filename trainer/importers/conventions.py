@@ -1,12 +1,13 @@
-"""train_opt.txt: the options of a run of pytorch-CycleGAN-and-pix2pix and its descendants.
+"""Conventions of public projects: layers that leave no trace, names of files, train_opt.txt.
 
-What keys and shapes cannot say: the habits of public code, known by its names.
+Keys and shapes do not reveal everything about a network. `KNOWN_CONVENTIONS` has the remainder for
+projects that are recognized by their names; each entry was read in the project's source. Numbered
+layers need no entry: pytorch-CycleGAN-and-pix2pix, CUT, gan-compression, PyTorch-GAN
+(eriklindernoren), PyTorch-CycleGAN (aitorzip) and their descendants reveal padding, dropout and
+resizing by gaps in their numbers.
 
-Each was read in the project's source. Numbered layers need no entry: pytorch-CycleGAN-and-pix2pix,
-CUT, gan-compression, PyTorch-GAN (eriklindernoren), PyTorch-CycleGAN (aitorzip) and their
-descendants leave the places of padding, dropout and resizing in their numbers.
-
-What names of files, folders and networks say: direction, the other generator, the domains.
+Names of files, folders and networks reveal directions, the reverse generator and domains.
+train_opt.txt has the options of a run of pytorch-CycleGAN-and-pix2pix and its descendants.
 """
 
 from __future__ import annotations
@@ -25,26 +26,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Convention:
-    """How a project writes a generator."""
+    """Properties of a project's generators that keys and shapes do not reveal.
+
+    Attributes:
+        name: the project.
+        key_patterns: regular expressions; a state dict matches if each one occurs in some key.
+        padding: padding of the residual blocks.
+        stem_padding: padding of the first and last convolution.
+        down_padding: padding of the downsampling convolutions.
+        up_padding: padding of the convolutions after resizing.
+        no_stem_norm: whether the first convolution has neither norm nor activation.
+        output: output activation.
+        implied_norm: the norm if there are neither biases nor norm weights.
+        residual: whether blocks add their input.
+        swaps_directions: whether G_ab translates b to a.
+    """
 
     name: str = ""
-    key_patterns: tuple[str, ...] = ()  # patterns, each of which some key has in it
+    key_patterns: tuple[str, ...] = ()
     padding: str = "reflect"
     stem_padding: str = "reflect"
     down_padding: str = "zero"
     up_padding: str = "zero"
     no_stem_norm: bool = False
     output: str = "tanh"
-    implied_norm: str = ""  # the norm where neither biases nor norm weights tell
-    residual: bool = True  # blocks add their input
-    swaps_directions: bool = False  # its G_ab makes a of b
+    implied_norm: str = ""
+    residual: bool = True
+    swaps_directions: bool = False
 
     @property
     def rationale(self) -> str:
+        """End of a sentence: where a property comes from."""
         return f"as {self.name} does" if self.name else "as the paper does"
 
     def resolve_norm(self, norm: str, bias: bool, notes: ImportNotes) -> str:
-        """The norm, where the project is known to have one that leaves no trace."""
+        """Return `norm`, or the implied norm of the project if none was found."""
         if norm == "none" and self.implied_norm:
             notes.evidence.append(f"{self.implied_norm} norm, {self.rationale}")
             return self.implied_norm
@@ -88,7 +104,7 @@ DEFAULT_CONVENTION = Convention()
 
 
 def find_convention(keys: Iterable[str]) -> Convention:
-    """The project that writes such keys; USUAL where none is known."""
+    """Return the convention of the project that writes such keys, or DEFAULT_CONVENTION."""
     keys = list(keys)
     for convention in KNOWN_CONVENTIONS:
         patterns = [re.compile(rf"(^|\.){pattern}") for pattern in convention.key_patterns]
@@ -97,7 +113,7 @@ def find_convention(keys: Iterable[str]) -> Convention:
     return DEFAULT_CONVENTION
 
 
-# A generator's name, and that of the one for the way back. The first of a pair is A to B.
+# Names of a generator and of its reverse; the first of a pair is A to B.
 _DIRECTION_TOKENS = (
     ("A2B", "B2A"),
     ("AtoB", "BtoA"),
@@ -113,14 +129,14 @@ _NOT_DOMAINS = {"pix2pix", "img2img", "image2image"}
 
 
 def _token_regex(token: str) -> re.Pattern[str]:
-    """The token as a word of a name, in the case of all letters the same or as written."""
+    """Match a token as a whole word of a name, as written or in lower case."""
     return re.compile(
         rf"(?<![A-Za-z0-9])(net|gen_?|g_?|G_?)?({token}|{token.lower()})(?![A-Za-z0-9])"
     )
 
 
 def direction_from_name(name: str) -> Direction | None:
-    """The direction that a file's or network's name tells; None where it tells none."""
+    """Return the direction in the name of a file or network; None if there is none."""
     for forth, back in _DIRECTION_TOKENS:
         if _token_regex(forth).search(name):
             return "AtoB"
@@ -130,7 +146,7 @@ def direction_from_name(name: str) -> Direction | None:
 
 
 def reverse_direction_name(name: str) -> str | None:
-    """The name of the generator that leads back; None where the name tells no direction."""
+    """Return the name of the reverse generator; None if the name has no direction."""
     for pair in _DIRECTION_TOKENS:
         for token, other in (pair, pair[::-1]):
             match = _token_regex(token).search(name)
@@ -141,15 +157,17 @@ def reverse_direction_name(name: str) -> str | None:
 
 
 def find_sibling_generator(path: Path) -> Path | None:
-    """The generator that belongs to a discriminator's file: latest_net_D_A.pth has
-    latest_net_G_A.pth beside it."""
+    """Return the generator next to a discriminator's file, if there is one.
+
+    For latest_net_D_A.pth it is latest_net_G_A.pth.
+    """
     name = re.sub(r"(?<![A-Za-z])(net)?D(?=[_.])", lambda m: f"{m[1] or ''}G", path.name, count=1)
     sibling = path.with_name(name)
     return sibling if name != path.name and sibling.is_file() else None
 
 
 def infer_domains(path: Path, *extra_names: str | None) -> tuple[str, str]:
-    """From "horse2zebra" in an option, a folder or the file's name; else A and B."""
+    """Return the domains of a name such as "horse2zebra": an option, file or folder; or A and B."""
     for text in (*extra_names, path.stem, path.parent.name, path.parent.parent.name):
         for match in _DOMAIN_PAIR_RE.finditer((text or "").lower()):
             if match[0] not in _NOT_DOMAINS:
@@ -163,32 +181,39 @@ _OPTION_LINE_RE = re.compile(r"\s*(\w+)\s*:\s*(.*?)\s*(?:\[default:.*)?$")
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What was said; None or "" for what was not."""
+    """Options of the run that wrote a checkpoint.
+
+    Attributes:
+        path: the options file; None if there is none.
+        values: values by name.
+    """
 
     path: Path | None = None
     values: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load_next_to(cls, checkpoint: Path) -> TrainOptions:
-        """The options in the checkpoint's folder; none where there is no such file."""
+        """Read the options file in the checkpoint's folder; without one, there are no options."""
         for name in _OPTION_FILE_NAMES:
             path = checkpoint.with_name(name)
             try:
                 text = path.read_text(errors="replace")
             except OSError:
                 continue
-            found = [_OPTION_LINE_RE.match(line) for line in text.splitlines()[:1000]]
-            return cls(path, {match[1]: match[2] for match in found if match})
+            matches = [_OPTION_LINE_RE.match(line) for line in text.splitlines()[:1000]]
+            return cls(path, {match[1]: match[2] for match in matches if match})
         return cls()
 
     def get(self, name: str) -> str | None:
+        """Return an option; None if it is missing or empty."""
         return self.values.get(name) or None
 
     @property
     def norm(self) -> str | None:
+        """The norm; None if not given."""
         return self.get("norm") or self.get("normG")
 
     def positive_int(self, name: str) -> int | None:
-        """A whole number above zero."""
+        """Return an option that is a positive integer; None if it is not."""
         text = self.get(name) or ""
         return int(text) if re.fullmatch(r"[1-9]\d{0,4}", text) else None

@@ -1,7 +1,4 @@
-"""Does it translate? A generator's answer to a picture that looks real.
-
-Near misses: which architecture comes closest, and what disagrees first.
-"""
+"""Diagnostics of imports: the closest known architecture, and a sanity check of the output."""
 
 from __future__ import annotations
 
@@ -12,20 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cgt.runtime.image.geometry import format_size
 from cgt.runtime.image.preprocess import pack
 
 from ..data.synthetic import convert_channels, dead_leaves
 from ..networks import build_generator
 from ..networks.config import GeneratorConfig
-from .layer_graph import LayerGraph, parse_layers
+from .layer_graph import LayerGraph, format_shape, parse_layers
 
-_MIN_SIMILARITY = 0.3  # below this share of equal shapes nothing is close
+_MIN_SIMILARITY = 0.3  # share of equal shapes below which no architecture is close
 
 
 def closest_architecture(layers: LayerGraph, reasons: dict[str, str]) -> str:
-    """One clause: the closest of the usual generators, and the first three shapes that differ.
+    """Describe the closest common generator and the first three shapes that differ.
 
-    reasons: by family, at which layer recognising it stopped.
+    Args:
+        layers: the unknown network.
+        reasons: for each family, the layer at which parsing failed.
+
+    Returns:
+        A clause for an error message.
     """
     theirs = [(layer.weight, layer.shape) for layer in layers.convolutions]
     if not theirs:
@@ -40,8 +43,8 @@ def closest_architecture(layers: LayerGraph, reasons: dict[str, str]) -> str:
     similarity, config, ours, steps = max(candidates, key=lambda c: c[0])
     if similarity < _MIN_SIMILARITY:
         return (
-            f"{len(theirs)} convolutions, the first {_format_shape(theirs[0][1])}, the last "
-            f"{_format_shape(theirs[-1][1])}, are like none"
+            f"{len(theirs)} convolutions, the first {format_shape(theirs[0][1])}, the last "
+            f"{format_shape(theirs[-1][1])}, are like none"
         )
     kind = config.kind
     agreeing = sum(b - a for tag, a, b, _, _ in steps if tag == "equal")
@@ -49,8 +52,8 @@ def closest_architecture(layers: LayerGraph, reasons: dict[str, str]) -> str:
     for tag, a, b, c, d in steps:
         if tag == "equal":
             continue
-        has = ", ".join(f"{key} {_format_shape(shape)}" for key, shape in theirs[c : min(d, c + 2)])
-        wants = ", ".join(_format_shape(shape) for _, shape in ours[a : min(b, a + 2)])
+        has = ", ".join(f"{key} {format_shape(shape)}" for key, shape in theirs[c : min(d, c + 2)])
+        wants = ", ".join(format_shape(shape) for _, shape in ours[a : min(b, a + 2)])
         differences.append(f"{has or 'nothing'} where {wants or 'nothing more'} should be")
     return (
         f"closest is {kind} with ngf {config.ngf}: {agreeing} of {len(theirs)} convolutions agree; "
@@ -60,8 +63,10 @@ def closest_architecture(layers: LayerGraph, reasons: dict[str, str]) -> str:
 
 
 def _reference_configs(shapes: list[tuple[int, ...]]) -> list[GeneratorConfig]:
-    """The usual generators of that width and those channels, among them the ResNet of as many
-    blocks as there are square 3x3 convolutions for."""
+    """Return common generators of the same width and channels.
+
+    One of them is the ResNet with as many blocks as the square 3x3 convolutions make up.
+    """
     first, last = shapes[0], shapes[-1]
     channels = (
         min(first[0], 512),
@@ -77,20 +82,22 @@ def _reference_configs(shapes: list[tuple[int, ...]]) -> list[GeneratorConfig]:
     ]
 
 
-def _format_shape(shape: tuple[int, ...]) -> str:
-    return f"({', '.join(map(str, shape))})"
-
-
 CHECK_SIDE_PX = 128
-# Of a trained CycleGAN about 0.9; of one put together wrongly, or with random weights, below 0.2.
+# About 0.9 for a trained CycleGAN; below 0.2 for a wrong architecture or random weights.
 _MIN_EDGE_CORRELATION = 0.35
 
 
 def sanity_check(network: nn.Module, channels: int, multiple: int) -> list[str]:
-    """Reasons to believe that the network was put together wrongly, or learnt nothing; none for
-    a translation: neither constant nor saturated, and its structure is that of its input.
+    """Check that the output of a network is finite, in range, and similar to its input.
 
-    One pass over a synthetic picture of SIDE or `multiple` squared.
+    Args:
+        network: generator in eval mode.
+        channels: number of its input channels.
+        multiple: number that the sides of its input must be a multiple of.
+
+    Returns:
+        Reasons to believe that the architecture is wrong or the weights are untrained; empty if
+        there are none.
     """
     side = -(-CHECK_SIDE_PX // multiple) * multiple
     image = pack(dead_leaves((side, side), np.random.default_rng(0)))
@@ -98,7 +105,7 @@ def sanity_check(network: nn.Module, channels: int, multiple: int) -> list[str]:
     with torch.no_grad():
         y = network(x)
     if y.shape[2:] != x.shape[2:]:
-        return [f"a picture of {tuple(x.shape[2:])} comes back as {tuple(y.shape[2:])}"]
+        return [f"its output for a {format_size(x.shape[2:])} image is {format_size(y.shape[2:])}"]
     problems = []
     if not bool(torch.isfinite(y).all()):
         return ["its output is not finite"]
@@ -112,14 +119,13 @@ def sanity_check(network: nn.Module, channels: int, multiple: int) -> list[str]:
     correlation = _edge_correlation(x, y)
     if correlation < _MIN_EDGE_CORRELATION:
         problems.append(
-            f"its output has little of its input's structure (correlation {correlation:.2f})"
+            f"its output has little of its input's structure (edge correlation {correlation:.2f})"
         )
     return problems
 
 
 def _edge_correlation(x: Tensor, y: Tensor) -> float:
-    """The correlation of edge strength, at a quarter of the resolution; the largest over the
-    output's channels."""
+    """Return the largest correlation of edge strength, at 1/4 resolution, over output channels."""
     input_edges = _edge_strength(x.mean(1, keepdim=True)).flatten()
     output_edges = [_edge_strength(y[:, c : c + 1]).flatten() for c in range(y.shape[1])]
     pairs = [torch.corrcoef(torch.stack([input_edges, edges]))[0, 1] for edges in output_edges]

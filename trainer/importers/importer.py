@@ -1,6 +1,6 @@
-"""A file of another trainer -> the generator that was asked for.
+"""Importer of third-party checkpoints: from a file to the requested generator.
 
-Discriminators, which are no generators: recognised in order to say so.
+Discriminators are recognized too, for error messages.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ _DISCRIMINATOR_NAME_RE = re.compile(
 
 
 def describe_discriminator(layers: LayerGraph) -> str | None:
-    """What kind of discriminator it is; None: none.
+    """Describe a discriminator; return None if the layers are not one.
 
-    A row of convolutions, each fed by the one before, that ends in a single channel and never
-    grows back: generators double what they have halved.
+    A discriminator is a chain of convolutions with growing width that ends in a single channel.
     """
     shapes = [layer.shape for layer in layers.convolutions]
     if len(shapes) < 3 or shapes[-1][0] != 1:
@@ -55,36 +54,56 @@ def describe_discriminator(layers: LayerGraph) -> str | None:
 
 
 def looks_like_discriminator(name: str) -> bool:
-    """Whether a network or file is called a discriminator."""
+    """Return whether the name of a network or file is that of a discriminator."""
     return bool(_DISCRIMINATOR_NAME_RE.search(name))
 
 
 class MultipleGeneratorsError(UsageError):
-    """A file holds more than one, and no name tells which is meant."""
+    """A file contains several generators, and no name determines which one to use."""
 
 
 @dataclass(frozen=True)
 class IdentifiedNetwork:
-    """A state dict in a file and what it is: a generator, a discriminator, or neither, and why."""
+    """A state dict and what it was recognized as.
+
+    Attributes:
+        network: the state dict.
+        generator: the parsed generator, if it is one.
+        discriminator: description of the discriminator, if it is one.
+        unexpected_keys: keys that belong to no layer of the generator.
+        reason: why it is neither.
+    """
 
     network: NamedStateDict
     generator: ParsedGenerator | None = None
     discriminator: str | None = None
-    unexpected_keys: tuple[str, ...] = ()  # keys that are no part of a generator's layers
-    reason: str = ""  # why it is neither
+    unexpected_keys: tuple[str, ...] = ()
+    reason: str = ""
 
     @property
     def name(self) -> str:
+        """Name of the network in the file."""
         return self.network.name
 
 
 @dataclass(frozen=True)
 class ImportedGenerator:
-    """A generator of another trainer. direction: None where no name tells it."""
+    """A generator of another trainer.
+
+    Attributes:
+        network: the generator in eval mode.
+        path: the file.
+        name: name in the file; empty if the file is one network.
+        direction: its direction; None if no name or option has one.
+        options: options of the run that wrote the file.
+        evidence: facts that the architecture was inferred from.
+        ambiguities: what the file leaves open, and which reading was assumed.
+        warnings: reasons to believe that the architecture is wrong or the weights are untrained.
+    """
 
     network: Generator
     path: Path
-    name: str  # in the file; "" where the file is one network
+    name: str
     direction: Direction | None
     options: TrainOptions
     evidence: tuple[str, ...]
@@ -93,11 +112,11 @@ class ImportedGenerator:
 
 
 def identify_networks(payload: Any, options: TrainOptions) -> list[IdentifiedNetwork]:
-    """All networks in what a file holds."""
-    found: list[IdentifiedNetwork] = []
+    """Recognize all networks in the payload of a file."""
+    identified: list[IdentifiedNetwork] = []
     for network in find_state_dicts(payload):
-        found += _identify_network(network, options, depth=0)
-    return found
+        identified += _identify_network(network, options, depth=0)
+    return identified
 
 
 def _identify_network(
@@ -132,9 +151,17 @@ def _identify_network(
 def import_generator(
     path: Path, payload: Any, direction: Direction | None, network: str | None
 ) -> ImportedGenerator:
-    """The generator of `direction` in a file, or in the one beside it that leads back.
+    """Import the generator of a direction from a file, or from that of its reverse generator.
 
-    Raises CheckpointError when there is none, UsageError when the request does not fit the file.
+    Args:
+        path: the file.
+        payload: its content, from `read_payload`.
+        direction: the direction; None for that of the file.
+        network: name of the network, if the file has several.
+
+    Raises:
+        CheckpointError: there is no usable generator.
+        UsageError: the request does not fit the file.
     """
     options = TrainOptions.load_next_to(path)
     identified = _select_generator(path, identify_networks(payload, options), direction, network)
@@ -147,7 +174,7 @@ def import_generator(
 def infer_direction(
     path: Path, identified: IdentifiedNetwork, options: TrainOptions
 ) -> Direction | None:
-    """Which way a generator leads, by its name, its file's, or the options; None: not known."""
+    """Return the direction by network name, file name or options; None if unknown."""
     return (
         _direction_by_convention(identified)
         or direction_from_name(path.stem)
@@ -156,7 +183,7 @@ def infer_direction(
 
 
 def _direction_by_convention(identified: IdentifiedNetwork) -> Direction | None:
-    """By its name in the file, as its project means it."""
+    """Return the direction by the name in the file, with the meaning that its project uses."""
     named = direction_from_name(identified.name)
     if named and find_convention(identified.network.tensors).swaps_directions:
         return "BtoA" if named == "AtoB" else "AtoB"
@@ -166,7 +193,11 @@ def _direction_by_convention(identified: IdentifiedNetwork) -> Direction | None:
 def build_imported(
     path: Path, identified: IdentifiedNetwork, options: TrainOptions
 ) -> ImportedGenerator:
-    """Build a network that was identified as a generator, and try it on a picture."""
+    """Build a network that was recognized as a generator, and run it on a test image.
+
+    Raises:
+        CheckpointError: its weights do not fit.
+    """
     assert identified.generator is not None
     try:
         built, changes = build_with_weights(
@@ -180,9 +211,9 @@ def build_imported(
     convention = find_convention(identified.network.tensors)
     evidence = (
         *identified.network.notes,
-        *([f"named as in {convention.name}"] if convention.name else []),
+        *([f"names as in {convention.name}"] if convention.name else []),
         *(
-            ["there G_ab makes A of B"]
+            ["G_ab translates B to A in that project"]
             if convention.swaps_directions and direction_from_name(identified.name)
             else []
         ),
@@ -208,7 +239,7 @@ def _run_sanity_check(network: Generator) -> list[str]:
 def _retry_with_instance_norm(
     identified: IdentifiedNetwork, options: TrainOptions
 ) -> IdentifiedNetwork | None:
-    """The other reading of weights that tell nothing of norms, if it is the one that translates."""
+    """Return the reading with instance norms if the norm is unknown and only it translates."""
     assert identified.generator is not None
     config = identified.generator.config
     if config.norm != "none" or config.bias or options.norm:
@@ -217,8 +248,8 @@ def _retry_with_instance_norm(
         identified.generator,
         config=dataclasses.replace(config, norm="instance"),
         ambiguities=(
-            "without biases and norm weights, no norm and an instance norm look the same; taken as "
-            "instance norm, because only with it a test picture is translated",
+            "without biases and norm weights, no norm and an instance norm look the same; instance "
+            "norm is assumed, because only with it a test image is translated",
         ),
     )
     built, _ = build_with_weights(identified.network, other, list(identified.unexpected_keys))
@@ -228,7 +259,7 @@ def _retry_with_instance_norm(
 def _select_generator(
     path: Path, found: list[IdentifiedNetwork], direction: Direction | None, name: str | None
 ) -> IdentifiedNetwork:
-    """The generator that was asked for."""
+    """Return the generator for a direction or a name."""
     generators = [one for one in found if one.generator]
     if name is not None:
         return _select_by_name(path, found, name)
@@ -241,7 +272,7 @@ def _select_generator(
         return wanted[0]
     names = ", ".join(one.name for one in generators)
     raise MultipleGeneratorsError(
-        f"{path} holds several generators; pick one with --network: {names}"
+        f"{path} contains several generators; select one with --network: {names}"
     )
 
 
@@ -249,35 +280,37 @@ def _select_by_name(path: Path, found: list[IdentifiedNetwork], name: str) -> Id
     matching = [one for one in found if name in (one.name, one.name.rpartition("/")[2])]
     if len(matching) != 1:
         names = ", ".join(one.name or "(a single one without a name)" for one in found)
-        raise UsageError(f"{path} has no network {name!r}; it holds {names or 'none'}")
+        raise UsageError(f"{path} has no network {name!r}; it contains {names or 'none'}")
     (one,) = matching
     if one.discriminator:
-        raise UsageError(f"{path}: {name} is a {one.discriminator}; a generator is needed")
+        raise UsageError(f"{path}: {name} is a {one.discriminator}; select a generator")
     if not one.generator:
-        raise CheckpointError(f"{path}: {name} is not a generator that is known: {one.reason}")
+        raise CheckpointError(f"{path}: {name} is not a supported generator: {one.reason}")
     return one
 
 
 def _no_generator_message(path: Path, found: list[IdentifiedNetwork]) -> str:
-    """The end of a sentence that begins with the file's name."""
+    """Return what a file without generators contains, as a predicate."""
     discriminators = [one for one in found if one.discriminator]
     if discriminators:
         sibling = find_sibling_generator(path)
-        where = f"; {sibling.name} beside it is one" if sibling else ""
+        where = f"; use {sibling.name} next to it" if sibling else ""
         named = f"{discriminators[0].name}: " if discriminators[0].name else ""
-        return f"holds a {named}{discriminators[0].discriminator}, but a generator is needed{where}"
+        return f"contains a {named}{discriminators[0].discriminator}, not a generator{where}"
     if found:
         one = max(found, key=lambda each: len(each.network.tensors))
         named = f" (of {one.name})" if one.name else ""
         name_hint = (
-            " and is named as a discriminator" if looks_like_discriminator(path.stem) else ""
+            ", and its name is that of a discriminator"
+            if looks_like_discriminator(path.stem)
+            else ""
         )
-        return f"holds no generator that is known{named}{name_hint}: {one.reason}"
-    return "holds no image network: nothing in it has convolutions"
+        return f"contains no supported generator{named}{name_hint}: {one.reason}"
+    return "contains no image network: nothing in it has convolutions"
 
 
 def _direction_from_options(options: TrainOptions) -> Direction | None:
-    """pix2pix and CUT have one generator, of the direction that their options say."""
+    """Return the direction of the single generator of pix2pix or CUT, from the options."""
     stated = options.get("direction")
     if options.get("model") == "cycle_gan" or stated not in ("AtoB", "BtoA"):
         return None
@@ -288,10 +321,10 @@ def _import_reverse_sibling(path: Path, wanted: Direction, known: Direction) -> 
     name = reverse_direction_name(path.name)
     sibling = path.with_name(name) if name else None
     if sibling is None or not sibling.is_file():
-        missing = f"; {name}, which would lead back, is not beside it" if name else ""
+        missing = f"; the reverse generator {name} is not next to it" if name else ""
         raise UsageError(f"{path} translates {known}, not {wanted}{missing}")
     other = import_generator(sibling, read_payload(sibling), None, None)
-    note = f"taken from {sibling.name}, which leads back from what {path.name} leads to"
+    note = f"taken from {sibling.name}, the reverse generator of {path.name}"
     return ImportedGenerator(
         other.network,
         other.path,

@@ -1,4 +1,4 @@
-"""What a checkpoint is, for `cgt inspect`."""
+"""Checkpoint report for `cgt inspect`: the file and the networks in it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,18 @@ OptionalSize = tuple[int, int] | None
 
 
 def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
-    """Plain JSON types: what the file is, and each network in it.
+    """Describe a checkpoint and each network in it.
 
-    size: height, width at which to count MACs, rounded up to what the network takes; by default
-    the one that it was trained for. Raises CheckpointError when the file cannot be read.
+    Args:
+        path: the file.
+        size: height and width for counting multiply-adds, rounded up to what the network accepts;
+            by default the size that it was trained for.
+
+    Returns:
+        Plain JSON types.
+
+    Raises:
+        CheckpointError: the file cannot be read or contains no image network.
     """
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
@@ -48,7 +56,7 @@ def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
     options = TrainOptions.load_next_to(path)
     identified = identify_networks(payload, options)
     if not identified:
-        raise CheckpointError(f"{path} holds no image network: nothing in it has convolutions")
+        raise CheckpointError(f"{path} contains no image network: nothing in it has convolutions")
     return {
         "file": str(path),
         "kind": "checkpoint",
@@ -105,6 +113,6 @@ def _describe_other(name: str, what: str, about: str, tensors: dict[str, Tensor]
 
 
 def _training_settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The settings that are not the generator's."""
+    """Return the training settings, without those of the generator."""
     values = checkpoint.config.to_json()
     return {name: value for name, value in values.items() if name != "architecture"}

@@ -1,19 +1,20 @@
-"""A state dict as convolutions in the order in which they are carried out.
+"""Layer graph: a state dict as convolutions in order of execution.
 
-Keys say which tensors belong together and in which order they come, shapes say which
-convolution feeds which; names are only read where those two leave something open.
+Keys tell which tensors form a layer and in which order layers run. Shapes tell which convolution
+feeds which. Names are used only where these two are ambiguous.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .state_dicts import StateDict
 
 _NORM_KEYS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _NORM_NAME_RE = re.compile(r"norm|bn|^in\d", re.IGNORECASE)
-# Where safetensors has put the keys into alphabetical order, stages are known by their names.
+# Stages by name, for files whose keys are in alphabetical order, such as safetensors.
 _STAGE_PATTERNS = (
     r"^(initial|init|head|first|stem|input|in_?conv|upfeature)",
     r"^(enc|down(?!feature)|contract|conv)",
@@ -25,23 +26,40 @@ _STAGE_PATTERNS = (
 
 @dataclass(frozen=True)
 class NormTensors:
-    """The tensors of a normalisation: which of _NORM it has, by key."""
+    """Tensors of a normalization layer.
+
+    Attributes:
+        path: module path.
+        keys: keys in the state dict by tensor name (one of _NORM_KEYS).
+    """
 
     path: str
     keys: dict[str, str]
 
     @property
     def affine(self) -> bool:
+        """Whether it has a learned scale."""
         return "weight" in self.keys
 
     @property
     def tracks_running_stats(self) -> bool:
+        """Whether it has running statistics."""
         return "running_mean" in self.keys
 
 
 @dataclass(frozen=True)
 class ParsedLayer:
-    """A convolution, the norm behind it, and the fixed blurs around it (keys of "filt")."""
+    """A convolution, the norm after it, and the fixed blur filters around it.
+
+    Attributes:
+        path: module path of the convolution.
+        shape: shape of its weight.
+        weight: key of its weight.
+        bias: key of its bias, if any.
+        norm: norm after it, if any.
+        blur_before: key of the blur filter before it ("filt"), if any.
+        blur_after: key of the blur filter after it ("filt"), if any.
+    """
 
     path: str
     shape: tuple[int, ...]
@@ -52,31 +70,31 @@ class ParsedLayer:
     blur_after: str | None = None
 
     def keys(self) -> list[str]:
-        """Of all its tensors."""
-        own = [self.weight, self.bias, self.blur_before, self.blur_after]
-        return [key for key in own if key] + list(self.norm.keys.values() if self.norm else ())
+        """Return the keys of all its tensors."""
+        keys = [self.weight, self.bias, self.blur_before, self.blur_after]
+        return [key for key in keys if key] + list(self.norm.keys.values() if self.norm else ())
 
 
 @dataclass
 class LayerGraph:
-    """All convolutions, and the keys that belong to none of them."""
+    """All convolutions in order of execution, and the keys that belong to none of them."""
 
     convolutions: list[ParsedLayer] = field(default_factory=list)
     unexpected_keys: list[str] = field(default_factory=list)
 
 
 def parse_layers(tensors: StateDict) -> LayerGraph:
-    """Group a state dict's tensors into layers."""
+    """Group the tensors of a state dict into layers."""
     modules: dict[str, dict[str, str]] = {}
     for key in tensors:
-        # Spectral norms of PyTorch's newer kind, spelled as the older one is.
+        # PyTorch's newer spectral norm (parametrizations) has the keys of the older one here.
         spelled = key.replace(".parametrizations.weight.original", ".weight_orig")
         path, _, leaf = spelled.replace(".parametrizations.weight.0._", ".weight_").rpartition(".")
         modules.setdefault(path, {})[leaf] = key
-    found = LayerGraph()
+    graph = LayerGraph()
     last: dict[str, object] | None = None
     drafts: list[dict[str, object]] = []
-    pending_blur: str | None = None  # a blur that comes before the next convolution
+    pending_blur: str | None = None  # blur filter before the next convolution
     for path in _execution_order(list(modules)):
         leaves = modules[path]
         weight = leaves.get("weight") or leaves.get("weight_orig")
@@ -90,9 +108,9 @@ def parse_layers(tensors: StateDict) -> LayerGraph:
             }
             pending_blur = None
             drafts.append(last)
-            found.unexpected_keys += [k for n, k in leaves.items() if n not in ("weight", "bias")]
+            graph.unexpected_keys += [k for n, k in leaves.items() if n not in ("weight", "bias")]
         elif "filt" in leaves:
-            # A 3x3 blur follows what it thins out, a 4x4 one precedes what it widens.
+            # A 3x3 blur follows the convolution it downsamples, a 4x4 one precedes upsampling.
             if tensors[leaves["filt"]].shape[-1] == 3 and last is not None:
                 last["blur_after"] = leaves["filt"]
             else:
@@ -100,14 +118,22 @@ def parse_layers(tensors: StateDict) -> LayerGraph:
         elif last is not None and "norm" not in last and set(leaves) <= set(_NORM_KEYS):
             last["norm"] = NormTensors(path, leaves)
         else:
-            found.unexpected_keys += list(leaves.values())
-    found.convolutions = [ParsedLayer(**draft) for draft in drafts]  # type: ignore[arg-type]
-    return found
+            graph.unexpected_keys += list(leaves.values())
+    graph.convolutions = [ParsedLayer(**draft) for draft in drafts]  # type: ignore[arg-type]
+    return graph
+
+
+def format_shape(shape: Sequence[int]) -> str:
+    """Return a tensor shape for messages: "(64, 3, 7, 7)"."""
+    return f"({', '.join(map(str, shape))})"
 
 
 def _execution_order(paths: list[str]) -> list[str]:
-    """Modules in the order of execution: numbered ones by number, named ones as they first
-    appear, or by the stage that their name tells where the file has them alphabetically."""
+    """Sort modules by order of execution.
+
+    Numbered modules are sorted by number. Named ones keep the order of the file, or, if that is
+    alphabetical, are sorted by the stage in their name.
+    """
     alphabetical = paths == sorted(paths)
     first_seen: dict[str, int] = {}
     for index, path in enumerate(paths):

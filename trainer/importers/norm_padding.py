@@ -1,6 +1,6 @@
-"""What numbered keys tell of layers without weights: padding, resizing, dropout.
+"""Inference of norms, biases, padding and dropout from state-dict keys.
 
-Which normalisation a network has, and whether its convolutions have biases.
+Layers without weights, such as padding, resizing and dropout, leave gaps in numbered keys.
 """
 
 from __future__ import annotations
@@ -24,10 +24,19 @@ def infer_norm(
     options: TrainOptions,
     notes: ImportNotes,
 ) -> tuple[str, bool]:
-    """(one of config.NORMS, whether there are biases).
+    """Infer the norm, and whether convolutions have biases.
 
-    layers: those behind which the family has a norm. convolutions: those whose bias the
-    description says (the last one always has one).
+    Args:
+        layers: layers that have a norm in this family of networks.
+        convolutions: convolutions with an optional bias; the last one always has a bias.
+        options: options of the run, which decide between norms that look the same.
+        notes: collects evidence and ambiguities.
+
+    Returns:
+        One of networks.config.NORMS, and whether there are biases.
+
+    Raises:
+        NotThisArchitecture: only some of the layers have norm weights.
     """
     biased = sum(1 for layer in convolutions if layer.bias)
     norms = [layer.norm for layer in layers]
@@ -35,21 +44,21 @@ def infer_norm(
     tracked = sum(1 for norm in norms if norm and norm.tracks_running_stats)
     if affine not in (0, len(layers)) or (affine and tracked not in (0, len(layers))):
         odd = next(layer for layer in layers if not (layer.norm and layer.norm.affine))
-        raise NotThisArchitecture(f"{odd.path} has no norm behind it, other layers have one")
+        raise NotThisArchitecture(f"{odd.path} has no norm after it, but other layers do")
     if 0 < biased < len(convolutions):
         notes.evidence.append(
-            f"{biased} of {len(convolutions)} convolutions have a bias; that of the others is zero"
+            f"{biased} of {len(convolutions)} convolutions have a bias; the others get zeros"
         )
     if affine and tracked:
         kind = "batch"
-        notes.evidence.append("norm weights with running statistics: batch norm, as in eval mode")
+        notes.evidence.append("norm weights with running statistics: batch norm in eval mode")
     elif affine:
         kind = "instance_affine"
         notes.evidence.append("norm weights without running statistics: affine instance norm")
     elif tracked:
         kind = "instance"
         notes.evidence.append(
-            "running statistics without norm weights: instance norm as PyTorch < 0.4 saved it; "
+            "running statistics without norm weights: instance norm as saved by PyTorch < 0.4; "
             "the statistics are dropped, as its own trainer does"
         )
     elif biased:
@@ -61,13 +70,13 @@ def infer_norm(
         if options.norm is None:
             notes.ambiguities.append(
                 "without biases and norm weights, no norm and an instance norm look the same; "
-                "taken as no norm"
+                "no norm is assumed"
             )
     return _apply_options(kind, options, notes), biased > 0
 
 
 def _apply_options(kind: str, options: TrainOptions, notes: ImportNotes) -> str:
-    """By train_opt.txt, where the keys allow it."""
+    """Return the norm of train_opt.txt if the keys allow it, otherwise `kind`."""
     stated = _OPTION_NORMS.get(options.norm or "")
     if stated is None or stated == kind or (stated == "instance" and kind == "instance_affine"):
         if stated == kind:
@@ -76,14 +85,40 @@ def _apply_options(kind: str, options: TrainOptions, notes: ImportNotes) -> str:
     if {stated, kind} == {"instance", "none"}:
         notes.evidence.append(f"{options.path} says norm {options.norm}: {stated}")
         return stated
-    notes.evidence.append(f"{options.path} says norm {options.norm}, but the weights say {kind}")
+    notes.evidence.append(f"{options.path} says norm {options.norm}, but the weights have {kind}")
     return kind
+
+
+def unused_statistics(layers: Sequence[ParsedLayer], norm: str) -> tuple[str, ...]:
+    """Return the keys of running statistics that an instance norm does not use."""
+    if not norm.startswith("instance"):
+        return ()
+    return tuple(
+        key
+        for layer in layers
+        if layer.norm
+        for leaf, key in layer.norm.keys.items()
+        if leaf in ("running_mean", "running_var", "num_batches_tracked")
+    )
 
 
 def infer_paddings(
     config: GeneratorConfig, stages: Stages, convention: Convention, notes: ImportNotes
 ) -> GeneratorConfig:
-    """From the gaps that layers without weights leave in numbered keys; else as the dialect."""
+    """Infer padding and dropout from gaps in numbered keys, otherwise from the convention.
+
+    Args:
+        config: configuration without padding.
+        stages: layers of the network.
+        convention: convention of the project.
+        notes: collects evidence and ambiguities.
+
+    Returns:
+        The configuration with padding and dropout.
+
+    Raises:
+        NotThisArchitecture: the distance between a block's convolutions is unknown.
+    """
     padding, down_padding, up_padding = (
         convention.padding,
         convention.down_padding,
@@ -96,7 +131,7 @@ def infer_paddings(
         if start == 0 and not units:
             padding = "zero"
             notes.ambiguities.append(
-                "blocks begin with a convolution, which pads its borders itself; taken as zero"
+                "blocks start with a convolution, which pads its borders itself; zero is assumed"
             )
         slots = gap - _min_index_gap(start, units)
         if slots > 1:
@@ -110,19 +145,19 @@ def infer_paddings(
         )
     if numbers is None or (numbers[0] == 0 and numbers[2]):
         if convention.name:
-            notes.evidence.append(f"borders padded by {padding}, {convention.rationale}")
+            notes.evidence.append(f"{padding} padding, {convention.rationale}")
         else:
             notes.ambiguities.append(
-                f"the names do not tell how borders are padded; taken as {padding}, "
-                f"{convention.rationale}"
+                f"the names do not reveal the padding; {padding} is assumed, {convention.rationale}"
             )
     stem_padding = convention.stem_padding
     if config.stem_kernel % 2 == 0:
-        stem_padding = "zero"  # as a transposed convolution, which the last one is, always has
+        stem_padding = "zero"  # the last convolution is transposed, which implies zero padding
     elif not convention.name and _is_first_module(stages.first.path):
         stem_padding = "zero"
         notes.ambiguities.append(
-            f"{stages.first.path} has no layer before it and pads its borders itself; taken as zero"
+            f"{stages.first.path} has no layer before it and pads its borders itself; zero is "
+            "assumed"
         )
     config = replace(
         config,
@@ -137,30 +172,36 @@ def infer_paddings(
         has_padding = _has_upsampling_padding(stages)
         if has_padding is not None and not convention.name:
             up_padding = "reflect" if has_padding else "zero"
-            notes.evidence.append(f"resize convolutions padded by {up_padding}, from their numbers")
+            notes.evidence.append(
+                f"{up_padding} padding of the resize convolutions, from their numbers"
+            )
     return replace(config, up_padding=up_padding)
 
 
 def _has_upsampling_padding(stages: Stages) -> bool | None:
-    """Whether there is room for a padding between resizing and convolution; None: not known."""
+    """Return whether there is a padding layer after resizing; None if unknown."""
     parent, _, number = stages.up[0].path.rpartition(".")
     block = re.match(re.escape(f"{parent}.") + r"(\d+)\.", stages.blocks[-1][-1].path)
     if not number.isdigit():
         return None
     if block:  # all in one Sequential: resize, (padding,) convolution
         return int(number) - int(block[1]) > 2
-    return int(number) == 2  # a Sequential of its own
+    return int(number) == 2  # a separate Sequential
 
 
 def _is_first_module(path: str) -> bool:
-    """Whether nothing can come before a layer, by its numbers."""
+    """Return whether the numbers of a layer leave no room for a layer before it."""
     parts = path.split(".")
     return parts[-1] == "0" and {part for part in parts if part.isdigit()} == {"0"}
 
 
 def _block_indices(stages: Stages) -> tuple[int, int, bool] | None:
-    """The number of a block's first convolution, the distance to its second, and whether the first
-    is in a unit with its norm and ReLU; None where they have no numbers that say anything."""
+    """Return the numbers of a block's convolutions; None if they have no meaningful numbers.
+
+    Returns:
+        Number of the first convolution, distance to the second, and whether the first is nested
+        in a unit with its norm and ReLU.
+    """
     block = stages.blocks[0]
     paths = [block[i].path for i in (0, len(block) // 2)]
     if stages.separable:
@@ -175,6 +216,9 @@ def _block_indices(stages: Stages) -> tuple[int, int, bool] | None:
 
 
 def _min_index_gap(start: int, units: bool) -> int:
-    """From one convolution to the next: norm and ReLU are between them, unless they are in a unit
-    with the first; and a padding, unless convolutions pad themselves."""
+    """Return the distance between a block's convolutions without dropout.
+
+    Norm and ReLU are between them unless they are in a unit with the first convolution. A padding
+    layer is between them unless convolutions pad their input themselves.
+    """
     return (1 if units else 3) + (start > 0)

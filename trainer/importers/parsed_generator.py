@@ -1,4 +1,4 @@
-"""What a state dict turned out to be."""
+"""Result of parsing a state dict: a generator's configuration, layers and evidence."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .layer_graph import ParsedLayer
 
 
 class NotThisArchitecture(Exception):
-    """A state dict is not of the family that it was tried as; the text says at which layer."""
+    """A state dict is not of the family it was parsed as; the message names the layer."""
 
 
 @dataclass
 class ImportNotes:
-    """What is being found out while a state dict is read."""
+    """Evidence and ambiguities collected during parsing."""
 
     evidence: list[str] = field(default_factory=list)
     ambiguities: list[str] = field(default_factory=list)
@@ -22,10 +22,18 @@ class ImportNotes:
 
 @dataclass(frozen=True)
 class ParsedGenerator:
-    """A generator's description and its layers in the order of `networks.build_generator`'s."""
+    """A generator that was recognized in a state dict.
+
+    Attributes:
+        config: its configuration.
+        layers: its layers, in the order of those of `networks.build_generator`.
+        dropped_keys: keys without a counterpart in cgt, such as unused running statistics.
+        evidence: facts that the configuration was inferred from.
+        ambiguities: what the file leaves open, and which reading was assumed.
+    """
 
     config: GeneratorConfig
     layers: tuple[ParsedLayer, ...]
-    dropped_keys: tuple[str, ...]  # keys that have no part in the result, such as old statistics
+    dropped_keys: tuple[str, ...]
     evidence: tuple[str, ...]
-    ambiguities: tuple[str, ...]  # what the file leaves open, and which reading was taken
+    ambiguities: tuple[str, ...]

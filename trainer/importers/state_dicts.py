@@ -1,4 +1,4 @@
-"""The state dicts in a file, by name."""
+"""State dicts in the payload of a checkpoint file, by name."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from .conventions import direction_from_name
 
 StateDict = dict[str, Tensor]
 
-# Put around a network by DataParallel, torch.compile, averaging, Lightning.
+# Prefixes of DataParallel, torch.compile, FSDP and averaged models.
 _WRAPPER_PREFIX_RE = re.compile(r"module|_orig_mod|_fsdp_wrapped_module|ema_model|averaged_model")
-_AVERAGING_KEYS = {"n_averaged"}  # beside the tensors of an averaged model
+_AVERAGING_KEYS = {"n_averaged"}  # counters of an averaged model, next to its tensors
 _MAX_DEPTH = 6
-_MIN_CONVOLUTIONS = 3  # convolutions that make a network
+_MIN_CONVOLUTIONS = 3  # a state dict with fewer is not a network
 
 
 @dataclass(frozen=True)
 class NamedStateDict:
-    """One state dict. name: where it was, such as "G_AB" or "state_dict/netG_A"; "" for a file
-    that is one. tensors: in the file's order, without what wrappers prefix. notes: what was
-    unwrapped."""
+    """A state dict and its place in the file.
+
+    Attributes:
+        name: its keys in the file, such as "G_AB" or "state_dict/netG_A"; empty if the file is
+            the state dict.
+        tensors: tensors in the order of the file, without prefixes of wrappers.
+        notes: prefixes that were removed.
+    """
 
     name: str
     tensors: StateDict
@@ -32,8 +37,10 @@ class NamedStateDict:
 
 
 def find_state_dicts(payload: Any) -> list[NamedStateDict]:
-    """Every state dict in what a file holds, nested in dicts and lists at any key. Names are
-    still to be split: see `split`."""
+    """Find all state dicts in nested dicts and lists.
+
+    A state dict may hold several networks under a prefix each, see `split_by_prefix`.
+    """
     return list(_walk_payload(payload, "", 0))
 
 
@@ -54,13 +61,16 @@ def _walk_payload(value: Any, name: str, depth: int) -> Iterator[NamedStateDict]
 
 
 def count_convolutions(tensors: StateDict) -> int:
-    """How many weights are four-dimensional, the fixed blur filters left out."""
+    """Return the number of four-dimensional weights, without fixed blur filters."""
     return sum(1 for key, t in tensors.items() if t.dim() == 4 and not key.endswith("filt"))
 
 
 def strip_wrappers(network: NamedStateDict) -> NamedStateDict:
-    """Without the prefixes that all tensors have: those of wrappers, and a name such as "G_A2B."
-    that tells a direction, which becomes the network's."""
+    """Remove prefixes that all tensors share.
+
+    These are prefixes of wrappers, and names with a direction, such as "G_A2B.", which are added to
+    the network's name.
+    """
     name, tensors, notes = network.name, network.tensors, list(network.notes)
     while True:
         named = [key for key in tensors if key not in _AVERAGING_KEYS]
@@ -75,7 +85,7 @@ def strip_wrappers(network: NamedStateDict) -> NamedStateDict:
 
 
 def split_by_prefix(network: NamedStateDict) -> list[NamedStateDict]:
-    """One network per first component of the keys: "netG_A.model.1.weight" is in "netG_A"."""
+    """Split by the first component of the keys: "netG_A.model.1.weight" belongs to "netG_A"."""
     groups: dict[str, StateDict] = {}
     for key, tensor in network.tensors.items():
         first, _, rest = key.partition(".")

@@ -1,4 +1,4 @@
-"""Their tensors under our names: layer by layer, strictly, so that no key is left over."""
+"""Weight mapping: tensors of a third-party network under cgt's names, without unused keys."""
 
 from __future__ import annotations
 
@@ -16,16 +16,24 @@ from .state_dicts import NamedStateDict
 def build_with_weights(
     network: NamedStateDict, parsed: ParsedGenerator, unexpected_keys: list[str]
 ) -> tuple[Generator, list[str]]:
-    """The described generator with the network's weights, in eval mode, and what was changed on
-    the way.
+    """Build the parsed generator and load the network's weights.
 
-    Raises CheckpointError when a key has no place, a shape disagrees, or a weight is no number.
+    Args:
+        network: the state dict.
+        parsed: its architecture.
+        unexpected_keys: keys that belong to no layer.
+
+    Returns:
+        The generator in eval mode, and notes about changed or missing tensors.
+
+    Raises:
+        CheckpointError: a key has no counterpart, a shape differs, or a weight is not finite.
     """
     if unexpected_keys:
         listed = ", ".join(unexpected_keys[:3]) + (", ..." if len(unexpected_keys) > 3 else "")
         raise CheckpointError(
-            f"it looks like {parsed.config.kind}, but {len(unexpected_keys)} tensors have no place in it: "
-            f"{listed}"
+            f"it looks like {parsed.config.kind}, but {len(unexpected_keys)} tensors do not belong "
+            f"to it: {listed}"
         )
     ours = build_generator(parsed.config)
     empty = ours.state_dict()
@@ -36,31 +44,30 @@ def build_with_weights(
         state |= _map_layer(theirs, our_layer, network.tensors, set(parsed.dropped_keys))
     kinds = {str(t.dtype).removeprefix("torch.") for t in network.tensors.values() if t.dim() == 4}
     if kinds != {"float32"}:
-        notes.append(f"weights stored as {', '.join(sorted(kinds))}, computed in float32")
+        notes.append(f"weights stored as {', '.join(sorted(kinds))}, converted to float32")
     missing = sorted(set(empty) - set(state))
     zeroed = [key for key in missing if key.endswith(".bias")]
-    for key in missing:  # a bias that is not there adds nothing; counters do not act in eval mode
+    for key in missing:  # missing biases are zero; counters have no effect in eval mode
         if not key.endswith((".bias", "num_batches_tracked")):
-            raise CheckpointError(f"the file lacks what {key} of {parsed.config.kind} needs")
+            raise CheckpointError(f"the file has no tensor for {key} of {parsed.config.kind}")
         state[key] = torch.zeros_like(empty[key])
     if zeroed:
-        notes.append(f"{len(zeroed)} biases that the file lacks are zero")
+        notes.append(f"{len(zeroed)} biases that the file lacks are set to zero")
     if parsed.dropped_keys:
-        notes.append(f"{len(parsed.dropped_keys)} old statistics dropped")
+        notes.append(f"{len(parsed.dropped_keys)} unused running statistics dropped")
     used_keys = {key for layer in parsed.layers for key in layer.keys()}  # noqa: SIM118
     unused_keys = sorted(set(network.tensors) - used_keys)
     if unused_keys:
-        raise CheckpointError(f"{unused_keys[0]} has no place in {parsed.config.kind}")
+        raise CheckpointError(f"{unused_keys[0]} does not belong to {parsed.config.kind}")
     for key, value in state.items():
         if value.shape != empty[key].shape:
             raise CheckpointError(
-                f"what becomes {key} of {parsed.config.kind} is {tuple(value.shape)}, where "
-                f"{tuple(empty[key].shape)} should be"
+                f"the tensor for {key} of {parsed.config.kind} is {tuple(value.shape)}; expected "
+                f"{tuple(empty[key].shape)}"
             )
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(
-                f"a weight that becomes {key} is not finite; the training diverged or the file is "
-                "damaged"
+                f"the tensor for {key} is not finite; the training diverged or the file is damaged"
             )
     ours.load_state_dict(state, strict=True)
     return ours.eval(), notes
@@ -69,7 +76,7 @@ def build_with_weights(
 def _map_layer(
     theirs: ParsedLayer, ours: ParsedLayer, tensors: dict[str, Tensor], dropped: set[str]
 ) -> dict[str, Tensor]:
-    """The tensors of one layer under our keys, in float32."""
+    """Return the tensors of one layer under the keys of `ours`, in float32."""
     pairs: list[tuple[str | None, str | None]] = [
         (ours.weight, theirs.weight),
         (ours.bias, theirs.bias),
@@ -81,13 +88,13 @@ def _map_layer(
     for leaf, key in their_norm_keys.items():
         if key not in dropped:
             if leaf not in our_norm_keys:
-                raise CheckpointError(f"{key} has no place behind {ours.path}")
+                raise CheckpointError(f"{key} has no counterpart after {ours.path}")
             pairs.append((our_norm_keys[leaf], key))
     filled = {}
     for target, source in pairs:
         if source is not None:
             if target is None:
-                raise CheckpointError(f"{source} has no place at {ours.path}")
+                raise CheckpointError(f"{source} has no counterpart in {ours.path}")
             tensor = tensors[source]
             filled[target] = tensor.float() if tensor.dim() else tensor.long()
     return filled

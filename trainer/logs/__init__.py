@@ -1,1 +1,1 @@
-"""What a run writes beside its checkpoint: metrics.csv, samples, best.pth, plots."""
+"""Logs of training runs: metrics.csv, TensorBoard, sample images, best checkpoint, plots."""

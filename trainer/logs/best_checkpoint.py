@@ -1,4 +1,4 @@
-"""Which moment of a run was its best."""
+"""Selection of the best checkpoint of a run by an evaluation metric (`--best`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from ..data.transforms import center_square, squash_square
 from ..evaluation.features import efficientnet_extractor
 from ..evaluation.report import EvaluationImages, TranslateFn, measure_translation
 from ..methods.base import Method
+from .metrics_csv import OLD_METRIC_NAMES
 
-MAX_EVAL_IMAGES = 200  # test images of a domain that are looked at
+MAX_EVAL_IMAGES = 200  # per domain
 _HIGHER_IS_BETTER = frozenset({"cycle_psnr", "psnr", "ssim", "mse_skill"})
 _PAIRED_METRICS = frozenset({"psnr", "ssim", "l1"})
 
@@ -29,8 +30,15 @@ _PAIRED_METRICS = frozenset({"psnr", "ssim", "l1"})
 def make_translate_fn(
     network: Callable[[torch.Tensor], torch.Tensor], device: torch.device, multiple: int
 ) -> TranslateFn:
-    """uint8 HWC -> uint8 HWC of any size, by a network that is ready to be used. What is no
-    multiple is padded by reflection, as at run time."""
+    """Return a function that translates uint8 HWC images of any size by a network.
+
+    It pads images by reflection to the next multiple, as the runtime does.
+
+    Args:
+        network: Generator in eval mode: N,C,H,W float32 in [-1, 1] -> the same shape.
+        device: Device of the network.
+        multiple: Number of which height and width must be multiples.
+    """
 
     def translate(image: U8) -> U8:
         height, width, channels = image.shape
@@ -46,7 +54,17 @@ def make_translate_fn(
 def load_eval_images(
     folder: ImageFolder, size: int, squash: bool, max_images: int = MAX_EVAL_IMAGES
 ) -> list[U8]:
-    """Squares of `size` of the first images, as samples show them."""
+    """Load the first images of a folder as squares, as in sample grids.
+
+    Args:
+        folder: The images.
+        size: Side of the squares, in pixels.
+        squash: Whether to ignore the aspect ratio; otherwise the central square is used.
+        max_images: Maximum number of images.
+
+    Returns:
+        uint8 size,size,C images.
+    """
     to_square = squash_square if squash else center_square
     return [
         unpack(to_square(folder.convert(read_rgb(path)), size)[0])
@@ -56,14 +74,20 @@ def load_eval_images(
 
 @dataclass
 class BestMetric:
-    """The best value of a metric so far."""
+    """Best value of a metric so far.
+
+    Attributes:
+        metric: Name of the metric, or "none".
+        value: Best value; None before the first evaluation.
+        epoch: Epoch of that value.
+    """
 
     metric: str
     value: float | None = None
     epoch: int = 0
 
     def update(self, value: float, epoch: int) -> bool:
-        """Whether it is better than all before."""
+        """Record a value, and return whether it is better than all previous ones."""
         sign = -1 if self.metric in _HIGHER_IS_BETTER else 1
         if self.value is not None and sign * value >= sign * self.value:
             return False
@@ -71,28 +95,35 @@ class BestMetric:
         return True
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the fields, for the checkpoint."""
         return {"metric": self.metric, "value": self.value, "epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Another metric starts anew."""
-        if state.get("metric") == self.metric:
+        """Restore `state_dict`, unless it belongs to another metric."""
+        metric = state.get("metric", "")
+        if OLD_METRIC_NAMES.get(metric, metric) == self.metric:
             self.value, self.epoch = state["value"], state["epoch"]
 
 
 class Evaluator(Protocol):
-    """What measures a run."""
+    """Evaluator of a run."""
 
     def evaluate(self, model: Any) -> dict[str, float]:
-        """Metrics by name, of what a method has learned so far."""
+        """Return the metrics of a method's current networks, by name."""
 
 
 class GeneratorEvaluator:
-    """Measures the generators of a run on its test images."""
+    """Evaluator of the generators of a run on its test images.
+
+    Args:
+        config: Settings of the run.
+        tests: Test images of A and B.
+    """
 
     def __init__(self, config: TrainConfig, tests: tuple[ImageFolder, ImageFolder]) -> None:
         self.config = config
         squash = config.preprocess == "resize-and-crop"
-        a, b = (load_eval_images(domain, config.inference_size, squash) for domain in tests)
+        a, b = (load_eval_images(folder, config.inference_size, squash) for folder in tests)
         self.eval_images: dict[Direction, EvaluationImages] = {
             "AtoB": EvaluationImages(a, b),
             "BtoA": EvaluationImages(b, a),
@@ -100,16 +131,22 @@ class GeneratorEvaluator:
 
     @classmethod
     def from_config(cls, config: TrainConfig, data: Dataset) -> GeneratorEvaluator | None:
-        """None where no metric was asked for. Raises UsageError for one that cannot be measured,
-        MissingDependency for features that are not installed."""
+        """Create the evaluator for --best, or return None for --best none.
+
+        Raises:
+            UsageError: If the metric does not apply to the method or there are no test images.
+            MissingDependency: If the metric needs features that are not installed.
+        """
         if config.best == "none":
             return None
         if config.best in _PAIRED_METRICS and config.method != "pix2pix":
-            raise UsageError(f"--best {config.best} compares pairs; it is for --method pix2pix")
+            raise UsageError(f"--best {config.best} compares pairs; it needs --method pix2pix")
         if config.best == "cycle_psnr" and config.method != "cyclegan":
-            raise UsageError("--best cycle_psnr is for --method cyclegan")
+            raise UsageError("--best cycle_psnr needs --method cyclegan")
         if data.test is None:
-            raise UsageError(f"--best {config.best} needs test images beside the training images")
+            raise UsageError(
+                f"--best {config.best} needs test images; add testA/ and testB/ to the data"
+            )
         if config.best in ("frechet", "kernel"):
             from ..networks.efficientnet import load_efficientnet
 
@@ -117,9 +154,9 @@ class GeneratorEvaluator:
         return cls(config, data.test)
 
     def evaluate(self, model: Method) -> dict[str, float]:
-        """Means over the directions."""
-        features = self.config.best in ("frechet", "kernel")
-        backbones = [efficientnet_extractor()] if features else []
+        """Return the metrics by name, averaged over the directions."""
+        needs_features = self.config.best in ("frechet", "kernel")
+        extractors = [efficientnet_extractor()] if needs_features else []
         results: list[dict[str, float]] = []
         with model.eval_generators() as generators:
             multiple = self.config.generator_config.multiple
@@ -131,13 +168,13 @@ class GeneratorEvaluator:
                 ("AtoB", "G_A", "G_B"),
                 ("BtoA", "G_B", "G_A"),
             )
-            for direction, forth, back in directions:
-                if forth in translate_fns:
+            for direction, forward, back in directions:
+                if forward in translate_fns:
                     report, _ = measure_translation(
                         self.eval_images[direction],
-                        translate_fns[forth],
+                        translate_fns[forward],
                         translate_fns.get(back),
-                        backbones,
+                        extractors,
                         paired=model.paired,
                     )
                     results.append(_flatten_report(report))

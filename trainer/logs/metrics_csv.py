@@ -1,9 +1,9 @@
-"""metrics.csv: one line of mean losses per interval and one per evaluation, for anything to read;
-the same for TensorBoard where it is installed.
+"""Reader and writer of metrics.csv, the log of losses and evaluation metrics.
 
-    step, epoch, lr, G_A, ..., frechet, ...    what a line does not say is empty
+    step, epoch, lr, G_A, ..., frechet, ...    missing values are empty
 
-The lines of a metrics.csv.
+There is one row of mean losses per interval and one row per evaluation. If TensorBoard is
+installed, the writer also writes its event files.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ from torch import Tensor
 from cgt.runtime.utils.atomic import atomic_write
 
 MetricsRow = dict[str, float]
-"""A line by the names of its columns; what it does not say is left out."""
+"""Values of a row by column; missing values have no entry."""
+
+# Names of metrics in files written before version 0.1.0.
+OLD_METRIC_NAMES = {"explained": "mse_skill"}
 
 
 def format_value(value: float) -> str:
-    """Six digits, whole numbers as such."""
+    """Format a value with six significant digits; integers have no decimal point."""
     return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
 
 
 def read_metrics(path: Path) -> list[MetricsRow]:
-    """All whole lines; one that was cut off in the middle is none."""
+    """Read all complete rows of a metrics.csv. An interrupted run may leave an incomplete one."""
     rows = []
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
             try:
-                numbers = {k: float(v) for k, v in row.items() if k and v}
+                numbers = {OLD_METRIC_NAMES.get(k, k): float(v) for k, v in row.items() if k and v}
             except ValueError:
                 continue
             if None not in row.values() and "step" in numbers:
@@ -43,9 +46,15 @@ def read_metrics(path: Path) -> list[MetricsRow]:
 
 
 class MetricsLogger:
-    """Appends to RUN/metrics.csv; lines after `from_step` (of a run that was cut off) go.
+    """Writer of RUN/metrics.csv and RUN/tensorboard.
 
-    pending: losses since the last line; a checkpoint keeps them. names: theirs, set by the first.
+    Args:
+        folder: Folder of the run.
+        from_step: Step from which the run resumes; rows after it are dropped.
+        pending_losses: Losses since the last row, one tensor per step; checkpoints keep them.
+
+    Attributes:
+        loss_names: Names of the losses, known after the first step.
     """
 
     def __init__(self, folder: Path, from_step: int, pending_losses: list[Tensor]) -> None:
@@ -76,14 +85,20 @@ class MetricsLogger:
             )
 
     def add_losses(self, losses: dict[str, Tensor]) -> None:
-        """Remember one step's losses."""
-        # Stacked on the device: reading a value here would wait for the GPU at each step.
+        """Record the losses of one step until the next row."""
+        # They stay on the device, because reading a value would wait for the GPU at each step.
         self.loss_names = list(losses)
         self.pending_losses.append(torch.stack(list(losses.values())))
 
     def find_non_finite(self, step: int) -> tuple[int, str] | None:
-        """The first step, of those up to `step` that are pending, with a loss that is no number,
-        and which loss."""
+        """Find a NaN or infinite value among the pending losses.
+
+        Args:
+            step: Step of the last pending losses.
+
+        Returns:
+            The first step with such a loss, and the name of the loss; None if all are finite.
+        """
         if not self.pending_losses:
             return None
         bad = ~torch.isfinite(torch.stack(self.pending_losses))
@@ -93,13 +108,13 @@ class MetricsLogger:
         return step - len(self.pending_losses) + row + 1, self.loss_names[column]
 
     def pop_means(self) -> MetricsRow:
-        """The means since the last time."""
+        """Return the mean of the pending losses by name, and clear them."""
         means = torch.stack(self.pending_losses).mean(0).tolist()
         self.pending_losses.clear()
         return dict(zip(self.loss_names, means, strict=True))
 
     def write_row(self, step: int, epoch: float, values: MetricsRow) -> None:
-        """One line; a column that is new is added to all."""
+        """Append a row. If it has a new column, rewrite the file with that column."""
         row = {"step": float(step), "epoch": epoch, **values}
         if new := [name for name in row if name not in self._columns]:
             rows = read_metrics(self.path) if self.path.exists() else []
@@ -116,5 +131,6 @@ class MetricsLogger:
             self._tensorboard.flush()
 
     def close(self) -> None:
+        """Close the TensorBoard writer."""
         if self._tensorboard is not None:
             self._tensorboard.close()

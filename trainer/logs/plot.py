@@ -1,4 +1,4 @@
-"""Pictures of how runs went, drawn from their metrics.csv at any time."""
+"""Plots of the losses and metrics of training runs, from their metrics.csv."""
 
 from __future__ import annotations
 
@@ -11,32 +11,47 @@ from cgt.runtime.utils.atomic import atomic_write
 
 from .metrics_csv import MetricsRow, read_metrics
 
-PANEL_COLUMNS = 3  # of panels
-SMOOTHING_WINDOW = 20  # lines that a mean goes over, so that a GAN's losses can be read
+PANEL_COLUMNS = 3
+SMOOTHING_WINDOW = 20  # rows per running mean; the losses of a GAN are noisy
 _X_AXIS_COLUMNS = ("step", "epoch")
 
 
 def read_runs(folders: Sequence[Path]) -> dict[str, list[MetricsRow]]:
-    """Lines by the name of the run. Raises DataError for a folder without any."""
+    """Read the metrics of runs, by the name of the run.
+
+    Args:
+        folders: Run folders or metrics.csv files.
+
+    Raises:
+        DataError: If a folder has no metrics.csv or the file has no row.
+    """
     runs = {}
     for folder in folders:
         path = folder / "metrics.csv" if folder.is_dir() else folder
         if not path.is_file():
-            raise DataError(f"{path} is missing; give the folder of a run of `cgt train`")
+            raise DataError(f"{path} is missing; pass the folder of a run of `cgt train`")
         if not (rows := read_metrics(path)):
-            raise DataError(f"{path} has no line yet; the first comes after 50 steps")
+            raise DataError(f"{path} has no row yet; wait for the first, after 50 steps")
         name = path.parent.name if path.parent.name not in runs else str(path.parent)
         runs[name] = rows
     return runs
 
 
 def plot_runs(
-    folders: Sequence[Path], out: Path, x_axis: Literal["epoch", "step"] = "epoch"
+    folders: Sequence[Path], output: Path, x_axis: Literal["epoch", "step"] = "epoch"
 ) -> None:
-    """Write a picture (its suffix says of what kind) with a panel for each loss and metric and a
-    line for each run, along epochs or steps; as measured, pale, and a running mean.
+    """Plot the losses and metrics of runs, with a panel for each and a line for each run.
 
-    Raises DataError as `read_runs`, and MissingDependency without matplotlib.
+    Noisy values are pale, with a running mean on top.
+
+    Args:
+        folders: Run folders or metrics.csv files.
+        output: Image file to write; its suffix selects the format (PNG by default).
+        x_axis: Unit of the x axis.
+
+    Raises:
+        DataError: If metrics are missing or the file cannot be written.
+        MissingDependency: If matplotlib is not installed.
     """
     runs = read_runs(folders)
     try:
@@ -69,16 +84,16 @@ def plot_runs(
             )
             panel.plot(x, _running_mean(y), color=color, label=run) if is_smoothed else None
     figure.legend(handles=_legend_handles(list(runs)), loc="outside lower center", ncols=4)
-    suffix = out.suffix.lstrip(".") or "png"
+    suffix = output.suffix.lstrip(".") or "png"
     try:
-        with atomic_write(out) as temporary:
+        with atomic_write(output) as temporary:
             figure.savefig(temporary, format=suffix, dpi=110)
     except ValueError:
         raise DataError(
-            f"cannot draw a {out.suffix} file; end the name in .png, .svg or .pdf"
+            f"cannot write a {output.suffix} file; use a name that ends in .png, .svg or .pdf"
         ) from None
     except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror}") from None
+        raise DataError(f"cannot write {output}: {error.strerror}") from None
 
 
 def _legend_handles(runs: list[str]) -> list[object]:
@@ -88,7 +103,7 @@ def _legend_handles(runs: list[str]) -> list[object]:
 
 
 def _running_mean(values: list[float]) -> list[float]:
-    """Over the last SMOOTH values."""
+    """Return the means over the last SMOOTHING_WINDOW values."""
     return [
         sum(values[max(0, i + 1 - SMOOTHING_WINDOW) : i + 1]) / min(i + 1, SMOOTHING_WINDOW)
         for i in range(len(values))

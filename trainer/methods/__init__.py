@@ -1,4 +1,4 @@
-"""The methods by name."""
+"""Training methods (CycleGAN, pix2pix) by name."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What CycleGAN and pix2pix share: networks that learn from batches, a step at a time.
+"""Base class of the training methods: networks, optimizers, optimization steps and state.
 
-A step descends once with the generators, then once with the discriminators. With `accumulate` it
-takes several batches for either; without discriminators the second half is left out. Batches are
-N,C,S,S float32 in [-1, 1].
+A step updates the generators, then the discriminators, if there are any. With `accumulate`, each
+update uses the gradients of several batches. Batches are N,C,S,S float32 in [-1, 1].
 """
 
 from __future__ import annotations
@@ -40,10 +39,23 @@ Batch = tuple[Tensor, Tensor]  # from A and from B
 class Method(ABC):
     """Generators, discriminators, their optimizers and image pools.
 
-    Subclasses fill `generators` and `judges`, and say what either learns from a batch.
+    Subclasses build the networks and define the losses.
+
+    Args:
+        config: Settings of the run.
+        device: Device of the networks.
+        autocast_dtype: Type of autocast; None means float32.
+        distributed: Communication with other processes; by default there are none.
+
+    Attributes:
+        paired: Whether the method trains on image pairs.
+        sample_columns: Names of the images in a row of `sample`.
+        generators: Generators by their names in checkpoints.
+        discriminators: Discriminators by their names in checkpoints.
     """
 
     paired: ClassVar[bool]
+    sample_columns: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -64,10 +76,10 @@ class Method(ABC):
         self.ddp_networks = {n: self.distributed.wrap_ddp(net) for n, net in self.networks.items()}
         trained = {"G": self.generators, "D": self.discriminators}
         self.optimizers = {
-            name: self._create_optimizer(own) for name, own in trained.items() if own
+            name: self._create_optimizer(networks) for name, networks in trained.items() if networks
         }
         self.scaler = self.precision.make_grad_scaler()
-        # What is shown and exported where there is one: it does not swing with the last batches.
+        # Samples and exports use the moving average, which does not fluctuate with each batch.
         self.ema_generators = {
             name: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
             for name, network in self.generators.items()
@@ -78,36 +90,51 @@ class Method(ABC):
             "B": ImagePool(config.pool_size, config.seed + 1),
         }
 
-    # ---- What a method is ------------------------------------------------------------------------
+    # ---- Interface of subclasses -----------------------------------------------------------------
 
     @abstractmethod
     def _build_networks(self) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
-        """Generators and discriminators, by their names in checkpoints."""
+        """Build generators and discriminators, by their names in checkpoints."""
 
     @abstractmethod
     def generator_losses(self, a: Tensor, b: Tensor) -> tuple[Losses, tuple[Tensor, ...]]:
-        """The generators' losses, weighted, and what the discriminators shall look at."""
+        """Compute the generator losses of a batch.
+
+        Args:
+            a: Images of A, N,C,S,S float32 in [-1, 1].
+            b: Images of B, likewise.
+
+        Returns:
+            Weighted scalar losses by name, and the generated inputs of the discriminators.
+        """
 
     @abstractmethod
     def discriminator_losses(self, a: Tensor, b: Tensor, generated: tuple[Tensor, ...]) -> Losses:
-        """The discriminators' losses, on detached fakes."""
+        """Compute the discriminator losses of a batch and detached generated images.
+
+        Args:
+            a: Images of A, N,C,S,S float32 in [-1, 1].
+            b: Images of B, likewise.
+            generated: Generated inputs of the discriminators, from `generator_losses`.
+
+        Returns:
+            Scalar losses by name.
+        """
 
     @abstractmethod
     def sample(self, a: Tensor, b: Tensor) -> list[Tensor]:
-        """A row of pictures, as `columns` names them."""
-
-    sample_columns: tuple[str, ...]
+        """Return a row of sample images, 1,C,S,S each, in the order of `sample_columns`."""
 
     # ---- Building --------------------------------------------------------------------------------
 
     def create_generator(self, direction: Direction) -> nn.Module:
-        """With its first weights."""
+        """Build and initialize the generator of a direction."""
         network = build_generator(self.config.generator_config_for(direction))
         init_generator(network, self.config.init, self.config.init_gain)
         return network
 
     def create_discriminator(self, channels: int) -> nn.Module:
-        """With its first weights."""
+        """Build and initialize a discriminator of images with some number of channels."""
         config = self.config
         if config.discriminator == "projected":
             return ProjectedDiscriminator(config.ndf)
@@ -135,25 +162,31 @@ class Method(ABC):
         return torch.optim.Adam(parameters, lr=self.config.lr, betas=betas, fused=True)
 
     def to_device(self, batch: Tensor) -> Tensor:
-        """A batch where and as the networks want it."""
+        """Move a batch to the device, in the memory format of the networks."""
         memory_format = (
             torch.channels_last if self.config.channels_last else torch.contiguous_format
         )
         return batch.to(self.device, memory_format=memory_format, non_blocking=True)
 
-    # ---- A step ----------------------------------------------------------------------------------
+    # ---- Optimization step -----------------------------------------------------------------------
 
     def step(self, a: Tensor, b: Tensor, position: int) -> Losses:
-        """One optimisation step on `accumulate` batches at once, at a position of the schedule.
+        """Run one optimization step on `accumulate` batches.
 
-        Returns the losses, detached: means over the batches.
+        Args:
+            a: Images of A, N,C,S,S float32 in [-1, 1]; the batches follow each other along N.
+            b: Images of B, likewise.
+            position: Position in the learning rate schedule, in its unit.
+
+        Returns:
+            Detached scalar losses by name, averaged over the batches.
         """
         self._set_learning_rate(position)
         count = self.config.accumulate
         batches = list(
             zip(self.to_device(a).chunk(count), self.to_device(b).chunk(count), strict=True)
         )
-        # Generators. The discriminators only pass the gradient on.
+        # The discriminators pass gradients to the generators but do not need their own.
         self._set_discriminators_require_grad(False)
         generated, all_losses = [], []
         self.optimizers["G"].zero_grad(set_to_none=True)
@@ -177,7 +210,7 @@ class Method(ABC):
     def _discriminator_step(
         self, batches: list[Batch], generated: list[tuple[Tensor, ...]], all_losses: list[Losses]
     ) -> None:
-        """Discriminators, on a history of fakes; their losses join those `seen`."""
+        """Update the discriminators on pooled fakes, and add their losses to `all_losses`."""
         self._set_discriminators_require_grad(True)
         self.optimizers["D"].zero_grad(set_to_none=True)
         for batch, fakes, losses in zip(batches, generated, all_losses, strict=True):
@@ -209,29 +242,34 @@ class Method(ABC):
                 nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_grad)
         self.scaler.step(optimizer)
 
-    # ---- Judging ---------------------------------------------------------------------------------
+    # ---- Discriminator losses --------------------------------------------------------------------
 
     def query_pool(self, side: str, fakes: Tensor) -> Tensor:
-        """A history of fakes instead of the newest. All processes keep the same pool, and each
-        gets its own share of what comes out: together they see what one would."""
+        """Exchange generated images with the pool of older ones.
+
+        All processes keep the same pool, and each gets its part of the result, so together they see
+        the same images as a single process.
+        """
         pooled = self.image_pools[side].query(self.distributed.gather(fakes))
         return pooled.chunk(self.distributed.world_size)[self.distributed.rank]
 
     def real_fake_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        """Half the sum over real and fake, which slows D down relative to G (section 7.1)."""
-        # One pass, unless a BatchNorm would mix the statistics of both.
+        """Return half the sum of real and fake loss, which slows D relative to G (section 7.1)."""
+        # One pass is enough unless a BatchNorm would mix the statistics of both.
         if real.shape == fake.shape and self.config.discriminator_norm != "batch":
             logits_real, logits_fake = discriminator(torch.cat([real, fake])).chunk(2)
         else:
             logits_real, logits_fake = discriminator(real), discriminator(fake)
         return 0.5 * (self.gan_loss.real(logits_real) + self.gan_loss.fake(logits_fake))
 
-    # ---- Using what was learned ------------------------------------------------------------------
+    # ---- Evaluation and state --------------------------------------------------------------------
 
     @contextlib.contextmanager
     def eval_generators(self) -> Iterator[dict[str, nn.Module]]:
-        """The generators as they would be exported: averaged where they are, in eval mode,
-        without gradients."""
+        """Yield the generators as exported: in eval mode, without gradients.
+
+        If the run keeps moving averages, these replace the generators.
+        """
         generators: dict[str, nn.Module] = {
             name: self.ema_generators.get(name, network)
             for name, network in self.generators.items()
@@ -244,7 +282,7 @@ class Method(ABC):
             network.train()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later step depends on."""
+        """Return everything that later steps depend on, by checkpoint key."""
         return {
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
@@ -254,6 +292,7 @@ class Method(ABC):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():

@@ -1,11 +1,11 @@
-"""CycleGAN (Zhu et al. 2017): two generators that undo each other, learned from unpaired images.
+"""CycleGAN (Zhu et al. 2017): unpaired image translation with cycle consistency.
 
-The paper's symbols, and the names in checkpoints (those of pytorch-CycleGAN-and-pix2pix):
+Symbols of the paper and names in checkpoints (those of pytorch-CycleGAN-and-pix2pix):
 
-    G : X -> Y   "G_A"   translates domain A into domain B
-    F : Y -> X   "G_B"   translates domain B into domain A
-    D_Y          "D_A"   tells real B from G(A)
-    D_X          "D_B"   tells real A from F(B)
+    G : X -> Y   "G_A"   translates domain A to domain B
+    F : Y -> X   "G_B"   translates domain B to domain A
+    D_Y          "D_A"   distinguishes real B from G(A)
+    D_X          "D_B"   distinguishes real A from F(B)
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from .losses import PIXEL_LOSSES
 
 @dataclass(frozen=True)
 class GeneratorOutputs:
-    """Everything the generators make of one batch."""
+    """All generator outputs of one batch."""
 
     fake_b: Tensor  # G(a)
     fake_a: Tensor  # F(b)
     rec_a: Tensor  # F(G(a))
     rec_b: Tensor  # G(F(b))
-    identity_b: Tensor | None  # G(b); None where the identity loss has no weight
+    identity_b: Tensor | None  # G(b); None without identity loss
     identity_a: Tensor | None  # F(a)
 
 
 class CycleGAN(Method):
-    """Both generators and both discriminators."""
+    """CycleGAN with two generators and two discriminators."""
 
     paired = False
     sample_columns = ("a", "G(a)", "F(G(a))", "F(a)", "b", "F(b)", "G(F(b))", "G(b)")
@@ -53,7 +53,7 @@ class CycleGAN(Method):
         return generators, discriminators
 
     def forward(self, a: Tensor, b: Tensor) -> GeneratorOutputs:
-        """Both translations, both cycles and, where they have a weight, both identities."""
+        """Compute both translations, both cycles and, if they have a weight, both identities."""
         if self.config.lambda_identity > 0:
             fake_b, identity_b = self._translation_and_identity(self.G, a, b)
             fake_a, identity_a = self._translation_and_identity(self.F, b, a)
@@ -66,15 +66,18 @@ class CycleGAN(Method):
     def _translation_and_identity(
         self, generator: nn.Module, x: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """A translation and an identity in one pass: but for BatchNorm each image is looked at
-        alone, so a batch of two is the same as two batches of one."""
+        """Compute a translation and an identity, in one pass if possible.
+
+        Except for BatchNorm, generators process each image independently, so a batch of two equals
+        two batches of one.
+        """
         if x.shape == y.shape and self.config.generator_config.norm != "batch":
-            one, two = generator(torch.cat([x, y])).chunk(2)
-            return one, two
+            translated, identity = generator(torch.cat([x, y])).chunk(2)
+            return translated, identity
         return generator(x), generator(y)
 
     def full_objective(self, a: Tensor, b: Tensor, outputs: GeneratorOutputs) -> Losses:
-        """Equation 3 plus the identity term of section 5.2, split by name, weights applied."""
+        """Return the weighted terms of equation 3 and the identity term of section 5.2, by name."""
         lambda_a, lambda_b = self.config.cycle_weights
         distance = PIXEL_LOSSES[self.config.cycle_loss]
         losses = {
@@ -109,6 +112,6 @@ class CycleGAN(Method):
         with self.eval_generators() as generators:
             G, F = generators["G_A"], generators["G_B"]
             fake_b, fake_a = G(a), F(b)
-            has_identity = a.shape[1] == b.shape[1]  # the identity exists
+            has_identity = a.shape[1] == b.shape[1]
             row_a = [a, fake_b, F(fake_b), F(a) if has_identity else a]
             return [*row_a, b, fake_a, G(fake_a), G(b) if has_identity else b]

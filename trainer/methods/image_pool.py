@@ -1,4 +1,4 @@
-"""The history of generated images that the discriminators learn from (Shrivastava et al. 2017)."""
+"""Image pool: history of generated images for the discriminators (Shrivastava et al. 2017)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Keeps up to `size` images. Once full, each query returns with probability 1/2 the image it
-    was given, and otherwise an older one, which the given one replaces. Size 0 keeps none."""
+    """History of up to `size` generated images.
+
+    Once the pool is full, a query returns each image with probability 1/2; otherwise it returns an
+    older image, which the new one replaces.
+
+    Args:
+        size: Maximum number of images; 0 keeps none.
+        seed: Seed of the random choices.
+    """
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
@@ -18,7 +25,7 @@ class ImagePool:
         self.rng = torch.Generator().manual_seed(seed)
 
     def query(self, images: Tensor) -> Tensor:
-        """NCHW -> NCHW, detached."""
+        """Exchange images with the pool: NCHW -> NCHW, detached."""
         images = images.detach()
         if self.size == 0:
             return images
@@ -35,8 +42,10 @@ class ImagePool:
         return older
 
     def state_dict(self) -> dict[str, Any]:
+        """Return images and random state, for the checkpoint."""
         return {"images": list(self.images), "random": self.rng.get_state()}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restore `state_dict`, with the images on a device."""
         self.images = [image.to(device) for image in state["images"]]
         self.rng.set_state(state["random"].cpu())

@@ -1,9 +1,9 @@
-"""pix2pix (Isola et al. 2017): one generator, learned from pairs.
+"""pix2pix (Isola et al. 2017): image translation trained on pairs.
 
     G : X -> Y     "G_A", or "G_B" for the direction B to A
-    D(x, y)        "D_A" or "D_B": tells the pair (x, y) from (x, G(x))
+    D(x, y)        "D_A" or "D_B": distinguishes the pair (x, y) from (x, G(x))
 
-Its noise is the generator's dropout.
+The noise input of the paper is the generator's dropout.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from .losses import l1_loss
 
 
 class Pix2Pix(Method):
-    """A generator and a discriminator that sees what it was given, too."""
+    """pix2pix with a generator and a discriminator conditioned on the input."""
 
     paired = True
     sample_columns = ("x", "G(x)", "y")
 
     @property
     def direction(self) -> Direction:
+        """Return the direction that the run trains."""
         return "AtoB" if self.config.direction == "AtoB" else "BtoA"
 
     def _build_networks(self) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
         self._side = "A" if self.direction == "AtoB" else "B"
-        both = self.config.channels_a + self.config.channels_b
+        pair_channels = self.config.channels_a + self.config.channels_b
         return (
             {f"G_{self._side}": self.create_generator(self.direction)},
-            {f"D_{self._side}": self.create_discriminator(both)},
+            {f"D_{self._side}": self.create_discriminator(pair_channels)},
         )
 
     def _input_and_target(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """(x, y): what is given and what is wanted."""
+        """Return (x, y), the input and the target."""
         return (a, b) if self.direction == "AtoB" else (b, a)
 
     def generator_losses(self, a: Tensor, b: Tensor) -> tuple[Losses, tuple[Tensor, ...]]:
-        """Equation 4: the conditional GAN loss and lambda times L1."""
+        """Return the terms of equation 4: the conditional GAN loss and lambda times L1."""
         x, y = self._input_and_target(a, b)
         fake = self.ddp_networks[f"G_{self._side}"](x)
         discriminator = self.networks[f"D_{self._side}"]

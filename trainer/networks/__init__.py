@@ -1,8 +1,10 @@
-"""Generators and discriminators. State-dict keys are those of pytorch-CycleGAN-and-pix2pix
-(anti-aliased sampling: contrastive-unpaired-translation; mobile blocks: gan-compression), so
-weights move both ways.
+"""Generator and discriminator networks.
 
-Legend: N batch, C channels, H and W sides, ngf and ndf the width of the first layer.
+State-dict keys match pytorch-CycleGAN-and-pix2pix (anti-aliased sampling:
+contrastive-unpaired-translation; separable blocks: gan-compression), so weights can be exchanged
+with these projects in both directions.
+
+Notation: N batch size, C channels, H and W height and width, ngf and ndf width of the first layer.
 """
 
 from __future__ import annotations
@@ -37,5 +39,5 @@ __all__ = [
 
 
 def build_generator(config: GeneratorConfig) -> Generator:
-    """The generator of a description, with PyTorch's default weights, in train mode."""
+    """Build a generator in train mode with PyTorch's default initial weights."""
     return _GENERATOR_CLASSES[config.family](config)

@@ -1,4 +1,4 @@
-"""The description of a generator: what a checkpoint or a model file says of its network."""
+"""Generator architecture config, as stored in checkpoints and model metadata."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 from cgt.runtime.errors import CheckpointError, UsageError
 
-NORMS = ("instance", "instance_affine", "batch", "batch_film", "none")
-UPSAMPLINGS = ("transposed", "resize", "antialias")
+NORMS = ("instance", "instance_affine", "batch", "none")
+STUDENT_NORMS = (*NORMS, "batch_film")
+UPSAMPLINGS = ("transposed", "resize")
+IMPORTED_UPSAMPLINGS = (*UPSAMPLINGS, "antialias")  # supported for checkpoints of other trainers
 DOWNSAMPLINGS = ("strided", "antialias")
 BLOCKS = ("plain", "separable")
 PADDINGS = ("reflect", "replicate", "zero")
 OUTPUT_ACTIVATIONS = ("tanh", "sigmoid", "none")
 
-# How files written before 0.1.0 spell fields and values.
+# Field names and values in files written before version 0.1.0.
 _OLD_FIELDS = {
     "tone": "color_transform",
     "halvings": "n_downsampling",
@@ -32,45 +34,73 @@ _OLD_VALUES = {"norm": {"steered": "batch_film"}, "block": {"mobile": "separable
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """A generator, described so that its weights alone are missing.
+    """Complete description of a generator except for its weights.
 
-    Beyond width and channels, the defaults are those of the paper; the rest is what published
-    checkpoints differ in. Fields that a kind does not have are ignored.
+    The defaults are those of the CycleGAN paper. The fields after `out_channels` are the points in
+    which published checkpoints differ. A family ignores the fields that do not apply to it.
+
+    Attributes:
+        kind: "resnetN" or "studentN" with N residual blocks, or "unetS", a U-Net that reduces an
+            image of S x S pixels (a power of 2, at least 8) to one pixel.
+        ngf: Width (channels) of the first layer.
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output image.
+        norm: One of STUDENT_NORMS. Only students support "batch_film" (see student.py).
+        learn_residual: Whether the network predicts a change to its input (Kupyn et al. 2018).
+        color_transform: Students only: whether that change includes a global color transform.
+        upsampling: One of IMPORTED_UPSAMPLINGS. "resize" repeats pixels, which avoids checkerboard
+            artifacts (Odena et al. 2016).
+        downsampling: One of DOWNSAMPLINGS. "antialias" blurs before dropping every second pixel.
+        block: One of BLOCKS. "separable" means depthwise and pointwise convolutions.
+        dropout: Whether the blocks have dropout with probability 1/2, active in training only.
+        bias: Whether convolutions followed by a norm have a bias.
+        n_downsampling: Number of stride-2 stages of a ResNet or a student.
+        shuffle_factor: Students only: pixel (un)shuffle factor at the input and output.
+        widths: Channels of each stage (see `stage_widths`); empty means multiples of ngf.
+        sampling_kernel: Kernel size of the down- and upsampling convolutions, 3 or 4.
+        stem_kernel: Kernel size of the first and last convolution; 4 gives them stride 2 (ResNet).
+        residual: Whether ResNet blocks add their input.
+        no_stem_norm: Whether to omit the norm and the ReLU after the first convolution.
+        stem_padding: Padding of the first and last convolution, one of PADDINGS.
+        padding: Padding of the blocks, one of PADDINGS.
+        down_padding: Padding of the downsampling convolutions, one of PADDINGS.
+        up_padding: Padding of "resize" and "antialias" upsampling, one of PADDINGS.
+        output_activation: One of OUTPUT_ACTIVATIONS. "sigmoid" is rescaled to [-1, 1].
+
+    Raises:
+        UsageError: If a field has an unsupported value or fields contradict each other.
     """
 
-    # resnetN, studentN: N residual blocks; unetS: as deep as SxS allows, 2^k
     kind: str = "resnet9"
-    ngf: int = 64  # width of the first layer
+    ngf: int = 64
     in_channels: int = 3
     out_channels: int = 3
-    norm: str = "instance"  # "batch_film": of students, see networks/student.py
-    learn_residual: bool = False  # answers with a change to its input (Kupyn et al. 2018)
-    color_transform: bool = (
-        False  # of a student: and with a map of the picture's colours, see student.py
-    )
-    upsampling: str = "transposed"  # "resize" repeats pixels: no checkerboard (Odena 2016)
-    downsampling: str = "strided"  # "antialias": blurred before every second pixel is dropped
-    block: str = "plain"  # "separable": depth-wise and point-wise convolutions
-    dropout: bool = False  # has the slot; acts in training only, with probability 1/2
-    bias: bool = True  # of the convolutions that a norm follows
-    n_downsampling: int = 2  # of a ResNet or a student
-    shuffle_factor: int = 1  # of a student: sides of the squares of pixels that it takes as one
-    widths: tuple[int, ...] = ()  # see stage_widths; empty: multiples of ngf
-    sampling_kernel: int = 3  # of the convolutions that halve and double; 3 or 4
-    stem_kernel: int = 7  # of the first and the last convolution; of a ResNet, 4: they halve, too
-    residual: bool = True  # the blocks of a ResNet add their input
-    no_stem_norm: bool = False  # neither norm nor ReLU after the first convolution
+    norm: str = "instance"
+    learn_residual: bool = False
+    color_transform: bool = False
+    upsampling: str = "transposed"
+    downsampling: str = "strided"
+    block: str = "plain"
+    dropout: bool = False
+    bias: bool = True
+    n_downsampling: int = 2
+    shuffle_factor: int = 1
+    widths: tuple[int, ...] = ()
+    sampling_kernel: int = 3
+    stem_kernel: int = 7
+    residual: bool = True
+    no_stem_norm: bool = False
     stem_padding: str = "reflect"
-    padding: str = "reflect"  # of the blocks
+    padding: str = "reflect"
     down_padding: str = "zero"
-    up_padding: str = "reflect"  # of "resize" and "antialias"
-    output_activation: str = "tanh"  # "sigmoid" is brought from [0, 1] to [-1, 1]
+    up_padding: str = "reflect"
+    output_activation: str = "tanh"
 
     def __post_init__(self) -> None:
         self.levels  # noqa: B018  (raises for an unknown kind)
         for name, allowed in (
-            ("norm", NORMS),
-            ("upsampling", UPSAMPLINGS),
+            ("norm", STUDENT_NORMS),
+            ("upsampling", IMPORTED_UPSAMPLINGS),
             ("downsampling", DOWNSAMPLINGS),
             ("block", BLOCKS),
             ("stem_padding", PADDINGS),
@@ -101,11 +131,11 @@ class GeneratorConfig:
             raise UsageError("a generator's stem_kernel must be odd, or 4")
         elif self.shuffle_factor > 1 or self.norm == "batch_film" or self.color_transform:
             raise UsageError(
-                "shuffle_factor, color_transform and the norm batch_film are for students (studentN)"
+                "shuffle_factor, color_transform and the norm batch_film need a student (studentN)"
             )
         if self.color_transform and not self.learn_residual:
             raise UsageError(
-                "color_transform is a part of a change to the input: it needs learn_residual"
+                "color_transform changes the input of the network: it needs learn_residual"
             )
         if self.learn_residual and self.in_channels != self.out_channels:
             raise UsageError("--learn-residual needs as many channels out as in")
@@ -115,7 +145,7 @@ class GeneratorConfig:
 
     @property
     def family(self) -> str:
-        """ "resnet", "student" or "unet". Raises UsageError for any other kind."""
+        """Return "resnet", "student" or "unet". Raises UsageError for any other kind."""
         return self._family_and_number[0]
 
     @property
@@ -133,26 +163,26 @@ class GeneratorConfig:
 
     @property
     def norm_kind(self) -> str:
-        """ "instance", affine or not, "batch", "batch_film" or "none"."""
+        """Return "instance" (affine or not), "batch", "batch_film" or "none"."""
         return self.norm.removesuffix("_affine")
 
     @property
     def blocks(self) -> int:
-        """Residual blocks; 0 in a U-Net."""
+        """Return the number of residual blocks; 0 for a U-Net."""
         family, number = self._family_and_number
         return number if family != "unet" else 0
 
     @property
     def levels(self) -> int:
-        """How often it halves the resolution, after its patches have."""
+        """Return the number of stride-2 stages, not counting the pixel unshuffle."""
         family, number = self._family_and_number
         return self.n_downsampling if family != "unet" else number.bit_length() - 1
 
     @property
     def multiple(self) -> int:
-        """Both sides of its images must be multiples of this."""
-        halving_ends = self.family == "resnet" and self.stem_kernel % 2 == 0
-        return self.shuffle_factor << self.levels + halving_ends
+        """Return the number of which image height and width must be multiples."""
+        strided_stem = self.family == "resnet" and self.stem_kernel % 2 == 0
+        return self.shuffle_factor << self.levels + strided_stem
 
     def _default_widths(self) -> tuple[int, ...]:
         ngf, levels = self.ngf, self.levels
@@ -163,17 +193,24 @@ class GeneratorConfig:
 
     @property
     def stage_widths(self) -> tuple[int, ...]:
-        """Channels after each stage. ResNet, student: the first convolution, each halving,
-        between the two convolutions of each block, each doubling. U-Net: each halving."""
+        """Return the channels after each stage.
+
+        ResNet and student: the first convolution, each downsampling stage, the layer between the
+        two convolutions of each block, each upsampling stage. U-Net: each downsampling stage.
+        """
         return self.widths or self._default_widths()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return the fields as plain JSON types."""
         return dataclasses.asdict(self) | {"widths": list(self.widths)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The inverse of `to_json`. Raises CheckpointError on what this version does not know."""
+        """Restore a config from `to_json`, including files written before version 0.1.0.
+
+        Raises:
+            CheckpointError: If there are fields that this version does not know.
+        """
         values = {_OLD_FIELDS.get(name, name): value for name, value in values.items()}
         for name, old_values in _OLD_VALUES.items():
             if name in values:

@@ -1,7 +1,8 @@
-"""The same layers, computed faster in training on a CPU.
+"""Faster CPU implementations of layers for training.
 
-`speed_up` exchanges the classes of a network's layers; weights and state-dict keys stay.
-benchmarks/suites/training.py measures what they bring, tests/trainer/networks/test_cpu_layers.py that they are equal.
+`use_fast_cpu_layers` replaces the classes of a network's layers; weights and state-dict keys stay.
+benchmarks/suites/training.py measures the speedup. tests/trainer/networks/test_cpu_layers.py checks
+that outputs and gradients are equal.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 
 def use_fast_cpu_layers(network: nn.Module) -> None:
-    """In place. Networks on a GPU are better served by PyTorch's own layers."""
+    """Replace layers in place. On a GPU, PyTorch's own layers are faster."""
     for module in network.modules():
         if type(module) is nn.ReflectionPad2d and len(set(module.padding)) == 1:
             module.__class__ = _FastReflectionPad2d
@@ -30,8 +31,11 @@ def use_fast_cpu_layers(network: nn.Module) -> None:
 
 
 class _ReflectionPadFunction(torch.autograd.Function):
-    """PyTorch's backward of a reflection adds pixel by pixel; this one adds whole borders. And
-    autocast widens what is padded to float32, for the next convolution to narrow it again."""
+    """Reflection padding with a vectorized backward pass.
+
+    PyTorch's backward adds pixel by pixel; this one adds whole borders. Autocast is off because it
+    would convert the padded tensor to float32, only for the next convolution to convert it back.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: int) -> Tensor:
@@ -59,16 +63,23 @@ class _FastReflectionPad2d(nn.ReflectionPad2d):
 
 
 class _FastInstanceNorm2d(nn.InstanceNorm2d):
-    """As a GroupNorm of single channels, whose kernel is twice as fast, and whose backward is
-    right for one channels-last image too (InstanceNorm2d's is not, in PyTorch 2.13)."""
+    """Instance normalization by PyTorch's GroupNorm kernel with one channel per group.
+
+    That kernel is twice as fast. Its backward is also correct for a single channels-last image,
+    unlike the one of InstanceNorm2d in PyTorch 2.13.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_features, self.weight, self.bias, self.eps)
 
 
 class _FastNarrowConv2d(nn.Conv2d):
-    """A convolution with few outputs, such as a generator's last, fills a fraction of a SIMD
-    register. Four neighbouring columns as outputs of one wider kernel, with stride 4, fill it."""
+    """Convolution with few output channels, computed four columns at a time.
+
+    A generator's last convolution has so few output channels that they fill only a fraction of a
+    SIMD register. Computing four neighboring columns as output channels of one wider kernel with
+    stride 4 fills it.
+    """
 
     PACKED_COLUMNS = 4
 

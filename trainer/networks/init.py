@@ -1,4 +1,4 @@
-"""How weights begin."""
+"""Weight initialization of generators and discriminators."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from .unet import UnetGenerator
 
 
 def init_weights(network: nn.Module, kind: str = "normal", gain: float = 0.02) -> None:
-    """Weights of convolutions drawn from a distribution, zero biases; norms scale by about 1.
+    """Initialize convolutions and batch norms in place; biases are zero, norms scale by about 1.
 
-    normal: deviation `gain`, as the papers train from scratch. xavier: Glorot and Bengio 2010,
-    orthogonal: Saxe et al. 2013, both times `gain`. kaiming: He et al. 2015, for ReLU.
+    Args:
+        network: The network to initialize.
+        kind: Distribution of the convolution weights: "normal" with standard deviation `gain`, as
+            in the CycleGAN and pix2pix papers; "xavier" (Glorot and Bengio 2010) and "orthogonal"
+            (Saxe et al. 2013), both scaled by `gain`; "kaiming" (He et al. 2015) for ReLU.
+        gain: Scale of the distribution, unused by "kaiming".
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -38,9 +42,13 @@ def init_generator(
     kind: str = "auto",
     gain: float = 0.02,
 ) -> None:
-    """ "auto" is normal, as the paper does; without norms, which would undo any scale, He's, so
-    that activations keep theirs, with every residual branch small at first (Zhang et al. 2019,
-    "Fixup"); so is what a student adds to a picture whose colours it maps."""
+    """Initialize a generator in place; see `init_weights`.
+
+    With kind "auto", a generator with norms gets the paper's "normal" distribution. Norms undo any
+    scale; a generator without them gets "kaiming", which preserves the scale of activations, and
+    every residual branch starts small (Fixup, Zhang et al. 2019). The residual that a student with
+    a color transform adds starts small, too.
+    """
     without_norms = kind == "auto" and network.config.norm == "none"
     init_weights(
         network, "kaiming" if without_norms else "normal" if kind == "auto" else kind, gain

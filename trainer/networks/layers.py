@@ -1,4 +1,4 @@
-"""What the generators are made of."""
+"""Layers shared by the generators: norms, padding, down- and upsampling, output activation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PADDING_MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
 
 
 def norm_layer(channels: int, kind: str) -> nn.Module:
-    """One of config.NORMS."""
+    """Build a normalization layer; kind is one of config.STUDENT_NORMS."""
     if kind in ("batch", "batch_film"):
         return nn.BatchNorm2d(channels)
     if kind == "none":
@@ -32,29 +32,41 @@ def norm_layer(channels: int, kind: str) -> nn.Module:
 
 
 def padding_layer(kind: str, size: int) -> nn.Module:
-    """One of config.PADDINGS, on all four sides."""
+    """Build a layer that pads all four sides; kind is one of config.PADDINGS."""
     return _PADDING_LAYERS[kind](size)
 
 
 def output_layer(activation: str) -> nn.Module:
-    """What brings the output into its range: one of config.OUTPUTS."""
+    """Build the output activation, one of config.OUTPUT_ACTIVATIONS."""
     return {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "none": nn.Identity}[activation]()
 
 
 def finalize_output(config: GeneratorConfig, x: Tensor, out: Tensor) -> Tensor:
-    """A generator's output in [-1, 1] from its input and what its last layer gave."""
+    """Map the output of a generator's last layer to an image in [-1, 1].
+
+    Args:
+        config: The generator.
+        x: Its input, N,in,H,W in [-1, 1].
+        out: The output of its last layer, N,out,H,W.
+
+    Returns:
+        N,out,H,W in [-1, 1].
+    """
     if config.output_activation == "sigmoid":
         out = 2 * out - 1
     if config.learn_residual:
-        # A narrow network cannot carry a picture through 16 InstanceNorms, each of which
-        # forgets its brightness; with the input at hand it need not (DeblurGAN, section 3.2).
+        # A narrow network cannot carry an image through 16 InstanceNorms, each of which discards
+        # its brightness. Adding the input makes that unnecessary (DeblurGAN, section 3.2).
         out = (x + out).clamp(-1, 1)
     return out
 
 
 class SeparableConv(nn.Module):
-    """NCHW -> N,out,H-2,W-2: a 3x3 convolution of each channel, then a 1x1 convolution of all
-    (MobileNet; between them an InstanceNorm as in GAN Compression, Li et al. 2020)."""
+    """Depthwise 3x3 and pointwise 1x1 convolution without padding: N,C,H,W -> N,out,H-2,W-2.
+
+    The design is MobileNet's, with an InstanceNorm in between as in GAN Compression (Li et al.
+    2020).
+    """
 
     def __init__(self, channels: int, out: int, kind: str) -> None:
         super().__init__()
@@ -70,7 +82,7 @@ class SeparableConv(nn.Module):
 
 
 class _Blur(nn.Module):
-    """A fixed binomial filter per channel, kept in the buffer "filt" (C,1,K,K)."""
+    """Fixed binomial filter per channel, stored in the buffer "filt" (C,1,K,K)."""
 
     filt: Tensor
 
@@ -81,7 +93,7 @@ class _Blur(nn.Module):
 
 
 class BlurDown(_Blur):
-    """N,C,H,W -> N,C,ceil(H/2),ceil(W/2) without aliases (Zhang 2019, 3 taps, reflected)."""
+    """Blur-pool (Zhang 2019) with 3 taps and reflection: N,C,H,W -> N,C,ceil(H/2),ceil(W/2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, (1, 2, 1), 1)
@@ -92,7 +104,7 @@ class BlurDown(_Blur):
 
 
 class BlurUp(_Blur):
-    """N,C,H,W -> N,C,2H,2W, smooth (4 taps, borders repeated)."""
+    """Smooth 2x upsampling with 4 taps and replicated borders: N,C,H,W -> N,C,2H,2W."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, (1, 3, 3, 1), 4)
@@ -103,7 +115,7 @@ class BlurUp(_Blur):
 
 
 def downsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
-    """N,C,H,W -> N,out,H/2,W/2: convolution, norm, ReLU."""
+    """Build convolution, norm and ReLU: N,C,H,W -> N,out,H/2,W/2."""
     blurred = config.downsampling == "antialias"
     conv = nn.Conv2d(
         channels,
@@ -119,12 +131,10 @@ def downsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[
 
 
 def upsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
-    """N,C,H,W -> N,out,2H,2W: convolution, norm, ReLU."""
+    """Build convolution, norm and ReLU: N,C,H,W -> N,out,2H,2W."""
     rest = [norm_layer(out, config.norm), nn.ReLU(True)]
     if config.upsampling == "transposed":
-        output_padding = (
-            4 - config.sampling_kernel
-        )  # rows and columns that a 3x3 kernel leaves to add
+        output_padding = 4 - config.sampling_kernel  # a 3x3 kernel would yield 2H-1 rows
         conv = nn.ConvTranspose2d(
             channels, out, config.sampling_kernel, 2, 1, output_padding, bias=config.bias
         )
@@ -133,11 +143,11 @@ def upsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn
         mode = PADDING_MODES[config.up_padding]
         smooth_conv = nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)
         return [BlurUp(channels), smooth_conv, *rest]
-    # Zeros are the convolution's own, which engines then need no layer for.
-    zeros = config.up_padding == "zero"
+    # Zero padding is a parameter of the convolution, so engines need no padding layer.
+    zero_padding = config.up_padding == "zero"
     repeat = nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"),
-        nn.Identity() if zeros else padding_layer(config.up_padding, 1),
-        nn.Conv2d(channels, out, 3, padding=int(zeros), bias=config.bias),
+        nn.Identity() if zero_padding else padding_layer(config.up_padding, 1),
+        nn.Conv2d(channels, out, 3, padding=int(zero_padding), bias=config.bias),
     )
     return [repeat, *rest]

@@ -1,4 +1,4 @@
-"""How much a network computes."""
+"""Multiply-accumulate (MAC) counts of generators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from .config import GeneratorConfig
 
 
 def count_macs(config: GeneratorConfig, size: tuple[int, int]) -> int:
-    """Multiply-accumulates of the convolutions for one image of height, width; nothing is computed.
+    """Count the multiply-accumulates of the convolutions without running them.
 
-    A transposed convolution multiplies each *input* pixel by its kernel; counts by output pixels,
-    as often published, are four times too high there (ResNet-9 at 256x256: 49.55 G, not 56.8).
+    A transposed convolution multiplies each *input* pixel by its kernel. Published counts often use
+    output pixels, which is four times too high for these layers (ResNet-9 at 256x256: 49.55 G, not
+    56.8 G).
+
+    Args:
+        config: The generator.
+        size: (height, width) of one image, in pixels.
+
+    Returns:
+        MACs per image.
     """
     with torch.device("meta"):
         network = build_generator(config)

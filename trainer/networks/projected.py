@@ -1,9 +1,9 @@
-"""A discriminator that sees through a network trained on ImageNet.
+"""Projected discriminator on frozen EfficientNet features.
 
-"Projected GANs Converge Faster" (Sauer et al. 2021): real and generated images are projected into
-the features of a frozen EfficientNet-Lite0, and small heads judge them there, at three scales.
-Where a discriminator from scratch needs hours to tell a painting from a photograph, this one needs
-minutes.
+"Projected GANs Converge Faster" (Sauer et al. 2021): a frozen EfficientNet-Lite0 projects real and
+generated images to features, and small heads classify the features at three scales. A
+discriminator trained from scratch needs hours to separate paintings from photographs; this one
+needs minutes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from .efficientnet import load_efficientnet, normalize_input
 
-# Blocks of EfficientNet-Lite0 whose output is judged, and its channels: 1/4, 1/8 and 1/16.
+# Block of EfficientNet-Lite0 -> channels of its output, at 1/4, 1/8 and 1/16 of the resolution.
 _TAP_CHANNELS = {2: 24, 4: 40, 10: 112}
 
 
 def extract_features(x: Tensor) -> list[Tensor]:
-    """N,3,H,W in [-1, 1] -> the activations at _TAPS."""
+    """Return the activations after the blocks in _TAP_CHANNELS; x is N,3,H,W in [-1, 1]."""
     network = load_efficientnet(x.device)
     x = normalize_input(x)
     x = F.relu6(network._bn0(network._conv_stem(x)))
@@ -32,21 +32,24 @@ def extract_features(x: Tensor) -> list[Tensor]:
 
 
 class ProjectedDiscriminator(nn.Module):
-    """N,3,H,W in [-1, 1] -> N,1,3,K: K verdicts on each of three scales; H, W multiples of 16.
+    """Projected discriminator: N,3,H,W in [-1, 1] -> N,1,3,K, K logits at each of three scales.
 
-    ndf: width of the heads. The frozen features are not part of the state dict.
+    H and W must be multiples of 16. The frozen network is not part of the state dict.
+
+    Args:
+        ndf: Width of the heads.
     """
 
     def __init__(self, ndf: int = 64) -> None:
         super().__init__()
         self.heads = nn.ModuleList(
-            self._build_head(channels, ndf, halvings)
-            for channels, halvings in zip(_TAP_CHANNELS.values(), (2, 1, 0), strict=True)
+            self._build_head(channels, ndf, n_downsampling)
+            for channels, n_downsampling in zip(_TAP_CHANNELS.values(), (2, 1, 0), strict=True)
         )
 
     @staticmethod
     def _build_head(channels: int, ndf: int, n_downsampling: int) -> nn.Sequential:
-        """Down to 1/16 whatever the scale, so that all scales have equally many verdicts."""
+        """Build a head that ends at 1/16, so that all scales yield the same number of logits."""
         norm = nn.utils.parametrizations.spectral_norm
         layers: list[nn.Module] = [norm(nn.Conv2d(channels, ndf, 1)), nn.LeakyReLU(0.2)]
         for _ in range(n_downsampling):

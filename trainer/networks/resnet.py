@@ -1,4 +1,4 @@
-"""The generator of CycleGAN (Zhu et al. 2017, appendix 7.2; Johnson et al. 2016)."""
+"""ResNet generator of CycleGAN (Zhu et al. 2017, appendix 7.2; Johnson et al. 2016)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from .layers import (
 
 
 class ResnetBlock(nn.Module):
-    """NCHW -> NCHW: the input plus two padded 3x3 convolutions of it, `inner` channels between; the
-    latter alone where the config says so."""
+    """Residual block of two padded 3x3 convolutions with `inner` channels in between.
+
+    Maps NCHW to NCHW. It adds its input unless config.residual is False.
+    """
 
     def __init__(self, config: GeneratorConfig, channels: int, inner: int) -> None:
         super().__init__()
@@ -47,7 +49,7 @@ class ResnetBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """N,in,H,W -> N,out,H,W in [-1, 1]; H and W multiples of config.multiple."""
+    """ResNet generator: N,in,H,W -> N,out,H,W in [-1, 1]; H, W multiples of config.multiple."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()

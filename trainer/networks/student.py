@@ -1,26 +1,27 @@
-"""The networks that `cgt distill` trains: a CycleGAN generator, laid out for quick inference.
+"""Student generator of `cgt distill`: a CycleGAN generator designed for fast inference.
 
-As in GAN Compression (Li et al. 2020) a student is its teacher's ResNet made narrow, shallow, or of
-separable convolutions, and further:
+As in GAN Compression (Li et al. 2020), a student is its teacher's ResNet with fewer channels, fewer
+blocks or separable convolutions. It differs from a ResNet in these points:
 
-- Its convolutions pad with zeros by themselves (GeneratorConfig.padding permitting): a layer for a
-  padding by reflection parts one INT8 convolution from the next.
-- patch > 1: the first convolution takes squares of pixels at once, the last gives them at once
-  (sub-pixel convolution, Shi et al. 2016), so that nothing is computed at full resolution.
-- norm "batch_film": batch norms, which export folds into the convolutions, and for what InstanceNorm
-  does beyond them, that the tone of a picture depends on all of it, a scale and a shift for each
-  channel of each block (FiLM, Perez et al. 2018), read off a thumbnail of the picture. They stand
-  between the convolutions of a block, after the first, whose weights and input are therefore the
-  same for all pictures of a batch, and stay INT8.
-- tone: a map of colours, a matrix and a shift read off the same thumbnail, is a part of the change
-  to the input (as in Gharbi et al. 2017, "Deep Bilateral Learning", with one cell). What a teacher
-  with InstanceNorm does to a whole picture's colours need not be carried by narrow features, whose
-  own InstanceNorms forget it.
+- Zero padding is part of the convolutions (if GeneratorConfig.padding allows it). A separate layer
+  for reflection padding would separate one INT8 convolution from the next.
+- shuffle_factor > 1: the first convolution reads squares of pixels and the last one writes them
+  (sub-pixel convolution, Shi et al. 2016), so no layer runs at full resolution.
+- norm "batch_film": export folds the batch norms into the convolutions. Unlike them, an
+  InstanceNorm makes the colors of the output depend on the whole image. FiLM (Perez et al. 2018)
+  replaces that: a predictor reads a thumbnail of the image and yields a scale and a shift for each
+  channel of each block. They apply after the first convolution of a block, so the weights and
+  inputs of that convolution are the same for all images of a batch and stay INT8.
+- color_transform: a matrix and a shift, predicted from the same thumbnail, transform the colors of
+  the input (Gharbi et al. 2017, "Deep Bilateral Learning", with a single cell). A teacher with
+  InstanceNorm changes the colors of the whole image. Narrow features cannot carry such a change,
+  because their own InstanceNorms discard it.
 """
 
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,11 +37,14 @@ from .layers import (
     upsample_layers,
 )
 
-CODE_CHANNELS = 32  # channels that the thumbnail is described by
+CODE_CHANNELS = 32  # width of the thumbnail encoder's output
+
+# Prefixes of state-dict keys in files written before version 0.1.0.
+_OLD_KEYS = {"steering.look.": "film.encoder.", "steering.tell.": "film.head."}
 
 
 class MeanStdPool(nn.Module):
-    """N,C,h,w -> N,2C: mean and standard deviation of each channel. To be computed in FP32."""
+    """Mean and standard deviation of each channel: N,C,h,w -> N,2C. Compute it in FP32."""
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean((2, 3), keepdim=True)
@@ -49,10 +53,15 @@ class MeanStdPool(nn.Module):
 
 
 class FilmPredictor(nn.Module):
-    """N,in,H,W -> N,numbers: what a picture as a whole asks for.
+    """Predictor of per-image parameters from a thumbnail: N,in,H,W -> N,out_features.
 
-    It sees averages over squares of `square` pixels, and first says nothing (zeros). H and W may be
-    any multiples of `square`.
+    The outputs are zero until trained.
+
+    Args:
+        in_channels: Channels of the image.
+        pool_size: Side of the squares that average pooling reduces to a pixel of the thumbnail; H
+            and W must be multiples of it.
+        out_features: Number of parameters per image.
     """
 
     def __init__(self, in_channels: int, pool_size: int, out_features: int) -> None:
@@ -81,8 +90,10 @@ class FilmPredictor(nn.Module):
 
 
 class StudentBlock(nn.Module):
-    """NCHW -> NCHW: the input plus two convolutions of it, `inner` channels between, which `scale`
-    and `shift` (N,inner,1,1) steer."""
+    """Residual block of two 3x3 convolutions with optional FiLM: NCHW -> NCHW.
+
+    `forward` applies `scale` and `shift` (N,inner,1,1) after the first convolution.
+    """
 
     def __init__(self, config: GeneratorConfig, channels: int, inner: int) -> None:
         super().__init__()
@@ -104,7 +115,7 @@ class StudentBlock(nn.Module):
 
 
 class StudentGenerator(nn.Module):
-    """N,in,H,W -> N,out,H,W in [-1, 1]; H and W multiples of config.multiple."""
+    """Student generator: N,in,H,W -> N,out,H,W in [-1, 1]; H, W multiples of config.multiple."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -139,7 +150,8 @@ class StudentGenerator(nn.Module):
         if shuffle > 1:
             self.up.append(nn.PixelShuffle(shuffle))
         self.up.append(output_layer(config.output_activation))
-        # Scales less one of all blocks, their shifts, the map of colours less the identity.
+        # Layout of the predicted parameters: scales - 1 of all blocks, shifts of all blocks, color
+        # transform - identity.
         film_channels = sum(self.inner_widths) if config.norm == "batch_film" else 0
         color_params = (
             config.out_channels * (config.in_channels + 1) if config.color_transform else 0
@@ -166,7 +178,7 @@ class StudentGenerator(nn.Module):
     def _decode(
         self, y: Tensor, scales: Tensor | None = None, shifts: Tensor | None = None
     ) -> Tensor:
-        """Through the blocks, and what comes after them."""
+        """Run the blocks and the layers after them."""
         if self.config.norm == "batch_film" and scales is not None and shifts is not None:
             ends = tuple(accumulate(self.inner_widths[:-1]))
             film_params = zip(
@@ -180,16 +192,23 @@ class StudentGenerator(nn.Module):
         out: Tensor = self.up(y)
         return out
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Rename old keys. `load_state_dict` of this module and of its parents calls it."""
+        for old, new in _OLD_KEYS.items():
+            for key in [key for key in state_dict if key.startswith(prefix + old)]:
+                state_dict[key.replace(prefix + old, prefix + new, 1)] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
 
 def _apply_color_transform(x: Tensor, color_params: Tensor) -> Tensor:
-    """N,in,H,W and N,out,in+1 (a matrix and a shift) -> N,out,H,W."""
+    """Map N,in,H,W by N,out,in+1 (a matrix and a shift per image) to N,out,H,W."""
     matrix, shift = color_params[:, :, :-1], color_params[:, :, -1:]
     mapped = matrix @ x.flatten(2) + shift
     return mapped.view(*mapped.shape[:2], *x.shape[2:])
 
 
 def _conv3x3_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
-    """3x3, of the size that it is given; "separable" is one of each channel and one of all."""
+    """Build a 3x3 convolution that keeps the size; "separable" splits it in two."""
     mode = PADDING_MODES[config.padding]
     if config.block != "separable":
         return [nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)]

@@ -1,4 +1,4 @@
-"""The U-Net of pix2pix (Isola et al. 2017, appendix 6.1.1)."""
+"""U-Net generator of pix2pix (Isola et al. 2017, appendix 6.1.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .layers import finalize_output, norm_layer, output_layer
 
 
 class _UnetSkipBlock(nn.Module):
-    """NCHW -> N,2C,H,W: the input, and what all deeper levels make of it at half its size."""
+    """Skip connection around all deeper levels, which run at half the size: NCHW -> N,2C,H,W."""
 
     def __init__(self, config: GeneratorConfig, depth: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class _UnetSkipBlock(nn.Module):
             [] if deepest else [norm_layer(inner, config.norm), _UnetSkipBlock(config, depth + 1)]
         )
         layers = [nn.LeakyReLU(0.2), down, *between, nn.ReLU(), up, norm_layer(outer, config.norm)]
-        # Dropout on the levels between the deepest and those that are narrower than it.
+        # Dropout is on the levels of full width, except for the deepest.
         if config.dropout and not deepest and outer == inner:
             layers.append(nn.Dropout(0.5))
         self.model = nn.Sequential(*layers)
@@ -50,7 +50,7 @@ class _OutermostBlock(nn.Module):
 
 
 class UnetGenerator(nn.Module):
-    """N,in,H,W -> N,out,H,W in [-1, 1]; H and W multiples of config.multiple."""
+    """U-Net generator: N,in,H,W -> N,out,H,W in [-1, 1]; H, W multiples of config.multiple."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()

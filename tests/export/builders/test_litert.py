@@ -108,7 +108,7 @@ def test_tflite_is_not_run_by_translate(tmp_path: Path, clip: Path) -> None:
     done = run_cgt("translate", clip, "-o", tmp_path / "out.mp4", "--model", path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "m.tflite runs on phones; here, name the ONNX file" in done.stderr
+    assert "m.tflite runs on phones only; give the ONNX file" in done.stderr
 
 
 @needs_litert

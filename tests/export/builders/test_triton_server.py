@@ -155,7 +155,7 @@ def test_video_keeps_every_frame_while_the_server_is_killed(
     server.start()
     _, stderr = running.communicate(timeout=120)
     assert running.returncode == 0, stderr
-    assert "waiting up to 120 s" in stderr
+    assert "retrying for up to 120 s" in stderr
     assert "is back after" in stderr
     assert _count_frames(remote_output) == _count_frames(local_output) == _count_frames(video)
     assert remote_output.read_bytes() == local_output.read_bytes()

@@ -1,4 +1,4 @@
-"""Which videos a command line names, and where they go."""
+"""Input videos of a batch and their output paths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("v/b.mp4", "v/a.AVI", "v/more/c.webm", "v/.hidden.mp4", "v/words.txt", "w/b.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    for name in ("mixed/x.png", "mixed/x.mp4", "pictures/y.jpg"):
+    for name in ("mixed/x.png", "mixed/x.mp4", "images/y.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     monkeypatch.chdir(tmp_path)
@@ -23,23 +23,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("sources", "pile"),
+    ("sources", "is_batch"),
     [
         (("v",), True),
         (("v/*",), True),
         (("v/b.mp4", "w/b.mp4"), True),
         (("v/b.mp4",), False),
-        (("mixed",), False),  # images, as ever
+        (("mixed",), False),  # a folder of images
         (("mixed/*",), False),
         (("mixed/*.mp4",), True),
-        (("pictures",), False),
+        (("images",), False),
         (("nothing/*",), False),
         (("0",), False),
         (("rtsp://camera/1?x=[2]",), False),
     ],
 )
-def test_what_a_pile_is(folder: Path, sources: tuple[str, ...], pile: bool) -> None:
-    assert is_batch_input(sources) is pile
+def test_sources_that_are_a_batch(folder: Path, sources: tuple[str, ...], is_batch: bool) -> None:
+    assert is_batch_input(sources) is is_batch
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,15 @@ def test_what_a_pile_is(folder: Path, sources: tuple[str, ...], pile: bool) -> N
         (("mixed",), None, ["x.mp4"]),
     ],
 )
-def test_names(folder: Path, sources: tuple[str, ...], codec: str | None, names: list[str]) -> None:
-    films = plan_outputs(sources, "out", codec)
-    assert sorted(str(target.relative_to(folder / "out")) for _, target in films) == names
-    assert all(source.is_absolute() and source.exists() for source, _ in films)
+def test_outputs_keep_the_names_of_their_videos(
+    folder: Path, sources: tuple[str, ...], codec: str | None, names: list[str]
+) -> None:
+    pairs = plan_outputs(sources, "out", codec)
+    assert sorted(str(target.relative_to(folder / "out")) for _, target in pairs) == names
+    assert all(source.is_absolute() and source.exists() for source, _ in pairs)
 
 
-def test_outputs_are_not_taken_for_sources(folder: Path) -> None:
+def test_outputs_are_not_sources(folder: Path) -> None:
     (folder / "v" / "out").mkdir()
     (folder / "v" / "out" / "b.mp4").write_bytes(b"")
     assert len(plan_outputs(["v"], "v/out", None)) == 3
@@ -72,20 +74,22 @@ def test_one_video_goes_into_a_video(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sources", "out", "words"),
+    ("sources", "output", "message"),
     [
         (("v/b.mp4", "w/b.mp4"), "out", "both be written"),
-        (("v", "w"), "o.mp4", "name a folder"),
+        (("v", "w"), "o.mp4", "give a folder"),
         (("v",), "v", "overwritten by its translation"),
-        (("v",), "null:", "no folder"),
-        (("v",), "window", "no folder"),
-        (("v",), "rtmp://host/x", "no folder"),
-        (("pictures",), "out", "no videos"),
-        (("pictures/*",), "out", "matches no videos"),
-        (("missing.mp4", "v"), "out", "is no video file"),
-        (("rtsp://camera", "v"), "out", "is no video file"),
+        (("v",), "null:", "not a folder"),
+        (("v",), "window", "not a folder"),
+        (("v",), "rtmp://host/x", "not a folder"),
+        (("images",), "out", "no videos"),
+        (("images/*",), "out", "no video matches"),
+        (("missing.mp4", "v"), "out", "is not a video file"),
+        (("rtsp://camera", "v"), "out", "is not a video file"),
     ],
 )
-def test_what_makes_no_sense(folder: Path, sources: tuple[str, ...], out: str, words: str) -> None:
-    with pytest.raises((UsageError, SourceError), match=words):
-        plan_outputs(sources, out, None)
+def test_invalid_inputs_and_outputs(
+    folder: Path, sources: tuple[str, ...], output: str, message: str
+) -> None:
+    with pytest.raises((UsageError, SourceError), match=message):
+        plan_outputs(sources, output, None)

@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes, on one machine."""
+"""A real Ray cluster of two nodes on one machine."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ needs_ray = pytest.mark.skipif(
 
 
 @needs_ray
-def test_a_worker_and_a_node_die(
+def test_a_killed_worker_and_a_killed_node_lose_nothing(
     clip: Path, long_video: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    """A long_video in parts and a short one: outputs are those of one process, nothing is left."""
-    out, one = tmp_path / "out", tmp_path / "one"
-    one.mkdir()
-    films = [long_video, clip]
+    """Compare a long video in segments and a short one with the outputs of one process."""
+    out, expected = tmp_path / "out", tmp_path / "expected"
+    expected.mkdir()
+    videos = [long_video, clip]
     flags = ("--model", tiny_model, "--engine", "onnxruntime", "--size", "320", "--output-size", 64)
-    for source in films:
-        done = run_cgt("translate", source, "-o", one / source.name, *flags)
+    for source in videos:
+        done = run_cgt("translate", source, "-o", expected / source.name, *flags)
         assert done.returncode == 0, done.stderr
     with start_ray_cluster(2, 1) as cluster:
-        command = ("translate", *films, "-o", out, *flags, "--ray", cluster.address)
+        command = ("translate", *videos, "-o", out, *flags, "--ray", cluster.address)
         with subprocess.Popen(
             [CGT, *map(str, command)],
             stdout=subprocess.PIPE,
@@ -45,20 +45,20 @@ def test_a_worker_and_a_node_die(
             try:
                 wait_for(lambda: cluster.kill_worker(0), process)
                 wait_for(cluster.kill_last_node, process)
-                heard, said = process.communicate(timeout=600)
+                stdout, stderr = process.communicate(timeout=600)
             finally:
                 process.kill()
-    assert process.returncode == 0, said
-    assert heard == ""
-    assert "WorkerCrashedError" in said
-    assert re.search(r"[2-9] tasks tried again", said), said
-    for source in films:
-        assert video_differences(one / source.name, out / source.name) == []
+    assert process.returncode == 0, stderr
+    assert stdout == ""
+    assert "WorkerCrashedError" in stderr
+    assert re.search(r"[2-9] tasks tried again", stderr), stderr
+    for source in videos:
+        assert video_differences(expected / source.name, out / source.name) == []
     assert {path.name for path in (out / ".cgt-jobs").iterdir()} == {"lock", "finished.json"}
 
 
 @needs_ray
-def test_no_cluster_there(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_an_unreachable_cluster_is_reported(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = run_cgt(
         *("translate", clip, "-o", tmp_path / "out", "--model", tiny_model),
         *("--engine", "onnxruntime", "--ray", "127.0.0.1:9"),
@@ -68,7 +68,7 @@ def test_no_cluster_there(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_pool_names_the_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependency, match=r"cyclegan-toolkit\[ray\]"):
         RayPool()

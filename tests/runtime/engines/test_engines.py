@@ -1,4 +1,4 @@
-"""The contract of the engines, on graphs written for it."""
+"""The engine interface, on graphs written for the tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgt.runtime.engines import BatchShape, Engine, open_engine, openvino_cpu
-from cgt.runtime.engines import auto as fastest
+from cgt.runtime.engines import BatchShape, Engine, auto, open_engine, openvino_cpu
 from cgt.runtime.errors import EngineError, MissingDependency, ModelError, UsageError
 from cgt.runtime.models.metadata import read_metadata
 from cgt.runtime.utils.cache import cache_dir
@@ -21,16 +20,16 @@ ENGINES = ("openvino", "onnxruntime")
 @pytest.mark.parametrize("fixed", [False, True])
 def test_uint8_tensors(tmp_path: Path, engine: str, fixed: bool) -> None:
     path = write_inverse_model(tmp_path / "m.onnx")
-    artifact = read_metadata(path)
-    assert artifact.io == "uint8"
-    assert artifact.dynamic
+    metadata = read_metadata(path)
+    assert metadata.io == "uint8"
+    assert metadata.dynamic
     image = np.random.default_rng(0).integers(0, 256, (1, 5, 7, 3), np.uint8)
     out = np.zeros_like(image)
     shape = (
-        BatchShape.from_metadata(artifact, 5, 7) if fixed else BatchShape.from_metadata(artifact)
+        BatchShape.from_metadata(metadata, 5, 7) if fixed else BatchShape.from_metadata(metadata)
     )
-    with open_engine(path, shape, engine) as runner:
-        runner.infer(image, out)
+    with open_engine(path, shape, engine) as opened:
+        opened.infer(image, out)
     assert (out == 255 - image).all()
 
 
@@ -39,13 +38,15 @@ def test_statistics_go_in_and_out(tmp_path: Path, engine: str) -> None:
     path = write_inverse_model(tmp_path / "m.onnx", statistics=6)
     image = np.zeros((1, 4, 4, 3), np.uint8)
     out = np.zeros_like(image)
-    given = np.arange(6, dtype=np.float32)[None]
-    used = np.zeros_like(given)
-    with open_engine(path, BatchShape(1, 3, 0, 0, "uint8", 6), engine) as runner:
-        runner.infer(image, out, given, used)
-        assert (used == given + 1).all()
-        runner.infer(image, out, used, given)  # arrays may change places from call to call
-    assert (given == np.arange(6) + 2).all()
+    statistics_in = np.arange(6, dtype=np.float32)[None]
+    statistics_out = np.zeros_like(statistics_in)
+    with open_engine(path, BatchShape(1, 3, 0, 0, "uint8", 6), engine) as opened:
+        opened.infer(image, out, statistics_in, statistics_out)
+        assert (statistics_out == statistics_in + 1).all()
+        opened.infer(
+            image, out, statistics_out, statistics_in
+        )  # arrays may be swapped from call to call
+    assert (statistics_in == np.arange(6) + 2).all()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -53,13 +54,13 @@ def test_a_wrong_shape_is_an_engine_error(tmp_path: Path, engine: str) -> None:
     path = write_inverse_model(tmp_path / "m.onnx")
     image = np.zeros((1, 4, 4, 2), np.uint8)
     with (
-        open_engine(path, BatchShape(1, 3, 0, 0, "uint8"), engine) as runner,
+        open_engine(path, BatchShape(1, 3, 0, 0, "uint8"), engine) as opened,
         pytest.raises(EngineError),
     ):
-        runner.infer(image, image.copy())
+        opened.infer(image, image.copy())
 
 
-# ---- auto: measured and remembered --------------------------------------------------------------
+# ---- auto: measured and cached ------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -68,20 +69,20 @@ def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "cgt"
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, times: dict[str, float]) -> list[str]:
-    """Simulated speeds. Returns the names that are measured, as they are."""
+def fake_frame_times(monkeypatch: pytest.MonkeyPatch, times: dict[str, float]) -> list[str]:
+    """Simulate the speed of the engines; return the list that collects the measured names."""
     measured: list[str] = []
 
     def run_time(engine: Engine, shape: BatchShape) -> float:
         measured.append(engine.name)
         return times[engine.name]
 
-    monkeypatch.setattr(fastest, "measure_frame_time", run_time)
+    monkeypatch.setattr(auto, "measure_frame_time", run_time)
     return measured
 
 
 @pytest.mark.parametrize("winner", ENGINES)
-def test_auto_takes_the_fastest_and_measures_once(
+def test_auto_selects_the_fastest_and_measures_once(
     isolated_cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -89,14 +90,14 @@ def test_auto_takes_the_fastest_and_measures_once(
     winner: str,
 ) -> None:
     path = write_inverse_model(tmp_path / "m.onnx")
-    measured = pretend(monkeypatch, dict.fromkeys(ENGINES, 0.031) | {winner: 0.012})
+    measured = fake_frame_times(monkeypatch, dict.fromkeys(ENGINES, 0.031) | {winner: 0.012})
     shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
     with open_engine(path, shape) as engine:
         assert engine.name == winner
         (note,) = caplog.messages
         assert f"{winner} 12 ms" in note
         assert "31 ms" in note
-        assert "remembered" in note
+        assert "cached" in note
     with open_engine(path, shape.with_size(16, 16)) as engine:
         assert engine.name == winner
         assert len(caplog.messages) == 1
@@ -115,10 +116,10 @@ def test_auto_without_a_cache_folder_still_measures(
     path = write_inverse_model(tmp_path / "m.onnx")
     assert cache_dir() is None
     open_engine(path, BatchShape.from_metadata(read_metadata(path), 8, 8)).close()
-    assert "not remembered" in caplog.text
+    assert "not cached" in caplog.text
 
 
-def test_auto_passes_over_what_fails(
+def test_auto_skips_an_engine_that_fails(
     isolated_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cgt.runtime.engines.openvino import OpenVINOEngine
@@ -136,31 +137,31 @@ def test_auto_passes_over_what_fails(
         open_engine(path, shape)
 
 
-def test_a_damaged_memory_is_no_error(
+def test_a_damaged_cache_is_ignored(
     isolated_cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     isolated_cache.mkdir(parents=True)
     (isolated_cache / "engines.json").write_text("{broken")
     path = write_inverse_model(tmp_path / "m.onnx")
     open_engine(path, BatchShape.from_metadata(read_metadata(path), 8, 8)).close()
-    assert "; remembered" in caplog.text
+    assert "; cached" in caplog.text
 
 
 def test_names_of_engines_and_devices_are_checked(tmp_path: Path, tiny_model: Path) -> None:
     shape = BatchShape(1, 3, 32, 32)
-    for name, words in (
+    for name, message in (
         ("warp", "unknown; use auto, openvino"),
         ("openvino:abacus", "no device abacus"),
         ("torch", "takes .pth"),
     ):
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match=message):
             open_engine(tiny_model, shape, name)
 
 
 # ---- OpenVINO -----------------------------------------------------------------------------------
 
 
-def test_openvino_keeps_what_it_compiled_and_survives_its_damage(
+def test_openvino_caches_compiled_models_and_survives_damage(
     isolated_cache: Path, tiny_model: Path
 ) -> None:
     batch = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32)
@@ -170,7 +171,7 @@ def test_openvino_keeps_what_it_compiled_and_survives_its_damage(
             outs.append(np.zeros_like(batch))
             engine.infer(batch, outs[-1])
             precision = engine.precision
-            assert engine.from_cache == (turn == 1)
+            assert engine.loaded_from_cache == (turn == 1)
         (blob,) = isolated_cache.glob("openvino/*/*.blob")
         assert precision in ("fp32", "bf16")
         if turn == 1:
@@ -180,43 +181,42 @@ def test_openvino_keeps_what_it_compiled_and_survives_its_damage(
     np.testing.assert_array_equal(outs[0], outs[2])
 
 
-@pytest.mark.parametrize("slower", ["fp32", "what OpenVINO takes"])
-def test_openvino_computes_in_what_was_measured_to_be_faster(
+@pytest.mark.parametrize("slower", ["fp32", "OpenVINO's default"])
+def test_openvino_uses_the_precision_that_was_measured_to_be_faster(
     isolated_cache: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, slower: str
 ) -> None:
-    """Measured once: whatever a second measurement would say, the first is remembered."""
+    """Measure once: later engines use the cached result."""
     import openvino as ov
 
-    def seconds(core: ov.Core, model: ov.Model, config: dict[str, str]) -> float:
+    def fake_run_time(core: ov.Core, model: ov.Model, config: dict[str, str]) -> float:
         measured.append(config)
         return 2.0 if bool(config) == (slower == "fp32") else 1.0
 
     measured: list[dict[str, str]] = []
-    by_itself = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    monkeypatch.setattr(openvino_cpu, "_fastest_run_s", seconds)
+    default_precision = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    monkeypatch.setattr(openvino_cpu, "_fastest_run_s", fake_run_time)
     for _ in range(2):
         with open_engine(tiny_model, BatchShape(1, 3, 32, 32), "openvino") as engine:
-            kept = slower == "fp32" and by_itself == ov.Type.bf16
-            assert engine.precision == ("bf16" if kept else "fp32")
-    assert len(measured) == (0 if by_itself == ov.Type.f32 else 2)
+            keeps_bf16 = slower == "fp32" and default_precision == ov.Type.bf16
+            assert engine.precision == ("bf16" if keeps_bf16 else "fp32")
+    assert len(measured) == (0 if default_precision == ov.Type.f32 else 2)
 
 
-# ---- ONNX Runtime's providers, simulated: no GPU is at hand -------------------------------------
+# ---- ONNX Runtime's providers, simulated without a GPU ------------------------------------------
 
 
-class OnCpu:
-    """A simulated session in a build that has CUDA, on a machine that has not: ONNX Runtime then
-    goes on with the CPU."""
+class CpuFallbackSession:
+    """A simulated session of a build with CUDA on a machine without: ONNX Runtime uses the CPU."""
 
     def __init__(self, real: type, path: Path, options: object, providers: list[object]) -> None:
-        self.asked = providers
+        self.requested_providers = providers
         self._real = real(path, options, providers=["CPUExecutionProvider"])
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._real, name)
 
 
-def test_a_provider_that_falls_back_is_said(
+def test_a_provider_that_does_not_load_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import onnxruntime as ort
@@ -227,11 +227,11 @@ def test_a_provider_that_falls_back_is_said(
         open_engine(path, shape, "onnxruntime:cuda")
     names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(ort, "get_available_providers", lambda: names)
-    monkeypatch.setattr(ort, "InferenceSession", lambda *a, **k: OnCpu(real, *a, **k))
+    monkeypatch.setattr(ort, "InferenceSession", lambda *a, **k: CpuFallbackSession(real, *a, **k))
     with open_engine(path, shape, "onnxruntime") as engine:
         assert engine.device == "CPU"
         assert "CUDAExecutionProvider does not load" in caplog.text
-        assert engine._session.asked[0][0] == "CUDAExecutionProvider"
+        assert engine._session.requested_providers[0][0] == "CUDAExecutionProvider"
         image = np.zeros((1, 8, 8, 3), np.uint8)
         out = np.zeros_like(image)
         engine.infer(image, out)

@@ -1,4 +1,4 @@
-"""INT8 in OpenVINO is right on CPUs whose own multiplications are not."""
+"""INT8 in OpenVINO on CPUs whose 16-bit sums saturate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pytest
 from cgt.runtime.engines.openvino_cpu import int8_saturates, requantize_to_7_bits
 from cgt.runtime.image.metrics import psnr
 from cgt.runtime.inference.translator import Translator, resolve_model
+from cgt.runtime.utils.system import cpu_flags
 from cgt.trainer.data.synthetic import dead_leaves
-
-CPU = Path("/proc/cpuinfo")
-FLAGS = set(CPU.read_text().split()) if CPU.exists() else set()
 
 
 def weights_of(model: ov.Model) -> list[np.ndarray]:
@@ -25,30 +23,30 @@ def weights_of(model: ov.Model) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ["vintage", "monet"])
-def test_both_engines_make_the_same_picture(name: str) -> None:
-    """Cut off, vintage's were 27 dB apart."""
+def test_both_engines_give_the_same_image(name: str) -> None:
+    """With saturation, the outputs of vintage differed by 27 dB."""
     image = dead_leaves((256, 256), np.random.default_rng(0))
-    one, other = (
+    first, second = (
         Translator(resolve_model(name), engine=engine, size="source")(image)
         for engine in ("openvino", "onnxruntime")
     )
-    assert psnr(one, other) > 36
+    assert psnr(first, second) > 36
 
 
-def test_what_is_tried_is_what_the_cpu_says() -> None:
-    vnni = FLAGS & {"avx512_vnni", "avx_vnni", "amx_int8"}
-    assert int8_saturates() == ("avx2" in FLAGS and not vnni)
+def test_saturation_agrees_with_the_cpu_flags() -> None:
+    vnni = cpu_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"}
+    assert int8_saturates() == ("avx2" in cpu_flags() and not vnni)
 
 
-def test_weights_lose_a_bit_and_keep_their_size(tmp_path: Path) -> None:
-    """In an ONNX file, and in OpenVINO's own pair of files."""
+def test_weights_lose_one_bit_and_keep_their_scale(tmp_path: Path) -> None:
+    """Requantize an ONNX file and OpenVINO's pair of files."""
     core = ov.Core()
     model = core.read_model(resolve_model("vintage"))
-    ov.save_model(model, tmp_path / "own.xml")
-    for kind in (model, core.read_model(tmp_path / "own.xml")):
-        before = weights_of(kind)
-        requantize_to_7_bits(kind)
-        after = weights_of(kind)
+    ov.save_model(model, tmp_path / "model.xml")
+    for graph in (model, core.read_model(tmp_path / "model.xml")):
+        before = weights_of(graph)
+        requantize_to_7_bits(graph)
+        after = weights_of(graph)
         assert len(before) == len(after) == 22
         for old, new in zip(before, after, strict=True):
             assert abs(old).max() == 127

@@ -1,4 +1,4 @@
-"""The engine that asks a Triton server, here a simulated one (tests/fakes/tritonserver.py)."""
+"""The Triton engine, with a simulated server (tests/fakes/tritonserver.py)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cgt.runtime.engines import BatchShape, open_engine, read_triton_metadata
 from cgt.runtime.errors import EngineError, Interrupted, ModelError, UsageError
 from conftest import CLIP_FRAMES, make_image, run_cgt
 
-FOREIGN = """name: "other" platform: "onnxruntime_onnx" max_batch_size: 0
-    input {{ name: "x" data_type: {kind} dims: [ {dims} ] }}
-    output {{ name: "y" data_type: {kind} dims: [ {dims} ] }}"""
+THIRD_PARTY_CONFIG = """name: "other" platform: "onnxruntime_onnx" max_batch_size: 0
+    input {{ name: "x" data_type: {data_type} dims: [ {dims} ] }}
+    output {{ name: "y" data_type: {data_type} dims: [ {dims} ] }}"""
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the exporter writes it."""
+    """Export a repository and return its config.pbtxt."""
     folder = tmp_path_factory.mktemp("triton")
     onnx = write_translator_model(folder / "m.onnx", io="uint8", domains=("horse", "zebra"))
     build_engine(onnx, "triton", folder / "repo", BuildOptions(backends=("python",)))
@@ -40,7 +40,7 @@ def server(config: Path) -> Iterator[FakeTritonServer]:
     server.kill()
 
 
-def test_pictures_go_there_and_back(server: FakeTritonServer) -> None:
+def test_images_are_sent_and_returned(server: FakeTritonServer) -> None:
     with Translator(engine=server.uri, size=(36, 52)) as translator:
         assert translator.metadata.domains == ("horse", "zebra")
         assert translator.path.name == "m_python"
@@ -52,11 +52,11 @@ def test_pictures_go_there_and_back(server: FakeTritonServer) -> None:
 def test_a_video_keeps_its_order_with_several_in_flight(
     server: FakeTritonServer, clip: Path
 ) -> None:
-    plain = [255 - frame for frame in _frames(clip)]
-    server.delay = 0.02
-    made = list(translate(clip, engine=server.uri, size="source"))
-    assert len(made) == CLIP_FRAMES
-    assert all((a == b).all() for a, b in zip(made, plain, strict=True))
+    expected = [255 - frame for frame in _frames(clip)]
+    server.delay_s = 0.02
+    translated = list(translate(clip, engine=server.uri, size="source"))
+    assert len(translated) == CLIP_FRAMES
+    assert all((a == b).all() for a, b in zip(translated, expected, strict=True))
     assert 2 <= server.max_in_flight <= 4
     server.max_in_flight = 0
     list(translate(clip, engine=server.uri + "?requests=1", frames=4))
@@ -72,60 +72,56 @@ def _frames(clip: Path) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
 
-def test_a_server_that_is_killed_and_started_again_costs_no_frame(
+def test_a_restarted_server_loses_no_frame(
     config: Path, clip: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = FakeTritonServer(config)
-    first.delay = 0.05
-    again: list[FakeTritonServer] = []
+    first.delay_s = 0.05
+    restarted: list[FakeTritonServer] = []
 
     def restart() -> None:
         while len(first.request_shapes) < 6:
             time.sleep(0.01)
         first.kill()
         time.sleep(0.6)
-        # A newer version has come: this run stays with the one that it began with.
-        again.append(FakeTritonServer(config, ("1", "2"), port=first.port))
+        # A newer version appears: this run keeps the one that it started with.
+        restarted.append(FakeTritonServer(config, ("1", "2"), port=first.port))
 
     thread = threading.Thread(target=restart)
     thread.start()
-    made = list(translate(clip, engine=first.uri, size="source"))
+    translated = list(translate(clip, engine=first.uri, size="source"))
     thread.join()
-    again[0].kill()
-    plain = [255 - frame for frame in _frames(clip)]
-    assert all((a == b).all() for a, b in zip(made, plain, strict=True))
-    assert again[0].request_shapes
-    waiting, back = caplog.messages
-    assert "waiting up to 120 s" in waiting
+    restarted[0].kill()
+    expected = [255 - frame for frame in _frames(clip)]
+    assert all((a == b).all() for a, b in zip(translated, expected, strict=True))
+    assert restarted[0].request_shapes
+    unavailable, back = caplog.messages
+    assert "retrying for up to 120 s" in unavailable
     assert "is back after" in back
 
 
-def test_a_dead_process_of_the_model_is_waited_for(
-    server: FakeTritonServer, caplog: object
-) -> None:
+def test_a_restarting_model_process_is_waited_for(server: FakeTritonServer, caplog: object) -> None:
     with Translator(engine=server.uri, size=(32, 32)) as translator:
         server.unhealthy_requests = 2
         image = make_image(0, 32, 32)
         assert (translator(image) == 255 - image).all()
 
 
-def test_who_does_not_come_back_is_given_up(server: FakeTritonServer) -> None:
+def test_a_server_that_stays_down_is_an_error(server: FakeTritonServer) -> None:
     with Translator(engine=server.uri + "?wait=0", size=(32, 32)) as translator:
         server.kill()
-        with pytest.raises(EngineError, match=r"no Triton server answers.*waited 0 s"):
+        with pytest.raises(EngineError, match=r"no Triton server answers.*gave up after 0 s"):
             translator(make_image(0, 32, 32))
 
 
 def test_a_deadline_ends_a_request(server: FakeTritonServer) -> None:
     with Translator(engine=server.uri + "?deadline=1&wait=0", size=(32, 32)) as translator:
-        server.delay = 1.5
+        server.delay_s = 1.5
         with pytest.raises(EngineError, match="within 1 s"):
             translator(make_image(0, 32, 32))
 
 
-def test_a_signal_ends_the_waiting(
-    server: FakeTritonServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_ends_the_wait(server: FakeTritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
     from cgt.runtime.engines import triton_client
 
     with Translator(engine=server.uri, size=(32, 32)) as translator:
@@ -135,13 +131,15 @@ def test_a_signal_ends_the_waiting(
             translator(make_image(0, 32, 32))
 
 
-def test_mistakes_are_one_line(server: FakeTritonServer, clip: Path, tmp_path: Path) -> None:
-    nowhere = FakeTritonServer("name: 'gone'")
-    nowhere.kill()
-    for engine, words, code in (
+def test_invalid_requests_are_reported_in_one_line(
+    server: FakeTritonServer, clip: Path, tmp_path: Path
+) -> None:
+    stopped = FakeTritonServer("name: 'gone'")
+    stopped.kill()
+    for engine, message, code in (
         (server.uri + "s", "has no model m_pythons", 1),
         (server.uri + "/7", "has no model m_python in version 7", 1),
-        (nowhere.uri, "no Triton server answers at 127.0.0.1", 1),
+        (stopped.uri, "no Triton server answers at 127.0.0.1", 1),
         ("triton://host", "is not triton://HOST:8001/MODEL", 2),
         (server.uri + "?retries=3", "unknown parameter retries", 2),
     ):
@@ -149,41 +147,45 @@ def test_mistakes_are_one_line(server: FakeTritonServer, clip: Path, tmp_path: P
         assert done.returncode == code, done.stderr
         assert done.stderr.startswith("cgt: ")
         assert done.stderr.count("\n") == 1
-        assert words in done.stderr
+        assert message in done.stderr
         assert not list(tmp_path.iterdir())
     with pytest.raises(UsageError, match="leave --model out"):
         Translator("m.onnx", engine=server.uri)
-    with pytest.raises(UsageError, match="up to 8 pictures at once, not 9"):
+    with pytest.raises(UsageError, match="up to 8 images at once, not 9"):
         Translator(engine=server.uri, size=(32, 32), batch=9)
     with pytest.raises(ModelError, match="takes uint8 tensors, not float"):
         open_engine(tmp_path, BatchShape(1, 3, 32, 32), server.uri)
 
 
-def test_an_answer_of_another_shape_is_refused(server: FakeTritonServer) -> None:
+def test_an_output_of_another_shape_is_refused(server: FakeTritonServer) -> None:
     server.missing_rows = 2
-    with pytest.raises(ModelError, match=r"gave uint8 1x30x32x3 for uint8 1x32x32x3"):
+    with pytest.raises(ModelError, match=r"returned uint8 1x30x32x3 instead of uint8 1x32x32x3"):
         Translator(engine=server.uri, size=(32, 32))
 
 
-def test_models_of_others_are_known_by_their_shapes() -> None:
-    for kind, dims, io, dynamic in (
+def test_third_party_models_are_described_by_their_shapes() -> None:
+    for data_type, dims, io, dynamic in (
         ("TYPE_FP32", "1, 3, 40, 48", "float", False),
         ("TYPE_FP32", "3, -1, -1", "float", True),
         ("TYPE_UINT8", "-1, 40, 48, 3", "uint8", False),
     ):
-        server = FakeTritonServer(FOREIGN.format(kind=kind, dims=dims))
+        server = FakeTritonServer(THIRD_PARTY_CONFIG.format(data_type=data_type, dims=dims))
         try:
-            artifact = read_triton_metadata(server.uri)
-            assert (artifact.io, artifact.dynamic) == (io, dynamic)
-            assert dynamic or artifact.size == (40, 48)
+            metadata = read_triton_metadata(server.uri)
+            assert (metadata.io, metadata.dynamic) == (io, dynamic)
+            assert dynamic or metadata.size == (40, 48)
             if not dynamic:
                 with Translator(engine=server.uri) as translator:
                     image = make_image(0, 40, 48)
                     assert np.abs(translator(image).astype(int) - (255 - image)).max() <= 1
         finally:
             server.kill()
-    for kind, dims in (("TYPE_INT32", "3, 4, 4"), ("TYPE_FP32", "10"), ("TYPE_UINT8", "3, 8, 8")):
-        server = FakeTritonServer(FOREIGN.format(kind=kind, dims=dims))
-        with pytest.raises(ModelError, match="only such models can be translated with"):
+    for data_type, dims in (
+        ("TYPE_INT32", "3, 4, 4"),
+        ("TYPE_FP32", "10"),
+        ("TYPE_UINT8", "3, 8, 8"),
+    ):
+        server = FakeTritonServer(THIRD_PARTY_CONFIG.format(data_type=data_type, dims=dims))
+        with pytest.raises(ModelError, match="cgt needs"):
             read_triton_metadata(server.uri)
         server.kill()

@@ -1,3 +1,5 @@
+"""Parsing of sizes, and the choice of the sizes of a translation."""
+
 from fractions import Fraction
 
 import pytest
@@ -13,33 +15,33 @@ FREE = ModelMetadata(size=(256, 256), dynamic=True, multiple=4)
     ("text", "size"),
     [("256", (256, 256)), ("512x256", (256, 512)), ("160X90", (90, 160)), ("source", "source")],
 )
-def test_sizes_are_width_by_height(text: str, size: object) -> None:
+def test_sizes_are_parsed_as_width_x_height(text: str, size: object) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "256x", "-4", "0", "1x2x3", "2.5", "99999", "sauce"])
-def test_other_sizes_are_refused(text: str) -> None:
+def test_invalid_sizes_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--size"):
         parse_size(text)
 
 
 @pytest.mark.parametrize(
-    ("frame", "aspect", "picture"),
+    ("frame", "aspect", "image_size"),
     [
         ((480, 854), Fraction(1), (256, 456)),
         ((1080, 1920), Fraction(1), (256, 456)),
         ((1920, 1080), Fraction(1), (456, 256)),
-        ((576, 720), Fraction(16, 15), (256, 340)),  # PAL, shown 768 wide
+        ((576, 720), Fraction(16, 15), (256, 340)),  # PAL, displayed 768 wide
         ((64, 64), Fraction(1), (256, 256)),
     ],
 )
-def test_by_default_the_short_side_is_the_models(
-    frame: tuple[int, int], aspect: Fraction, picture: tuple[int, int]
+def test_the_default_short_side_is_that_of_the_model(
+    frame: tuple[int, int], aspect: Fraction, image_size: tuple[int, int]
 ) -> None:
     geometry = plan_geometry(frame, FREE, None, aspect)
-    assert geometry.image_size == geometry.tensor_size == picture
-    shown = Fraction(frame[1], frame[0]) * aspect
-    assert Fraction(picture[1], picture[0]) * geometry.sample_aspect_ratio == shown
+    assert geometry.image_size == geometry.tensor_size == image_size
+    displayed = Fraction(frame[1], frame[0]) * aspect
+    assert Fraction(image_size[1], image_size[0]) * geometry.sample_aspect_ratio == displayed
 
 
 def test_odd_sizes_are_padded_not_rescaled() -> None:
@@ -59,6 +61,6 @@ def test_a_fixed_model_takes_its_size_only() -> None:
         plan_geometry((480, 640), fixed, (128, 128))
 
 
-def test_too_small_is_refused() -> None:
+def test_a_size_that_is_too_small_is_refused() -> None:
     with pytest.raises(UsageError, match="too small"):
         plan_geometry((480, 640), FREE, (7, 7))

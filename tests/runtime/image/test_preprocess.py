@@ -1,4 +1,4 @@
-"""Pixels to tensors and back: against Pillow's bytes, and against the formulas in float64."""
+"""Resizing, packing and unpacking, compared with Pillow and with formulas in float64."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SUPPORT = {"bilinear": 1, "bicubic": 2, "box": 0.5, "lanczos": 3}
 
 
 def weights(count: int, out: int, filter: Filter, low: float, high: float) -> F64:
-    """(out, count): how much of each sample each output is made of, in float64."""
+    """Return the weight of each input sample in each output, float64 (out, count)."""
     scale = (high - low) / out
     stretch = max(1.0, scale)
     matrix = np.zeros((out, count))
@@ -70,7 +70,7 @@ def weights(count: int, out: int, filter: Filter, low: float, high: float) -> F6
 
 
 def resized(image: U8, size: tuple[int, int], filter: Filter, box: preprocess.Box | None) -> F64:
-    """The resize in float64, nothing rounded or clamped in between; HWC."""
+    """Resize in float64 without rounding or clamping; HWC."""
     height, width = image.shape[:2]
     left, upper, right, lower = box or (0, 0, width, height)
     down = weights(height, size[0], filter, upper, lower)
@@ -83,18 +83,18 @@ def pillow_resized(
 ) -> U8:
     pil = pytest.importorskip("PIL.Image", minversion=None)
     if int(pil.__version__.split(".")[0]) < 13:
-        pytest.skip("before version 13 Pillow had another order of passes")
+        pytest.skip("Pillow before version 13 has another order of passes")
     height, width, channels = image.shape
     # CMYK: four channels that Pillow does not multiply by alpha.
     mode = {1: "L", 3: "RGB", 4: "CMYK"}[channels]
-    picture = pil.frombytes(mode, (width, height), np.ascontiguousarray(image).tobytes())
+    pil_image = pil.frombytes(mode, (width, height), np.ascontiguousarray(image).tobytes())
     resampling = getattr(pil.Resampling, filter.upper())
-    out = picture.resize((size[1], size[0]), resampling, box)
+    out = pil_image.resize((size[1], size[0]), resampling, box)
     return np.frombuffer(out.tobytes(), np.uint8).reshape(*size, channels)
 
 
 def random_image(random: np.random.Generator, height: int, width: int, channels: int) -> U8:
-    """Noise, extremes or a ramp with an edge: what overshoots, and what pictures are like."""
+    """Return noise, extreme values, or a ramp with an edge."""
     shape = (height, width, channels)
     kind = random.integers(3)
     if kind == 0:
@@ -139,15 +139,15 @@ def random_cases(count: int, seed: int, filters: tuple[Filter, ...]) -> list[Cas
 # ---- Resize --------------------------------------------------------------------------------------
 
 
-def test_resize_gives_pillows_bytes() -> None:
+def test_resize_equals_pillow() -> None:
     for image, size, filter, box in random_cases(800, 1, FILTERS):
-        wanted = pillow_resized(image, size, filter, box)
-        got = resize(image, size, filter, box=box)
-        worst = np.abs(wanted.astype(int) - got).max()
-        assert worst == 0, f"{image.shape} to {size}, {filter}, box {box}: {worst} levels"
+        expected = pillow_resized(image, size, filter, box)
+        output = resize(image, size, filter, box=box)
+        max_error = np.abs(expected.astype(int) - output).max()
+        assert max_error == 0, f"{image.shape} to {size}, {filter}, box {box}: {max_error} levels"
 
 
-def test_resize_of_a_real_frame_size_gives_pillows_bytes() -> None:
+def test_resize_of_a_full_frame_equals_pillow() -> None:
     image = random_image(np.random.default_rng(0), 720, 1280, 3)
     for filter in FILTERS:
         assert np.array_equal(
@@ -155,8 +155,8 @@ def test_resize_of_a_real_frame_size_gives_pillows_bytes() -> None:
         )
 
 
-def test_resize_of_long_strips_gives_pillows_bytes() -> None:
-    """Thousands of samples an output, at both ends of 32-bit sums."""
+def test_resize_of_long_strips_equals_pillow() -> None:
+    """Sum thousands of samples per output, near the limits of 32 bits."""
     random = np.random.default_rng(0)
     for filter in FILTERS:
         for shape in ((30000, 2, 1), (2, 30000, 1), (9000, 7, 3), (7, 9000, 3)):
@@ -173,7 +173,7 @@ def test_resize_to_the_same_size_is_a_copy() -> None:
         assert np.array_equal(resize(image, (9, 5), filter, box=(3, 2, 8, 11)), image[2:11, 3:8])
 
 
-def test_rows_and_results_may_lie_apart() -> None:
+def test_rows_of_input_and_output_may_be_apart() -> None:
     image = random_image(np.random.default_rng(0), 90, 120, 3)
     cut = image[3:80, 5:77]
     canvas = np.full((64, 64, 3), 7, np.uint8)
@@ -190,16 +190,16 @@ def test_rows_and_results_may_lie_apart() -> None:
 def test_pack_is_within_a_thousandth_of_float64() -> None:
     for image, size, filter, box in random_cases(500, 2, FILTERS[:4]):
         height, width, channels = image.shape
-        got = Packer((height, width), size, filter, channels=channels, box=box)(image)
+        output = Packer((height, width), size, filter, channels=channels, box=box)(image)
         exact = np.clip(resized(image, size, filter, box), 0, 255) / 127.5 - 1
-        worst = np.abs(exact.transpose(2, 0, 1) - got).max()
-        assert worst < 1e-3, f"{image.shape} to {size}, {filter}, box {box}: {worst}"
-        assert got.min() >= -1
-        assert got.max() <= 1
+        max_error = np.abs(exact.transpose(2, 0, 1) - output).max()
+        assert max_error < 1e-3, f"{image.shape} to {size}, {filter}, box {box}: {max_error}"
+        assert output.min() >= -1
+        assert output.max() <= 1
 
 
 @pytest.mark.parametrize("filter", FILTERS[:4])
-def test_pack_shrinks_a_lot_within_a_thousandth(filter: Filter) -> None:
+def test_pack_with_strong_downscaling_is_within_a_thousandth(filter: Filter) -> None:
     random = np.random.default_rng(5)
     for kind in range(3):
         image = random_image(np.random.default_rng(kind), 1000, 700, 3)
@@ -221,12 +221,12 @@ def test_same_size_pack_is_the_formula() -> None:
     for width in (1, 7, 8, 15, 16, 17, 33, 256):
         for channels in (1, 3, 4):
             image = random_image(np.random.default_rng(width), 5, width, channels)
-            plain = image.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
-            assert np.array_equal(pack(image), plain.transpose(2, 0, 1))
+            exact = image.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
+            assert np.array_equal(pack(image), exact.transpose(2, 0, 1))
 
 
 def reflected(tensor: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A CHW tensor, padded right and below by NumPy."""
+    """Pad a CHW tensor right and below with NumPy."""
     rows, columns = size[0] - tensor.shape[1], size[1] - tensor.shape[2]
     return np.pad(tensor, ((0, 0), (0, rows), (0, columns)), mode="reflect")
 
@@ -239,7 +239,7 @@ def test_swap_rb_layout_dtype_scale_and_padding() -> None:
         base = Packer((30, 41), size, scale=1.0, offset=0.0)(image)
         padded_size = round_up_to_multiple(size, 8)
         inner = base[::-1] * np.float32(scale)[:, None, None] + np.float32(offset)[:, None, None]
-        wanted = reflected(inner, padded_size)
+        expected = reflected(inner, padded_size)
         for dtype in (np.float32, np.float16):
             for layout in preprocess.LAYOUTS:
                 packer = Packer(
@@ -252,19 +252,19 @@ def test_swap_rb_layout_dtype_scale_and_padding() -> None:
                     offset=offset,
                     multiple=8,
                 )
-                got = packer(image)
-                assert got.dtype == dtype
-                assert got.shape == packer.shape
+                output = packer(image)
+                assert output.dtype == dtype
+                assert output.shape == packer.shape
                 if layout == "HWC":
-                    got = got.transpose(2, 0, 1)
+                    output = output.transpose(2, 0, 1)
                 tolerance = 2e-6 if dtype is np.float32 else 1e-3
-                np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
-                # Padding repeats what was packed, to the bit.
-                again = reflected(got[:, : size[0], : size[1]], padded_size)
-                assert np.array_equal(again, got)
+                np.testing.assert_allclose(output, expected, rtol=tolerance, atol=tolerance)
+                # Padding equals the packed values, to the bit.
+                again = reflected(output[:, : size[0], : size[1]], padded_size)
+                assert np.array_equal(again, output)
 
 
-def test_float16_is_numpys_rounding() -> None:
+def test_float16_rounds_like_numpy() -> None:
     image = random_image(np.random.default_rng(2), 50, 60, 3)
     for scale, offset in ((1 / 127.5, -1), (1e-7, 0), (300, -5), (1e-9, 1e-8)):
         one = Packer((50, 60), (31, 37), scale=scale, offset=offset)(image)
@@ -283,8 +283,8 @@ def test_pack_into_a_slot_of_a_batch() -> None:
     assert not batch.any()
 
 
-def test_shrinking_antialiases() -> None:
-    """One-pixel stripes become their mean, not one of them."""
+def test_downscaling_antialiases() -> None:
+    """Downscale stripes of one pixel to their mean."""
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     assert np.abs(pack(stripes, (16, 16))[..., 2:-2]).max() <= 0.01
@@ -301,17 +301,17 @@ def test_padding_reflects() -> None:
 # ---- YUV -----------------------------------------------------------------------------------------
 
 
-def yuv_to_rgb(picture: YUV) -> F64:
-    """BT.601 / BT.709 in float64, not rounded; HWC."""
-    red, blue = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[picture.matrix]
-    height, width = picture.y.shape
-    if picture.v is None:
-        u, v = picture.u[..., 0], picture.u[..., 1]
+def yuv_to_rgb(yuv: YUV) -> F64:
+    """Convert by BT.601 or BT.709 in float64 without rounding; HWC."""
+    red, blue = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[yuv.matrix]
+    height, width = yuv.y.shape
+    if yuv.v is None:
+        u, v = yuv.u[..., 0], yuv.u[..., 1]
     else:
-        u, v = picture.u, picture.v
-    planes = [picture.y, *(c.repeat(2, 0).repeat(2, 1)[:height, :width] for c in (u, v))]
+        u, v = yuv.u, yuv.v
+    planes = [yuv.y, *(c.repeat(2, 0).repeat(2, 1)[:height, :width] for c in (u, v))]
     y, u, v = (plane.astype(np.float64) for plane in planes)
-    if picture.full_range:
+    if yuv.full_range:
         y, u, v = y / 255, (u - 128) / 255, (v - 128) / 255
     else:
         y, u, v = (y - 16) / 219, (u - 128) / 224, (v - 128) / 224
@@ -334,35 +334,35 @@ def random_yuv(random: np.random.Generator, height: int, width: int, nv12: bool)
 
 
 @pytest.mark.parametrize("nv12", [True, False])
-def test_yuv_is_its_rgb(nv12: bool) -> None:
+def test_yuv_equals_its_rgb(nv12: bool) -> None:
     random = np.random.default_rng(4)
     for _ in range(60):
         height, width = (int(side) for side in random.integers(1, 90, 2))
-        picture = random_yuv(random, height, width, nv12)
-        rgb = resize(picture, (height, width))
-        assert np.abs(rgb - yuv_to_rgb(picture)).max() <= 0.6  # 0.5 is rounding
-        # What follows is what follows from the RGB, whatever is done with it.
+        yuv = random_yuv(random, height, width, nv12)
+        rgb = resize(yuv, (height, width))
+        assert np.abs(rgb - yuv_to_rgb(yuv)).max() <= 0.6  # 0.5 is rounding
+        # All operations give the same result as on the RGB image.
         size = (int(random.integers(1, 99)), int(random.integers(1, 99)))
         left, upper = int(random.integers(width)), int(random.integers(height))
         for box in (None, (left, upper, width, height)):
             for filter in FILTERS:
                 assert np.array_equal(
-                    resize(picture, size, filter, box=box), resize(rgb, size, filter, box=box)
+                    resize(yuv, size, filter, box=box), resize(rgb, size, filter, box=box)
                 )
                 packer = Packer((height, width), size, filter, True, box=box)
-                assert np.array_equal(packer(picture), packer(rgb))
-        assert np.array_equal(pack(picture), pack(rgb))
+                assert np.array_equal(packer(yuv), packer(rgb))
+        assert np.array_equal(pack(yuv), pack(rgb))
 
 
 def test_yuv_agrees_with_opencv() -> None:
-    """Its NV12 is BT.601 of limited range; it rounds coarser."""
+    """Compare with OpenCV, whose NV12 is limited-range BT.601 with coarser rounding."""
     cv2 = pytest.importorskip("cv2")
     random = np.random.default_rng(1)
-    picture = random_yuv(random, 48, 64, nv12=True)
-    picture = YUV(np.clip(picture.y, 16, 235), picture.u)  # OpenCV takes blacker for black
-    together = np.concatenate([picture.y, picture.u.reshape(24, 64)])
+    yuv = random_yuv(random, 48, 64, nv12=True)
+    yuv = YUV(np.clip(yuv.y, 16, 235), yuv.u)  # OpenCV clips luma below 16
+    together = np.concatenate([yuv.y, yuv.u.reshape(24, 64)])
     rgb = cv2.cvtColor(together, cv2.COLOR_YUV2RGB_NV12)
-    assert np.abs(rgb.astype(int) - resize(picture, (48, 64))).max() <= 2
+    assert np.abs(rgb.astype(int) - resize(yuv, (48, 64))).max() <= 2
 
 
 # ---- Unpack --------------------------------------------------------------------------------------
@@ -385,18 +385,18 @@ def test_unpack_is_the_formula(dtype: type, truncate: bool) -> None:
                 [np.nan, np.inf, -np.inf, -1, 1, 0, 1 / 255],
                 len(tensor.flat[:: max(1, tensor.size // 9)]),
             ).astype(dtype)
-            wanted = exact_bytes(tensor, truncate)
-            assert np.array_equal(unpack(tensor, truncate=truncate), wanted)
+            expected = exact_bytes(tensor, truncate)
+            assert np.array_equal(unpack(tensor, truncate=truncate), expected)
             if channels > 1:
-                swapped = wanted.copy()
-                swapped[..., [0, 2]] = wanted[..., [2, 0]]
+                swapped = expected.copy()
+                swapped[..., [0, 2]] = expected[..., [2, 0]]
                 assert np.array_equal(unpack(tensor, True, truncate=truncate), swapped)
             big = np.zeros((channels, 9, width + 3), dtype)
             big[:, 1:8, 2:-1] = tensor
-            assert np.array_equal(unpack(big[:, 1:8, 2:-1], truncate=truncate), wanted)
+            assert np.array_equal(unpack(big[:, 1:8, 2:-1], truncate=truncate), expected)
 
 
-def test_unpack_clamps_and_forgives() -> None:
+def test_unpack_clamps_and_accepts_nan() -> None:
     values = np.array([np.nan, np.inf, -np.inf, -1, 1, 0, 2, -3], np.float32)
     assert unpack(values[None, None])[0, :, 0].tolist() == [0, 255, 0, 0, 255, 128, 255, 0]
 
@@ -406,12 +406,12 @@ def test_half_way_values_go_to_even() -> None:
     tensor = ((levels + 0.5) / 127.5 - 1).astype(np.float32).reshape(1, 1, -1)
     values = (tensor + np.float32(1)) * np.float32(127.5)
     half_way = values[0, 0] == levels + 0.5
-    assert half_way.sum() > 50  # float32 does not hold them all
+    assert half_way.sum() > 50  # float32 cannot represent all of them
     assert (unpack(tensor)[0, half_way, 0] % 2 == 0).all()
     assert np.array_equal(unpack(tensor, truncate=True)[0, half_way, 0], levels[half_way])
 
 
-def test_bytes_come_back() -> None:
+def test_pack_and_unpack_are_inverse() -> None:
     image = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
     assert np.array_equal(unpack(pack(image)), image)
     half = Packer((1, 256), dtype=np.float16)(image)
@@ -421,7 +421,7 @@ def test_bytes_come_back() -> None:
 # ---- Threads, memory, instruction sets -----------------------------------------------------------
 
 
-def test_threads_change_nothing() -> None:
+def test_results_do_not_depend_on_threads() -> None:
     image = random_image(np.random.default_rng(0), 301, 211, 3)
     tensor = pack(image, (97, 64))
     for threads in (2, 3, 7):
@@ -437,13 +437,13 @@ def test_threads_change_nothing() -> None:
 def test_one_packer_serves_many_threads() -> None:
     packer = Packer((120, 160), (64, 64))
     images = [random_image(np.random.default_rng(i), 120, 160, 3) for i in range(4)]
-    wanted = [packer(image) for image in images]
+    expected = [packer(image) for image in images]
     wrong: list[int] = []
 
     def work(index: int) -> None:
-        out = np.empty_like(wanted[index])
+        out = np.empty_like(expected[index])
         for _ in range(50):
-            if not np.array_equal(packer(images[index], out), wanted[index]):
+            if not np.array_equal(packer(images[index], out), expected[index]):
                 wrong.append(index)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
@@ -454,7 +454,7 @@ def test_one_packer_serves_many_threads() -> None:
     assert not wrong
 
 
-def test_a_call_keeps_no_memory() -> None:
+def test_a_call_allocates_no_memory() -> None:
     packer = Packer((720, 1280), (256, 256))
     image = np.zeros((720, 1280, 3), np.uint8)
     out = np.empty(packer.shape, packer.dtype)
@@ -466,14 +466,14 @@ def test_a_call_keeps_no_memory() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 16384  # a few small Python objects; a row of the picture has 3,840 bytes
+    assert peak < 16384  # a few small Python objects; a row of the image has 3,840 bytes
 
 
-def test_cgt_simd_chooses() -> None:
-    """C tests compare the bits of all sets (tests/native)."""
-    code = "from cgt.runtime.image.preprocess import simd_path; print(simd_path())"
+def test_cgt_simd_selects_the_instruction_set() -> None:
+    """Only check the selection; tests/native compares the bits of all instruction sets."""
+    code = "from cgt.runtime.image import preprocess; print(preprocess.simd_instruction_set())"
 
-    def ask(name: str) -> subprocess.CompletedProcess[str]:
+    def run_with(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "CGT_SIMD": name},
@@ -481,14 +481,14 @@ def test_cgt_simd_chooses() -> None:
             text=True,
         )
 
-    assert ask("scalar").stdout == "scalar\n"
-    assert ask("").stdout.strip() in ("scalar", "avx2", "avx512", "neon")
-    refused = ask("altivec")
+    assert run_with("scalar").stdout == "scalar\n"
+    assert run_with("").stdout.strip() in ("scalar", "avx2", "avx512", "neon")
+    refused = run_with("altivec")
     assert refused.returncode == 1
     assert "CGT_SIMD names no instruction set of this CPU (it is 'altivec')" in refused.stderr
 
 
-def test_simd_path() -> None:
+def test_simd_instruction_set() -> None:
     assert simd_instruction_set() in ("scalar", "avx2", "avx512", "neon")
 
 
@@ -600,13 +600,13 @@ BAD: list[tuple[str, Callable[[], object]]] = [
 @pytest.mark.parametrize(
     ("argument", "call"), BAD, ids=[f"{i}-{a}" for i, (a, _) in enumerate(BAD)]
 )
-def test_a_bad_argument_is_named(argument: str, call: Callable[[], object]) -> None:
+def test_an_invalid_argument_is_named(argument: str, call: Callable[[], object]) -> None:
     with pytest.raises(UsageError, match=argument):
         call()
 
 
 def test_a_single_row_or_column_may_have_any_stride() -> None:
-    """NumPy gives axes of length 1 whatever stride it likes."""
+    """Accept the arbitrary strides that NumPy gives to axes of length 1."""
     image = random_image(np.random.default_rng(0), 6, 9, 3)
     assert np.array_equal(pack(image[::-1][:1]), pack(image[5:].copy()))
     assert np.array_equal(pack(image[:, ::4][:, :1]), pack(image[:, :1].copy()))
@@ -615,41 +615,41 @@ def test_a_single_row_or_column_may_have_any_stride() -> None:
 # ---- Training and serving ------------------------------------------------------------------------
 
 
-def test_the_trainer_sees_what_the_runtime_sees(tmp_path: Path) -> None:
-    """The data set's tensor of an image file, and the runtime's of the same frame."""
-    views = pytest.importorskip("cgt.trainer.data.transforms")
-    domain = pytest.importorskip("cgt.trainer.data.folders")
+def test_training_and_runtime_tensors_are_equal(tmp_path: Path) -> None:
+    """Compare the tensor of an image file in a data set with that of the same frame."""
+    transforms = pytest.importorskip("cgt.trainer.data.transforms")
+    folders = pytest.importorskip("cgt.trainer.data.folders")
     cv2 = pytest.importorskip("cv2")
     image = random_image(np.random.default_rng(0), 331, 499, 3)
     path = tmp_path / "image.png"
     assert cv2.imwrite(str(path), image[:, :, ::-1])
-    wanted = pack(image, (256, 256))
-    assert np.array_equal(views.squash_square(domain.read_rgb(path), 256)[0], wanted)
-    # From a camera in BGR, into the slot of a batch, as it streams.
+    expected = pack(image, (256, 256))
+    assert np.array_equal(transforms.squash_square(folders.read_rgb(path), 256)[0], expected)
+    # A BGR frame of a camera, packed into a slot of a batch.
     bgr = np.ascontiguousarray(image[:, :, ::-1])
     batch = np.empty((2, 3, 256, 256), np.float32)
     Packer((331, 499), (256, 256), swap_rb=True)(bgr, batch[1])
-    assert np.array_equal(batch[1], wanted)
+    assert np.array_equal(batch[1], expected)
 
 
-def test_the_trainers_view_is_the_runtimes_pixels(tmp_path: Path) -> None:
-    """A training view is a crop of the resized picture, converted by the same kernel."""
-    views = pytest.importorskip("cgt.trainer.data.transforms")
-    domain = pytest.importorskip("cgt.trainer.data.folders")
+def test_a_training_crop_has_the_pixels_of_the_runtime(tmp_path: Path) -> None:
+    """Compare a crop of the training with a resized and packed image."""
+    transforms = pytest.importorskip("cgt.trainer.data.transforms")
+    folders = pytest.importorskip("cgt.trainer.data.folders")
     cv2 = pytest.importorskip("cv2")
     image = random_image(np.random.default_rng(1), 200, 310, 3)
     path = tmp_path / "image.png"
     assert cv2.imwrite(str(path), image[:, :, ::-1])
-    draw = views.CropParams.sample(np.random.default_rng(0))
-    view = views.Preprocess("resize-and-crop", 64, 64).apply(domain.read_rgb(path), draw)
-    wanted = pack(resize(image, (64, 64)))
-    assert any(np.array_equal(view, side) for side in (wanted, wanted[:, :, ::-1]))
+    params = transforms.CropParams.sample(np.random.default_rng(0))
+    crop = transforms.Preprocess("resize-and-crop", 64, 64).apply(folders.read_rgb(path), params)
+    expected = pack(resize(image, (64, 64)))
+    assert any(np.array_equal(crop, tensor) for tensor in (expected, expected[:, :, ::-1]))
 
 
-def test_real_frames_give_pillows_bytes() -> None:
+def test_resize_of_real_images_equals_pillow() -> None:
     folder = os.environ.get("CGT_DATA")
     if not folder:
-        pytest.skip("CGT_DATA names no folder of data sets")
+        pytest.skip("CGT_DATA is not set to a folder of data sets")
     cv2 = pytest.importorskip("cv2")
     files = sorted(Path(folder).glob("horse2zebra/testA/*.jpg"))[:8]
     if not files:
@@ -657,5 +657,5 @@ def test_real_frames_give_pillows_bytes() -> None:
     for file in files:
         image = cv2.imread(str(file))
         for filter in FILTERS:
-            got = resize(image, (143, 286), filter)
-            assert np.array_equal(got, pillow_resized(image, (143, 286), filter, None))
+            output = resize(image, (143, 286), filter)
+            assert np.array_equal(output, pillow_resized(image, (143, 286), filter, None))

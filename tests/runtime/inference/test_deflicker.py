@@ -1,4 +1,4 @@
-"""Less flicker, measured by the warping error; and what must not be remembered."""
+"""Flicker reduction, measured by the warping error, and resets at scene changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cgt.runtime.inference.optical_flow import (
 
 
 def texture(seed: int = 0, size: int = 160) -> np.ndarray:
-    """Smooth noise that flow can follow, uint8 HWC."""
+    """Return smooth noise that optical flow can follow, uint8 HWC."""
     from cgt.runtime.image.preprocess import resize
 
     small = np.random.default_rng(seed).integers(30, 226, (size // 8, size // 8, 3), np.uint8)
@@ -27,18 +27,18 @@ def texture(seed: int = 0, size: int = 160) -> np.ndarray:
 
 
 def moving(count: int = 8) -> Iterator[np.ndarray]:
-    """A camera that pans by two pixels a frame."""
+    """Simulate a camera that pans by two pixels per frame."""
     whole = texture()
     for index in range(count):
         yield np.ascontiguousarray(whole[16:112, 2 * index : 2 * index + 128])
 
 
 def flickering(image: np.ndarray, index: int) -> np.ndarray:
-    """A simulated network whose brightness jumps from frame to frame."""
+    """Simulate a network whose brightness jumps from frame to frame."""
     return np.clip(image.astype(int) + (index % 2) * 24 - 12, 0, 255).astype(np.uint8)
 
 
-# ---- The measure ------------------------------------------------------------------------------
+# ---- Warping error ------------------------------------------------------------------------------
 
 
 def test_flow_finds_the_movement() -> None:
@@ -60,10 +60,10 @@ def test_the_warping_error_sees_flicker_and_not_movement() -> None:
     assert flicker.mean == pytest.approx((24 / 255) ** 2, rel=0.1)
 
 
-def test_what_is_hidden_does_not_count() -> None:
+def test_occluded_pixels_do_not_count() -> None:
     first, second = list(moving(2))
     wrong = second.copy()
-    second[30:70, 40:90] = texture(5)[:40, :50]  # comes into sight
+    second[30:70, 40:90] = texture(5)[:40, :50]  # becomes visible
     wrong[30:70, 40:90] = 255 - second[30:70, 40:90]
     assert warping_error(OpticalFlow(), first, second, first, wrong) < 0.02
 
@@ -71,86 +71,86 @@ def test_what_is_hidden_does_not_count() -> None:
 # ---- Flow ---------------------------------------------------------------------------------------
 
 
-def test_flow_calm_lessens_flicker() -> None:
+def test_flow_smoothing_reduces_flicker() -> None:
     errors = {}
     for weight in (0.0, 0.5, 0.8):
-        calm, error = FlowSmoother(weight), WarpingErrorMeter()
+        smoother, error = FlowSmoother(weight), WarpingErrorMeter()
         for index, frame in enumerate(moving(12)):
-            error.update(frame, calm(frame, flickering(frame, index)))
+            error.update(frame, smoother(frame, flickering(frame, index)))
         errors[weight] = error.mean
     assert errors[0.8] < errors[0.5] < 0.5 * errors[0.0]
 
 
-def test_flow_calm_leaves_a_cut_alone() -> None:
-    calm = FlowSmoother(0.9)
+def test_flow_smoothing_stops_at_a_scene_change() -> None:
+    smoother = FlowSmoother(0.9)
     before, after = texture(1), 255 - texture(1) // 2
-    calm(before, before)
-    np.testing.assert_array_equal(calm(after, after), after)
+    smoother(before, before)
+    np.testing.assert_array_equal(smoother(after, after), after)
 
 
-def test_flow_calm_of_another_size_than_the_frame() -> None:
-    calm = FlowSmoother(0.5)
+def test_flow_smoothing_with_an_output_of_another_size() -> None:
+    smoother = FlowSmoother(0.5)
     for frame in moving(3):
         small = np.ascontiguousarray(frame[::2, ::2])
-        assert calm(frame, small).shape == small.shape
+        assert smoother(frame, small).shape == small.shape
 
 
 # ---- Scenes -------------------------------------------------------------------------------------
 
 
-def test_scenes() -> None:
-    scenes = SceneDetector()
+def test_scene_states() -> None:
+    detector = SceneDetector()
     black = np.zeros((96, 128, 3), np.uint8)
     frames = list(moving(3))
-    assert [scenes.classify(image) for image in (black, black, *frames)] == [
+    assert [detector.classify(image) for image in (black, black, *frames)] == [
         *("blank", "blank", "new", "same", "same")
     ]
-    assert scenes.classify(black) == "blank"
-    assert scenes.classify(frames[2]) == "same"
-    assert scenes.classify(255 - frames[2]) == "new"
+    assert detector.classify(black) == "blank"
+    assert detector.classify(frames[2]) == "same"
+    assert detector.classify(255 - frames[2]) == "new"
 
 
-def test_a_fade_in_is_new_until_it_is_there() -> None:
-    scenes = SceneDetector()
+def test_a_fade_in_is_new_until_it_ends() -> None:
+    detector = SceneDetector()
     image = texture()
-    fade = [scenes.classify((image * (i / 10)).astype(np.uint8)) for i in range(1, 11)]
+    fade = [detector.classify((image * (i / 10)).astype(np.uint8)) for i in range(1, 11)]
     assert fade[:2] == ["blank", "new"]
-    assert fade.count("new") >= 4  # what was learnt from the dark is forgotten on the way
-    assert [scenes.classify(image) for _ in range(2)] == ["same", "same"]
+    assert fade.count("new") >= 4  # statistics of dark frames are dropped
+    assert [detector.classify(image) for _ in range(2)] == ["same", "same"]
 
 
 # ---- Statistics ---------------------------------------------------------------------------------
 
 
-def feed(calm: StatisticsSmoother, image: np.ndarray, own: float) -> np.ndarray:
-    """What a network of one statistic is given."""
-    given = np.full((1, 2), np.nan, np.float32)
-    calm.fill(image, given)
-    weight = given[0, 0]
-    mixed = weight * given[0, 1] + (1 - weight) * own
-    calm.update(np.array([[weight, mixed]], np.float32))
-    return given[0]
+def run_step(smoother: StatisticsSmoother, image: np.ndarray, own: float) -> np.ndarray:
+    """Simulate a network with one statistic; return its statistics input."""
+    statistics_in = np.full((1, 2), np.nan, np.float32)
+    smoother.fill(image, statistics_in)
+    weight = statistics_in[0, 0]
+    mixed = weight * statistics_in[0, 1] + (1 - weight) * own
+    smoother.update(np.array([[weight, mixed]], np.float32))
+    return statistics_in[0]
 
 
 def test_statistics_are_smoothed_and_reset_at_cuts() -> None:
-    calm, image = StatisticsSmoother(0.75), texture()
-    assert feed(calm, image, 4.0)[0] == 0.0
-    np.testing.assert_allclose(feed(calm, image, 8.0), [0.75, 4.0])
-    np.testing.assert_allclose(feed(calm, image, 8.0), [0.75, 5.0])
-    assert feed(calm, 255 - image, 1.0)[0] == 0.0
-    np.testing.assert_allclose(feed(calm, 255 - image, 1.0), [0.75, 1.0])
+    smoother, image = StatisticsSmoother(0.75), texture()
+    assert run_step(smoother, image, 4.0)[0] == 0.0
+    np.testing.assert_allclose(run_step(smoother, image, 8.0), [0.75, 4.0])
+    np.testing.assert_allclose(run_step(smoother, image, 8.0), [0.75, 5.0])
+    assert run_step(smoother, 255 - image, 1.0)[0] == 0.0
+    np.testing.assert_allclose(run_step(smoother, 255 - image, 1.0), [0.75, 1.0])
 
 
-def test_black_frames_are_given_the_past_and_leave_no_trace() -> None:
-    calm, image = StatisticsSmoother(0.5), texture()
+def test_blank_frames_use_the_past_and_are_not_remembered() -> None:
+    smoother, image = StatisticsSmoother(0.5), texture()
     black = np.zeros_like(image)
-    assert feed(calm, black, 0.0)[0] == 0.0  # no past yet
-    assert feed(calm, image, 4.0)[0] == 0.0  # starts from the first real frame
-    np.testing.assert_allclose(feed(calm, black, 0.0), [1.0, 4.0])
-    np.testing.assert_allclose(feed(calm, image, 4.0), [0.5, 4.0])
+    assert run_step(smoother, black, 0.0)[0] == 0.0  # no past yet
+    assert run_step(smoother, image, 4.0)[0] == 0.0  # starts from the first real frame
+    np.testing.assert_allclose(run_step(smoother, black, 0.0), [1.0, 4.0])
+    np.testing.assert_allclose(run_step(smoother, image, 4.0), [0.5, 4.0])
 
 
-def test_a_stream_network_without_calm_is_instance_normalisation(stream_model: Path) -> None:
+def test_a_stream_network_without_deflicker_is_instance_normalization(stream_model: Path) -> None:
     image = texture(2, 64)
     values = image.astype(np.float64) / 127.5 - 1
     normal = (values - values.mean((0, 1))) / np.sqrt(values.var((0, 1)) + 1e-5) / 4
@@ -161,25 +161,27 @@ def test_a_stream_network_without_calm_is_instance_normalisation(stream_model: P
             assert np.abs(translator(image) - expected).max() <= 2
 
 
-def test_a_stream_network_with_calm_follows_slowly(stream_model: Path) -> None:
-    """Brightness of the input steps by 20: instance normalisation takes it away at once, the
-    smoothed one lets it through and then lets go of it."""
+def test_a_stream_network_with_deflicker_adapts_slowly(stream_model: Path) -> None:
+    """Step the brightness of the input by 20.
+
+    Instance normalization removes it at once; with smoothing it fades out.
+    """
     first = (texture(2, 64) // 2 + 30).astype(np.uint8)
     second = (first + 20).astype(np.uint8)
     outs = {}
-    for calm in (0.0, 0.8):
+    for weight in (0.0, 0.8):
         with Translator(
-            stream_model, size="source", frame_size=(64, 64), deflicker=calm
+            stream_model, size="source", frame_size=(64, 64), deflicker=weight
         ) as translator:
-            assert translator.workers == 1 or not calm
-            assert translator.deflicker_mode == ("statistics" if calm else "")
-            outs[calm] = [translator(image).mean() for image in (first, second, *[second] * 30)]
+            assert translator.workers == 1 or not weight
+            assert translator.deflicker_mode == ("statistics" if weight else "")
+            outs[weight] = [translator(image).mean() for image in (first, second, *[second] * 30)]
     assert abs(outs[0.0][1] - outs[0.0][0]) < 1
     assert outs[0.8][1] - outs[0.8][0] > 8
     assert abs(outs[0.8][-1] - outs[0.0][-1]) < 1
 
 
-def test_any_other_network_is_calmed_by_flow(tiny_model: Path) -> None:
+def test_any_other_network_uses_flow_smoothing(tiny_model: Path) -> None:
     with Translator(tiny_model, size="source", frame_size=(96, 128), deflicker=0.5) as translator:
         assert translator.deflicker_mode == "flow"
         first, second = (translator(frame) for frame in moving(2))

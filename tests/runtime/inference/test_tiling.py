@@ -1,4 +1,4 @@
-"""Tiles, against the whole picture at once."""
+"""Tiled inference compared with inference on the whole image."""
 
 from __future__ import annotations
 
@@ -26,35 +26,33 @@ from conftest import make_image, write_inverse_model
     ("length", "tile", "overlap"),
     [(640, 128, 32), (480, 128, 64), (132, 128, 0), (1080, 512, 128)],
 )
-def test_weights_add_up_and_edges_of_tiles_count_nothing(
-    length: int, tile: int, overlap: int
-) -> None:
+def test_weights_add_up_and_are_zero_at_tile_edges(length: int, tile: int, overlap: int) -> None:
     total = np.zeros(length)
-    made = tile_spans(length, tile, overlap, 4)
-    for start, weights in made:
+    spans = tile_spans(length, tile, overlap, 4)
+    for start, weights in spans:
         assert start % 4 == 0
         assert len(weights) == tile
         total[start : start + tile] += weights
     np.testing.assert_allclose(total, 1, atol=1e-6)
-    assert made[0][0] == 0
-    assert made[-1][0] + tile == length
+    assert spans[0][0] == 0
+    assert spans[-1][0] + tile == length
     quarter = overlap // 4
-    for (_, before), (_, after) in itertools.pairwise(made):
+    for (_, before), (_, after) in itertools.pairwise(spans):
         assert not before[tile - quarter :].any()
         assert not after[:quarter].any()
 
 
 def test_an_overlap_of_more_than_half_is_refused() -> None:
-    with pytest.raises(UsageError, match="half is the most"):
+    with pytest.raises(UsageError, match="maximum is half a tile"):
         tile_spans(512, 128, 80, 4)
 
 
-def test_a_picture_smaller_than_a_tile_is_one_tile() -> None:
+def test_an_image_smaller_than_a_tile_is_one_tile() -> None:
     assert choose_tile_size((100, 640), 512, 4) == (100, 512)
     assert len(tile_spans(100, 100, 0, 4)) == 1
 
 
-def test_the_reduced_copy_keeps_the_shape_and_a_tiles_pixels() -> None:
+def test_the_reduced_copy_keeps_the_aspect_and_has_the_pixels_of_a_tile() -> None:
     height, width = reduced_image_size((1080, 1920), 512, 4)
     assert height % 4 == width % 4 == 0
     assert height * width == pytest.approx(512**2, rel=0.02)
@@ -62,36 +60,38 @@ def test_the_reduced_copy_keeps_the_shape_and_a_tiles_pixels() -> None:
     assert reduced_image_size((64, 64), 512, 4) == (64, 64)
 
 
-def test_without_normalisation_there_are_no_seams(tmp_path: Path) -> None:
-    """The bundled model, whose tiles see 48 pixels of what they are not asked for and more; a last
-    bit that differs must not be rounded to another of INT8's 256 steps."""
+def test_without_normalization_there_are_no_seams(tmp_path: Path) -> None:
+    """Use the bundled model in floats, with at least 48 pixels of context around each tile.
+
+    In INT8, a difference in the last bit could be rounded to another of the 256 levels.
+    """
     model = write_dequantized(tmp_path / "m.onnx", DEFAULT_MODEL)
     image = make_image(3, 256, 384)
     frame = image.shape[:2]
     with Translator(model, engine="onnxruntime", size="source", frame_size=frame) as translator:
         whole = translator(image).astype(int)
-    worst = {}
+    max_error = {}
     for overlap in (0, 96):
         with Translator(
             model, engine="onnxruntime", frame_size=frame, tile=192, overlap=overlap
         ) as translator:
-            assert translator.engine.count > 1
-            worst[overlap] = np.abs(translator(image).astype(int) - whole).max()
-    assert worst[96] <= 1  # of 255
-    assert worst[0] > 20  # the seams that a test without overlap must find
+            assert translator.engine.tile_count > 1
+            max_error[overlap] = np.abs(translator(image).astype(int) - whole).max()
+    assert max_error[96] <= 1  # of 255
+    assert max_error[0] > 20  # without overlap, seams are visible
 
 
 def test_instance_norm_warns_of_seams(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Translator(tiny_model, frame_size=(64, 64), tile=64, engine="onnxruntime"):
-        assert not caplog.messages  # one tile is the picture
+        assert not caplog.messages  # one tile is the whole image
     with Translator(tiny_model, frame_size=(96, 96), tile=64, engine="onnxruntime"):
         assert "seams" in caplog.text
 
 
-def test_statistics_of_the_whole_picture_reach_every_tile(
+def test_every_tile_uses_the_statistics_of_the_whole_image(
     stream_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Left black, right white: a tile of either half by itself would be gray."""
+    """With its own statistics, a tile of the black or of the white half would be gray."""
     image = np.zeros((64, 256, 3), np.uint8)
     image[:, 128:] = 255
     with Translator(stream_model, size="source", frame_size=(64, 256)) as translator:
@@ -108,14 +108,14 @@ def test_uint8_tiles(tmp_path: Path) -> None:
     image = make_image(0, 96, 160)[None]
     out = np.zeros_like(image)
     shape = BatchShape(1, 3, 96, 160, "uint8")
-    inner: Engine = open_engine(path, shape.with_size(64, 64), "onnxruntime")
+    tile_engine: Engine = open_engine(path, shape.with_size(64, 64), "onnxruntime")
     grid = tile_spans(96, 64, 16, 4), tile_spans(160, 64, 16, 4)
-    with TiledEngine(inner, shape, (64, 64), grid) as engine:
+    with TiledEngine(tile_engine, shape, (64, 64), grid) as engine:
         engine.infer(image, out)
     np.testing.assert_array_equal(out, 255 - image)
 
 
-def test_a_model_of_one_size_translates_any_by_tiles(tmp_path: Path) -> None:
+def test_a_model_of_one_size_translates_any_size_with_tiles(tmp_path: Path) -> None:
     path = write_inverse_model(tmp_path / "m.onnx", 32, 32)
     image = make_image(0, 70, 90)
     with Translator(path, frame_size=(70, 90), tile=512) as translator:

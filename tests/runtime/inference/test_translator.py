@@ -1,3 +1,5 @@
+"""The Translator: sizes, arrays of any strides, invalid models and images."""
+
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,11 @@ def test_equals_the_network_itself(run_folder: Path, tiny_model: Path, engine: s
     with torch.no_grad():
         expected = unpack(network(torch.from_numpy(pack(image))[None])[0].numpy())
     with Translator(tiny_model, engine=engine, size="source") as translator:
-        got = translator(image)
+        output = translator(image)
         limit = 2 if translator.engine.precision == "fp32" else 12  # bf16 has 8 bits
-    assert got.shape == image.shape
-    assert got.dtype == np.uint8
-    assert np.abs(got.astype(int) - expected).max() <= limit
+    assert output.shape == image.shape
+    assert output.dtype == np.uint8
+    assert np.abs(output.astype(int) - expected).max() <= limit
 
 
 def test_odd_sides_are_padded_and_cropped(tiny_model: Path) -> None:
@@ -36,7 +38,7 @@ def test_odd_sides_are_padded_and_cropped(tiny_model: Path) -> None:
     np.testing.assert_array_equal(odd, whole[:61, :99])
 
 
-def test_size_is_the_models_unless_told(tiny_model: Path) -> None:
+def test_the_default_size_is_that_of_the_model(tiny_model: Path) -> None:
     with Translator(tiny_model) as translator:  # trained at 32
         assert translator(make_image(0, 48, 96)).shape == (32, 64, 3)
     with Translator(tiny_model, size=(40, 48)) as translator:
@@ -52,19 +54,20 @@ def test_two_engines_agree(tiny_model: Path) -> None:
     assert np.abs(results[0] - results[1]).mean() < 2
 
 
-def test_an_image_of_another_kind_is_refused(tiny_model: Path) -> None:
+def test_an_image_of_another_type_is_refused(tiny_model: Path) -> None:
     with Translator(tiny_model) as translator:
         for bad in (
             np.zeros((32, 32, 3), np.float32),
             np.zeros((32, 32), np.uint8),
             np.zeros((32, 32, 4), np.uint8),
+            np.zeros((0, 32, 3), np.uint8),
         ):
             with pytest.raises(UsageError):
                 translator(bad)
 
 
-def test_a_network_of_another_kind_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    """One that halves the picture, as a classifier's first layer would."""
+def test_a_network_with_another_output_size_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """Halve the size, as the first layer of a classifier does."""
     node = onnx.helper.make_node(
         "AveragePool", ["image"], ["small"], kernel_shape=[2, 2], strides=[2, 2]
     )
@@ -84,7 +87,7 @@ def test_a_network_of_another_kind_is_refused(tiny_model: Path, tmp_path: Path) 
             Translator(path, engine=engine)
 
 
-def test_a_network_that_gives_no_numbers_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_network_that_outputs_nan_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
     weights = model.graph.initializer[0]
     array = onnx.numpy_helper.to_array(weights).copy()
@@ -92,24 +95,24 @@ def test_a_network_that_gives_no_numbers_is_refused(tiny_model: Path, tmp_path: 
     weights.CopyFrom(onnx.numpy_helper.from_array(array, weights.name))
     path = tmp_path / "nan.onnx"
     onnx.save(model, path)
-    with pytest.raises(ModelError, match="no numbers"):
+    with pytest.raises(ModelError, match="outputs NaN or infinity"):
         Translator(path, engine="onnxruntime")
 
 
 @pytest.mark.parametrize("size", [(32, 48), (30, 45)])
-def test_a_network_of_bytes(tmp_path: Path, size: tuple[int, int]) -> None:
-    """uint8 tensors: resized, padded by reflection, never packed."""
+def test_a_network_with_uint8_tensors(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Resize and pad by reflection, without conversion to floats."""
     path = write_inverse_model(tmp_path / "m.onnx")
     image = make_image(0, 64, 96)
     with Translator(path, size=size) as translator:
         np.testing.assert_array_equal(translator(image), 255 - resize(image, size))
-        tensors = translator._buffers((64, 96))
+        buffers = translator._buffers((64, 96))
     padded = np.pad(resize(image, size), ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), "reflect")
-    np.testing.assert_array_equal(tensors.batch[0], padded)
+    np.testing.assert_array_equal(buffers.batch[0], padded)
 
 
-def test_what_was_given_back_stays_as_it_is(tmp_path: Path) -> None:
-    """Arrays inside are used again; those handed out are not."""
+def test_returned_images_are_not_overwritten(tmp_path: Path) -> None:
+    """Internal arrays are reused, returned ones are not."""
     path = write_inverse_model(tmp_path / "m.onnx")
     with Translator(path, size="source", frame_size=(32, 32)) as translator:
         first = translator(make_image(0, 32, 32))
@@ -136,3 +139,59 @@ def test_batches_are_checked(tiny_model: Path) -> None:
         for bad in ([], [image] * 3, [image, make_image(0, 32, 48)]):
             with pytest.raises(UsageError):
                 translator.translate_batch(bad)
+
+
+ANY_STRIDES = {
+    "BGR to RGB": lambda image: image[..., ::-1],
+    "flipped vertically": lambda image: image[::-1],
+    "flipped horizontally": lambda image: image[:, ::-1],
+    "rotated": lambda image: np.rot90(image),
+    "every second pixel": lambda image: image[::2, ::2],
+    "cropped": lambda image: image[3:40, 5:50],
+    "planar": lambda image: np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0),
+    "column-major": lambda image: np.asfortranarray(image),
+    "broadcast": lambda image: np.broadcast_to(image[:1], image.shape),
+    "one channel repeated": lambda image: np.broadcast_to(image[..., :1], image.shape),
+    "RGB of RGBA": lambda image: np.dstack([image, image[..., :1]])[..., :3],
+    "one column": lambda image: image[:, ::-4][:, :1],
+    "read-only": lambda image: np.frombuffer(image.tobytes(), np.uint8).reshape(image.shape),
+}
+
+
+@pytest.mark.parametrize("name", ANY_STRIDES)
+@pytest.mark.parametrize("io", ["float", "uint8"])
+def test_images_may_have_any_strides(tmp_path: Path, tiny_model: Path, io: str, name: str) -> None:
+    path = tiny_model if io == "float" else write_inverse_model(tmp_path / "m.onnx")
+    image = ANY_STRIDES[name](make_image(2, 64, 80))
+    original = image.copy()
+    with Translator(path, engine="onnxruntime", size=(32, 40)) as translator:
+        np.testing.assert_array_equal(translator(image), translator(original))
+        np.testing.assert_array_equal(translator.translate_batch([image])[0][0], translator(image))
+    np.testing.assert_array_equal(image, original)
+
+
+def test_deflicker_accepts_any_strides(tiny_model: Path, stream_model: Path) -> None:
+    frames = [make_image(index, 64, 80) for index in range(3)]
+    for path in (tiny_model, stream_model):
+        results = []
+        for images in (
+            [frame[::-1, :, ::-1] for frame in frames],
+            [f[::-1, :, ::-1].copy() for f in frames],
+        ):
+            with Translator(path, engine="onnxruntime", size="source", deflicker=0.5) as translator:
+                results.append([translator(image) for image in images])
+        np.testing.assert_array_equal(*results)
+
+
+def test_exported_triton_models_of_version_0_1_0_run(tmp_path: Path) -> None:
+    """Their model.py has this import, these keywords and this call."""
+    from cgt.runtime.preprocess import U8
+
+    path = write_inverse_model(tmp_path / "m.onnx")
+    image: U8 = make_image(0, 32, 48)
+    with Translator(
+        path, engine="onnxruntime", frame=(32, 48), size=(32, 48), goal="throughput"
+    ) as translator:
+        assert translator.geometry.image_size == (32, 48)
+        assert translator.workers >= 1
+        np.testing.assert_array_equal(translator.timed([image])[0][0], 255 - image)

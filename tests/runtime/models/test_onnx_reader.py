@@ -1,3 +1,5 @@
+"""Metadata of model files, read without the `onnx` package."""
+
 from pathlib import Path
 
 import onnx
@@ -10,37 +12,39 @@ from cgt.runtime.models.onnx_reader import read_onnx_header
 
 
 def test_agrees_with_the_onnx_package(tiny_model: Path) -> None:
-    ours, theirs = read_onnx_header(tiny_model), onnx.load(tiny_model)
-    assert ours.metadata == {entry.key: entry.value for entry in theirs.metadata_props}
-    for mine, value in zip(
-        (*ours.inputs, *ours.outputs), (*theirs.graph.input, *theirs.graph.output), strict=True
+    header, expected = read_onnx_header(tiny_model), onnx.load(tiny_model)
+    assert header.metadata == {entry.key: entry.value for entry in expected.metadata_props}
+    for tensor_info, value in zip(
+        (*header.inputs, *header.outputs),
+        (*expected.graph.input, *expected.graph.output),
+        strict=True,
     ):
         tensor = value.type.tensor_type
-        assert (mine.name, mine.elem_type) == (value.name, tensor.elem_type)
-        assert mine.dims == tuple(d.dim_value or None for d in tensor.shape.dim)
+        assert (tensor_info.name, tensor_info.elem_type) == (value.name, tensor.elem_type)
+        assert tensor_info.dims == tuple(d.dim_value or None for d in tensor.shape.dim)
 
 
-def test_artifact_survives_json() -> None:
-    artifact = ModelMetadata(
+def test_metadata_round_trips_through_json() -> None:
+    metadata = ModelMetadata(
         "BtoA", ("photo", "monet"), (128, 256), True, 4, parity={"psnr_db": 81.5}
     )
-    assert ModelMetadata.from_json(artifact.to_json()) == artifact
-    assert (artifact.source_domain, artifact.target_domain) == ("monet", "photo")
+    assert ModelMetadata.from_json(metadata.to_json()) == metadata
+    assert (metadata.source_domain, metadata.target_domain) == ("monet", "photo")
 
 
-def test_bundled_model_says_what_it_is() -> None:
-    artifact = read_metadata(DEFAULT_MODEL)
-    assert (artifact.source_domain, artifact.target_domain) == ("photo", "monet")
-    assert artifact.dynamic
-    assert artifact.precision == "int8"
+def test_metadata_of_the_bundled_model() -> None:
+    metadata = read_metadata(DEFAULT_MODEL)
+    assert (metadata.source_domain, metadata.target_domain) == ("photo", "monet")
+    assert metadata.dynamic
+    assert metadata.precision == "int8"
     assert DEFAULT_MODEL.stat().st_size <= 1_500_000
 
 
 def test_bundled_models_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_model(None) == resolve_model("monet") == DEFAULT_MODEL
     vintage = resolve_model("vintage")
-    artifact = read_metadata(vintage)
-    assert (artifact.precision, artifact.dynamic) == ("int8", True)
+    metadata = read_metadata(vintage)
+    assert (metadata.precision, metadata.dynamic) == ("int8", True)
     assert vintage.stat().st_size <= 1_500_000
     monkeypatch.chdir(tmp_path)
     assert resolve_model("other") == Path("other")
@@ -49,7 +53,7 @@ def test_bundled_models_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert resolve_model("vintage") == Path("vintage")  # the user's own file
 
 
-def test_foreign_model_is_known_by_its_shapes(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_third_party_model_is_described_by_its_shapes(tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
     del model.metadata_props[:]
     free = tmp_path / "free.onnx"
@@ -68,12 +72,12 @@ def test_damaged_metadata_is_refused(text: str) -> None:
         ModelMetadata.from_json(text)
 
 
-def test_a_newer_version_is_told_apart() -> None:
+def test_metadata_of_a_newer_version_is_refused() -> None:
     with pytest.raises(ModelError, match="newer version"):
         ModelMetadata.from_json('{"version": 99}')
 
 
-def test_what_is_not_onnx_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     whole = tiny_model.read_bytes()
     bad = tmp_path / "bad.onnx"
     for content in (b"", b"hello", b"\x00" * 100, b"<html>", whole[: len(whole) // 2]):

@@ -1,4 +1,4 @@
-"""Files with a damaged middle or without an end: what is good is kept, what is bad is said."""
+"""Damaged and truncated videos: intact frames are read, the damage is reported."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FRAMES = 200
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """200 frames with a key frame every 10, as bytes by suffix."""
-    folder, made = tmp_path_factory.mktemp("whole"), {}
+def intact_videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return 200 frames with a keyframe every 10, as file content by suffix."""
+    folder, contents = tmp_path_factory.mktemp("intact"), {}
     for suffix in (".mp4", ".mkv", ".ts"):
-        path = folder / f"whole{suffix}"
+        path = folder / f"intact{suffix}"
         options = {"movflags": "faststart"} if suffix == ".mp4" else {}
         with av.open(str(path), "w", options=options) as out:
             video = out.add_stream("libx264", rate=25, options={"g": "10", "preset": "ultrafast"})
@@ -29,12 +29,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
                 frame = av.VideoFrame.from_ndarray(make_image(index, 96, 160), format="rgb24")
                 out.mux(video.encode(frame))
             out.mux(video.encode(None))
-        made[suffix] = path.read_bytes()
-    return made
+        contents[suffix] = path.read_bytes()
+    return contents
 
 
-def decoded(path: Path) -> int:
-    """How many frames PyAV itself gets out of it."""
+def count_decodable_frames(path: Path) -> int:
+    """Count the frames that PyAV alone decodes."""
     count = 0
     with av.open(str(path)) as container:
         while True:
@@ -50,32 +50,32 @@ def decoded(path: Path) -> int:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-def test_a_damaged_middle(
-    suffix: str, whole: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_damaged_middle_is_skipped(
+    suffix: str, intact_videos: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / f"bad{suffix}"
-    data = bytearray(whole[suffix])
+    data = bytearray(intact_videos[suffix])
     noise = random.Random(0)
     middle = len(data) // 2
     data[middle : middle + len(data) // 20] = noise.randbytes(len(data) // 20)
     path.write_bytes(data)
     with open_source(str(path)) as source:
         frames = [item for item in source if isinstance(item, Frame)]
-    assert 0.7 * FRAMES < len(frames) == decoded(path)
-    assert frames[-1].time > FRAMES / 25 - 0.5  # goes on behind the damage
+    assert 0.7 * FRAMES < len(frames) == count_decodable_frames(path)
+    assert frames[-1].time > FRAMES / 25 - 0.5  # decoding continues after the damage
     assert f"bad{suffix} is damaged" in caplog.text
-    assert "good ones were read" in caplog.text
+    assert "intact frames were read" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_file_that_is_cut_short(
-    suffix: str, whole: dict[str, bytes], tmp_path: Path, tiny_model: Path
+def test_truncated_file_keeps_its_frames(
+    suffix: str, intact_videos: dict[str, bytes], tmp_path: Path, tiny_model: Path
 ) -> None:
-    path, out = tmp_path / f"cut{suffix}", tmp_path / "out.mp4"
-    path.write_bytes(whole[suffix][: len(whole[suffix]) // 2])
+    path, out = tmp_path / f"truncated{suffix}", tmp_path / "out.mp4"
+    path.write_bytes(intact_videos[suffix][: len(intact_videos[suffix]) // 2])
     done = run_cgt("translate", path, "-o", out, "--model", tiny_model, "--size", "64x32")
     assert done.returncode == 1
-    assert "breaks off after" in done.stderr
+    assert "ended unexpectedly after" in done.stderr
     assert "Traceback" not in done.stderr
     with open_source(str(out)) as source:
         frames = sum(isinstance(item, Frame) for item in source)
@@ -83,18 +83,18 @@ def test_a_file_that_is_cut_short(
     assert f"holds the {frames} frames before" in done.stderr
 
 
-def test_nothing_but_noise(tmp_path: Path) -> None:
+def test_noise_is_not_a_video(tmp_path: Path) -> None:
     path = tmp_path / "noise.mp4"
     path.write_bytes(random.Random(0).randbytes(50_000))
     with pytest.raises(SourceError, match=r"noise\.mp4"):
         open_source(str(path))
 
 
-def test_a_whole_file_is_not_called_damaged(
-    whole: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_intact_file_logs_no_damage(
+    intact_videos: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for suffix, data in whole.items():
-        path = tmp_path / f"whole{suffix}"
+    for suffix, data in intact_videos.items():
+        path = tmp_path / f"intact{suffix}"
         path.write_bytes(data)
         with open_source(str(path)) as source:
             assert sum(isinstance(item, Frame) for item in source) == FRAMES

@@ -1,3 +1,7 @@
+"""Image sources and sinks: folders, sequences, single files, and odd pixel formats."""
+
+from __future__ import annotations
+
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,10 +15,10 @@ from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, open_source
 from conftest import make_image, run_cgt
 
-ANY = StreamFormat(None, None, None)
+ANY_FORMAT = StreamFormat(None, None, None)
 
 
-def test_a_folder_becomes_a_folder(images: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_translate_folder_to_folder(images: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = run_cgt("translate", images, "-o", out, "--model", tiny_model)
     assert done.returncode == 0, done.stderr
@@ -23,7 +27,7 @@ def test_a_folder_becomes_a_folder(images: Path, tiny_model: Path, tmp_path: Pat
     assert read_image(out / "a.png").shape == (32, 32, 3)
 
 
-def test_pictures_of_different_sizes_keep_theirs(
+def test_images_of_different_sizes_keep_their_size(
     images: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     cv2.imwrite(str(images / "wide.jpg"), make_image(0, 40, 101))
@@ -34,14 +38,14 @@ def test_pictures_of_different_sizes_keep_theirs(
     assert read_image(out / "a.png").shape == (64, 64, 3)
 
 
-def test_one_image_becomes_one_image(images: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_translate_image_to_image(images: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "one.jpg"
     done = run_cgt("translate", images / "a.png", "-o", out, "--model", tiny_model)
     assert done.returncode == 0, done.stderr
     assert read_image(out).shape == (32, 32, 3)
 
 
-def test_a_folder_becomes_a_video(images: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_translate_folder_to_video(images: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     done = run_cgt("translate", images, "-o", out, "--model", tiny_model, "--size", "32")
     assert done.returncode == 0, done.stderr
@@ -63,20 +67,20 @@ def test_channels_are_red_green_blue(tmp_path: Path) -> None:
     assert read_image(tmp_path / "blue.png")[0, 0].tolist() == [0, 0, 255]
 
 
-def test_a_broken_image_is_named(images: Path) -> None:
+def test_unreadable_image_raises(images: Path) -> None:
     (images / "b2.png").write_bytes(b"no image")
     with pytest.raises(SourceError, match=r"b2\.png is not a readable image"):
         _ = [frame.image for frame in open_source(str(images))]
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_empty_folder_raises(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no image"):
         open_source(str(tmp_path))
 
 
-def test_names_that_meet_stay_apart(tmp_path: Path) -> None:
+def test_colliding_names_stay_distinct(tmp_path: Path) -> None:
     image = make_image(0, 32, 32)
-    with open_sink(str(tmp_path / "out"), ANY) as sink:
+    with open_sink(str(tmp_path / "out"), ANY_FORMAT) as sink:
         for name in ("a.jpg", "a.png", ""):
             sink.write(TranslatedFrame(Frame(image, Fraction(0), name), image))
         sink.finish()
@@ -84,16 +88,16 @@ def test_names_that_meet_stay_apart(tmp_path: Path) -> None:
     assert names == ["000002.png", "a.png", "a.png.png"]
 
 
-def test_one_file_does_not_take_two_pictures(tmp_path: Path) -> None:
+def test_image_file_rejects_a_second_frame(tmp_path: Path) -> None:
     image = make_image(0, 32, 32)
-    with open_sink(str(tmp_path / "one.png"), ANY) as sink:
+    with open_sink(str(tmp_path / "one.png"), ANY_FORMAT) as sink:
         sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
-        with pytest.raises(SinkError, match="holds one picture"):
+        with pytest.raises(SinkError, match="holds one image"):
             sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unused_folder_is_not_left_behind(tmp_path: Path) -> None:
-    with open_sink(str(tmp_path / "out"), ANY):
+def test_unused_folder_is_removed(tmp_path: Path) -> None:
+    with open_sink(str(tmp_path / "out"), ANY_FORMAT):
         pass
     assert not (tmp_path / "out").exists()

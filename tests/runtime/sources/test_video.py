@@ -1,4 +1,4 @@
-"""Videos through the real sources, pipeline and sinks, judged by ffprobe."""
+"""Translation of videos by the real sources, pipeline and sinks, verified with ffprobe."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def times(path: Path) -> list[Fraction]:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
-def test_translate_keeps_frames_time_aspect_and_sound(
+def test_translate_keeps_frames_times_aspect_ratio_and_audio(
     clip: Path, tiny_model: Path, tmp_path: Path, ffprobe: str, suffix: str
 ) -> None:
     out = tmp_path / f"out{suffix}"
@@ -56,17 +56,17 @@ def test_translate_keeps_frames_time_aspect_and_sound(
     assert float(after["format"]["duration"]) == pytest.approx(
         float(before["format"]["duration"]), abs=2 / 25
     )
-    # Matroska counts milliseconds from 0: sound that begins before 0 moves everything on.
+    # Matroska counts milliseconds from 0: audio that starts before 0 delays all streams.
     tick = Fraction(1, 1000) if suffix == ".mkv" else Fraction(0)
     shift = times(out)[0] if suffix == ".mkv" else Fraction(0)
-    for then, now in zip(times(clip), times(out), strict=True):
-        assert abs(then + shift - now) <= tick
-    wide = Fraction(56, 32) * Fraction(video["sample_aspect_ratio"].replace(":", "/"))
-    assert wide == Fraction(160, 90)
-    sounds = packets(clip, "audio"), packets(out, "audio")
-    assert [p[2] for p in sounds[0]] == [p[2] for p in sounds[1]]
+    for time_before, time_after in zip(times(clip), times(out), strict=True):
+        assert abs(time_before + shift - time_after) <= tick
+    display_aspect = Fraction(56, 32) * Fraction(video["sample_aspect_ratio"].replace(":", "/"))
+    assert display_aspect == Fraction(160, 90)
+    audio_before, audio_after = packets(clip, "audio"), packets(out, "audio")
+    assert [p[2] for p in audio_before] == [p[2] for p in audio_after]
     if suffix != ".mkv":
-        assert sounds[0] == sounds[1]
+        assert audio_before == audio_after
 
 
 def test_no_audio(clip: Path, tiny_model: Path, tmp_path: Path, ffprobe: str) -> None:
@@ -84,7 +84,7 @@ def test_odd_sizes_become_even(clip: Path, tiny_model: Path, tmp_path: Path, ffp
     assert (video["width"], video["height"]) == (80, 46)
 
 
-def test_frames_and_duration_cut(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_frames_and_duration_limit_the_output(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     for flags, count in ((("--frames", 7), 7), (("--duration", 0.5), 7)):
         out = tmp_path / "out.mp4"
         done = run_cgt("translate", clip, "-o", out, "--model", tiny_model, *flags)
@@ -92,33 +92,33 @@ def test_frames_and_duration_cut(clip: Path, tiny_model: Path, tmp_path: Path) -
         assert len(times(out)) == count
 
 
-def test_colours_survive_the_round_trip(tmp_path: Path) -> None:
-    """Decoded as any player would by the stream's tags, saturated colours come back."""
-    colours = [(200, 30, 30), (30, 160, 40), (40, 60, 200), (128, 128, 128), (235, 220, 60)]
-    out = tmp_path / "colours.mp4"
+def test_colors_survive_the_round_trip(tmp_path: Path) -> None:
+    """Decoded by the tags of the stream, as players do, saturated colors are unchanged."""
+    colors = [(200, 30, 30), (30, 160, 40), (40, 60, 200), (128, 128, 128), (235, 220, 60)]
+    out = tmp_path / "colors.mp4"
     stream = StreamFormat((64, 64), Fraction(25), Fraction(1, 25))
     with open_sink(str(out), stream) as sink:
-        for index, colour in enumerate(colours):
-            image = np.full((64, 64, 3), colour, np.uint8)
+        for index, color in enumerate(colors):
+            image = np.full((64, 64, 3), color, np.uint8)
             sink.write(TranslatedFrame(Frame(image, Fraction(index, 25)), image))
         sink.finish()
     with open_source(str(out)) as source:
         seen = [item.image[32, 32] for item in source if isinstance(item, Frame)]
-    assert np.abs(np.array(seen).astype(int) - colours).max() <= 4
+    assert np.abs(np.array(seen).astype(int) - colors).max() <= 4
 
 
-def test_a_sink_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
+def test_unfinished_sink_leaves_no_file(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    out.write_bytes(b"what was here before")
+    out.write_bytes(b"previous content")
     image = make_image(0, 64, 64)
     with open_sink(str(out), StreamFormat((64, 64), Fraction(25), Fraction(1, 25))) as sink:
         sink.write(TranslatedFrame(Frame(image, Fraction(0)), image))
         assert len(list(tmp_path.iterdir())) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
-    assert out.read_bytes() == b"what was here before"
+    assert out.read_bytes() == b"previous content"
 
 
-def test_times_that_stand_still_are_moved_on(tmp_path: Path) -> None:
+def test_repeated_times_are_made_increasing(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     image = make_image(0, 64, 64)
     with open_sink(str(out), StreamFormat((64, 64), Fraction(25), Fraction(1, 25))) as sink:
@@ -128,7 +128,7 @@ def test_times_that_stand_still_are_moved_on(tmp_path: Path) -> None:
     assert [time * 25 for time in times(out)] == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_source_gives_frames_and_sound(clip: Path) -> None:
+def test_source_yields_frames_and_audio(clip: Path) -> None:
     with open_source(str(clip)) as source:
         assert (source.size, source.rate, source.frame_count) == (
             (90, 160),
@@ -145,7 +145,7 @@ def test_the_source_gives_frames_and_sound(clip: Path) -> None:
     assert sum(isinstance(item, Packet) for item in items) == len(packets(clip, "audio"))
 
 
-def test_a_damaged_video_is_said_so(clip: Path, tmp_path: Path) -> None:
+def test_damaged_video_raises(clip: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     for content in (b"", b"text", clip.read_bytes()[:800]):
         bad.write_bytes(content)
@@ -153,19 +153,19 @@ def test_a_damaged_video_is_said_so(clip: Path, tmp_path: Path) -> None:
             list(open_source(str(bad)))
 
 
-def test_sound_alone_is_no_video(clip: Path, tmp_path: Path) -> None:
+def test_audio_only_file_raises(clip: Path, tmp_path: Path) -> None:
     only = tmp_path / "only.mp4"
-    with av.open(str(clip)) as inside, av.open(str(only), "w") as outside:
-        sound = outside.add_stream_from_template(inside.streams.audio[0])
-        for packet in inside.demux(audio=0):
+    with av.open(str(clip)) as input_container, av.open(str(only), "w") as output_container:
+        audio = output_container.add_stream_from_template(input_container.streams.audio[0])
+        for packet in input_container.demux(audio=0):
             if packet.dts is not None:
-                packet.stream = sound
-                outside.mux(packet)
+                packet.stream = audio
+                output_container.mux(packet)
     with pytest.raises(SourceError, match="no video stream"):
         open_source(str(only))
 
 
-def test_unwritable_sinks(tmp_path: Path) -> None:
+def test_invalid_sinks_raise(tmp_path: Path) -> None:
     stream = StreamFormat((64, 64), Fraction(25), Fraction(1, 25))
     with pytest.raises(SinkError, match="is missing"):
         open_sink(str(tmp_path / "none" / "out.mp4"), stream)
@@ -176,8 +176,8 @@ def test_unwritable_sinks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bbb_480p_30s.mp4"])
-def test_a_real_film(cgt_data: Path, tmp_path: Path, ffprobe: str, name: str) -> None:
-    """720 frames with 5.1 sound; the picture is made small to keep the test short."""
+def test_real_video(cgt_data: Path, tmp_path: Path, ffprobe: str, name: str) -> None:
+    """Translate 720 frames with 5.1 audio, at a small size to keep the test short."""
     source, out = cgt_data / "videos" / name, tmp_path / "out.mp4"
     done = run_cgt("translate", source, "-o", out, "--size", "112x64")
     assert done.returncode == 0, done.stderr

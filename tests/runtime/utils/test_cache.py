@@ -1,4 +1,4 @@
-"""The cache folder: remembered, private, and never in the way."""
+"""The cache folder: persistent, private, and optional."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_folders_are_the_users_alone(home: Path) -> None:
+def test_folders_are_private(home: Path) -> None:
     folder = cache_dir("openvino", "abc")
     assert folder == home / "cgt" / "openvino" / "abc"
     assert stat.S_IMODE((home / "cgt").stat().st_mode) == 0o700
 
 
-def test_without_the_variable_it_is_in_the_home_folder(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_is_in_the_home_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(home))
     assert cache_dir() == home / ".cache" / "cgt"
 
 
-def test_of_many_models_the_last_used_stay(home: Path) -> None:
+def test_least_recently_used_models_are_deleted(home: Path) -> None:
     for index in range(MAX_ENTRIES + 3):
         folder = cache_dir("openvino", f"{index:02d}")
         assert folder is not None
@@ -42,7 +40,7 @@ def test_of_many_models_the_last_used_stay(home: Path) -> None:
     assert f"{MAX_ENTRIES + 2:02d}" in left
 
 
-def test_what_is_remembered_is_there_in_another_process(home: Path) -> None:
+def test_values_persist(home: Path) -> None:
     assert JsonCache("a.json").get("key") is None
     assert JsonCache("a.json").put("key", [1, 2])
     assert JsonCache("a.json").put("other", "x")
@@ -51,7 +49,7 @@ def test_what_is_remembered_is_there_in_another_process(home: Path) -> None:
     assert JsonCache("a.json").get("key") is None
 
 
-def test_names_tell_parts_apart(tmp_path: Path) -> None:
+def test_hashes_depend_on_the_parts(tmp_path: Path) -> None:
     assert short_hash("ab", "c") != short_hash("a", "bc")
     file = tmp_path / "f"
     file.write_text("one")

@@ -1,4 +1,4 @@
-"""`cgt eval`, as a user calls it and in its parts."""
+"""Tests of `cgt eval` and of its measurements."""
 
 import json
 from pathlib import Path
@@ -17,20 +17,20 @@ from cgt.trainer.evaluation.report import EvaluationImages, measure_translation
 from cgt.trainer.networks.efficientnet import INPUT_SIDES_PX
 from conftest import make_image, run_cgt
 
-MEAN = FeatureExtractor(
+MEAN_COLOR = FeatureExtractor(
     "mean", lambda images: np.stack([i.reshape(-1, 3).mean(0) for i in images]) * 1.0
 )
 
 
-def test_a_perfect_translation_and_none() -> None:
-    """B is the negative of A: inverting is perfect, doing nothing is not."""
+def test_perfect_translation() -> None:
+    """Use a B that is the negative of A, so that inverting images is a perfect translation."""
     source = [make_image(i, 32, 32) for i in range(6)]
     target = [255 - image for image in source]
     report, rows = measure_translation(
         EvaluationImages(source, target, target),
         lambda x: 255 - x,
         lambda x: 255 - x,
-        [MEAN],
+        [MEAN_COLOR],
         paired=True,
     )
     distances = report["distances"]["mean"]
@@ -41,7 +41,7 @@ def test_a_perfect_translation_and_none() -> None:
     assert [len(row) for row in rows] == [4] * 6
 
 
-def test_of_a_run(run_folder: Path, clip: Path, tmp_path: Path) -> None:
+def test_evaluate_checkpoint(run_folder: Path, clip: Path, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     done = run_cgt(
         *("eval", "--ckpt", run_folder / "latest.pth", "--json", tmp_path / "e.json"),
@@ -53,8 +53,8 @@ def test_of_a_run(run_folder: Path, clip: Path, tmp_path: Path) -> None:
     assert report["directions"].keys() == {"AtoB", "BtoA"}
     for values in report["directions"].values():
         for backbone in ("efficientnet-lite0", "efficientnet-lite1"):
-            found = values["distances"][backbone]
-            assert found.keys() == {"translated", "no_translation", "real"}
+            distances = values["distances"][backbone]
+            assert distances.keys() == {"translated", "no_translation", "real"}
             assert values["imagenet_class"][backbone].keys() == {
                 *("translated", "no_translation", "target")
             }
@@ -65,23 +65,24 @@ def test_of_a_run(run_folder: Path, clip: Path, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "e.png")).shape == (4 * 36 - 4, 3 * 36 - 4, 3)
 
 
-def test_of_a_model(tiny_model: Path, dataset: Path, tmp_path: Path) -> None:
-    """Nearly the checkpoint's own figures, for one direction and without a cycle."""
+def test_evaluate_model(tiny_model: Path, dataset: Path, tmp_path: Path) -> None:
+    """Compare with the results of its checkpoint; a model has one direction and no cycle."""
     pytest.importorskip("efficientnet_lite_pytorch")
     files = [tmp_path / name for name in ("model.json", "ckpt.json")]
-    whole = tiny_model.parent / "latest.pth"
-    for flag, file, out in zip(("--model", "--ckpt"), (tiny_model, whole), files, strict=True):
+    ckpt = tiny_model.parent / "latest.pth"
+    for flag, file, out in zip(("--model", "--ckpt"), (tiny_model, ckpt), files, strict=True):
         done = run_cgt("eval", flag, file, "--data", dataset, "--json", out, "--direction", "AtoB")
         assert done.returncode == 0, done.stderr
-    one, two = (json.loads(file.read_text())["directions"]["AtoB"] for file in files)
-    assert "cycle" not in one
-    ours, theirs = (values["distances"]["efficientnet-lite0"] for values in (one, two))
-    assert ours["translated"]["frechet"] == pytest.approx(theirs["translated"]["frechet"], rel=0.05)
-    assert ours["no_translation"] == theirs["no_translation"]
+    reports = [json.loads(file.read_text())["directions"]["AtoB"] for file in files]
+    assert "cycle" not in reports[0]
+    of_model, of_ckpt = (report["distances"]["efficientnet-lite0"] for report in reports)
+    expected = of_ckpt["translated"]["frechet"]
+    assert of_model["translated"]["frechet"] == pytest.approx(expected, rel=0.05)
+    assert of_model["no_translation"] == of_ckpt["no_translation"]
 
 
 @pytest.mark.parametrize("network", INPUT_SIDES_PX)
-def test_zebras_are_called_zebras(cgt_data: Path, network: str) -> None:
+def test_zebras_are_classified_as_zebras(cgt_data: Path, network: str) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     files = list_images(cgt_data / "horse2zebra" / "testB")[:20]
     assert predicted_class_share([read_image(path) for path in files], 340, network) >= 0.9
@@ -90,14 +91,14 @@ def test_zebras_are_called_zebras(cgt_data: Path, network: str) -> None:
 
 
 @pytest.mark.parametrize("network", INPUT_SIDES_PX)
-def test_gray_pictures_have_features(network: str) -> None:
+def test_gray_images_have_features(network: str) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     gray = [make_image(i, 48, 48)[..., :1] for i in range(2)]
     assert efficientnet_extractor(network).extract(gray).shape == (2, 1280)
 
 
 @pytest.mark.parametrize(
-    ("flags", "code", "words"),
+    ("flags", "code", "message"),
     [
         ((), 2, "either --ckpt FILE or --model FILE"),
         (("--ckpt", "none.pth"), 1, "missing"),
@@ -105,9 +106,11 @@ def test_gray_pictures_have_features(network: str) -> None:
         (("--ckpt", "RUN", "--inception", "none.pth"), 2, "none.pth is missing"),
     ],
 )
-def test_mistakes(run_folder: Path, flags: tuple[str, ...], code: int, words: str) -> None:
-    given = [run_folder / "latest.pth" if flag == "RUN" else flag for flag in flags]
-    done = run_cgt("eval", *given)
+def test_invalid_arguments_are_rejected(
+    run_folder: Path, flags: tuple[str, ...], code: int, message: str
+) -> None:
+    args = [run_folder / "latest.pth" if flag == "RUN" else flag for flag in flags]
+    done = run_cgt("eval", *args)
     assert done.returncode == code
-    assert words in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,5 +1,7 @@
-"""Generators as public projects write them, as rows of steps: from the same row come the keys and
-shapes of a checkpoint and, with torch.nn.functional alone, what that project's code computes.
+"""Generators of public projects as sequences of steps, for tests of importers.
+
+A sequence determines the keys and shapes of a checkpoint. Evaluated with torch.nn.functional only,
+it computes what the project's own code computes.
 
 A step is a tuple: ("conv", path, in, out, kernel, stride, padding, mode, bias, groups), ("up", ...)
 for a transposed convolution, ("norm", path, kind, channels), ("blur", path, channels, taps),
@@ -29,7 +31,7 @@ def up(path: str, i: int, o: int, k: int = 3, bias: bool = True) -> Step:
 
 
 def weights(steps: list[Step], random: torch.Generator) -> Weights:
-    """A state dict with weights that keep activations in a useful range."""
+    """Return a state dict with weights that keep activations in a useful range."""
     found: Weights = {}
 
     def normal(*shape: int, std: float = 1.0, mean: float = 0.0) -> torch.Tensor:
@@ -96,7 +98,7 @@ def forward(steps: list[Step], w: Weights, x: torch.Tensor) -> torch.Tensor:
             filt = w[f"{step[1]}.filt"]
             if filt.shape[-1] == 3:
                 x = F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), filt, stride=2, groups=len(filt))
-            else:  # CUT: transposed, one more row and column cut off on each side
+            else:  # CUT: transposed, and one more row and column removed on each side
                 x = F.pad(x, (1, 1, 1, 1), "replicate")
                 x = F.conv_transpose2d(x, filt, stride=2, padding=2, groups=len(filt))
                 x = x[:, :, 1:-1, 1:-1]
@@ -110,14 +112,14 @@ def forward(steps: list[Step], w: Weights, x: torch.Tensor) -> torch.Tensor:
             x = x.tanh()
         elif kind == "residual":
             x = x + forward(step[1], w, x)
-        elif kind == "skip":  # the down-going activation in front, as pix2pix concatenates
+        elif kind == "skip":  # pix2pix concatenates after the activation
             x = torch.cat([x, forward(step[1], w, x)], 1)
     return x
 
 
 @dataclass(frozen=True)
 class PublicGenerator:
-    """What a project's checkpoint looks like and computes, and what must be said of it."""
+    """A project's generator and the configuration that must be inferred."""
 
     name: str
     steps: list[Step]
@@ -129,12 +131,25 @@ class PublicGenerator:
         return next(step[2] for step in self.steps if step[0] == "conv")
 
 
-def junyanz(blocks: int = 3, norm: str = "instance", *, ngf: int = 4, i: int = 3, o: int = 3,
-            dropout_slot: bool = False, top: str = "model", block: str = "conv_block", zero_padding: bool = False,
-            stem_padding: str = "reflect", blurred: str = "", n_downsampling: int = 2, upsampling: str = "transposed",
-            separable: bool = False, bias_override: bool | None = None) -> list[Step]:  # fmt: skip
-    """pytorch-CycleGAN-and-pix2pix's ResnetGenerator and what others have made of it: one
-    Sequential, numbered."""
+def junyanz(
+    blocks: int = 3,
+    norm: str = "instance",
+    *,
+    ngf: int = 4,
+    i: int = 3,
+    o: int = 3,
+    dropout_slot: bool = False,
+    top: str = "model",
+    block: str = "conv_block",
+    zero_padding: bool = False,
+    stem_padding: str = "reflect",
+    blurred: str = "",
+    n_downsampling: int = 2,
+    upsampling: str = "transposed",
+    separable: bool = False,
+    bias_override: bool | None = None,
+) -> list[Step]:
+    """Return pytorch-CycleGAN-and-pix2pix's ResnetGenerator or a variant of it."""
     bias = norm not in ("batch", "none") if bias_override is None else bias_override
     steps = [conv(f"{top}.{int(stem_padding != 'zero')}", i, ngf, 7, 1, 3, stem_padding, bias)]
     steps += [("norm", f"{top}.2", norm, ngf), ("relu",)]
@@ -200,7 +215,7 @@ def _conv3(path: str, i: int, o: int, mode: str, bias: bool, separable: bool) ->
 
 
 def compressed(widths: tuple[int, ...]) -> list[Step]:
-    """gan-compression's SubMobileResnetGenerator: widths of its own at every stage."""
+    """Return gan-compression's SubMobileResnetGenerator, with its own width at every stage."""
     first, *downs, b0, b1, b2, u0, u1 = widths
     steps = [conv("model.1", 3, first, 7, 1, 3, "reflect"), ("norm", "model.2", "instance", first)]
     steps.append(("relu",))
@@ -222,14 +237,15 @@ def compressed(widths: tuple[int, ...]) -> list[Step]:
 
 
 def lynnho(norm: str) -> list[Step]:
-    """LynnHo's port and its copies: Sequentials inside a Sequential, convolutions without biases
-    but for the second of each block."""
+    """Return LynnHo's port: nested Sequentials, with biases only in the second of each block."""
     return _units("ls", "ls", norm, False, 3, True)
 
 
 def arnab(norm: str, dropout_slot: bool) -> list[Step]:
-    """arnab39's cycleGAN-PyTorch: units of convolution, norm and ReLU inside a Sequential, the
-    second convolution of a block and the last one bare in it."""
+    """Return arnab39's cycleGAN-PyTorch: units of convolution, norm and ReLU inside a Sequential.
+
+    The second convolution of a block and the last one are not in a unit.
+    """
     bias = norm == "instance"
     return _units("res_model", "res_block", norm, bias, 3 + dropout_slot, bias)
 
@@ -237,8 +253,10 @@ def arnab(norm: str, dropout_slot: bool) -> list[Step]:
 def _units(
     top: str, inside: str, norm: str, bias: bool, second: int, second_bias: bool
 ) -> list[Step]:
-    """Units under `top`; of two blocks the convolution with the number `second`, whose bias is
-    said by `of_second`, is bare under `inside`."""
+    """Return units under `top` and two blocks.
+
+    The second convolution of a block is directly under `inside`, with number `second`.
+    """
 
     def unit(path: str, step: Step, c: int) -> list[Step]:
         return [step, ("norm", f"{path}.1", norm, c), ("relu",)]
@@ -260,7 +278,7 @@ def _units(
 
 
 def mmgeneration(dropout_slot: bool, blocks: int = 2, ngf: int = 4) -> list[Step]:
-    """OpenMMLab's: every convolution in a ConvModule, which pads by itself."""
+    """Return OpenMMLab's generator: every convolution is in a ConvModule, which pads its input."""
     c = ngf
     steps = [conv("model.0.conv", 3, c, 7, 1, 3, "reflect"), ("norm", "", "instance", c), ("relu",)]
     for n in (1, 2):
@@ -279,7 +297,7 @@ def mmgeneration(dropout_slot: bool, blocks: int = 2, ngf: int = 4) -> list[Step
 
 
 def udacity(blocks: int = 3, ngf: int = 4) -> list[Step]:
-    """The Deep Learning nanodegree: the first convolution halves, the last one doubles, too."""
+    """Return Udacity's generator: the first and last convolutions downsample and upsample, too."""
     steps: list[Step] = []
     for n, (i, o) in enumerate(((3, ngf), (ngf, 2 * ngf), (2 * ngf, 4 * ngf)), 1):
         steps.append(conv(f"conv{n}.0", i, o, 4, 2, 1, "zero", False))
@@ -304,7 +322,7 @@ def udacity(blocks: int = 3, ngf: int = 4) -> list[Step]:
 
 
 def znxlwm(blocks: int = 2, ngf: int = 4) -> list[Step]:
-    """znxlwm's pytorch-CycleGAN, whose blocks do not add their input."""
+    """Return znxlwm's pytorch-CycleGAN, whose blocks do not add their input."""
     c = ngf
     steps = [conv("conv1.conv", 3, c, 7, 1, 3, "reflect"), ("norm", "", "instance", c), ("relu",)]
     for n in (2, 3):
@@ -320,7 +338,7 @@ def znxlwm(blocks: int = 2, ngf: int = 4) -> list[Step]:
 
 
 def aladdin(blocks: int = 11, ngf: int = 4) -> list[Step]:
-    """Machine-Learning-Collection: named stages, everything padded by reflection."""
+    """Return Machine-Learning-Collection's generator: named stages, reflect padding everywhere."""
     c = ngf
     steps = [conv("initial.0", 3, c, 7, 1, 3, "reflect"), ("norm", "initial.1", "instance", c)]
     steps.append(("relu",))
@@ -340,7 +358,7 @@ def aladdin(blocks: int = 11, ngf: int = 4) -> list[Step]:
 
 
 def coursera(blocks: int = 3, ngf: int = 4) -> list[Step]:
-    """The GANs specialization: neither norm nor activation behind the first convolution."""
+    """Return Coursera's generator: no norm or activation after the first convolution."""
     c = ngf
     steps = [conv("upfeature.conv", 3, c, 7, 1, 3, "reflect")]
     for n in (1, 2):
@@ -358,7 +376,7 @@ def coursera(blocks: int = 3, ngf: int = 4) -> list[Step]:
 
 
 def unet(depth: int, norm: str, *, ngf: int = 4, i: int = 3, o: int = 3) -> list[Step]:
-    """pix2pix's U-Net: levels inside levels."""
+    """Return pix2pix's U-Net with nested levels."""
     bias = norm != "batch" and norm != "none"
     widths = [ngf * min(2**level, 8) for level in range(depth)]
 
@@ -397,20 +415,22 @@ PUBLIC_GENERATORS = [
         {"padding": "zero", "dropout": True},
     ),
     PublicGenerator(
-        "zeros around everything",
+        "zero padding everywhere",
         junyanz(zero_padding=True, stem_padding="zero"),
         {"padding": "zero", "stem_padding": "zero"},
     ),
-    PublicGenerator("junyanz, gray to colour", junyanz(i=1), {"in_channels": 1, "out_channels": 3}),
+    PublicGenerator("junyanz, gray to color", junyanz(i=1), {"in_channels": 1, "out_channels": 3}),
     PublicGenerator(
         "junyanz, 4 channels", junyanz(i=4, o=4), {"in_channels": 4, "out_channels": 4}
     ),
     PublicGenerator("junyanz, 2 to 1", junyanz(i=2, o=1), {"in_channels": 2, "out_channels": 1}),
     PublicGenerator("junyanz, ngf 6", junyanz(1, ngf=6), {"ngf": 6, "kind": "resnet1"}),
     PublicGenerator(
-        "pix2pixHD, 4 halvings", junyanz(2, n_downsampling=4, ngf=2), {"n_downsampling": 4}
+        "pix2pixHD, 4 downsampling layers",
+        junyanz(2, n_downsampling=4, ngf=2),
+        {"n_downsampling": 4},
     ),
-    PublicGenerator("one halving", junyanz(2, n_downsampling=1), {"n_downsampling": 1}),
+    PublicGenerator("one downsampling layer", junyanz(2, n_downsampling=1), {"n_downsampling": 1}),
     PublicGenerator(
         "vintagify", junyanz(norm="affine", block="block"), {"norm": "instance_affine"}
     ),

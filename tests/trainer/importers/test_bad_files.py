@@ -1,4 +1,4 @@
-"""Files that are no usable checkpoint: one line that says what they are, and nothing executed."""
+"""Unusable checkpoint files: the error is one line, and no code is executed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save as safetensors
-from . import conventions as layouts
 
 from cgt.runtime.errors import CgtError, CheckpointError
 from cgt.trainer.pretrained import open_generator
 from conftest import run_cgt
 
-W = layouts.weights(layouts.junyanz(2), torch.Generator().manual_seed(0))
+from . import conventions
+
+W = conventions.weights(conventions.junyanz(2), torch.Generator().manual_seed(0))
 
 
 def saved(value: Any, zipped: bool = True) -> bytes:
@@ -31,7 +32,7 @@ def saved(value: Any, zipped: bool = True) -> bytes:
 
 
 class Bomb:
-    """What a pickle can do."""
+    """A pickle that runs a command."""
 
     def __reduce__(self) -> Any:
         return os.system, ("touch ran",)
@@ -46,7 +47,7 @@ def archive(**members: bytes) -> bytes:
 
 
 def with_(**changes: Any) -> dict[str, Any]:
-    """The weights with some keys changed; "__" is a dot, None removes."""
+    """Return the weights with changed keys; "__" stands for a dot, None removes a key."""
     changed = dict(W)
     for name, value in changes.items():
         key = name.replace("__", ".")
@@ -67,14 +68,14 @@ def scripted() -> bytes:
 
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated, and files of it remain
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, but files exist
         torch.jit.save(torch.jit.trace(Scripted(), torch.zeros(1)), buffer)
     return buffer.getvalue()
 
 
 GOOD, OLD, SAFE = saved(W), saved(W, zipped=False), safetensors(W)
 MIDDLE = torch.zeros(16, 16, 3, 3)
-JUDGE = {
+DISCRIMINATOR = {
     f"model.{n}.weight": torch.zeros(*shape)
     for n, shape in ((0, (4, 3, 4, 4)), (2, (8, 4, 4, 4)), (5, (16, 8, 4, 4)), (8, (1, 16, 4, 4)))
 }
@@ -82,7 +83,7 @@ MONET = Path(__file__).parents[3] / "runtime" / "models" / "monet.onnx"
 
 HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "is empty"),
-    "zeros": (lambda: bytes(4096), "begins with zeros"),
+    "zeros": (lambda: bytes(4096), "starts with zeros"),
     "text": (lambda: b"hello\n" * 200, "is a text file"),
     "html": (lambda: b"\n<!DOCTYPE html><html><body>Sign in", "is a web page"),
     "html without doctype": (lambda: b"<html><head>404", "is a web page"),
@@ -91,7 +92,7 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 45575747\n",
         "git lfs pull",
     ),
-    "keras h5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(100), "Keras and TensorFlow"),
+    "keras h5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(100), "Keras or TensorFlow"),
     "keras zip": (
         lambda: archive(config_DOT_json=b"{}", model_DOT_weights_DOT_h5=b"x"),
         "is a Keras model",
@@ -103,29 +104,29 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     "npz": (lambda: archive(a_DOT_npy=b"x"), "NumPy arrays"),
     "zip of weights": (
         lambda: archive(dir__net_G_DOT_pth=GOOD),
-        "unpack it first .it holds dir/net",
+        "unpack it first .it contains dir/net",
     ),
     "png": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(50), "PNG image"),
     "jpeg": (lambda: b"\xff\xd8\xff\xe0" + bytes(50), "JPEG image"),
     "gzip": (lambda: b"\x1f\x8b\x08" + bytes(50), "gzip archive"),
     "engine": (lambda: b"ptrt" + bytes(50), "TensorRT engine"),
     "noise": (lambda: np.random.default_rng(0).bytes(5000), "does not load"),
-    "half a zip": (lambda: GOOD[: len(GOOD) // 2], "cut off or damaged"),
-    "a zip but for its end": (lambda: GOOD[:-30], "cut off or damaged"),
-    "half an old file": (lambda: OLD[: len(OLD) // 2], "cut off or damaged"),
-    "the beginning of an old file": (lambda: OLD[:40], "cut off or damaged"),
+    "half a zip": (lambda: GOOD[: len(GOOD) // 2], "truncated or damaged"),
+    "a zip but for its end": (lambda: GOOD[:-30], "truncated or damaged"),
+    "half an old file": (lambda: OLD[: len(OLD) // 2], "truncated or damaged"),
+    "the beginning of an old file": (lambda: OLD[:40], "truncated or damaged"),
     "half a safetensors": (lambda: SAFE[: len(SAFE) // 2], "damaged .safetensors"),
     "safetensors, header alone": (lambda: SAFE[:60], "damaged .safetensors"),
     "bomb, pickled": (lambda: pickle.dumps(Bomb()), "runs no code"),
     "bomb, protocol 0": (lambda: pickle.dumps(Bomb(), 0), "text file|runs no code"),
     "bomb in a checkpoint": (
         lambda: saved({"G_A": W, "args": Bomb()}),
-        "wants to run posix.system",
+        "would run posix.system",
     ),
     "bomb in an old checkpoint": (lambda: saved({"x": Bomb()}, zipped=False), "posix.system"),
     "whole module": (lambda: saved(torch.nn.Conv2d(1, 1, 1)), "torch.nn.modules.conv.Conv2d"),
     "argparse": (lambda: saved({"G": W, "args": argparse.Namespace(a=1)}), "argparse.Namespace"),
-    "numpy inside": (lambda: saved({"G": W, "best": np.float64(1)}), "wants to run numpy"),
+    "numpy inside": (lambda: saved({"G": W, "best": np.float64(1)}), "would run numpy"),
     "a number": (lambda: saved(7), "no image network"),
     "a list of numbers": (lambda: saved([1, 2]), "no image network"),
     "nothing in a dict": (lambda: saved({}), "no image network"),
@@ -140,19 +141,19 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "5 convolutions.* are like none",
     ),
-    "a discriminator": (lambda: saved(JUDGE), "discriminator .*a generator is needed"),
+    "a discriminator": (lambda: saved(DISCRIMINATOR), "discriminator .*not a generator"),
     "a discriminator with spectral norms": (
         lambda: saved(
             {
                 key.replace("weight", "parametrizations.weight.original"): w
-                for key, w in JUDGE.items()
+                for key, w in DISCRIMINATOR.items()
             }
             | {"model.0.parametrizations.weight.0._u": torch.zeros(4)}
         ),
-        "discriminator .*a generator is needed",
+        "discriminator .*not a generator",
     ),
     "only discriminators": (
-        lambda: saved({"D_A": JUDGE, "D_B": JUDGE}),
+        lambda: saved({"D_A": DISCRIMINATOR, "D_B": DISCRIMINATOR}),
         "D_A: PatchGAN discriminator",
     ),
     "5x5 in a block": (
@@ -165,15 +166,15 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "half a block": (
         lambda: saved({k: v for k, v in W.items() if not k.startswith("model.11.conv_block.5.")}),
-        "no generator that is known",
+        "no supported generator",
     ),
     "one convolution too many": (
         lambda: saved(with_(model__30__weight=torch.zeros(3, 3, 3, 3))),
-        "no generator that is known",
+        "no supported generator",
     ),
     "a layer that has no place": (
         lambda: saved(with_(attention__gamma=torch.zeros(1))),
-        r"1 tensors have no place in it: attention\.gamma",
+        r"1 tensors do not belong to it: attention\.gamma",
     ),
     "not finite": (
         lambda: saved(with_(model__4__weight=torch.full((8, 4, 3, 3), float("nan")))),
@@ -181,11 +182,11 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a bias of the wrong length": (
         lambda: saved(with_(model__4__bias=torch.zeros(5))),
-        r"model.4.bias of resnet2 is \(5,\), where \(8,\) should be",
+        r"model.4.bias of resnet2 is \(5,\); expected \(8,\)",
     ),
     "shuffled channels": (
         lambda: saved(with_(model__7__weight=torch.zeros(8, 16, 3, 3))),
-        "no generator that is known",
+        "no supported generator",
     ),
     "five channels": (
         lambda: saved(with_(model__1__weight=torch.zeros(4, 5, 7, 7))),
@@ -210,7 +211,7 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-def refused(path: Path, words: str) -> None:
+def assert_rejected(path: Path, words: str) -> None:
     with pytest.raises(CheckpointError, match=words) as caught:
         open_generator(path)
     assert str(path) in str(caught.value)
@@ -218,18 +219,20 @@ def refused(path: Path, words: str) -> None:
 
 
 @pytest.mark.parametrize("name", HAND_MADE)
-def test_a_bad_file_is_said_by_name(
+def test_a_bad_file_is_described(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make, words = HAND_MADE[name]
     (tmp_path / "bad.pth").write_bytes(make())
-    refused(tmp_path / "bad.pth", words)
-    assert [path.name for path in tmp_path.iterdir()] == ["bad.pth"], "something was executed"
+    assert_rejected(tmp_path / "bad.pth", words)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.pth"], (
+        "code in the file was executed"
+    )
 
 
-def test_the_way_out_works_where_the_code_is(tmp_path: Path) -> None:
-    """The command that the refusal gives makes a file that opens."""
+def test_the_suggested_command_works(tmp_path: Path) -> None:
+    """Check that the command in the error message writes a file that opens."""
     import re
     import subprocess
     import sys
@@ -243,48 +246,46 @@ def test_the_way_out_works_where_the_code_is(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
-    refused(tmp_path / "none.pth", "is missing")
+    assert_rejected(tmp_path / "none.pth", "is missing")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "latest_net_G_A.pth").write_bytes(GOOD)
-    refused(tmp_path / "run", r"is a folder.*latest_net_G_A\.pth")
+    assert_rejected(tmp_path / "run", r"is a folder.*latest_net_G_A\.pth")
 
 
 @pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
 def test_damaged_bytes_never_give_a_traceback(kind: str, tmp_path: Path) -> None:
-    """Flipped bits, overwritten stretches and cuts, anywhere: the file opens and is finite, or it
-    is refused in one line."""
+    """Flip bits, overwrite and truncate: the file opens and is finite, or the error is one line."""
     good = {"zip": GOOD, "old": OLD, "safetensors": SAFE}[kind]
     random = np.random.default_rng(4)
     path = tmp_path / "fuzzed.pth"
-    outcomes = {"opened": 0, "refused": 0}
+    outcomes = {"opened": 0, "rejected": 0}
     for round_ in range(24):
         data = bytearray(good)
-        # Where structure is: the first and the last kilobytes; else anywhere.
+        # The first or the last kilobytes, which hold the structure, or anywhere.
         where = random.integers(0, [len(data), min(2000, len(data)), len(data)][round_ % 3])
         where = len(data) - 1 - where % 3000 if round_ % 3 == 2 else where
         if round_ % 4 == 0:
             data = data[:where]
         elif round_ % 4 == 1:
-            stretch = random.bytes(16)
-            data[where : where + 16] = stretch
+            data[where : where + 16] = random.bytes(16)
         else:
             data[where] ^= 1 << random.integers(8)
         path.write_bytes(data)
         try:
             opened = open_generator(path)
         except CgtError as error:
-            outcomes["refused"] += "\n" not in str(error)
+            outcomes["rejected"] += "\n" not in str(error)
         else:
             assert all(bool(torch.isfinite(p).all()) for p in opened.network.parameters())
             outcomes["opened"] += 1
     assert sum(outcomes.values()) == 24
-    assert outcomes["refused"] >= 8, outcomes
+    assert outcomes["rejected"] >= 8, outcomes
 
 
-def test_from_the_command_line_it_is_one_line(tmp_path: Path) -> None:
+def test_the_command_prints_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(HAND_MADE["bomb in a checkpoint"][0]())
     done = run_cgt("export", "--ckpt", "bad.pth", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("cgt: bad.pth wants to run")
+    assert done.stderr.startswith("cgt: bad.pth would run")
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["bad.pth"]

@@ -1,4 +1,4 @@
-"""Checkpoints as other projects write them compute here what they compute there."""
+"""Checkpoints of public projects compute the same outputs as in their own code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from . import conventions as layouts
 
 from cgt.distill.teacher import Teacher
 from cgt.runtime.errors import CheckpointError, UsageError
@@ -16,52 +15,56 @@ from cgt.trainer.evaluation.subject import open_subject
 from cgt.trainer.precision import Precision
 from cgt.trainer.pretrained import TrainedGenerator, open_generator, open_generators
 
-LAYOUTS = layouts.PUBLIC_GENERATORS
+from . import conventions
+
+GENERATORS = conventions.PUBLIC_GENERATORS
 
 
 def seeded(number: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(number)
 
 
-def agree(opened: TrainedGenerator, layout: Any, weights: dict[str, torch.Tensor]) -> None:
+def assert_same_output(
+    opened: TrainedGenerator, generator: Any, weights: dict[str, torch.Tensor]
+) -> None:
     side = max(32, opened.multiple)
-    x = torch.rand(2, layout.channels, side, 2 * side, generator=seeded(1)) * 2 - 1
-    expected = layouts.forward(layout.steps, weights, x)
-    assert expected.std() > 0.05, "the test would compare flat pictures"
+    x = torch.rand(2, generator.channels, side, 2 * side, generator=seeded(1)) * 2 - 1
+    expected = conventions.forward(generator.steps, weights, x)
+    assert expected.std() > 0.05, "the test would compare constant images"
     with torch.no_grad():
         torch.testing.assert_close(opened.network(x), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-def test_a_layout_computes_what_its_project_computes(layout: Any, tmp_path: Path) -> None:
-    weights = layouts.weights(layout.steps, seeded())
-    if layout.options:
-        (tmp_path / "train_opt.txt").write_text(layout.options)
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.name)
+def test_a_generator_computes_what_its_project_computes(generator: Any, tmp_path: Path) -> None:
+    weights = conventions.weights(generator.steps, seeded())
+    if generator.options:
+        (tmp_path / "train_opt.txt").write_text(generator.options)
     torch.save(weights, tmp_path / "latest_net_G_A.pth")
     opened = open_generator(tmp_path / "latest_net_G_A.pth")
-    agree(opened, layout, weights)
-    for name, value in layout.expect.items():
+    assert_same_output(opened, generator, weights)
+    for name, value in generator.expect.items():
         found = opened.architecture[name]
         assert (tuple(found) if isinstance(found, list) else found) == value, name
     assert opened.evidence
     assert opened.direction == "AtoB"
-    # Without the order of the keys.
+    # safetensors does not keep the order of the keys.
     save_file(
         {k: v.contiguous() for k, v in weights.items()}, tmp_path / "latest_net_G_B.safetensors"
     )
     again = open_generator(tmp_path / "latest_net_G_B.safetensors")
-    agree(again, layout, weights)
+    assert_same_output(again, generator, weights)
     assert again.direction == "BtoA"
 
 
-def test_there_are_25_layouts() -> None:
-    assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS) >= 25
+def test_there_are_25_generators() -> None:
+    assert len({generator.name for generator in GENERATORS}) == len(GENERATORS) >= 25
 
 
-PLAIN = layouts.PublicGenerator("plain", layouts.junyanz(2))
-OTHER = layouts.PublicGenerator("other", layouts.junyanz(2))
-W, V = layouts.weights(PLAIN.steps, seeded(0)), layouts.weights(OTHER.steps, seeded(7))
-JUDGE = {
+PLAIN = conventions.PublicGenerator("plain", conventions.junyanz(2))
+OTHER = conventions.PublicGenerator("other", conventions.junyanz(2))
+W, V = conventions.weights(PLAIN.steps, seeded(0)), conventions.weights(OTHER.steps, seeded(7))
+DISCRIMINATOR = {
     f"model.{n}.{leaf}": torch.randn(*(shape if leaf == "weight" else shape[:1]))
     for n, shape in ((0, (4, 3, 4, 4)), (2, (8, 4, 4, 4)), (5, (16, 8, 4, 4)), (8, (1, 16, 4, 4)))
     for leaf in ("weight", "bias")
@@ -84,9 +87,9 @@ WRAPPED: dict[str, Any] = {
     "nested": {"epoch": 200, "G_AB": W, "opt": {"lr": 1e-4}},
     "nested twice": {"models": {"netG": W}, "optimizers": [ADAM]},
     "in a list": [W, ADAM],
-    "Lightning": {"state_dict": prefixed("g_ab.", W) | prefixed("d_a.", JUDGE), "epoch": 3},
-    "both ways": prefixed("G_B2A.", V) | prefixed("G_A2B.", W) | prefixed("D_A.", JUDGE),
-    "both ways, nested": {"G_BA": V, "G_AB": W, "D_A": JUDGE, "optim": ADAM},
+    "Lightning": {"state_dict": prefixed("g_ab.", W) | prefixed("d_a.", DISCRIMINATOR), "epoch": 3},
+    "both ways": prefixed("G_B2A.", V) | prefixed("G_A2B.", W) | prefixed("D_A.", DISCRIMINATOR),
+    "both ways, nested": {"G_BA": V, "G_AB": W, "D_A": DISCRIMINATOR, "optim": ADAM},
     "half precision": {key: value.half() for key, value in W.items()},
     "bfloat16": {key: value.bfloat16() for key, value in W.items()},
     "double": {key: value.double() for key, value in W.items()},
@@ -94,45 +97,49 @@ WRAPPED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", WRAPPED)
-def test_what_is_around_a_network_is_taken_off(name: str, tmp_path: Path) -> None:
+def test_wrappers_are_removed(name: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(WRAPPED[name], path)
     stored = {"half precision": torch.float16, "bfloat16": torch.bfloat16}.get(name, torch.float32)
-    agree(open_generator(path), PLAIN, {key: value.to(stored).float() for key, value in W.items()})
+    assert_same_output(
+        open_generator(path), PLAIN, {key: value.to(stored).float() for key, value in W.items()}
+    )
     if name.startswith("both ways"):
-        agree(open_generator(path, "BtoA"), OTHER, V)
+        assert_same_output(open_generator(path, "BtoA"), OTHER, V)
         both = open_generators(path)
-        agree(both["G_A"], PLAIN, W)
-        agree(both["G_B"], OTHER, V)
+        assert_same_output(both["G_A"], PLAIN, W)
+        assert_same_output(both["G_B"], OTHER, V)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "G_B2A.", "gen.net."])
 def test_a_prefix_hides_neither_project_nor_direction(prefix: str, tmp_path: Path) -> None:
     for name in ("aladdinpersson", "Coursera"):
-        layout = next(layout for layout in LAYOUTS if layout.name == name)
-        weights = layouts.weights(layout.steps, seeded())
+        generator = next(generator for generator in GENERATORS if generator.name == name)
+        weights = conventions.weights(generator.steps, seeded())
         torch.save(prefixed(prefix, weights), tmp_path / "g.pth")
         opened = open_generator(tmp_path / "g.pth")
-        agree(opened, layout, weights)
+        assert_same_output(opened, generator, weights)
         assert opened.direction == ("BtoA" if prefix == "G_B2A." else "AtoB")
         save_file(prefixed(prefix, weights), tmp_path / "g.safetensors")
-        agree(open_generator(tmp_path / "g.safetensors"), layout, weights)
+        assert_same_output(open_generator(tmp_path / "g.safetensors"), generator, weights)
 
 
 def test_a_project_that_names_its_generators_backwards(tmp_path: Path) -> None:
-    """arnab39's Gab makes pictures of a from those of b."""
-    layout = next(layout for layout in LAYOUTS if layout.name == "arnab39")
-    forth, back = (layouts.weights(layout.steps, seeded(seed)) for seed in (0, 7))
+    """Check that arnab39's Gab translates b to a."""
+    generator = next(generator for generator in GENERATORS if generator.name == "arnab39")
+    forth, back = (conventions.weights(generator.steps, seeded(seed)) for seed in (0, 7))
     path = tmp_path / "latest.ckpt"
-    torch.save({"epoch": 3, "Da": JUDGE, "Db": JUDGE, "Gab": back, "Gba": forth}, path)
+    torch.save(
+        {"epoch": 3, "Da": DISCRIMINATOR, "Db": DISCRIMINATOR, "Gab": back, "Gba": forth}, path
+    )
     assert open_generator(path).direction == "AtoB"
-    agree(open_generator(path), layout, forth)
-    agree(open_generator(path, "BtoA"), layout, back)
-    assert "there G_ab makes A of B" in open_generator(path).evidence
+    assert_same_output(open_generator(path), generator, forth)
+    assert_same_output(open_generator(path, "BtoA"), generator, back)
+    assert "G_ab translates B to A in that project" in open_generator(path).evidence
 
 
-def test_a_unet_of_other_names_is_a_guess_that_is_said(tmp_path: Path) -> None:
-    weights = layouts.weights(layouts.unet(4, "affine"), seeded())
+def test_a_unet_with_other_names_is_ambiguous(tmp_path: Path) -> None:
+    weights = conventions.weights(conventions.unet(4, "affine"), seeded())
     stages = [f"{side}{n}" for side in ("down", "up") for n in range(4)]
     named, stage, last = {}, "", ""
     for key, value in weights.items():
@@ -140,26 +147,29 @@ def test_a_unet_of_other_names_is_a_guess_that_is_said(tmp_path: Path) -> None:
         if value.dim() == 4:
             stage, last = stages.pop(0), module
         named[f"{stage}.{'conv' if module == last else 'norm'}.{leaf}"] = value
-    for tensors, said in ((weights, False), (named, True)):
+    for tensors, is_ambiguous in ((weights, False), (named, True)):
         torch.save(tensors, tmp_path / "g.pth")
         opened = open_generator(tmp_path / "g.pth")
         assert opened.architecture["kind"] == "unet16"
-        assert any("names are not pix2pix's" in line for line in opened.ambiguities) == said
+        assert (
+            any("names are not those of pix2pix" in line for line in opened.ambiguities)
+            == is_ambiguous
+        )
 
 
 def test_old_files_load_too(tmp_path: Path) -> None:
     torch.save(W, tmp_path / "g.pth", _use_new_zipfile_serialization=False)
-    agree(open_generator(tmp_path / "g.pth"), PLAIN, W)
+    assert_same_output(open_generator(tmp_path / "g.pth"), PLAIN, W)
 
 
-def test_one_of_several_is_picked_by_name(tmp_path: Path) -> None:
+def test_a_generator_is_selected_by_name(tmp_path: Path) -> None:
     path = tmp_path / "several.pth"
-    torch.save({"gen_H": W, "gen_Z": V, "disc_H": JUDGE}, path)
-    with pytest.raises(UsageError, match=r"several generators.*--network: gen_H, gen_Z"):
+    torch.save({"gen_H": W, "gen_Z": V, "disc_H": DISCRIMINATOR}, path)
+    with pytest.raises(UsageError, match=r"several generators; select.*--network: gen_H, gen_Z"):
         open_generator(path)
-    agree(open_generator(path, network="gen_Z"), OTHER, V)
+    assert_same_output(open_generator(path, network="gen_Z"), OTHER, V)
     assert open_generator(path, "BtoA", network="gen_Z").direction == "BtoA"
-    with pytest.raises(UsageError, match="no network 'gen_X'; it holds gen_H, gen_Z, disc_H"):
+    with pytest.raises(UsageError, match="no network 'gen_X'; it contains gen_H, gen_Z, disc_H"):
         open_generator(path, network="gen_X")
     with pytest.raises(UsageError, match="disc_H is a PatchGAN discriminator"):
         open_generator(path, network="disc_H")
@@ -176,7 +186,7 @@ def test_a_file_without_a_direction_is_evaluated_once(tmp_path: Path) -> None:
     assert open_subject(tmp_path / "both.pth", None, None, None).directions == ("AtoB", "BtoA")
 
 
-def test_a_teacher_is_picked_by_name_too(tmp_path: Path) -> None:
+def test_a_teacher_is_selected_by_name(tmp_path: Path) -> None:
     path = tmp_path / "both.pth"
     torch.save({"gen_H": W, "gen_Z": V}, path)
     exact = Precision.from_name("fp32", torch.device("cpu"))
@@ -188,26 +198,28 @@ def test_a_teacher_is_picked_by_name_too(tmp_path: Path) -> None:
 def test_both_generators_of_a_folder_are_found_from_either(tmp_path: Path) -> None:
     folder = tmp_path / "horse2zebra_cyclegan"
     folder.mkdir()
-    for side, tensors in (("G_A", W), ("G_B", V), ("D_A", JUDGE), ("D_B", JUDGE)):
+    for side, tensors in (("G_A", W), ("G_B", V), ("D_A", DISCRIMINATOR), ("D_B", DISCRIMINATOR)):
         torch.save(tensors, folder / f"latest_net_{side}.pth")
     for start in ("G_A", "G_B"):
         path = folder / f"latest_net_{start}.pth"
         forth, back = open_generator(path, "AtoB"), open_generator(path, "BtoA")
-        agree(forth, PLAIN, W)
-        agree(back, OTHER, V)
+        assert_same_output(forth, PLAIN, W)
+        assert_same_output(back, OTHER, V)
         assert (forth.source, forth.target) == ("horse", "zebra")
         assert (back.source, back.target) == ("zebra", "horse")
         assert forth.sha256 != back.sha256
         assert open_generator(path).direction == ("AtoB" if start == "G_A" else "BtoA")
         assert set(open_generators(path)) == {"G_A", "G_B"}
-    with pytest.raises(CheckpointError, match=r"discriminator.*latest_net_G_A\.pth beside it"):
+    with pytest.raises(CheckpointError, match=r"discriminator.*use latest_net_G_A\.pth next to it"):
         open_generator(folder / "latest_net_D_A.pth")
     (folder / "latest_net_G_B.pth").unlink()
-    with pytest.raises(UsageError, match=r"AtoB, not BtoA; latest_net_G_B\.pth"):
+    with pytest.raises(
+        UsageError, match=r"AtoB, not BtoA; the reverse generator latest_net_G_B\.pth"
+    ):
         open_generator(folder / "latest_net_G_A.pth", "BtoA")
 
 
-def test_the_options_beside_it_are_read(tmp_path: Path) -> None:
+def test_train_opt_txt_is_read(tmp_path: Path) -> None:
     root = tmp_path / "data" / "maps2photo"
     (tmp_path / "train_opt.txt").write_text(
         "----------------- Options ---------------\n"
@@ -240,7 +252,7 @@ def test_the_options_beside_it_are_read(tmp_path: Path) -> None:
         ("GABRIEL.pth", None),
     ],
 )
-def test_names_tell_the_direction(name: str, direction: str | None) -> None:
+def test_names_have_a_direction(name: str, direction: str | None) -> None:
     from cgt.trainer.importers.conventions import direction_from_name, reverse_direction_name
 
     assert direction_from_name(name) == direction
@@ -251,19 +263,19 @@ def test_names_tell_the_direction(name: str, direction: str | None) -> None:
         assert reverse_direction_name(other) == name
 
 
-def test_what_is_ambiguous_is_said(tmp_path: Path) -> None:
+def test_ambiguities_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "g.pth"
-    torch.save(layouts.weights(layouts.junyanz(norm="none"), seeded()), path)
+    torch.save(conventions.weights(conventions.junyanz(norm="none"), seeded()), path)
     assert any("look the same" in line for line in open_generator(path).ambiguities)
     torch.save(W, path)
     assert open_generator(path).ambiguities == ()
 
 
-def test_a_translation_is_told_from_none(tmp_path: Path) -> None:
+def test_networks_that_do_not_translate_have_warnings(tmp_path: Path) -> None:
     path = tmp_path / "g.pth"
     torch.save({key: value * 0 for key, value in W.items()}, path)
-    assert any("constant" in doubt for doubt in open_generator(path).warnings)
+    assert any("constant" in warning for warning in open_generator(path).warnings)
     loud = {key: value * (50 if "model.14" in key else 1) for key, value in W.items()}
     last = [key for key in W if key.endswith("weight")][-1]
     torch.save(loud | {last: W[last] * 50}, path)
-    assert any("pure black or white" in doubt for doubt in open_generator(path).warnings)
+    assert any("pure black or white" in warning for warning in open_generator(path).warnings)

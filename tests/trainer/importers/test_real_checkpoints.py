@@ -1,4 +1,4 @@
-"""Weights that other projects' own code wrote, against that code's own output."""
+"""Checkpoints written by the code of other projects, compared with the output of that code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMES = {
 }
 
 
-def close(opened: TrainedGenerator, x: np.ndarray, y: np.ndarray) -> None:
+def assert_close(opened: TrainedGenerator, x: np.ndarray, y: np.ndarray) -> None:
     with torch.no_grad():
         out = opened.network(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(out, y, rtol=0, atol=1e-4)
@@ -46,7 +46,7 @@ def test_public_projects_checkpoints(name: str, cgt_data: Path, tmp_path: Path) 
     folder = cgt_data / "checkpoints" / name
     opened = open_generator(folder / "latest_net_G_A.pth")
     stored = np.load(folder / "io.npz")
-    close(opened, stored["x"], stored["y"])
+    assert_close(opened, stored["x"], stored["y"])
     assert (opened.architecture["kind"], opened.norm) == NAMES[name]
     assert opened.architecture["dropout"] == ("dropout" in name or name.startswith("gc_"))
     assert opened.direction == "AtoB"
@@ -62,8 +62,10 @@ def test_public_projects_checkpoints(name: str, cgt_data: Path, tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def vintagify() -> tuple[Path, ModuleType]:
-    """The package's weights and the module that has its network; the package itself, which wants
-    torchvision, is not imported."""
+    """Return the package's weights and the module of its network.
+
+    The package itself is not imported, because it needs torchvision.
+    """
     found = importlib.util.find_spec("vintagify")
     if found is None or found.origin is None:
         pytest.skip("vintagify is not installed (pip install --no-deps vintagify)")
@@ -82,7 +84,7 @@ def test_a_trained_generator_equals_its_own_code(
     path, module = vintagify
     opened = open_generator(path)
     assert (opened.direction, opened.norm, opened.ambiguities) == ("AtoB", "instance", ())
-    assert opened.warnings == (), "a trained generator passes for one"
+    assert opened.warnings == (), "a trained generator must pass the sanity check"
     theirs = module.ResnetGenerator().eval()
     theirs.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     photos = list_images(cgt_data / "monet2photo" / "testB")[:3]
@@ -93,9 +95,7 @@ def test_a_trained_generator_equals_its_own_code(
             np.testing.assert_allclose(opened.network(x), theirs(x), rtol=0, atol=1e-4)
 
 
-def test_a_wrong_reading_of_a_trained_generator_is_doubted(
-    vintagify: tuple[Path, Any], tmp_path: Path
-) -> None:
+def test_shuffled_weights_have_a_warning(vintagify: tuple[Path, Any], tmp_path: Path) -> None:
     path, _ = vintagify
     weights = torch.load(path, map_location="cpu", weights_only=True)
     shuffled = {
@@ -103,14 +103,11 @@ def test_a_wrong_reading_of_a_trained_generator_is_doubted(
         for key, value in weights.items()
     }
     torch.save(shuffled, tmp_path / "g.pth")
-    assert any("structure" in doubt for doubt in open_generator(tmp_path / "g.pth").warnings)
+    assert any("structure" in warning for warning in open_generator(tmp_path / "g.pth").warnings)
 
 
-def test_the_picture_decides_what_the_keys_leave_open(
-    vintagify: tuple[Path, Any], tmp_path: Path
-) -> None:
-    """Without biases and norm weights, an instance norm looks like none, but only one of the two
-    translates."""
+def test_a_test_image_resolves_the_ambiguity(vintagify: tuple[Path, Any], tmp_path: Path) -> None:
+    """Remove biases and norm weights, so that an instance norm looks like no norm."""
     weights = torch.load(vintagify[0], map_location="cpu", weights_only=True)
     last = [key for key, value in weights.items() if value.dim() == 4][-1]
     bare = {

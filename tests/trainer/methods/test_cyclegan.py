@@ -1,3 +1,5 @@
+"""Tests of the CycleGAN method and of TrainConfig."""
+
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +7,11 @@ import pytest
 import torch
 
 from cgt.runtime.errors import UsageError
-from cgt.trainer.config import TrainConfig
+from cgt.trainer.config import CHOICES, TrainConfig
 from cgt.trainer.data.dataset import open_dataset
+from cgt.trainer.methods import METHODS
 from cgt.trainer.methods.cyclegan import CycleGAN
+from cgt.trainer.methods.losses import GAN_LOSSES, PIXEL_LOSSES
 from cgt.trainer.train import parse_domain_names
 
 CPU = torch.device("cpu")
@@ -26,7 +30,7 @@ def small(**changes: object) -> TrainConfig:
     return TrainConfig(**(settings | changes))
 
 
-def test_the_generators_losses_are_those_of_the_paper() -> None:
+def test_generator_losses_match_the_paper() -> None:
     model = CycleGAN(small(lambda_cycle=10.0, lambda_identity=0.5), CPU, None)
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
@@ -45,7 +49,7 @@ def test_the_generators_losses_are_those_of_the_paper() -> None:
         torch.testing.assert_close(losses[name], value, msg=name)
 
 
-def test_the_discriminators_loss_is_halved() -> None:
+def test_discriminator_loss_is_halved() -> None:
     model = CycleGAN(small(), CPU, None)
     real, fake = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
@@ -54,27 +58,30 @@ def test_the_discriminators_loss_is_halved() -> None:
     torch.testing.assert_close(loss, expected)
 
 
-def test_a_step_moves_every_network_and_judges_do_not_learn_from_the_generators() -> None:
+def test_step_updates_every_network() -> None:
     model = CycleGAN(small(pool_size=0), CPU, None)
-    before = {k: [p.clone() for p in n.parameters()] for k, n in model.networks.items()}
+    original = {k: [p.clone() for p in n.parameters()] for k, n in model.networks.items()}
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     model.step(a, b, position=0)
     for name, network in model.networks.items():
         assert any(
-            not torch.equal(p, q) for p, q in zip(network.parameters(), before[name], strict=True)
+            not torch.equal(p, q) for p, q in zip(network.parameters(), original[name], strict=True)
         ), name
     assert all(p.requires_grad for n in model.networks.values() for p in n.parameters())
 
 
-def test_the_moving_average_follows_the_generators() -> None:
+def test_moving_average_follows_the_generators() -> None:
     model = CycleGAN(small(ema=0.5, lr=1e-2), CPU, None)
-    first = [p.clone() for p in model.G.parameters()]  # the average begins with a copy
+    first = [p.clone() for p in model.G.parameters()]  # the average starts as a copy
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     expected = None
     for _ in range(3):
         model.step(a, b, position=0)
-        now = [p.detach().clone() for p in model.G.parameters()]
-        expected = [(e + n) / 2 for e, n in zip(expected, now, strict=True)] if expected else now
+        current = [p.detach().clone() for p in model.G.parameters()]
+        if expected:
+            expected = [(e + c) / 2 for e, c in zip(expected, current, strict=True)]
+        else:
+            expected = current
     for mean, value in zip(model.ema_generators["G_A"].parameters(), expected, strict=True):
         torch.testing.assert_close(mean, value)
     assert not torch.equal(first[0], expected[0])
@@ -108,29 +115,44 @@ def test_the_moving_average_follows_the_generators() -> None:
         {"best": "fid"},
     ],
 )
-def test_settings_that_make_no_sense(change: dict[str, object]) -> None:
+def test_invalid_settings_are_rejected(change: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         small(**change)
 
 
-def test_settings_survive_json() -> None:
+def test_every_choice_has_an_implementation() -> None:
+    """Compare the config, which lists names without importing methods, with the methods."""
+    assert CHOICES["method"] == tuple(METHODS)
+    assert CHOICES["gan_loss"] == tuple(GAN_LOSSES)
+    assert CHOICES["cycle_loss"] == tuple(PIXEL_LOSSES)
+
+
+def test_old_field_names_and_values_load() -> None:
+    """Restore the config of a checkpoint written before version 0.1.0."""
+    config = small(on_corrupt="skip", block="separable", generator_json={"kind": "resnet2"})
+    old = config.to_json() | {"broken": "skip", "block": "mobile", "described": {"kind": "resnet2"}}
+    del old["on_corrupt"], old["generator_json"]
+    assert TrainConfig.from_json(old) == config
+
+
+def test_config_round_trips_through_json() -> None:
     config = small(seed=5, lr=1e-3)
     assert TrainConfig.from_json(config.to_json()) == config
 
 
-def test_domains_are_named_by_the_folder() -> None:
+def test_folder_names_the_domains() -> None:
     assert parse_domain_names(Path("/data/horse2zebra")) == ("horse", "zebra")
     assert parse_domain_names(Path("/data/my set")) == ("A", "B")
 
 
-def test_projected_tells_apart_what_noise_is(dataset: Path) -> None:
-    """The projected discriminator learns to tell two domains in a few dozen steps."""
+def test_projected_discriminator_learns_quickly(dataset: Path) -> None:
+    """Train it to distinguish two domains in a few dozen steps."""
     pytest.importorskip("efficientnet_lite_pytorch")
     model = CycleGAN(small(discriminator="projected", ndf=8, lr=1e-3), CPU, None)
-    pairs = open_dataset(small(data=str(dataset), seed=3), paired=False).train
+    data = open_dataset(small(data=str(dataset), seed=3), paired=False).train
     losses = []
     for step in range(40):
-        a, b = pairs.batch(step)
+        a, b = data.batch(step)
         model.optimizers["D"].zero_grad()
         loss = model.real_fake_loss(model.D_Y, b, a)
         loss.backward()
@@ -140,8 +162,8 @@ def test_projected_tells_apart_what_noise_is(dataset: Path) -> None:
     assert not any("block" in key for key in model.D_Y.state_dict())
 
 
-def test_weights_by_direction_and_squares() -> None:
-    """Against the same terms written down once more."""
+def test_loss_weights_by_direction_and_l2_cycle_loss() -> None:
+    """Compare with the same terms written out."""
     model = CycleGAN(small(lambda_a=3.0, lambda_b=7.0, cycle_loss="l2"), CPU, None)
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
@@ -152,14 +174,17 @@ def test_weights_by_direction_and_squares() -> None:
         torch.testing.assert_close(losses["identity_B"], 3.5 * (G(b) - b).abs().mean())
 
 
-def test_accumulated_batches_are_one_larger_batch() -> None:
-    """InstanceNorm sees each image alone: two batches of one give the gradient of one of two. In
-    double precision: biases before a norm have no gradient but what rounding makes of it."""
-    random = torch.Generator().manual_seed(1)
-    images = torch.rand(2, 2, 3, 32, 32, dtype=torch.float64, generator=random) * 2 - 1
+def test_accumulated_batches_equal_one_larger_batch() -> None:
+    """Compare two batches of one with one batch of two; InstanceNorm treats images independently.
+
+    Networks use double precision, because the gradients of biases before a norm are only rounding
+    errors.
+    """
+    rng = torch.Generator().manual_seed(1)
+    images = torch.rand(2, 2, 3, 32, 32, dtype=torch.float64, generator=rng) * 2 - 1
     models = [
-        CycleGAN(small(pool_size=0, **given), CPU, None)
-        for given in ({"batch_size": 2}, {"accumulate": 2})
+        CycleGAN(small(pool_size=0, **changes), CPU, None)
+        for changes in ({"batch_size": 2}, {"accumulate": 2})
     ]
     for model in models:
         for network in model.networks.values():
@@ -167,7 +192,7 @@ def test_accumulated_batches_are_one_larger_batch() -> None:
     losses = [model.step(*images, position=0) for model in models]
     for name in losses[0]:
         torch.testing.assert_close(losses[0][name], losses[1][name], rtol=1e-6, atol=1e-6)
-    # Adam's first step is the sign of the gradient: compare the moments behind it.
+    # Adam's first step is the sign of the gradient, so compare the moments behind it.
     for one, two in zip(*(m.optimizers["G"].state.values() for m in models), strict=True):
         torch.testing.assert_close(one["exp_avg"], two["exp_avg"], rtol=1e-6, atol=1e-9)
 
@@ -185,23 +210,23 @@ def test_gradients_are_clipped() -> None:
 
 
 @pytest.mark.parametrize("loss", ["vanilla", "hinge"])
-@pytest.mark.parametrize("judge", ["patch", "pixel"])
-def test_other_losses_and_judges_train(loss: str, judge: str) -> None:
-    model = CycleGAN(small(gan_loss=loss, discriminator=judge), CPU, None)
+@pytest.mark.parametrize("discriminator", ["patch", "pixel"])
+def test_other_losses_and_discriminators_train(loss: str, discriminator: str) -> None:
+    model = CycleGAN(small(gan_loss=loss, discriminator=discriminator), CPU, None)
     a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
     for position in range(2):
         losses = model.step(a, b, position)
     assert all(torch.isfinite(value) for value in losses.values())
 
 
-def test_gray_becomes_colour() -> None:
+def test_gray_to_rgb() -> None:
     model = CycleGAN(small(channels_a=1, lambda_identity=0.0), CPU, None)
     a, b = torch.rand(1, 1, 32, 32), torch.rand(1, 3, 32, 32)
     model.step(a, b, position=0)
     assert [tile.shape[1] for tile in model.sample(a, b)] == [1, 3, 1, 1, 3, 1, 3, 3]
 
 
-def test_a_run_may_go_on_with_what_is_safe() -> None:
+def test_only_some_settings_may_change_on_resume() -> None:
     config = small(epochs=5)
     assert config.with_changes({"threads": 2, "epochs": 9}).epochs == 9
     assert config.with_changes({"lr": config.lr}) == config
@@ -209,7 +234,7 @@ def test_a_run_may_go_on_with_what_is_safe() -> None:
         config.with_changes({"lr": 0.1, "ngf": 8, "threads": 1})
 
 
-def test_settings_of_older_checkpoints_have_their_defaults() -> None:
+def test_missing_settings_of_older_checkpoints_get_defaults() -> None:
     old = {"data": "x", "generator": "resnet6", "ngf": 16, "norm": "none"}
     config = TrainConfig.from_json(old)
     assert (config.method, config.gan_loss, config.accumulate) == ("cyclegan", "lsgan", 1)

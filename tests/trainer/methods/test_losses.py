@@ -1,4 +1,4 @@
-"""Each loss against a few lines of NumPy."""
+"""Tests of the losses against NumPy."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-NUMPY = {
+NUMPY_LOSSES = {
     "lsgan": (
         lambda x: np.mean((x - 1) ** 2),
         lambda x: np.mean(x**2),
@@ -31,21 +31,22 @@ NUMPY = {
 
 
 @pytest.mark.parametrize("name", GAN_LOSSES)
-def test_adversarial(name: str) -> None:
+def test_gan_losses(name: str) -> None:
     x = np.random.default_rng(0).normal(0, 2, size=(2, 1, 5, 5))
     loss = GAN_LOSSES[name]
-    for ours, theirs in zip((loss.real, loss.fake, loss.generator), NUMPY[name], strict=True):
-        assert ours(torch.from_numpy(x)).item() == pytest.approx(theirs(x), rel=1e-6)
+    functions = (loss.real, loss.fake, loss.generator)
+    for function, expected in zip(functions, NUMPY_LOSSES[name], strict=True):
+        assert function(torch.from_numpy(x)).item() == pytest.approx(expected(x), rel=1e-6)
 
 
-def test_distances() -> None:
+def test_pixel_losses() -> None:
     x, y = np.random.default_rng(0).normal(size=(2, 2, 3, 5, 5))
     a, b = torch.from_numpy(x), torch.from_numpy(y)
     assert PIXEL_LOSSES["l1"](a, b).item() == pytest.approx(np.mean(np.abs(x - y)), rel=1e-6)
     assert PIXEL_LOSSES["l2"](a, b).item() == pytest.approx(np.mean((x - y) ** 2), rel=1e-6)
 
 
-def test_verdicts_in_bf16_are_summed_in_fp32() -> None:
+def test_bf16_logits_are_averaged_in_fp32() -> None:
     x = torch.full((1, 1, 64, 64), 0.1, dtype=torch.bfloat16)
     for loss in GAN_LOSSES.values():
         assert loss.generator(x).dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Every family that a GeneratorConfig can describe."""
+"""Tests of all architectures that a GeneratorConfig can describe."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 
 from cgt.export.graph.reduced_precision import ReducedPrecision
 from cgt.export.graph.trace import GraphInterface, trace
-from cgt.export.verify.metrics import psnr_from_mse
 from cgt.runtime.engines import BatchShape, open_engine
 from cgt.runtime.errors import CheckpointError, UsageError
+from cgt.runtime.image.metrics import psnr_from_mse
 from cgt.trainer.config import TrainConfig
 from cgt.trainer.networks import build_generator
 from cgt.trainer.networks.config import GeneratorConfig
 
-FAMILIES = [
+CONFIGS = [
     GeneratorConfig("resnet2", 4),
     GeneratorConfig("resnet2", 4, norm="batch", bias=False, dropout=True),
     GeneratorConfig("resnet2", 4, norm="instance_affine", in_channels=1, out_channels=4),
@@ -49,7 +49,7 @@ FAMILIES = [
 ]
 
 
-def randomised(config: GeneratorConfig) -> torch.nn.Module:
+def build_random(config: GeneratorConfig) -> torch.nn.Module:
     torch.manual_seed(1)
     network = build_generator(config).eval()
     for name, value in network.state_dict().items():
@@ -58,19 +58,19 @@ def randomised(config: GeneratorConfig) -> torch.nn.Module:
     return network
 
 
-@pytest.mark.parametrize("config", FAMILIES, ids=lambda c: f"{c.kind}-{c.norm}")
-def test_every_family_keeps_the_size_and_survives_json(config: GeneratorConfig) -> None:
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.kind}-{c.norm}")
+def test_generator_keeps_size_and_config_round_trips(config: GeneratorConfig) -> None:
     assert GeneratorConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     height, width = 2 * config.multiple * 4, config.multiple * 4
     with torch.no_grad():
-        out = randomised(config)(torch.rand(2, config.in_channels, height, width) * 2 - 1)
+        out = build_random(config)(torch.rand(2, config.in_channels, height, width) * 2 - 1)
     assert out.shape == (2, config.out_channels, height, width)
     assert -1 <= out.min() < out.max() <= 1
 
 
-@pytest.mark.parametrize("config", [FAMILIES[i] for i in (1, 4, 5, 8, 10)], ids=lambda c: c.kind)
-def test_families_export(config: GeneratorConfig, tmp_path: Path) -> None:
-    network = randomised(config)
+@pytest.mark.parametrize("config", [CONFIGS[i] for i in (1, 4, 5, 8, 10)], ids=lambda c: c.kind)
+def test_generator_exports(config: GeneratorConfig, tmp_path: Path) -> None:
+    network = build_random(config)
     side = max(config.multiple, 16)
     batch = np.random.default_rng(0).uniform(-1, 1, (1, config.in_channels, side, 2 * side))
     x = batch.astype(np.float32)
@@ -83,10 +83,12 @@ def test_families_export(config: GeneratorConfig, tmp_path: Path) -> None:
     out = np.zeros_like(expected)
     with open_engine(path, BatchShape(*x.shape), "onnxruntime", precision="fp32") as engine:
         engine.infer(x, out)
-    assert psnr_from_mse(float(np.mean((out - expected) ** 2))) > (50 if half else 110)
+    assert psnr_from_mse(float(np.mean((out - expected) ** 2)), data_range=2) > (
+        50 if half else 110
+    )
 
 
-def test_dropout_acts_in_training_only() -> None:
+def test_dropout_is_active_in_training_only() -> None:
     for kind in ("resnet2", "unet64"):
         network = build_generator(GeneratorConfig(kind, 4, dropout=True))
         x = torch.rand(1, 3, 64, 64)
@@ -96,7 +98,7 @@ def test_dropout_acts_in_training_only() -> None:
             assert torch.equal(network(x), network(x))
 
 
-def test_the_unets_are_those_of_pix2pix() -> None:
+def test_unets_match_pix2pix() -> None:
     for kind, convolutions, million in (("unet128", 14, 41.829), ("unet256", 16, 54.414)):
         with torch.device("meta"):
             network = build_generator(GeneratorConfig(kind, norm="batch", bias=False))
@@ -108,7 +110,7 @@ def test_the_unets_are_those_of_pix2pix() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "changes",
     [
         {"norm": "group"},
         {"upsampling": "shuffle"},
@@ -119,17 +121,17 @@ def test_the_unets_are_those_of_pix2pix() -> None:
         {"learn_residual": True, "in_channels": 1},
     ],
 )
-def test_impossible_generators_are_refused(wrong: dict[str, object]) -> None:
+def test_invalid_configs_are_rejected(changes: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        GeneratorConfig(**({"kind": "resnet1"} | wrong))
+        GeneratorConfig(**({"kind": "resnet1"} | changes))
 
 
-def test_settings_of_the_future_are_refused() -> None:
+def test_unknown_fields_are_rejected() -> None:
     with pytest.raises(CheckpointError, match="newer"):
         GeneratorConfig.from_json({"kind": "resnet9", "attention": True})
 
 
-def test_a_unet_trains_at_its_multiples() -> None:
+def test_unet_crop_size_must_be_a_multiple() -> None:
     config = TrainConfig(data="", generator="unet128", crop_size=256)
     assert config.inference_size == 256
     assert config.architecture()["kind"] == "unet128"

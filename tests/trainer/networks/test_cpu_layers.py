@@ -1,4 +1,4 @@
-"""Faster layers are the same layers."""
+"""Tests that the fast CPU layers equal those of PyTorch."""
 
 import copy
 
@@ -21,11 +21,11 @@ from cgt.trainer.networks.cpu_layers import use_fast_cpu_layers
         (nn.Conv2d(8, 3, 7), (1, 8, 14, 15)),  # 9 columns: left to PyTorch
     ],
 )
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_outputs_and_gradients_are_equal(
-    layer: nn.Module, shape: tuple[int, ...], layout: torch.memory_format
+    layer: nn.Module, shape: tuple[int, ...], memory_format: torch.memory_format
 ) -> None:
-    """In float64, against PyTorch's own layer in its usual layout."""
+    """Compare with PyTorch's own layer, contiguous and in float64."""
     torch.manual_seed(0)
     slow = copy.deepcopy(layer).double()
     fast = copy.deepcopy(slow)
@@ -33,25 +33,25 @@ def test_outputs_and_gradients_are_equal(
     assert type(fast) is not type(slow)
     assert fast.state_dict().keys() == slow.state_dict().keys()
     x = torch.randn(shape, dtype=torch.float64)
-    inputs = x.clone().requires_grad_(), x.to(memory_format=layout).requires_grad_()
+    inputs = x.clone().requires_grad_(), x.to(memory_format=memory_format).requires_grad_()
     outputs = slow(inputs[0]), fast(inputs[1])
     gradient = torch.randn_like(outputs[0])
     outputs[0].backward(gradient)
-    outputs[1].backward(gradient.to(memory_format=layout))
+    outputs[1].backward(gradient.to(memory_format=memory_format))
     torch.testing.assert_close(outputs[0], outputs[1])
     torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
     for p, q in zip(slow.parameters(), fast.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad)
 
 
-def test_others_are_left_alone() -> None:
+def test_other_layers_are_unchanged() -> None:
     layers = [nn.Conv2d(8, 8, 3), nn.Conv2d(8, 1, 4, padding=1), nn.BatchNorm2d(8)]
     network = nn.Sequential(*layers)
     use_fast_cpu_layers(network)
     assert [type(layer) for layer in network] == [nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]
 
 
-def test_autocast_widens_nothing_on_the_way() -> None:
+def test_autocast_keeps_bf16() -> None:
     network = nn.Sequential(nn.ReflectionPad2d(1), nn.InstanceNorm2d(4))
     use_fast_cpu_layers(network)
     x = torch.randn(1, 4, 8, 8, dtype=torch.bfloat16)
