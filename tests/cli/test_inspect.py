@@ -125,7 +125,7 @@ def test_an_engine_and_its_sidecar(
         assert fact in shown
     assert inspect_engine(engine)["note"] == ""
     engine.write_bytes(b"another plan")
-    assert "build it again" in inspect_engine(engine)["note"]
+    assert "build the engine again" in inspect_engine(engine)["note"]
     (tmp_path / "model.engine.json").write_text("{}")
     with pytest.raises(ModelError, match="damaged"):
         inspect_engine(engine)

@@ -157,7 +157,7 @@ def test_blank_photos_and_dead_channels_are_harmless(blank: int) -> None:
         (GeneratorConfig(norm="batch"), 8, 1, "its norm is batch"),
         (GeneratorConfig(block="separable"), 8, 1, "separable"),
         (GeneratorConfig("resnet6", 16), 20, 6, "6 blocks and is 16 wide"),
-        (GeneratorConfig("resnet6", 16), 8, 9, "cannot have 9 and be 8 wide"),
+        (GeneratorConfig("resnet6", 16), 8, 9, "cannot have 9 blocks and be 8 wide"),
         (GeneratorConfig("resnet1", 16, widths=(16, 32, 64, 20, 32, 16)), 8, 1, "8 wide"),
     ],
 )

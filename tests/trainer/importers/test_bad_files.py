@@ -202,7 +202,7 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
             | {"config": {"data": "", "generator": "resnet1"}, "networks": {"G_A": {}}}
             | {name: {} for name in ("optimizers", "averages", "pools", "unlogged")}
         ),
-        "G_A does not fit",
+        "G_A does not match its config",
     ),
     "a run of the future": (
         lambda: saved({"format": "cgt-checkpoint", "version": 99}),
