@@ -81,7 +81,7 @@ _TENSORRT = Format(
 _TENSORRT_RTX = dataclasses.replace(
     _TENSORRT,
     name="tensorrt-rtx",
-    runs_on="GeForce and RTX cards, given by compute capability; built without a GPU",
+    runs_on="GeForce and RTX cards, named by compute capability; built without a GPU",
     package="tensorrt_rtx",
     install_hint="pip install 'cyclegan-toolkit[tensorrt-rtx]'",
     options=("compute_capabilities", "workspace"),

@@ -144,7 +144,7 @@ def test_uint8_outputs_match_the_c_library(engine: str, tmp_path: Path) -> None:
 def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
     generator = make_trained_generator(make_resnet(), dataset)
     path, _ = export(
-        generator, tmp_path / "m.onnx", opset=opset, size="32x48", batch="2", drift=True
+        generator, tmp_path / "m.onnx", opset=opset, size="48x32", batch="2", drift=True
     )
     model = onnx.load(path)
     assert model.opset_import[0].version == opset

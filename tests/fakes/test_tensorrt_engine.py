@@ -301,7 +301,7 @@ def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixtu
 
     models = [
         write_translator_model(tmp_path / "a.onnx", "fp16"),
-        write_translator_model(tmp_path / "b.onnx", "int8", "uint8", size=(64, 64)),
+        write_translator_model(tmp_path / "b.onnx", "int8", "uint8", fixed_size=(64, 64)),
         write_translator_model(tmp_path / "c.onnx", statistics=5),
     ]
     bad = tmp_path / "d.onnx"

@@ -53,7 +53,7 @@ def write_translator_model(
     precision: str = "fp32",
     io: str = "float",
     statistics: int = 0,
-    size: tuple[int, int] | None = None,
+    fixed_size: tuple[int, int] | None = None,
     third_party: bool = False,
     **metadata_fields: Any,
 ) -> Path:
@@ -64,7 +64,7 @@ def write_translator_model(
         precision: "fp32", "fp16" or "int8".
         io: "float" or "uint8" tensors.
         statistics: length of a second tensor, statistics_out = statistics_in + 1; 0 for none.
-        size: (height, width), or None for any size.
+        fixed_size: (height, width), or None for any size.
         third_party: write no cgt metadata.
         metadata_fields: further fields of the ModelMetadata.
     """
@@ -93,7 +93,7 @@ def write_translator_model(
         w.node("Cast", x, out="translated", to=BYTE)
     if statistics:
         w.node("Add", "statistics_in", w.constant(np.float32(1)), out="statistics_out")
-    height, width = size or ("height", "width")
+    height, width = fixed_size or ("height", "width")
     shape = ["batch", height, width, 3] if io == "uint8" else ["batch", 3, height, width]
     elem_type = BYTE if io == "uint8" else FLOAT
     ends = [
@@ -104,7 +104,7 @@ def write_translator_model(
     graph = helper.make_graph(w.nodes, "small", *ends, w.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     if not third_party:
-        fields = {"size": size or (32, 32), "dynamic": size is None, "multiple": 4}
+        fields = {"size": fixed_size or (32, 32), "dynamic": fixed_size is None, "multiple": 4}
         fields |= {"precision": precision, "io": io, "statistics": statistics}
         text = ModelMetadata(**(fields | metadata_fields)).to_json()
         model.metadata_props.add(key=METADATA_KEY, value=text)

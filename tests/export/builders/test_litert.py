@@ -40,10 +40,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "antialias": {"downsampling": "antialias"},
     "residual": {"learn_residual": True},
     "separable": {"block": "separable"},
-    "sigmoid": {"output": "sigmoid"},
+    "sigmoid": {"output_activation": "sigmoid"},
     "replicate": {"padding": "replicate"},
     "no norm": {"norm": "none"},
-    "kernel 4": {"kernel": 4},
+    "sampling kernel 4": {"sampling_kernel": 4},
 }
 UNSUPPORTED = {"fp16": "instance", "int8": "instance", "fp32": "stream"}
 
@@ -154,7 +154,7 @@ def _run(path: Path, batch: np.ndarray) -> np.ndarray:
 def test_below_the_floor_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_translator_model(tmp_path / "m.onnx", size=(32, 32))
+    path = write_translator_model(tmp_path / "m.onnx", fixed_size=(32, 32))
     forward = OnnxModule.forward
     monkeypatch.setattr(OnnxModule, "forward", lambda self, image: forward(self, image) * 0.99)
     with pytest.raises(QualityError, match=r"below the floor of 80\.0; nothing was written") as e:

@@ -50,7 +50,9 @@ def test_precisions(
     tmp_path: Path, io: str, sides: tuple[int, int] | None, capability: int
 ) -> None:
     for precision in ("fp32", "fp16", "int8"):
-        onnx = write_translator_model(tmp_path / f"{precision}.onnx", precision, io, size=sides)
+        onnx = write_translator_model(
+            tmp_path / f"{precision}.onnx", precision, io, fixed_size=sides
+        )
         if precision == "int8" and capability == 75:
             # It has no kernels for Q/DQ and would compute in FP32, slower than the fp32 file.
             with pytest.raises(QualityError, match=r"7\.5 does not compute .* fp32 and not int8"):

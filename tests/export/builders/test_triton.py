@@ -95,7 +95,7 @@ def test_every_backend_has_a_valid_model_folder(tmp_path: Path) -> None:
 
 
 def test_fixed_size_is_in_the_config(tmp_path: Path) -> None:
-    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8", size=(32, 48))
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8", fixed_size=(32, 48))
     add_model(onnx, tmp_path / "repo")
     config = read_config(tmp_path / "repo/m_onnxruntime")
     assert list(config.input[0].dims) == [32, 48, 3]
@@ -113,7 +113,7 @@ def test_config_without_a_plan_explains_how_to_add_one(tmp_path: Path) -> None:
 
 
 def test_float_models_use_the_python_backend(tmp_path: Path) -> None:
-    onnx = write_translator_model(tmp_path / "m.onnx", size=(32, 48))
+    onnx = write_translator_model(tmp_path / "m.onnx", fixed_size=(32, 48))
     messages = add_model(onnx, tmp_path / "repo")
     assert "Python backend only" in messages[0]
     assert [path.name for path in (tmp_path / "repo").iterdir()] == ["m_python"]
@@ -150,7 +150,7 @@ def test_incompatible_model_is_rejected_and_nothing_changes(tmp_path: Path) -> N
     onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
     add_model(onnx, repository, "onnxruntime")
     before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
-    write_translator_model(onnx, io="uint8", size=(32, 32))
+    write_translator_model(onnx, io="uint8", fixed_size=(32, 32))
     with pytest.raises(UsageError, match="takes other sizes"):
         add_model(onnx, repository)  # the model of the Python backend would be new
     (repository / "m_python").mkdir()
