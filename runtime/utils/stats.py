@@ -41,7 +41,8 @@ class DurationHistogram:
             return 0.0
         rank = max(1, math.ceil(total * q / 100))
         bucket = int(np.searchsorted(np.cumsum(self.counts), rank))
-        return float(self._MIN_SECONDS * self._BUCKET_RATIO ** (bucket + 0.5))
+        middle = self._MIN_SECONDS * self._BUCKET_RATIO ** (bucket + 0.5)
+        return float(min(middle, self.max_seconds))
 
 
 @dataclass
