@@ -61,6 +61,7 @@ class DistillConfig(TrainConfig):
     choices: ClassVar[dict[str, tuple[str, ...]]] = DISTILL_CHOICES
     changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME | {
         "teacher",
+        "photos",
         "videos",
         "target_images",
         "teacher_cache",
