@@ -36,7 +36,7 @@ class CropParams:
     def cache_name(self) -> str:
         """Return the text that identifies the crop in keys of stored teacher outputs.
 
-        It is the repr of version 0.1.0, whose caches stay valid.
+        It has the names of before version 0.1.0, so that older caches stay valid.
         """
         return (
             f"Draw(down={self.y_fraction!r}, right={self.x_fraction!r}, mirror={self.flip!r}, "
