@@ -429,6 +429,9 @@ def test_a_latency_table_is_loaded(tmp_path: Path) -> None:
     assert [(timing.ngf, timing.blocks, timing.p50_ms) for timing in table.timings] == [
         tuple(row) for row in EXPECTED["speeds"]
     ]
+    for timing in table.timings:
+        assert timing.candidate.parameters == timing.parameters
+    assert {"batch_film", "separable"} <= {name for t in table.timings for name in t.variant}
     pruned = [timing.candidate for timing in table.timings if timing.pruned_from]
     assert [candidate.config.kind for candidate in pruned] == EXPECTED["pruned"]
 
