@@ -1,7 +1,7 @@
 """Augmentations of distillation photos: color jitter, CutMix and a test for blank images.
 
 `cache_name` of an augmentation is part of the key of a cached teacher output (see teacher.py). Its
-spelling is that of version 0.1.0 and must not change, so that cached outputs stay valid.
+spelling is older than version 0.1.0 and must not change, so that cached outputs stay valid.
 """
 
 from __future__ import annotations
@@ -26,14 +26,6 @@ def is_not_blank(image: F32) -> bool:
         image: float32 3,H,W in [-1, 1].
     """
     return bool(image.std((1, 2)).max() > MIN_CHANNEL_STD)
-
-
-def crop_cache_name(crop: CropParams) -> str:
-    """Return the text that identifies a crop in the keys of cached teacher outputs."""
-    return (
-        f"Draw(down={crop.y_fraction!r}, right={crop.x_fraction!r}, mirror={crop.flip!r}, "
-        f"zoom={crop.zoom!r})"
-    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class CutMix:
     def cache_name(self) -> str:
         """The text that identifies this augmentation in the keys of cached teacher outputs."""
         return (
-            f"Paste(other={self.other_index!r}, draw={crop_cache_name(self.crop)}, "
+            f"Paste(other={self.other_index!r}, draw={self.crop.cache_name}, "
             f"below={self.from_below!r}, share={self.covered_share!r})"
         )
 

@@ -23,7 +23,7 @@ _NOT_NEGATIVE = (
 )
 _TUPLE_FIELDS = ("photos", "videos")
 
-# Fields and values as spelled by checkpoints of early 0.1.0 builds -> as spelled now.
+# Fields and values as spelled by checkpoints from before version 0.1.0 -> as spelled now.
 _OLD_FIELDS = {"targets": "teacher_cache", "views": "crops_per_image", "domain": "target_images"}
 
 
@@ -61,6 +61,7 @@ class DistillConfig(TrainConfig):
     choices: ClassVar[dict[str, tuple[str, ...]]] = DISTILL_CHOICES
     changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME | {
         "teacher",
+        "photos",
         "videos",
         "target_images",
         "teacher_cache",
@@ -140,7 +141,7 @@ class DistillConfig(TrainConfig):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DistillConfig:
-        """Read what `to_json` returned, including that of early 0.1.0 builds.
+        """Read what `to_json` returned, including that from before version 0.1.0.
 
         Raises:
             CheckpointError: a field is unknown.

@@ -18,7 +18,7 @@ from cgt.trainer.data.image_cache import ImageCache
 from cgt.trainer.data.loader import Shard, TrainingData
 from cgt.trainer.data.transforms import CropParams, Preprocess
 
-from .augment import ColorJitter, CutMix, crop_cache_name, is_not_blank
+from .augment import ColorJitter, CutMix, is_not_blank
 from .teacher import TeacherCache, photo_hash
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class DistillData(TrainingData):
         for index in (*range(first, count), *range(first)):
             random = np.random.default_rng((self.seed, index, number))
             crop = self._sample_crop(random, augment)
-            name = f"{self.preprocess}, {crop_cache_name(crop)}"
+            name = f"{self.preprocess}, {crop.cache_name}"
             image = self.preprocess.apply(self.load_image(0, index), crop)
             if augment and random.random() < CUTMIX_SHARE:
                 cutmix = CutMix.sample(random, count, self._sample_crop(random))

@@ -15,8 +15,7 @@ QMAX = 127
 CLIPPED_SHARE = 1e-5  # share of the inputs that may be clipped
 CALIBRATION_BATCHES = 32  # batches that activation ranges are averaged over
 
-
-# Module prefixes as spelled in runs of early 0.1.0 builds -> as spelled now.
+# Module prefixes as spelled in runs from before version 0.1.0 -> as spelled now.
 _OLD_PREFIXES = {"steering.look.": "film.encoder.", "steering.tell.": "film.head."}
 
 

@@ -64,15 +64,27 @@ def resume_distillation(explicit: Options) -> None:
     """
     run_path = explicit.pop("resume")
     output = run_path if run_path.suffix == ".pth" else run_path.with_name(f"{run_path.name}.pth")
-    changes = {name: value for name, value in explicit.items() if name not in ("ckpt", "video")}
-    if "ckpt" in explicit:
-        changes["teacher"] = str(explicit["ckpt"].resolve())
-    if "video" in explicit:
-        changes["videos"] = tuple(str(path.resolve()) for path in explicit["video"])
+    changes = _changes_on_resume(explicit)
     if not_resumable := set(changes) - _config_fields():
         flag = f"--{min(not_resumable).replace('_', '-')}"
         raise UsageError(f"{flag} is an option of a new run; leave it out with --resume")
     _train_and_finalize(DistillRun.resume(_run_folder(output), changes, log=click.echo), output)
+
+
+def _changes_on_resume(explicit: Options) -> Options:
+    """Return the fields that the flags change; a checkpoint holds paths as absolute text."""
+    changes: Options = {}
+    for name, value in explicit.items():
+        if name == "ckpt":
+            changes["teacher"] = _resolved(value)
+        elif name == "video":
+            changes["videos"] = tuple(map(_resolved, value))
+        elif name == "data":
+            changes["photos"] = tuple(map(_resolved, value))
+            changes["data"] = changes["photos"][0]
+        else:
+            changes[name] = _resolved(value) if isinstance(value, Path) else value
+    return changes
 
 
 def show_candidates(options: Options) -> None:
@@ -142,7 +154,7 @@ def _build_config(
     Later entries win: derived defaults, then flags of the same name, then flags of another name.
     """
     side, steps = options["size"] or DEFAULT_SIZE_PX, options["steps"] or DistillConfig.steps
-    photos = tuple(str(folder.resolve()) for folder in options["data"])
+    photos = tuple(map(_resolved, options["data"]))
     settings: dict[str, Any] = {
         "int8_steps": steps // 10 if options["precision"].startswith("int8") else 0,
         "load_size": side * 9 // 8,
@@ -163,12 +175,12 @@ def _build_config(
     settings |= {
         "data": photos[0],
         "photos": photos,
-        "teacher": str(options["ckpt"].resolve()),
+        "teacher": _resolved(options["ckpt"]),
         "teacher_sha256": teacher.sha256,
         "direction": teacher.direction,
         "network": options["network"] or "",
         "crop_size": side,
-        "videos": tuple(str(path.resolve()) for path in options["video"]),
+        "videos": tuple(map(_resolved, options["video"])),
         "target_images": _resolved(options["target_images"]),
         "teacher_cache": _resolved(options["teacher_cache"]),
         "target_fps": target_fps,

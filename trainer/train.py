@@ -304,7 +304,9 @@ class TrainingRun:
                 is_best = self.best_metric.update(metrics[config.best], epoch)
             # latest.pth determines where the run resumes, so it is written last. If the run is
             # killed before that, it repeats the other files.
-            self.samples.save(self.model, self.folder / "samples" / f"epoch_{epoch:03d}.png")
+            samples = self.folder / "samples"
+            samples.mkdir(exist_ok=True)
+            self.samples.save(self.model, samples / f"epoch_{epoch:03d}.png")
             if config.save_every and epoch % config.save_every == 0:
                 self.save(log, f"epoch_{epoch}.pth")
             if is_best:

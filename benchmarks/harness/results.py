@@ -71,7 +71,7 @@ REPORT_VERSION = 1
 _REPORT_KIND = "cgt_bench"
 _PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "max": 100}
 _DERIVED_KEYS = ("latency_ms", "fps")  # of a result; computed from its sessions
-# Keys of reports written before 0.1.0: old -> current.
+# Keys of reports written before version 0.1.0: old -> current.
 _RENAMED_KEYS = {
     "yardstick_ms": "reference_load_ms",
     "others": "other_load",
@@ -272,7 +272,7 @@ def load_report(path: Path) -> BenchReport:
 
     def parse_report(values: dict[str, Any]) -> BenchReport:
         values = _with_current_keys(values)
-        values.pop("projections", None)  # written before 0.1.0
+        values.pop("projections", None)  # written before version 0.1.0
         return BenchReport(
             **values | {"results": [Result.from_json(entry) for entry in values["results"]]}
         )

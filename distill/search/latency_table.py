@@ -21,7 +21,7 @@ from .pipeline_cost import PipelineOverhead, Size
 TABLE_VERSION = 2
 _FORMAT = "cgt_candidates"
 
-# Fields and values as spelled in tables and caches of early 0.1.0 builds -> as spelled now.
+# Fields and values as spelled in tables and caches from before 0.1.0 -> as spelled now.
 _OLD_TABLE_FIELDS = {"speeds": "timings", "cost": "overhead"}
 _OLD_TIMING_FIELDS = {
     **{"kind": "variant", "p50": "p50_ms", "p99": "p99_ms"},
@@ -62,7 +62,7 @@ class CandidateTiming:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> CandidateTiming:
-        """Read a `dataclasses.asdict`, including that of early 0.1.0 builds.
+        """Read a `dataclasses.asdict`, including that from before version 0.1.0.
 
         Raises:
             KeyError: the variant is missing.

@@ -231,7 +231,7 @@ class CandidateBenchmark:
         return short_hash(*environment, *settings, subject)
 
 
-# Cache keys spell a configuration as early 0.1.0 builds did, so that cached timings stay valid.
+# Cache keys spell a configuration as before version 0.1.0, so that cached timings stay valid.
 _KEY_FIELDS = {
     **{"color_transform": "tone", "n_downsampling": "halvings", "shuffle_factor": "patch"},
     **{"sampling_kernel": "kernel", "stem_kernel": "ends_kernel", "stem_padding": "ends_padding"},

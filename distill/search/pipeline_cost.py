@@ -15,7 +15,7 @@ from cgt.runtime.sources import Frame, open_source
 
 Size = tuple[int, int]  # height, width
 
-# Fields as spelled in tables and caches of early 0.1.0 builds -> as spelled now.
+# Fields as spelled in tables and caches from before 0.1.0 -> as spelled now.
 _OLD_FIELDS = {"seconds": "seconds_per_frame", "others": "other_load"}
 
 MEASURE_S = 4.0
@@ -41,7 +41,7 @@ class PipelineOverhead:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PipelineOverhead:
-        """Read a `dataclasses.asdict`, including that of early 0.1.0 builds.
+        """Read a `dataclasses.asdict`, including that from before version 0.1.0.
 
         Raises:
             TypeError: a field is missing or unknown.

@@ -98,7 +98,7 @@ class Translator(Closeable):
         tile: int | None = None,
         overlap: int | None = None,
         deflicker: float = 0.0,
-        # model.py of Triton repositories exported by version 0.1.0 uses these names.
+        # model.py of Triton repositories exported before version 0.1.0 uses these names.
         frame: tuple[int, int] | None = None,
         goal: PerformanceHint | None = None,
     ) -> None:
@@ -245,7 +245,7 @@ class Translator(Closeable):
         )
         return translated, timing
 
-    timed = translate_batch  # the name in model.py of version 0.1.0, see __init__
+    timed = translate_batch  # the name in model.py from before version 0.1.0, see __init__
 
     def apply_deflicker(self, image: U8, translated: U8) -> U8:
         """Blend a translation with the previous one, if `deflicker` needs that.

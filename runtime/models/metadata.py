@@ -116,7 +116,7 @@ class ModelMetadata:
             version = values["version"]
             if version > METADATA_VERSION:
                 raise ModelError("the model was exported by a newer version of cgt; upgrade")
-            if "distilled" in values:  # until 0.1.0
+            if "distilled" in values:  # written before version 0.1.0
                 values["distill_report"] = values.pop("distilled")
             known = {f.name for f in dataclasses.fields(cls)}
             kept = {name: value for name, value in values.items() if name in known}
@@ -139,7 +139,7 @@ class ModelMetadata:
 
 
 def rename_skill(report: Any) -> Any:
-    """Rename the key `explained` of a distillation report of version 0.1.0 to `mse_skill`."""
+    """Rename the key `explained` of reports from before version 0.1.0 to `mse_skill`."""
     if not isinstance(report, dict):
         return report
     return {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cgt.distill import data
-from cgt.distill.augment import MAX_COLOR_CAST, ColorJitter, CutMix, crop_cache_name
+from cgt.distill.augment import MAX_COLOR_CAST, ColorJitter, CutMix
 from cgt.distill.data import DistillData
 from cgt.distill.train import DistillRun
 from cgt.runtime.image.preprocess import pack, resize, unpack
@@ -122,7 +122,7 @@ def test_cached_outputs_of_0_1_0_stay_valid() -> None:
     """Check the spelling of augmentations in the keys of cached teacher outputs."""
     crop = CropParams(0.5, 0.25, False, 1.5)
     draw = "Draw(down=0.5, right=0.25, mirror=False, zoom=1.5)"
-    assert crop_cache_name(crop) == draw
+    assert crop.cache_name == draw
     cutmix = CutMix(3, crop, True, 0.75)
     assert cutmix.cache_name == f"Paste(other=3, draw={draw}, below=True, share=0.75)"
     jitter = ColorJitter((1.0, 0.5, 0.25), 0.75, 1.25)

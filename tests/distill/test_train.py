@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from cgt.distill.config import DistillConfig
+from cgt.distill.run import resume_distillation
 from cgt.distill.teacher import Teacher, load_teacher_discriminator
 from cgt.distill.train import DistillRun, save_student
 from cgt.runtime.errors import CheckpointError, Interrupted, UsageError
@@ -174,6 +177,27 @@ def test_each_command_resumes_its_own_runs(
         TrainingRun.resume(tmp_path / "run")
     with pytest.raises(UsageError, match="`cgt train --resume"):
         DistillRun.resume(run_folder)
+
+
+def test_paths_given_on_resume_are_stored_as_text(
+    make_config: Any, tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(DistillRun.create(tmp_path / "run", make_config(steps=2, int8_steps=0)), 1)
+    moved = shutil.copytree(dataset, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cgt.distill.run.finalize", lambda run, output: None)
+    resume_distillation(
+        {
+            **{"resume": Path("run.pth"), "data": (Path("moved"),)},
+            **{"teacher_cache": Path("cache"), "target_images": Path("moved/testB")},
+        }
+    )
+    config = load_checkpoint(tmp_path / "run" / "latest.pth").config
+    assert isinstance(config, DistillConfig)
+    assert (config.data, config.photos) == (str(moved), (str(moved),))
+    assert config.teacher_cache == str(tmp_path / "cache")
+    assert config.target_images == str(moved / "testB")
+    assert any((tmp_path / "cache").iterdir())
 
 
 def test_contradictory_settings_are_rejected(make_config: Any) -> None:

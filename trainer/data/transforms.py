@@ -32,6 +32,17 @@ class CropParams:
         y_fraction, x_fraction, flip = rng.random(3)
         return cls(float(y_fraction), float(x_fraction), bool(flip < 0.5))
 
+    @property
+    def cache_name(self) -> str:
+        """Return the text that identifies the crop in keys of stored teacher outputs.
+
+        It has the names of before version 0.1.0, so that older caches stay valid.
+        """
+        return (
+            f"Draw(down={self.y_fraction!r}, right={self.x_fraction!r}, mirror={self.flip!r}, "
+            f"zoom={self.zoom!r})"
+        )
+
 
 @dataclass(frozen=True)
 class Preprocess:

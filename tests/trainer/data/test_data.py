@@ -107,8 +107,10 @@ def test_preprocess_modes(mode: str, scaled: tuple[int, int], shape: tuple[int, 
     np.testing.assert_array_equal(a, b)
 
 
-def test_repr_keeps_teacher_caches_valid() -> None:
-    """Keep the text that is hashed for the file names of teacher outputs."""
+def test_crop_names_keep_old_caches_valid() -> None:
+    """Keep the text that was hashed before version 0.1.0 for the file names of teacher outputs."""
+    crop = CropParams(0.25, 0.5, True, zoom=1.5)
+    assert crop.cache_name == "Draw(down=0.25, right=0.5, mirror=True, zoom=1.5)"
     assert str(Preprocess("shrink-short", 72, 64)) == (
         "Preprocess(mode='shrink-short', load_size=72, crop_size=64, flip=True, multiple=4)"
     )

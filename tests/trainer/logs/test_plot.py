@@ -46,7 +46,7 @@ def test_invalid_arguments_are_rejected(
 
 
 def test_old_column_names_are_renamed(tmp_path: Path) -> None:
-    """Resume a log written before version 0.1.0, whose column `explained` is now `mse_skill`."""
+    """Resume a log from before version 0.1.0, whose column `explained` is now `mse_skill`."""
     path = tmp_path / "metrics.csv"
     path.write_text("step,epoch,explained,psnr,lr\n50,1,0.5,20,\n50,1,,,0.001\n")
     log = MetricsLogger(tmp_path, 50, [])
@@ -59,7 +59,7 @@ def test_old_column_names_are_renamed(tmp_path: Path) -> None:
 
 
 def test_old_metric_names_are_restored() -> None:
-    """Resume the best value of a checkpoint written before version 0.1.0."""
+    """Resume the best value of a checkpoint from before version 0.1.0."""
     best = BestMetric("mse_skill")
     best.load_state_dict({"metric": "explained", "value": 0.5, "epoch": 3})
     assert best == BestMetric("mse_skill", 0.5, 3)

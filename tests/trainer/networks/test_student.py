@@ -116,7 +116,7 @@ def test_invalid_student_configs_are_rejected(settings: dict[str, Any]) -> None:
 
 
 def _old_keys(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a state dict with the key names of checkpoints written before version 0.1.0."""
+    """Return a state dict with the key names of checkpoints from before version 0.1.0."""
     pairs = (("film.encoder.", "steering.look."), ("film.head.", "steering.tell."))
     for new, old in pairs:
         state = {key.replace(new, old): value for key, value in state.items()}
