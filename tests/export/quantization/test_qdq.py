@@ -12,10 +12,10 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from cgt.export.config import CALIBRATION_METHODS
 from cgt.export.graph.reduced_precision import ReducedPrecision
 from cgt.export.graph.trace import trace
 from cgt.export.quantization.calibrate import (
-    CALIBRATION_METHODS,
     HISTOGRAM_BINS,
     MagnitudeHistogram,
     calibrate,
