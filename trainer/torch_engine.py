@@ -9,9 +9,8 @@ import torch
 
 from cgt.runtime.engines.base import (
     Array,
-    BatchShape,
     Engine,
-    PerformanceHint,
+    EngineOptions,
     available_cpus,
     last_error_line,
 )
@@ -32,19 +31,12 @@ class TorchEngine(Engine):
     name = "torch"
     devices = ("cpu", "cuda")
 
-    def __init__(
-        self,
-        path: Path,
-        shape: BatchShape,
-        performance_hint: PerformanceHint,
-        precision: str | None = None,
-        device: str | None = None,
-    ) -> None:
-        device_name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, options: EngineOptions) -> None:
+        device_name = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if device_name == "cuda" and not torch.cuda.is_available():
             raise EngineError("PyTorch finds no CUDA device; use --engine torch:cpu")
         self._device = torch.device(device_name)
-        self._network = open_generator(path).network.to(self._device)
+        self._network = open_generator(options.path).network.to(self._device)
         self.device = device_name.upper()
         self.precision = "fp32"
         self.workers = 1

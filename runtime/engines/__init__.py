@@ -12,13 +12,14 @@ from pathlib import Path
 from ..errors import UsageError
 from ..models.metadata import ModelMetadata
 from ..utils.system import available_cpus
-from .base import Array, BatchShape, Engine, PerformanceHint
+from .base import Array, BatchShape, Engine, EngineOptions, PerformanceHint
 
 __all__ = [
     "ENGINES",
     "Array",
     "BatchShape",
     "Engine",
+    "EngineOptions",
     "PerformanceHint",
     "available_cpus",
     "is_triton_uri",
@@ -96,13 +97,12 @@ def open_engine(
         takes = " or ".join(spec.suffixes)
         raise UsageError(f"--engine {name} takes {takes} files, not {path.name}")
     engine_class = spec.load()
-    if not device:
-        return engine_class(path, shape, performance_hint, precision)  # type: ignore[call-arg]
-    if device not in engine_class.devices:
+    if device and device not in engine_class.devices:
         raise UsageError(
             f"--engine {name} has no device {device}; use {', '.join(engine_class.devices)}"
         )
-    return engine_class(path, shape, performance_hint, precision, device)  # type: ignore[call-arg]
+    options = EngineOptions(path, shape, performance_hint, precision, device or None)
+    return engine_class(options)  # type: ignore[call-arg]
 
 
 _MODEL_SUFFIXES = {suffix for spec in ENGINES.values() for suffix in spec.suffixes}

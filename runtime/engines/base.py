@@ -63,6 +63,26 @@ class BatchShape:
         return self.batch_size, self.channels, self.height, self.width
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """What an engine is constructed with.
+
+    Attributes:
+        path: model file.
+        shape: shapes and types of the tensors.
+        performance_hint: what to optimize for.
+        precision: "fp32" to keep the engine from computing in a lower precision than the file
+            says; None for the fastest.
+        device: one of the engine's `devices`; None for its default.
+    """
+
+    path: Path
+    shape: BatchShape
+    performance_hint: PerformanceHint = "throughput"
+    precision: str | None = None
+    device: str | None = None
+
+
 class Engine(Closeable):
     """A loaded network. `open_engine` creates it; it is a context manager.
 

@@ -10,7 +10,7 @@ from ..image.preprocess import F32
 from ..utils.cache import cache_dir, cached_sha256, short_hash
 from ..utils.log import warn_user
 from ..utils.system import available_cpus
-from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
+from .base import Array, BatchShape, Engine, EngineOptions, last_error_line
 
 try:
     import onnxruntime as ort
@@ -41,14 +41,8 @@ class OnnxRuntimeEngine(Engine):
     name = "onnxruntime"
     devices = tuple(_PROVIDER_NAMES)
 
-    def __init__(
-        self,
-        path: Path,
-        shape: BatchShape,
-        performance_hint: PerformanceHint,
-        precision: str | None = None,
-        device: str | None = None,
-    ) -> None:
+    def __init__(self, options: EngineOptions) -> None:
+        path, device = options.path, options.device
         available = ort.get_available_providers()
         wanted = device or ("cuda" if _PROVIDER_NAMES["cuda"] in available else "cpu")
         if _PROVIDER_NAMES[wanted] not in available:
@@ -57,18 +51,17 @@ class OnnxRuntimeEngine(Engine):
                 "pip uninstall onnxruntime, then pip install 'cyclegan-toolkit[gpu]'"
             )
         on_cpu = wanted == "cpu"
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        concurrent = performance_hint == "throughput" and on_cpu
-        self.workers = (
-            available_cpus() if concurrent else 2 if performance_hint == "throughput" else 1
-        )
-        options.intra_op_num_threads = 1 if concurrent else available_cpus()
+        session_options = ort.SessionOptions()
+        session_options.log_severity_level = 3
+        throughput = options.performance_hint == "throughput"
+        concurrent = throughput and on_cpu
+        self.workers = available_cpus() if concurrent else 2 if throughput else 1
+        session_options.intra_op_num_threads = 1 if concurrent else available_cpus()
         # Threads that spin between layers would slow down decoding and encoding.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(
-                path, options, providers=_provider_options(wanted, path, shape)
+                path, session_options, providers=_provider_options(wanted, path, options.shape)
             )
         except Exception as error:  # ONNX Runtime's errors have no other base class
             raise ModelError(f"ONNX Runtime cannot read {path}: {last_error_line(error)}") from None

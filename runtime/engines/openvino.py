@@ -12,7 +12,7 @@ from ..image.preprocess import F32
 from ..models.sidecar import read_sidecar, read_verified_bytes, sidecar_path
 from ..utils.cache import cache_dir, cached_sha256, short_hash
 from ..utils.system import cpu_name
-from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
+from .base import Array, BatchShape, Engine, EngineOptions, last_error_line
 from .openvino_cpu import avoid_int8_saturation, fp32_faster_than_bf16, is_quantized
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
@@ -32,14 +32,8 @@ class OpenVINOEngine(Engine):
     name = "openvino"
     devices = ("cpu", "gpu", "npu")
 
-    def __init__(
-        self,
-        path: Path,
-        shape: BatchShape,
-        performance_hint: PerformanceHint,
-        precision: str | None = None,
-        device: str = "cpu",
-    ) -> None:
+    def __init__(self, options: EngineOptions) -> None:
+        path, shape, device = options.path, options.shape, options.device or "cpu"
         core = ov.Core()
         try:
             model = _read_ov_model(core, path)
@@ -48,10 +42,10 @@ class OpenVINOEngine(Engine):
                 avoid_int8_saturation(model)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path}: {last_error_line(error)}") from None
-        config = {"PERFORMANCE_HINT": performance_hint.upper()}
+        config = {"PERFORMANCE_HINT": options.performance_hint.upper()}
         # INT8 models have few float layers, and bf16 is faster for their tensors of half the size.
         is_float = device == "cpu" and not is_quantized(model)
-        if precision == "fp32" or (is_float and fp32_faster_than_bf16(core)):
+        if options.precision == "fp32" or (is_float and fp32_faster_than_bf16(core)):
             config["INFERENCE_PRECISION_HINT"] = "f32"
         if not shape.is_static and device == "cpu":
             config["CPU_RUNTIME_CACHE_CAPACITY"] = str(_MAX_CACHED_SHAPES)
@@ -61,7 +55,7 @@ class OpenVINOEngine(Engine):
             ov.__version__,
             cpu_name(),
             shape,
-            performance_hint,
+            options.performance_hint,
             precision_hint,
             device,
         )

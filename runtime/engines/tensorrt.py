@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import EngineError, ModelError
 from ..image.preprocess import F32
 from ..models.sidecar import EngineBuildInfo, read_sidecar, read_verified_bytes
-from .base import Array, BatchShape, Engine, PerformanceHint, last_error_line
+from .base import Array, BatchShape, Engine, EngineOptions, last_error_line
 from .tensorrt_compat import check_compatibility, load_tensorrt, make_logger
 from .tensorrt_context import ExecutionSlot, GpuTimings, cuda
 
@@ -42,14 +42,8 @@ class TensorRTEngine(Engine):
 
     name = "tensorrt"
 
-    def __init__(
-        self,
-        path: Path,
-        shape: BatchShape,
-        performance_hint: PerformanceHint,
-        precision: str | None = None,
-        cuda_graph: bool | None = None,
-    ) -> None:
+    def __init__(self, options: EngineOptions, cuda_graph: bool | None = None) -> None:
+        path, shape = options.path, options.shape
         sidecar = read_sidecar(path)
         build = sidecar.build
         self.name = build.format
@@ -60,7 +54,7 @@ class TensorRTEngine(Engine):
         if cuda_graph is None:
             cuda_graph = os.environ.get("CGT_CUDA_GRAPH") != "0"
         self.cuda_graph = cuda_graph and shape.is_static
-        self.workers = 2 if performance_hint == "throughput" else 1
+        self.workers = 2 if options.performance_hint == "throughput" else 1
         self._free_slots: queue.SimpleQueue[ExecutionSlot] = queue.SimpleQueue()
         self._all_slots: list[ExecutionSlot] = []
         self._cuda_context: cuda.Context | None = None

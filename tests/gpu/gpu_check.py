@@ -26,7 +26,7 @@ import numpy as np
 from cgt.export.builders.tensorrt_inspector import parse_inspector_json
 from cgt.export.engine import build_engine, check_buildable
 from cgt.export.formats import BuildOptions
-from cgt.runtime.engines import Array, BatchShape, Engine, open_engine
+from cgt.runtime.engines import Array, BatchShape, Engine, EngineOptions, open_engine
 from cgt.runtime.engines.cuda import list_gpus
 from cgt.runtime.errors import CgtError
 from cgt.runtime.image.files import list_images, read_image
@@ -124,7 +124,7 @@ def check_model(
         for frame in frames:
             reference.infer(frame, out, *statistics)
             expected_outputs.append(out.copy())
-    with TensorRTEngine(plan, shape, "latency", cuda_graph=True) as engine:
+    with TensorRTEngine(EngineOptions(plan, shape, "latency"), cuda_graph=True) as engine:
         errors = []
         for frame, expected in zip(frames, expected_outputs, strict=True):
             engine.infer(frame, out, *statistics)
@@ -132,9 +132,9 @@ def check_model(
         timings = [engine.infer_timed(frames[0], out, *statistics) for _ in range(20)]
         layers = parse_inspector_json(engine.layer_information())
         cuda_graph_samples = _time_calls(lambda: engine.infer(frames[0], out, *statistics), seconds)
-    with TensorRTEngine(plan, shape, "latency", cuda_graph=False) as engine:
+    with TensorRTEngine(EngineOptions(plan, shape, "latency"), cuda_graph=False) as engine:
         no_graph_samples = _time_calls(lambda: engine.infer(frames[0], out, *statistics), seconds)
-    with TensorRTEngine(plan, shape, "throughput") as engine:
+    with TensorRTEngine(EngineOptions(plan, shape, "throughput")) as engine:
         rate = _measure_fps(engine, frames[0], statistics, seconds)
     peak = 255.0 if shape.io == "uint8" else 2.0
     worst = max(float(np.mean(error**2)) for error in errors)
