@@ -95,6 +95,7 @@ def test_the_student_is_exported_and_translates(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_writes_the_student(student: Path) -> None:
     student.unlink()
     done = run_cgt("distill", "--resume", student.with_suffix(""))
@@ -102,6 +103,7 @@ def test_resuming_a_finished_run_writes_the_student(student: Path) -> None:
     assert student.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -137,6 +139,7 @@ def test_usage_errors_are_one_line(arguments: list[str], message: str, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_pruned_student(run_folder: Path, photos: Path, tmp_path: Path) -> None:
     """Prune the tiny CycleGAN's generator, which has one block and is 4 channels wide."""
     common = ("distill", "--ckpt", run_folder / "latest.pth", "--data", photos)

@@ -56,6 +56,7 @@ def test_export_describes_and_compares(run_folder: Path, tmp_path: Path, directi
     assert measure_parity(out, generator, ImageSet((noise,), "noise"), artifact).psnr_db > 100
 
 
+@pytest.mark.slow
 def test_fp16_is_fp16_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "half.onnx"
     done = run_cgt("export", "--ckpt", run_folder / "latest.pth", "--fp16", "-o", out)
@@ -91,6 +92,7 @@ def test_convolution_in_another_precision_is_detected() -> None:
         verify_precision(half, ExportConfig("fp16"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, {"norm": "none", "learn_residual": True, "upsampling": "resize"}]
 )
@@ -123,6 +125,7 @@ def test_export_is_deterministic(run_folder: Path, tmp_path: Path) -> None:
     assert str(Path.home()).encode() not in first.read_bytes()
 
 
+@pytest.mark.slow
 def test_calibrated_export_is_deterministic(run_folder: Path, images: Path, tmp_path: Path) -> None:
     """The processes order sets differently."""
     from cgt.runtime.image.files import encode_image
@@ -152,6 +155,7 @@ def test_below_the_floor_no_file_is_left(run_folder: Path, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_eval_images_are_compared(run_folder: Path, tmp_path: Path) -> None:
     from cgt.runtime.image.files import encode_image
     from conftest import make_image

@@ -24,6 +24,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("args", "code", "words"), MISTAKES, ids=lambda value: str(value)[:40])
 def test_error_is_one_line(
     args: tuple[str, ...], code: int, words: str, run_folder: Path, tmp_path: Path
@@ -46,6 +47,7 @@ def test_error_is_one_line(
     assert not list(tmp_path.glob("*.onnx")) + list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_failed_write_keeps_the_old_file(run_folder: Path, tmp_path: Path) -> None:
     """A write fails in the middle, here at a limit of 10 kB, as on a full disk."""
 

@@ -28,6 +28,7 @@ def checkpoint(config: GeneratorConfig, dataset: Path) -> TrainedGenerator:
     return make_trained_generator(build_student(config), dataset, 32, config.multiple)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", STUDENT_CONFIGS)
 def test_every_size_and_batch(config: GeneratorConfig, dataset: Path, tmp_path: Path) -> None:
     source = checkpoint(config, dataset)
@@ -44,6 +45,7 @@ def test_every_size_and_batch(config: GeneratorConfig, dataset: Path, tmp_path: 
             assert np.abs(out - expected).max() < 1e-3, (engine, shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -93,6 +95,7 @@ def test_convolutions_of_a_batch_film_student_stay_int8(
     assert not {"MVN", "BatchNorm"} & set(precisions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capability", [86, 120])
 def test_tensorrt_rtx_builds_students(
     capability: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -140,6 +140,7 @@ def test_default_format_explains_missing_engine(tmp_path: Path) -> None:
     assert line.endswith("run: cgt export m.onnx --format tensorrt")
 
 
+@pytest.mark.slow
 def test_one_checkpoint_to_two_formats(run_folder: Path, tmp_path: Path) -> None:
     done = run_cgt(
         *("export", "--ckpt", run_folder / "latest.pth", "--format", "openvino"),
@@ -152,6 +153,7 @@ def test_one_checkpoint_to_two_formats(run_folder: Path, tmp_path: Path) -> None
     assert read_metadata(tmp_path / "m.xml") == read_metadata(tmp_path / "m.onnx")
 
 
+@pytest.mark.slow
 def test_format_defaults(run_folder: Path, tmp_path: Path) -> None:
     onnx = tmp_path / "m.onnx"
     done = run_cgt(

@@ -32,6 +32,7 @@ def test_every_choice_occurs() -> None:
         assert {case[axis] for case in CASES} == set(choices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "precision", "norm", "io"), CASES)
 def test_engines_agree(network: str, precision: str, norm: str, io: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", exc_type=ImportError)

@@ -68,6 +68,7 @@ def test_bf16_graph_computes_in_bf16(dataset: Path, tmp_path: Path) -> None:
     assert onnx.TensorProto.FLOAT16 not in halves
 
 
+@pytest.mark.slow
 def test_mixed_precision_reaches_min_psnr(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ def test_mixed_precision_reaches_min_psnr(
         )
 
 
+@pytest.mark.slow
 def test_below_the_floor_layers_are_named(dataset: Path, tmp_path: Path) -> None:
     generator = make_trained_generator(make_resnet(), dataset)
     with pytest.raises(QualityError, match=r"Largest drift: model\.\d+.* dB"):
@@ -140,6 +142,7 @@ def test_uint8_outputs_match_the_c_library(engine: str, tmp_path: Path) -> None:
     assert (difference == 0).mean() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [SUPPORTED_OPSETS[0], SUPPORTED_OPSETS[-1]])
 def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
     generator = make_trained_generator(make_resnet(), dataset)

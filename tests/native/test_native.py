@@ -76,6 +76,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, cc: str) -> str:
     return run([build(tmp_path_factory.mktemp("c"), "vectors", cc, "-O2")], CGT_SIMD="scalar")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [("-O3",), ("-O1", "-g", "-fsanitize=address,undefined")])
 def test_row_functions_match_scalar(tmp_path: Path, cc: str, flags: tuple[str, ...]) -> None:
     program = build(tmp_path, "rows", cc, *flags, "-fno-sanitize-recover=all")
@@ -83,6 +84,7 @@ def test_row_functions_match_scalar(tmp_path: Path, cc: str, flags: tuple[str, .
     assert lines == [f"{name} equals scalar" for name in reversed(available_instruction_sets())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [("-O3",), ("-O1", "-g", "-fsanitize=address,undefined")])
 def test_instruction_sets_return_the_same_bits(
     tmp_path: Path, cc: str, expected: str, flags: tuple[str, ...]
@@ -93,6 +95,7 @@ def test_instruction_sets_return_the_same_bits(
         assert run([program], CGT_SIMD=name) == expected, name
 
 
+@pytest.mark.slow
 def test_error_codes(tmp_path: Path, cc: str) -> None:
     run([build(tmp_path, "errors", cc, "-O1", "-fsanitize=address,undefined")])
 
@@ -104,6 +107,7 @@ def test_unknown_instruction_set_fails(tmp_path: Path, cc: str) -> None:
     assert b"cgt_simd() is false" in done.stderr
 
 
+@pytest.mark.slow
 def test_neon_under_qemu(tmp_path: Path, expected: str) -> None:
     compiler = require_program("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
     qemu = require_program("qemu-aarch64", "qemu-user")
@@ -114,6 +118,7 @@ def test_neon_under_qemu(tmp_path: Path, expected: str) -> None:
         assert run([qemu, vectors], CGT_SIMD=name) == expected, name
 
 
+@pytest.mark.slow
 def test_short_fuzzing_run(tmp_path: Path) -> None:
     """CONTRIBUTING.md has the command for a longer run."""
     clang = require_program("clang", "clang libclang-rt-14-dev")

@@ -91,6 +91,7 @@ def test_camera_frames_are_translated(model: Path, page: Any, query: str, transp
         assert page.locator("#transport").inner_text() == transport
 
 
+@pytest.mark.slow
 def test_server_source_is_shown_to_all_viewers(
     model: Path, page: Any, chromium: Any, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_server_source_is_shown_to_all_viewers(
         other.close()
 
 
+@pytest.mark.slow
 def test_video_file(model: Path, page: Any, tmp_path: Path) -> None:
     video = write_camera_clip(tmp_path / "video.webm", 45, CAMERA_SIZE)
     with start_server(model) as server:
@@ -162,6 +164,7 @@ def test_dropped_image_file(model: Path, page: Any) -> None:
         assert psnr(original, image) > 25
 
 
+@pytest.mark.slow
 def test_snapshot_and_recording(model: Path, page: Any, tmp_path: Path) -> None:
     with start_server(model) as server:
         page.goto(server.url)
@@ -247,6 +250,7 @@ def test_precision_names_of_int8_models(model: Path, page: Any, tmp_path: Path) 
             assert page.locator("#precision option").all_inner_texts() == ["Fastest", exact]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "?websocket"])
 def test_split_by_keyboard_and_size_selection(model: Path, page: Any, query: str) -> None:
     with start_server(model) as server:
@@ -267,6 +271,7 @@ def test_split_by_keyboard_and_size_selection(model: Path, page: Any, query: str
 SCREENS = {"desktop": (1280, 800), "phone": (390, 844), "phone, landscape": (844, 390)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("screen", SCREENS)
 def test_view_fills_the_stage(model: Path, page: Any, screen: str) -> None:
     """Check that in each view the canvas touches two sides of its stage, and nothing is cut off."""

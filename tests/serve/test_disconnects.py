@@ -113,6 +113,7 @@ def wait_for_usage(
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("disconnect", "at_once", "warm_up_rounds"),
     [(disconnect_uploads, 20, 3), (disconnect_websockets, 20, 3), (disconnect_webrtc, 50, 3)],

@@ -88,6 +88,7 @@ def test_camera_needs_a_secure_page(model: Path, tmp_path: Path) -> None:
         assert "https://" in page.locator("#notice-text").inner_text()
 
 
+@pytest.mark.slow
 def test_websocket_is_used_if_webrtc_cannot_connect(model: Path, tmp_path: Path) -> None:
     no_udp = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
     camera = write_camera_clip(tmp_path / "camera.y4m", 30, CAMERA_SIZE)
@@ -144,6 +145,7 @@ def test_token_form(model: Path, chromium: Any) -> None:
         page.context.close()
 
 
+@pytest.mark.slow
 def test_page_waits_for_a_free_session(model: Path, chromium: Any) -> None:
     with start_server(model, max_sessions=1) as server:
         first, second = chromium.new_page(), chromium.new_page()
@@ -167,6 +169,7 @@ def test_page_waits_for_a_free_session(model: Path, chromium: Any) -> None:
         second.close()
 
 
+@pytest.mark.slow
 def test_silent_source_of_the_server(
     model: Path, chromium: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +193,7 @@ def test_silent_source_of_the_server(
         page.close()
 
 
+@pytest.mark.slow
 def test_reconnection_after_a_server_restart(model: Path, chromium: Any, tmp_path: Path) -> None:
     page = chromium.new_page()
     with serve_command(model, tmp_path) as (server, port):

@@ -69,6 +69,7 @@ def test_frame_is_translated_before_the_next_arrives(model: Path) -> None:
         asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

@@ -78,6 +78,7 @@ def test_control_messages(model: Path) -> None:
         run_client(server, client)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first", ["", "{", "[]", '{"source": "disk"}', '{"source": "server"}', '{"model": {}}']
 )

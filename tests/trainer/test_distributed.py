@@ -25,6 +25,7 @@ FLAGS = [
 ]
 
 
+@pytest.mark.slow
 def test_losses_and_weights_equal_those_of_one_process(dataset: Path, tmp_path: Path) -> None:
     """Compare image pools, too, because all processes must keep the same one."""
     pytest.importorskip("lightning_fabric")
@@ -86,6 +87,7 @@ class Job:
         return checkpoint.step, checkpoint.state
 
 
+@pytest.mark.slow
 def test_losses_equal_those_of_one_process_and_survive_a_kill(
     dataset: Path, tmp_path: Path
 ) -> None:

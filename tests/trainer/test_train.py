@@ -66,6 +66,7 @@ def test_run_writes_checkpoint_and_samples(run_folder: Path) -> None:
     assert cv2.imread(str(run_folder / "samples" / "epoch_002.png")).shape == (68, 284, 3)
 
 
+@pytest.mark.slow
 def test_losses_are_logged(dataset: Path, tmp_path: Path) -> None:
     done = run_cgt("train", "--data", dataset, "--output", tmp_path / "run", *LONG_RUN_FLAGS)
     assert done.returncode == 0, done.stderr
@@ -75,6 +76,7 @@ def test_losses_are_logged(dataset: Path, tmp_path: Path) -> None:
     assert all(0 < float(row["cycle_A"]) < 20 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["cyclegan", "pix2pix"])
 def test_ten_kills_change_nothing(dataset: Path, tmp_path: Path, method: str) -> None:
     """Kill and resume a run at ten random steps and compare with an uninterrupted one.
@@ -102,6 +104,7 @@ def test_ten_kills_change_nothing(dataset: Path, tmp_path: Path, method: str) ->
     assert (uninterrupted / "samples").stat().st_size == (killed / "samples").stat().st_size
 
 
+@pytest.mark.slow
 def test_signal_saves_the_run(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start_cgt(
@@ -125,6 +128,7 @@ def test_run_is_not_overwritten(run_folder: Path, dataset: Path) -> None:
     assert (run_folder / "latest.pth").read_bytes() == original
 
 
+@pytest.mark.slow
 def test_non_finite_losses_stop_the_run(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     done = run_cgt("train", "--data", dataset, "--output", run, *LONG_RUN_FLAGS, "--lr", "1e30")
@@ -174,6 +178,7 @@ def test_checkpoints_cannot_execute_code(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_permanent_and_best_checkpoints(dataset: Path, tmp_path: Path) -> None:
     config = TrainConfig(
         data=str(dataset),
@@ -191,6 +196,7 @@ def test_permanent_and_best_checkpoints(dataset: Path, tmp_path: Path) -> None:
     assert (state["metric"], state["epoch"]) == ("cycle_psnr", best["epoch"])
 
 
+@pytest.mark.slow
 def test_error_names_the_step_that_diverged(dataset: Path, tmp_path: Path) -> None:
     run = TrainingRun.create(tmp_path / "run", TrainConfig(data=str(dataset), **SETTINGS))
     step = run.model.step
@@ -210,6 +216,7 @@ def test_error_names_the_step_that_diverged(dataset: Path, tmp_path: Path) -> No
         run.save(MetricsLogger(tmp_path, 0, []))
 
 
+@pytest.mark.slow
 def test_changed_settings_are_logged_or_rejected(run_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(run_folder, run)

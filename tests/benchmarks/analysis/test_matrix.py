@@ -71,6 +71,7 @@ def test_rows_have_psnr(measured: tuple[BenchmarkMatrix, list[Result]]) -> None:
     assert all(row.psnr_db < 40 for row in faster)
 
 
+@pytest.mark.slow
 def test_unreachable_min_psnr_fails(tiny_model: Path, clip: Path, tmp_path: Path) -> None:
     done = run_cgt(
         *("bench", "--matrix", "--model", tiny_model, "--size", 32, "--engine", "onnxruntime"),

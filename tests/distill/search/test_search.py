@@ -285,6 +285,7 @@ def test_the_table_is_printed() -> None:
     assert "5.0 ms per frame" in text
 
 
+@pytest.mark.slow
 def test_timings_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure with OpenVINO and save; the second run must use the cache."""
     few = [[Candidate(StudentVariant(), 8, 2)]]

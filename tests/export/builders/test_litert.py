@@ -48,6 +48,7 @@ KINDS: dict[str, dict[str, Any]] = {
 UNSUPPORTED = {"fp16": "instance", "int8": "instance", "fp32": "stream"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_onnx_module_matches_the_graph(tmp_path: Path, kind: str) -> None:
     config = GeneratorConfig(**({"kind": "resnet1", "ngf": 4} | KINDS[kind]))

@@ -43,6 +43,7 @@ def convolutions(onnx: Path, output: Path, *capabilities: int) -> dict[str, int]
     return build.convolutions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("io", ["float", "uint8"])
 @pytest.mark.parametrize("sides", [None, (64, 96)])
 @pytest.mark.parametrize("capability", CAPABILITIES)
@@ -75,6 +76,7 @@ def test_bundled_model(tmp_path: Path) -> None:
             assert convolutions(DEFAULT_MODEL, tmp_path / "monet", capability) == {"int8": 18}
 
 
+@pytest.mark.slow
 def test_full_size_resnet9(tmp_path: Path) -> None:
     """Build 11 M parameters in three precisions for every GPU."""
     torch.manual_seed(0)

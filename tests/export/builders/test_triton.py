@@ -184,6 +184,7 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     assert "backends is for --format triton only" in done.stderr
 
 
+@pytest.mark.slow
 def test_checkpoint_to_repository(run_folder: Path, tmp_path: Path) -> None:
     """One command writes uint8 models and OpenVINO's files."""
     repository = tmp_path / "repo"

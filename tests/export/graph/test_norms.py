@@ -80,6 +80,7 @@ def test_batch_norms_fold_exactly() -> None:
     torch.testing.assert_close(layers(x), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("half", [False, True])
 def test_external_statistics(engine: str, half: bool, tmp_path: Path) -> None:

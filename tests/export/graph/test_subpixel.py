@@ -26,6 +26,7 @@ def op_types(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("end", ["pad", "zero"])
 @pytest.mark.parametrize("channels", [1, 3])

@@ -101,6 +101,7 @@ def test_int8_graph_computes_in_int8(
     assert 1e-4 < noise < 0.03  # an exact match would mean that nothing was quantized
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [(), ("--fp16",)])
 def test_int8_from_the_command_line(
     run_folder: Path, images: Path, tmp_path: Path, extra: tuple[str, ...]

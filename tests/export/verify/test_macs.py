@@ -50,6 +50,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_macs_match_the_flop_counter(kind: str, tmp_path: Path) -> None:
     from cgt.export.graph.trace import trace

@@ -22,6 +22,7 @@ needs_ray = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_killed_worker_and_a_killed_node_lose_nothing(
     clip: Path, long_video: Path, tiny_model: Path, tmp_path: Path

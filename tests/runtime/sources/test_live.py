@@ -138,6 +138,7 @@ def test_rtsp_sink_streams_in_real_time(rtsp: RtspServer, ffprobe: str) -> None:
     assert frames.strip() == b"30"
 
 
+@pytest.mark.slow
 def test_udp_sink_and_source_of_its_recording(tmp_path: Path) -> None:
     """FFmpeg records what the stream sink sends, and the source reads the recording."""
     port = free_port()

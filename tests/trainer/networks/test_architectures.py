@@ -68,6 +68,7 @@ def test_generator_keeps_size_and_config_round_trips(config: GeneratorConfig) ->
     assert -1 <= out.min() < out.max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [CONFIGS[i] for i in (1, 4, 5, 8, 10)], ids=lambda c: c.kind)
 def test_generator_exports(config: GeneratorConfig, tmp_path: Path) -> None:
     network = build_random(config)
