@@ -71,6 +71,21 @@ class ColorSpace:
     full_range: bool = False
 
 
+# The matrices that FFmpeg converts (H.273 -> swscale).
+SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+_MAX_SD_SIZE = (576, 1279)  # (height, width); larger videos are HD
+
+
+def untagged_color_space(size: tuple[int, int]) -> ColorSpace:
+    """Return what a video without color tags is in: HD in BT.709, SD in BT.601, as players assume.
+
+    Args:
+        size: (height, width) in pixels.
+    """
+    is_hd = size[0] > _MAX_SD_SIZE[0] or size[1] > _MAX_SD_SIZE[1]
+    return ColorSpace() if is_hd else ColorSpace(matrix=6, primaries=6, transfer=6)
+
+
 class Source(Closeable):
     """Frames in presentation order, interleaved with the packets of other streams.
 

@@ -29,6 +29,7 @@ from .frame_convert import (
     to_rgb,
 )
 from .segments import find_segment_boundaries
+from .tone_map import HDR_NAMES
 from .wrappers import shift_packet
 
 _DEFAULT_TIME_BASE = Fraction(1, 90000)
@@ -159,7 +160,12 @@ class VideoSource(Source):
         self._opened_at = perf_counter()
         self.start_time = self._frame_time(frame, 0)
         self.frame_count = stream.frames or self._estimate_frame_count()
-        if any(component.bits > 8 for component in frame.format.components):
+        transfer = int(frame.color_trc)
+        if transfer in HDR_NAMES:
+            warn_user(
+                f"{self.name} is HDR ({HDR_NAMES[transfer]}): tone-mapping it to SDR (BT.709)"
+            )
+        elif any(component.bits > 8 for component in frame.format.components):
             warn_user(f"{self.name} has {frame.format.name} frames; using 8 bits per channel")
 
     def _estimate_frame_count(self) -> int | None:
