@@ -10,6 +10,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
+from ..image.color import WHITE, Color, DecodedImage
 from ..image.preprocess import U8
 from ..utils.closeable import Closeable
 
@@ -23,18 +24,25 @@ class Frame:
         name: The image file's path relative to its folder; empty for videos.
         capture_time: When the frame arrived, in seconds of time.perf_counter.
         starts_segment: The encoder restarts at this frame; see `segments`.
+        background: The color on which transparent pixels are composited; set it before `image` is
+            used.
+        keep_alpha: Whether sinks write the transparency; likewise.
     """
+
+    background: Color = WHITE
+    keep_alpha: bool = False
 
     def __init__(
         self,
-        image: U8 | Callable[[], U8],
+        image: U8 | Callable[[], U8 | DecodedImage],
         time: Fraction,
         name: str = "",
         capture_time: float | None = None,
         duration: Fraction | None = None,
         starts_segment: bool = False,
     ) -> None:
-        self._image = image
+        self._image: U8 | DecodedImage | Callable[[], U8 | DecodedImage] = image
+        self._alpha: U8 | None = None
         self.time = time
         self.name = name
         self.capture_time = perf_counter() if capture_time is None else capture_time
@@ -50,7 +58,16 @@ class Frame:
         """
         if callable(self._image):
             self._image = self._image()
+        if isinstance(self._image, DecodedImage):
+            self._alpha = self._image.alpha if self.keep_alpha else None
+            self._image = self._image.flatten(self.background)
         return self._image
+
+    @property
+    def alpha(self) -> U8 | None:
+        """Return the transparency to write, uint8 (height, width); None if there is none."""
+        _ = self.image  # decodes both
+        return self._alpha
 
 
 @dataclass(frozen=True)

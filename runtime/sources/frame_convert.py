@@ -38,11 +38,11 @@ SideDataType._missing_ = classmethod(_unknown_side_data_type)  # type: ignore[me
 def to_rgb(frame: av.VideoFrame) -> U8:
     """Convert a decoded frame to RGB by the matrix and range of its tags.
 
-    See `read_matrix` for untagged frames. HDR becomes SDR. Bit depths above 8 and transparency are
-    dropped.
+    See `read_matrix` for untagged frames. HDR becomes SDR. Bit depths above 8 are reduced to 8.
 
     Returns:
-        uint8 HWC RGB, possibly a view with gaps between its rows.
+        uint8 HWC RGB, or RGBA if the format has transparency; possibly a view with gaps between its
+        rows.
 
     Raises:
         SourceError: FFmpeg cannot convert this pixel format and matrix.
@@ -54,8 +54,9 @@ def to_rgb(frame: av.VideoFrame) -> U8:
     try:
         if int(frame.color_trc) in HDR_NAMES and not frame.format.is_rgb:
             frame, matrix = tone_map(frame, _thread_local.reformatter, matrix), None
+        has_alpha = any(component.is_alpha for component in frame.format.components)
         converted = _thread_local.reformatter.reformat(
-            frame, format="rgb24", src_colorspace=matrix, threads=1
+            frame, format="rgba" if has_alpha else "rgb24", src_colorspace=matrix, threads=1
         )
     except (av.FFmpegError, ValueError) as error:
         kind = f"{frame.format.name} frames with matrix {frame.colorspace}"
@@ -109,7 +110,8 @@ def letterbox(image: U8, size: tuple[int, int]) -> U8:
     small = resize(np.ascontiguousarray(image), inner)
     if inner == size:
         return small
-    canvas = np.zeros((*size, 3), np.uint8)
+    canvas = np.zeros((*size, image.shape[2]), np.uint8)
+    canvas[..., 3:] = 255  # bars are opaque
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     canvas[top : top + inner[0], left : left + inner[1]] = small
     return canvas

@@ -15,6 +15,7 @@ import av
 from av.stream import Disposition
 
 from ..errors import SourceError, UsageError
+from ..image.color import DecodedImage
 from ..image.geometry import format_size
 from ..image.preprocess import U8
 from ..utils.log import warn_user
@@ -237,9 +238,13 @@ class VideoSource(Source):
                 f"{format_size(self._coded_size)} pixels; letterboxing its frames to the first size"
             )
 
-    def _to_image(self, frame: av.VideoFrame) -> U8:
+    def _to_image(self, frame: av.VideoFrame) -> U8 | DecodedImage:
         assert self.size is not None
-        return letterbox(apply_orientation(to_rgb(frame), self._orientation), self.size)
+        image = letterbox(apply_orientation(to_rgb(frame), self._orientation), self.size)
+        if image.shape[2] == 3:
+            return image
+        alpha = image[..., 3]
+        return DecodedImage(image[..., :3], None if alpha.min() == 255 else alpha, self.name)
 
     def _frame_time(self, frame: av.VideoFrame, index: int) -> Fraction:
         if self._use_arrival_time:
