@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,13 +78,17 @@ def decode_image(data: bytes, name: str) -> DecodedImage | None:
         data: The bytes of the file.
         name: The name of the image in messages.
     """
+    if data.startswith(b"\xff\xd8") and b"ICC_PROFILE\0" not in data:
+        # The most frequent case does without Pillow, which is slow to open small files.
+        pixels = _decode_opencv(data, _Header())
+        return None if pixels is None else DecodedImage(pixels.view(np.uint8), None, name)
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as image:
             header = _Header.read(data, image)
             if header.alpha and not header.maximum:
-                pixels: NDArray[Any] | None = np.asarray(_upright(image).convert("RGBA"))
+                pixels = np.asarray(_upright(image).convert("RGBA"))
             elif header.profile and image.mode == "CMYK":
                 converted = to_srgb(_upright(image), header.profile, name)
                 return DecodedImage(np.array(converted, np.uint8), None, name)
@@ -104,6 +109,10 @@ def decode_image(data: bytes, name: str) -> DecodedImage | None:
     if alpha is not None and alpha.min() == 255:
         alpha = None
     return DecodedImage(np.ascontiguousarray(rgb), alpha, name)
+
+
+# Of damaged and of very large files, which are decoded or reported here. After other filters.
+warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
 
 
 @dataclass(frozen=True)
@@ -140,15 +149,16 @@ class _Header:
             image.info.get("icc_profile"),
             image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info,
             maximum,
-            orientation=image.getexif().get(_ORIENTATION, 1),
+            orientation=image.getexif().get(_ORIENTATION, 1) if maximum else 1,
         )
 
     @classmethod
     def _read_tiff(cls, data: bytes) -> _Header:
         from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-        tags, file = ImageFileDirectory_v2(data[:8]), io.BytesIO(data)
+        file = io.BytesIO(data)
         try:
+            tags = ImageFileDirectory_v2(data[:8])
             file.seek(tags.next)
             tags.load(file)
         except (OSError, SyntaxError, struct.error):

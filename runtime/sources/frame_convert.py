@@ -52,7 +52,7 @@ def to_rgb(frame: av.VideoFrame) -> U8:
     # Of an unknown matrix swscale gets the tag itself, and raises.
     matrix = SWSCALE_MATRICES.get(read_matrix(frame))
     try:
-        if int(frame.color_trc) in HDR_NAMES and not frame.format.is_rgb:
+        if int(frame.color_trc) in HDR_NAMES:
             frame, matrix = tone_map(frame, _thread_local.reformatter, matrix), None
         has_alpha = any(component.is_alpha for component in frame.format.components)
         converted = _thread_local.reformatter.reformat(

@@ -35,8 +35,10 @@ def forget_printed_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_logged_topics", set())
 
 
-def make_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """Return an ICC profile (version 2) of a display."""
+def make_profile(
+    space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", connection: bytes = b"XYZ "
+) -> bytes:
+    """Return an ICC profile (version 2), by default of a display."""
     head, body = struct.pack(">I", len(tags)), b""
     start = 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
@@ -44,7 +46,7 @@ def make_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
         head += struct.pack(">4sII", name, start + len(body), len(content))
         body += content
     size = start + len(body)
-    header = struct.pack(">I4sI4s4s4s", size, b"\0" * 4, 0x02400000, b"mntr", space, b"XYZ ")
+    header = struct.pack(">I4sI4s4s4s", size, b"\0" * 4, 0x02400000, kind, space, connection)
     header += bytes(12) + b"acsp" + bytes(28) + xyz(0.9642, 1.0, 0.8249)[8:]
     return header + bytes(128 - len(header)) + head + body
 
@@ -96,6 +98,25 @@ def test_profile_of_gray_is_converted(tmp_path: Path) -> None:
     path = save(tmp_path / "g.png", np.full((8, 8), 55, np.uint8), icc_profile=GRAY_GAMMA_1)
     expected = 255 * (1.055 * (55 / 255) ** (1 / 2.4) - 0.055)
     assert np.abs(read_image(path) - expected).max() <= 2
+
+
+def test_profile_of_cmyk_is_converted(tmp_path: Path) -> None:
+    """Convert by a table in which each of cyan, magenta and yellow is a gray of L = 66.7."""
+    ramp = bytes(range(256))
+    lab = b"".join(
+        bytes([round(255 * (1 - k) * (1 - (c + m + y) / 3)), 128, 128])
+        for c, m, y, k in np.ndindex(2, 2, 2, 2)
+    )
+    unit = struct.pack(">9i", *(65536 * np.eye(3, dtype=int)).ravel())
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + unit + 4 * ramp + lab + 3 * ramp
+    profile = make_profile(b"CMYK", WHITE_POINT | {b"A2B0": table}, b"prtr", b"Lab ")
+    pixels = np.zeros((16, 48, 4), np.uint8)
+    pixels[:, 16:32, 0], pixels[:, 32:, 3] = 255, 255
+    for suffix in (".jpg", ".tif"):
+        path = tmp_path / f"cmyk{suffix}"
+        Image.fromarray(pixels, "CMYK").save(path, icc_profile=profile)
+        found = read_image(path)[8, [4, 24, 44]].astype(int)
+        assert np.abs(found - np.array([255, 161, 0])[:, None]).max() <= 4
 
 
 @pytest.mark.parametrize("deep", [False, True])
