@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import av
+import numpy as np
 from av.stream import Disposition
 
 from ..errors import SourceError, UsageError
@@ -161,6 +162,8 @@ class VideoSource(Source):
         self._opened_at = perf_counter()
         self.start_time = self._frame_time(frame, 0)
         self.frame_count = stream.frames or self._estimate_frame_count()
+        if stream.metadata.get("alpha_mode") == "1":  # VP8 and VP9 in WebM
+            warn_user(f"{self.name} has transparency that FFmpeg does not decode: dropping it")
         transfer = int(frame.color_trc)
         if transfer in HDR_NAMES:
             warn_user(
@@ -243,8 +246,8 @@ class VideoSource(Source):
         image = letterbox(apply_orientation(to_rgb(frame), self._orientation), self.size)
         if image.shape[2] == 3:
             return image
-        alpha = image[..., 3]
-        return DecodedImage(image[..., :3], None if alpha.min() == 255 else alpha, self.name)
+        rgb, alpha = np.ascontiguousarray(image[..., :3]), np.ascontiguousarray(image[..., 3])
+        return DecodedImage(rgb, None if alpha.min() == 255 else alpha, self.name)
 
     def _frame_time(self, frame: av.VideoFrame, index: int) -> Fraction:
         if self._use_arrival_time:

@@ -376,6 +376,7 @@ def test_transparent_videos_are_composited(tmp_path: Path, caplog: Any) -> None:
         container.mux(stream.encode(None))
     with open_source(str(path)) as source:
         image = next(item.image for item in source if isinstance(item, Frame))
+    assert image.flags.c_contiguous
     assert image[8, 8].tolist() == [255, 255, 255]
     assert image[8, 40].tolist() == [100, 150, 200]
     assert "alpha.mkv is transparent in parts" in caplog.text

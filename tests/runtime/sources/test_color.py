@@ -181,3 +181,16 @@ def test_motion_jpeg_with_exif_is_upright(orientation: int, suffix: str, tmp_pat
     found = read_first(path)
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected).mean() < 4
+
+
+def test_transparency_of_webm_is_named(tmp_path: Path, caplog: Any) -> None:
+    path = tmp_path / "alpha.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuva420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 4), np.uint8), format="rgba")
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    read_first(path)
+    assert "alpha.webm has transparency that FFmpeg does not decode" in caplog.text
