@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Interrupted, UsageError
+from .image.color import parse_color
 from .image.compose import ViewMode, compose_view
 from .image.geometry import SizeSpec, parse_size
 from .image.preprocess import U8
@@ -23,7 +24,7 @@ from .inference.translator import Translator
 from .pipeline import run_pipeline, translate_stream
 from .run_report import RunReport
 from .sinks import StreamFormat, TranslatedFrame, open_sinks
-from .sources import Source, open_source
+from .sources import Frame, Source, open_source
 from .sources.wrappers import RealtimeSource, StreamItems, limit_fps, limit_frames
 from .utils.options import check_options, option, signature_with
 from .utils.stats import Stats
@@ -120,6 +121,19 @@ class TranslateOptions:
         above=True,
         default_text="no limit",
     )
+    background: str = option(
+        "white",
+        "color behind transparent pixels: a name or #RRGGBB",
+        INPUT,
+        metavar="COLOR",
+    )
+    keep_alpha: bool = option(
+        False,
+        "write the transparency of the source to PNG, WebP and TIFF",
+        OUTPUT,
+        kind=bool,
+        flags=("--keep-alpha",),
+    )
     stream: int | None = option(
         None,
         "index of the video stream, from 0, if a file has several",
@@ -190,6 +204,9 @@ class TranslateOptions:
         check_options(self)
         if self.overlap is not None and self.tile is None:
             raise UsageError("--overlap is the overlap of tiles; give --tile too")
+        if self.keep_alpha and self.view == "side-by-side":
+            raise UsageError("--keep-alpha writes one image; leave out --side-by-side")
+        parse_color(self.background)
 
     @property
     def job_key(self) -> str:
@@ -198,10 +215,12 @@ class TranslateOptions:
         It has the field names of the first batches, so that those are recognized, too.
         """
         renamed = {"deflicker": "calm"}
-        names = (
+        names: tuple[str, ...] = (
             *("model", "engine", "size", "output_size", "tile", "overlap", "batch", "deflicker"),
             *("frames", "duration", "max_fps", "audio", "start", "stream", "codec", "view"),
         )
+        if self.background != "white":
+            names = (*names, "background")
         fields = ", ".join(f"{renamed.get(n, n)}={getattr(self, n)!r}" for n in names)
         return f"Translation({fields})"
 
@@ -245,13 +264,24 @@ class TranslateOptions:
         )
 
     def select_items(self, source: Source, stats: Stats) -> StreamItems:
-        """Yield the frames and packets that `frames`, `duration` and `max_fps` leave."""
+        """Yield the frames and packets that `frames`, `duration` and `max_fps` leave.
+
+        How frames treat transparency is set, too.
+        """
         if self.is_live(source) and not source.live:
             source = RealtimeSource(source)
         items: StreamItems = limit_frames(source, self.frames, self.duration)
         if self.max_fps is not None:
             items = limit_fps(items, self.max_fps, stats)
-        return items
+        return self.set_transparency(items)
+
+    def set_transparency(self, items: StreamItems) -> StreamItems:
+        """Set `background` and `keep_alpha` of frames."""
+        background = parse_color(self.background)
+        for item in items:
+            if isinstance(item, Frame):
+                item.background, item.keep_alpha = background, self.keep_alpha
+            yield item
 
     def expected_frames(self, source: Source) -> int | None:
         """Return the number of frames to translate, or None where the source does not tell."""

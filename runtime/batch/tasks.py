@@ -112,7 +112,11 @@ class TranslateSegment(Task):
             ) as sink,
         ):
             return _translate_items(
-                self._checked_frames(source, video), translator, sink, Stats(), progress
+                options.set_transparency(self._checked_frames(source, video)),
+                translator,
+                sink,
+                Stats(),
+                progress,
             )
 
     def _open_segment(self, stream: StreamFormat) -> Sink:

@@ -12,6 +12,7 @@ from ..image.geometry import Geometry
 from ..image.preprocess import U8
 from ..sources import ColorSpace, Frame, Packet, Source
 from ..utils.closeable import Closeable
+from ..utils.log import warn_user_once
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class TranslatedFrame:
 
     source_frame: Frame
     image: U8
+
+
+def warn_alpha_lost(sink: object) -> None:
+    """Print once that a sink cannot write the transparency of a frame."""
+    warn_user_once(f"alpha in {sink}", f"{sink} cannot hold transparency; PNG, WebP and TIFF can")
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,12 @@ from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from ..image.preprocess import U8
-from ..sources import ColorSpace
+from ..sources import SWSCALE_MATRICES, untagged_color_space
 from ..utils.system import cpu_flags
 from .base import StreamFormat, TranslatedFrame
 from .codecs import CodecSettings
 from .thread_priority import preserve_thread_scheduling
 
-# FFmpeg converts to these matrices (H.273 -> swscale); any other is written as BT.709.
-_SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 # Equal on all machines, because the output of x264, x265 and libvpx depends on it. Frame threads,
 # because slice threads need 2 to 5 % more bytes for the same quality.
 _ENCODER_THREADS = 4
@@ -59,11 +57,12 @@ class VideoEncoder:
         self.time_base = stream.time_base or 1 / self._rate
         self._frame_ticks = max(1, round(1 / self._rate / self.time_base))
         self._last_pts: int | None = None
-        color_space = stream.color_space or ColorSpace()
+        assert stream.size is not None
+        color_space = stream.color_space or untagged_color_space(even_size(stream.size))
         self._color_space = (
             color_space
-            if color_space.matrix in _SWSCALE_MATRICES
-            else replace(color_space, matrix=1)
+            if color_space.matrix in SWSCALE_MATRICES
+            else replace(color_space, matrix=1)  # which FFmpeg cannot convert to
         )
         self._reformatter = VideoReformatter()
         self._context = self._configure_context(context or self._create_context())
@@ -109,7 +108,7 @@ class VideoEncoder:
         video_frame = self._reformatter.reformat(
             video_frame,
             format=self._codec.pixel_format,
-            dst_colorspace=_SWSCALE_MATRICES[self._color_space.matrix],
+            dst_colorspace=SWSCALE_MATRICES[self._color_space.matrix],
             dst_color_range=2 if self._color_space.full_range else 1,
             threads=1,
         )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import SinkError, UsageError
-from ..image.files import encode_image
+from ..image.files import ALPHA_SUFFIXES, encode_image
+from ..image.preprocess import resize
 from ..utils.atomic import atomic_write
-from .base import Sink, TranslatedFrame
+from .base import Sink, TranslatedFrame, warn_alpha_lost
 
 
 class FolderSink(Sink):
@@ -100,7 +103,14 @@ def write_image(path: Path, result: TranslatedFrame) -> None:
     Raises:
         SinkError: The file cannot be written.
     """
-    data = encode_image(result.image, path.suffix)
+    alpha = result.source_frame.alpha
+    if alpha is not None and path.suffix.lower() not in ALPHA_SUFFIXES:
+        warn_alpha_lost(path)
+        alpha = None
+    if alpha is not None:
+        plane = np.ascontiguousarray(alpha)[..., None]
+        alpha = resize(plane, result.image.shape[:2])[..., 0]
+    data = encode_image(result.image, path.suffix, alpha, label=True)
     if data is None:
         raise SinkError(f"cannot write {path}: OpenCV has no encoder for {path.suffix}")
     try:

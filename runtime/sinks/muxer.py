@@ -15,7 +15,7 @@ from av.codec.context import Flags
 from ..errors import SinkError
 from ..sources import Packet
 from ..utils.log import warn_user
-from .base import Sink, StreamFormat, TranslatedFrame
+from .base import Sink, StreamFormat, TranslatedFrame, warn_alpha_lost
 from .codecs import CodecSettings
 from .encoder import VideoEncoder
 from .thread_priority import preserve_thread_scheduling
@@ -157,6 +157,8 @@ class MuxedSink(Sink):
             raise self._handle_failure(error) from None
 
     def write(self, result: TranslatedFrame) -> None:
+        if result.source_frame.alpha is not None:
+            warn_alpha_lost(self.name)
         if self._is_open:
             with self._handle_errors():
                 self._muxer.write(result)

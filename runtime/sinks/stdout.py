@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 
 from ..errors import SinkError, UsageError
+from ..sources import SWSCALE_MATRICES, untagged_color_space
 from ..utils.uri import Uri
 from .base import Sink, StreamFormat, TranslatedFrame
 from .encoder import even_size, pad_to_even
@@ -42,6 +43,8 @@ class StdoutSink(Sink):
         sys.stdout.flush()
         self._stdout_fd = os.dup(1)
         os.dup2(2, 1)
+        # y4m has no color tags: its reader goes by the size.
+        self._matrix = SWSCALE_MATRICES[untagged_color_space(even_size(stream.size)).matrix]
         self._pixel_format = "yuv420p" if format == "y4m" else format
         self._stream_header = _y4m_header(stream) if format == "y4m" else b""
         self._frame_header = b"FRAME\n" if format == "y4m" else b""
@@ -53,7 +56,9 @@ class StdoutSink(Sink):
             return
         frame = av.VideoFrame.from_ndarray(pad_to_even(result.image), format="rgb24")
         if self._pixel_format != "rgb24":
-            frame = frame.reformat(format=self._pixel_format, dst_colorspace=1, dst_color_range=1)
+            frame = frame.reformat(
+                format=self._pixel_format, dst_colorspace=self._matrix, dst_color_range=1
+            )
         try:
             for part in (self._stream_header, self._frame_header, frame.to_ndarray().tobytes()):
                 _write_all(self._stdout_fd, part)

@@ -46,16 +46,17 @@ class StreamSink(MuxedSink):
     def __init__(self, uri: str, stream: StreamFormat, codec: str | None = None) -> None:
         if stream.size is None:
             raise UsageError(f"{uri} needs frames of one size; set it with --size 256x256")
-        self.name = uri
+        self.name, size = uri, stream.size
         scheme = uri.partition("://")[0].lower()
         camera = scheme not in _CONTAINER_FORMATS
         if camera:
             _check_v4l2_device(uri)
-            codec_settings, other_streams = RAW_VIDEO, ()
+            codec_settings = RAW_VIDEO
+            # It has no color tags: its reader goes by the size.
+            stream = replace(stream, other_streams=(), color_space=None)
         else:
             allowed = _ALLOWED_CODECS[:1] if scheme.startswith("rtmp") else _ALLOWED_CODECS
-            codec_settings = select_codec(codec, allowed, uri, stream.size)
-            other_streams = stream.other_streams
+            codec_settings = select_codec(codec, allowed, uri, size)
         self._pacer = None if stream.live else Pacer()
         self._container: Any = None
         try:
@@ -67,7 +68,7 @@ class StreamSink(MuxedSink):
             )
             self._muxer = Muxer(
                 self._container,
-                replace(stream, other_streams=other_streams),
+                stream,
                 codec_settings,
                 live=True,
             )

@@ -115,7 +115,7 @@ class WindowSink(Sink):
     def _save_snapshot(self) -> None:
         names = (Path(f"cgt-{number:03d}.png") for number in itertools.count())
         path = next(name for name in names if not name.exists())
-        data = encode_image(self._composed_image(), ".png")
+        data = encode_image(self._composed_image(), ".png", label=True)
         assert data is not None
         try:
             path.write_bytes(data)

@@ -9,9 +9,24 @@ from pathlib import Path
 from ..errors import SourceError, UsageError
 from ..image.files import IMAGE_SUFFIXES, list_images  # OpenCV must load before PyAV
 from ..utils.uri import Uri, parse_uri
-from .base import ColorSpace, Frame, Packet, Source
+from .base import (
+    SWSCALE_MATRICES,
+    ColorSpace,
+    Frame,
+    Packet,
+    Source,
+    untagged_color_space,
+)
 
-__all__ = ["ColorSpace", "Frame", "Packet", "Source", "open_source"]
+__all__ = [
+    "SWSCALE_MATRICES",
+    "ColorSpace",
+    "Frame",
+    "Packet",
+    "Source",
+    "open_source",
+    "untagged_color_space",
+]
 
 
 def open_source(

@@ -10,6 +10,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
+from ..image.color import WHITE, Color, DecodedImage
 from ..image.preprocess import U8
 from ..utils.closeable import Closeable
 
@@ -23,18 +24,25 @@ class Frame:
         name: The image file's path relative to its folder; empty for videos.
         capture_time: When the frame arrived, in seconds of time.perf_counter.
         starts_segment: The encoder restarts at this frame; see `segments`.
+        background: The color on which transparent pixels are composited; set it before `image` is
+            used.
+        keep_alpha: Whether sinks write the transparency; likewise.
     """
+
+    background: Color = WHITE
+    keep_alpha: bool = False
 
     def __init__(
         self,
-        image: U8 | Callable[[], U8],
+        image: U8 | Callable[[], U8 | DecodedImage],
         time: Fraction,
         name: str = "",
         capture_time: float | None = None,
         duration: Fraction | None = None,
         starts_segment: bool = False,
     ) -> None:
-        self._image = image
+        self._image: U8 | DecodedImage | Callable[[], U8 | DecodedImage] = image
+        self._alpha: U8 | None = None
         self.time = time
         self.name = name
         self.capture_time = perf_counter() if capture_time is None else capture_time
@@ -50,7 +58,16 @@ class Frame:
         """
         if callable(self._image):
             self._image = self._image()
+        if isinstance(self._image, DecodedImage):
+            self._alpha = self._image.alpha if self.keep_alpha else None
+            self._image = self._image.flatten(self.background)
         return self._image
+
+    @property
+    def alpha(self) -> U8 | None:
+        """Return the transparency to write, uint8 (height, width); None if there is none."""
+        _ = self.image  # decodes both
+        return self._alpha
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,21 @@ class ColorSpace:
     primaries: int = 1
     transfer: int = 1
     full_range: bool = False
+
+
+# The matrices that FFmpeg converts (H.273 -> swscale).
+SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+_MAX_SD_SIZE = (576, 1279)  # (height, width); larger videos are HD
+
+
+def untagged_color_space(size: tuple[int, int]) -> ColorSpace:
+    """Return what a video without color tags is in: HD in BT.709, SD in BT.601, as players assume.
+
+    Args:
+        size: (height, width) in pixels.
+    """
+    is_hd = size[0] > _MAX_SD_SIZE[0] or size[1] > _MAX_SD_SIZE[1]
+    return ColorSpace() if is_hd else ColorSpace(matrix=6, primaries=6, transfer=6)
 
 
 class Source(Closeable):

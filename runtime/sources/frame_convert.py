@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
 from ..errors import SourceError
 from ..image.preprocess import U8, resize
-from .base import ColorSpace
+from .base import SWSCALE_MATRICES, ColorSpace, untagged_color_space
+from .tone_map import BT2020_MATRIX, HDR_NAMES, tone_map
 
 _IDENTITY = ((1, 0), (0, 1))
+_BT2020_PRIMARIES = 9
+_UNSPECIFIED = 2
 _thread_local = threading.local()
+
+
+def _unknown_side_data_type(cls: type[SideDataType], value: object) -> SideDataType:
+    """Make a member for a type that PyAV does not know; `frame.side_data` would raise."""
+    member: Any = object.__new__(cls)
+    member._name_, member._value_ = f"UNKNOWN_{value}", value
+    unknown: SideDataType = member
+    return unknown
+
+
+# FFmpeg has more types of side data than PyAV lists: EXIF and the views of MV-HEVC among them.
+SideDataType._missing_ = classmethod(_unknown_side_data_type)  # type: ignore[method-assign,assignment]
 
 
 def to_rgb(frame: av.VideoFrame) -> U8:
     """Convert a decoded frame to RGB by the matrix and range of its tags.
 
-    An untagged frame counts as BT.601. Bit depths above 8 and transparency are dropped.
+    See `read_matrix` for untagged frames. HDR becomes SDR. Bit depths above 8 are reduced to 8.
 
     Returns:
-        uint8 HWC RGB, possibly a view with gaps between its rows.
+        uint8 HWC RGB, or RGBA if the format has transparency; possibly a view with gaps between its
+        rows.
 
     Raises:
         SourceError: FFmpeg cannot convert this pixel format and matrix.
     """
     if not hasattr(_thread_local, "reformatter"):  # it keeps its tables between frames
         _thread_local.reformatter = VideoReformatter()
+    # Of an unknown matrix swscale gets the tag itself, and raises.
+    matrix = SWSCALE_MATRICES.get(read_matrix(frame))
     try:
-        converted = _thread_local.reformatter.reformat(frame, format="rgb24", threads=1)
+        if int(frame.color_trc) in HDR_NAMES:
+            frame, matrix = tone_map(frame, _thread_local.reformatter, matrix), None
+        has_alpha = any(component.is_alpha for component in frame.format.components)
+        converted = _thread_local.reformatter.reformat(
+            frame, format="rgba" if has_alpha else "rgb24", src_colorspace=matrix, threads=1
+        )
     except (av.FFmpegError, ValueError) as error:
         kind = f"{frame.format.name} frames with matrix {frame.colorspace}"
         raise SourceError(f"FFmpeg cannot convert {kind}: {error}") from None
@@ -85,20 +110,42 @@ def letterbox(image: U8, size: tuple[int, int]) -> U8:
     small = resize(np.ascontiguousarray(image), inner)
     if inner == size:
         return small
-    canvas = np.zeros((*size, 3), np.uint8)
+    canvas = np.zeros((*size, image.shape[2]), np.uint8)
+    canvas[..., 3:] = 255  # bars are opaque
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     canvas[top : top + inner[0], left : left + inner[1]] = small
     return canvas
 
 
+def read_matrix(frame: av.VideoFrame) -> int:
+    """Return the YUV matrix of a frame by its number in H.273.
+
+    Without a tag it is the one of BT.2020 for its primaries, else it follows from the size; see
+    `untagged_color_space`.
+    """
+    matrix = int(frame.colorspace)
+    if matrix != _UNSPECIFIED or frame.format.is_rgb:
+        return matrix
+    if int(frame.color_primaries) == _BT2020_PRIMARIES:
+        return BT2020_MATRIX
+    return untagged_color_space((frame.height, frame.width)).matrix
+
+
 def read_color_space(frame: av.VideoFrame) -> ColorSpace | None:
-    """Return a frame's color tags; None if its matrix is not tagged or it holds RGB."""
-    matrix, unspecified = int(frame.colorspace), 2
-    if frame.format.is_rgb or matrix in (0, unspecified):
+    """Return the color tags of the RGB that `to_rgb` makes of a frame, to encode it with.
+
+    HDR has become BT.709. For RGB frames the result is None.
+    """
+    matrix = read_matrix(frame)
+    if frame.format.is_rgb or matrix == 0:
         return None
-    return ColorSpace(
-        matrix, int(frame.color_primaries), int(frame.color_trc), int(frame.color_range) == 2
-    )
+    if int(frame.color_trc) in HDR_NAMES:
+        return ColorSpace()
+    full_range = int(frame.color_range) == 2
+    if int(frame.colorspace) == _UNSPECIFIED and int(frame.color_primaries) == _UNSPECIFIED:
+        untagged = untagged_color_space((frame.height, frame.width))
+        return replace(untagged, full_range=full_range)
+    return ColorSpace(matrix, int(frame.color_primaries), int(frame.color_trc), full_range)
 
 
 class Deinterlacer:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError
-from ..image.files import read_image
-from ..image.preprocess import U8
+from ..image.color import DecodedImage
+from ..image.files import read_with_alpha
 from .base import Frame, Packet, Source
 
 
@@ -48,8 +48,8 @@ class ImageSource(Source):
         pass
 
 
-def _read_or_raise(path: Path) -> U8:
-    image = read_image(path)
+def _read_or_raise(path: Path) -> DecodedImage:
+    image = read_with_alpha(path)
     if image is None:
         raise SourceError(f"{path} is not a readable image; remove or replace it")
     return image

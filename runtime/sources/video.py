@@ -12,9 +12,11 @@ from time import perf_counter
 from typing import Any
 
 import av
+import numpy as np
 from av.stream import Disposition
 
 from ..errors import SourceError, UsageError
+from ..image.color import DecodedImage
 from ..image.geometry import format_size
 from ..image.preprocess import U8
 from ..utils.log import warn_user
@@ -29,6 +31,7 @@ from .frame_convert import (
     to_rgb,
 )
 from .segments import find_segment_boundaries
+from .tone_map import HDR_NAMES
 from .wrappers import shift_packet
 
 _DEFAULT_TIME_BASE = Fraction(1, 90000)
@@ -159,7 +162,14 @@ class VideoSource(Source):
         self._opened_at = perf_counter()
         self.start_time = self._frame_time(frame, 0)
         self.frame_count = stream.frames or self._estimate_frame_count()
-        if any(component.bits > 8 for component in frame.format.components):
+        if stream.metadata.get("alpha_mode") == "1":  # VP8 and VP9 in WebM
+            warn_user(f"{self.name} has transparency that FFmpeg does not decode: dropping it")
+        transfer = int(frame.color_trc)
+        if transfer in HDR_NAMES:
+            warn_user(
+                f"{self.name} is HDR ({HDR_NAMES[transfer]}): tone-mapping it to SDR (BT.709)"
+            )
+        elif any(component.bits > 8 for component in frame.format.components):
             warn_user(f"{self.name} has {frame.format.name} frames; using 8 bits per channel")
 
     def _estimate_frame_count(self) -> int | None:
@@ -231,9 +241,13 @@ class VideoSource(Source):
                 f"{format_size(self._coded_size)} pixels; letterboxing its frames to the first size"
             )
 
-    def _to_image(self, frame: av.VideoFrame) -> U8:
+    def _to_image(self, frame: av.VideoFrame) -> U8 | DecodedImage:
         assert self.size is not None
-        return letterbox(apply_orientation(to_rgb(frame), self._orientation), self.size)
+        image = letterbox(apply_orientation(to_rgb(frame), self._orientation), self.size)
+        if image.shape[2] == 3:
+            return image
+        rgb, alpha = np.ascontiguousarray(image[..., :3]), np.ascontiguousarray(image[..., 3])
+        return DecodedImage(rgb, None if alpha.min() == 255 else alpha, self.name)
 
     def _frame_time(self, frame: av.VideoFrame, index: int) -> Fraction:
         if self._use_arrival_time:

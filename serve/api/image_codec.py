@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cgt.runtime.image.color import WHITE, srgb_profile
+from cgt.runtime.image.files import decode_image
 from cgt.runtime.image.preprocess import U8
 
 from .errors import HttpError
@@ -28,8 +31,8 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 def decode_upload(data: bytes) -> U8:
     """Decode an image file.
 
-    The EXIF orientation is applied, 16 bits become 8, transparency is dropped. Of an animation
-    only the first frame is decoded.
+    Color is handled as in image files: see `cgt.runtime.image.files.decode_image`. Transparency is
+    composited on white. Of an animation only the first frame is decoded.
 
     Args:
         data: Bytes of a PNG, JPEG or WebP file.
@@ -46,8 +49,13 @@ def decode_upload(data: bytes) -> U8:
     try:
         with Image.open(io.BytesIO(data), formats=tuple(IMAGE_FORMATS.values())) as image:
             _check_limits(image, data)
-            image.load()
-            return _to_rgb_array(image)
+            image.load()  # raises for damage, which OpenCV would fill with gray
+            if not _is_plain(image, data):
+                decoded = decode_image(data, "an uploaded image")
+                if decoded is None:
+                    raise ValueError
+                return decoded.flatten(WHITE)
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
     except HttpError:
         raise
     except UnidentifiedImageError:
@@ -74,12 +82,11 @@ def _too_large() -> HttpError:
     )
 
 
-def _to_rgb_array(image: Image.Image) -> U8:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16-bit gray, which `convert` would clip
-        gray = (np.asarray(upright) >> 8).astype(np.uint8)
-        return np.repeat(gray[:, :, None], 3, axis=2)
-    return np.array(upright.convert("RGB"), np.uint8)
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    """Return whether the pixels that Pillow has decoded are opaque 8-bit sRGB."""
+    is_deep = image.format == "PNG" and data[24] == 16  # bits per sample
+    transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    return not (is_deep or transparent or image.info.get("icc_profile"))
 
 
 def detect_media_type(data: bytes) -> str:
@@ -98,8 +105,11 @@ def encode_as(image: U8, media_type: str, quality: int = 90) -> bytes:
         quality: Quality of JPEG and WebP, 1 to 100.
     """
     buffer = io.BytesIO()
-    settings = {"compress_level": 3} if media_type == "image/png" else {"quality": quality}
+    settings: dict[str, Any] = (
+        {"compress_level": 3} if media_type == "image/png" else {"quality": quality}
+    )
     if media_type == "image/webp":
         settings["method"] = 2
+    settings["icc_profile"] = srgb_profile()
     Image.fromarray(image).save(buffer, IMAGE_FORMATS[media_type], **settings)
     return buffer.getvalue()

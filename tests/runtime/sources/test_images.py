@@ -57,7 +57,7 @@ def test_gray_16_bit_and_transparent_files_become_rgb(tmp_path: Path) -> None:
     gray = np.full((8, 8), 77, np.uint8)
     cv2.imwrite(str(tmp_path / "gray.png"), gray)
     cv2.imwrite(str(tmp_path / "deep.png"), np.full((8, 8, 3), 77 * 257, np.uint16))
-    cv2.imwrite(str(tmp_path / "clear.png"), np.full((8, 8, 4), 77, np.uint8))
+    cv2.imwrite(str(tmp_path / "clear.png"), np.full((8, 8, 4), (77, 77, 77, 255), np.uint8))
     for path in list_images(tmp_path):
         np.testing.assert_array_equal(read_image(path), np.full((8, 8, 3), 77, np.uint8))
 

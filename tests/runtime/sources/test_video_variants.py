@@ -281,7 +281,7 @@ def test_metadata_chapters_and_languages_are_kept(tmp_path: Path, ffprobe: str) 
     ("matrix", "primaries", "transfer", "range"),
     [
         ("smpte170m", "smpte170m", "smpte170m", "tv"),
-        ("bt2020nc", "bt2020", "smpte2084", "tv"),
+        ("bt2020nc", "bt2020", "bt2020-10", "tv"),
         ("bt709", "bt709", "iec61966-2-1", "pc"),
     ],
 )

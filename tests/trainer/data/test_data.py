@@ -136,6 +136,9 @@ def test_file_formats(tmp_path: Path) -> None:
     assert len(data.folders[0].files) == 4
     for index, path in enumerate(data.folders[0].files):
         expected = np.repeat(gray[..., None], 3, 2) if path.name == "b.tif" else image
+        if path.name == "d.png":  # on white
+            alpha = gray[..., None].astype(int)
+            expected = (image * alpha + 255 * (255 - alpha) + 127) // 255
         np.testing.assert_array_equal(data.load_image(0, index), expected)
     gray_data = open_training_data(tmp_path, channels_a=1, lambda_identity=0.0)
     assert gray_data.batch(0)[0].shape == (1, 1, 32, 32)
