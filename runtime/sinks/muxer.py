@@ -44,6 +44,7 @@ class Muxer:
     ) -> None:
         self._container = container
         self.frame_count = 0
+        self.video_end_s = Fraction(0)
         self._dropped_packets = 0
         self._last_dts: int | None = None
         rate = stream.rate or Fraction(25)
@@ -103,6 +104,9 @@ class Muxer:
                 if self._last_dts is not None:
                     packet.dts = max(packet.dts, self._last_dts + 1)
                 self._last_dts = packet.dts
+            if packet.pts is not None and packet.time_base is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self.video_end_s = max(self.video_end_s, end)
             packet.stream = self._video_stream
             self._container.mux(packet)
 

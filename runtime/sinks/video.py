@@ -91,7 +91,7 @@ class VideoSink(MuxedSink):
         assert self._temporary is not None
         moved = self._temporary.with_name(f"{self._temporary.stem}.moved")
         try:
-            if copy_with_faststart(self._temporary, moved):
+            if copy_with_faststart(self._temporary, moved, self._muxer.video_end_s):
                 with open(moved, "rb") as written:
                     os.fsync(written.fileno())
                 moved.replace(self._temporary)

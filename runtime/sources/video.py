@@ -157,6 +157,11 @@ class VideoSource(Source):
         start = Fraction(max(0, self._container.start_time or 0), av.time_base)
         self._time_origin = Fraction(0) if self._use_arrival_time else round(start / tick) * tick
         self._opened_at = perf_counter()
+        # AVI stores decode times only. FFmpeg adds the delay of H.264 with B-frames to them,
+        # although a stream without B-frames has none.
+        self._uses_decode_times = (
+            self._container.format.name == "avi" and not stream.codec_context.has_b_frames
+        )
         self.start_time = self._frame_time(frame, 0)
         self.frame_count = stream.frames or self._estimate_frame_count()
         if any(component.bits > 8 for component in frame.format.components):
@@ -239,8 +244,9 @@ class VideoSource(Source):
         if self._use_arrival_time:
             elapsed = perf_counter() - self._opened_at
             return round(elapsed / float(_DEFAULT_TIME_BASE)) * _DEFAULT_TIME_BASE
-        if frame.pts is not None and frame.time_base is not None:
-            return frame.pts * frame.time_base - self._time_origin
+        ticks = frame.dts if self._uses_decode_times else frame.pts
+        if ticks is not None and frame.time_base is not None:
+            return ticks * frame.time_base - self._time_origin
         return index / (self.rate or Fraction(25))
 
     def seek(self, seconds: Fraction) -> None:
