@@ -11,6 +11,7 @@ from typing import Any
 import av
 from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags
+from av.stream import Disposition
 
 from ..errors import SinkError
 from ..sources import Packet
@@ -49,6 +50,7 @@ class Muxer:
         self._last_dts: int | None = None
         rate = stream.rate or Fraction(25)
         self._video_stream = container.add_stream(codec.encoder, rate=rate)
+        self._video_stream.disposition = Disposition.default
         context = self._video_stream.codec_context
         global_header = bool(context.flags & Flags.global_header)
         self._encoder = VideoEncoder(stream, codec, context, global_header=global_header, live=live)

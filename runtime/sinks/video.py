@@ -15,6 +15,7 @@ from ..utils.log import warn_user
 from .base import StreamFormat
 from .codecs import CONTAINERS, select_codec
 from .encoder import even_size
+from .matroska import write_display_size
 from .mp4 import copy_with_faststart, truncate_to_last_fragment
 from .muxer import MuxedSink, Muxer
 
@@ -50,6 +51,7 @@ class VideoSink(MuxedSink):
         self._path = path
         suffix = path.suffix.lower()
         self._is_mp4 = suffix in (".mp4", ".mov")
+        self._stream = stream
         settings = select_codec(codec, CONTAINERS[suffix], str(path), even_size(stream.size))
         try:
             self._temporary: Path | None = create_temp_sibling(path)
@@ -79,12 +81,23 @@ class VideoSink(MuxedSink):
             raise SinkError(f"nothing to write to {self._path}: no frame arrived")
         with self._handle_errors():
             self._muxer.finish()
+            self._write_aspect_ratio()
             self._file.sync()
             self._file.seal()
         if self._is_mp4:
             self._apply_faststart()
         self._temporary.replace(self._path)
         self._temporary = None
+
+    def _write_aspect_ratio(self) -> None:
+        """Write the aspect ratio of non-square pixels into a Matroska file."""
+        assert self._temporary is not None
+        assert self._stream.size is not None
+        aspect = self._stream.sample_aspect_ratio
+        if aspect == 1 or self._temporary.suffix.lower() not in (".mkv", ".webm"):
+            return
+        if not write_display_size(self._temporary, even_size(self._stream.size), aspect):
+            warn_user(f"{self._path} does not store its aspect ratio: players show square pixels")
 
     def _apply_faststart(self) -> None:
         """Move the index to the front; if the disk is full, the file stays as it is."""
@@ -109,6 +122,7 @@ class VideoSink(MuxedSink):
         with suppress(av.FFmpegError, OSError):
             if self._is_mp4:
                 truncate_to_last_fragment(self._temporary)
+            self._write_aspect_ratio()
             frames = _count_frames(self._temporary)
         kept = "no frame could be kept"
         if frames:
