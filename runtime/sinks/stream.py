@@ -51,11 +51,11 @@ class StreamSink(MuxedSink):
         camera = scheme not in _CONTAINER_FORMATS
         if camera:
             _check_v4l2_device(uri)
-            codec_settings, other_streams = RAW_VIDEO, ()
+            codec_settings, copied = RAW_VIDEO, replace(stream, other_streams=(), cover_art=())
         else:
             allowed = _ALLOWED_CODECS[:1] if scheme.startswith("rtmp") else _ALLOWED_CODECS
             codec_settings = select_codec(codec, allowed, uri, stream.size)
-            other_streams = stream.other_streams
+            copied = stream
         self._pacer = None if stream.live else Pacer()
         self._container: Any = None
         try:
@@ -65,12 +65,7 @@ class StreamSink(MuxedSink):
                 format="v4l2" if camera else _CONTAINER_FORMATS[scheme],
                 options={"rtsp_transport": "tcp"} if scheme == "rtsp" else {},
             )
-            self._muxer = Muxer(
-                self._container,
-                replace(stream, other_streams=other_streams),
-                codec_settings,
-                live=True,
-            )
+            self._muxer = Muxer(self._container, copied, codec_settings, live=True)
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
             raise SinkError(f"cannot send to {uri}: {ffmpeg_error_text(error)}") from None

@@ -22,7 +22,7 @@ from .muxer import MuxedSink, Muxer
 CONTAINER_SUFFIXES = tuple(CONTAINERS)
 # Fragments of a second while writing; at the end FFmpeg turns them into a plain file with an index.
 # Not with subtitles: FFmpeg ends their track with a sample as long as the one before, which lasts
-# longer than the video.
+# longer than the video. Not with cover art: FFmpeg adds an empty track for it.
 _FRAGMENTED_MP4_OPTIONS = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
 _MATROSKA_OPTIONS = {"cluster_time_limit": "1000"}  # milliseconds
 
@@ -31,8 +31,8 @@ class VideoSink(MuxedSink):
     """Writer of a video file, which gets its final name when it is finished.
 
     Until then it is a hidden file with the same suffix in the same folder. After a kill or a power
-    failure that file plays up to its last second, except an MP4 with subtitles. After a failed
-    write, the frames before it are kept under the final name.
+    failure that file plays up to its last second, except an MP4 with subtitles or cover art. After
+    a failed write, the frames before it are kept under the final name.
 
     Args:
         path: The file, with a suffix of `CONTAINER_SUFFIXES`.
@@ -160,7 +160,8 @@ def _muxer_options(suffix: str, stream: StreamFormat) -> dict[str, str]:
     if suffix in (".mkv", ".webm"):
         return dict(_MATROSKA_OPTIONS)
     subtitled = any(other.type == "subtitle" for other in stream.other_streams)
-    return {} if subtitled or suffix == ".ts" else dict(_FRAGMENTED_MP4_OPTIONS)
+    unfragmented = subtitled or (suffix == ".mp4" and stream.cover_art)
+    return {} if unfragmented or suffix == ".ts" else dict(_FRAGMENTED_MP4_OPTIONS)
 
 
 class _SealableFile:

@@ -9,9 +9,9 @@ from pathlib import Path
 from ..errors import SourceError, UsageError
 from ..image.files import IMAGE_SUFFIXES, list_images  # OpenCV must load before PyAV
 from ..utils.uri import Uri, parse_uri
-from .base import ColorSpace, Frame, Packet, Source
+from .base import ColorSpace, CoverArt, Frame, Packet, Source
 
-__all__ = ["ColorSpace", "Frame", "Packet", "Source", "open_source"]
+__all__ = ["ColorSpace", "CoverArt", "Frame", "Packet", "Source", "open_source"]
 
 
 def open_source(

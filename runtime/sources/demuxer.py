@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import av
+from av.stream import Disposition
 
 from ..errors import SourceError
 from ..utils.log import warn_user
@@ -106,8 +107,9 @@ class FrameReader:
             end = float((timestamp + (packet.duration or 0)) * packet.time_base)
             self._last_packet_end = max(self._last_packet_end, end)
         if packet.stream.index in self._other_stream_index:
-            if packet.dts is not None:  # the flush packet at the end has none
-                yield Packet(self._other_stream_index[packet.stream.index], packet)
+            # The flush packet at the end has no time. Neither has cover art.
+            if packet.dts is not None or packet.stream.disposition & Disposition.attached_pic:
+                yield Packet(self._other_stream_index[packet.stream.index], packet, packet.stream)
         elif packet.stream.index == self._video_stream.index:
             self._video_packets += packet.size > 0
             self._corrupt_packets += bool(packet.is_corrupt)

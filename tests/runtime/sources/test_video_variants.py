@@ -146,6 +146,7 @@ def copy_source(source: Source, out: Path) -> None:
         sample_aspect_ratio=source.sample_aspect_ratio,
         color_space=source.color_space,
         other_streams=source.other_streams,
+        cover_art=source.cover_art,
         metadata=source.metadata,
         chapters=source.chapters,
     )
