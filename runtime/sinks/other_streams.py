@@ -82,8 +82,8 @@ def add_other_stream(container: Any, source: Any) -> OtherStream | None:
         except (ValueError, av.FFmpegError):
             pass
     codec = source.codec_context.codec if source.codec_context else None
-    stream_name = codec.canonical_name if codec else source.metadata.get("filename", "a stream")
-    kind = f"{stream_name} ({source.type})"
+    label = codec.canonical_name if codec else source.metadata.get("filename", source.name)
+    kind = f"{label or 'a stream'} ({source.type})"
     try:
         if codec and source.type == "audio" and name in _AUDIO_ENCODERS:
             lossless = Properties.LOSSLESS & Properties(codec.properties)
