@@ -10,7 +10,7 @@ from typing import Any
 
 from ..image.geometry import Geometry
 from ..image.preprocess import U8
-from ..sources import ColorSpace, Frame, Packet, Source
+from ..sources import ColorSpace, CoverArt, Frame, Packet, Source
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user_once
 
@@ -47,6 +47,7 @@ class StreamFormat:
     live: bool = False
     color_space: ColorSpace | None = None
     other_streams: tuple[Any, ...] = ()
+    cover_art: tuple[CoverArt, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapters: tuple[Any, ...] = ()
 
@@ -61,6 +62,7 @@ class StreamFormat:
             live=source.live,
             color_space=source.color_space,
             other_streams=source.other_streams,
+            cover_art=source.cover_art,
             metadata=source.metadata,
             chapters=source.chapters,
         )

@@ -3,21 +3,20 @@
 Boxes are those of ISO/IEC 14496-12: a size (32 bits, or 64 bits after a size of 1), a type of four
 letters, and the content. The index is the moov box.
 
-The edit lists need a repair because FFmpeg takes the end of the last fragment for the end of the
-track. If the last frame is decoded before others (B-frames) and these lie in a fragment of their
-own, the track ends a frame or two too early, and players drop those frames.
+The edit list needs a repair because FFmpeg takes the end of the last decoded frame for the end of
+the track. If the last frame is decoded before others (B-frames), the track ends too early, and
+players drop that frame or show it too briefly.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 _CONTAINER_BOXES = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
 
@@ -30,70 +29,30 @@ class _FullBox(NamedTuple):
     version: int
 
 
-def fix_edit_lists(moov: bytearray) -> None:
-    """Extend edits that end before the last frame of their track.
+def extend_first_track(moov: bytearray, end_s: Fraction) -> None:
+    """Extend the last edit of the first track, and the durations that contain it.
 
     Args:
         moov: A whole moov box, changed in place; one with an unexpected structure is not changed.
+        end_s: The end of the track in seconds.
     """
     movie = _find_box(moov, 8, len(moov), b"mvhd")
-    if movie is None:
+    track = _find_box(moov, 8, len(moov), b"trak", b"tkhd")
+    edits = _find_box(moov, 8, len(moov), b"trak", b"edts", b"elst")
+    if movie is None or track is None or edits is None:
         return
-    is_64_bit = movie.version == 1
-    scale = _read_uint(moov, movie.start + (28 if is_64_bit else 20), 4)
-    for begin, end in _iter_child_boxes(moov, 8, len(moov), b"trak"):
-        duration = _extend_last_edit(moov, begin + 8, end, scale)
-        track = _find_box(moov, begin + 8, end, b"tkhd")
-        if duration is None or track is None:
-            continue
-        _raise_uint_to(
-            moov, track.start + (36 if track.version else 28), 8 if track.version else 4, duration
-        )
-        _raise_uint_to(
-            moov, movie.start + (32 if is_64_bit else 24), 8 if is_64_bit else 4, duration
-        )
-
-
-def _extend_last_edit(moov: bytearray, begin: int, end: int, scale: int) -> int | None:
-    """Extend the last edit of a track to its last frame.
-
-    Returns:
-        The total duration of the edits in units of the movie; None for a track without edits or
-        without reordered frames.
-    """
-    media = _find_box(moov, begin, end, b"mdia", b"mdhd")
-    edits = _find_box(moov, begin, end, b"edts", b"elst")
-    sample_table = (b"mdia", b"minf", b"stbl")
-    times = _find_box(moov, begin, end, *sample_table, b"stts")
-    offsets = _find_box(moov, begin, end, *sample_table, b"ctts")
-    if media is None or edits is None or times is None or offsets is None:
-        return None
-    durations, composition_offsets = _expand_runs(moov, times), _expand_runs(moov, offsets)
-    if durations.size < 2 or durations.size != composition_offsets.size:
-        return None
-    before, last = np.sort(np.cumsum(durations) - durations + composition_offsets)[-2:].tolist()
-    units = _read_uint(moov, media.start + (28 if media.version else 20), 4)
     width = 8 if edits.version else 4
     row, count = 2 * width + 4, _read_uint(moov, edits.start + 12, 4)
     last_edit = edits.start + 16 + row * (count - 1)
-    if 0 in (count, units, scale) or last_edit + row > edits.end:
-        return None
-    media_time = moov[last_edit + width : last_edit + 2 * width]
-    from_time = int.from_bytes(media_time, "big", signed=True)
-    if from_time < 0:  # an empty edit
-        return None
-    if from_time + _read_uint(moov, last_edit, width) * units / scale <= last:
-        end = 2 * last - before  # the last frame is shown as long as the one before
-        _raise_uint_to(moov, last_edit, width, -((from_time - end) * scale // units))
-    rows = range(edits.start + 16, last_edit + row, row)
-    return sum(_read_uint(moov, position, width) for position in rows)
-
-
-def _expand_runs(moov: bytearray, box: _FullBox) -> NDArray[np.int64]:
-    """Return the value of each sample from a table of (count, value) rows."""
-    count = _read_uint(moov, box.start + 12, 4)
-    table = np.frombuffer(bytes(moov[box.start + 16 : box.end]), ">i4")[: 2 * count]
-    return np.repeat(table[1::2].astype(np.int64), table[::2].clip(0))
+    if count == 0 or last_edit + row > edits.end:
+        return
+    scale = _read_uint(moov, movie.start + (28 if movie.version else 20), 4)
+    duration = math.ceil(end_s * scale)
+    before = sum(_read_uint(moov, edits.start + 16 + row * i, width) for i in range(count - 1))
+    _raise_uint_to(moov, last_edit, width, duration - before)
+    for box, offsets in ((track, (28, 36)), (movie, (24, 32))):
+        position = box.start + offsets[min(box.version, 1)]
+        _raise_uint_to(moov, position, 8 if box.version else 4, duration)
 
 
 def _find_box(moov: bytearray, begin: int, end: int, *path: bytes) -> _FullBox | None:
@@ -142,12 +101,13 @@ def iter_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         start = end
 
 
-def copy_with_faststart(path: Path, target: Path) -> bool:
-    """Copy a finished file with its index in front of the data and repaired edit lists.
+def copy_with_faststart(path: Path, target: Path, video_end_s: Fraction) -> bool:
+    """Copy a finished file with its index in front of the data and a repaired edit list.
 
     Args:
-        path: The MP4 file.
+        path: The MP4 file, whose first track is its video.
         target: The file to write.
+        video_end_s: The end of the last frame in seconds.
 
     Returns:
         False if the index is in front already, or the file is too large for 32-bit offsets. Then
@@ -166,7 +126,7 @@ def copy_with_faststart(path: Path, target: Path) -> bool:
         moov = bytearray(file.read(end - begin))
         if not _shift_chunk_offsets(moov, 8, len(moov), len(moov)):
             return False
-        fix_edit_lists(moov)
+        extend_first_track(moov, video_end_s)
         file.seek(0)
         out.write(file.read(mdat_start))
         out.write(moov)

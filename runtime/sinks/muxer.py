@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any
 
 import av
-from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags
+from av.stream import Disposition
 
 from ..errors import SinkError
 from ..sources import Packet
@@ -18,13 +18,9 @@ from ..utils.log import warn_user
 from .base import Sink, StreamFormat, TranslatedFrame, warn_alpha_lost
 from .codecs import CodecSettings
 from .encoder import VideoEncoder
+from .other_streams import OtherStream, add_cover_art, add_other_stream
 from .thread_priority import preserve_thread_scheduling
 
-# Codecs that these formats support although FFmpeg does not list them.
-_UNLISTED_CODECS = {
-    "mpegts": {"aac", "mp2", "mp3", "ac3", "eac3", "opus"},
-    "rtsp": {"aac", "mp2", "mp3", "ac3", "opus", "pcm_alaw", "pcm_mulaw"},
-}
 # The muxer writes these itself, or they do not apply to the output.
 _EXCLUDED_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
@@ -44,17 +40,19 @@ class Muxer:
     ) -> None:
         self._container = container
         self.frame_count = 0
+        self.video_end_s = Fraction(0)
         self._dropped_packets = 0
         self._last_dts: int | None = None
         rate = stream.rate or Fraction(25)
         self._video_stream = container.add_stream(codec.encoder, rate=rate)
+        self._video_stream.disposition = Disposition.default
         context = self._video_stream.codec_context
         global_header = bool(context.flags & Flags.global_header)
         self._encoder = VideoEncoder(stream, codec, context, global_header=global_header, live=live)
         if codec.codec_tag and container.format.name in ("mp4", "mov"):
             context.codec_tag = codec.codec_tag
-        self._bitstream_filters: dict[int, BitStreamFilterContext] = {}  # of ADTS audio
-        self._other_streams = [self._add_stream(other) for other in stream.other_streams]
+        self._other_streams = [add_other_stream(container, s) for s in stream.other_streams]
+        covers = [add_cover_art(container, cover) for cover in stream.cover_art]
         container.metadata.update(
             {k: v for k, v in stream.metadata.items() if k not in _EXCLUDED_METADATA}
         )
@@ -62,24 +60,7 @@ class Muxer:
             container.set_chapters(list(stream.chapters))
         with preserve_thread_scheduling():  # start_encoding opens the encoder
             container.start_encoding()
-
-    def _add_stream(self, other: Any) -> Any:
-        """Add a copy of another stream; return None if the container does not support it."""
-        codec = other.codec_context.name if other.codec_context else other.type
-        name = self._container.format.name
-        try:
-            supported_codecs = self._container.supported_codecs | _UNLISTED_CODECS.get(name, set())
-            if other.type != "attachment" and codec not in supported_codecs:
-                raise ValueError
-            added = self._container.add_stream_from_template(other)
-        except (ValueError, av.FFmpegError):
-            warn_user(f"{name} cannot hold {codec} ({other.type}): dropping that stream")
-            return None
-        added.metadata.update(other.metadata)
-        added.disposition = other.disposition
-        if codec == "aac" and not other.codec_context.extradata and name != "mpegts":
-            self._bitstream_filters[added.index] = BitStreamFilterContext("aac_adtstoasc", other)
-        return added
+        container.mux([packet for packet in covers if packet is not None])
 
     def write(self, result: TranslatedFrame) -> None:
         self._mux(self._encoder.encode(result))
@@ -103,6 +84,9 @@ class Muxer:
                 if self._last_dts is not None:
                     packet.dts = max(packet.dts, self._last_dts + 1)
                 self._last_dts = packet.dts
+            if packet.pts is not None and packet.time_base is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self.video_end_s = max(self.video_end_s, end)
             packet.stream = self._video_stream
             self._container.mux(packet)
 
@@ -110,26 +94,30 @@ class Muxer:
         stream = self._other_streams[packet.stream_index]
         if stream is None:
             return
-        bitstream_filter = self._bitstream_filters.get(stream.index)
         try:
-            for filtered in (
-                bitstream_filter.filter(packet.av_packet)
-                if bitstream_filter
-                else [packet.av_packet]
-            ):
-                filtered.stream = stream
-                self._container.mux(filtered)
+            packets = stream.convert(packet)
+        except (av.FFmpegError, ValueError):  # damaged audio
+            self._dropped_packets += 1
+            return
+        try:
+            self._mux_other(stream, packets)
         except (av.ArgumentError, av.InvalidDataError):
             self._dropped_packets += 1  # decreasing timestamps, in a damaged file
 
+    def _mux_other(self, stream: OtherStream, packets: Iterable[av.Packet[Any]]) -> None:
+        for packet in packets:
+            packet.stream = stream.output
+            self._container.mux(packet)
+
     def finish(self) -> None:
-        """Write the last packets of the encoder and the end of the container."""
+        """Write the last packets of the encoders and the end of the container."""
         self._mux(self._encoder.flush())
+        for stream in self._other_streams:
+            if stream is not None:
+                self._mux_other(stream, stream.flush())
         self._container.close()
         if self._dropped_packets:
-            warn_user(
-                f"dropped {self._dropped_packets} audio or subtitle packets with invalid timestamps"
-            )
+            warn_user(f"dropped {self._dropped_packets} invalid audio or subtitle packets")
 
 
 class MuxedSink(Sink):

@@ -53,10 +53,11 @@ class StreamSink(MuxedSink):
             _check_v4l2_device(uri)
             codec_settings = RAW_VIDEO
             # It has no color tags: its reader goes by the size.
-            stream = replace(stream, other_streams=(), color_space=None)
+            copied = replace(stream, other_streams=(), cover_art=(), color_space=None)
         else:
             allowed = _ALLOWED_CODECS[:1] if scheme.startswith("rtmp") else _ALLOWED_CODECS
             codec_settings = select_codec(codec, allowed, uri, size)
+            copied = stream
         self._pacer = None if stream.live else Pacer()
         self._container: Any = None
         try:
@@ -66,12 +67,7 @@ class StreamSink(MuxedSink):
                 format="v4l2" if camera else _CONTAINER_FORMATS[scheme],
                 options={"rtsp_transport": "tcp"} if scheme == "rtsp" else {},
             )
-            self._muxer = Muxer(
-                self._container,
-                stream,
-                codec_settings,
-                live=True,
-            )
+            self._muxer = Muxer(self._container, copied, codec_settings, live=True)
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
             raise SinkError(f"cannot send to {uri}: {ffmpeg_error_text(error)}") from None

@@ -15,13 +15,14 @@ from ..utils.log import warn_user
 from .base import StreamFormat
 from .codecs import CONTAINERS, select_codec
 from .encoder import even_size
+from .matroska import write_display_size
 from .mp4 import copy_with_faststart, truncate_to_last_fragment
 from .muxer import MuxedSink, Muxer
 
 CONTAINER_SUFFIXES = tuple(CONTAINERS)
 # Fragments of a second while writing; at the end FFmpeg turns them into a plain file with an index.
 # Not with subtitles: FFmpeg ends their track with a sample as long as the one before, which lasts
-# longer than the video.
+# longer than the video. Not with cover art: FFmpeg adds an empty track for it.
 _FRAGMENTED_MP4_OPTIONS = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
 _MATROSKA_OPTIONS = {"cluster_time_limit": "1000"}  # milliseconds
 
@@ -30,8 +31,8 @@ class VideoSink(MuxedSink):
     """Writer of a video file, which gets its final name when it is finished.
 
     Until then it is a hidden file with the same suffix in the same folder. After a kill or a power
-    failure that file plays up to its last second, except an MP4 with subtitles. After a failed
-    write, the frames before it are kept under the final name.
+    failure that file plays up to its last second, except an MP4 with subtitles or cover art. After
+    a failed write, the frames before it are kept under the final name.
 
     Args:
         path: The file, with a suffix of `CONTAINER_SUFFIXES`.
@@ -50,6 +51,7 @@ class VideoSink(MuxedSink):
         self._path = path
         suffix = path.suffix.lower()
         self._is_mp4 = suffix in (".mp4", ".mov")
+        self._stream = stream
         settings = select_codec(codec, CONTAINERS[suffix], str(path), even_size(stream.size))
         try:
             self._temporary: Path | None = create_temp_sibling(path)
@@ -79,6 +81,7 @@ class VideoSink(MuxedSink):
             raise SinkError(f"nothing to write to {self._path}: no frame arrived")
         with self._handle_errors():
             self._muxer.finish()
+            self._write_aspect_ratio()
             self._file.sync()
             self._file.seal()
         if self._is_mp4:
@@ -86,12 +89,22 @@ class VideoSink(MuxedSink):
         self._temporary.replace(self._path)
         self._temporary = None
 
+    def _write_aspect_ratio(self) -> None:
+        """Write the aspect ratio of non-square pixels into a Matroska file."""
+        assert self._temporary is not None
+        assert self._stream.size is not None
+        aspect = self._stream.sample_aspect_ratio
+        if aspect == 1 or self._temporary.suffix.lower() not in (".mkv", ".webm"):
+            return
+        if not write_display_size(self._temporary, even_size(self._stream.size), aspect):
+            warn_user(f"{self._path} does not store its aspect ratio: players show square pixels")
+
     def _apply_faststart(self) -> None:
         """Move the index to the front; if the disk is full, the file stays as it is."""
         assert self._temporary is not None
         moved = self._temporary.with_name(f"{self._temporary.stem}.moved")
         try:
-            if copy_with_faststart(self._temporary, moved):
+            if copy_with_faststart(self._temporary, moved, self._muxer.video_end_s):
                 with open(moved, "rb") as written:
                     os.fsync(written.fileno())
                 moved.replace(self._temporary)
@@ -109,6 +122,7 @@ class VideoSink(MuxedSink):
         with suppress(av.FFmpegError, OSError):
             if self._is_mp4:
                 truncate_to_last_fragment(self._temporary)
+            self._write_aspect_ratio()
             frames = _count_frames(self._temporary)
         kept = "no frame could be kept"
         if frames:
@@ -146,7 +160,8 @@ def _muxer_options(suffix: str, stream: StreamFormat) -> dict[str, str]:
     if suffix in (".mkv", ".webm"):
         return dict(_MATROSKA_OPTIONS)
     subtitled = any(other.type == "subtitle" for other in stream.other_streams)
-    return {} if subtitled or suffix == ".ts" else dict(_FRAGMENTED_MP4_OPTIONS)
+    unfragmented = subtitled or (suffix == ".mp4" and stream.cover_art)
+    return {} if unfragmented or suffix == ".ts" else dict(_FRAGMENTED_MP4_OPTIONS)
 
 
 class _SealableFile:

@@ -12,6 +12,7 @@ from ..utils.uri import Uri, parse_uri
 from .base import (
     SWSCALE_MATRICES,
     ColorSpace,
+    CoverArt,
     Frame,
     Packet,
     Source,
@@ -21,6 +22,7 @@ from .base import (
 __all__ = [
     "SWSCALE_MATRICES",
     "ColorSpace",
+    "CoverArt",
     "Frame",
     "Packet",
     "Source",

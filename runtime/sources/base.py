@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
@@ -72,10 +73,40 @@ class Frame:
 
 @dataclass(frozen=True)
 class Packet:
-    """An encoded packet of another stream (audio, subtitles), passed through unchanged."""
+    """An encoded packet of another stream (audio, subtitles)."""
 
     stream_index: int  # index into Source.other_streams
     av_packet: Any  # av.Packet
+    stream: Any = None  # av.Stream of the source
+
+    @cached_property
+    def decoded(self) -> list[Any]:
+        """Return its decoded audio frames or subtitles; several sinks share them.
+
+        Raises:
+            av.FFmpegError: The packet cannot be decoded.
+        """
+        context = self.stream.codec_context
+        if self.stream.type == "subtitle":
+            subtitle = context.decode2(self.av_packet)
+            return [] if subtitle is None else [subtitle]
+        frames: list[Any] = context.decode(self.av_packet)
+        return frames
+
+
+@dataclass(frozen=True)
+class CoverArt:
+    """A cover picture of a video file.
+
+    Attributes:
+        codec: FFmpeg's name of its codec, such as mjpeg.
+        size: (height, width) in pixels.
+        data: The encoded picture.
+    """
+
+    codec: str
+    size: tuple[int, int]
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -119,6 +150,7 @@ class Source(Closeable):
         live: Frames arrive in real time, whether or not the reader keeps up.
         color_space: The color tags of a video; None if it has none.
         other_streams: PyAV streams whose packets are passed through.
+        cover_art: Cover pictures.
         metadata: Tags of the container, such as its title.
         chapters: Chapters as PyAV represents them.
     """
@@ -133,6 +165,7 @@ class Source(Closeable):
     live: bool = False
     color_space: ColorSpace | None = None
     other_streams: tuple[Any, ...] = ()
+    cover_art: tuple[CoverArt, ...] = ()
     metadata: Mapping[str, str] = MappingProxyType({})
     chapters: tuple[Any, ...] = ()
 

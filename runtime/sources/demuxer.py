@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import av
+from av.stream import Disposition
 
 from ..errors import SourceError
 from ..utils.log import warn_user
@@ -52,7 +53,8 @@ class FrameReader:
         self._regular_steps = 0  # steps of one frame interval from frame to frame
         self._missing_frames = 0  # estimated from the longer steps
         self._last_frame_time = 0.0  # seconds
-        self._last_packet_time = 0.0  # seconds, of all streams
+        self._video_packets = 0
+        self._last_packet_end = 0.0  # seconds, of all streams
         self._frame_interval = 1 / float(self._video_stream.average_rate or 25)
         self._deinterlacer: Deinterlacer | None = None
         try:
@@ -95,17 +97,21 @@ class FrameReader:
         format_name, duration = self._container.format.name, self._container.duration
         if duration is None or not ("matroska" in format_name or "mp4" in format_name):
             return False  # FFmpeg only estimates the duration of other formats
-        return bool(self._last_packet_time < 0.95 * duration / av.time_base - 0.5)
+        if 0 < self._video_stream.frames <= self._video_packets:
+            return False  # MP4 does not store how long the last frame of B-frames is shown
+        return bool(self._last_packet_end < 0.95 * duration / av.time_base - 0.5)
 
     def _process_packet(self, packet: Any) -> Iterator[av.VideoFrame | Packet]:
         timestamp = packet.dts if packet.pts is None else packet.pts
         if timestamp is not None:
-            seconds = float(timestamp * packet.time_base)
-            self._last_packet_time = max(self._last_packet_time, seconds)
+            end = float((timestamp + (packet.duration or 0)) * packet.time_base)
+            self._last_packet_end = max(self._last_packet_end, end)
         if packet.stream.index in self._other_stream_index:
-            if packet.dts is not None:  # the flush packet at the end has none
-                yield Packet(self._other_stream_index[packet.stream.index], packet)
+            # The flush packet at the end has no time. Neither has cover art.
+            if packet.dts is not None or packet.stream.disposition & Disposition.attached_pic:
+                yield Packet(self._other_stream_index[packet.stream.index], packet, packet.stream)
         elif packet.stream.index == self._video_stream.index:
+            self._video_packets += packet.size > 0
             self._corrupt_packets += bool(packet.is_corrupt)
             self.boundaries.observe(packet)
             if self.decode_video:

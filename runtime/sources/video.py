@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeGuard
 
 import av
 import numpy as np
@@ -20,7 +20,7 @@ from ..image.color import DecodedImage
 from ..image.geometry import format_size
 from ..image.preprocess import U8
 from ..utils.log import warn_user
-from .base import Frame, Packet, Source, ffmpeg_error_text
+from .base import CoverArt, Frame, Packet, Source, ffmpeg_error_text
 from .demuxer import FrameReader
 from .frame_convert import (
     apply_orientation,
@@ -95,7 +95,11 @@ class VideoSource(Source):
             self._select_streams(stream, audio)
             endless = self.live and ffmpeg_input.timeout_s is not None
             self._reader = FrameReader(
-                self._container, self._video_stream, self.other_streams, self.name, endless
+                self._container,
+                self._video_stream,
+                self.other_streams + self._cover_streams,
+                self.name,
+                endless,
             )
             self._reader_items = iter(self._reader)
             self._lookahead = self._read_to_first_frame()
@@ -122,7 +126,8 @@ class VideoSource(Source):
         if self.live:
             video_stream.thread_type = "SLICE"  # with frame threads each delays a frame
         types = {"subtitle", "data", "attachment"} | ({"audio"} if audio else set())
-        self.other_streams = tuple(s for s in streams if s.type in types or s in covers)
+        self.other_streams = tuple(s for s in streams if s.type in types)
+        self._cover_streams = tuple(s for s in covers if s.codec_context is not None)
         self.metadata = dict(self._container.metadata)
         self.chapters = tuple(self._container.chapters())
 
@@ -130,6 +135,9 @@ class VideoSource(Source):
         """Read up to the first frame, which has properties that the header lacks."""
         lookahead: deque[av.VideoFrame | Packet] = deque()
         for item in self._reader_items:
+            if self._is_cover(item):
+                self.cover_art += _read_cover(item)
+                continue
             lookahead.append(item)
             if isinstance(item, av.VideoFrame):
                 self._init_from_first_frame(item)
@@ -160,6 +168,11 @@ class VideoSource(Source):
         start = Fraction(max(0, self._container.start_time or 0), av.time_base)
         self._time_origin = Fraction(0) if self._use_arrival_time else round(start / tick) * tick
         self._opened_at = perf_counter()
+        # AVI stores decode times only. FFmpeg adds the delay of H.264 with B-frames to them,
+        # although a stream without B-frames has none.
+        self._uses_decode_times = (
+            self._container.format.name == "avi" and not stream.codec_context.has_b_frames
+        )
         self.start_time = self._frame_time(frame, 0)
         self.frame_count = stream.frames or self._estimate_frame_count()
         if stream.metadata.get("alpha_mode") == "1":  # VP8 and VP9 in WebM
@@ -230,7 +243,11 @@ class VideoSource(Source):
     def _all_items(self) -> Iterator[av.VideoFrame | Packet]:
         while self._lookahead:
             yield self._lookahead.popleft()
-        yield from self._reader_items
+        # FFmpeg returns the cover again after a seek.
+        yield from (item for item in self._reader_items if not self._is_cover(item))
+
+    def _is_cover(self, item: av.VideoFrame | Packet) -> TypeGuard[Packet]:
+        return isinstance(item, Packet) and item.stream_index >= len(self.other_streams)
 
     def _check_size(self, frame: av.VideoFrame) -> None:
         if (frame.height, frame.width) != self._coded_size:
@@ -253,8 +270,9 @@ class VideoSource(Source):
         if self._use_arrival_time:
             elapsed = perf_counter() - self._opened_at
             return round(elapsed / float(_DEFAULT_TIME_BASE)) * _DEFAULT_TIME_BASE
-        if frame.pts is not None and frame.time_base is not None:
-            return frame.pts * frame.time_base - self._time_origin
+        ticks = frame.dts if self._uses_decode_times else frame.pts
+        if ticks is not None and frame.time_base is not None:
+            return ticks * frame.time_base - self._time_origin
         return index / (self.rate or Fraction(25))
 
     def seek(self, seconds: Fraction) -> None:
@@ -269,6 +287,13 @@ class VideoSource(Source):
 
     def close(self) -> None:
         self._container.close()
+
+
+def _read_cover(packet: Packet) -> tuple[CoverArt, ...]:
+    """Return the picture of a packet; nothing for the flush packet at the end of the file."""
+    context, data = packet.stream.codec_context, bytes(packet.av_packet)
+    size = (context.height, context.width)
+    return (CoverArt(context.codec.canonical_name, size, data),) if data else ()
 
 
 def _open_error_text(ffmpeg_input: FFmpegInput, error: Exception) -> str:

@@ -11,7 +11,7 @@ from .base import Frame, Packet, Source
 
 _FORWARDED_ATTRIBUTES = (
     *("name", "size", "rate", "start_time", "time_base", "sample_aspect_ratio", "frame_count"),
-    *("live", "color_space", "other_streams", "metadata", "chapters"),
+    *("live", "color_space", "other_streams", "cover_art", "metadata", "chapters"),
 )
 
 

@@ -99,6 +99,15 @@ def ffmpeg(*args: object, **options: Any) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(command, check=True, capture_output=True, **options)
 
 
+SLOW_VIDEOS = [
+    Variant("slow.mp4", X264, "testsrc2=size=160x96:rate=1:duration=6"),
+    Variant("slower.mov", f"-bf 0 {X264}", "testsrc2=size=160x96:rate=1/10:duration=40"),
+    Variant("slow.mkv", X264, "testsrc2=size=160x96:rate=1/4:duration=16", suffix=".mkv"),
+    Variant("slow.webm", "-c:v libvpx-vp9 -cpu-used 8", "testsrc2=size=160x96:rate=1:duration=6"),
+    Variant("still.mp4", f"-frames:v 1 {X264}", "testsrc2=size=160x96:rate=1/30"),
+]
+
+
 @pytest.fixture(scope="session")
 def generate_video(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("variants")
@@ -137,6 +146,7 @@ def copy_source(source: Source, out: Path) -> None:
         sample_aspect_ratio=source.sample_aspect_ratio,
         color_space=source.color_space,
         other_streams=source.other_streams,
+        cover_art=source.cover_art,
         metadata=source.metadata,
         chapters=source.chapters,
     )
@@ -242,6 +252,51 @@ def test_copy_equals_original(
         assert [p[0] for p in copied] == pytest.approx(expected_times, abs=0.03)
     difference = decode_small(path, before.size).astype(int) - decode_small(out, after.size)
     assert np.abs(difference).mean() < (6 if variant.name == "tiny.mp4" else 3)
+
+
+@pytest.mark.parametrize("variant", SLOW_VIDEOS, ids=lambda variant: variant.name)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_slow_video_is_not_truncated(
+    variant: Variant, suffix: str, generate_video: Any, tmp_path: Path, ffprobe: str
+) -> None:
+    path, out = generate_video(variant), tmp_path / f"out{suffix}"
+    copy_video(path, out)
+    before, after = probe(path), probe(out)
+    assert after.times == pytest.approx(before.times, abs=0.0011)
+    assert after.duration == pytest.approx(before.duration, abs=0.0011)
+    copy_video(out, tmp_path / "again.mkv")  # raises if our own file counts as truncated
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_long_last_frame_is_not_truncated(suffix: str, tmp_path: Path, ffprobe: str) -> None:
+    path, image = tmp_path / f"pause{suffix}", np.zeros((96, 160, 3), np.uint8)
+    with open_sink(str(path), StreamFormat((96, 160), Fraction(25), Fraction(1, 1000))) as sink:
+        for tick, duration in ((0, 40), (40, 40), (80, 9000)):
+            frame = Frame(image, Fraction(tick, 1000), duration=Fraction(duration, 1000))
+            sink.write(TranslatedFrame(frame, image))
+        sink.finish()
+    assert probe(path).duration == pytest.approx(9.08, abs=0.0011)
+    copy_video(path, tmp_path / "out.mkv")  # raises if the file counts as truncated
+
+
+def test_truncated_slow_video_raises(generate_video: Any, tmp_path: Path) -> None:
+    content = generate_video(SLOW_VIDEOS[2]).read_bytes()
+    path = tmp_path / "truncated.mkv"
+    path.write_bytes(content[: len(content) // 2])
+    with open_source(str(path)) as source, pytest.raises(SourceError, match="truncated"):
+        list(source)
+
+
+@pytest.mark.parametrize("codec", ["libx264 -bf 0", "libx264 -tune zerolatency", "mpeg4", "mjpeg"])
+def test_avi_without_reordering_starts_at_zero(codec: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.avi"
+    ffmpeg("-f", "lavfi", "-i", FRAMES, "-c:v", *codec.split(), path)
+    with open_source(str(path)) as source:
+        assert source.start_time == 0
+        times = [item.time for item in source if isinstance(item, Frame)]
+    assert times == [Fraction(index, 12) for index in range(12)]
+    copy_video(path, tmp_path / "out.mp4")
+    assert probe(tmp_path / "out.mp4").times[0] == 0
 
 
 def first_frame(path: Path) -> np.ndarray:
