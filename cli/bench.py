@@ -98,15 +98,15 @@ def _bench_models(
     calib: Path | None,
     **settings: Any,
 ) -> None:
-    from rich.console import Console
-
     from cgt.benchmarks.analysis.matrix import export_all_precisions, find_sibling_models
     from cgt.benchmarks.bench import BenchOptions, enforce_min_psnr, run_bench
     from cgt.benchmarks.report.console import print_report
     from cgt.benchmarks.report.html import save_html
     from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
+    from cgt.runtime.utils.progress import open_console
 
-    check_output_paths(json_path, html)
+    inputs = (*models, ckpt, calib, settings["source"])
+    check_output_paths(json_path, html, inputs=inputs)
     if html:
         require_extra("plot", "matplotlib")
     if not settings["matrix"] and (ckpt or calib or settings["min_psnr"] is not None):
@@ -126,7 +126,7 @@ def _bench_models(
         **settings,
     )
     report = run_bench(options)
-    print_report(report, Console(stderr=json_path == STDOUT))
+    print_report(report, open_console(stderr=json_path == STDOUT))
     if json_path:
         save_with(report.save, json_path)
     if html:
@@ -155,16 +155,14 @@ def students_command(
     json_path: Path | None,
 ) -> None:
     """Measure the students that `cgt distill` chooses among; --json for --latency-table."""
-    from rich.console import Console
-
     parsed = parse_size(size)
     if not isinstance(parsed, tuple):
         raise UsageError("--size source needs a source; write 256 or 512x256")
-    check_output_paths(json_path)
+    check_output_paths(json_path, inputs=(pipeline,))
     require_extra("train", "torch", "onnx", "onnxscript")
     from cgt.distill.search.latency_table import print_latency_table
     from cgt.distill.search.measure import CandidateBenchmark, all_candidates, measure_candidates
-    from cgt.runtime.utils.progress import progress_bar
+    from cgt.runtime.utils.progress import open_console, progress_bar
 
     chosen: dict[str, Any] = {"precision": precision, "engine": engine}
     with progress_bar("measuring", len(all_candidates()), unit="student") as bar:
@@ -175,7 +173,7 @@ def students_command(
             on_progress=bar.set_postfix,
         )
         table = measure_candidates(settings, bar.advance)
-    print_latency_table(table, Console(stderr=json_path == STDOUT))
+    print_latency_table(table, open_console(stderr=json_path == STDOUT))
     if json_path:
         save_with(table.save, json_path)
 
@@ -185,17 +183,16 @@ def students_command(
 @click.argument("b", type=PATH)
 def compare_command(a: Path, b: Path) -> None:
     """Tell whether B is slower or faster than A: two reports of `cgt bench --json`."""
-    from rich.console import Console
-
     from cgt.benchmarks.analysis.compare import compare_reports, environment_differences
     from cgt.benchmarks.harness.results import load_report
     from cgt.benchmarks.report.console import comparison_table
+    from cgt.runtime.utils.progress import open_console
 
     first, second = load_report(a), load_report(b)
     comparisons = compare_reports(first, second)
     if not comparisons:
         raise UsageError("the two reports have no configuration in common")
-    console = Console()
+    console = open_console()
     console.print(comparison_table(comparisons))
     for line in environment_differences(first, second, comparisons):
-        console.print(line, style="yellow", highlight=False)
+        console.print(line, style="yellow")
