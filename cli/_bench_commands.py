@@ -43,16 +43,14 @@ def students_command(
 
     The file of --json is for `cgt distill --latency-table` on another machine.
     """
-    from rich.console import Console
-
     parsed = parse_size(size)
     if not isinstance(parsed, tuple):
         raise UsageError("--size source needs a source; write 256 or 512x256")
-    check_output_paths(json_path)
+    check_output_paths(json_path, inputs=(pipeline,))
     require_extra("train", "torch", "onnx", "onnxscript")
     from cgt.distill.search.latency_table import print_latency_table
     from cgt.distill.search.measure import CandidateBenchmark, all_candidates, measure_candidates
-    from cgt.runtime.utils.progress import progress_bar
+    from cgt.runtime.utils.progress import open_console, progress_bar
 
     chosen: dict[str, Any] = {"precision": precision, "engine": engine}
     with progress_bar("measuring", len(all_candidates()), unit="student") as bar:
@@ -63,7 +61,7 @@ def students_command(
             on_progress=bar.set_postfix,
         )
         table = measure_candidates(settings, bar.advance)
-    print_latency_table(table, Console(stderr=json_path == STDOUT))
+    print_latency_table(table, open_console(stderr=json_path == STDOUT))
     if json_path:
         save_with(table.save, json_path)
 
@@ -76,17 +74,16 @@ def compare_command(a: Path, b: Path) -> None:
 
     For each configuration, print whether B is faster or slower than A.
     """
-    from rich.console import Console
-
     from cgt.benchmarks.analysis.compare import compare_reports, environment_differences
     from cgt.benchmarks.harness.results import load_report
     from cgt.benchmarks.report.console import comparison_table
+    from cgt.runtime.utils.progress import open_console
 
     first, second = load_report(a), load_report(b)
     comparisons = compare_reports(first, second)
     if not comparisons:
         raise UsageError("the two reports have no configuration in common")
-    console = Console()
+    console = open_console()
     console.print(comparison_table(comparisons))
     for line in environment_differences(first, second, comparisons):
-        console.print(line, style="yellow", highlight=False)
+        console.print(line, style="yellow")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
+import itertools
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +16,7 @@ from click.core import ParameterSource
 from cgt.runtime.errors import CgtError, MissingDependency, SinkError, UsageError
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.options import OptionInfo, flag_of, options_of
+from cgt.runtime.utils.overwrite import refuse_overwriting
 
 T = TypeVar("T")
 PATH = click.Path(path_type=Path)
@@ -169,11 +172,36 @@ def save_with(save: Callable[[Path], None], path: Path) -> None:
         raise SinkError(f"cannot write {error.filename or path}: {error.strerror}") from None
 
 
-def check_output_paths(*paths: Path | None) -> None:
-    """Raise SinkError where the folder of an output is missing, before anything takes time."""
-    for path in paths:
-        if path is not None and path != STDOUT and not path.parent.is_dir():
+def check_output_paths(
+    *paths: Path | None, inputs: Iterable[str | Path | None] = (), outputs: Iterable[str] = ()
+) -> None:
+    """Check the paths of outputs before anything takes time or is written.
+
+    Args:
+        *paths: files to write; None and STDOUT are ignored.
+        inputs: files, folders of images and wildcards that the command reads.
+        outputs: what else the command writes.
+
+    Raises:
+        SinkError: the folder of an output is missing.
+        UsageError: an output is also an input, or is given twice.
+    """
+    files = [path for path in paths if path is not None and path != STDOUT]
+    for path in files:
+        if not path.parent.is_dir():
             raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
+    names = [path.resolve() for path in (*files, *map(Path, outputs))]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"{repeated} is given twice as an output; give another name")
+    refuse_overwriting(files, itertools.chain.from_iterable(map(_expand_wildcard, inputs)))
+
+
+def _expand_wildcard(text: str | Path | None) -> Iterable[Path]:
+    """Return the path, and what it matches as a wildcard."""
+    if text is None:
+        return ()
+    found = glob.glob(str(text), recursive=True)  # noqa: PTH207 (absolute patterns, too)
+    return map(Path, (*found, str(text)))
 
 
 def options_from(cls: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

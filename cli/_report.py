@@ -21,7 +21,7 @@ from cgt.runtime.run_report import RunReport
 from cgt.runtime.sinks import TranslatedFrame
 from cgt.runtime.utils.cache import cache_dir
 from cgt.runtime.utils.malloc import limit_malloc_arenas
-from cgt.runtime.utils.progress import ProgressBar, progress_bar
+from cgt.runtime.utils.progress import ProgressBar, open_console, progress_bar
 from cgt.runtime.utils.signals import stop_on_signal
 from cgt.runtime.utils.stats import STAGES, Stats
 
@@ -46,7 +46,7 @@ def translate_with_progress(
     where the run fails, once a frame is done.
     """
     limit_malloc_arenas()
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     started: list[tuple[RunReport, _LiveStatus]] = []
     with stop_on_signal() as stop, ExitStack() as stack:
 
@@ -171,7 +171,7 @@ def print_batch_summary(report: BatchReport) -> None:
         ("frames", f"{frames} in {report.total_s:.1f} s, {frames / report.total_s:.1f} frames/s"),
         ("workers", f"{report.workers}{retried}"),
     ]
-    _print_rows(Console(stderr=True), rows)
+    _print_rows(open_console(stderr=True), rows)
     for video in report.videos:
         if video.error:
             click.secho(f"failed: {video.error}", fg="red", err=True)
@@ -179,6 +179,8 @@ def print_batch_summary(report: BatchReport) -> None:
 
 def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -108,15 +108,15 @@ def _bench_models(
     calib: Path | None,
     **settings: Any,
 ) -> None:
-    from rich.console import Console
-
     from cgt.benchmarks.analysis.matrix import export_all_precisions, find_sibling_models
     from cgt.benchmarks.bench import BenchOptions, enforce_min_psnr, run_bench
     from cgt.benchmarks.report.console import print_report
     from cgt.benchmarks.report.html import save_html
     from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
+    from cgt.runtime.utils.progress import open_console
 
-    check_output_paths(json_path, html)
+    inputs = (*models, ckpt, calib, settings["source"])
+    check_output_paths(json_path, html, inputs=inputs)
     if html:
         require_extra("plot", "matplotlib")
     if not settings["matrix"] and (ckpt or calib or settings["min_psnr"] is not None):
@@ -136,7 +136,7 @@ def _bench_models(
         **settings,
     )
     report = run_bench(options)
-    print_report(report, Console(stderr=json_path == STDOUT))
+    print_report(report, open_console(stderr=json_path == STDOUT))
     if json_path:
         save_with(report.save, json_path)
     if html:

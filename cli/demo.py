@@ -15,7 +15,7 @@ from cgt.runtime.models.sample_clip import sample_clip
 from cgt.runtime.sinks import TranslatedFrame
 from cgt.runtime.utils.atomic import atomic_write
 
-from ._options import PATH, Verb, opt
+from ._options import PATH, Verb, check_output_paths, opt
 from ._report import translate_with_progress
 
 MAX_PREVIEW_FRAMES = 4
@@ -52,6 +52,7 @@ def command(video: str | None, model: str | None, output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
         sink = str(output / "out.mp4")
+        check_output_paths(output / "preview.png", inputs=(source, model))
         translate_with_progress(source, (sink,), on_frame=preview.add, **options)
         preview.save(output / "preview.png")
     except OSError as error:

@@ -21,14 +21,15 @@ def command(json_path: Path | None) -> None:
     if json_path is not None:
         save_json(json.dumps([dataclasses.asdict(check) for check in checks], indent=1), json_path)
         return
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
+
+    from cgt.runtime.utils.progress import open_console
 
     table = Table.grid(padding=(0, 2))
     for check in checks:
-        mark = "[green]yes[/]" if check.available else "[yellow]no[/]"
+        mark = Text("yes", "green") if check.available else Text("no", "yellow")
         install = f"to get it: {check.install}" if check.install else ""
         text = "; ".join(part for part in (check.details, install) if part)
-        table.add_row(mark, check.name, escape(text))
-    Console(highlight=False).print(table)
+        table.add_row(mark, check.name, text)
+    open_console().print(table)

@@ -75,15 +75,19 @@ def command(
         raise UsageError("give either --ckpt FILE or --model FILE")
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
-    check_output_paths(json_path, montage)
+    inputs = (ckpt, model, settings["inception"], settings["video"])
+    check_output_paths(json_path, montage, inputs=inputs)
     require_extra("train", "torch")
-    from rich.console import Console
-
+    from cgt.runtime.utils.progress import open_console
+    from cgt.trainer.data.folders import IMAGE_FOLDER_NAMES
     from cgt.trainer.evaluation.evaluate import evaluate, save_montage
     from cgt.trainer.evaluation.subject import open_subject
 
-    console = Console(stderr=json_path == STDOUT, highlight=False, markup=False)
+    console = open_console(stderr=json_path == STDOUT)
     subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
+    data = data or subject.data
+    if data is not None:
+        check_output_paths(json_path, montage, inputs=(data / name for name in IMAGE_FOLDER_NAMES))
     report, rows = evaluate(subject, data, log=console.print, **settings)
     for name, values in report["directions"].items():
         console.print(_result_table(f"{name}: {values['from']} to {values['to']}", values))

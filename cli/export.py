@@ -17,10 +17,12 @@ from cgt.export.plan import (
     export_onnx,
     plan_onnx_path,
     pop_build_options,
+    refuse_overwriting_inputs,
     split_image_options,
 )
 from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES
+from cgt.runtime.utils.overwrite import refuse_overwriting
 
 from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
 
@@ -157,6 +159,12 @@ def command(
         export_options["eval_images"], options = split_image_options(options, formats)
     check_formats(formats, options)
     onnx = plan_onnx_path(output, formats)
+    calib = Path(export_options["calib"]) if export_options["calib"] else None
+    inputs = (model, ckpt, calib, options.eval_images or export_options.get("eval_images"))
+    refuse_overwriting([options.timing_cache], inputs)
+    refuse_overwriting_inputs(
+        output or model, formats, (*inputs, options.timing_cache), is_onnx_new=model is None
+    )
     if model is None:
         apply_format_defaults(export_options, formats, click.echo)
         require_extra("train", "torch", "onnx", "onnxscript")

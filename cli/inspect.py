@@ -11,7 +11,7 @@ import click
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.geometry import format_size, parse_size
 
-from ._options import PATH, Verb, json_option, opt, require_extra, save_json
+from ._options import PATH, Verb, check_output_paths, json_option, opt, require_extra, save_json
 
 
 @click.command("inspect", cls=Verb)
@@ -31,6 +31,7 @@ def command(file: Path, size: str | None, json_path: Path | None) -> None:
     input_size = parse_size(size) if size else None
     if input_size == "source":
         raise UsageError("--size source means nothing here; give numbers")
+    check_output_paths(json_path, inputs=(file,))
     description = _sizes_as_text(_describe_file(file, input_size))
     if json_path is not None:
         save_json(json.dumps(description, indent=1), json_path)
@@ -74,15 +75,16 @@ def _sizes_as_text(value: Any) -> Any:
 
 
 def _print_table(description: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from cgt.runtime.utils.progress import open_console
 
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(overflow="fold")
     for name, value in _description_rows(description):
         table.add_row(name, value)
-    Console(markup=False, highlight=False).print(table)
+    open_console().print(table)
 
 
 def _description_rows(description: dict[str, Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import sys
 import click
 
 from cgt.runtime.errors import CgtError, Interrupted
+from cgt.runtime.utils.log import mask_passwords
 
 _COMMANDS = {
     "train": "Train a CycleGAN on two folders of images, or pix2pix on pairs.",
@@ -72,5 +73,5 @@ def main() -> None:
 
 
 def _exit_with_error(message: str, code: int) -> None:
-    click.secho(f"cgt: {message}", fg="red", err=True)
+    click.secho(f"cgt: {mask_passwords(message)}", fg="red", err=True)
     sys.exit(code)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ._options import PATH, Verb, opt, require_extra
+from ._options import PATH, Verb, check_output_paths, opt, require_extra
 
 
 @click.command("plot", cls=Verb)
@@ -24,5 +24,7 @@ def command(runs: tuple[Path, ...], output: Path | None) -> None:
     from cgt.trainer.logs.plot import plot_runs
 
     out = output or (runs[0] / "metrics.png" if runs[0].is_dir() else Path("metrics.png"))
+    files = (run / "metrics.csv" if run.is_dir() else run for run in runs)
+    check_output_paths(out, inputs=files)
     plot_runs(runs, out)
     click.echo(f"{out}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}")

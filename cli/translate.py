@@ -84,7 +84,7 @@ def command(
     given = given_options(TranslateOptions, params)
     if json_path == STDOUT and any(sink == "-" or sink.startswith("pipe:") for sink in sinks):
         raise UsageError("--json and -o - both write to standard output; give --json a FILE")
-    check_output_paths(json_path)
+    check_output_paths(json_path, inputs=(*sources, given.get("model")), outputs=sinks)
     if jobs is None and ray is None and not is_batch_input(sources):
         if resume:
             raise UsageError("--resume is for several videos, --jobs and --ray")

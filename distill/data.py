@@ -82,8 +82,7 @@ def find_photos(folders: Sequence[Path], direction: Direction) -> PhotoSplit:
     train: list[Path] = []
     test: list[Path] = []
     for folder in folders:
-        side = folder / ("trainA" if direction == "AtoB" else "trainB")
-        source = side if side.is_dir() else folder
+        source = source_folder(folder, direction)
         files = ImageFolder.open(source).files
         test_folder = _matching_test_folder(source)
         held_out = (
@@ -96,6 +95,12 @@ def find_photos(folders: Sequence[Path], direction: Direction) -> PhotoSplit:
     if not train or not test:
         raise DataError(f"{folders[0]} has too few images; give at least {HOLD_OUT_EVERY}")
     return PhotoSplit(ImageFolder(folders[0], tuple(train)), ImageFolder(folders[0], tuple(test)))
+
+
+def source_folder(folder: Path, direction: Direction) -> Path:
+    """Return the folder of training photos in a data set, or the folder itself."""
+    side = folder / ("trainA" if direction == "AtoB" else "trainB")
+    return side if side.is_dir() else folder
 
 
 def _matching_test_folder(folder: Path) -> Path | None:

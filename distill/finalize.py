@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cgt.export import export
 from cgt.runtime.errors import SinkError
 from cgt.runtime.inference.translator import Translator
+from cgt.runtime.utils.progress import open_console
 from cgt.trainer.data.folders import ImageFolder
 from cgt.trainer.evaluation.report import TranslateFn
 from cgt.trainer.networks.config import GeneratorConfig
@@ -128,7 +128,7 @@ def print_report(report: dict[str, Any]) -> None:
         if warping:
             table.add_row("", "teacher", "", "", "", f"{warping['teacher']:.2e}")
             table.add_row("", "input", "", "", "", f"{warping['input']:.2e}")
-    Console().print(table)
+    open_console().print(table)
     for name, distance in report.get("frechet", {}).items():
         click.echo(f"Frechet distance to the target domain, {name}: {distance:.4g}")
     teacher, student = report["teacher"], report["student"]

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from cgt.runtime.errors import UsageError
-from cgt.runtime.utils.progress import progress_bar
+from cgt.runtime.utils.overwrite import refuse_overwriting
+from cgt.runtime.utils.progress import open_console, progress_bar
+from cgt.trainer.data.folders import refuse_run_among_images
 from cgt.trainer.networks.config import GeneratorConfig
 from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
 from .config import DistillConfig
+from .data import source_folder
 from .finalize import finalize
 from .pruning.prune import unprunable_reason
 from .search.candidates import Candidate
@@ -43,6 +45,8 @@ def run_distillation(explicit: Options, options: Options) -> None:
     folder, init_from = _run_folder(options["output"]), options["init_from"]
     if init_from is not None and options["student"] is not None:
         raise UsageError("--init-from determines the student; leave out --student")
+    read = (options["ckpt"], init_from, options["latency_table"], *options["video"])
+    refuse_overwriting([options["output"]], read)
     spec = parse_student_spec(options["student"]) if options["student"] is not None else None
     # Opened first: an unusable teacher must not be reported after minutes of measuring.
     teacher = _open_teacher_generator(options)
@@ -50,6 +54,10 @@ def run_distillation(explicit: Options, options: Options) -> None:
     if init_from is None:
         candidate, target_fps = _select_student(options, spec, _generator_config(teacher))
     config = _build_config(explicit, options, teacher, candidate, target_fps)
+    photo_folders = [source_folder(path, teacher.direction) for path in options["data"]]
+    refuse_run_among_images(folder, photo_folders)
+    if options["teacher_cache"] is not None:
+        refuse_run_among_images(options["teacher_cache"], photo_folders)
     _train_and_finalize(
         DistillRun.create(folder, config, init_from, log=click.echo), options["output"]
     )
@@ -64,6 +72,8 @@ def resume_distillation(explicit: Options) -> None:
     """
     run_path = explicit.pop("resume")
     output = run_path if run_path.suffix == ".pth" else run_path.with_name(f"{run_path.name}.pth")
+    if "ckpt" in explicit:
+        refuse_overwriting([output], [explicit["ckpt"]])
     changes = _changes_on_resume(explicit)
     if not_resumable := set(changes) - _config_fields():
         flag = f"--{min(not_resumable).replace('_', '-')}"
@@ -95,7 +105,7 @@ def show_candidates(options: Options) -> None:
     """
     teacher = _open_teacher_generator(options) if options["ckpt"] else None
     result = _search_student(options, _generator_config(teacher) if teacher else None)
-    print_latency_table(result.table, Console(), result.timing)
+    print_latency_table(result.table, open_console(), result.timing)
 
 
 # ---- Teacher and student -------------------------------------------------------------------------

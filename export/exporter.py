@@ -14,6 +14,7 @@ from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.models.metadata import METADATA_KEY, Direction, ModelMetadata
 from cgt.runtime.utils.atomic import atomic_write
+from cgt.runtime.utils.overwrite import refuse_overwriting
 from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
 from .config import ExportConfig
@@ -85,6 +86,9 @@ def export(
     shapes = parse_shapes(config.size, config.batch, generator.multiple, generator.size)
     metadata = _make_metadata(generator, config, shapes)
     path = _output_path(output, generator, config)
+    inputs = [Path(name) for name in (config.eval_images, config.calib) if name]
+    outputs = [path, _drift_chart_path(path) if config.drift else None]
+    refuse_overwriting(outputs, [generator.path, *inputs])
     calibration, eval_images = _select_images(generator, config, metadata)
     if calibration is not None:
         log(f"calibrating on {len(calibration.images)} {calibration.origin}")
@@ -197,11 +201,15 @@ def _training_images(generator: TrainedGenerator) -> Path | None:
     return train_folder if train_folder is not None and train_folder.is_dir() else None
 
 
+def _drift_chart_path(path: Path) -> Path:
+    return path.with_suffix(".drift.png")
+
+
 def _report_drift(drifts: list[LayerDrift], path: Path, log: LogFn) -> None:
     """Log the drift as a table and write the chart next to the model."""
     for line in format_table(drifts):
         log(line)
-    chart_path = path.with_suffix(".drift.png")
+    chart_path = _drift_chart_path(path)
     encoded = encode_image(render_chart(drifts, path.name), ".png")
     assert encoded is not None
     with atomic_write(chart_path) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cgt.runtime.image.files import list_images
 from cgt.runtime.models.metadata import Direction, read_metadata
 from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
 from cgt.runtime.utils.options import flag_of
+from cgt.runtime.utils.overwrite import refuse_overwriting
 
 from .builders.base import LogFn
 from .formats import FORMATS, BuildOptions, check_graph_supported, check_options
@@ -96,6 +98,30 @@ def plan_onnx_path(output: Path | None, formats: tuple[str, ...]) -> Path | None
     if output.suffix not in suffixes:
         raise UsageError(f"the output {output} must end in {' or '.join(sorted(suffixes))}")
     return output.with_suffix(".onnx")
+
+
+def refuse_overwriting_inputs(
+    output: Path | None, formats: tuple[str, ...], inputs: Sequence[Path | None], is_onnx_new: bool
+) -> None:
+    """Check the files that an export will write, before it does anything.
+
+    Args:
+        output: Path of the result, or the ONNX file that engines are built from; None for the
+            default name.
+        formats: Names in FORMATS; empty for ONNX, and a TensorRT engine if possible.
+        inputs: Files and folders of images that are read.
+        is_onnx_new: Whether the ONNX file is an output.
+
+    Raises:
+        UsageError: An output is an input.
+    """
+    suffixes = {FORMATS[name].suffix for name in formats or ("onnx", "tensorrt")}
+    if output is None or "" in suffixes:  # a repository gets a new version
+        return
+    suffixes = suffixes - {".onnx"} | ({".bin"} if ".xml" in suffixes else set())
+    sidecars = {f"{suffix}.json" for suffix in suffixes}
+    written = suffixes | sidecars | ({".onnx"} if is_onnx_new else set())
+    refuse_overwriting([output.with_name(output.stem + suffix) for suffix in written], inputs)
 
 
 def build_engines(

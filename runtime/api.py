@@ -10,6 +10,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,9 +24,16 @@ from .image.preprocess import U8
 from .inference.translator import Translator
 from .pipeline import run_pipeline, translate_stream
 from .run_report import RunReport
-from .sinks import StreamFormat, TranslatedFrame, open_sinks
+from .sinks import (
+    StreamFormat,
+    TranslatedFrame,
+    open_sinks,
+    output_folders,
+    refuse_overwriting_source,
+)
 from .sources import Frame, Source, open_source
 from .sources.wrappers import RealtimeSource, StreamItems, limit_fps, limit_frames
+from .utils.log import mask_passwords
 from .utils.options import check_options, option, signature_with
 from .utils.stats import Stats
 
@@ -228,10 +236,15 @@ class TranslateOptions:
         """Return whether frames of this source are dropped to keep up with real time."""
         return source.live if self.live is None else self.live
 
-    def open_source(self, uri: str) -> Source:
+    def open_source(self, uri: str, exclude: Sequence[Path] = ()) -> Source:
         """Open a source; see `cgt.runtime.sources.open_source`."""
         return open_source(
-            uri, self.audio, stream=self.stream, start=self.start, reconnect=self.reconnect
+            uri,
+            self.audio,
+            stream=self.stream,
+            start=self.start,
+            reconnect=self.reconnect,
+            exclude=exclude,
         )
 
     def open_translator(self, source: Source) -> Translator:
@@ -354,16 +367,20 @@ def translate_file(
     uris = tuple(map(str, sinks))
     stats, stop = Stats(), stop or threading.Event()
     started_at = time.perf_counter()
-    with (
-        chosen.open_source(str(source)) as opened,
-        chosen.open_translator(opened) as translator,
-        open_sinks(
-            uris, chosen.stream_format(opened, translator), chosen.codec, chosen.view
-        ) as sink,
-    ):
+    with ExitStack() as stack:
+        opened = stack.enter_context(chosen.open_source(str(source), output_folders(uris)))
+        refuse_overwriting_source(uris, opened)
+        translator = stack.enter_context(chosen.open_translator(opened))
+        stream = chosen.stream_format(opened, translator)
+        sink = stack.enter_context(open_sinks(uris, stream, chosen.codec, chosen.view))
         startup_s = time.perf_counter() - started_at
         report = RunReport(
-            uris, opened, translator, stats, startup_s, chosen.expected_frames(opened)
+            tuple(map(mask_passwords, uris)),
+            opened,
+            translator,
+            stats,
+            startup_s,
+            chosen.expected_frames(opened),
         )
         on_start(report)
         items = chosen.select_items(opened, stats)

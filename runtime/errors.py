@@ -12,18 +12,23 @@
     +-- DataError           1   training data is missing or unusable
     +-- CheckpointError     1   a checkpoint is missing, damaged or of another type
 
-A message is one line: what is wrong, then what to do about it.
+A message is one line: what is wrong, then what to do about it. Passwords in it are masked.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from .utils.log import mask_passwords
+
 
 class CgtError(Exception):
     """Base class of all errors that cgt raises."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(mask_passwords(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class UsageError(CgtError, ValueError):

@@ -24,7 +24,7 @@ class RunReport:
     """One translation and everything that took part in it.
 
     Args:
-        sinks: the outputs, as written by the user.
+        sinks: the outputs, as written by the user, with masked passwords.
         source: where the frames came from.
         translator: the model, its engine and sizes.
         stats: counts and times per stage; final after the run.

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -26,6 +25,7 @@ from cgt.runtime.errors import CgtError, UsageError
 from cgt.runtime.inference.translator import resolve_model
 from cgt.runtime.utils.log import warn_user
 from cgt.runtime.utils.malloc import limit_malloc_arenas, malloc_trim
+from cgt.runtime.utils.progress import open_console
 from cgt.runtime.utils.signals import stop_on_signal
 
 from .api.auth import Guard, is_loopback
@@ -134,8 +134,6 @@ def load_tls_context(cert: Path, key: Path) -> ssl.SSLContext:
 
 MIN_TOKEN_LENGTH = 8
 
-_PLAIN_TEXT: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False}
-
 
 @dataclass(frozen=True)
 class ServeOptions:
@@ -174,7 +172,7 @@ def run_server(options: ServeOptions) -> None:
         token = secrets.token_urlsafe(18)
     allowed_hosts = [name.lower() for name in options.allowed_hosts]
     guard = Guard(options.host.lower(), options.port, token, allowed_hosts, secure=tls is not None)
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     model_paths = [resolve_model(model) for model in options.models or [None]]
     with (
         stop_on_signal() as stop,
@@ -194,7 +192,7 @@ def _print_startup(console: Console, service: Service, guard: Guard, port: int) 
         engine = service.translators.get_engine(ModelSelection(name))
         domains = f"{model.metadata.source_domain} to {model.metadata.target_domain}"
         engine_text = f"{engine.name} on {engine.device}, {engine.precision}"
-        console.print(f"{name}: {domains}, {engine_text}", **_PLAIN_TEXT)
+        console.print(f"{name}: {domains}, {engine_text}", soft_wrap=True)
     if not guard.secure and not is_loopback(guard.host):
         warn_user(
             "without --cert and --key the token and the images cross the network unencrypted, "
@@ -205,4 +203,4 @@ def _print_startup(console: Console, service: Service, guard: Guard, port: int) 
     address = f"[{host}]" if ":" in host else host
     scheme = "https" if guard.secure else "http"
     query = f"?token={quote(guard.token)}" if guard.token else ""
-    console.print(f"open {scheme}://{address}:{port}/{query}", style="bold", **_PLAIN_TEXT)
+    console.print(f"open {scheme}://{address}:{port}/{query}", style="bold", soft_wrap=True)

@@ -6,6 +6,7 @@ runtime <- trainer <- export <- benchmarks <- distill <- cli, and serve <- runti
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,19 @@ def test_a_package_imports_only_what_is_below_it(package: str) -> None:
         for path in product_files(package)
         for found, line in imported_packages(path)
         if found not in allowed
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_only_one_module_opens_a_console(package: str) -> None:
+    """Rich reads markup in paths unless the console is that of `open_console`."""
+    pattern = re.compile(r"\bConsole\(|rich\.markup|(?<!_)TextColumn\((?!.*markup=False)")
+    wrong = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in product_files(package)
+        for line in path.read_text().splitlines()
+        if pattern.search(line) and "completed" not in line and path.stem != "progress"
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -27,6 +27,7 @@ from cgt.runtime.utils.signals import stop_on_signal
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .data.dataset import Dataset, LogFn, open_dataset
+from .data.folders import IMAGE_FOLDER_NAMES, refuse_run_among_images
 from .data.loader import Shard
 from .distributed import init_distributed
 from .logs.best_checkpoint import BestMetric, Evaluator, GeneratorEvaluator
@@ -145,6 +146,12 @@ class TrainingRun:
         """
         if (folder / "latest.pth").exists():
             raise UsageError(f"{folder} already has a run; resume it with --resume {folder}")
+        refuse_run_among_images(folder, [Path(config.data) / name for name in IMAGE_FOLDER_NAMES])
+        if init_from and init_from.resolve().parent == folder.resolve():
+            raise UsageError(
+                f"{init_from} lies in {folder}, where the new run writes checkpoints; give another "
+                "--output"
+            )
         pretrained = PretrainedInit.from_checkpoint(init_from) if init_from else None
         run = cls(folder, pretrained.apply_architecture(config) if pretrained else config, log)
         if pretrained:

@@ -18,6 +18,7 @@ from cgt.runtime.inference.translator import Translator
 from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
+from cgt.runtime.utils.log import mask_passwords
 from cgt.runtime.utils.stats import STAGES, Stats
 from cgt.runtime.utils.system import peak_memory_bytes
 
@@ -117,7 +118,7 @@ def measure_end_to_end(
                 pass
         geometry = translator.geometry
         return EndToEndResult(
-            source=uri,
+            source=mask_passwords(uri),
             sink="H.264 in .mp4" if name.endswith(".mp4") else "a folder of PNGs",
             model=translator.path.name,
             engine=translator.engine.name,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from cgt.runtime.image.geometry import format_size
 
@@ -22,23 +22,23 @@ IDENTICAL_PSNR_DB = 150.0  # float32 rounding alone gives this PSNR
 
 def print_report(report: BenchReport, console: Console) -> None:
     """Print everything but the raw samples."""
-    console.print(machine_summary(report.machine), style="dim", highlight=False)
+    console.print(machine_summary(report.machine), style="dim")
     if report.matrix:
         floor, reference = report.matrix["min_psnr"], report.matrix["reference"]
         console.print(f"PSNR against {reference}; * is the fastest with at least {floor:g} dB")
         _print_matrix(report.matrix["rows"], console)
         for line in report.matrix["missing"]:
-            console.print(escape(line), style="dim", highlight=False)
+            console.print(line, style="dim")
     else:
         console.print(", ".join(sorted({result.model for result in report.results})), style="bold")
         for start in range(0, len(report.results), MAX_COLUMNS):
             console.print(results_table(report.results[start : start + MAX_COLUMNS]))
     if report.pipeline:
         for line in format_pipeline(report.pipeline):
-            console.print(escape(line), highlight=False)
+            console.print(line)
         console.print(pipeline_table(report.pipeline))
     for line in report.warnings:
-        console.print(f"warning: {escape(line)}", style="yellow", highlight=False)
+        console.print(f"warning: {line}", style="yellow")
 
 
 def _print_matrix(rows: Sequence[dict[str, Any]], console: Console) -> None:
@@ -47,12 +47,12 @@ def _print_matrix(rows: Sequence[dict[str, Any]], console: Console) -> None:
     for row in rows:
         by_size.setdefault(row["size"], []).append(row)
     for size, same_size in by_size.items():
-        console.print(size, style="bold", highlight=False)
+        console.print(size, style="bold")
         console.print(matrix_table(same_size))
     for row in rows:
         if row["status"] != "ok":
             reason = f"{row['engine']}, {row['file']}: {row['status']}"
-            console.print(escape(reason), style="dim", highlight=False)
+            console.print(reason, style="dim")
 
 
 def format_roofline_share(result: Result) -> str:
@@ -190,7 +190,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     colors = {"slower": "red", "faster": "green"}
     for c in comparisons:
         interval = f"{c.low:.3f} to {c.high:.3f}"
-        result_text = f"[{colors[c.result]}]{c.result}" if c.result in colors else c.result
+        result_text = Text(c.result, colors.get(c.result, ""))
         table.add_row(
             f"{c.label}\n{c.metric}",
             f"{c.a:.2f}",

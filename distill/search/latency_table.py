@@ -163,11 +163,10 @@ def print_latency_table(
 ) -> None:
     """Print a table, smallest candidate first, with a star at the chosen one."""
     engines = ", ".join(sorted({timing.engine for timing in table.timings})) or table.engine
-    console.print(table.machine, style="dim", highlight=False)
+    console.print(table.machine, style="dim")
     console.print(
         f"students at {format_size(table.size)} in {table.precision} on {engines}, random weights; "
         "frames/s of the engine alone, and estimated end to end (total)",
-        highlight=False,
     )
     rich_table = Table("student", box=None, pad_edge=False)
     for name in COLUMNS:
@@ -191,15 +190,13 @@ def print_latency_table(
         console.print(
             f"the pipeline adds {overhead_ms:.1f} ms per frame to the engine's time "
             f"({table.overhead.video})",
-            highlight=False,
         )
     if chosen:
-        console.print("* is the largest student that reaches the target", highlight=False)
+        console.print("* is the largest student that reaches the target")
     disturbed_count = sum(timing.other_load > MAX_OTHER_LOAD for timing in table.timings)
     if disturbed_count:
         console.print(
             f"warning: other programs disturbed {disturbed_count} of {len(table.timings)} "
             "measurements, which were not cached; measure again when the machine is idle",
             style="yellow",
-            highlight=False,
         )

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from cgt.runtime.errors import SourceError, UsageError
 from cgt.runtime.image.geometry import format_size
 from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.utils.progress import open_console
 
 from ..formats import BuildOptions
 from ..shapes import Shape, ShapeProfile
@@ -145,8 +145,8 @@ def progress_monitor(api: ModuleType, stop: threading.Event) -> Iterator[Any]:
 
     The bars are shown on a terminal only. Setting `stop` ends the build at its next step.
     """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = open_console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
 
     class Monitor(api.IProgressMonitor):  # type: ignore[misc, name-defined]
         """Called by several threads of the builder; Progress locks for itself."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from ..errors import SourceError, UsageError
 from ..image.files import IMAGE_SUFFIXES, list_images
 from ..sinks.codecs import CONTAINERS
+from ..utils.log import warn_user
+from ..utils.overwrite import is_inside, refuse_overwriting
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
@@ -56,7 +58,9 @@ def plan_outputs(sources: Sequence[str], output: str, codec: str | None) -> list
     if suffix in CONTAINERS and not target.is_dir():
         if len(sources) > 1 or not Path(sources[0]).is_file():
             raise UsageError(f"{output} cannot hold several videos; give a folder")
-        return [(Path(sources[0]).resolve(), target.resolve())]
+        pair = Path(sources[0]).resolve(), target.resolve()
+        refuse_overwriting([target], [pair[0]])
+        return [pair]
     if output in ("window", "-", "null:") or "://" in output or (suffix and not target.is_dir()):
         raise UsageError(f"-o {output} is not a folder; several videos, --jobs and --ray need one")
     pairs = []
@@ -72,9 +76,9 @@ def _expand_source(text: str, output: Path) -> list[tuple[Path, Path]]:
     """Return pairs of a video and its path relative to the folder or wildcard."""
     path = Path(text)
     if path.is_dir():
-        found = list(_find_videos(path))
-        if path.resolve() in output.resolve().parents:  # outputs of an earlier run are not sources
-            found = [video for video in found if output.resolve() not in video.resolve().parents]
+        if path.resolve() == output.resolve():
+            raise UsageError(f"{output} is the folder of the sources; give another folder with -o")
+        found = _without_outputs(list(_find_videos(path)), path, output)
         if not found:
             raise UsageError(f"{text} has no videos")
         return [(video, video.relative_to(path)) for video in found]
@@ -85,20 +89,44 @@ def _expand_source(text: str, output: Path) -> list[tuple[Path, Path]]:
             f"{text} is not a video file; --jobs, --ray and several sources need files"
         )
     found = [match for match in _glob_files(text) if match.suffix.lower() in VIDEO_SUFFIXES]
+    root = _split_wildcard(text)[0]
+    found = _without_outputs(found, root, output)
     if not found:
         raise UsageError(f"no video matches {text}")
-    root = Path(re.split(r"[^/]*[*?\[]", text, maxsplit=1)[0])
     return [(video, video.relative_to(root)) for video in found]
+
+
+def _without_outputs(found: list[Path], root: Path, output: Path) -> list[Path]:
+    """Leave out the outputs of an earlier run, in a subfolder of the sources."""
+    if not is_inside(output, root):
+        return found
+    sources = [video for video in found if not is_inside(video, output)]
+    if len(sources) < len(found):
+        left_out = len(found) - len(sources)
+        warn_user(f"{left_out} videos in the output folder {output} are left out")
+    return sources
 
 
 def _is_wildcard(text: str) -> bool:
     return bool(re.search(r"[*?\[]", text))
 
 
-def _glob_files(pattern: str) -> list[Path]:
-    """Return the matching files, sorted; `**` is any number of folders."""
-    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (absolute patterns, too)
-    return [path for path in map(Path, found) if path.is_file()]
+def _split_wildcard(text: str) -> tuple[Path, str]:
+    """Return the folder before the first wildcard, and the rest; "a[1]" may be a folder."""
+    parts = Path(text).parts
+    count = 0
+    while count < len(parts) - 1 and (
+        not _is_wildcard(parts[count]) or Path(*parts[: count + 1]).is_dir()
+    ):
+        count += 1
+    return Path(*parts[:count]), str(Path(*parts[count:]))
+
+
+def _glob_files(text: str) -> list[Path]:
+    """Return the files that a wildcard matches, sorted; `**` is any number of folders."""
+    root, pattern = _split_wildcard(text)
+    found = glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207 (hidden files)
+    return [path for path in sorted(root / name for name in found) if path.is_file()]
 
 
 def _find_videos(folder: Path) -> Iterator[Path]:
@@ -120,11 +148,9 @@ def _with_output_suffix(name: Path, codec: str | None) -> Path:
 
 
 def _check_collisions(pairs: list[tuple[Path, Path]]) -> None:
-    sources = {video for video, _ in pairs}
+    refuse_overwriting([target for _, target in pairs], [video for video, _ in pairs])
     video_by_target: dict[Path, Path] = {}
     for video, target in pairs:
-        if target in sources:
-            raise UsageError(f"{target} would be overwritten by its translation; give another -o")
         if target in video_by_target:
             raise UsageError(
                 f"{video_by_target[target]} and {video} would both be written to {target}; "

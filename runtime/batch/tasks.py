@@ -22,7 +22,7 @@ from ..pipeline import translate_stream
 from ..sinks import Sink, StreamFormat, TranslatedFrame, open_sink, open_with_view
 from ..sinks.video import VideoSink
 from ..sources import Frame, Source, open_source
-from ..sources.video import FFmpegInput, VideoSource
+from ..sources.video import VideoSource, file_input
 from ..sources.wrappers import SegmentSource, StreamItems
 from ..utils.stats import Stats
 from .segment_file import SegmentSink, read_header, read_packets, read_pts
@@ -103,7 +103,7 @@ class TranslateSegment(Task):
 
     def run(self, open_translator: TranslatorOpener, progress: ProgressFn) -> int:
         options = self.options
-        video = VideoSource(FFmpegInput(str(self.source), str(self.source)), stream=options.stream)
+        video = VideoSource(file_input(self.source), stream=options.stream)
         with (
             SegmentSource(video, self.start, self.end) as source,
             open_translator(options, source) as translator,
@@ -146,9 +146,7 @@ class ConcatSegments(Task):
         options = self.options
         check_no_overlap(self.segments)
         headers = [read_header(part) for part in self.segments]
-        video = VideoSource(
-            FFmpegInput(str(self.source), str(self.source)), options.audio, options.stream
-        )
+        video = VideoSource(file_input(self.source), options.audio, options.stream)
         with video as source:
             stream = dataclasses.replace(
                 StreamFormat.from_source(source, None),

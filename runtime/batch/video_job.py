@@ -11,7 +11,7 @@ from ..api import TranslateOptions
 from ..errors import SourceError
 from ..inference.translator import resolve_model
 from ..sources.segments import MIN_SEGMENT_S
-from ..sources.video import FFmpegInput, VideoSource
+from ..sources.video import VideoSource, file_input
 from ..utils.cache import cached_sha256, short_hash
 from ..utils.log import warn_user
 from ..utils.system import package_version
@@ -88,9 +88,7 @@ def plan_video(
         job = VideoJob(source, target, key, skipped=manifest.is_finished(target, key))
         if job.skipped:
             return job
-        with VideoSource(
-            FFmpegInput(str(source), str(source)), options.audio, options.stream
-        ) as opened:
+        with VideoSource(file_input(source), options.audio, options.stream) as opened:
             job.frame_count = options.expected_frames(opened) or 0
             if options_allow_splitting(options):
                 job.boundaries = tuple(opened.find_segment_boundaries())

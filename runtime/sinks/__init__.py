@@ -11,6 +11,9 @@ from pathlib import Path
 from ..errors import UsageError
 from ..image.compose import ViewMode, view_output_size
 from ..image.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from ..sources import Source
+from ..utils.log import mask_passwords
+from ..utils.overwrite import refuse_overwriting
 from ..utils.uri import parse_uri
 from .base import Sink, StreamFormat, TranslatedFrame
 
@@ -23,6 +26,26 @@ __all__ = [
     "open_sinks",
     "open_with_view",
 ]
+
+
+_NUMBER = r"%\d*d"
+_VIRTUAL_CAMERA = r"/dev/video\d+$"
+
+
+def _is_path(uri: str) -> bool:
+    """Return whether a sink is a file or a folder, or a virtual camera."""
+    return uri not in ("window", "null:") and parse_uri(uri).path != "-" and "://" not in uri
+
+
+def _is_folder(uri: str) -> bool:
+    if re.match(_VIRTUAL_CAMERA, uri):
+        return False
+    return Path(uri).is_dir() or uri.endswith("/") or not Path(uri).suffix
+
+
+def _is_sequence(uri: str) -> bool:
+    suffix, name = Path(uri).suffix.lower(), Path(uri).name
+    return suffix in IMAGE_SUFFIXES and re.search(_NUMBER, name) is not None
 
 
 class NullSink(Sink):
@@ -58,7 +81,7 @@ def open_sinks(
         SinkError: A sink cannot be opened.
         UsageError: A URI is invalid or occurs twice.
     """
-    if len(set(uris)) < len(uris):
+    if len(set(map(_resolve, uris))) < len(uris):
         raise UsageError(f"an output is given twice: {', '.join(uris)}")
     if len(uris) == 1:
         return open_sink(uris[0], stream, codec, view)
@@ -73,6 +96,61 @@ def open_sinks(
             sink.close()
         raise
     return TeeSink(opened)
+
+
+def _resolve(uri: str) -> str:
+    return str(Path(uri).resolve()) if _is_path(uri) else uri
+
+
+def output_folders(uris: Sequence[str]) -> list[Path]:
+    """Return the folders that images are written to, of those of `uris` that have one."""
+    paths = [uri for uri in uris if _is_path(uri)]
+    return [
+        Path(uri) if _is_folder(uri) else Path(uri).parent
+        for uri in paths
+        if _is_folder(uri) or _is_sequence(uri)
+    ]
+
+
+def refuse_overwriting_source(uris: Sequence[str], source: Source) -> None:
+    """Refuse outputs that are inputs, or that would be inputs of the same command again.
+
+    Args:
+        uris: As in `open_sinks`; none of them is open yet.
+        source: What is translated into them.
+
+    Raises:
+        UsageError: An output is, or would be, read by the source.
+    """
+    for uri in uris:
+        if "://" in uri and mask_passwords(uri) == source.name:
+            raise UsageError(f"{uri} is the source; give another output")
+        if not _is_path(uri):
+            continue
+        planned = _planned_files(uri, source.frame_names)
+        for path in planned:
+            if source.would_read(path):
+                raise UsageError(
+                    f"{path} would lie among the images of {source.name}; give another output"
+                )
+        refuse_overwriting(planned, source.files)
+
+
+def _planned_files(uri: str, frame_names: Sequence[str]) -> list[Path]:
+    """Return what a sink may write to; for numbered files also what earlier runs wrote."""
+    path = Path(uri)
+    if _is_folder(uri):
+        from .images import name_output
+
+        taken: set[Path] = set()
+        return [name_output(path, name, taken) for name in frame_names]
+    if _is_sequence(uri):
+        first = re.sub(_NUMBER, lambda number: number[0] % 0, path.name, count=1)
+        pattern = "[0-9]+".join(map(re.escape, re.split(_NUMBER, path.name, maxsplit=1)))
+        existing = path.parent.iterdir() if path.parent.is_dir() else ()
+        numbered = [other for other in existing if re.fullmatch(pattern, other.name)]
+        return [path.with_name(first), *numbered]
+    return [path]
 
 
 def open_sink(
@@ -128,7 +206,7 @@ def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:
         from .stdout import StdoutSink
 
         return StdoutSink(uri, stream)
-    if uri.scheme or re.match(r"/dev/video\d+$", text):
+    if uri.scheme or re.match(_VIRTUAL_CAMERA, text):
         from .stream import OUTPUT_SCHEMES, StreamSink
 
         if uri.scheme and uri.scheme not in OUTPUT_SCHEMES:
@@ -143,7 +221,7 @@ def _open_path(text: str, stream: StreamFormat, codec: str | None) -> Sink:
     from .codecs import CONTAINERS
 
     suffix = path.suffix.lower()
-    if path.is_dir() or text.endswith("/") or not suffix:
+    if _is_folder(text):
         from .images import FolderSink
 
         return FolderSink(path)
@@ -154,7 +232,7 @@ def _open_path(text: str, stream: StreamFormat, codec: str | None) -> Sink:
     if suffix in IMAGE_SUFFIXES:
         from .images import ImageSequenceSink, ImageSink
 
-        return ImageSequenceSink(text) if re.search(r"%\d*d", path.name) else ImageSink(path)
+        return ImageSequenceSink(text) if _is_sequence(text) else ImageSink(path)
     raise UsageError(
         f"cannot tell what to write to {text}; use {', '.join(CONTAINERS)}, an image suffix, "
         "a folder, window, - or null:"

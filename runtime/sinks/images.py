@@ -27,11 +27,7 @@ class FolderSink(Sink):
             raise SinkError(f"cannot create folder {folder}: {error.strerror}") from None
 
     def write(self, result: TranslatedFrame) -> None:
-        name = result.source_frame.name or f"{len(self._written_paths):06d}"
-        path = self._folder / Path(name).with_suffix(".png")
-        if path in self._written_paths:  # a.jpg and a.png
-            path = self._folder / f"{name}.png"
-        self._written_paths.add(path)
+        path = name_output(self._folder, result.source_frame.name, self._written_paths)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, result)
 
@@ -42,6 +38,16 @@ class FolderSink(Sink):
         if self._created_folder and not self._written_paths:
             self._folder.rmdir()
         self._created_folder = False
+
+
+def name_output(folder: Path, frame_name: str, taken: set[Path]) -> Path:
+    """Return the path of a frame in a folder, and add it to the paths that are taken."""
+    name = frame_name or f"{len(taken):06d}"
+    path = folder / Path(name).with_suffix(".png")
+    if path in taken:  # a.jpg and a.png
+        path = folder / f"{name}.png"
+    taken.add(path)
+    return path
 
 
 class ImageSequenceSink(Sink):

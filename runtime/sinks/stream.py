@@ -11,6 +11,7 @@ import av
 
 from ..errors import SinkError, UsageError
 from ..sources.base import ffmpeg_error_text
+from ..utils.log import mask_passwords
 from ..utils.pacer import Pacer
 from .base import StreamFormat, TranslatedFrame
 from .codecs import RAW_VIDEO, select_codec
@@ -46,7 +47,7 @@ class StreamSink(MuxedSink):
     def __init__(self, uri: str, stream: StreamFormat, codec: str | None = None) -> None:
         if stream.size is None:
             raise UsageError(f"{uri} needs frames of one size; set it with --size 256x256")
-        self.name, size = uri, stream.size
+        self.name, size = mask_passwords(uri), stream.size
         scheme = uri.partition("://")[0].lower()
         camera = scheme not in _CONTAINER_FORMATS
         if camera:

@@ -196,7 +196,7 @@ class _SealableFile:
 def _count_frames(path: Path) -> int:
     """Count the frames of a file; 0 if it is not playable."""
     frames = 0
-    with suppress(av.FFmpegError, OSError), av.open(str(path)) as container:
+    with suppress(av.FFmpegError, OSError), av.open(str(path.absolute())) as container:
         for packet in container.demux(container.streams.video[0]):
             frames += packet.size > 0
     return frames

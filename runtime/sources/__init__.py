@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
 from ..image.files import IMAGE_SUFFIXES, list_images  # OpenCV must load before PyAV
+from ..utils.log import warn_user
+from ..utils.overwrite import is_inside
 from ..utils.uri import Uri, parse_uri
 from .base import (
     SWSCALE_MATRICES,
@@ -38,6 +42,7 @@ def open_source(
     stream: int | None = None,
     start: float = 0.0,
     reconnect: bool = False,
+    exclude: Sequence[Path] = (),
 ) -> Source:
     """Open a source of frames.
 
@@ -48,6 +53,7 @@ def open_source(
         stream: The index of the video stream, from 0; None for the first one.
         start: Seconds to skip from the beginning of a recording.
         reconnect: Open a live source again when it is lost.
+        exclude: Subfolders of a folder of images that are not part of it, such as the output.
 
     Returns:
         An open source, to be used as a context manager and iterated once.
@@ -56,7 +62,7 @@ def open_source(
         SourceError: Nothing can be read from `uri`.
         UsageError: `uri` is malformed, or an option does not apply to it.
     """
-    open_inner = partial(_open, uri, audio, stream)
+    open_inner = partial(_open, uri, audio, stream, exclude)
     source = open_inner()
     try:
         if reconnect:
@@ -75,10 +81,10 @@ def open_source(
         raise
 
 
-def _open(text: str, audio: bool, stream: int | None) -> Source:
+def _open(text: str, audio: bool, stream: int | None, exclude: Sequence[Path] = ()) -> Source:
     path = Path(text.removeprefix("file://"))
     if path.exists() and not path.is_char_device():
-        return _open_path(text, path, audio, stream)
+        return _open_path(text, path, audio, stream, exclude)
     uri = parse_uri(text)
     if uri.path == "-" or uri.scheme == "pipe":
         from .ffmpeg_inputs import stdin_input
@@ -99,19 +105,45 @@ def _open(text: str, audio: bool, stream: int | None) -> Source:
         found = sorted(
             p for p in root.glob(Path(pattern).name) if p.suffix.lower() in IMAGE_SUFFIXES
         )
-        return ImageSource(text, root, found)
+        return ImageSource(
+            text,
+            root,
+            found,
+            lambda new: (
+                new.parent.resolve() == root.resolve() and fnmatchcase(new.name, Path(pattern).name)
+            ),
+        )
     raise SourceError(f"{text} is missing; give a video, a folder of images or a camera number")
 
 
-def _open_path(text: str, path: Path, audio: bool, stream: int | None) -> Source:
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+def _open_path(
+    text: str, path: Path, audio: bool, stream: int | None, exclude: Sequence[Path]
+) -> Source:
+    if path.is_dir():
+        return _open_folder(text, path, exclude)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         from .images import ImageSource
 
-        root, files = (path, list_images(path)) if path.is_dir() else (path.parent, [path])
-        return ImageSource(text, root, files)
-    from .video import FFmpegInput, VideoSource
+        return ImageSource(text, path.parent, [path])
+    from .video import VideoSource, file_input
 
-    return VideoSource(FFmpegInput(str(path), text), audio, stream)
+    return VideoSource(file_input(path, text), audio, stream)
+
+
+def _open_folder(text: str, folder: Path, exclude: Sequence[Path]) -> Source:
+    from .images import ImageSource
+
+    excluded = [path for path in exclude if is_inside(path, folder)]
+
+    def is_part(path: Path) -> bool:
+        return is_inside(path, folder) and not any(is_inside(path, other) for other in excluded)
+
+    found = list_images(folder)
+    files = list(filter(is_part, found)) if excluded else found
+    if len(files) < len(found):
+        left_out = " and ".join(map(str, excluded))
+        warn_user(f"{len(found) - len(files)} images in the output folder {left_out} are left out")
+    return ImageSource(text, folder, files, is_part)
 
 
 def _open_scheme(uri: Uri, audio: bool, stream: int | None) -> Source:

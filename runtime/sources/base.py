@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
@@ -153,6 +154,8 @@ class Source(Closeable):
         cover_art: Cover pictures.
         metadata: Tags of the container, such as its title.
         chapters: Chapters as PyAV represents them.
+        files: The files that it reads, so that no sink overwrites them.
+        frame_names: The names of its frames; empty if they have none.
     """
 
     name: str
@@ -168,6 +171,8 @@ class Source(Closeable):
     cover_art: tuple[CoverArt, ...] = ()
     metadata: Mapping[str, str] = MappingProxyType({})
     chapters: tuple[Any, ...] = ()
+    files: tuple[Path, ...] = ()
+    frame_names: tuple[str, ...] = ()
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame | Packet]:
@@ -183,6 +188,11 @@ class Source(Closeable):
         The first frames may still lie before that time.
         """
         del seconds
+
+    def would_read(self, path: Path) -> bool:
+        """Return whether a source of the same URI would read a new file of this path."""
+        del path
+        return False
 
 
 def ffmpeg_error_text(error: Exception) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..errors import MissingDependency, SourceError, UsageError
 from ..image.geometry import format_size
 from ..image.opencv import cv2
 from ..image.preprocess import U8
-from ..utils.log import warn_user
+from ..utils.log import mask_passwords, warn_user
 from ..utils.uri import Uri
 from .base import Frame, Packet, Source
 
@@ -102,6 +103,7 @@ def open_camera(uri: Uri) -> CaptureSource:
         name,
         f"{name} does not open; check that it is plugged in, not in use and readable by you",
     )
+    source.files = (Path(f"/dev/video{number}" if number.isdecimal() else device),)
     if uri.query:
         assert source.size is not None
         code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
@@ -138,7 +140,7 @@ def open_gstreamer(uri: Uri) -> CaptureSource:
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     return CaptureSource(
         capture,
-        uri.text,
+        mask_passwords(uri.text),
         f"GStreamer delivers no frame; test the pipeline with: gst-launch-1.0 {pipeline}",
     )
 

@@ -80,7 +80,7 @@ class FrameReader:
                         self._undecodable_packets += failures
                         failures = 0
                     yield from self._process_packet(packet)
-                if self._endless:
+                if self._endless and not self._is_whole_image():
                     return "the sender closed the connection"
                 return "the file is truncated" if failures or self._is_truncated() else None
             except av.InvalidDataError:
@@ -91,6 +91,11 @@ class FrameReader:
                 return "no data arrived in time"
             except (av.FFmpegError, OSError) as error:
                 return ffmpeg_error_text(error)
+
+    def _is_whole_image(self) -> bool:
+        """Return whether what ended is an image of unknown length, such as a camera's snapshot."""
+        name = self._container.format.name
+        return name in ("gif", "apng") or (name.endswith("_pipe") and self._frame_count == 1)
 
     def _is_truncated(self) -> bool:
         """Return whether all streams end long before the duration in the file's header."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+from pathlib import Path
 
 from ..errors import UsageError
 from ..image.geometry import format_size
+from ..utils.log import mask_passwords
 from ..utils.signals import stop_requested
 from ..utils.uri import Uri
 from .video import FFmpegInput
@@ -21,7 +23,8 @@ def network_input(uri: Uri) -> FFmpegInput:
     if uri.scheme in ("rtsp", "rtsps"):
         options = {"rtsp_transport": "tcp"}  # UDP loses parts of frames
     live = None if uri.scheme in ("http", "https") else True
-    return FFmpegInput(uri.text, uri.text, None, options, _READ_TIMEOUT_S, live)
+    name = mask_passwords(uri.text)
+    return FFmpegInput(uri.text, name, None, options, _READ_TIMEOUT_S, live)
 
 
 class _StdinReader:
@@ -58,5 +61,10 @@ def stdin_input(uri: Uri) -> FFmpegInput:
         options |= {"video_size": format_size(size), "pixel_format": format or "rgb24"}
         format = "rawvideo"
     return FFmpegInput(
-        _StdinReader(), _StdinReader.name, format, options, live=uri.get_bool("live", False)
+        _StdinReader(),
+        _StdinReader.name,
+        format,
+        options,
+        live=uri.get_bool("live", False),
+        path=Path("/dev/stdin"),
     )

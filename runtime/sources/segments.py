@@ -65,7 +65,7 @@ def find_segment_boundaries(path: Path, stream: int) -> list[int]:
         OSError: The file cannot be read.
     """
     boundaries, found = SegmentBoundaries(), []
-    with av.open(str(path), metadata_errors="replace") as container:
+    with av.open(str(path.absolute()), metadata_errors="replace") as container:
         video = container.streams[stream]
         assert isinstance(video, av.VideoStream)
         for packet in container.demux(video):

@@ -35,6 +35,7 @@ from .tone_map import HDR_NAMES
 from .wrappers import shift_packet
 
 _DEFAULT_TIME_BASE = Fraction(1, 90000)
+_PLAYLIST_FORMATS = ("hls", "dash", "sdp")  # of FFmpeg; what they list may be endless
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class FFmpegInput:
         format: FFmpeg's name of the format; None to detect it.
         options: FFmpeg's options of the demuxer and protocol.
         timeout_s: Seconds that the input may send nothing; None for no limit.
-        live: Whether frames arrive in real time; None means yes if the input has no duration.
+        live: Whether frames arrive in real time; None means to find out.
+        path: The file behind `file`, so that no sink overwrites it; None if there is none.
     """
 
     file: Any
@@ -56,6 +58,13 @@ class FFmpegInput:
     options: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float | None = None
     live: bool | None = False
+    path: Path | None = None
+
+
+def file_input(path: Path, name: str | None = None) -> FFmpegInput:
+    """Return the input of a local file; `name` is what messages call it."""
+    # FFmpeg takes the part of a relative path before a colon for a protocol.
+    return FFmpegInput(str(path.absolute()), name or str(path), path=path)
 
 
 class VideoSource(Source):
@@ -78,6 +87,7 @@ class VideoSource(Source):
         self, ffmpeg_input: FFmpegInput, audio: bool = True, stream: int | None = None
     ) -> None:
         self.name = ffmpeg_input.name
+        self.files = (ffmpeg_input.path,) if ffmpeg_input.path else ()
         try:
             self._container = av.open(
                 ffmpeg_input.file,
@@ -90,7 +100,7 @@ class VideoSource(Source):
             raise SourceError(_open_error_text(ffmpeg_input, error)) from None
         try:
             self.live = (
-                self._container.duration is None if ffmpeg_input.live is None else ffmpeg_input.live
+                _is_endless(self._container) if ffmpeg_input.live is None else ffmpeg_input.live
             )
             self._select_streams(stream, audio)
             endless = self.live and ffmpeg_input.timeout_s is not None
@@ -294,6 +304,12 @@ def _read_cover(packet: Packet) -> tuple[CoverArt, ...]:
     context, data = packet.stream.codec_context, bytes(packet.av_packet)
     size = (context.height, context.width)
     return (CoverArt(context.codec.canonical_name, size, data),) if data else ()
+
+
+def _is_endless(container: Any) -> bool:
+    """Return whether an input has no known end; the size of a playlist is not one."""
+    has_size = container.size > 0 and container.format.name not in _PLAYLIST_FORMATS
+    return container.duration is None and not has_size
 
 
 def _open_error_text(ffmpeg_input: FFmpegInput, error: Exception) -> str:

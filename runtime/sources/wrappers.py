@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from pathlib import Path
 
 from ..utils.pacer import Pacer
 from ..utils.stats import Stats
@@ -12,6 +13,7 @@ from .base import Frame, Packet, Source
 _FORWARDED_ATTRIBUTES = (
     *("name", "size", "rate", "start_time", "time_base", "sample_aspect_ratio", "frame_count"),
     *("live", "color_space", "other_streams", "cover_art", "metadata", "chapters"),
+    *("files", "frame_names"),
 )
 
 
@@ -25,6 +27,9 @@ class SourceWrapper(Source):
 
     def seek(self, seconds: Fraction) -> None:
         self.inner.seek(seconds)
+
+    def would_read(self, path: Path) -> bool:
+        return self.inner.would_read(path)
 
     def close(self) -> None:
         self.inner.close()

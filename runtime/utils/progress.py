@@ -1,4 +1,8 @@
-"""Progress bar on a terminal; no output elsewhere."""
+"""Console for text of users, and a progress bar on a terminal.
+
+Rich would take [...] in a path for markup and :name: for an emoji. `open_console` prints all text
+as it is; a test checks that no other module opens a console.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+
+def open_console(stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: no markup, emoji codes or highlighting."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 class ProgressBar:
@@ -61,14 +70,14 @@ def progress_bar(
         completed: units that are finished already.
         unit: name of one unit, for the rate.
     """
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f}" if total else "{task.completed:.0f}"),
         _RateColumn(unit),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield ProgressBar(

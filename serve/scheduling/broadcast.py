@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
@@ -66,7 +65,7 @@ class Broadcast(Closeable):
         try:
             while not self._stop.is_set():
                 if not self._play_once():
-                    raise SourceError(f"{Path(self._uri).name} has no frames")
+                    raise SourceError(f"{self._source.name} has no frames")
                 self._source.close()
                 self._source = self._open_source()
         except CgtError as known:

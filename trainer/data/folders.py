@@ -6,18 +6,22 @@ train/ test/                     pairs side by side in one file: A is the left h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from cgt.runtime.errors import DataError
+from cgt.runtime.errors import DataError, UsageError
 from cgt.runtime.image.files import list_images, read_image
 from cgt.runtime.image.opencv import cv2
 from cgt.runtime.image.preprocess import U8
+from cgt.runtime.utils.overwrite import is_inside
 
 Half = Literal["whole", "left", "right"]
+IMAGE_FOLDER_NAMES = ("trainA", "trainB", "testA", "testB", "train", "test")
+"""All folders of a data set that images are read from."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,13 @@ def find_image_folders(
     if paired:
         _check_pairs(a, b)
     return a, b
+
+
+def refuse_run_among_images(run: Path, folders: Sequence[Path]) -> None:
+    """Raise UsageError if the images of a run would become images of its data set."""
+    for folder in folders:
+        if is_inside(run / "samples", folder):
+            raise UsageError(f"{run} would lie among the images of {folder}; give another --output")
 
 
 def _pair_key(image_folder: ImageFolder, path: Path) -> Path:

@@ -71,7 +71,7 @@ def plot_runs(
         panel.set_title(name)
         panel.set_xlabel(x_axis)
         panel.grid(alpha=0.3)
-        for index, (run, rows) in enumerate(runs.items()):
+        for index, rows in enumerate(runs.values()):
             x = [row[x_axis] for row in rows if name in row]
             y = [row[name] for row in rows if name in row]
             color, is_smoothed = f"C{index}", len(y) > SMOOTHING_WINDOW
@@ -82,7 +82,7 @@ def plot_runs(
                 alpha=0.25 if is_smoothed else 1,
                 marker="" if is_smoothed else ".",
             )
-            panel.plot(x, _running_mean(y), color=color, label=run) if is_smoothed else None
+            panel.plot(x, _running_mean(y), color=color) if is_smoothed else None
     figure.legend(handles=_legend_handles(list(runs)), loc="outside lower center", ncols=4)
     suffix = output.suffix.lstrip(".") or "png"
     try:
@@ -99,7 +99,9 @@ def plot_runs(
 def _legend_handles(runs: list[str]) -> list[object]:
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], color=f"C{index}", label=run) for index, run in enumerate(runs)]
+    # Matplotlib takes $...$ for a formula, and leaves out labels that start with an underscore.
+    labels = [f" {run}".replace("$", r"\$") for run in runs]
+    return [Line2D([], [], color=f"C{index}", label=label) for index, label in enumerate(labels)]
 
 
 def _running_mean(values: list[float]) -> list[float]:

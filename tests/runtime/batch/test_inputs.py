@@ -78,7 +78,7 @@ def test_one_video_goes_into_a_video(folder: Path) -> None:
     [
         (("v/b.mp4", "w/b.mp4"), "out", "both be written"),
         (("v", "w"), "o.mp4", "give a folder"),
-        (("v",), "v", "overwritten by its translation"),
+        (("v",), "v", "is the folder of the sources"),
         (("v",), "null:", "not a folder"),
         (("v",), "window", "not a folder"),
         (("v",), "rtmp://host/x", "not a folder"),

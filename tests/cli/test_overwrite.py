@@ -1,0 +1,80 @@
+"""Every verb that reads and writes files refuses an output that is one of its inputs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import run_cgt, write_inverse_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path, clip: Path, dataset: Path) -> Path:
+    write_inverse_model(tmp_path / "m.onnx")
+    os.link(tmp_path / "m.onnx", tmp_path / "m.json")
+    for name in ("weights.pth", "pytorch_model.bin", "net.onnx", "run/metrics.csv", "run/best.pth"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"original")
+    shutil.copy(clip, tmp_path / "a.mp4")
+    shutil.copytree(dataset, tmp_path / "data")
+    (tmp_path / "demo").mkdir()
+    shutil.copy(dataset / "testA" / "0.png", tmp_path / "demo" / "preview.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "translate a.mp4 -o new.mp4 --json a.mp4",
+        "translate *.mp4 -o out --json a.mp4",
+        "translate data/testA -o out --json data/testA/0.png",
+        "translate a.mp4 -o new.mp4 --json new.mp4",
+        "translate a.mp4 -o new.mp4 --model m.onnx --json m.json",
+        "inspect m.onnx --json m.json",
+        "bench --model m.onnx --json m.json",
+        "bench --model m.onnx --html m.json",
+        "bench --pipeline a.mp4 --json a.mp4",
+        "bench --json one --html ./one",
+        "bench students --pipeline a.mp4 --json a.mp4",
+        "eval --model m.onnx --json m.json",
+        "eval --model m.onnx --data data --montage data/testA/0.png",
+        "eval --model m.onnx --data data --video a.mp4 --json a.mp4",
+        "export --ckpt net.onnx -o net.onnx",
+        "export --ckpt pytorch_model.bin -o pytorch_model.xml --format openvino",
+        "export --ckpt weights.pth -o new.onnx --int8 --calib new.onnx",
+        "distill --ckpt weights.pth --data data -o weights.pth",
+        "distill --ckpt none.pth --init-from weights.pth --data data -o weights.pth",
+        "plot run -o run/metrics.csv",
+        "demo demo/preview.png -o demo",
+        "train --data data --output run --init-from run/best.pth",
+        "train --data data --output data/trainA/run",
+    ],
+)
+def test_an_output_over_an_input_is_refused(folder: Path, command: str) -> None:
+    if "new.onnx --int8" in command:
+        shutil.copytree(folder / "data" / "testA", folder / "photos")
+        os.link(folder / "photos" / "0.png", folder / "new.onnx")
+        command = command.replace("--calib new.onnx", "--calib photos")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = run_cgt(*command.split(), cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert any(
+        words in done.stderr
+        for words in ("is an input and would be overwritten", "given twice", "would lie", "lies in")
+    )
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_student_is_not_trained_among_its_photos(run_folder: Path, folder: Path) -> None:
+    done = run_cgt(
+        *("distill", "--ckpt", run_folder / "latest.pth", "--data", "data/testA"),
+        *("-o", "data/testA/student.pth", "--student", "8x1"),
+        cwd=folder,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "would lie among the images" in done.stderr
+    assert not (folder / "data/testA/student").exists()
