@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.models.metadata import METADATA_KEY, Direction, ModelMetadata
 from cgt.runtime.utils.atomic import atomic_write
+from cgt.runtime.utils.log import LogFn as LogFn
 from cgt.runtime.utils.overwrite import refuse_overwriting
 from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
@@ -37,8 +37,6 @@ from .verify.layer_drift import (
 )
 from .verify.parity import Parity, measure_parity, min_batch, select_reference_engine
 from .verify.precision import format_counts, verify_precision
-
-LogFn = Callable[[str], None]
 
 
 def export(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from cgt.runtime.errors import MissingDependency
 from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.utils.log import LogFn as LogFn
 
 from ..formats import Format
 from ..quiet import suppress_output
-
-LogFn = Callable[[str], None]
 
 
 @dataclass(frozen=True)

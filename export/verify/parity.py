@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from cgt.runtime.engines import Array, BatchShape, Engine, open_engine
-from cgt.runtime.image.metrics import psnr_from_mse
+from cgt.runtime.image.metrics import psnr_from_mse, ssim
 from cgt.runtime.image.preprocess import F32, U8, unpack
 from cgt.runtime.models.metadata import ModelMetadata
 
@@ -140,7 +139,7 @@ def compute_parity(
     for out, expected in pairs:
         errors.append(_mse(out, expected))
         max_error = max(max_error, float(np.abs(out - expected).max()))
-        similarities.append(ssim(out, expected))
+        similarities.append(ssim(out.transpose(1, 2, 0), expected.transpose(1, 2, 0), data_range=2))
     return Parity(
         psnr_db=psnr_from_mse(float(np.mean(errors)), data_range=2),
         psnr_worst_db=psnr_from_mse(max(errors), data_range=2),
@@ -195,22 +194,3 @@ def _uint8_to_unit_range(image: U8) -> NDArray[np.float64]:
 
 def _mse(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.mean((a - b) ** 2))
-
-
-def ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return the structural similarity of (C, H, W) images in [-1, 1], the mean over channels.
-
-    The window is the 11x11 Gaussian of 1.5, the constants are those of Wang et al. 2004.
-    """
-    x, y = (torch.from_numpy(v)[:, None] for v in (a, b))
-    gaussian = torch.exp(-((torch.arange(11.0, dtype=x.dtype) - 5) ** 2) / (2 * 1.5**2))
-    gaussian = gaussian / gaussian.sum()
-
-    def blur(v: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(v, gaussian[None, None, None, :]), gaussian[None, None, :, None])
-
-    mx, my = blur(x), blur(y)
-    vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
-    c1, c2 = (2 * 0.01) ** 2, (2 * 0.03) ** 2
-    map_ = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
-    return float(map_.mean())

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
+
+LogFn = Callable[[str], None]
+"""Receives one line for the user; commands pass `click.echo`."""
 
 _logger = logging.getLogger("cgt")
 _logged_topics: set[str] = set()

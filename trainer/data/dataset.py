@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cgt.runtime.errors import DataError
+from cgt.runtime.utils.log import LogFn as LogFn
 
 from ..config import TrainConfig
 from .folders import ImageFolder, find_image_folders
@@ -14,8 +14,6 @@ from .image_cache import ImageCache
 from .loader import PairedData, Shard, TrainingData, UnpairedData
 from .transforms import Preprocess
 from .validate import validate_images
-
-LogFn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
