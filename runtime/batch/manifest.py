@@ -25,6 +25,9 @@ from ..utils.closeable import Closeable
 
 MANIFEST_FOLDER = ".cgt-jobs"
 
+SEGMENT_VERSION = 2
+"""Segments of older versions have other color tags and are translated again."""
+
 
 class JobManifest(Closeable):
     """The finished and unfinished videos of one output folder; a context manager.
@@ -60,7 +63,7 @@ class JobManifest(Closeable):
     def prune(self, keys: set[str]) -> None:
         """Delete the work folders whose keys are not in `keys`."""
         for path in self._folder.iterdir():
-            if path.is_dir() and path.name not in keys:
+            if path.is_dir() and path.name not in {self._work_path(key).name for key in keys}:
                 shutil.rmtree(path, ignore_errors=True)
 
     def is_finished(self, target: Path, key: str) -> bool:
@@ -72,7 +75,7 @@ class JobManifest(Closeable):
 
     def work_dir(self, key: str) -> Path:
         """Return the work folder of an unfinished video, without incomplete files in it."""
-        folder = self._folder / key
+        folder = self._work_path(key)
         try:
             folder.mkdir(exist_ok=True)
             _remove_unfinished(folder)
@@ -98,7 +101,10 @@ class JobManifest(Closeable):
 
     def remove(self, key: str) -> None:
         """Delete the work folder of a video."""
-        shutil.rmtree(self._folder / key, ignore_errors=True)
+        shutil.rmtree(self._work_path(key), ignore_errors=True)
+
+    def _work_path(self, key: str) -> Path:
+        return self._folder / f"{key}-{SEGMENT_VERSION}"
 
     def _relative_name(self, target: Path) -> str:
         return str(target.relative_to(self._folder.parent.resolve()))
