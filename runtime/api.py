@@ -270,7 +270,8 @@ def translate(source: str | Path, *, stats: Stats | None = None, **options: Any)
         Each translated frame as a uint8 array (height, width, 3), RGB.
 
     Raises:
-        SourceError, ModelError, EngineError, UsageError: see cgt.runtime.errors.
+        SourceError, ModelError, EngineError, UsageError: see cgt.runtime.errors. An image that
+            fails does not end the iteration; the error comes after the last frame.
     """
     chosen = TranslateOptions(**options)
     if chosen.codec is not None:
@@ -287,6 +288,7 @@ def translate(source: str | Path, *, stats: Stats | None = None, **options: Any)
             if isinstance(item, TranslatedFrame):
                 stats.add_output_frame(item.source_frame.capture_time)
                 yield compose_view(item.source_frame.image, item.image, chosen.view)
+        stats.raise_failures()
 
 
 def translate_file(
@@ -312,8 +314,9 @@ def translate_file(
         Counts, times per stage, and what took part in the run.
 
     Raises:
-        Interrupted: when `stop` was set. Otherwise SourceError, SinkError, ModelError,
-            EngineError and UsageError; see cgt.runtime.errors.
+        Interrupted: when `stop` was set.
+        SourceError: some images failed; all others are written. Otherwise SourceError, SinkError,
+            ModelError, EngineError and UsageError as in cgt.runtime.errors.
     """
     chosen = TranslateOptions(**options)
     sinks = [output] if isinstance(output, str | Path) else output

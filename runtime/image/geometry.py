@@ -103,6 +103,11 @@ def plan_geometry(
             _round_to_multiple(height * scale, metadata.multiple),
             _round_to_multiple(shown_width * scale, metadata.multiple),
         )
+        if max(image_size) > MAX_SIDE_PX:
+            raise UsageError(
+                f"an image of {format_size(frame_size)} is too long and narrow: the network would "
+                f"get {format_size(image_size)}; give --size source or a size"
+            )
     if min(image_size) < 16:
         raise UsageError(
             f"an image of {format_size(image_size)} is too small; the minimum is 16 pixels per side"

@@ -23,6 +23,7 @@ class Frame:
         name: The image file's path relative to its folder; empty for videos.
         capture_time: When the frame arrived, in seconds of time.perf_counter.
         starts_segment: The encoder restarts at this frame; see `segments`.
+        is_still: The frame is an image of its own. Its failure does not end the run.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Frame:
         capture_time: float | None = None,
         duration: Fraction | None = None,
         starts_segment: bool = False,
+        is_still: bool = False,
     ) -> None:
         self._image = image
         self.time = time
@@ -40,6 +42,7 @@ class Frame:
         self.capture_time = perf_counter() if capture_time is None else capture_time
         self.duration = duration
         self.starts_segment = starts_segment
+        self.is_still = is_still
 
     @property
     def image(self) -> U8:

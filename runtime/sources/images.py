@@ -42,7 +42,7 @@ class ImageSource(Source):
     def __iter__(self) -> Iterator[Frame | Packet]:
         for index, path in enumerate(self._files):
             name = str(path.relative_to(self._root))
-            yield Frame(partial(_read_or_raise, path), index * self.time_base, name)
+            yield Frame(partial(_read_or_raise, path), index * self.time_base, name, is_still=True)
 
     def close(self) -> None:
         pass
