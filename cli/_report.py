@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def translate_with_progress(
-    source: str,
+    source: str | Sequence[str],
     sinks: tuple[str, ...],
     *,
     json_path: Path | None = None,

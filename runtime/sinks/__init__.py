@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..image.compose import ViewMode, view_output_size
 from ..image.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from ..sources import Source
 from ..utils.uri import parse_uri
 from .base import Sink, StreamFormat, TranslatedFrame
 
@@ -75,6 +76,32 @@ def open_sinks(
     return TeeSink(opened)
 
 
+def needs_frame_size(uri: str) -> bool:
+    """Return whether a sink needs frames of one size, as videos do and image files do not."""
+    from .codecs import CONTAINERS
+
+    path = Path(uri)
+    if uri in ("window", "null:") or path.is_dir():
+        return False
+    is_device = uri == "-" or "://" in uri or uri.startswith("/dev/video")
+    return is_device or path.suffix.lower() in CONTAINERS
+
+
+def refuse_overwriting_images(uri: str, source: Source) -> None:
+    """Raise UsageError if `out/{name}.{ext}` would overwrite an image of the source."""
+    from .images import name_output, split_template
+
+    if "{name}" not in uri:
+        return
+    folder, template = split_template(uri)
+    sources = {path.resolve() for path in source.files}
+    taken: set[Path] = set()
+    for name in source.frame_names:
+        path = name_output(folder, name, taken, template)
+        if path.resolve() in sources:
+            raise UsageError(f"{path} is an image of the source; give another output")
+
+
 def open_sink(
     uri: str,
     stream: StreamFormat,
@@ -84,9 +111,10 @@ def open_sink(
     """Open a sink for translated frames.
 
     Args:
-        uri: A path with the suffix of a video or image, a numbered path such as `%05d.png`, a
-            folder (any path without a suffix), `window`, `-` (standard output), a URL to stream to,
-            or `null:` to discard the frames.
+        uri: A path with the suffix of a video or image, a numbered path such as `%05d.png`,
+            `out/{name}.jpg` for the names of the source images, a folder (any path without a
+            suffix), `window`, `-` (standard output), a URL to stream to, or `null:` to discard the
+            frames.
         stream: The format of the translated frames.
         codec: See `select_codec`.
         view: Which view of each result to write; a window can change it.
@@ -143,6 +171,10 @@ def _open_path(text: str, stream: StreamFormat, codec: str | None) -> Sink:
     from .codecs import CONTAINERS
 
     suffix = path.suffix.lower()
+    if "{name}" in text:
+        from .images import FolderSink, split_template
+
+        return FolderSink(*split_template(text))
     if path.is_dir() or text.endswith("/") or not suffix:
         from .images import FolderSink
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
-from ..image.files import IMAGE_SUFFIXES, list_images  # OpenCV must load before PyAV
+from ..image.files import IMAGE_SUFFIXES  # OpenCV must load before PyAV
 from ..utils.uri import Uri, parse_uri
 from .base import ColorSpace, Frame, Packet, Source
 
@@ -15,22 +17,24 @@ __all__ = ["ColorSpace", "Frame", "Packet", "Source", "open_source"]
 
 
 def open_source(
-    uri: str,
+    uri: str | Sequence[str],
     audio: bool = True,
     *,
     stream: int | None = None,
     start: float = 0.0,
     reconnect: bool = False,
+    framerate: Fraction | None = None,
 ) -> Source:
     """Open a source of frames.
 
     Args:
         uri: A video file, image file, folder, wildcard, camera, network stream, `-` (standard
-            input) or `test://` pattern.
+            input) or `test://` pattern. A sequence of strings is a list of image files.
         audio: Also pass audio packets through.
         stream: The index of the video stream, from 0; None for the first one.
         start: Seconds to skip from the beginning of a recording.
         reconnect: Open a live source again when it is lost.
+        framerate: Images per second of an image sequence; None for 25.
 
     Returns:
         An open source, to be used as a context manager and iterated once.
@@ -39,9 +43,11 @@ def open_source(
         SourceError: Nothing can be read from `uri`.
         UsageError: `uri` is malformed, or an option does not apply to it.
     """
-    open_inner = partial(_open, uri, audio, stream)
+    open_inner = partial(_open, uri, audio, stream, framerate)
     source = open_inner()
     try:
+        if framerate is not None and source.rate != framerate:
+            raise UsageError(f"{source.name} has its own frame rate; --framerate is for images")
         if reconnect:
             from .reconnect import ReconnectingSource
 
@@ -58,10 +64,18 @@ def open_source(
         raise
 
 
-def _open(text: str, audio: bool, stream: int | None) -> Source:
+def _open(
+    text: str | Sequence[str], audio: bool, stream: int | None, framerate: Fraction | None
+) -> Source:
+    if not isinstance(text, str):
+        if len(text) > 1:
+            from .images import arrange_images
+
+            return _image_source(f"{len(text)} images", *arrange_images(text), framerate)
+        text = text[0]
     path = Path(text.removeprefix("file://"))
     if path.exists() and not path.is_char_device():
-        return _open_path(text, path, audio, stream)
+        return _open_path(text, path, audio, stream, framerate)
     uri = parse_uri(text)
     if uri.path == "-" or uri.scheme == "pipe":
         from .ffmpeg_inputs import stdin_input
@@ -75,26 +89,30 @@ def _open(text: str, audio: bool, stream: int | None) -> Source:
     if uri.scheme not in ("", "file"):
         return _open_scheme(uri, audio, stream)
     if re.search(r"[*?\[]|%\d*d", text):
-        from .images import ImageSource
+        from .images import find_images
 
-        pattern = re.sub(r"%\d*d", "[0-9]*", text)
-        root = Path(*Path(pattern).parts[:-1])
-        found = sorted(
-            p for p in root.glob(Path(pattern).name) if p.suffix.lower() in IMAGE_SUFFIXES
-        )
-        return ImageSource(text, root, found)
+        return _image_source(text, *find_images(text.removeprefix("file://")), framerate)
     raise SourceError(f"{text} is missing; give a video, a folder of images or a camera number")
 
 
-def _open_path(text: str, path: Path, audio: bool, stream: int | None) -> Source:
+def _open_path(
+    text: str, path: Path, audio: bool, stream: int | None, framerate: Fraction | None
+) -> Source:
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        from .images import ImageSource
+        from .animations import open_animation
+        from .images import find_images
 
-        root, files = (path, list_images(path)) if path.is_dir() else (path.parent, [path])
-        return ImageSource(text, root, files)
+        animation = None if path.is_dir() else open_animation(path)
+        return animation or _image_source(text, *find_images(str(path)), framerate)
     from .video import FFmpegInput, VideoSource
 
     return VideoSource(FFmpegInput(str(path), text), audio, stream)
+
+
+def _image_source(name: str, root: Path, files: list[Path], framerate: Fraction | None) -> Source:
+    from .images import DEFAULT_FRAMERATE, ImageSource
+
+    return ImageSource(name, root, files, framerate or DEFAULT_FRAMERATE)
 
 
 def _open_scheme(uri: Uri, audio: bool, stream: int | None) -> Source:

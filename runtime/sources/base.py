@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
@@ -92,6 +93,8 @@ class Source(Closeable):
         other_streams: PyAV streams whose packets are passed through.
         metadata: Tags of the container, such as its title.
         chapters: Chapters as PyAV represents them.
+        files: Image files that the frames are read from.
+        frame_names: The names of the frames of these files, without the frames of animations.
     """
 
     name: str
@@ -106,6 +109,8 @@ class Source(Closeable):
     other_streams: tuple[Any, ...] = ()
     metadata: Mapping[str, str] = MappingProxyType({})
     chapters: tuple[Any, ...] = ()
+    files: tuple[Path, ...] = ()
+    frame_names: tuple[str, ...] = ()
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame | Packet]:
