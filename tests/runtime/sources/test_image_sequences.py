@@ -310,3 +310,44 @@ def test_images_of_other_formats_are_named(
     (numbered / "b.gif").touch()
     frames_of(str(numbered))
     assert "left out: a.psd;" in caplog.text
+
+
+# ---- Sizes ---------------------------------------------------------------------------------------
+
+
+def test_images_keep_their_size_by_output_size_source(inverse: Path, tmp_path: Path) -> None:
+    write_gray(tmp_path / "in/a.png", 90, (40, 100))
+    write_gray(tmp_path / "in/b.png", 90, (70, 50))
+    fixed = write_inverse_model(tmp_path / "fixed.onnx", 32, 32)
+    for number, options in enumerate(
+        (
+            {"model": inverse},
+            {"model": inverse, "size": 64},
+            {"model": fixed},
+            {"model": inverse, "tile": 32},
+        )
+    ):
+        out = tmp_path / str(number)
+        translate_file(tmp_path / "in", out, output_size="source", **options)
+        assert read_image(out / "a.png").shape == (40, 100, 3), options
+        assert read_image(out / "b.png").shape == (70, 50, 3), options
+
+
+def test_tiles_of_images_of_different_sizes(inverse: Path, tmp_path: Path) -> None:
+    for name, size in (("a.png", (40, 100)), ("b.png", (70, 50)), ("c.png", (20, 20))):
+        write_gray(tmp_path / "in" / name, 90, size)
+    done = run_cgt(
+        *("translate", tmp_path / "in", "-o", tmp_path / "out", "--model", inverse, "--tile", 32)
+    )
+    assert done.returncode == 0, done.stderr
+    for name, size in (("a.png", (40, 100)), ("b.png", (70, 50)), ("c.png", (20, 20))):
+        image = read_image(tmp_path / "out" / name)
+        np.testing.assert_array_equal(image, np.full((*size, 3), 165, np.uint8))
+
+
+def test_a_fixed_model_keeps_the_aspect_of_videos(clip: Path, tmp_path: Path) -> None:
+    fixed = write_inverse_model(tmp_path / "fixed.onnx", 32, 32)
+    translate_file(clip, tmp_path / "out.mp4", model=fixed)
+    with open_source(str(tmp_path / "out.mp4")) as video:
+        assert video.size == (32, 56)
+        assert Fraction(56, 32) * video.sample_aspect_ratio == Fraction(160, 90)
