@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cgt.runtime.api import translate_file
-from cgt.runtime.errors import Interrupted
+from cgt.runtime.errors import CgtError, Interrupted
 from cgt.runtime.image.geometry import format_size
 from cgt.runtime.image.preprocess import simd_instruction_set
 from cgt.runtime.run_report import RunReport
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def translate_with_progress(
-    source: str,
+    source: str | Sequence[str],
     sinks: tuple[str, ...],
     *,
     json_path: Path | None = None,
@@ -65,8 +65,9 @@ def translate_with_progress(
             translate_file(
                 source, sinks, stop=stop, on_start=on_start, on_frame=on_each_frame, **options
             )
-        except Interrupted:
-            if started:
+        except CgtError as error:
+            stats = started[0][0].stats if started else Stats()
+            if started and (isinstance(error, Interrupted) or (stats.frames and stats.failures)):
                 stack.close()
                 print_summary(started[0][0], console)
             raise
@@ -137,6 +138,8 @@ def print_summary(report: RunReport, console: Console) -> None:
         style = "bold" if stage == "latency" else ""
         timings.add_row(stage, *(f"{value * 1e3:.2f}" for value in seconds), style=style)
     console.print(timings)
+    for failure in report.stats.failures:
+        click.secho(f"failed: {failure}", fg="red", err=True)
 
 
 def _summary_rows(report: RunReport) -> list[tuple[str, str]]:

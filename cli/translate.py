@@ -36,7 +36,8 @@ _BATCH = "Batches of videos"
     required=True,
     multiple=True,
     group=ESSENTIALS,
-    help="Video, folder, image, window, URL, - (a pipe) or null:. Repeat it for several outputs.",
+    help="Video, folder, image, out/{name}.jpg, window, URL, - (a pipe) or null:. Repeat it for "
+    "several outputs.",
 )
 @options_from(TranslateOptions)
 @json_option()
@@ -77,7 +78,9 @@ def command(
     Here - is a pipe and test:// a test pattern. Without --size the image keeps its aspect ratio,
     and its short side gets the model's size.
 
-    Several sources, a folder or a quoted wildcard of videos, --jobs and --ray translate a batch.
+    Several images, and a folder or a quoted wildcard of images, are a sequence.
+
+    Several videos, a folder or a quoted wildcard of videos, --jobs and --ray translate a batch.
     Each video goes into the folder -o under its own name. The result does not depend on the number
     of workers.
     """
@@ -90,7 +93,8 @@ def command(
             raise UsageError("--resume is for several videos, --jobs and --ray")
         from ._report import translate_with_progress
 
-        translate_with_progress(sources[0], sinks, json_path=json_path, verbose=verbose, **given)
+        source = sources[0] if len(sources) == 1 else sources
+        translate_with_progress(source, sinks, json_path=json_path, verbose=verbose, **given)
         return
     for flag, value in (
         ("--live", given.get("live")),

@@ -27,12 +27,13 @@ from .run_report import RunReport
 from .sinks import (
     StreamFormat,
     TranslatedFrame,
+    needs_frame_size,
     open_sinks,
     output_folders,
     refuse_overwriting_source,
 )
 from .sources import Frame, Source, open_source
-from .sources.wrappers import RealtimeSource, StreamItems, limit_fps, limit_frames
+from .sources.wrappers import FittedSource, RealtimeSource, StreamItems, limit_fps, limit_frames
 from .utils.log import mask_passwords
 from .utils.options import check_options, option, signature_with
 from .utils.stats import Stats
@@ -40,6 +41,22 @@ from .utils.stats import Stats
 _SIZE = "a side such as 256, WIDTHxHEIGHT, or `source` for the size of the source"
 ESSENTIALS, OUTPUT, MODEL, INPUT = "Essentials", "Output", "Model", "Input"
 LIVE = "Live sources"
+MAX_FRAMERATE = 1000
+
+
+def parse_framerate(text: str) -> Fraction:
+    """Return the frames per second that a text such as "29.97" or "30000/1001" says.
+
+    Raises:
+        UsageError: it is not a number above 0, up to 1000.
+    """
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= MAX_FRAMERATE:
+        raise UsageError(f"--framerate {text} is not a rate, such as 30 or 30000/1001")
+    return rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +159,14 @@ class TranslateOptions:
         kind=bool,
         flags=("--keep-alpha",),
     )
+    framerate: float | str | Fraction | None = option(
+        None,
+        "images per second of a sequence, such as 30 or 30000/1001",
+        INPUT,
+        parse=parse_framerate,
+        metavar="FPS",
+        default_text="25",
+    )
     stream: int | None = option(
         None,
         "index of the video stream, from 0, if a file has several",
@@ -209,6 +234,8 @@ class TranslateOptions:
             if isinstance(value, int | str):
                 parsed = parse_size(str(value), f"--{name.replace('_', '-')}")
                 object.__setattr__(self, name, parsed)
+        if self.framerate is not None:
+            object.__setattr__(self, "framerate", parse_framerate(str(self.framerate)))
         check_options(self)
         if self.overlap is not None and self.tile is None:
             raise UsageError("--overlap is the overlap of tiles; give --tile too")
@@ -236,16 +263,35 @@ class TranslateOptions:
         """Return whether frames of this source are dropped to keep up with real time."""
         return source.live if self.live is None else self.live
 
-    def open_source(self, uri: str, exclude: Sequence[Path] = ()) -> Source:
-        """Open a source; see `cgt.runtime.sources.open_source`."""
-        return open_source(
+    def open_source(self, uri: str | Sequence[str], sinks: Sequence[str] = ()) -> Source:
+        """Open a source; see `cgt.runtime.sources.open_source`.
+
+        Args:
+            uri: what to open.
+            sinks: where it goes. Images that lie in an output folder are left out. For videos,
+                images get one size.
+
+        Raises:
+            UsageError: an output is, or would be, read by the source.
+        """
+        source = open_source(
             uri,
             self.audio,
             stream=self.stream,
             start=self.start,
             reconnect=self.reconnect,
-            exclude=exclude,
+            exclude=output_folders(sinks),
+            framerate=None if self.framerate is None else Fraction(self.framerate),
         )
+        try:
+            refuse_overwriting_source(sinks, source)
+            sizes_differ = source.size is None and not isinstance(self.size, tuple)
+            if sizes_differ and any(map(needs_frame_size, sinks)):
+                return FittedSource(source, parse_color(self.background), self.keep_alpha)
+            return source
+        except BaseException:
+            source.close()
+            raise
 
     def open_translator(self, source: Source) -> Translator:
         """Open the model for the frames of a source; raises what Translator raises."""
@@ -304,11 +350,14 @@ class TranslateOptions:
         return min(counts) if counts else None
 
 
-def translate(source: str | Path, *, stats: Stats | None = None, **options: Any) -> Iterator[U8]:
+def translate(
+    source: str | Path | Sequence[str | Path], *, stats: Stats | None = None, **options: Any
+) -> Iterator[U8]:
     """Translate a video, a folder of images, a camera or a stream, frame by frame.
 
     Args:
-        source: a file, folder, wildcard, camera number or URL; docs/streams.md lists them.
+        source: a file, folder, wildcard, camera number or URL; docs/streams.md lists them. Or a
+            list of image files.
         stats: is filled with counts and times while the frames come.
         **options: the fields of TranslateOptions, such as `model`, `size`, `start`, `view`.
             A source that is not live plays at its own pace with `live=True`.
@@ -317,7 +366,8 @@ def translate(source: str | Path, *, stats: Stats | None = None, **options: Any)
         Each translated frame as a uint8 array (height, width, 3), RGB.
 
     Raises:
-        SourceError, ModelError, EngineError, UsageError: see cgt.runtime.errors.
+        SourceError, ModelError, EngineError, UsageError: see cgt.runtime.errors. An image that
+            fails does not end the iteration; the error comes after the last frame.
     """
     chosen = TranslateOptions(**options)
     if chosen.codec is not None:
@@ -325,7 +375,7 @@ def translate(source: str | Path, *, stats: Stats | None = None, **options: Any)
     stats = stats if stats is not None else Stats()
     chosen = dataclasses.replace(chosen, audio=False)
     with (
-        chosen.open_source(str(source)) as opened,
+        chosen.open_source(_source_names(source)) as opened,
         chosen.open_translator(opened) as translator,
     ):
         items = chosen.select_items(opened, stats)
@@ -334,10 +384,11 @@ def translate(source: str | Path, *, stats: Stats | None = None, **options: Any)
             if isinstance(item, TranslatedFrame):
                 stats.add_output_frame(item.source_frame.capture_time)
                 yield compose_view(item.source_frame.image, item.image, chosen.view)
+        stats.raise_failures()
 
 
 def translate_file(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     output: str | Path | Sequence[str | Path],
     *,
     stop: threading.Event | None = None,
@@ -359,8 +410,9 @@ def translate_file(
         Counts, times per stage, and what took part in the run.
 
     Raises:
-        Interrupted: when `stop` was set. Otherwise SourceError, SinkError, ModelError,
-            EngineError and UsageError; see cgt.runtime.errors.
+        Interrupted: when `stop` was set.
+        SourceError: some images failed; all others are written. Otherwise SourceError, SinkError,
+            ModelError, EngineError and UsageError as in cgt.runtime.errors.
     """
     chosen = TranslateOptions(**options)
     sinks = [output] if isinstance(output, str | Path) else output
@@ -368,8 +420,7 @@ def translate_file(
     stats, stop = Stats(), stop or threading.Event()
     started_at = time.perf_counter()
     with ExitStack() as stack:
-        opened = stack.enter_context(chosen.open_source(str(source), output_folders(uris)))
-        refuse_overwriting_source(uris, opened)
+        opened = stack.enter_context(chosen.open_source(_source_names(source), uris))
         translator = stack.enter_context(chosen.open_translator(opened))
         stream = chosen.stream_format(opened, translator)
         sink = stack.enter_context(open_sinks(uris, stream, chosen.codec, chosen.view))
@@ -391,6 +442,10 @@ def translate_file(
         saved = f"{sink.name} holds the first {stats.frames} frames"
         raise Interrupted(f"stopped; {saved if stats.frames else 'no frame was finished yet'}")
     return report
+
+
+def _source_names(source: str | Path | Sequence[str | Path]) -> str | list[str]:
+    return str(source) if isinstance(source, str | Path) else [str(name) for name in source]
 
 
 translate.__signature__ = signature_with(translate, TranslateOptions)  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-from .errors import CgtError, SinkError, SourceError
+from .errors import CgtError, EngineError, SinkError, SourceError, UsageError
 from .inference.translator import Translator
 from .sinks import Sink, TranslatedFrame
 from .sources import Frame, Packet
@@ -118,7 +118,9 @@ class FrameQueue:
 _POLL_INTERVAL_S = 0.2  # between checks of `stop` while no frame arrives
 _JOIN_TIMEOUT_S = 3.0  # for a source that is blocked in a read
 
-_OutputItem = Future[list[TranslatedFrame]] | Packet | EndOfStream
+# An error stands for an image that has no translation; the other images do not depend on it.
+_Results = list[TranslatedFrame | CgtError]
+_OutputItem = Future[_Results] | Packet | EndOfStream
 
 
 class _PipelineThreads:
@@ -172,7 +174,7 @@ class _PipelineThreads:
             self._slots.acquire()
             with self._order_lock:  # the order of removal is the order of output
                 frames, end = self._get_batch()
-                future: Future[list[TranslatedFrame]] = Future()
+                future: Future[_Results] = Future()
                 if frames:
                     self.output_queue.put(future)
                 if end is not None:
@@ -198,13 +200,22 @@ class _PipelineThreads:
                 frames.append(item)
         return frames, None
 
-    def _translate_frames(self, frames: list[Frame]) -> list[TranslatedFrame]:
-        results = []
+    def _translate_frames(self, frames: list[Frame]) -> _Results:
+        results: _Results = []
         started_at = time.perf_counter()
-        for _, group in itertools.groupby(frames, lambda frame: frame.image.shape):
+        for shape, group in itertools.groupby(frames, _shape_or_error):
             same_size = list(group)
             conversion = time.perf_counter() - started_at  # Frame.image converts to RGB on access
-            images, timing = self._translator.translate_batch([frame.image for frame in same_size])
+            if isinstance(shape, CgtError):
+                results.append(shape)
+                continue
+            try:
+                images, timing = self._translator.translate_batch([f.image for f in same_size])
+            except (EngineError, UsageError) as error:
+                if not same_size[0].is_still:
+                    raise
+                results += [type(error)(f"{frame.name}: {error}") for frame in same_size]
+                continue
             timing = dataclasses.replace(timing, preprocess=timing.preprocess + conversion)
             self._stats.add_batch(timing)
             results += [
@@ -236,6 +247,16 @@ class _PipelineThreads:
         self._reader_thread.join(_JOIN_TIMEOUT_S)
 
 
+def _shape_or_error(frame: Frame) -> tuple[int, ...] | CgtError:
+    """Return the shape of a frame, or the error of an image file that cannot be read."""
+    try:
+        return frame.image.shape
+    except SourceError as error:
+        if not frame.is_still:
+            raise
+        return error
+
+
 def translate_stream(
     items: StreamItems,
     translator: Translator,
@@ -248,7 +269,8 @@ def translate_stream(
     Args:
         items: frames and packets, such as a Source.
         translator: model for the frames.
-        stats: is filled while the stream runs.
+        stats: is filled while the stream runs. `failures` has the images that could not be
+            translated.
         stop: ends the stream early when set.
         live: drop frames that a newer frame replaces, and count them.
 
@@ -267,6 +289,9 @@ def translate_stream(
                 yield item
                 continue
             for result in item.result():
+                if isinstance(result, CgtError):
+                    stats.failures.append(result)
+                    continue
                 image = translator.apply_deflicker(result.source_frame.image, result.image)
                 yield TranslatedFrame(result.source_frame, image)
             threads.release_slot()
@@ -290,7 +315,7 @@ def run_pipeline(
         items: frames and packets, such as a Source.
         translator: model for the frames.
         sink: receives the translations and packets.
-        stats: is filled while the pipeline runs.
+        stats: is filled while the pipeline runs; see `translate_stream`.
         stop: ends the run early when set.
         live: drop frames that a newer frame replaces, and count them.
 
@@ -298,7 +323,8 @@ def run_pipeline(
         Each translated frame after it was written.
 
     Raises:
-        SourceError: there was no frame, or the source failed.
+        SourceError: there was no frame, the source failed, or some of its images failed. The sink
+            then has all other images.
         CgtError: another stage failed. The sink keeps the frames before the error.
     """
     try:
@@ -323,5 +349,8 @@ def run_pipeline(
         raise type(error)(f"{error}; {kept}") from None
     if stats.frames > 0:
         sink.finish()
-    elif not stop.is_set():
+    if stop.is_set():
+        return
+    stats.raise_failures()
+    if stats.frames == 0:
         raise SourceError("the source ended before its first frame")

@@ -41,7 +41,11 @@ def make_resize_fn(metadata: ModelMetadata) -> ResizeFn:
     """Return a function that resizes images as `cgt translate` does with the model."""
 
     def resize_image(image: U8) -> U8:
-        return resize(image, plan_geometry(image.shape[:2], metadata).tensor_size, metadata.filter)
+        geometry = plan_geometry((image.shape[0], image.shape[1]), metadata)
+        resized = resize(image, geometry.image_size, metadata.filter)
+        (height, width), tensor_size = geometry.image_size, geometry.tensor_size
+        padding = (0, tensor_size[0] - height), (0, tensor_size[1] - width), (0, 0)
+        return np.pad(resized, padding, "reflect")
 
     return resize_image
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import SourceError, UsageError
 from ..image.files import IMAGE_SUFFIXES, list_images
 from ..sinks.codecs import CONTAINERS
+from ..sources.images import SEQUENCE_SUFFIXES
 from ..utils.log import warn_user
 from ..utils.overwrite import is_inside, refuse_overwriting
 
@@ -22,10 +23,12 @@ VIDEO_SUFFIXES = frozenset(
 def is_batch_input(sources: Sequence[str]) -> bool:
     """Return whether the sources form a batch even without --jobs or --ray.
 
-    They do if there is more than one source, or one folder or wildcard with videos and no images.
+    They do if there is more than one source, apart from lists of images, or one folder or wildcard
+    with videos and no images.
     """
     if len(sources) != 1:
-        return True
+        suffixes = {Path(source).suffix.lower() for source in sources}
+        return not (suffixes & IMAGE_SUFFIXES and suffixes <= SEQUENCE_SUFFIXES)
     path = Path(sources[0])
     if path.is_dir():
         return not list_images(path) and any(_find_videos(path))
@@ -83,6 +86,11 @@ def _expand_source(text: str, output: Path) -> list[tuple[Path, Path]]:
             raise UsageError(f"{text} has no videos")
         return [(video, video.relative_to(path)) for video in found]
     if path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            raise UsageError(
+                f"{text} is an image; translate images and videos in separate commands, images "
+                "without --jobs and --ray"
+            )
         return [(path, Path(path.name))]
     if "://" in text or not _is_wildcard(text):
         raise SourceError(

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.log import warn_user
 from .color import WHITE, Color, DecodedImage, to_8_bits, to_srgb
+from .heif import decode_heif, is_heif
 from .label import label_as_srgb
 from .opencv import cv2
 from .preprocess import U8
@@ -26,10 +28,20 @@ from .preprocess import U8
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+_JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+_HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+IMAGE_SUFFIXES = (
+    _JPEG_SUFFIXES
+    | _HEIF_SUFFIXES
+    | {".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 )
+FORMATS_TEXT = "PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF"
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")  # formats that keep transparency
+_UNREAD_SUFFIXES = frozenset(
+    {".gif", ".svg", ".psd", ".jxl", ".jp2", ".tga", ".exr", ".hdr"}
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+)
+_MAX_LISTED_FILES = 3
 # Tags of TIFF and EXIF, and values of the sample format.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _MAX_SAMPLE_VALUE = 258, 262, 274, 281
 _EXTRA_SAMPLES, _SAMPLE_FORMAT, _SMAX_SAMPLE_VALUE, _ICC_PROFILE = 338, 339, 341, 34675
@@ -39,15 +51,39 @@ _PNM_HEADER = re.compile(
 )
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
     """Return the image files of a folder and its subfolders, sorted, without hidden ones."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in suffixes
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
+
+
+def warn_of_unread_images(folder: Path, read: frozenset[str] = IMAGE_SUFFIXES) -> None:
+    """Print which images of a folder `list_images` leaves out because of their format."""
+    unread = list_images(folder, _UNREAD_SUFFIXES - read)
+    if unread:
+        names = ", ".join(str(path.relative_to(folder)) for path in unread[:_MAX_LISTED_FILES])
+        rest = f" and {len(unread) - _MAX_LISTED_FILES} more" * (len(unread) > _MAX_LISTED_FILES)
+        warn_user(
+            f"{folder}: images of other formats are left out: {names}{rest}; "
+            f"cgt reads {FORMATS_TEXT} here"
+        )
+
+
+def natural_key(path: Path) -> tuple[object, ...]:
+    """Return a sort key by which numbers in names are ordered by their value: 2 before 10."""
+    parts = tuple(
+        tuple(
+            (int(text), "") if text.isdecimal() else (-1, text)
+            for text in re.split(r"(\d+)", part, flags=re.ASCII)
+        )
+        for part in path.parts
+    )
+    return parts, path
 
 
 def read_image(path: Path, background: Color = WHITE) -> U8 | None:
@@ -98,6 +134,8 @@ def decode_image(data: bytes, name: str) -> DecodedImage | None:
         # Pillow does not know the file, as TIFF with several floats per pixel, or it is damaged.
         header = _Header.read(data, None)
         pixels = _decode_opencv(data, header)
+    if pixels is None and is_heif(data[:12]):
+        pixels = decode_heif(data)
     if pixels is None:
         return None
     eight = to_8_bits(pixels, header.maximum or _type_maximum(pixels.dtype), name)
@@ -243,6 +281,7 @@ def encode_image(
         alpha: uint8 (height, width), for one of ALPHA_SUFFIXES.
         label: Embed the ICC profile of sRGB, where the format can.
     """
+    suffix = ".jpg" if suffix.lower() in _JPEG_SUFFIXES else suffix
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     try:
         done, data = cv2.imencode(suffix, bgr if alpha is None else np.dstack([bgr, alpha]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,8 @@ from ..models.metadata import ModelMetadata
 from .preprocess import round_up_to_multiple
 
 MAX_SIDE_PX = 16384
+_MAX_ROUNDING_PX = 8  # networks of larger multiples, such as U-Nets, get padding instead
+_EVEN_PX = 2  # most video codecs need even sides
 
 SizeSpec = tuple[int, int] | Literal["source"] | None
 """(height, width); "source" for the size of the frame; or None for the size of the model as the
@@ -46,7 +49,8 @@ class Geometry:
         tensor_size: the same, padded to multiples that the network accepts.
         sample_aspect_ratio: width / height of a pixel of the output, which preserves the shape of
             the displayed image.
-        output_size: size that the result is resized to; `image_size` by default.
+        output_size: size that the result is resized to; `image_size` by default. A model of one
+            size distorts the image, and this undoes it.
     """
 
     image_size: tuple[int, int]
@@ -75,7 +79,8 @@ def plan_geometry(
         metadata: of the model.
         size: size of the image that the network translates.
         sample_aspect_ratio: width / height of the pixels of the frames.
-        output_size: size of the result; None for that of the translated image.
+        output_size: size of the result; None for that of the translated image, in the aspect ratio
+            of the frame unless `size` is given.
         tiled: the network translates tiles, so the image may have any size; by default that of
             the frame.
 
@@ -83,8 +88,14 @@ def plan_geometry(
         UsageError: the model does not accept the size.
     """
     height, width = frame_size
+    default_output: tuple[int, int] | None = None
     if tiled:
         image_size = frame_size if size in (None, "source") else _as_height_width(size)
+        if not metadata.dynamic and any(map(operator.lt, image_size, metadata.size)):
+            fixed = format_size(metadata.size)
+            raise UsageError(
+                f"the model takes {fixed} only, and the image is not larger; omit --tile"
+            )
     elif not metadata.dynamic:
         if size is not None and size != metadata.size:
             fixed = format_size(metadata.size)
@@ -92,26 +103,63 @@ def plan_geometry(
                 f"the model takes {fixed} only; omit --size, export it again, or use --tile"
             )
         image_size = metadata.size
+        if size is None and output_size is None:
+            default_output = _scale_short_side(
+                frame_size, sample_aspect_ratio, min(metadata.size), _EVEN_PX, "--output-size"
+            )
     elif size == "source":
         image_size = frame_size
     elif size is not None:
         image_size = size
     else:
-        shown_width = width * sample_aspect_ratio
-        scale = min(metadata.size) / min(Fraction(height), shown_width)
-        image_size = (
-            _round_to_multiple(height * scale, metadata.multiple),
-            _round_to_multiple(shown_width * scale, metadata.multiple),
+        image_size = _scale_short_side(
+            frame_size,
+            sample_aspect_ratio,
+            min(metadata.size),
+            metadata.multiple if metadata.multiple <= _MAX_ROUNDING_PX else _EVEN_PX,
+            "--size",
         )
     if min(image_size) < 16:
         raise UsageError(
             f"an image of {format_size(image_size)} is too small; the minimum is 16 pixels per side"
         )
-    final_size = frame_size if output_size == "source" else output_size or image_size
+    tensor_size = round_up_to_multiple(image_size, metadata.multiple)
+    final_size = frame_size if output_size == "source" else output_size or default_output
+    final_size = final_size or image_size
+    # Padding by reflection less than doubles a side; a smaller image is scaled up and back.
+    image_size = _select_sides(image_size, tensor_size)
     output_aspect = sample_aspect_ratio * Fraction(width * final_size[0], height * final_size[1])
-    return Geometry(
-        image_size, round_up_to_multiple(image_size, metadata.multiple), output_aspect, final_size
+    return Geometry(image_size, tensor_size, output_aspect, final_size)
+
+
+def _select_sides(image_size: tuple[int, int], tensor_size: tuple[int, int]) -> tuple[int, int]:
+    height, width = (
+        side if padded < 2 * side else padded
+        for side, padded in zip(image_size, tensor_size, strict=True)
     )
+    return height, width
+
+
+def _scale_short_side(
+    frame_size: tuple[int, int],
+    sample_aspect_ratio: Fraction,
+    short_side: int,
+    multiple: int,
+    flag: str,
+) -> tuple[int, int]:
+    """Return the displayed (height, width) scaled to a short side, in multiples."""
+    height, width = frame_size[0], frame_size[1] * sample_aspect_ratio
+    scale = short_side / min(Fraction(height), width)
+    scaled = (
+        _round_to_multiple(height * scale, multiple),
+        _round_to_multiple(width * scale, multiple),
+    )
+    if max(scaled) > MAX_SIDE_PX:
+        raise UsageError(
+            f"an image of {format_size(frame_size)} is too long and narrow: it would become "
+            f"{format_size(scaled)}; give {flag} source or a size"
+        )
+    return scaled
 
 
 def _as_height_width(size: SizeSpec) -> tuple[int, int]:

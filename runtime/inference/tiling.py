@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -81,16 +81,34 @@ def reduced_image_size(
     return height, width
 
 
+@lru_cache(maxsize=16)
+def _plan_tiles(
+    size: tuple[int, int], tile_size: tuple[int, int], overlap: int, multiple: int
+) -> list[tuple[TileSpan, TileSpan]]:
+    """Return the spans (rows, columns) of the tiles of an image."""
+    rows, columns = (
+        tile_spans(length, tile, overlap, multiple)
+        for length, tile in zip(size, tile_size, strict=True)
+    )
+    return [(row, column) for row in rows for column in columns]
+
+
 class TiledEngine(Engine):
     """An engine for whole images that runs another engine on tiles; it owns and closes both.
 
     Args:
         tile_engine: engine for batches of one tile.
-        shape: shape of the whole images.
-        tile_size: (height, width) of a tile.
-        grid: spans of the rows and of the columns of tiles.
-        full_image_engine: the network at `reduced_size`, if it has statistics.
-        reduced_size: (height, width) of the downscaled copy of the whole image.
+        shape: shape of the whole images; sides of 0 if it varies.
+        tile_size: (height, width) of a tile, in multiples of `multiple`. A side of an image that
+            is smaller is not divided.
+        overlap: minimum overlap of neighboring tiles in pixels.
+        multiple: tiles start at multiples of it.
+        full_image_engine: the network for a downscaled copy of the whole image, if it has
+            statistics.
+        reduced_side: side of a square with as many pixels as that copy.
+
+    Raises:
+        UsageError: the overlap is larger than half a tile.
     """
 
     def __init__(
@@ -98,18 +116,26 @@ class TiledEngine(Engine):
         tile_engine: Engine,
         shape: BatchShape,
         tile_size: tuple[int, int],
-        grid: Sequence[list[TileSpan]],
+        overlap: int,
+        multiple: int,
         full_image_engine: Engine | None = None,
-        reduced_size: tuple[int, int] = (0, 0),
+        reduced_side: int = 0,
     ) -> None:
         self.name, self.device = tile_engine.name, tile_engine.device
         self.precision, self.workers = tile_engine.precision, tile_engine.workers
         self._tile_engine, self._tile_size, self._shape = tile_engine, tile_size, shape
-        self._full_image_engine, self._reduced_size = full_image_engine, reduced_size
-        rows, columns = grid
-        self._grid = [(row, column) for row in rows for column in columns]
-        self.tile_count = len(self._grid)
+        self._overlap, self._multiple = overlap, multiple
+        self._full_image_engine, self._reduced_side = full_image_engine, reduced_side
+        # Where sizes vary, four tiles show whether the overlap is too large.
+        static_size, four_tiles = (shape.height, shape.width), (2 * tile_size[0], 2 * tile_size[1])
+        self.tile_count = len(self._tiles(static_size if shape.is_static else four_tiles))
         self._thread_local = threading.local()
+
+    def _tiles(self, size: tuple[int, int]) -> list[tuple[TileSpan, TileSpan]]:
+        return _plan_tiles(size, self._tile_of(size), self._overlap, self._multiple)
+
+    def _tile_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        return min(size[0], self._tile_size[0]), min(size[1], self._tile_size[1])
 
     def infer(
         self,
@@ -129,7 +155,12 @@ class TiledEngine(Engine):
     ) -> tuple[F32, F32]:
         """Return statistics for the tiles and write those of the whole image."""
         assert self._full_image_engine is not None
-        small = area_downscale(batch[slot], self._reduced_size, self._shape.io == "uint8")[None]
+        is_uint8 = self._shape.io == "uint8"
+        size = image_size_of(batch[slot], is_uint8)
+        if self._shape.is_static:  # the warm-up's image is only a tile
+            size = self._shape.height, self._shape.width
+        reduced_size = reduced_image_size(size, self._reduced_side, self._multiple)
+        small = area_downscale(batch[slot], reduced_size, is_uint8)[None]
         self._full_image_engine.infer(
             small, np.empty_like(small), statistics_in[slot, None], statistics_out[slot, None]
         )
@@ -143,9 +174,11 @@ class TiledEngine(Engine):
         is_uint8 = self._shape.io == "uint8"
         canvas = np.zeros(image.shape, np.float32) if is_uint8 else out
         canvas[...] = 0
-        tile, tile_output = self._tile_buffers()
-        for (top, row_weights), (left, column_weights) in self._grid:
-            window = np.s_[top : top + self._tile_size[0], left : left + self._tile_size[1]]
+        size = image_size_of(image, is_uint8)
+        height, width = self._tile_of(size)
+        tile, tile_output = self._tile_buffers(height, width)
+        for (top, row_weights), (left, column_weights) in self._tiles(size):
+            window = np.s_[top : top + height, left : left + width]
             weight = row_weights[:, None] * column_weights
             if is_uint8:
                 tile[0] = image[window]
@@ -159,13 +192,14 @@ class TiledEngine(Engine):
             np.rint(canvas, out=canvas)
             out[...] = canvas
 
-    def _tile_buffers(self) -> tuple[Array, Array]:
+    def _tile_buffers(self, height: int, width: int) -> tuple[Array, Array]:
         """Return the input and output tile of this thread."""
-        if not hasattr(self._thread_local, "arrays"):
+        if getattr(self._thread_local, "size", None) != (height, width):
             io = self._shape.io
-            shape = BatchShape(1, self._shape.channels, *self._tile_size, io).image_shape
+            shape = BatchShape(1, self._shape.channels, height, width, io).image_shape
             dtype = np.uint8 if io == "uint8" else np.float32
             self._thread_local.arrays = np.empty(shape, dtype), np.empty(shape, dtype)
+            self._thread_local.size = height, width
         arrays: tuple[Array, Array] = self._thread_local.arrays
         return arrays
 
@@ -173,6 +207,12 @@ class TiledEngine(Engine):
         self._tile_engine.close()
         if self._full_image_engine is not None:
             self._full_image_engine.close()
+
+
+def image_size_of(image: Array, channels_last: bool) -> tuple[int, int]:
+    """Return (height, width) of an HWC or CHW image."""
+    height, width = image.shape[:2] if channels_last else image.shape[1:]
+    return height, width
 
 
 def area_downscale(image: Array, size: tuple[int, int], channels_last: bool) -> Array:

@@ -21,15 +21,15 @@ from ..engines import (
     read_triton_metadata,
 )
 from ..errors import EngineError, ModelError, UsageError
-from ..image.geometry import Geometry, SizeSpec, format_size, plan_geometry
-from ..image.preprocess import U8
+from ..image.geometry import Geometry, SizeSpec, plan_geometry
+from ..image.preprocess import U8, round_up_to_multiple
 from ..image.validation import pack_pixels
 from ..models.metadata import ModelMetadata
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
 from .buffers import IOBuffers
 from .deflicker import FlowSmoother, StatisticsSmoother
-from .tiling import TiledEngine, choose_tile_size, reduced_image_size, tile_spans
+from .tiling import TiledEngine, choose_tile_size, reduced_image_size
 
 _BUNDLED_DIR = Path(__file__).parents[1] / "models"
 DEFAULT_MODEL = _BUNDLED_DIR / "monet.onnx"
@@ -61,8 +61,7 @@ class Translator(Closeable):
         sample_aspect_ratio: width / height of the pixels of the images.
         performance_hint: "latency" or "throughput"; see `engines.PerformanceHint`.
         batch: images per run of the network.
-        tile: side of tiles in pixels, or None for whole images; see `tiling`. Tiles need
-            `frame_size` or `size`.
+        tile: side of tiles in pixels, or None for whole images; see `tiling`.
         overlap: overlap of tiles in pixels; a quarter of `tile` by default.
         deflicker: weight of the previous frames, 0 to 1; see `deflicker`. Images must then come
             in order.
@@ -106,15 +105,17 @@ class Translator(Closeable):
         self.path, self.metadata = _locate_model(model, engine)
         self._size, self._output_size, self._tile = size, output_size, tile
         self._overlap = overlap
-        if tile and frame_size is None and not isinstance(size, tuple):
-            raise UsageError("tiles need images of one size; give it with --size 1920x1080")
+        self._tile_size: tuple[int, int] | None = None
         self.geometry: Geometry | None = None
+        self._tensor_size = (0, 0)  # any
         if frame_size is not None:
             self.geometry = self._plan_geometry(frame_size, sample_aspect_ratio)
-        elif not self.metadata.dynamic or isinstance(size, tuple):
-            self.geometry = self._plan_geometry(
-                size if isinstance(size, tuple) else self.metadata.size
-            )
+            self._tensor_size = self.geometry.tensor_size
+        elif isinstance(size, tuple) or (not self.metadata.dynamic and tile is None):
+            geometry = self._plan_geometry(size if isinstance(size, tuple) else self.metadata.size)
+            self._tensor_size = geometry.tensor_size
+            if isinstance(size, tuple) and output_size != "source":
+                self.geometry = geometry  # whatever the sizes of the images are
         self._statistics_smoother = self._flow_smoother = None
         if deflicker and self.metadata.statistics:
             self._statistics_smoother = StatisticsSmoother(deflicker)
@@ -143,40 +144,46 @@ class Translator(Closeable):
         )
 
     def _open_engine(self, name: str, performance_hint: PerformanceHint) -> Engine:
-        tensor = self.geometry.tensor_size if self.geometry else (0, 0)
+        tensor = self._tensor_size
         shape = BatchShape.from_metadata(self.metadata, *tensor, self.batch)
         if self._tile is None:
             return open_engine(self.path, shape, name, performance_hint)
         metadata, any_size = self.metadata, BatchShape.from_metadata(self.metadata)
-        if not metadata.dynamic:
-            self._tile = min(metadata.size)
         multiple = metadata.multiple
-        tile = choose_tile_size(tensor, self._tile, multiple)
-        if not metadata.dynamic and tile != metadata.size:
-            raise UsageError(
-                f"the model takes {format_size(metadata.size)} only, and the image is not larger"
-            )
+        if not metadata.dynamic:
+            tile, self._tile = metadata.size, min(metadata.size)
+        elif shape.is_static:
+            tile = choose_tile_size(tensor, self._tile, multiple)
+        else:
+            tile = round_up_to_multiple((self._tile, self._tile), multiple)
+        self._tile_size = tile
         if metadata.norm in ("instance", "unknown") and tile != tensor:
             warn_user(
                 f"{metadata.norm} normalization: each tile is normalized separately, so seams may "
                 "be visible; export with --norm stream or --norm frozen"
             )
         overlap = self._tile // 4 if self._overlap is None else self._overlap
-        grid = tuple(
-            tile_spans(*sides, overlap, multiple) for sides in zip(tensor, tile, strict=True)
+        # A tile is smaller where one side of an image is.
+        tile_varies = metadata.dynamic and not shape.is_static
+        tile_shape = any_size if tile_varies else any_size.with_size(*tile)
+        tile_engine = open_engine(self.path, tile_shape, name, performance_hint)
+        full_image_engine = None
+        if metadata.statistics and shape.is_static:
+            reduced = any_size.with_size(*reduced_image_size(tensor, self._tile, multiple))
+            full_image_engine = open_engine(self.path, reduced, name, performance_hint)
+        elif metadata.statistics:
+            full_image_engine = tile_engine
+        return TiledEngine(
+            tile_engine, shape, tile, overlap, multiple, full_image_engine, self._tile
         )
-        tile_engine = open_engine(self.path, any_size.with_size(*tile), name, performance_hint)
-        full_image_engine, reduced_size = None, (0, 0)
-        if metadata.statistics:
-            reduced_size = reduced_image_size(tensor, self._tile, multiple)
-            full_image_engine = open_engine(
-                self.path, any_size.with_size(*reduced_size), name, performance_hint
-            )
-        return TiledEngine(tile_engine, shape, tile, grid, full_image_engine, reduced_size)
 
     def _warm_up(self) -> None:
         """Run the network on noise, so that an unsuitable network fails before the first frame."""
-        geometry = self.geometry or plan_geometry(self.metadata.size, self.metadata)
+        if self._tile_size is not None:
+            geometry = Geometry(self._tile_size, self._tile_size)
+        else:
+            size = self._size if isinstance(self._size, tuple) else self.metadata.size
+            geometry = self.geometry or self._plan_geometry(size)
         buffers = IOBuffers(self.metadata, geometry.image_size, geometry, self.batch)
         noise = np.random.default_rng(0).integers(0, 256, (*geometry.image_size, 3), np.uint8)
         for slot in range(self.batch):

@@ -40,6 +40,8 @@ def _is_path(uri: str) -> bool:
 def _is_folder(uri: str) -> bool:
     if re.match(_VIRTUAL_CAMERA, uri):
         return False
+    if "{name}" in uri:
+        return True
     return Path(uri).is_dir() or uri.endswith("/") or not Path(uri).suffix
 
 
@@ -104,9 +106,11 @@ def _resolve(uri: str) -> str:
 
 def output_folders(uris: Sequence[str]) -> list[Path]:
     """Return the folders that images are written to, of those of `uris` that have one."""
+    from .images import split_template
+
     paths = [uri for uri in uris if _is_path(uri)]
     return [
-        Path(uri) if _is_folder(uri) else Path(uri).parent
+        split_template(uri)[0] if _is_folder(uri) else Path(uri).parent
         for uri in paths
         if _is_folder(uri) or _is_sequence(uri)
     ]
@@ -140,10 +144,11 @@ def _planned_files(uri: str, frame_names: Sequence[str]) -> list[Path]:
     """Return what a sink may write to; for numbered files also what earlier runs wrote."""
     path = Path(uri)
     if _is_folder(uri):
-        from .images import name_output
+        from .images import name_output, split_template
 
+        folder, template = split_template(uri)
         taken: set[Path] = set()
-        return [name_output(path, name, taken) for name in frame_names]
+        return [name_output(folder, name, taken, template) for name in frame_names]
     if _is_sequence(uri):
         first = re.sub(_NUMBER, lambda number: number[0] % 0, path.name, count=1)
         pattern = "[0-9]+".join(map(re.escape, re.split(_NUMBER, path.name, maxsplit=1)))
@@ -151,6 +156,17 @@ def _planned_files(uri: str, frame_names: Sequence[str]) -> list[Path]:
         numbered = [other for other in existing if re.fullmatch(pattern, other.name)]
         return [path.with_name(first), *numbered]
     return [path]
+
+
+def needs_frame_size(uri: str) -> bool:
+    """Return whether a sink needs frames of one size, as videos do and image files do not."""
+    from .codecs import CONTAINERS
+
+    path = Path(uri)
+    if uri in ("window", "null:") or path.is_dir():
+        return False
+    is_device = uri == "-" or "://" in uri or uri.startswith("/dev/video")
+    return is_device or path.suffix.lower() in CONTAINERS
 
 
 def open_sink(
@@ -162,9 +178,10 @@ def open_sink(
     """Open a sink for translated frames.
 
     Args:
-        uri: A path with the suffix of a video or image, a numbered path such as `%05d.png`, a
-            folder (any path without a suffix), `window`, `-` (standard output), a URL to stream to,
-            or `null:` to discard the frames.
+        uri: A path with the suffix of a video or image, a numbered path such as `%05d.png`,
+            `out/{name}.jpg` for the names of the source images, a folder (any path without a
+            suffix), `window`, `-` (standard output), a URL to stream to, or `null:` to discard the
+            frames.
         stream: The format of the translated frames.
         codec: See `select_codec`.
         view: Which view of each result to write; a window can change it.
@@ -222,9 +239,9 @@ def _open_path(text: str, stream: StreamFormat, codec: str | None) -> Sink:
 
     suffix = path.suffix.lower()
     if _is_folder(text):
-        from .images import FolderSink
+        from .images import FolderSink, split_template
 
-        return FolderSink(path)
+        return FolderSink(*split_template(text))
     if suffix in CONTAINERS:
         from .video import VideoSink
 

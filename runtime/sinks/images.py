@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import SinkError, UsageError
-from ..image.files import ALPHA_SUFFIXES, encode_image
+from ..image.files import ALPHA_SUFFIXES, IMAGE_SUFFIXES, encode_image
 from ..image.preprocess import resize
 from ..utils.atomic import atomic_write
+from ..utils.log import warn_user
 from .base import Sink, TranslatedFrame, warn_alpha_lost
+
+DEFAULT_TEMPLATE = "{name}.png"
 
 
 class FolderSink(Sink):
-    """One PNG per frame, named after its source image or numbered."""
+    """One file per frame in a folder, named after its source image or numbered.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The folder, which is created.
+        template: The name of a file in it: `{name}` is the path of the source image without its
+            suffix, and `{ext}` its suffix without the dot.
+
+    Raises:
+        SinkError: The folder cannot be created.
+    """
+
+    def __init__(self, folder: Path, template: str = DEFAULT_TEMPLATE) -> None:
         self.name = str(folder)
-        self._folder = folder
+        self._folder, self._template = folder, template
         self._written_paths: set[Path] = set()
         self._created_folder = not folder.exists()
         try:
@@ -27,7 +41,8 @@ class FolderSink(Sink):
             raise SinkError(f"cannot create folder {folder}: {error.strerror}") from None
 
     def write(self, result: TranslatedFrame) -> None:
-        path = name_output(self._folder, result.source_frame.name, self._written_paths)
+        name = result.source_frame.name
+        path = name_output(self._folder, name, self._written_paths, self._template)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, result)
 
@@ -40,14 +55,48 @@ class FolderSink(Sink):
         self._created_folder = False
 
 
-def name_output(folder: Path, frame_name: str, taken: set[Path]) -> Path:
+def split_template(text: str) -> tuple[Path, str]:
+    """Split a sink such as "out/{name}.jpg", or a folder, into folder and template of file names.
+
+    Raises:
+        UsageError: The suffix is not one of an image, or a field is unknown.
+    """
+    if "{name}" not in text:
+        return Path(text), DEFAULT_TEMPLATE
+    before, _, after = text.partition("{name}")
+    folder = Path(before + "x").parent
+    template = text[len(before) - len(before.rpartition("/")[2]) :]
+    unknown = set(re.findall(r"\{(\w*)\}", text)) - {"name", "ext"}
+    if unknown or "{" in before:
+        raise UsageError(f"{text}: the fields of a name are {{name}} and, after it, {{ext}}")
+    if not after.endswith(".{ext}") and Path(f"x{after}").suffix.lower() not in IMAGE_SUFFIXES:
+        raise UsageError(f"{text} must end in an image suffix such as .jpg, or in .{{ext}}")
+    return folder, template
+
+
+def name_output(
+    folder: Path, frame_name: str, taken: set[Path], template: str = DEFAULT_TEMPLATE
+) -> Path:
     """Return the path of a frame in a folder, and add it to the paths that are taken."""
-    name = frame_name or f"{len(taken):06d}"
-    path = folder / Path(name).with_suffix(".png")
+    name = Path(frame_name or f"{len(taken):06d}.png")
+    if "{ext}" in template:
+        extension = name.suffix[1:] if _is_writable(name.suffix.lower()) else "png"
+        template = template.replace("{ext}", extension)
+    path = folder / template.replace("{name}", str(name.with_suffix("")))
     if path in taken:  # a.jpg and a.png
-        path = folder / f"{name}.png"
+        path = folder / template.replace("{name}", str(name))
     taken.add(path)
     return path
+
+
+@lru_cache
+def _is_writable(suffix: str) -> bool:
+    if suffix not in IMAGE_SUFFIXES:  # such as GIF, which has few colors
+        return False
+    if encode_image(np.zeros((16, 16, 3), np.uint8), suffix) is not None:
+        return True
+    warn_user(f"cgt does not write {suffix}: {{ext}} is png for such images")
+    return False
 
 
 class ImageSequenceSink(Sink):

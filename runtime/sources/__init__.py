@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 from ..errors import SourceError, UsageError
-from ..image.files import IMAGE_SUFFIXES, list_images  # OpenCV must load before PyAV
+from ..image.files import IMAGE_SUFFIXES  # OpenCV must load before PyAV
 from ..utils.log import warn_user
 from ..utils.overwrite import is_inside
 from ..utils.uri import Uri, parse_uri
@@ -36,24 +36,26 @@ __all__ = [
 
 
 def open_source(
-    uri: str,
+    uri: str | Sequence[str],
     audio: bool = True,
     *,
     stream: int | None = None,
     start: float = 0.0,
     reconnect: bool = False,
     exclude: Sequence[Path] = (),
+    framerate: Fraction | None = None,
 ) -> Source:
     """Open a source of frames.
 
     Args:
         uri: A video file, image file, folder, wildcard, camera, network stream, `-` (standard
-            input) or `test://` pattern.
+            input) or `test://` pattern. A sequence of strings is a list of image files.
         audio: Also pass audio packets through.
         stream: The index of the video stream, from 0; None for the first one.
         start: Seconds to skip from the beginning of a recording.
         reconnect: Open a live source again when it is lost.
         exclude: Subfolders of a folder of images that are not part of it, such as the output.
+        framerate: Images per second of an image sequence; None for 25.
 
     Returns:
         An open source, to be used as a context manager and iterated once.
@@ -62,9 +64,11 @@ def open_source(
         SourceError: Nothing can be read from `uri`.
         UsageError: `uri` is malformed, or an option does not apply to it.
     """
-    open_inner = partial(_open, uri, audio, stream, exclude)
+    open_inner = partial(_open, uri, audio, stream, exclude, framerate)
     source = open_inner()
     try:
+        if framerate is not None and source.rate != framerate:
+            raise UsageError(f"{source.name} has its own frame rate; --framerate is for images")
         if reconnect:
             from .reconnect import ReconnectingSource
 
@@ -81,10 +85,24 @@ def open_source(
         raise
 
 
-def _open(text: str, audio: bool, stream: int | None, exclude: Sequence[Path] = ()) -> Source:
+def _open(
+    text: str | Sequence[str],
+    audio: bool,
+    stream: int | None,
+    exclude: Sequence[Path],
+    framerate: Fraction | None,
+) -> Source:
+    if not isinstance(text, str):
+        if len(text) > 1:
+            from .images import arrange_images
+
+            return _image_source(f"{len(text)} images", *arrange_images(text), framerate)
+        text = text[0]
     path = Path(text.removeprefix("file://"))
+    if path.is_dir():
+        return _open_folder(text, path, exclude, framerate)
     if path.exists() and not path.is_char_device():
-        return _open_path(text, path, audio, stream, exclude)
+        return _open_file(text, path, audio, stream, framerate)
     uri = parse_uri(text)
     if uri.path == "-" or uri.scheme == "pipe":
         from .ffmpeg_inputs import stdin_input
@@ -98,52 +116,55 @@ def _open(text: str, audio: bool, stream: int | None, exclude: Sequence[Path] = 
     if uri.scheme not in ("", "file"):
         return _open_scheme(uri, audio, stream)
     if re.search(r"[*?\[]|%\d*d", text):
-        from .images import ImageSource
+        from .images import find_images, matches_pattern
 
-        pattern = re.sub(r"%\d*d", "[0-9]*", text)
-        root = Path(*Path(pattern).parts[:-1])
-        found = sorted(
-            p for p in root.glob(Path(pattern).name) if p.suffix.lower() in IMAGE_SUFFIXES
-        )
-        return ImageSource(
-            text,
-            root,
-            found,
-            lambda new: (
-                new.parent.resolve() == root.resolve() and fnmatchcase(new.name, Path(pattern).name)
-            ),
-        )
+        pattern = text.removeprefix("file://")
+        root, files = find_images(pattern)
+        would_read = partial(matches_pattern, pattern, root)
+        return _image_source(text, root, files, framerate, would_read)
     raise SourceError(f"{text} is missing; give a video, a folder of images or a camera number")
 
 
-def _open_path(
-    text: str, path: Path, audio: bool, stream: int | None, exclude: Sequence[Path]
+def _open_file(
+    text: str, path: Path, audio: bool, stream: int | None, framerate: Fraction | None
 ) -> Source:
-    if path.is_dir():
-        return _open_folder(text, path, exclude)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        from .images import ImageSource
+        from .animations import open_animation
 
-        return ImageSource(text, path.parent, [path])
+        return open_animation(path) or _image_source(text, path.parent, [path], framerate)
     from .video import VideoSource, file_input
 
     return VideoSource(file_input(path, text), audio, stream)
 
 
-def _open_folder(text: str, folder: Path, exclude: Sequence[Path]) -> Source:
-    from .images import ImageSource
+def _open_folder(
+    text: str, folder: Path, exclude: Sequence[Path], framerate: Fraction | None
+) -> Source:
+    from .images import find_images
 
     excluded = [path for path in exclude if is_inside(path, folder)]
 
     def is_part(path: Path) -> bool:
         return is_inside(path, folder) and not any(is_inside(path, other) for other in excluded)
 
-    found = list_images(folder)
+    _, found = find_images(str(folder))
     files = list(filter(is_part, found)) if excluded else found
     if len(files) < len(found):
         left_out = " and ".join(map(str, excluded))
         warn_user(f"{len(found) - len(files)} images in the output folder {left_out} are left out")
-    return ImageSource(text, folder, files, is_part)
+    return _image_source(text, folder, files, framerate, is_part)
+
+
+def _image_source(
+    name: str,
+    root: Path,
+    files: list[Path],
+    framerate: Fraction | None,
+    would_read: Callable[[Path], bool] = lambda path: False,
+) -> Source:
+    from .images import DEFAULT_FRAMERATE, ImageSource
+
+    return ImageSource(name, root, files, framerate or DEFAULT_FRAMERATE, would_read)
 
 
 def _open_scheme(uri: Uri, audio: bool, stream: int | None) -> Source:

@@ -29,6 +29,7 @@ class Frame:
         background: The color on which transparent pixels are composited; set it before `image` is
             used.
         keep_alpha: Whether sinks write the transparency; likewise.
+        is_still: The frame is an image of its own. Its failure does not end the run.
     """
 
     background: Color = WHITE
@@ -42,6 +43,7 @@ class Frame:
         capture_time: float | None = None,
         duration: Fraction | None = None,
         starts_segment: bool = False,
+        is_still: bool = False,
     ) -> None:
         self._image: U8 | DecodedImage | Callable[[], U8 | DecodedImage] = image
         self._alpha: U8 | None = None
@@ -50,6 +52,7 @@ class Frame:
         self.capture_time = perf_counter() if capture_time is None else capture_time
         self.duration = duration
         self.starts_segment = starts_segment
+        self.is_still = is_still
 
     @property
     def image(self) -> U8:
@@ -155,7 +158,8 @@ class Source(Closeable):
         metadata: Tags of the container, such as its title.
         chapters: Chapters as PyAV represents them.
         files: The files that it reads, so that no sink overwrites them.
-        frame_names: The names of its frames; empty if they have none.
+        frame_names: The names of its frames, without the frames of animations; empty if they have
+            none.
     """
 
     name: str

@@ -1,11 +1,18 @@
-"""Source wrappers and frame limits: trimming, segments, real-time playback, frame-rate limit."""
+"""Source wrappers and frame limits: trimming, segments, one size, real time, rate limit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
+from ..errors import SourceError
+from ..image.color import WHITE, Color
+from ..image.geometry import format_size
+from ..image.preprocess import U8
+from ..utils.log import warn_user, warn_user_once
 from ..utils.pacer import Pacer
 from ..utils.stats import Stats
 from .base import Frame, Packet, Source
@@ -87,6 +94,64 @@ class SegmentSource(SourceWrapper):
                 return
             item.starts_segment = False
             yield item
+
+
+class FittedSource(SourceWrapper):
+    """Images as frames of one video, which has the size of the first image.
+
+    Images of another size are fitted into it with black bars, and cgt prints the first of them.
+
+    Args:
+        inner: Images of equal or different sizes.
+        background: The color on which transparent pixels are composited.
+        keep_alpha: Print when transparency is lost.
+
+    Raises:
+        SourceError: No image can be read.
+    """
+
+    def __init__(self, inner: Source, background: Color = WHITE, keep_alpha: bool = False) -> None:
+        super().__init__(inner)
+        self._transparency = background, keep_alpha
+        self._items = map(self._set_transparency, inner)
+        self._first_items: list[Frame | Packet] = []
+        self._size_changed = False
+        error = SourceError(f"{inner.name} has no image")
+        for item in self._items:
+            self._first_items.append(item)
+            if isinstance(item, Frame):
+                try:
+                    self.size = (item.image.shape[0], item.image.shape[1])
+                    return
+                except SourceError as unreadable:
+                    error = unreadable
+        raise error
+
+    def __iter__(self) -> Iterator[Frame | Packet]:
+        for item in chain(self._first_items, self._items):
+            if isinstance(item, Frame):
+                fit = partial(self._fit, item)
+                yield Frame(fit, item.time, item.name, item.capture_time, is_still=True)
+
+    def _set_transparency(self, item: Frame | Packet) -> Frame | Packet:
+        if isinstance(item, Frame):
+            item.background, item.keep_alpha = self._transparency
+        return item
+
+    def _fit(self, frame: Frame) -> U8:
+        from .frame_convert import letterbox
+
+        assert self.size is not None
+        size = (frame.image.shape[0], frame.image.shape[1])
+        if frame.alpha is not None:
+            warn_user_once(f"alpha in {self.name}", "the video has no transparency; images can")
+        if size != self.size and not self._size_changed:
+            self._size_changed = True
+            warn_user(
+                f"{frame.name} is {format_size(size)}: fitting images into the "
+                f"{format_size(self.size)} of the first one (select by --size)"
+            )
+        return letterbox(frame.image, self.size)
 
 
 class RealtimeSource(SourceWrapper):

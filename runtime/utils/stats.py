@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import CgtError, SourceError
+
 if TYPE_CHECKING:
     from ..inference.translator import BatchTiming
 
@@ -54,6 +56,7 @@ class Stats:
         frames: frames that were written.
         dropped: frames of a live source that a newer frame replaced.
         skipped: frames that `max_fps` left out.
+        failures: why images of a folder have no translation, in their order.
         started_at: time.perf_counter when the first frame was requested.
         last_output_at: time.perf_counter when the last frame was written.
     """
@@ -64,6 +67,7 @@ class Stats:
     frames: int = 0
     dropped: int = 0
     skipped: int = 0
+    failures: list[CgtError] = field(default_factory=list)
     started_at: float = 0.0
     last_output_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -89,6 +93,17 @@ class Stats:
         self.frames += 1
         self.add_time("latency", self.last_output_at - captured)
 
+    def raise_failures(self) -> None:
+        """Raise the error of an image that failed, or SourceError where there were more images."""
+        if not self.failures:
+            return
+        total = self.frames + len(self.failures)
+        if total == 1:
+            raise self.failures[0]
+        raise SourceError(
+            f"{len(self.failures)} of {total} images failed; the first: {self.failures[0]}"
+        )
+
     @property
     def seconds(self) -> float:
         """Time from the request for the first frame to the last output."""
@@ -105,6 +120,7 @@ class Stats:
             "frames": self.frames,
             "dropped": self.dropped,
             "skipped": self.skipped,
+            "failed": [str(error) for error in self.failures],
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 3),
             "latency_ms": _summarize(self.stages["latency"]),

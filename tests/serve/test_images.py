@@ -46,7 +46,8 @@ def test_image_translation(server: RunningServer) -> None:
     np.testing.assert_array_equal(post(server, "?model=second&size=48x64"), 255 - IMAGE)
     assert post(server, "").shape == (340, 256, 3)
     assert post(server, "?size=64x32").shape == (32, 64, 3)
-    assert post(server, "?model=fixed").shape == (32, 32, 3)
+    assert post(server, "?model=fixed").shape == (42, 32, 3)  # the aspect of the image
+    assert post(server, "?model=fixed&size=32").shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("media_type", IMAGE_FORMATS)

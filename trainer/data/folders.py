@@ -14,7 +14,12 @@ from typing import Literal
 import numpy as np
 
 from cgt.runtime.errors import DataError, UsageError
-from cgt.runtime.image.files import list_images, read_image
+from cgt.runtime.image.files import (
+    FORMATS_TEXT,
+    list_images,
+    read_image,
+    warn_of_unread_images,
+)
 from cgt.runtime.image.opencv import cv2
 from cgt.runtime.image.preprocess import U8
 from cgt.runtime.utils.overwrite import is_inside
@@ -53,8 +58,9 @@ class ImageFolder:
                 "or for pix2pix train/ with images side by side"
             )
         files = tuple(list_images(folder))
+        warn_of_unread_images(folder)
         if not files:
-            raise DataError(f"{folder} has no image (supported: PNG, JPEG, WebP, BMP, TIFF)")
+            raise DataError(f"{folder} has no image (supported: {FORMATS_TEXT})")
         return cls(folder, files, half, channels)
 
     @property

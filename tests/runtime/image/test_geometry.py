@@ -61,6 +61,62 @@ def test_a_fixed_model_takes_its_size_only() -> None:
         plan_geometry((480, 640), fixed, (128, 128))
 
 
+@pytest.mark.parametrize(
+    ("frame", "aspect", "output_size"),
+    [
+        ((480, 640), Fraction(1), (64, 86)),
+        ((640, 480), Fraction(1), (86, 64)),
+        ((576, 720), Fraction(16, 15), (64, 86)),
+        ((64, 96), Fraction(1), (64, 96)),
+    ],
+)
+def test_the_output_of_a_fixed_model_keeps_the_aspect(
+    frame: tuple[int, int], aspect: Fraction, output_size: tuple[int, int]
+) -> None:
+    fixed = ModelMetadata(size=(64, 96))
+    geometry = plan_geometry(frame, fixed, None, aspect)
+    assert geometry.image_size == geometry.tensor_size == (64, 96)
+    assert geometry.output_size == output_size
+    displayed = Fraction(frame[1], frame[0]) * aspect
+    assert Fraction(output_size[1], output_size[0]) * geometry.sample_aspect_ratio == displayed
+    assert plan_geometry(frame, fixed, (64, 96), aspect).output_size == (64, 96)
+    assert plan_geometry(frame, fixed, output_size="source").output_size == frame
+
+
+@pytest.mark.parametrize(
+    ("frame", "image_size", "tensor_size"),
+    [
+        ((480, 640), (256, 342), (256, 512)),
+        ((1080, 1920), (256, 456), (256, 512)),
+        ((640, 480), (342, 256), (512, 256)),
+        ((300, 300), (256, 256), (256, 256)),
+    ],
+)
+def test_a_network_of_large_multiples_keeps_the_aspect(
+    frame: tuple[int, int], image_size: tuple[int, int], tensor_size: tuple[int, int]
+) -> None:
+    unet = ModelMetadata(size=(256, 256), dynamic=True, multiple=256)
+    geometry = plan_geometry(frame, unet)
+    assert (geometry.image_size, geometry.tensor_size) == (image_size, tensor_size)
+    assert geometry.output_size == image_size
+
+
+def test_an_image_that_is_too_small_for_padding_is_scaled_up_and_back() -> None:
+    unet = ModelMetadata(size=(256, 256), dynamic=True, multiple=256)
+    geometry = plan_geometry((100, 200), unet, "source")
+    assert geometry.image_size == (256, 200)
+    assert geometry.tensor_size == (256, 256)
+    assert geometry.output_size == (100, 200)
+
+
+@pytest.mark.parametrize("metadata", [FREE, ModelMetadata(size=(256, 256))])
+def test_a_long_and_narrow_image_is_refused(metadata: ModelMetadata) -> None:
+    with pytest.raises(UsageError, match="3000x20 is too long and narrow"):
+        plan_geometry((20, 3000), metadata)
+    wide = plan_geometry((20, 3000), metadata, metadata.size)
+    assert wide.image_size == metadata.size
+
+
 def test_a_size_that_is_too_small_is_refused() -> None:
     with pytest.raises(UsageError, match="too small"):
         plan_geometry((480, 640), FREE, (7, 7))

@@ -21,6 +21,8 @@ from cgt.runtime.inference.tiling import (
 from cgt.runtime.inference.translator import DEFAULT_MODEL
 from conftest import make_image, write_inverse_model
 
+ANY = BatchShape(1, 3, 0, 0, "uint8")
+
 
 @pytest.mark.parametrize(
     ("length", "tile", "overlap"),
@@ -109,8 +111,7 @@ def test_uint8_tiles(tmp_path: Path) -> None:
     out = np.zeros_like(image)
     shape = BatchShape(1, 3, 96, 160, "uint8")
     tile_engine: Engine = open_engine(path, shape.with_size(64, 64), "onnxruntime")
-    grid = tile_spans(96, 64, 16, 4), tile_spans(160, 64, 16, 4)
-    with TiledEngine(tile_engine, shape, (64, 64), grid) as engine:
+    with TiledEngine(tile_engine, shape, (64, 64), overlap=16, multiple=4) as engine:
         engine.infer(image, out)
     np.testing.assert_array_equal(out, 255 - image)
 
@@ -122,3 +123,61 @@ def test_a_model_of_one_size_translates_any_size_with_tiles(tmp_path: Path) -> N
         np.testing.assert_array_equal(translator(image), 255 - image)
     with pytest.raises(UsageError, match="32x32 only"):
         Translator(path, frame_size=(20, 90), tile=512)
+
+
+def test_tiles_of_images_of_any_size(tmp_path: Path) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx")
+    with Translator(path, tile=64, engine="onnxruntime") as translator:
+        for height, width in ((150, 100), (40, 200), (33, 33), (64, 128)):
+            image = make_image(1, height, width)
+            np.testing.assert_array_equal(translator(image), 255 - image)
+
+
+def test_tiles_of_any_size_equal_those_of_a_known_size(
+    stream_model: Path, tiny_model: Path
+) -> None:
+    image = make_image(2, 80, 200)
+    for model in (stream_model, tiny_model):
+        options = {"tile": 64, "overlap": 16, "engine": "onnxruntime"}
+        with Translator(model, frame_size=(80, 200), **options) as translator:
+            known = translator(image)
+        with Translator(model, **options) as translator:
+            translator(make_image(2, 64, 90))
+            np.testing.assert_array_equal(translator(image), known)
+
+
+def test_tiles_of_a_model_of_one_size_and_images_of_any_size(tmp_path: Path) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx", 32, 48)
+    with Translator(path, tile=512) as translator:
+        for height, width in ((70, 90), (32, 100)):
+            image = make_image(0, height, width)
+            np.testing.assert_array_equal(translator(image), 255 - image)
+        with pytest.raises(UsageError, match="48x32 only"):
+            translator(make_image(0, 70, 40))
+
+
+def test_an_overlap_that_is_too_large_is_refused_before_the_first_image(tmp_path: Path) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="maximum is half a tile"):
+        Translator(path, tile=64, overlap=40)
+
+
+@pytest.mark.parametrize("frame_size", [None, (256, 320)])
+def test_the_warm_up_translates_one_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame_size: tuple[int, int] | None
+) -> None:
+    shapes = []
+    engine = type(open_engine(write_inverse_model(tmp_path / "m.onnx"), ANY, "onnxruntime"))
+    infer = engine.infer
+
+    def count(self: Engine, batch: np.ndarray, *others: np.ndarray) -> None:
+        shapes.append(batch.shape)
+        infer(self, batch, *others)
+
+    monkeypatch.setattr(engine, "infer", count)
+    with Translator(
+        tmp_path / "m.onnx", frame_size=frame_size, tile=64, engine="onnxruntime"
+    ) as translator:
+        assert shapes == [(1, 64, 64, 3)]
+        translator(make_image(0, 256, 320))
+    assert len(shapes) > 20

@@ -8,6 +8,7 @@ import pytest
 
 from cgt.runtime import Translator, pack, resize, unpack
 from cgt.runtime.errors import ModelError, UsageError
+from cgt.runtime.models.metadata import METADATA_KEY, ModelMetadata
 from conftest import make_image, write_inverse_model
 
 
@@ -130,6 +131,46 @@ def test_the_output_may_have_another_size(tiny_model: Path) -> None:
     with Translator(tiny_model, output_size=(60, 60), frame_size=(48, 96)) as translator:
         assert translator(image).shape == (60, 60, 3)
         assert translator.geometry.sample_aspect_ratio == 2  # a pixel is twice as wide as high
+
+
+@pytest.mark.parametrize("size", [None, (32, 40)])
+@pytest.mark.parametrize("side", ["h", 32])
+def test_images_of_unknown_sizes_may_keep_them(
+    tmp_path: Path, size: tuple[int, int] | None, side: int | str
+) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx", side, 40 if side == 32 else "w")
+    with Translator(path, size=size, output_size="source", engine="onnxruntime") as translator:
+        for height, width in ((64, 96), (50, 120), (200, 33)):
+            image = np.zeros((height, width, 3), np.uint8)
+            image[:, : width // 2] = 200
+            translated = translator(image)
+            assert translated.shape == image.shape
+            assert np.abs(translated.astype(int) - (255 - image)).mean() < 6
+
+
+def test_a_model_of_one_size_keeps_the_aspect_of_each_image(tmp_path: Path) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx", 32, 32)
+    with Translator(path, engine="onnxruntime") as translator:
+        assert translator(make_image(0, 64, 96)).shape == (32, 48, 3)
+        assert translator(make_image(0, 90, 45)).shape == (64, 32, 3)
+        assert translator(make_image(0, 64, 64)).shape == (32, 32, 3)
+    with Translator(path, engine="onnxruntime", size=(32, 32)) as translator:
+        assert translator(make_image(0, 64, 96)).shape == (32, 32, 3)
+
+
+def test_a_model_of_large_multiples_pads_and_crops(tmp_path: Path) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    metadata = ModelMetadata(size=(64, 64), dynamic=True, multiple=64, io="uint8")
+    onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+    onnx.save(model, path)
+    image = make_image(0, 128, 200)
+    with Translator(path, engine="onnxruntime") as translator:
+        np.testing.assert_array_equal(translator(image), 255 - resize(image, (64, 100)))
+    with Translator(path, engine="onnxruntime", size="source") as translator:
+        for size in ((128, 200), (30, 100), (20, 20)):
+            image = np.full((*size, 3), 70, np.uint8)
+            np.testing.assert_array_equal(translator(image), 255 - image)
 
 
 def test_batches_are_checked(tiny_model: Path) -> None:

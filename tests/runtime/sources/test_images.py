@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,13 +10,25 @@ import cv2
 import numpy as np
 import pytest
 
-from cgt.runtime.errors import SinkError, SourceError
+from cgt.runtime import translate, translate_file
+from cgt.runtime.errors import SinkError, SourceError, UsageError
 from cgt.runtime.image.files import list_images, read_image
 from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sources import Frame, open_source
-from conftest import make_image, run_cgt
+from conftest import make_image, run_cgt, write_inverse_model
 
 ANY_FORMAT = StreamFormat(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def inverse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a model that takes any size and returns 255 - image."""
+    return write_inverse_model(tmp_path_factory.mktemp("model") / "inverse.onnx")
+
+
+def output_names(folder: Path) -> list[str]:
+    """Return the files of a folder and its subfolders."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
 def test_translate_folder_to_folder(images: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -71,6 +84,49 @@ def test_unreadable_image_raises(images: Path) -> None:
     (images / "b2.png").write_bytes(b"no image")
     with pytest.raises(SourceError, match=r"b2\.png is not a readable image"):
         _ = [frame.image for frame in open_source(str(images))]
+
+
+def test_bad_images_do_not_stop_the_others(images: Path, inverse: Path, tmp_path: Path) -> None:
+    (images / "b1.png").write_bytes(b"no image")
+    (images / "b2.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    (images / "b3.webp").touch()
+    cv2.imwrite(str(images / "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    cv2.imwrite(str(images / "last.png"), make_image(3, 64, 64))
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    options = ("--model", inverse, "--size", "source", "--batch", "3", "--json", report)
+    done = run_cgt("translate", images, "-o", out, *options)
+    assert done.returncode == 1
+    assert output_names(out) == ["a.png", "b with space.png", "last.png", "more/c.png"]
+    np.testing.assert_array_equal(
+        read_image(out / "last.png"), 255 - make_image(3, 64, 64)[..., ::-1]
+    )
+    failed = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert [name for line in failed for name in ("b1", "b2", "b3", "dot") if name in line] == [
+        *("b1", "b2", "b3", "dot"),
+    ]
+    assert "4 of 8 images failed" in done.stderr.splitlines()[-1]
+    assert len(json.loads(report.read_text())["failed"]) == 4
+
+
+def test_a_long_and_narrow_image_is_named(inverse: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.zeros((20, 3000, 3), np.uint8))
+    cv2.imwrite(str(folder / "b.png"), make_image(3, 64, 64))
+    with pytest.raises(SourceError, match=r"1 of 2 images failed.*a\.png.*3000x20.*--size"):
+        translate_file(folder, tmp_path / "out", model=inverse)
+    assert output_names(tmp_path / "out") == ["b.png"]
+    with pytest.raises(UsageError, match=r"a\.png.*3000x20"):
+        translate_file(folder / "a.png", tmp_path / "a.png", model=inverse)
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_bad_images_are_reported_after_the_frames_of_translate(images: Path, inverse: Path) -> None:
+    (images / "b1.png").write_bytes(b"no image")
+    frames = translate(images, model=inverse, size="source")
+    assert [next(frames).shape for _ in range(3)] == [(64, 64, 3)] * 3
+    with pytest.raises(SourceError, match=r"1 of 4 images failed.*b1\.png"):
+        next(frames)
 
 
 def test_empty_folder_raises(tmp_path: Path) -> None:

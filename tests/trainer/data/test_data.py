@@ -172,6 +172,20 @@ def test_corrupt_files_are_reported_or_skipped(dataset: Path, tmp_path: Path, ki
     assert any("corrupt.jpg" in line for line in skipped.summary)
 
 
+def test_files_of_other_formats_are_reported(
+    dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = shutil.copytree(dataset, tmp_path / "data")
+    for index in range(5):
+        (root / "trainA" / f"moving{index}.gif").write_bytes(b"GIF89a")
+    (root / "trainB" / "photo.psd").touch()
+    open_test_dataset(root)
+    assert "trainA: images of other formats are left out: moving0.gif, moving1.gif" in caplog.text
+    assert "and 2 more" in caplog.text
+    assert "trainB: images of other formats are left out: photo.psd" in caplog.text
+    assert caplog.text.count("left out") == 2
+
+
 def test_missing_data_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="trainA is missing"):
         open_test_dataset(tmp_path)
