@@ -45,6 +45,9 @@ class DistributedContext(Protocol):
     def is_peer_failure(self, error: RuntimeError) -> bool:
         """Return whether the failure of another process caused an error."""
 
+    def close(self) -> None:
+        """Wait for all processes, and end the communication between them."""
+
 
 class SingleProcess:
     """Context of a run with one process."""
@@ -68,6 +71,9 @@ class SingleProcess:
 
     def is_peer_failure(self, error: RuntimeError) -> bool:
         return False
+
+    def close(self) -> None:
+        pass
 
 
 class FabricContext:
@@ -118,6 +124,12 @@ class FabricContext:
         # Gloo raises plain RuntimeErrors, whose message contains the path of a Gloo source file.
         is_dist_error = isinstance(error, torch.distributed.DistError)
         return is_dist_error or "gloo/transport" in str(error)
+
+    def close(self) -> None:
+        # A process that exits while threads of Gloo still run is aborted, and torchrun then stops
+        # the others.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def init_distributed(device: str, batch_size: int) -> DistributedContext:

@@ -243,6 +243,10 @@ class TrainingRun:
         try:
             with stop_on_signal() as stop, progress as bar:
                 self._train_steps(log or _NullMetricsLogger(self.pending_losses), bar, stop.is_set)
+            self.distributed.close()
+        except Interrupted:
+            self.distributed.close()
+            raise
         except RuntimeError as error:
             if isinstance(error, CgtError) or not self.distributed.is_peer_failure(error):
                 raise
