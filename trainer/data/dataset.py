@@ -52,7 +52,7 @@ def open_dataset(
 
     Raises:
         DataError: If folders or images are missing, if files do not decode (with `on_corrupt`
-            "fail"), or if images of a paired data set have no partner.
+            "fail"), or if images of a paired data set have no partner or another size than it.
     """
     root, channels = Path(config.data), (config.channels_a, config.channels_b)
     cache = ImageCache(config.cache_mb)
@@ -73,16 +73,19 @@ def open_dataset(
         if tests:
             excluded = corrupt | _files_of_corrupt_pairs(tests, corrupt) if paired else corrupt
             tests = (tests[0].excluding(excluded), tests[1].excluding(excluded))
+    preprocess = Preprocess(
+        config.preprocess,
+        config.load_size,
+        config.crop_size,
+        config.flip,
+        config.generator_config.multiple,
+    )
+    if paired:
+        report.check_pair_sizes(train, preprocess.scaled_size)
     data_class = PairedData if paired else UnpairedData
     data = data_class(
         train,
-        Preprocess(
-            config.preprocess,
-            config.load_size,
-            config.crop_size,
-            config.flip,
-            config.generator_config.multiple,
-        ),
+        preprocess,
         cache,
         batch_size=config.batch_size,
         accumulate=config.accumulate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from .folders import ImageFolder, read_rgb
 from .image_cache import ImageCache
 
 MAX_LISTED_FILES = 3  # in one message
+ScaleSize = Callable[[int, int], tuple[int, int]]
 
 
 @dataclass
@@ -27,11 +28,13 @@ class DatasetReport:
         sizes: Number of images of each (height, width), by folder.
         corrupt: Files that do not decode.
         files_by_digest: Files by the hash of their pixels.
+        file_sizes: (height, width) of each file that decodes.
     """
 
     sizes: dict[Path, Counter[tuple[int, int]]] = field(default_factory=dict)
     corrupt: list[Path] = field(default_factory=list)
     files_by_digest: dict[bytes, list[Path]] = field(default_factory=dict)
+    file_sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def summary_lines(self) -> list[str]:
         """Return a line for each folder, and one for each problem."""
@@ -73,6 +76,29 @@ class DatasetReport:
             )
         return frozenset(self.corrupt)
 
+    def check_pair_sizes(self, pair: tuple[ImageFolder, ImageFolder], scale: ScaleSize) -> None:
+        """Check that the images of each pair have one size, so that their crops correspond.
+
+        Args:
+            pair: Folders of A and B, without corrupt files.
+            scale: Returns the (height, width) to which an image of a height and width is resized.
+
+        Raises:
+            DataError: Sizes of a pair differ.
+        """
+        bad = []
+        for files in zip(pair[0].files, pair[1].files, strict=True):
+            sizes = [self.file_sizes[path] for path in files]
+            if scale(*sizes[0]) != scale(*sizes[1]):
+                name = files[0].relative_to(pair[0].folder)
+                bad.append(f"{name} ({format_size(sizes[0])} and {format_size(sizes[1])})")
+        if bad:
+            raise DataError(
+                f"the two images of a pair have different sizes in {len(bad)} of "
+                f"{len(pair[0].files)} pairs: {_list_first(bad)}; make them equal, or use "
+                "--preprocess resize-and-crop"
+            )
+
 
 def _list_first(items: Sequence[object]) -> str:
     rest = len(items) - MAX_LISTED_FILES
@@ -110,6 +136,7 @@ def validate_images(
             if size is None:
                 report.corrupt.append(path)
                 continue
+            report.file_sizes[path] = size
             report.sizes.setdefault(folder[path], Counter())[size] += 1
             report.files_by_digest.setdefault(digest, []).append(path)
     return report

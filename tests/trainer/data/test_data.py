@@ -234,6 +234,34 @@ def test_both_images_of_a_pair_get_the_same_crop(tmp_path: Path, structure: str)
     assert len(sums) == 12  # crops and flips differ
 
 
+@pytest.mark.parametrize("mode", ["crop", "none", "scale-short"])
+def test_pairs_of_unequal_sizes_are_named(tmp_path: Path, mode: str) -> None:
+    for index in range(3):
+        write_image(tmp_path / "trainA" / f"{index}.png", make_image(index, 64, 64))
+        height = 48 if index == 1 else 64
+        write_image(tmp_path / "trainB" / f"{index}.png", make_image(index, height, 64))
+    message = r"in 1 of 3 pairs: 1.png \(64x64 and 64x48\)"
+    with pytest.raises(DataError, match=message):
+        open_training_data(tmp_path, paired=True, preprocess=mode)
+    a, b = open_training_data(tmp_path, paired=True, preprocess="resize-and-crop").batch(0)
+    assert a.shape == b.shape
+
+
+def test_pairs_of_two_resolutions_train_if_they_are_resized(tmp_path: Path) -> None:
+    """Use pairs whose color is the position, which must be equal in both crops."""
+    for side, size in (("A", 128), ("B", 96)):
+        ramp = np.linspace(0, 255, size)
+        x, y = np.meshgrid(ramp, ramp)
+        image = np.dstack([x, y, 0 * x]).round().astype(np.uint8)
+        write_image(tmp_path / f"train{side}" / "0.png", image)
+    with pytest.raises(DataError, match="in 1 of 1 pairs"):
+        open_training_data(tmp_path, paired=True, preprocess="crop")
+    data = open_training_data(tmp_path, paired=True, preprocess="scale-width")
+    for step in range(4):
+        a, b = data.batch(step)
+        torch.testing.assert_close(a, b, atol=0.03, rtol=0)
+
+
 def test_images_without_a_partner_are_reported(tmp_path: Path) -> None:
     for name in ("1", "2"):
         write_image(tmp_path / "trainA" / f"{name}.png", make_image(0, 48, 48))
