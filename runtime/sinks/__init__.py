@@ -162,11 +162,9 @@ def needs_frame_size(uri: str) -> bool:
     """Return whether a sink needs frames of one size, as videos do and image files do not."""
     from .codecs import CONTAINERS
 
-    path = Path(uri)
-    if uri in ("window", "null:") or path.is_dir():
-        return False
-    is_device = uri == "-" or "://" in uri or uri.startswith("/dev/video")
-    return is_device or path.suffix.lower() in CONTAINERS
+    if not _is_path(uri) or re.match(_VIRTUAL_CAMERA, uri):
+        return uri not in ("window", "null:")
+    return Path(uri).suffix.lower() in CONTAINERS and not _is_folder(uri)
 
 
 def open_sink(
