@@ -22,6 +22,7 @@ from .image.compose import ViewMode, compose_view
 from .image.geometry import SizeSpec, parse_size
 from .image.preprocess import U8
 from .inference.translator import Translator
+from .models.metadata import UPSAMPLING_METHODS, Upsampling
 from .pipeline import run_pipeline, translate_stream
 from .run_report import RunReport
 from .sinks import (
@@ -59,6 +60,18 @@ def parse_framerate(text: str) -> Fraction:
     return rate
 
 
+def parse_upsampling(text: str) -> Upsampling:
+    """Return a method of upsampling.
+
+    Raises:
+        UsageError: it is none of UPSAMPLING_METHODS.
+    """
+    for method in UPSAMPLING_METHODS:
+        if method == text:
+            return method
+    raise UsageError(f"--upsampling {text} is not one of {', '.join(UPSAMPLING_METHODS)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TranslateOptions:
     """Options of `translate`, `translate_file` and `cgt translate`.
@@ -81,7 +94,7 @@ class TranslateOptions:
         ESSENTIALS,
         parse=parse_size,
         metavar="SIZE",
-        default_text="the model's size as the short side",
+        default_text="the model's size as the short side, or a smaller source's own",
     )
     engine: str = option(
         "auto",
@@ -96,7 +109,27 @@ class TranslateOptions:
         OUTPUT,
         parse=lambda text: parse_size(text, "--output-size"),
         metavar="SIZE",
-        default_text="the size that the network sees",
+        default_text="source",
+    )
+    upsampling: Upsampling | None = option(
+        None,
+        "how the output of the network gets the output size: guided (by the details of the "
+        "source), detail (adds the source's fine detail), bicubic, or none (keeps the network's "
+        "size)",
+        OUTPUT,
+        parse=parse_upsampling,
+        metavar="METHOD",
+        default_text="what suits the model",
+    )
+    detail: float | None = option(
+        None,
+        "how much of the source's detail guided upsampling keeps, 0 to 1",
+        OUTPUT,
+        metavar="STRENGTH",
+        kind=float,
+        minimum=0,
+        maximum=1,
+        default_text="what suits the model",
     )
     codec: str | None = option(
         None,
@@ -236,7 +269,15 @@ class TranslateOptions:
                 object.__setattr__(self, name, parsed)
         if self.framerate is not None:
             object.__setattr__(self, "framerate", parse_framerate(str(self.framerate)))
+        if self.upsampling is not None:
+            parse_upsampling(self.upsampling)
         check_options(self)
+        if self.upsampling == "none" and self.output_size is not None:
+            raise UsageError(
+                "--upsampling none keeps the size of the network; leave out --output-size"
+            )
+        if self.detail is not None and self.upsampling in ("bicubic", "none"):
+            raise UsageError(f"--detail is for guided and detail, not --upsampling {self.upsampling}")
         if self.overlap is not None and self.tile is None:
             raise UsageError("--overlap is the overlap of tiles; give --tile too")
         if self.keep_alpha and self.view == "side-by-side":
@@ -253,11 +294,17 @@ class TranslateOptions:
         names: tuple[str, ...] = (
             *("model", "engine", "size", "output_size", "tile", "overlap", "batch", "deflicker"),
             *("frames", "duration", "max_fps", "audio", "start", "stream", "codec", "view"),
+            *("upsampling", "detail"),
         )
         if self.background != "white":
             names = (*names, "background")
         fields = ", ".join(f"{renamed.get(n, n)}={getattr(self, n)!r}" for n in names)
         return f"Translation({fields})"
+
+    @property
+    def _has_one_output_size(self) -> bool:
+        """Whether the output has one size even if the frames have several."""
+        return isinstance(self.size if self.upsampling == "none" else self.output_size, tuple)
 
     def is_live(self, source: Source) -> bool:
         """Return whether frames of this source are dropped to keep up with real time."""
@@ -285,8 +332,7 @@ class TranslateOptions:
         )
         try:
             refuse_overwriting_source(sinks, source)
-            sizes_differ = source.size is None and not isinstance(self.size, tuple)
-            if sizes_differ and any(map(needs_frame_size, sinks)):
+            if source.size is None and not self._has_one_output_size and any(map(needs_frame_size, sinks)):
                 return FittedSource(source, parse_color(self.background), self.keep_alpha)
             return source
         except BaseException:
@@ -303,6 +349,8 @@ class TranslateOptions:
             engine=self.engine,
             size=self.size,
             output_size=self.output_size,
+            upsampling=self.upsampling,
+            detail=self.detail,
             frame_size=source.size,
             sample_aspect_ratio=source.sample_aspect_ratio,
             performance_hint="latency" if live else "throughput",

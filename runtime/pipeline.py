@@ -1,7 +1,7 @@
 """Multithreaded pipeline from source to sink: decode, translate and encode concurrently.
 
-    reader thread --> FrameQueue --> worker threads (pack, infer, unpack) --> caller's thread
-                                                                              (deflicker, encode)
+    reader thread --> FrameQueue --> worker threads            --> caller's thread
+                                     (pack, infer, upsample)       (deflicker, encode)
 
 Results leave in the order of the frames. At most a few frames wait between the stages, so memory
 does not grow with the length of a stream. The C library, the engines and FFmpeg release the GIL, so
@@ -292,7 +292,12 @@ def translate_stream(
                 if isinstance(result, CgtError):
                     stats.failures.append(result)
                     continue
-                image = translator.apply_deflicker(result.source_frame.image, result.image)
+                source_image = result.source_frame.image
+                image = translator.apply_deflicker(source_image, result.image)
+                if translator.upsamples_last:
+                    started_at = time.perf_counter()
+                    image = translator.upsample(source_image, image)
+                    stats.add_time("upsample", time.perf_counter() - started_at)
                 yield TranslatedFrame(result.source_frame, image)
             threads.release_slot()
         if item.error is not None:

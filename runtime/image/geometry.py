@@ -13,12 +13,15 @@ from ..models.metadata import ModelMetadata
 from .preprocess import round_up_to_multiple
 
 MAX_SIDE_PX = 16384
+MIN_SIDE_PX = 16
 _MAX_ROUNDING_PX = 8  # networks of larger multiples, such as U-Nets, get padding instead
 _EVEN_PX = 2  # most video codecs need even sides
 
 SizeSpec = tuple[int, int] | Literal["source"] | None
-"""(height, width); "source" for the size of the frame; or None for the size of the model as the
-short side, with the aspect ratio of the frame."""
+"""(height, width); "source" for the size of the frame; or None for the default.
+
+The default of the network is the size of the model as the short side, with the aspect ratio of the
+frame, or the size of a smaller frame. The default of the output is the size of the frame."""
 
 
 def parse_size(text: str, flag: str = "--size") -> tuple[int, int] | Literal["source"]:
@@ -49,8 +52,8 @@ class Geometry:
         tensor_size: the same, padded to multiples that the network accepts.
         sample_aspect_ratio: width / height of a pixel of the output, which preserves the shape of
             the displayed image.
-        output_size: size that the result is resized to; `image_size` by default. A model of one
-            size distorts the image, and this undoes it.
+        output_size: size of the result, to which the output of the network is upsampled;
+            `image_size` by default.
     """
 
     image_size: tuple[int, int]
@@ -69,7 +72,7 @@ def plan_geometry(
     size: SizeSpec = None,
     sample_aspect_ratio: Fraction = Fraction(1),
     *,
-    output_size: SizeSpec = None,
+    output_size: SizeSpec | Literal["network"] = None,
     tiled: bool = False,
 ) -> Geometry:
     """Choose the sizes of a translation.
@@ -79,8 +82,8 @@ def plan_geometry(
         metadata: of the model.
         size: size of the image that the network translates.
         sample_aspect_ratio: width / height of the pixels of the frames.
-        output_size: size of the result; None for that of the translated image, in the aspect ratio
-            of the frame unless `size` is given.
+        output_size: size of the result; "network" for that of the translated image, in the aspect
+            ratio of the frame unless `size` is given.
         tiled: the network translates tiles, so the image may have any size; by default that of
             the frame.
 
@@ -88,7 +91,7 @@ def plan_geometry(
         UsageError: the model does not accept the size.
     """
     height, width = frame_size
-    default_output: tuple[int, int] | None = None
+    network_output: tuple[int, int] | None = None
     if tiled:
         image_size = frame_size if size in (None, "source") else _as_height_width(size)
         if not metadata.dynamic and any(map(operator.lt, image_size, metadata.size)):
@@ -103,29 +106,30 @@ def plan_geometry(
                 f"the model takes {fixed} only; omit --size, export it again, or use --tile"
             )
         image_size = metadata.size
-        if size is None and output_size is None:
-            default_output = _scale_short_side(
-                frame_size, sample_aspect_ratio, min(metadata.size), _EVEN_PX, "--output-size"
+        if size is None and output_size == "network":
+            network_output = _scale_short_side(
+                frame_size,
+                sample_aspect_ratio,
+                Fraction(min(metadata.size)),
+                _EVEN_PX,
+                "--output-size",
             )
     elif size == "source":
         image_size = frame_size
     elif size is not None:
         image_size = size
     else:
-        image_size = _scale_short_side(
-            frame_size,
-            sample_aspect_ratio,
-            min(metadata.size),
-            metadata.multiple if metadata.multiple <= _MAX_ROUNDING_PX else _EVEN_PX,
-            "--size",
-        )
-    if min(image_size) < 16:
+        image_size = _default_image_size(frame_size, sample_aspect_ratio, metadata)
+    if min(image_size) < MIN_SIDE_PX:
         raise UsageError(
-            f"an image of {format_size(image_size)} is too small; the minimum is 16 pixels per side"
+            f"an image of {format_size(image_size)} is too small; "
+            f"the minimum is {MIN_SIDE_PX} pixels per side"
         )
     tensor_size = round_up_to_multiple(image_size, metadata.multiple)
-    final_size = frame_size if output_size == "source" else output_size or default_output
-    final_size = final_size or image_size
+    if output_size == "network":
+        final_size = network_output or image_size
+    else:
+        final_size = frame_size if output_size in (None, "source") else _as_height_width(output_size)
     # Padding by reflection less than doubles a side; a smaller image is scaled up and back.
     image_size = _select_sides(image_size, tensor_size)
     output_aspect = sample_aspect_ratio * Fraction(width * final_size[0], height * final_size[1])
@@ -140,10 +144,28 @@ def _select_sides(image_size: tuple[int, int], tensor_size: tuple[int, int]) -> 
     return height, width
 
 
+def _default_image_size(
+    frame_size: tuple[int, int], sample_aspect_ratio: Fraction, metadata: ModelMetadata
+) -> tuple[int, int]:
+    """Return the displayed size of the frame, or less if the training size is less."""
+    training_side = min(metadata.size)
+    shown_side = min(Fraction(frame_size[0]), frame_size[1] * sample_aspect_ratio)
+    is_tiny = min(*frame_size, shown_side) < MIN_SIDE_PX  # and is scaled up
+    if shown_side <= training_side and sample_aspect_ratio == 1 and not is_tiny:
+        return frame_size
+    return _scale_short_side(
+        frame_size,
+        sample_aspect_ratio,
+        Fraction(training_side) if is_tiny else min(shown_side, Fraction(training_side)),
+        metadata.multiple if metadata.multiple <= _MAX_ROUNDING_PX else _EVEN_PX,
+        "--size",
+    )
+
+
 def _scale_short_side(
     frame_size: tuple[int, int],
     sample_aspect_ratio: Fraction,
-    short_side: int,
+    short_side: Fraction,
     multiple: int,
     flag: str,
 ) -> tuple[int, int]:
@@ -162,7 +184,7 @@ def _scale_short_side(
     return scaled
 
 
-def _as_height_width(size: SizeSpec) -> tuple[int, int]:
+def _as_height_width(size: SizeSpec | Literal["network"]) -> tuple[int, int]:
     assert isinstance(size, tuple)
     return size
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -22,12 +23,12 @@ from ..engines import (
 )
 from ..errors import EngineError, ModelError, UsageError
 from ..image.geometry import Geometry, SizeSpec, plan_geometry
-from ..image.preprocess import U8, round_up_to_multiple
+from ..image.preprocess import U8, resize, round_up_to_multiple
 from ..image.validation import pack_pixels
-from ..models.metadata import ModelMetadata
+from ..models.metadata import UPSAMPLING_METHODS, ModelMetadata, Upsampling
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
-from .buffers import IOBuffers
+from .buffers import IOBuffers, OutputResizer
 from .deflicker import FlowSmoother, StatisticsSmoother
 from .tiling import TiledEngine, choose_tile_size, reduced_image_size
 
@@ -37,12 +38,16 @@ DEFAULT_MODEL = _BUNDLED_DIR / "monet.onnx"
 
 @dataclass(frozen=True)
 class BatchTiming:
-    """Durations of one batch in seconds, and the number of its images."""
+    """Durations of one batch in seconds, and the number of its images.
+
+    Outputs are either converted (postprocess) or converted and resized in one pass (upsample).
+    """
 
     preprocess: float
     inference: float
-    postprocess: float
+    postprocess: float | None
     count: int = 1
+    upsample: float | None = None
 
 
 class Translator(Closeable):
@@ -55,8 +60,13 @@ class Translator(Closeable):
         engine: a key of `engines.ENGINES`, "auto" for the fastest, "triton://HOST:8001/MODEL" for
             a model on a server (without `model`), or an open engine that fits `frame_size`.
         size: (height, width) of the image that the network translates, "source" for the size of
-            each frame, or None for the size of the model with the aspect ratio of the frame.
-        output_size: (height, width) of the result, "source", or None for `size`.
+            each frame, or None for the size of the model with the aspect ratio of the frame (or the
+            size of the frame, if that is smaller).
+        output_size: (height, width) of the result; "source" or None for the size of the frame.
+        upsampling: how the output of the network gets the output size. "guided" and "detail" use
+            the frame, see `cgt.runtime.upsample_guided`; "bicubic" does not. "none" keeps the size
+            of the network. None for the method of the model.
+        detail: strength of "guided" and "detail", 0 to 1; None for that of the model.
         frame_size: (height, width) of all images, if known. Fixed shapes make the engine faster.
         sample_aspect_ratio: width / height of the pixels of the images.
         performance_hint: "latency" or "throughput"; see `engines.PerformanceHint`.
@@ -72,6 +82,8 @@ class Translator(Closeable):
         path: model file.
         metadata: what the model file says about itself.
         geometry: sizes, if they are the same for all images.
+        upsampling: method of upsampling.
+        detail: its strength.
         engine: the open engine.
         workers: number of threads that keep the engine busy.
         batch: images per run of the network.
@@ -90,6 +102,8 @@ class Translator(Closeable):
         engine: str | Engine = "auto",
         size: SizeSpec = None,
         output_size: SizeSpec = None,
+        upsampling: Upsampling | None = None,
+        detail: float | None = None,
         frame_size: tuple[int, int] | None = None,
         sample_aspect_ratio: Fraction = Fraction(1),
         performance_hint: PerformanceHint = "latency",
@@ -103,7 +117,15 @@ class Translator(Closeable):
     ) -> None:
         frame_size, performance_hint = frame or frame_size, goal or performance_hint
         self.path, self.metadata = _locate_model(model, engine)
-        self._size, self._output_size, self._tile = size, output_size, tile
+        self._size, self._tile = size, tile
+        self.upsampling, self.detail = _choose_upsampling(self.metadata, upsampling, detail)
+        self._output_size: SizeSpec | Literal["network"] = output_size
+        if self.upsampling == "none":
+            if output_size is not None:
+                raise UsageError(
+                    "upsampling `none` keeps the size of the network; leave out the output size"
+                )
+            self._output_size = "network"
         self._overlap = overlap
         self._tile_size: tuple[int, int] | None = None
         self.geometry: Geometry | None = None
@@ -114,7 +136,7 @@ class Translator(Closeable):
         elif isinstance(size, tuple) or (not self.metadata.dynamic and tile is None):
             geometry = self._plan_geometry(size if isinstance(size, tuple) else self.metadata.size)
             self._tensor_size = geometry.tensor_size
-            if isinstance(size, tuple) and output_size != "source":
+            if isinstance(size, tuple) and self._output_size not in (None, "source"):
                 self.geometry = geometry  # whatever the sizes of the images are
         self._statistics_smoother = self._flow_smoother = None
         if deflicker and self.metadata.statistics:
@@ -207,13 +229,15 @@ class Translator(Closeable):
                 flipped, or whose pixels are not packed, is copied first.
 
         Returns:
-            A new uint8 array (height, width, 3), RGB, of the size that `output_size` asks for.
+            A new uint8 array (height, width, 3), RGB, of the size of `image` unless `output_size`
+            or `upsampling` ask for another.
 
         Raises:
             UsageError: the array has another type or shape.
             EngineError: the engine failed.
         """
-        return self.apply_deflicker(image, self.translate_batch([image])[0][0])
+        (translated,), _ = self.translate_batch([image])
+        return self.upsample(image, self.apply_deflicker(image, translated))
 
     def translate_batch(self, images: Sequence[U8]) -> tuple[list[U8], BatchTiming]:
         """Translate up to `batch` images of one size, without `apply_deflicker`.
@@ -222,7 +246,8 @@ class Translator(Closeable):
             images: uint8 arrays (height, width, 3), RGB, as for a call.
 
         Returns:
-            The translations, in order, and the time they took together.
+            The translations, in order, and the time they took together. With `deflicker` by flow
+            they have the size of the network until `upsample`.
 
         Raises:
             UsageError: the number, type or shape of the arrays is wrong.
@@ -245,10 +270,21 @@ class Translator(Closeable):
         if self._statistics_smoother is not None and buffers.statistics_out is not None:
             self._statistics_smoother.update(buffers.statistics_out)
         inferred_at = time.perf_counter()
-        translated = [buffers.unload(slot) for slot in range(len(images))]
-        done_at = time.perf_counter()
+        resizer = None if self._flow_smoother else self._output_resizer(images[0].shape[:2])
+        if resizer is None:
+            translated = [buffers.unload(slot) for slot in range(len(images))]
+        else:
+            translated = [
+                resizer(image, buffers.guide(slot), buffers.result(slot))
+                for slot, image in enumerate(images)
+            ]
+        seconds = time.perf_counter() - inferred_at
         timing = BatchTiming(
-            packed_at - started_at, inferred_at - packed_at, done_at - inferred_at, len(images)
+            packed_at - started_at,
+            inferred_at - packed_at,
+            seconds if resizer is None else None,
+            len(images),
+            seconds if resizer is not None else None,
         )
         return translated, timing
 
@@ -264,11 +300,35 @@ class Translator(Closeable):
             translated: its translation, from `translate_batch`.
 
         Returns:
-            `translated` itself, or a new array.
+            `translated` itself, or a new array; pass it to `upsample`.
         """
         if self._flow_smoother is None:
             return translated
         return self._flow_smoother(pack_pixels(image), translated)
+
+    @property
+    def upsamples_last(self) -> bool:
+        """Whether `translate_batch` leaves it to `upsample` to change the size."""
+        return self._flow_smoother is not None
+
+    def upsample(self, image: U8, translated: U8) -> U8:
+        """Change a translation to the output size, if `translate_batch` did not.
+
+        Any thread may call it.
+
+        Args:
+            image: the frame, uint8 (height, width, 3), RGB.
+            translated: its translation, from `apply_deflicker`.
+
+        Returns:
+            `translated` itself, or a new array.
+        """
+        resizer = self._output_resizer(image.shape[:2]) if self._flow_smoother else None
+        if resizer is None:
+            return translated
+        image = pack_pixels(image)
+        height, width = translated.shape[:2]
+        return resizer(image, resize(image, (height, width), self.metadata.filter), translated)
 
     @property
     def deflicker_mode(self) -> str:
@@ -284,6 +344,19 @@ class Translator(Closeable):
             local.sizes = (frame_size, geometry)
         buffers: IOBuffers = local.buffers
         return buffers
+
+    def _output_resizer(self, frame_size: tuple[int, int]) -> OutputResizer | None:
+        """Return what changes results to the output size; None if they have it."""
+        local = self._thread_local
+        geometry = self.geometry or self._plan_geometry(frame_size)
+        if getattr(local, "resized", None) != geometry:
+            changes = geometry.output_size != geometry.image_size
+            local.resizer = None
+            if changes:
+                local.resizer = OutputResizer(geometry, self.upsampling, self.detail)
+            local.resized = geometry
+        resizer: OutputResizer | None = local.resizer
+        return resizer
 
     def close(self) -> None:
         """Free the engine; a second call does nothing."""
@@ -313,6 +386,19 @@ def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path,
         return Path(engine.split("/")[3].partition("?")[0]), metadata
     path = resolve_model(model)
     return path, read_model_metadata(path)
+
+
+def _choose_upsampling(
+    metadata: ModelMetadata, method: Upsampling | None, detail: float | None
+) -> tuple[Upsampling, float]:
+    """Return the method and strength: what was asked for, or what suits the model."""
+    if method is not None and method not in UPSAMPLING_METHODS:
+        raise UsageError(f"upsampling must be one of {', '.join(UPSAMPLING_METHODS)}")
+    if detail is not None and not 0 <= detail <= 1:
+        raise UsageError(f"detail must be from 0 to 1, not {detail}")
+    if detail is not None and method in ("bicubic", "none"):
+        raise UsageError(f"detail is for guided and detail, not for upsampling {method}")
+    return method or "guided", 1.0 if detail is None else detail
 
 
 def _check_images(images: Sequence[U8], max_count: int) -> list[U8]:

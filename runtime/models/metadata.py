@@ -42,6 +42,9 @@ METADATA_VERSION = 1
 Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
+Upsampling = Literal["guided", "detail", "bicubic", "none"]
+UPSAMPLING_METHODS: tuple[Upsampling, ...] = get_args(Upsampling)
+
 IOType = Literal["float", "uint8"]
 IO_TYPES: tuple[IOType, ...] = get_args(IOType)
 

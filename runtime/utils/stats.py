@@ -18,8 +18,8 @@ from ..errors import CgtError, SourceError
 if TYPE_CHECKING:
     from ..inference.translator import BatchTiming
 
-STAGES = ("decode", "preprocess", "inference", "postprocess", "encode", "latency")
-"""`latency` is the time from the arrival of a frame to the end of writing its translation."""
+STAGES = ("decode", "preprocess", "inference", "postprocess", "upsample", "encode", "latency")
+"""`upsample` replaces `postprocess` where the output is larger than the network. `latency` is the time from the arrival of a frame to the end of writing its translation."""
 
 
 class DurationHistogram:
@@ -83,9 +83,10 @@ class Stats:
 
     def add_batch(self, timing: BatchTiming) -> None:
         """Add the durations of a batch, in equal shares for each of its frames."""
-        for stage in ("preprocess", "inference", "postprocess"):
-            for _ in range(timing.count):
-                self.add_time(stage, getattr(timing, stage) / timing.count)
+        for stage in ("preprocess", "inference", "postprocess", "upsample"):
+            seconds = getattr(timing, stage)
+            for _ in range(timing.count if seconds is not None else 0):
+                self.add_time(stage, seconds / timing.count)
 
     def add_output_frame(self, captured: float) -> None:
         """Count a written frame; `captured` is its arrival on time.perf_counter."""

@@ -271,7 +271,7 @@ def test_an_empty_source_is_an_error(translator: Translator, tmp_path: Path) -> 
 def test_translate_as_a_generator(clip: Path, tiny_model: Path) -> None:
     images = list(translate(clip, model=tiny_model))
     assert len(images) == CLIP_FRAMES
-    assert all(image.shape == (32, 56, 3) for image in images)
+    assert all(image.shape == (90, 160, 3) for image in images)
     for _ in translate(clip, model=tiny_model):
         break  # ends all threads early
     assert_no_threads_left()

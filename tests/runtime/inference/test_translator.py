@@ -39,11 +39,21 @@ def test_odd_sides_are_padded_and_cropped(tiny_model: Path) -> None:
     np.testing.assert_array_equal(odd, whole[:61, :99])
 
 
-def test_the_default_size_is_that_of_the_model(tiny_model: Path) -> None:
+def test_the_network_has_its_own_size_and_the_output_that_of_the_source(tiny_model: Path) -> None:
+    image = make_image(0, 48, 96)
     with Translator(tiny_model) as translator:  # trained at 32
-        assert translator(make_image(0, 48, 96)).shape == (32, 64, 3)
+        assert translator(image).shape == (48, 96, 3)
+        assert translator._buffers((48, 96)).batch.shape == (1, 3, 32, 64)
     with Translator(tiny_model, size=(40, 48)) as translator:
-        assert translator(make_image(0, 48, 96)).shape == (40, 48, 3)
+        assert translator(image).shape == (48, 96, 3)
+        assert translator._buffers((48, 96)).batch.shape == (1, 3, 40, 48)
+    with Translator(tiny_model, upsampling="none") as translator:
+        assert translator(image).shape == (32, 64, 3)
+    with Translator(tiny_model, size=(40, 48), upsampling="none") as translator:
+        assert translator(image).shape == (40, 48, 3)
+    with Translator(tiny_model) as translator:
+        assert translator(make_image(0, 24, 31)).shape == (24, 31, 3)
+        assert translator._buffers((24, 31)).batch.shape == (1, 3, 24, 32)
 
 
 def test_two_engines_agree(tiny_model: Path) -> None:
@@ -105,7 +115,7 @@ def test_a_network_with_uint8_tensors(tmp_path: Path, size: tuple[int, int]) -> 
     """Resize and pad by reflection, without conversion to floats."""
     path = write_inverse_model(tmp_path / "m.onnx")
     image = make_image(0, 64, 96)
-    with Translator(path, size=size) as translator:
+    with Translator(path, size=size, upsampling="none") as translator:
         np.testing.assert_array_equal(translator(image), 255 - resize(image, size))
         buffers = translator._buffers((64, 96))
     padded = np.pad(resize(image, size), ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), "reflect")
@@ -150,11 +160,11 @@ def test_images_of_unknown_sizes_may_keep_them(
 
 def test_a_model_of_one_size_keeps_the_aspect_of_each_image(tmp_path: Path) -> None:
     path = write_inverse_model(tmp_path / "m.onnx", 32, 32)
-    with Translator(path, engine="onnxruntime") as translator:
+    with Translator(path, engine="onnxruntime", upsampling="none") as translator:
         assert translator(make_image(0, 64, 96)).shape == (32, 48, 3)
         assert translator(make_image(0, 90, 45)).shape == (64, 32, 3)
         assert translator(make_image(0, 64, 64)).shape == (32, 32, 3)
-    with Translator(path, engine="onnxruntime", size=(32, 32)) as translator:
+    with Translator(path, engine="onnxruntime", size=(32, 32), upsampling="none") as translator:
         assert translator(make_image(0, 64, 96)).shape == (32, 32, 3)
 
 
@@ -165,7 +175,7 @@ def test_a_model_of_large_multiples_pads_and_crops(tmp_path: Path) -> None:
     onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
     onnx.save(model, path)
     image = make_image(0, 128, 200)
-    with Translator(path, engine="onnxruntime") as translator:
+    with Translator(path, engine="onnxruntime", upsampling="none") as translator:
         np.testing.assert_array_equal(translator(image), 255 - resize(image, (64, 100)))
     with Translator(path, engine="onnxruntime", size="source") as translator:
         for size in ((128, 200), (30, 100), (20, 20)):
@@ -205,7 +215,7 @@ def test_images_may_have_any_strides(tmp_path: Path, tiny_model: Path, io: str, 
     path = tiny_model if io == "float" else write_inverse_model(tmp_path / "m.onnx")
     image = ANY_STRIDES[name](make_image(2, 64, 80))
     original = image.copy()
-    with Translator(path, engine="onnxruntime", size=(32, 40)) as translator:
+    with Translator(path, engine="onnxruntime", size=(16, 20)) as translator:
         np.testing.assert_array_equal(translator(image), translator(original))
         np.testing.assert_array_equal(translator.translate_batch([image])[0][0], translator(image))
     np.testing.assert_array_equal(image, original)
