@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from cgt.runtime.models.metadata import ModelMetadata
 
 ELEM_TYPES = {
     "float32": TensorProto.FLOAT,
@@ -111,3 +114,23 @@ def write_third_party_model(
         model.metadata_props.add(key="cgt", value=metadata)
     onnx.save(model, path)
     return path
+
+
+CHANNEL_KERNELS = {
+    (1, 1): np.eye(1),
+    (1, 3): np.ones((3, 1)),
+    (3, 1): np.array([[0, 1, 0]]),  # green
+    (4, 4): np.eye(4),
+    (4, 3): np.eye(4)[[3, 3, 3]],  # alpha as gray
+    (3, 4): np.eye(3)[[0, 1, 2, 0]],  # red as alpha
+}
+"""The output channels of `write_channel_model`, from the input channels."""
+
+
+def write_channel_model(path: Path, channels: tuple[int, int]) -> Path:
+    """Write a model of cgt for any size with these channels in and out."""
+    metadata = ModelMetadata(dynamic=True, size=(64, 64), norm="none")
+    values = json.loads(metadata.to_json())
+    del values["in_channels"], values["out_channels"]  # older files have none
+    kernel = CHANNEL_KERNELS[channels].astype(np.float32)
+    return write_third_party_model(path, kernel=kernel, metadata=json.dumps(values))

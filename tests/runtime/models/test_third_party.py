@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.third_party import write_third_party_model
 
 from cgt.runtime import Translator
 from cgt.runtime.api import TranslateOptions
@@ -16,9 +17,7 @@ from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.files import encode_image, read_image
 from cgt.runtime.models.metadata import ModelMetadata, read_metadata
 from cgt.runtime.models.third_party import ModelFormat
-
-from ...conftest import run_cgt
-from ...support.third_party import write_third_party_model
+from conftest import run_cgt
 
 ENGINES = ("openvino", "onnxruntime")
 MAX_ERROR = 2  # levels; bf16 and float16 round
