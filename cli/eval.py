@@ -10,14 +10,17 @@ import click
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
+from cgt.runtime.models.third_party import ModelFormat
 
 from ._options import (
     PATH,
     STDOUT,
     Verb,
     check_output_paths,
+    given_options,
     json_option,
     opt,
+    options_from,
     opts,
     require_extra,
     save_json,
@@ -60,6 +63,7 @@ _WHAT = "Essentials"
     group="Video",
     help="Maximum number of frames of --video.  [default: 100]",
 )
+@options_from(ModelFormat)
 def command(
     ckpt: Path | None,
     model: Path | None,
@@ -73,6 +77,9 @@ def command(
     """Compare translations of test images with real images, and with the untranslated images."""
     if (ckpt is None) == (model is None):
         raise UsageError("give either --ckpt FILE or --model FILE")
+    model_format = ModelFormat(**given_options(ModelFormat, settings))
+    if model is None and model_format != ModelFormat():
+        raise UsageError("--model-range, --model-layout, ... go with --model")
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
     inputs = (ckpt, model, settings["inception"], settings["video"])
@@ -84,7 +91,7 @@ def command(
     from cgt.trainer.evaluation.subject import open_subject
 
     console = open_console(stderr=json_path == STDOUT)
-    subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
+    subject = open_subject(ckpt, model, direction, settings.pop("size"), network, model_format)
     data = data or subject.data
     if data is not None:
         check_output_paths(json_path, montage, inputs=(data / name for name in IMAGE_FOLDER_NAMES))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cgt.runtime.image.channels import to_rgb
 from cgt.runtime.image.color import WHITE, srgb_profile
 from cgt.runtime.image.files import decode_image
 from cgt.runtime.image.preprocess import U8
@@ -28,14 +29,15 @@ MAX_JPEG_SCANS = 100  # each scan of a progressive JPEG is a pass over all pixel
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def decode_upload(data: bytes) -> U8:
+def decode_upload(data: bytes, keep_alpha: bool = False) -> U8:
     """Decode an image file.
 
     Color is handled as in image files: see `cgt.runtime.image.files.decode_image`. Transparency is
-    composited on white. Of an animation only the first frame is decoded.
+    composited on white, unless it is kept. Of an animation only the first frame is decoded.
 
     Args:
         data: Bytes of a PNG, JPEG or WebP file.
+        keep_alpha: Return transparency as a fourth channel, if the image has any.
 
     Returns:
         uint8 HWC RGB, 0 to 255.
@@ -54,6 +56,8 @@ def decode_upload(data: bytes) -> U8:
                 decoded = decode_image(data, "an uploaded image")
                 if decoded is None:
                     raise ValueError
+                if keep_alpha and decoded.alpha is not None:
+                    return np.dstack([decoded.rgb, decoded.alpha])
                 return decoded.flatten(WHITE)
             return np.array(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
     except HttpError:
@@ -100,7 +104,7 @@ def encode_as(image: U8, media_type: str, quality: int = 90) -> bytes:
     """Encode an image.
 
     Args:
-        image: uint8 HWC RGB.
+        image: uint8 HWC, gray, RGB, or RGB with alpha. JPEG gets the latter on white.
         media_type: One of IMAGE_FORMATS.
         quality: Quality of JPEG and WebP, 1 to 100.
     """
@@ -111,5 +115,10 @@ def encode_as(image: U8, media_type: str, quality: int = 90) -> bytes:
     if media_type == "image/webp":
         settings["method"] = 2
     settings["icc_profile"] = srgb_profile()
-    Image.fromarray(image).save(buffer, IMAGE_FORMATS[media_type], **settings)
+    if image.shape[2] == 4 and media_type == "image/jpeg":
+        image = to_rgb(image)
+    pixels = image[..., 0] if image.shape[2] == 1 else image
+    if image.shape[2] == 1:
+        del settings["icc_profile"]  # a profile for RGB does not fit
+    Image.fromarray(pixels).save(buffer, IMAGE_FORMATS[media_type], **settings)
     return buffer.getvalue()

@@ -66,7 +66,8 @@ class UploadLimiter:
             self._bytes_held -= bytes_held
 
     async def _translate(self, data: bytes, selection: ModelSelection, accept: str) -> web.Response:
-        image = await asyncio.to_thread(decode_upload, data)
+        takes_alpha = self._service.catalog.models[selection.model].metadata.in_channels == 4
+        image = await asyncio.to_thread(decode_upload, data, takes_alpha)
         input_type = detect_media_type(data)
         output_type = content_negotiation.choose_media_type(
             accept, sorted(IMAGE_FORMATS, key=lambda media_type: media_type != input_type)

@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from cgt.runtime.errors import DataError, UsageError
+from cgt.runtime.image.channels import convert_channels
 from cgt.runtime.image.files import (
     FORMATS_TEXT,
     list_images,
     read_image,
     warn_of_unread_images,
 )
-from cgt.runtime.image.opencv import cv2
 from cgt.runtime.image.preprocess import U8
 from cgt.runtime.utils.overwrite import is_inside
 
@@ -37,7 +35,7 @@ class ImageFolder:
         folder: The folder.
         files: Its image files, sorted by name, including those in subfolders.
         half: Part of each image that belongs to the domain: "whole", "left" or "right".
-        channels: Channels of the images: 1 (gray) or 3 (RGB).
+        channels: Channels of the images: 1 (gray), 3 (RGB) or 4 (with an opaque alpha).
     """
 
     folder: Path
@@ -87,9 +85,7 @@ class ImageFolder:
         middle = image.shape[1] // 2
         if self.half != "whole":
             image = image[:, :middle] if self.half == "left" else image[:, middle : 2 * middle]
-        if self.channels == 1:
-            return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)[..., None]
-        return image
+        return convert_channels(image, self.channels)
 
 
 def read_rgb(path: Path) -> U8:

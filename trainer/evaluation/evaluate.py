@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cgt.runtime.errors import DataError, UsageError
+from cgt.runtime.image.channels import convert_channels, to_rgb
 from cgt.runtime.image.compose import make_grid
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.image.preprocess import U8, resize
@@ -150,6 +151,7 @@ def temporal_stability(
     translated_error, input_error = WarpingErrorMeter(), WarpingErrorMeter()
     count = 0
     translate: TranslateFn | None = None
+    channels = subject.channels[0 if direction == "AtoB" else 1]
     with open_source(str(video), audio=False) as source:
         frame_images = (item.image for item in source if isinstance(item, Frame))
         for frame_image in islice(frame_images, frames):
@@ -160,7 +162,7 @@ def temporal_stability(
             )
             image = resize(frame_image, (height, width))
             translate = translate or subject.translators[direction]((height, width))
-            translated_error.update(image, translate(image))
+            translated_error.update(image, to_rgb(translate(convert_channels(image, channels))))
             input_error.update(image, image)
             count += 1
     return {
@@ -179,7 +181,9 @@ def save_montage(rows: dict[str, ImageRows], path: Path) -> None:
         for each in rows.values()
         for row in each[:: max(1, len(each) // MAX_MONTAGE_ROWS)][:MAX_MONTAGE_ROWS]
     ]
-    data = encode_image(make_grid(selected), path.suffix)
+    data = encode_image(
+        make_grid([[to_rgb(image) for image in row] for row in selected]), path.suffix
+    )
     if data is None:
         raise UsageError(f"--montage {path} must end in .png")
     with atomic_write(path) as temporary:

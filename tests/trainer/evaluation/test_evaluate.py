@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.third_party import write_channel_model
 
+from cgt.runtime import Translator
 from cgt.runtime.image.files import list_images, read_image
 from cgt.runtime.image.metrics import MAX_PSNR_DB
 from cgt.runtime.image.opencv import cv2
+from cgt.runtime.models.metadata import read_metadata
 from cgt.trainer.evaluation.features import (
     FeatureExtractor,
     efficientnet_extractor,
@@ -16,7 +19,7 @@ from cgt.trainer.evaluation.features import (
 )
 from cgt.trainer.evaluation.report import EvaluationImages, measure_translation
 from cgt.trainer.networks.efficientnet import INPUT_SIDES_PX
-from conftest import make_image, run_cgt
+from conftest import TINY_TRAIN_FLAGS, make_image, run_cgt
 
 MEAN_COLOR = FeatureExtractor(
     "mean", lambda images: np.stack([i.reshape(-1, 3).mean(0) for i in images]) * 1.0
@@ -80,6 +83,45 @@ def test_evaluate_model(tiny_model: Path, dataset: Path, tmp_path: Path) -> None
     expected = of_ckpt["translated"]["frechet"]
     assert of_model["translated"]["frechet"] == pytest.approx(expected, rel=0.05)
     assert of_model["no_translation"] == of_ckpt["no_translation"]
+
+
+@pytest.mark.slow
+def test_gray_to_color_from_training_to_evaluation(
+    dataset: Path, clip: Path, tmp_path: Path
+) -> None:
+    """Train, export and evaluate 1 to 3 channels, and translate with the reference engine."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    run, model = tmp_path / "run", tmp_path / "gray.onnx"
+    flags = (*TINY_TRAIN_FLAGS, "--channels-a", 1, "--lambda-identity", 0)
+    steps = [
+        ("train", "--data", dataset, "--output", run, *flags),
+        ("export", "--ckpt", run / "latest.pth", "-o", model),
+        ("eval", "--ckpt", run / "latest.pth", "--video", clip, "--frames", 2),
+        ("eval", "--model", model, "--data", dataset, "--video", clip, "--frames", 2),
+    ]
+    for arguments in steps:
+        done = run_cgt(*arguments)
+        assert done.returncode == 0, done.stderr
+    metadata = read_metadata(model)
+    assert (metadata.in_channels, metadata.out_channels) == (1, 3)
+    image = make_image(0, 64, 96)
+    outputs = []
+    for path, engine in ((run / "latest.pth", "torch"), (model, "onnxruntime")):
+        with Translator(path, engine=engine, size="source") as translator:
+            outputs.append(translator(image).astype(int))
+    assert np.abs(outputs[0] - outputs[1]).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (3, 1), (4, 4)])
+def test_evaluate_models_of_any_channels(
+    channels: tuple[int, int], dataset: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    model = write_channel_model(tmp_path / "a.onnx", channels)
+    montage = tmp_path / "m.png"
+    done = run_cgt("eval", "--model", model, "--data", dataset, "--montage", montage)
+    assert done.returncode == 0, done.stderr
+    assert montage.is_file()
 
 
 @pytest.mark.parametrize("network", INPUT_SIDES_PX)
