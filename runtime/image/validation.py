@@ -31,7 +31,9 @@ from .libcgt import (
 
 @dataclass(frozen=True, eq=False)
 class YUV:
-    """An image in YUV 4:2:0, as decoders output it; `resize` and `pack` treat it as RGB.
+    """An image in YUV 4:2:0, as decoders output it and encoders take it.
+
+    `resize` and `pack` treat it as RGB. Each chroma sample belongs to a block of 2x2 pixels.
 
     Attributes:
         y: luma, uint8 (height, width).
@@ -47,6 +49,16 @@ class YUV:
     v: U8 | None = None
     matrix: ColorMatrix = "bt601"
     full_range: bool = False
+
+    @staticmethod
+    def empty(
+        size: tuple[int, int], matrix: ColorMatrix = "bt601", full_range: bool = False
+    ) -> YUV:
+        """Return an I420 image of (height, width) `size` with arbitrary contents."""
+        height, width = check_size(size)
+        half = ((height + 1) // 2, (width + 1) // 2)
+        y, u, v = (np.empty(shape, np.uint8) for shape in ((height, width), half, half))
+        return YUV(y, u, v, matrix, full_range)
 
 
 def describe_value(value: object) -> str:
@@ -132,29 +144,29 @@ def make_image_view(image: U8 | YUV) -> tuple[ImageView, tuple[U8, ...]]:
     return source, (pixels,)
 
 
-def _make_yuv_view(image: YUV) -> tuple[ImageView, tuple[U8, ...]]:
-    luma = check_plane(image.y, "image.y", None)
+def _make_yuv_view(image: YUV, name: str = "image") -> tuple[ImageView, tuple[U8, ...]]:
+    luma = check_plane(image.y, f"{name}.y", None)
     if luma.ndim != 2:
-        raise UsageError(f"image.y must have shape (height, width), not {luma.shape}")
+        raise UsageError(f"{name}.y must have shape (height, width), not {luma.shape}")
     if image.matrix not in COLOR_MATRICES:
-        raise UsageError(f"image.matrix must be bt601 or bt709, not {image.matrix!r}")
+        raise UsageError(f"{name}.matrix must be bt601 or bt709, not {image.matrix!r}")
     height, width = luma.shape
-    check_size((height, width), "image.y.shape")
+    check_size((height, width), f"{name}.y.shape")
     half = ((height + 1) // 2, (width + 1) // 2)
     planes: tuple[U8, ...]
     if image.v is None:
         format = NV12
-        planes = (luma, check_plane(image.u, "image.u", (*half, 2)))
+        planes = (luma, check_plane(image.u, f"{name}.u", (*half, 2)))
     else:
         format = I420
         planes = (
             luma,
-            check_plane(image.u, "image.u", half),
-            check_plane(image.v, "image.v", half),
+            check_plane(image.u, f"{name}.u", half),
+            check_plane(image.v, f"{name}.v", half),
         )
     strides = [
-        check_strides(plane, name, plane.ndim - 1)[0]
-        for plane, name in zip(planes, ("image.y", "image.u", "image.v"), strict=False)
+        check_strides(plane, f"{name}.{letter}", plane.ndim - 1)[0]
+        for plane, letter in zip(planes, "yuv", strict=False)
     ]
     addresses = [data_address(plane) for plane in planes]
     if image.v is None:
@@ -175,20 +187,33 @@ def check_output_array(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     inputs: tuple[NDArray[Any], ...],
+    name: str = "out",
 ) -> NDArray[Any]:
     """Return a checked `out` that does not overlap the inputs, or a new array if it is None."""
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
         raise UsageError(
-            f"out must be a {dtype.name} array of shape {shape}, not {describe_value(out)}"
+            f"{name} must be a {dtype.name} array of shape {shape}, not {describe_value(out)}"
         )
     if not out.flags.writeable:
-        raise UsageError("out is read-only")
+        raise UsageError(f"{name} is read-only")
     for array in inputs:
         if np.may_share_memory(out, array) and np.shares_memory(out, array):
-            raise UsageError("out overlaps the input in memory; use separate arrays")
+            raise UsageError(f"{name} overlaps the input in memory; use separate arrays")
     return out
+
+
+def check_output_yuv(
+    out: YUV, size: tuple[int, int], inputs: tuple[NDArray[Any], ...]
+) -> ImageView:
+    """Return the C description of a YUV image of this size that does not overlap the inputs."""
+    view, planes = _make_yuv_view(out, "out")
+    if (view.height, view.width) != size:
+        raise UsageError(f"out must be {size[1]}x{size[0]}, not {view.width}x{view.height}")
+    for plane, name in zip(planes, "yuv", strict=False):
+        check_output_array(plane, plane.shape, plane.dtype, inputs, f"out.{name}")
+    return view
 
 
 def check_count(value: int, name: str) -> int:
