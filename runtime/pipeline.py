@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 from .errors import CgtError, EngineError, SinkError, SourceError, UsageError
+from .image.validation import YUVFormat
 from .inference.translator import Translator
 from .sinks import Sink, TranslatedFrame
 from .sources import Frame, Packet
@@ -133,8 +134,10 @@ class _PipelineThreads:
         stats: Stats,
         stop: threading.Event,
         live: bool,
+        yuv_format: YUVFormat | None,
     ) -> None:
         self._items, self._translator, self._stats = items, translator, stats
+        self._yuv_format = yuv_format
         self._stop, self._live = stop, live
         self._frame_queue = FrameQueue(live)
         self.output_queue: queue.SimpleQueue[_OutputItem] = queue.SimpleQueue()
@@ -205,12 +208,14 @@ class _PipelineThreads:
         started_at = time.perf_counter()
         for shape, group in itertools.groupby(frames, _shape_or_error):
             same_size = list(group)
-            conversion = time.perf_counter() - started_at  # Frame.image converts to RGB on access
+            conversion = time.perf_counter() - started_at  # Frame.pixels may convert on access
             if isinstance(shape, CgtError):
                 results.append(shape)
                 continue
             try:
-                images, timing = self._translator.translate_batch([f.image for f in same_size])
+                images, timing = self._translator.translate_batch(
+                    [frame.pixels for frame in same_size], self._yuv_format
+                )
             except (EngineError, UsageError) as error:
                 if not same_size[0].is_still:
                     raise
@@ -250,7 +255,7 @@ class _PipelineThreads:
 def _shape_or_error(frame: Frame) -> tuple[int, ...] | CgtError:
     """Return the shape of a frame, or the error of an image file that cannot be read."""
     try:
-        return frame.image.shape
+        return frame.pixels.shape
     except SourceError as error:
         if not frame.is_still:
             raise
@@ -263,6 +268,7 @@ def translate_stream(
     stats: Stats,
     stop: threading.Event,
     live: bool = False,
+    yuv_format: YUVFormat | None = None,
 ) -> Iterator[TranslatedFrame | Packet]:
     """Translate the frames of a source in order until it ends or `stop` is set.
 
@@ -273,6 +279,7 @@ def translate_stream(
             translated.
         stop: ends the stream early when set.
         live: drop frames that a newer frame replaces, and count them.
+        yuv_format: the matrix and range of translations in YUV; None for RGB.
 
     Yields:
         Translated frames, and the packets between them.
@@ -281,7 +288,9 @@ def translate_stream(
         CgtError: a stage failed. Items before the error are yielded first.
     """
     stats.start()
-    threads = _PipelineThreads(items, translator, stats, stop, live)
+    if translator.deflicker_mode == "flow":
+        yuv_format = None  # the optical flow blends images in RGB
+    threads = _PipelineThreads(items, translator, stats, stop, live, yuv_format)
     threads.start()
     try:
         while not isinstance(item := threads.next_item(), EndOfStream):
@@ -292,8 +301,10 @@ def translate_stream(
                 if isinstance(result, CgtError):
                     stats.failures.append(result)
                     continue
-                image = translator.apply_deflicker(result.source_frame.image, result.image)
-                yield TranslatedFrame(result.source_frame, image)
+                if translator.deflicker_mode == "flow":
+                    image = translator.apply_deflicker(result.source_frame.image, result.image)
+                    result = TranslatedFrame(result.source_frame, image)
+                yield result
             threads.release_slot()
         if item.error is not None:
             raise item.error
@@ -328,7 +339,7 @@ def run_pipeline(
         CgtError: another stage failed. The sink keeps the frames before the error.
     """
     try:
-        for item in translate_stream(items, translator, stats, stop, live):
+        for item in translate_stream(items, translator, stats, stop, live, sink.yuv_format):
             if isinstance(item, Packet):
                 sink.write_packet(item)
                 continue

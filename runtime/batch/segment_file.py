@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import av
 
 from ..errors import SinkError
+from ..image.validation import YUVFormat
 from ..sinks import Sink, StreamFormat, TranslatedFrame
 from ..sinks.codecs import CONTAINERS, select_codec
 from ..sinks.encoder import VideoEncoder
@@ -74,6 +75,10 @@ class SegmentSink(Sink):
             self._file = open(self._temporary, "wb")  # noqa: SIM115
         except OSError as error:
             raise SinkError(f"cannot write {path}: {error.strerror}") from None
+
+    @property
+    def yuv_format(self) -> YUVFormat | None:
+        return self._encoder.yuv_format
 
     def write(self, result: TranslatedFrame) -> None:
         self._write_packets(self._encoder.encode(result))

@@ -29,6 +29,14 @@ from .libcgt import (
 )
 
 
+@dataclass(frozen=True)
+class YUVFormat:
+    """The matrix and range of YUV images; see `YUV`."""
+
+    matrix: ColorMatrix = "bt601"
+    full_range: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class YUV:
     """An image in YUV 4:2:0, as decoders output it and encoders take it.
@@ -42,6 +50,7 @@ class YUV:
         v: None for NV12. For I420, uint8 of the shape of `u`.
         matrix: "bt601" or "bt709".
         full_range: luma is 0..255 instead of 16..235.
+        buffer: for I420 from `empty`, the memory of its planes.
     """
 
     y: U8
@@ -49,16 +58,50 @@ class YUV:
     v: U8 | None = None
     matrix: ColorMatrix = "bt601"
     full_range: bool = False
+    buffer: U8 | None = None
 
-    @staticmethod
+    @classmethod
     def empty(
-        size: tuple[int, int], matrix: ColorMatrix = "bt601", full_range: bool = False
+        cls, size: tuple[int, int], matrix: ColorMatrix = "bt601", full_range: bool = False
     ) -> YUV:
-        """Return an I420 image of (height, width) `size` with arbitrary contents."""
-        height, width = check_size(size)
-        half = ((height + 1) // 2, (width + 1) // 2)
-        y, u, v = (np.empty(shape, np.uint8) for shape in ((height, width), half, half))
-        return YUV(y, u, v, matrix, full_range)
+        """Return an I420 image of (height, width) `size` with arbitrary contents.
+
+        Its planes follow each other in one `buffer` of shape (3/2 height, width), the form that
+        encoders take. There, odd sides are rounded up to even ones; see `even_buffer`.
+        """
+        height, width = ((side + 1) // 2 * 2 for side in check_size(size))
+        buffer = np.empty((height * 3 // 2, width), np.uint8)
+        chroma = buffer[height:].reshape(2, height // 2, width // 2)
+        luma = buffer[: size[0], : size[1]]
+        return cls(luma, chroma[0], chroma[1], matrix, full_range, buffer)
+
+    def even_buffer(self) -> U8:
+        """Return the `buffer` of an image from `empty`, its last row and column repeated to even.
+
+        Chroma is complete for odd sides, too.
+        """
+        assert self.buffer is not None
+        height, width = self.y.shape
+        even_height = self.buffer.shape[0] // 3 * 2
+        if width < self.buffer.shape[1]:
+            self.buffer[:height, width] = self.y[:, -1]
+        if height < even_height:
+            self.buffer[height] = self.buffer[height - 1]
+        return self.buffer
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return (height, width, 3), the shape of the image in RGB."""
+        return (*self.y.shape, 3)
+
+    @property
+    def format(self) -> YUVFormat:
+        """Return the matrix and range."""
+        return YUVFormat(self.matrix, self.full_range)
+
+
+Pixels = U8 | YUV
+"""An image: uint8 HWC RGB, or YUV."""
 
 
 def describe_value(value: object) -> str:
@@ -118,8 +161,10 @@ def check_plane(plane: object, name: str, shape: tuple[int, ...] | None) -> NDAr
     return plane
 
 
-def pack_pixels(image: U8) -> U8:
-    """Return the HWC image itself if the C library can read it, else a C-contiguous copy."""
+def pack_pixels(image: Pixels) -> Pixels:
+    """Return the image itself if the C library can read it, else a C-contiguous HWC copy."""
+    if isinstance(image, YUV):
+        return image
     row_stride, pixel_stride, channel_stride = image.strides
     _, width, channels = image.shape
     packed = channel_stride == 1 and pixel_stride == channels and row_stride >= width * channels

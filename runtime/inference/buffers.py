@@ -6,7 +6,8 @@ import numpy as np
 
 from ..engines import Array
 from ..image.geometry import Geometry
-from ..image.preprocess import F32, U8, Packer, resize, unpack
+from ..image.preprocess import F32, U8, YUV, Packer, resize, to_yuv, unpack
+from ..image.validation import Pixels, YUVFormat
 from ..models.metadata import ModelMetadata
 
 
@@ -58,8 +59,8 @@ class IOBuffers:
             return ()
         return self.statistics_in, self.statistics_out
 
-    def load(self, slot: int, image: U8) -> None:
-        """Resize an image (uint8 HWC RGB) into a slot of the batch, padded by reflection."""
+    def load(self, slot: int, image: Pixels) -> None:
+        """Resize an image into a slot of the batch, padded by reflection."""
         if self._packer is not None:
             self._packer(image, self.batch[slot])
             return
@@ -71,17 +72,29 @@ class IOBuffers:
         pixels[height:, :width] = pixels[height - 1 - pad_below : height - 1, :width][::-1]
         pixels[:, width:] = pixels[:, width - 1 - pad_right : width - 1][:, ::-1]
 
-    def unload(self, slot: int) -> U8:
-        """Return the result of a slot, resized to the output size, as a new array."""
+    def unload(self, slot: int, yuv_format: YUVFormat | None = None) -> Pixels:
+        """Return the result of a slot, resized to the output size, as a new image.
+
+        It is YUV (I420, see `YUV.empty`) if `yuv_format` is given, else uint8 HWC RGB.
+        """
         height, width = self._geometry.image_size
+        output_size = self._geometry.output_size
+        yuv = None
+        if yuv_format is not None:
+            yuv = YUV.empty(output_size, yuv_format.matrix, yuv_format.full_range)
         if self._packer is not None:
             floats: F32 = self.out.view(np.float32)
-            image = unpack(floats[slot, :, :height, :width])
+            tensor = floats[slot, :, :height, :width]
+            if output_size == (height, width):
+                return unpack(tensor, out=yuv)
+            image = unpack(tensor)
         else:
-            image = self.out[slot, :height, :width].astype(np.uint8)  # a copy: the array is reused
-        if self._geometry.output_size != self._geometry.image_size:
-            image = resize(image, self._geometry.output_size, "bicubic")
-        return image
+            image = self.out[slot, :height, :width].view(np.uint8)
+        if output_size != (height, width):
+            image = resize(image, output_size, "bicubic")
+        elif yuv is None:
+            return image.copy()  # the array is reused
+        return image if yuv is None else to_yuv(image, out=yuv)
 
     def is_finite(self) -> bool:
         """Return whether no output is NaN or infinite."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -22,8 +23,8 @@ from ..engines import (
 )
 from ..errors import EngineError, ModelError, UsageError
 from ..image.geometry import Geometry, SizeSpec, plan_geometry
-from ..image.preprocess import U8, round_up_to_multiple
-from ..image.validation import pack_pixels
+from ..image.preprocess import U8, YUV, round_up_to_multiple
+from ..image.validation import Pixels, YUVFormat, pack_pixels
 from ..models.metadata import ModelMetadata
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
@@ -215,11 +216,22 @@ class Translator(Closeable):
         """
         return self.apply_deflicker(image, self.translate_batch([image])[0][0])
 
-    def translate_batch(self, images: Sequence[U8]) -> tuple[list[U8], BatchTiming]:
+    @overload
+    def translate_batch(self, images: Sequence[Pixels]) -> tuple[list[U8], BatchTiming]: ...
+
+    @overload
+    def translate_batch(
+        self, images: Sequence[Pixels], yuv_format: YUVFormat | None
+    ) -> tuple[list[Pixels], BatchTiming]: ...
+
+    def translate_batch(
+        self, images: Sequence[Pixels], yuv_format: YUVFormat | None = None
+    ) -> tuple[list[U8], BatchTiming] | tuple[list[Pixels], BatchTiming]:
         """Translate up to `batch` images of one size, without `apply_deflicker`.
 
         Args:
-            images: uint8 arrays (height, width, 3), RGB, as for a call.
+            images: uint8 arrays (height, width, 3), RGB, as for a call; or YUV.
+            yuv_format: the matrix and range of the translations in YUV; None for RGB.
 
         Returns:
             The translations, in order, and the time they took together.
@@ -245,7 +257,7 @@ class Translator(Closeable):
         if self._statistics_smoother is not None and buffers.statistics_out is not None:
             self._statistics_smoother.update(buffers.statistics_out)
         inferred_at = time.perf_counter()
-        translated = [buffers.unload(slot) for slot in range(len(images))]
+        translated = [buffers.unload(slot, yuv_format) for slot in range(len(images))]
         done_at = time.perf_counter()
         timing = BatchTiming(
             packed_at - started_at, inferred_at - packed_at, done_at - inferred_at, len(images)
@@ -268,7 +280,9 @@ class Translator(Closeable):
         """
         if self._flow_smoother is None:
             return translated
-        return self._flow_smoother(pack_pixels(image), translated)
+        packed = pack_pixels(image)
+        assert isinstance(packed, np.ndarray)
+        return self._flow_smoother(packed, translated)
 
     @property
     def deflicker_mode(self) -> str:
@@ -315,14 +329,15 @@ def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path,
     return path, read_model_metadata(path)
 
 
-def _check_images(images: Sequence[U8], max_count: int) -> list[U8]:
+def _check_images(images: Sequence[Pixels], max_count: int) -> list[Pixels]:
     """Return the images with packed pixels; raise UsageError unless all are uint8 of one size."""
     if not 0 < len(images) <= max_count:
         raise UsageError(f"give 1 to {max_count} images at once, not {len(images)}")
     for image in images:
-        is_uint8 = isinstance(image, np.ndarray) and image.dtype == np.uint8
-        if not is_uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise UsageError("the image must be a uint8 array of shape (height, width, 3)")
+        if not isinstance(image, YUV):  # the C library checks its planes
+            is_uint8 = isinstance(image, np.ndarray) and image.dtype == np.uint8
+            if not is_uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+                raise UsageError("the image must be a uint8 array of shape (height, width, 3)")
         if image.shape != images[0].shape:
             raise UsageError("images that are translated at once must have the same size")
     return [pack_pixels(image) for image in images]

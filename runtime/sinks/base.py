@@ -6,10 +6,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from ..image.geometry import Geometry
-from ..image.preprocess import U8
+from ..image.preprocess import U8, YUV, resize, to_yuv
+from ..image.validation import Pixels, YUVFormat
 from ..sources import ColorSpace, CoverArt, Frame, Packet, Source
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user_once
@@ -21,11 +23,24 @@ class TranslatedFrame:
 
     Attributes:
         source_frame: The frame before translation.
-        image: The translation, uint8 HWC RGB.
+        pixels: The translation, in YUV if the sink asked for that (`Sink.yuv_format`).
     """
 
     source_frame: Frame
-    image: U8
+    pixels: Pixels
+
+    @cached_property
+    def image(self) -> U8:
+        """Return the translation as uint8 HWC RGB, converted on the first access."""
+        if isinstance(self.pixels, YUV):
+            return resize(self.pixels, self.pixels.shape[:2])
+        return self.pixels
+
+    def to_yuv(self, format: YUVFormat) -> YUV:
+        """Return the translation in YUV (I420) with a `buffer`, converted unless it is that."""
+        if isinstance(self.pixels, YUV) and self.pixels.format == format:
+            return self.pixels
+        return to_yuv(self.image, matrix=format.matrix, full_range=format.full_range)
 
 
 def warn_alpha_lost(sink: object) -> None:
@@ -80,6 +95,14 @@ class Sink(Closeable):
     """
 
     name: str
+
+    @property
+    def yuv_format(self) -> YUVFormat | None:
+        """Return the YUV in which it writes frames without conversion; None for RGB.
+
+        It accepts frames in either form.
+        """
+        return None
 
     @property
     def closed_by_user(self) -> bool:

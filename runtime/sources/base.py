@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..image.color import WHITE, Color, DecodedImage
-from ..image.preprocess import U8
+from ..image.preprocess import U8, YUV, ColorMatrix
 from ..utils.closeable import Closeable
 
 
@@ -30,6 +30,12 @@ class Frame:
             used.
         keep_alpha: Whether sinks write the transparency; likewise.
         is_still: The frame is an image of its own. Its failure does not end the run.
+
+    Args:
+        image: uint8 HWC RGB or RGBA, or a function that returns it on the first access. So a
+            dropped frame costs nothing, and no conversion runs in the source's thread.
+        yuv: A function that returns the same pixels as the decoder stores them, if they are opaque
+            and in a form that the C library reads.
     """
 
     background: Color = WHITE
@@ -44,9 +50,11 @@ class Frame:
         duration: Fraction | None = None,
         starts_segment: bool = False,
         is_still: bool = False,
+        yuv: Callable[[], YUV] | None = None,
     ) -> None:
         self._image: U8 | DecodedImage | Callable[[], U8 | DecodedImage] = image
         self._alpha: U8 | None = None
+        self._yuv = yuv
         self.time = time
         self.name = name
         self.capture_time = perf_counter() if capture_time is None else capture_time
@@ -55,12 +63,16 @@ class Frame:
         self.is_still = is_still
 
     @property
-    def image(self) -> U8:
-        """Return the pixels, uint8 HWC RGB.
+    def pixels(self) -> U8 | YUV:
+        """Return the pixels without conversion: YUV from most videos, else uint8 HWC RGB.
 
-        The first access calls the function that the source passed instead of pixels. So a dropped
-        frame costs nothing, and the conversion does not run in the source's thread.
+        `image` has the same colors in RGB, rounded to whole levels.
         """
+        return self.image if self._yuv is None else self._yuv()
+
+    @property
+    def image(self) -> U8:
+        """Return the pixels, uint8 HWC RGB."""
         if callable(self._image):
             self._image = self._image()
         if isinstance(self._image, DecodedImage):
@@ -71,7 +83,8 @@ class Frame:
     @property
     def alpha(self) -> U8 | None:
         """Return the transparency to write, uint8 (height, width); None if there is none."""
-        _ = self.image  # decodes both
+        if self._yuv is None:
+            _ = self.image  # decodes both
         return self._alpha
 
 
@@ -125,6 +138,8 @@ class ColorSpace:
 
 # The matrices that FFmpeg converts (H.273 -> swscale).
 SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+# The matrices that the C library converts (H.273).
+YUV_MATRICES: Mapping[int, ColorMatrix] = {1: "bt709", 5: "bt601", 6: "bt601"}
 _MAX_SD_SIZE = (576, 1279)  # (height, width); larger videos are HD
 
 
