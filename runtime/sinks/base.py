@@ -43,6 +43,30 @@ class TranslatedFrame:
         return to_yuv(self.image, matrix=format.matrix, full_range=format.full_range)
 
 
+@dataclass(frozen=True)
+class EncodingOptions:
+    """What a user asks of a video encoder; None everywhere for the defaults.
+
+    Attributes:
+        codec: A name of `codecs.CODECS` or `codecs.HARDWARE_CODECS`.
+        crf: Constant rate factor, in the units of the encoder; lower is better.
+        preset: The encoder's own name of a trade between speed and size.
+    """
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+
+    @property
+    def flags(self) -> list[str]:
+        """Return the flags that were given."""
+        return [f"--{name}" for name, value in vars(self).items() if value is not None]
+
+
+Encoding = str | EncodingOptions | None
+"""The name of a codec, or more options."""
+
+
 def warn_alpha_lost(sink: object) -> None:
     """Print once that a sink cannot write the transparency of a frame."""
     warn_user_once(f"alpha in {sink}", f"{sink} cannot hold transparency; PNG, WebP and TIFF can")
