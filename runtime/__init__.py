@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .api import translate_file as translate_file
     from .image.preprocess import pack as pack
     from .image.preprocess import resize as resize
+    from .image.preprocess import to_yuv as to_yuv
     from .image.preprocess import unpack as unpack
+    from .image.validation import YUV as YUV
     from .inference.translator import Translator as Translator
     from .pipeline import run_pipeline as run_pipeline
     from .utils.stats import Stats as Stats
@@ -27,9 +29,11 @@ _LAZY_EXPORTS = {
     "Stats": "utils.stats",
     "TranslateOptions": "api",
     "Translator": "inference.translator",
+    "YUV": "image.validation",
     "pack": "image.preprocess",
     "resize": "image.preprocess",
     "run_pipeline": "pipeline",
+    "to_yuv": "image.preprocess",
     "translate": "api",
     "translate_file": "api",
     "unpack": "image.preprocess",

@@ -27,6 +27,7 @@ from .models.third_party import ModelFormat
 from .pipeline import run_pipeline, translate_stream
 from .run_report import RunReport
 from .sinks import (
+    EncodingOptions,
     StreamFormat,
     TranslatedFrame,
     needs_frame_size,
@@ -137,6 +138,25 @@ class TranslateOptions(ModelFormat):
         "video codec: h264, hevc, av1, vp9, prores, or an FFmpeg encoder such as h264_nvenc",
         OUTPUT,
         default_text="the container's",
+    )
+    crf: float | None = option(
+        None,
+        "constant rate factor of the video encoder, lower is better: h264 and hevc 0 to 51, av1 1 "
+        "to 63, vp9 0 to 63",
+        OUTPUT,
+        kind=float,
+        minimum=0,
+        maximum=63,
+        metavar="CRF",
+        default_text="h264 20, hevc 23, av1 and vp9 30",
+    )
+    preset: str | None = option(
+        None,
+        "speed of the video encoder: h264 and hevc placebo to ultrafast, av1 0 to 9, vp9 0 to 8, "
+        "nvenc p7 to p1",
+        OUTPUT,
+        metavar="NAME",
+        default_text="h264 veryfast, hevc superfast, av1 9, vp9 7",
     )
     view: ViewMode = option(
         "translated",
@@ -279,7 +299,9 @@ class TranslateOptions(ModelFormat):
                 "--upsampling none keeps the size of the network; leave out --output-size"
             )
         if self.detail is not None and self.upsampling in ("bicubic", "none"):
-            raise UsageError(f"--detail is for guided and detail, not --upsampling {self.upsampling}")
+            raise UsageError(
+                f"--detail is for guided and detail, not --upsampling {self.upsampling}"
+            )
         if self.overlap is not None and self.tile is None:
             raise UsageError("--overlap is the overlap of tiles; give --tile too")
         if self.keep_alpha and self.view == "side-by-side":
@@ -302,6 +324,7 @@ class TranslateOptions(ModelFormat):
             names = (*names, "background")
         if self.model_format != ModelFormat():
             names = (*names, "model_format")
+        names += tuple(name for name in ("crf", "preset") if getattr(self, name) is not None)
         fields = ", ".join(f"{renamed.get(n, n)}={getattr(self, n)!r}" for n in names)
         return f"Translation({fields})"
 
@@ -309,6 +332,11 @@ class TranslateOptions(ModelFormat):
     def _has_one_output_size(self) -> bool:
         """Whether the output has one size even if the frames have several."""
         return isinstance(self.size if self.upsampling == "none" else self.output_size, tuple)
+
+    @property
+    def encoding(self) -> EncodingOptions:
+        """The options of video encoders."""
+        return EncodingOptions(self.codec, self.crf, self.preset)
 
     def is_live(self, source: Source) -> bool:
         """Return whether frames of this source are dropped to keep up with real time."""
@@ -336,7 +364,11 @@ class TranslateOptions(ModelFormat):
         )
         try:
             refuse_overwriting_source(sinks, source)
-            if source.size is None and not self._has_one_output_size and any(map(needs_frame_size, sinks)):
+            if (
+                source.size is None
+                and not self._has_one_output_size
+                and any(map(needs_frame_size, sinks))
+            ):
                 return FittedSource(source, parse_color(self.background), self.keep_alpha)
             return source
         except BaseException:
@@ -423,8 +455,9 @@ def translate(
             fails does not end the iteration; the error comes after the last frame.
     """
     chosen = TranslateOptions(**options)
-    if chosen.codec is not None:
-        raise UsageError("codec is for files; use translate_file")
+    if flags := chosen.encoding.flags:
+        names = " and ".join(flag.lstrip("-") for flag in flags)
+        raise UsageError(f"{names}: for files; use translate_file")
     stats = stats if stats is not None else Stats()
     chosen = dataclasses.replace(chosen, audio=False)
     with (
@@ -476,7 +509,7 @@ def translate_file(
         opened = stack.enter_context(chosen.open_source(_source_names(source), uris))
         translator = stack.enter_context(chosen.open_translator(opened))
         stream = chosen.stream_format(opened, translator)
-        sink = stack.enter_context(open_sinks(uris, stream, chosen.codec, chosen.view))
+        sink = stack.enter_context(open_sinks(uris, stream, chosen.encoding, chosen.view))
         startup_s = time.perf_counter() - started_at
         report = RunReport(
             tuple(map(mask_passwords, uris)),

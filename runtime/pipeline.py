@@ -23,7 +23,10 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 
+import numpy as np
+
 from .errors import CgtError, EngineError, SinkError, SourceError, UsageError
+from .image.validation import YUVFormat
 from .inference.translator import Translator
 from .sinks import Sink, TranslatedFrame
 from .sources import Frame, Packet
@@ -133,8 +136,10 @@ class _PipelineThreads:
         stats: Stats,
         stop: threading.Event,
         live: bool,
+        yuv_format: YUVFormat | None,
     ) -> None:
         self._items, self._translator, self._stats = items, translator, stats
+        self._yuv_format = yuv_format
         self._stop, self._live = stop, live
         self._frame_queue = FrameQueue(live)
         self.output_queue: queue.SimpleQueue[_OutputItem] = queue.SimpleQueue()
@@ -206,13 +211,13 @@ class _PipelineThreads:
         channels = self._translator.metadata.in_channels
         for shape, group in itertools.groupby(frames, lambda f: _shape_or_error(f, channels)):
             same_size = list(group)
-            conversion = time.perf_counter() - started_at  # Frame.image converts to RGB on access
+            conversion = time.perf_counter() - started_at  # Frame.pixels may convert on access
             if isinstance(shape, CgtError):
                 results.append(shape)
                 continue
             try:
                 images, timing = self._translator.translate_batch(
-                    [each.pixels(channels) for each in same_size]
+                    [each.pixels_for(channels) for each in same_size], self._yuv_format
                 )
             except (EngineError, UsageError) as error:
                 if not same_size[0].is_still:
@@ -253,11 +258,26 @@ class _PipelineThreads:
 def _shape_or_error(frame: Frame, channels: int) -> tuple[int, ...] | CgtError:
     """Return the shape of a frame, or the error of an image file that cannot be read."""
     try:
-        return frame.pixels(channels).shape
+        return frame.pixels_for(channels).shape
     except SourceError as error:
         if not frame.is_still:
             raise
         return error
+
+
+def _deflicker(
+    translator: Translator, result: TranslatedFrame, stats: Stats, yuv_format: YUVFormat | None
+) -> TranslatedFrame:
+    """Smooth a translation along the optical flow, then upsample it."""
+    frame = result.source_frame
+    source = frame.pixels_for(translator.metadata.in_channels)
+    assert isinstance(result.pixels, np.ndarray)
+    smooth = translator.apply_deflicker(source, result.pixels)
+    started_at = time.perf_counter()
+    pixels = translator.upsample(source, smooth, yuv_format)
+    if pixels is not smooth:
+        stats.add_time("upsample", time.perf_counter() - started_at)
+    return TranslatedFrame(frame, pixels)
 
 
 def translate_stream(
@@ -266,6 +286,7 @@ def translate_stream(
     stats: Stats,
     stop: threading.Event,
     live: bool = False,
+    yuv_format: YUVFormat | None = None,
 ) -> Iterator[TranslatedFrame | Packet]:
     """Translate the frames of a source in order until it ends or `stop` is set.
 
@@ -276,6 +297,7 @@ def translate_stream(
             translated.
         stop: ends the stream early when set.
         live: drop frames that a newer frame replaces, and count them.
+        yuv_format: the matrix and range of translations in YUV; None for RGB.
 
     Yields:
         Translated frames, and the packets between them.
@@ -284,9 +306,10 @@ def translate_stream(
         CgtError: a stage failed. Items before the error are yielded first.
     """
     stats.start()
-    threads = _PipelineThreads(items, translator, stats, stop, live)
+    # The optical flow blends images in RGB, before they are upsampled.
+    worker_format = None if translator.deflicker_mode == "flow" else yuv_format
+    threads = _PipelineThreads(items, translator, stats, stop, live, worker_format)
     threads.start()
-    channels = translator.metadata.in_channels
     try:
         while not isinstance(item := threads.next_item(), EndOfStream):
             if isinstance(item, Packet):
@@ -296,14 +319,9 @@ def translate_stream(
                 if isinstance(result, CgtError):
                     stats.failures.append(result)
                     continue
-                frame = result.source_frame
-                pixels = frame.pixels(channels)
-                image = translator.apply_deflicker(pixels, result.pixels)
-                if translator.upsamples_last:
-                    started_at = time.perf_counter()
-                    image = translator.upsample(pixels, image)
-                    stats.add_time("upsample", time.perf_counter() - started_at)
-                yield TranslatedFrame(frame, image)
+                if translator.deflicker_mode == "flow":
+                    result = _deflicker(translator, result, stats, yuv_format)
+                yield result
             threads.release_slot()
         if item.error is not None:
             raise item.error
@@ -338,7 +356,7 @@ def run_pipeline(
         CgtError: another stage failed. The sink keeps the frames before the error.
     """
     try:
-        for item in translate_stream(items, translator, stats, stop, live):
+        for item in translate_stream(items, translator, stats, stop, live, sink.yuv_format):
             if isinstance(item, Packet):
                 sink.write_packet(item)
                 continue

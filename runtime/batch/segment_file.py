@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 import av
 
 from ..errors import SinkError
-from ..sinks import Sink, StreamFormat, TranslatedFrame
+from ..image.validation import YUVFormat
+from ..sinks import Encoding, Sink, StreamFormat, TranslatedFrame
 from ..sinks.codecs import CONTAINERS, select_codec
 from ..sinks.encoder import VideoEncoder
 from ..utils.atomic import create_temp_sibling
@@ -53,13 +54,13 @@ class SegmentSink(Sink):
         path: segment file, which exists only when finished.
         target: output file of the whole video; its suffix decides on the codec.
         stream: size, rate and time base of the output.
-        codec: value of --codec, or None for the default of the container.
+        codec: codec and its options; None for the default of the container.
 
     Raises:
         SinkError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, target: Path, stream: StreamFormat, codec: str | None) -> None:
+    def __init__(self, path: Path, target: Path, stream: StreamFormat, codec: Encoding) -> None:
         assert stream.size is not None
         self.name, self._path = str(path), path
         suffix = target.suffix.lower()
@@ -74,6 +75,10 @@ class SegmentSink(Sink):
             self._file = open(self._temporary, "wb")  # noqa: SIM115
         except OSError as error:
             raise SinkError(f"cannot write {path}: {error.strerror}") from None
+
+    @property
+    def yuv_format(self) -> YUVFormat | None:
+        return self._encoder.yuv_format
 
     def write(self, result: TranslatedFrame) -> None:
         self._write_packets(self._encoder.encode(result))

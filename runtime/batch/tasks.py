@@ -77,7 +77,7 @@ class TranslateVideo(Task):
             open_sink(
                 str(self.output),
                 options.stream_format(source, translator),
-                options.codec,
+                options.encoding,
                 options.view,
             ) as sink,
         ):
@@ -120,7 +120,7 @@ class TranslateSegment(Task):
             )
 
     def _open_segment(self, stream: StreamFormat) -> Sink:
-        return SegmentSink(self.output, self.target, stream, self.options.codec)
+        return SegmentSink(self.output, self.target, stream, self.options.encoding)
 
     def _checked_frames(self, source: Source, video: VideoSource) -> StreamItems:
         frame_count = 0
@@ -153,7 +153,7 @@ class ConcatSegments(Task):
                 size=headers[0].size,
                 sample_aspect_ratio=headers[0].sample_aspect_ratio,
             )
-            with VideoSink(self.output, stream, options.codec) as sink:
+            with VideoSink(self.output, stream, options.encoding) as sink:
                 if any(header.extradata != sink.extradata for header in headers):
                     raise SinkError(
                         f"the segments of {self.source} come from different encoder versions; "

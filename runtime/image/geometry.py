@@ -129,7 +129,9 @@ def plan_geometry(
     if output_size == "network":
         final_size = network_output or image_size
     else:
-        final_size = frame_size if output_size in (None, "source") else _as_height_width(output_size)
+        final_size = (
+            frame_size if output_size in (None, "source") else _as_height_width(output_size)
+        )
     # Padding by reflection less than doubles a side; a smaller image is scaled up and back.
     image_size = _select_sides(image_size, tensor_size)
     output_aspect = sample_aspect_ratio * Fraction(width * final_size[0], height * final_size[1])

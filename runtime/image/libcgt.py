@@ -114,6 +114,8 @@ def _load_library() -> ctypes.CDLL:
         _C_POINTER,
     ]
     lib.cgt_unpack.argtypes = [_C_POINTER, *[_C_INT] * 5, _C_POINTER, _C_SSIZE, _C_INT, _C_INT]
+    lib.cgt_unpack_yuv.argtypes = [_C_POINTER, _C_INT, _C_INT, _C_POINTER, _C_INT, _C_INT]
+    lib.cgt_rgb_to_yuv.argtypes = [_C_POINTER, _C_POINTER, _C_INT, _C_INT]
     lib.cgt_strerror.argtypes = [_C_INT]
     lib.cgt_strerror.restype = ctypes.c_char_p
     lib.cgt_simd.restype = ctypes.c_char_p

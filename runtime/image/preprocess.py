@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -52,6 +52,7 @@ from .validation import (
     check_count,
     check_filter,
     check_output_array,
+    check_output_yuv,
     check_size,
     check_strides,
     data_address,
@@ -75,6 +76,7 @@ __all__ = [
     "resize",
     "round_up_to_multiple",
     "simd_instruction_set",
+    "to_yuv",
     "unpack",
 ]
 
@@ -133,12 +135,14 @@ def _thread_pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=f"cgt-pixels-{process}")
 
 
-def _run_in_bands(rows: int, threads: int, work: Callable[[int, int], int]) -> None:
-    """Call work(first_row, last_row) for all rows, in one band per thread."""
-    if threads == 1 or rows < threads:
+def _run_in_bands(
+    rows: int, threads: int, work: Callable[[int, int], int], multiple: int = 1
+) -> None:
+    """Call work(first_row, last_row) for all rows, in one band of whole multiples per thread."""
+    if threads == 1 or rows < threads * multiple:
         check_status(work(0, rows))
         return
-    edges = [rows * i // threads for i in range(threads + 1)]
+    edges = [rows * i // threads // multiple * multiple for i in range(threads)] + [rows]
     for code in _thread_pool(os.getpid(), threads).map(work, edges[:-1], edges[1:]):
         check_status(code)
 
@@ -372,6 +376,7 @@ def pack(
     return _cached_packer(shape[:2], size, filter, bool(swap_rb), channels=shape[2])(image, out)
 
 
+@overload
 def unpack(
     tensor: F32 | F16,
     swap_rb: bool = False,
@@ -379,16 +384,37 @@ def unpack(
     *,
     truncate: bool = False,
     threads: int = 1,
-) -> U8:
+) -> U8: ...
+
+
+@overload
+def unpack(
+    tensor: F32 | F16,
+    swap_rb: bool = False,
+    *,
+    out: YUV,
+    truncate: bool = False,
+    threads: int = 1,
+) -> YUV: ...
+
+
+def unpack(
+    tensor: F32 | F16,
+    swap_rb: bool = False,
+    out: U8 | YUV | None = None,
+    *,
+    truncate: bool = False,
+    threads: int = 1,
+) -> U8 | YUV:
     """Convert the output of a network to an image.
 
     Bytes are `(x + 1) * 127.5`, clamped; NaN becomes 0.
 
     Args:
-        tensor: float32 or float16 CHW in [-1, 1] with 1, 3 or 4 channels. Rows and planes may be
-            apart, so cropping a padded tensor costs nothing.
+        tensor: float32 or float16 CHW in [-1, 1] with 1, 3 or 4 channels, 3 for YUV. Rows and
+            planes may be apart, so cropping a padded tensor costs nothing.
         swap_rb: swap the first and third channel, for BGR output.
-        out: uint8 HWC array to write into.
+        out: uint8 HWC array to write into, or YUV with the bytes of `to_yuv(unpack(tensor))`.
         truncate: round toward zero, as pytorch-CycleGAN-and-pix2pix does, instead of to nearest,
             half to even.
         threads: as in `resize`.
@@ -406,11 +432,31 @@ def unpack(
         raise UsageError(f"tensor must have 1, 3 or 4 channels, 3 or 4 for swap_rb, not {channels}")
     check_size((height, width), "tensor.shape")
     plane_stride, row_stride, item = check_strides(tensor, "tensor", packed=1)
-    out = check_output_array(out, (height, width, channels), np.dtype(np.uint8), (tensor,))
-    stride, address = check_strides(out, "out", packed=2)[0], data_address(out)
     source = TensorView(
         data_address(tensor), DTYPE_CODES[tensor.dtype], 0, row_stride // item, plane_stride // item
     )
+    check_count(threads, "threads")
+    if isinstance(out, YUV):
+        if channels != 3:
+            raise UsageError(f"tensor must have 3 channels for YUV, not {channels}")
+        target = check_output_yuv(out, (height, width), (tensor,))
+
+        def work_yuv(first_row: int, last_row: int) -> int:
+            return int(
+                LIB.cgt_unpack_yuv(
+                    ctypes.byref(source),
+                    bool(swap_rb),
+                    bool(truncate),
+                    ctypes.byref(target),
+                    first_row,
+                    last_row,
+                )
+            )
+
+        _run_in_bands(height, threads, work_yuv, multiple=2)
+        return out
+    out = check_output_array(out, (height, width, channels), np.dtype(np.uint8), (tensor,))
+    stride, address = check_strides(out, "out", packed=2)[0], data_address(out)
 
     def work(first_row: int, last_row: int) -> int:
         return int(
@@ -428,7 +474,49 @@ def unpack(
             )
         )
 
-    _run_in_bands(height, check_count(threads, "threads"), work)
+    _run_in_bands(height, threads, work)
+    return out
+
+
+def to_yuv(
+    image: U8,
+    *,
+    matrix: ColorMatrix = "bt601",
+    full_range: bool = False,
+    out: YUV | None = None,
+    threads: int = 1,
+) -> YUV:
+    """Convert an RGB image to YUV 4:2:0.
+
+    Luma and chroma are rounded to nearest. A chroma sample is the mean of its block of 2x2 pixels.
+
+    Args:
+        image: uint8 HWC with 3 channels.
+        matrix: "bt601" or "bt709"; that of `out` if it is given.
+        full_range: luma is 0..255 instead of 16..235; that of `out` if it is given.
+        out: YUV to write into.
+        threads: as in `resize`.
+
+    Returns:
+        `out`, or a new I420 image.
+
+    Raises:
+        UsageError: an argument is invalid; the message names it.
+    """
+    source, planes = make_image_view(image)
+    if source.format != PIXELS or source.channels != 3:
+        raise UsageError("image must be uint8 HWC with 3 channels")
+    size = (source.height, source.width)
+    if out is None:
+        out = YUV.empty(size, matrix, full_range)
+    target = check_output_yuv(out, size, planes)
+
+    def work(first_row: int, last_row: int) -> int:
+        return int(
+            LIB.cgt_rgb_to_yuv(ctypes.byref(source), ctypes.byref(target), first_row, last_row)
+        )
+
+    _run_in_bands(size[0], check_count(threads, "threads"), work, multiple=2)
     return out
 
 

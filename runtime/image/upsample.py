@@ -239,7 +239,12 @@ def upsample_guided(
     source_size = image.y.shape if isinstance(image, YUV) else image.shape[:2]
     low_size = translated.shape[:2] if translated.dtype == np.uint8 else translated.shape[1:]
     upsampler = _cached_upsampler(
-        tuple(source_size), tuple(low_size), method=method, radius=radius, eps=eps, detail=detail,
+        tuple(source_size),
+        tuple(low_size),
+        method=method,
+        radius=radius,
+        eps=eps,
+        detail=detail,
         threads=threads,
     )
     return upsampler(image, guide, translated, out)

@@ -29,9 +29,19 @@ from .libcgt import (
 )
 
 
+@dataclass(frozen=True)
+class YUVFormat:
+    """The matrix and range of YUV images; see `YUV`."""
+
+    matrix: ColorMatrix = "bt601"
+    full_range: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class YUV:
-    """An image in YUV 4:2:0, as decoders output it; `resize` and `pack` treat it as RGB.
+    """An image in YUV 4:2:0, as decoders output it and encoders take it.
+
+    `resize` and `pack` treat it as RGB. Each chroma sample belongs to a block of 2x2 pixels.
 
     Attributes:
         y: luma, uint8 (height, width).
@@ -40,6 +50,7 @@ class YUV:
         v: None for NV12. For I420, uint8 of the shape of `u`.
         matrix: "bt601" or "bt709".
         full_range: luma is 0..255 instead of 16..235.
+        buffer: for I420 from `empty`, the memory of its planes.
     """
 
     y: U8
@@ -47,6 +58,50 @@ class YUV:
     v: U8 | None = None
     matrix: ColorMatrix = "bt601"
     full_range: bool = False
+    buffer: U8 | None = None
+
+    @classmethod
+    def empty(
+        cls, size: tuple[int, int], matrix: ColorMatrix = "bt601", full_range: bool = False
+    ) -> YUV:
+        """Return an I420 image of (height, width) `size` with arbitrary contents.
+
+        Its planes follow each other in one `buffer` of shape (3/2 height, width), the form that
+        encoders take. There, odd sides are rounded up to even ones; see `even_buffer`.
+        """
+        height, width = ((side + 1) // 2 * 2 for side in check_size(size))
+        buffer = np.empty((height * 3 // 2, width), np.uint8)
+        chroma = buffer[height:].reshape(2, height // 2, width // 2)
+        luma = buffer[: size[0], : size[1]]
+        return cls(luma, chroma[0], chroma[1], matrix, full_range, buffer)
+
+    def even_buffer(self) -> U8:
+        """Return the `buffer` of an image from `empty`, its last row and column repeated to even.
+
+        Chroma is complete for odd sides, too.
+        """
+        assert self.buffer is not None
+        height, width = self.y.shape
+        even_height = self.buffer.shape[0] // 3 * 2
+        if width < self.buffer.shape[1]:
+            self.buffer[:height, width] = self.y[:, -1]
+        if height < even_height:
+            self.buffer[height] = self.buffer[height - 1]
+        return self.buffer
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return (height, width, 3), the shape of the image in RGB."""
+        return (*self.y.shape, 3)
+
+    @property
+    def format(self) -> YUVFormat:
+        """Return the matrix and range."""
+        return YUVFormat(self.matrix, self.full_range)
+
+
+Pixels = U8 | YUV
+"""An image: uint8 HWC RGB, or YUV."""
 
 
 def describe_value(value: object) -> str:
@@ -106,8 +161,10 @@ def check_plane(plane: object, name: str, shape: tuple[int, ...] | None) -> NDAr
     return plane
 
 
-def pack_pixels(image: U8) -> U8:
-    """Return the HWC image itself if the C library can read it, else a C-contiguous copy."""
+def pack_pixels(image: Pixels) -> Pixels:
+    """Return the image itself if the C library can read it, else a C-contiguous HWC copy."""
+    if isinstance(image, YUV):
+        return image
     row_stride, pixel_stride, channel_stride = image.strides
     _, width, channels = image.shape
     packed = channel_stride == 1 and pixel_stride == channels and row_stride >= width * channels
@@ -132,29 +189,29 @@ def make_image_view(image: U8 | YUV) -> tuple[ImageView, tuple[U8, ...]]:
     return source, (pixels,)
 
 
-def _make_yuv_view(image: YUV) -> tuple[ImageView, tuple[U8, ...]]:
-    luma = check_plane(image.y, "image.y", None)
+def _make_yuv_view(image: YUV, name: str = "image") -> tuple[ImageView, tuple[U8, ...]]:
+    luma = check_plane(image.y, f"{name}.y", None)
     if luma.ndim != 2:
-        raise UsageError(f"image.y must have shape (height, width), not {luma.shape}")
+        raise UsageError(f"{name}.y must have shape (height, width), not {luma.shape}")
     if image.matrix not in COLOR_MATRICES:
-        raise UsageError(f"image.matrix must be bt601 or bt709, not {image.matrix!r}")
+        raise UsageError(f"{name}.matrix must be bt601 or bt709, not {image.matrix!r}")
     height, width = luma.shape
-    check_size((height, width), "image.y.shape")
+    check_size((height, width), f"{name}.y.shape")
     half = ((height + 1) // 2, (width + 1) // 2)
     planes: tuple[U8, ...]
     if image.v is None:
         format = NV12
-        planes = (luma, check_plane(image.u, "image.u", (*half, 2)))
+        planes = (luma, check_plane(image.u, f"{name}.u", (*half, 2)))
     else:
         format = I420
         planes = (
             luma,
-            check_plane(image.u, "image.u", half),
-            check_plane(image.v, "image.v", half),
+            check_plane(image.u, f"{name}.u", half),
+            check_plane(image.v, f"{name}.v", half),
         )
     strides = [
-        check_strides(plane, name, plane.ndim - 1)[0]
-        for plane, name in zip(planes, ("image.y", "image.u", "image.v"), strict=False)
+        check_strides(plane, f"{name}.{letter}", plane.ndim - 1)[0]
+        for plane, letter in zip(planes, "yuv", strict=False)
     ]
     addresses = [data_address(plane) for plane in planes]
     if image.v is None:
@@ -175,20 +232,33 @@ def check_output_array(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     inputs: tuple[NDArray[Any], ...],
+    name: str = "out",
 ) -> NDArray[Any]:
     """Return a checked `out` that does not overlap the inputs, or a new array if it is None."""
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
         raise UsageError(
-            f"out must be a {dtype.name} array of shape {shape}, not {describe_value(out)}"
+            f"{name} must be a {dtype.name} array of shape {shape}, not {describe_value(out)}"
         )
     if not out.flags.writeable:
-        raise UsageError("out is read-only")
+        raise UsageError(f"{name} is read-only")
     for array in inputs:
         if np.may_share_memory(out, array) and np.shares_memory(out, array):
-            raise UsageError("out overlaps the input in memory; use separate arrays")
+            raise UsageError(f"{name} overlaps the input in memory; use separate arrays")
     return out
+
+
+def check_output_yuv(
+    out: YUV, size: tuple[int, int], inputs: tuple[NDArray[Any], ...]
+) -> ImageView:
+    """Return the C description of a YUV image of this size that does not overlap the inputs."""
+    view, planes = _make_yuv_view(out, "out")
+    if (view.height, view.width) != size:
+        raise UsageError(f"out must be {size[1]}x{size[0]}, not {view.width}x{view.height}")
+    for plane, name in zip(planes, "yuv", strict=False):
+        check_output_array(plane, plane.shape, plane.dtype, inputs, f"out.{name}")
+    return view
 
 
 def check_count(value: int, name: str) -> int:

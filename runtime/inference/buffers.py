@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, BatchShape
+from ..image.channels import convert_channels
 from ..image.geometry import Geometry
-from ..image.preprocess import F32, U8, Packer, resize, unpack
+from ..image.preprocess import F32, U8, YUV, Packer, resize, to_yuv, unpack
 from ..image.upsample import Upsampler
+from ..image.validation import Pixels, YUVFormat
 from ..models.metadata import ModelMetadata, Upsampling
 
 
@@ -65,8 +67,8 @@ class IOBuffers:
             return ()
         return self.statistics_in, self.statistics_out
 
-    def load(self, slot: int, image: U8) -> None:
-        """Resize an image (uint8 HWC) into a slot of the batch, padded by reflection."""
+    def load(self, slot: int, image: Pixels) -> None:
+        """Resize an image into a slot of the batch, padded by reflection."""
         if self._packer is not None:
             self._packer(image, self.batch[slot])
             return
@@ -78,11 +80,19 @@ class IOBuffers:
         pixels[height:, :width] = pixels[height - 1 - pad_below : height - 1, :width][::-1]
         pixels[:, width:] = pixels[:, width - 1 - pad_right : width - 1][:, ::-1]
 
-    def unload(self, slot: int) -> U8:
-        """Return the result of a slot, of the size of the network, as a new array."""
+    def unload(self, slot: int, yuv_format: YUVFormat | None = None) -> Pixels:
+        """Return the result of a slot, in the size of the network, as a new image.
+
+        It is YUV (I420, see `YUV.empty`) if `yuv_format` is given, else uint8 HWC.
+        """
         result = self.result(slot)
-        # A copy in either case: the array is reused.
-        return unpack(result) if self._packer is not None else result.astype(np.uint8)
+        yuv = None
+        if yuv_format is not None:
+            size = self._geometry.image_size
+            yuv = YUV.empty(size, yuv_format.matrix, yuv_format.full_range)
+        if self._packer is not None:
+            return unpack(result, out=yuv)
+        return result.copy() if yuv is None else to_yuv(result, out=yuv)  # the array is reused
 
     def guide(self, slot: int) -> NDArray[Any]:
         """Return the image of a slot without padding, a view for `OutputResizer`."""
@@ -104,9 +114,12 @@ class IOBuffers:
 
 
 class OutputResizer:
-    """Changes results from the size of the network to the output size; any thread may call it.
+    """Changes results from the size of the network to the output size, for one thread.
 
     Results are upsampled, guided by the frame, if one of their sides grows.
+
+    The guide of a network that takes gray is gray. A gray result is guided as three equal channels.
+    The alpha channel of a result is enlarged without a guide.
 
     Args:
         geometry: sizes of the translated image and of the result.
@@ -121,17 +134,57 @@ class OutputResizer:
         if grows and method in ("guided", "detail"):
             self._upsampler = Upsampler(self._size, low_size, method=method, detail=detail)
 
-    def __call__(self, image: U8, guide: NDArray[Any], result: NDArray[Any]) -> U8:
+    def __call__(
+        self,
+        image: Pixels,
+        guide: NDArray[Any],
+        result: NDArray[Any],
+        yuv_format: YUVFormat | None = None,
+    ) -> Pixels:
         """Return a result in the output size.
 
         Args:
-            image: the frame, uint8 HWC RGB of any size.
+            image: the frame, of any size, with the channels that the network takes.
             guide: the frame in the size of the network: float32 CHW in [-1, 1], or uint8 HWC.
             result: the output of the network; the same type and size.
+            yuv_format: the matrix and range of the result in YUV; None for uint8 HWC.
         """
         if self._upsampler is None:
-            pixels = result if result.dtype == np.uint8 else unpack(result)
-            return resize(pixels, self._size, "bicubic")
+            return self._bicubic(result, yuv_format)
         if image.shape[:2] != self._size:
             image = resize(image, self._size, "bicubic")
-        return self._upsampler(image, guide, result)
+        channels = _channels(result)
+        if not _channels(guide) == channels == 3:
+            assert isinstance(image, np.ndarray)
+            return self._upsample_channels(image, _to_bytes(guide), _to_bytes(result))
+        out: Pixels
+        if yuv_format is None:
+            out = np.empty((*self._size, 3), np.uint8)
+        else:
+            out = YUV.empty(self._size, yuv_format.matrix, yuv_format.full_range)
+        return self._upsampler(image, guide, result, out)
+
+    def _bicubic(self, result: NDArray[Any], yuv_format: YUVFormat | None) -> Pixels:
+        image = resize(_to_bytes(result), self._size, "bicubic")
+        if yuv_format is None:
+            return image
+        return to_yuv(image, matrix=yuv_format.matrix, full_range=yuv_format.full_range)
+
+    def _upsample_channels(self, image: U8, guide: U8, result: U8) -> U8:
+        """Upsample a result that is not RGB, or not the translation of RGB."""
+        assert self._upsampler is not None
+        rgb = [convert_channels(pixels, 3) for pixels in (image, guide, result)]
+        colors = self._upsampler(rgb[0], rgb[1], rgb[2], np.empty((*self._size, 3), np.uint8))
+        assert isinstance(colors, np.ndarray)
+        if result.shape[2] == 4:
+            alpha = np.ascontiguousarray(result[..., 3:])
+            return np.dstack([colors, resize(alpha, self._size, "bicubic")])
+        return np.ascontiguousarray(colors[..., : result.shape[2]])
+
+
+def _channels(tensor: NDArray[Any]) -> int:
+    return tensor.shape[2 if tensor.dtype == np.uint8 else 0]
+
+
+def _to_bytes(tensor: NDArray[Any]) -> U8:
+    return tensor if tensor.dtype == np.uint8 else unpack(tensor)

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 
 from ..image.opencv import cv2
-from ..image.preprocess import F32, U8, resize
+from ..image.preprocess import F32, U8, YUV, resize
+from ..image.validation import Pixels
 from .optical_flow import OpticalFlow, to_gray
 
 SceneState = Literal["blank", "new", "same"]
@@ -32,11 +33,17 @@ class SceneDetector:
         self._last_thumbnail: F32 | None = None
         self._contrast = 0.0
 
-    def classify(self, image: U8) -> SceneState:
-        """Classify the next frame of a video, uint8 HWC RGB."""
+    def classify(self, image: Pixels) -> SceneState:
+        """Classify the next frame of a video."""
         step = max(1, min(image.shape[:2]) // 64)
-        small = cv2.resize(to_gray(image[::step, ::step]), (32, 32), interpolation=cv2.INTER_AREA)
+        if isinstance(image, YUV):
+            gray: U8 = np.ascontiguousarray(image.y[::step, ::step])
+        else:
+            gray = to_gray(image[::step, ::step])
+        small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA)
         thumbnail = small.astype(np.float32)
+        if isinstance(image, YUV) and not image.full_range:
+            thumbnail = (thumbnail - 16) * np.float32(255 / 219)  # luma is 16..235
         contrast = float(thumbnail.std())
         if contrast < self.MIN_CONTRAST:
             return "blank"
@@ -65,7 +72,7 @@ class StatisticsSmoother:
         self._statistics: F32 | None = None
         self._has_content = True
 
-    def fill(self, image: U8, statistics_in: F32) -> None:
+    def fill(self, image: Pixels, statistics_in: F32) -> None:
         """Fill the float32 N,S statistics for a frame before the network runs."""
         scene = self._scene_detector.classify(image)
         self._has_content = scene != "blank"
@@ -97,8 +104,8 @@ class FlowSmoother:
         self._flow = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._previous: tuple[U8, U8] | None = None  # input in gray, output
 
-    def __call__(self, image: U8, translated: U8) -> U8:
-        """Return the smoothed output for a frame and its translation, both uint8 HWC."""
+    def __call__(self, image: Pixels, translated: U8) -> U8:
+        """Return the smoothed output for a frame and its translation, uint8 HWC."""
         scene = self._scene_detector.classify(image)
         gray = to_gray(resize(image, (translated.shape[0], translated.shape[1])))
         if self._previous is not None and scene == "same":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 
@@ -24,8 +24,8 @@ from ..engines import (
 from ..errors import EngineError, ModelError, UsageError
 from ..image.channels import convert_channels
 from ..image.geometry import Geometry, SizeSpec, plan_geometry
-from ..image.preprocess import U8, resize, round_up_to_multiple
-from ..image.validation import pack_pixels
+from ..image.preprocess import U8, YUV, resize, round_up_to_multiple
+from ..image.validation import Pixels, YUVFormat, pack_pixels
 from ..models.metadata import UPSAMPLING_METHODS, ModelMetadata, Upsampling
 from ..models.third_party import ModelFormat
 from ..utils.closeable import Closeable
@@ -246,13 +246,27 @@ class Translator(Closeable):
             EngineError: the engine failed.
         """
         (translated,), _ = self.translate_batch([image])
-        return self.upsample(image, self.apply_deflicker(image, translated))
+        result = self.upsample(image, self.apply_deflicker(image, translated))
+        assert isinstance(result, np.ndarray)
+        return result
 
-    def translate_batch(self, images: Sequence[U8]) -> tuple[list[U8], BatchTiming]:
+    @overload
+    def translate_batch(self, images: Sequence[Pixels]) -> tuple[list[U8], BatchTiming]: ...
+
+    @overload
+    def translate_batch(
+        self, images: Sequence[Pixels], yuv_format: YUVFormat | None
+    ) -> tuple[list[Pixels], BatchTiming]: ...
+
+    def translate_batch(
+        self, images: Sequence[Pixels], yuv_format: YUVFormat | None = None
+    ) -> tuple[list[U8], BatchTiming] | tuple[list[Pixels], BatchTiming]:
         """Translate up to `batch` images of one size, without `apply_deflicker`.
 
         Args:
-            images: uint8 arrays, as for a call.
+            images: uint8 arrays, as for a call; or YUV.
+            yuv_format: the matrix and range of the translations in YUV; None for arrays. For a
+                model that does not output RGB it is ignored.
 
         Returns:
             The translations, in order, and the time they took together. With `deflicker` by flow
@@ -279,12 +293,14 @@ class Translator(Closeable):
         if self._statistics_smoother is not None and buffers.statistics_out is not None:
             self._statistics_smoother.update(buffers.statistics_out)
         inferred_at = time.perf_counter()
+        if self.metadata.out_channels != 3:
+            yuv_format = None
         resizer = None if self._flow_smoother else self._output_resizer(images[0].shape[:2])
         if resizer is None:
-            translated = [buffers.unload(slot) for slot in range(len(images))]
+            translated = [buffers.unload(slot, yuv_format) for slot in range(len(images))]
         else:
             translated = [
-                resizer(image, buffers.guide(slot), buffers.result(slot))
+                resizer(image, buffers.guide(slot), buffers.result(slot), yuv_format)
                 for slot, image in enumerate(images)
             ]
         seconds = time.perf_counter() - inferred_at
@@ -299,7 +315,7 @@ class Translator(Closeable):
 
     timed = translate_batch  # the name in model.py from before version 0.1.0, see __init__
 
-    def apply_deflicker(self, image: U8, translated: U8) -> U8:
+    def apply_deflicker(self, image: Pixels, translated: U8) -> U8:
         """Blend a translation with the previous one, if `deflicker` needs that.
 
         Call it from one thread, with frames in order.
@@ -315,29 +331,28 @@ class Translator(Closeable):
             return translated
         return self._flow_smoother(pack_pixels(image), translated)
 
-    @property
-    def upsamples_last(self) -> bool:
-        """Whether `translate_batch` leaves it to `upsample` to change the size."""
-        return self._flow_smoother is not None
-
-    def upsample(self, image: U8, translated: U8) -> U8:
+    def upsample(
+        self, image: Pixels, translated: U8, yuv_format: YUVFormat | None = None
+    ) -> Pixels:
         """Change a translation to the output size, if `translate_batch` did not.
 
-        Any thread may call it.
-
         Args:
-            image: the frame, uint8 (height, width, 3), RGB.
+            image: the frame, as for `translate_batch`.
             translated: its translation, from `apply_deflicker`.
+            yuv_format: as for `translate_batch`.
 
         Returns:
-            `translated` itself, or a new array.
+            `translated` itself, or a new image.
         """
         resizer = self._output_resizer(image.shape[:2]) if self._flow_smoother else None
         if resizer is None:
             return translated
-        image = pack_pixels(image)
+        image = _convert_channels(pack_pixels(image), self.metadata.in_channels)
         height, width = translated.shape[:2]
-        return resizer(image, resize(image, (height, width), self.metadata.filter), translated)
+        if self.metadata.out_channels != 3:
+            yuv_format = None
+        guide = resize(image, (height, width), self.metadata.filter)
+        return resizer(image, guide, translated, yuv_format)
 
     @property
     def deflicker_mode(self) -> str:
@@ -412,7 +427,7 @@ def _choose_upsampling(
     return method or "guided", 1.0 if detail is None else detail
 
 
-def _check_images(images: Sequence[U8], max_count: int, channels: int) -> list[U8]:
+def _check_images(images: Sequence[Pixels], max_count: int, channels: int) -> list[Pixels]:
     """Return the images with packed pixels and the channels of the model.
 
     Raises UsageError unless all are uint8 of one size.
@@ -420,10 +435,22 @@ def _check_images(images: Sequence[U8], max_count: int, channels: int) -> list[U
     if not 0 < len(images) <= max_count:
         raise UsageError(f"give 1 to {max_count} images at once, not {len(images)}")
     for image in images:
-        is_uint8 = isinstance(image, np.ndarray) and image.dtype == np.uint8
-        if not is_uint8 or image.ndim != 3 or image.shape[2] not in (3, channels) or not image.size:
-            known = "3" if channels == 3 else f"3 or {channels}"
-            raise UsageError(f"the image must be a uint8 array of shape (height, width, {known})")
+        if not isinstance(image, YUV):  # the C library checks its planes
+            is_uint8 = isinstance(image, np.ndarray) and image.dtype == np.uint8
+            known = image.ndim == 3 and image.shape[2] in (3, channels) if is_uint8 else False
+            if not known or image.size == 0:
+                names = "3" if channels == 3 else f"3 or {channels}"
+                raise UsageError(
+                    f"the image must be a uint8 array of shape (height, width, {names})"
+                )
         if image.shape != images[0].shape:
             raise UsageError("images that are translated at once must have the same size")
-    return [convert_channels(pack_pixels(image), channels) for image in images]
+    return [_convert_channels(pack_pixels(image), channels) for image in images]
+
+
+def _convert_channels(image: Pixels, channels: int) -> Pixels:
+    if isinstance(image, YUV):
+        if channels == 3:
+            return image
+        image = resize(image, image.shape[:2])
+    return convert_channels(image, channels)

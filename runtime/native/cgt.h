@@ -50,7 +50,7 @@ extern "C" {
 
 enum {
     CGT_OK = 0,
-    CGT_E_SIZE = -1,     /* a side is < 1 or > CGT_MAX_SIDE, or differs from the plan's */
+    CGT_E_SIZE = -1,     /* a side is < 1 or > CGT_MAX_SIDE, or sizes differ */
     CGT_E_STRIDE = -2,   /* rows or planes would overlap */
     CGT_E_CHANNELS = -3, /* not 1, 3 or 4, or not 3 or 4 when swapping red and blue */
     CGT_E_ENUM = -4,     /* unknown filter, format, matrix, type, layout or rounding */
@@ -58,7 +58,7 @@ enum {
     CGT_E_NULL = -6,     /* a pointer is NULL */
     CGT_E_BOX = -7,      /* the box is empty or extends outside the image */
     CGT_E_PADDING = -8,  /* the padding is larger than the image that it reflects */
-    CGT_E_ROWS = -9,     /* not 0 <= first_row <= last_row <= rows */
+    CGT_E_ROWS = -9,     /* not 0 <= first_row <= last_row <= rows, or odd in a YUV image */
     CGT_E_SCALE = -10,   /* a scale or offset is not finite */
     CGT_E_SIMD = -11     /* this CPU lacks the instruction set in CGT_SIMD */
 };
@@ -108,13 +108,15 @@ typedef enum {
 
 typedef enum { CGT_BT601 = 0, CGT_BT709 = 1 } cgt_matrix;
 
-/* YUV images count as 3 channels: red, green, blue. Half sizes are rounded up;
- * each chroma sample applies to its 2x2 block. The conversion is within 0.6
- * levels of the real-valued one, and is clamped. */
+/* YUV images count as 3 channels: red, green, blue. Half sizes are rounded up.
+ * Each chroma sample applies to its 2x2 block: when writing, it is the mean of
+ * the block, whose last column or row counts twice at an odd edge. Conversions
+ * are within 0.6 levels of the real-valued ones in both directions, rounded to
+ * nearest and clamped. */
 typedef struct {
     int width, height, channels; /* channels: 1, 3 or 4 */
     cgt_format format;
-    const uint8_t *plane[3];
+    uint8_t *plane[3];   /* only read, if the image is a source */
     ptrdiff_t stride[3]; /* bytes */
     cgt_matrix matrix;   /* YUV only */
     int full_range;      /* YUV only: 0 for Y 16..235, C 16..240 */
@@ -170,6 +172,17 @@ typedef enum {
 CGT_API int cgt_unpack(const cgt_tensor *src, int width, int height, int channels, int swap_rb,
                        cgt_rounding rounding, uint8_t *dst, ptrdiff_t dst_stride, int first_row,
                        int last_row);
+
+/* Convert a CHW tensor of 3 channels to a CGT_NV12 or CGT_I420 image of dst's
+ * size. The result is that of cgt_unpack and cgt_rgb_to_yuv, without the image
+ * between them. Bands of rows start at even rows and end at even rows or at the
+ * last one. */
+CGT_API int cgt_unpack_yuv(const cgt_tensor *src, int swap_rb, cgt_rounding rounding,
+                           const cgt_image *dst, int first_row, int last_row);
+
+/* Convert a CGT_PIXELS image of 3 channels to a CGT_NV12 or CGT_I420 image of
+ * its size. Bands of rows are as in cgt_unpack_yuv. */
+CGT_API int cgt_rgb_to_yuv(const cgt_image *src, const cgt_image *dst, int first_row, int last_row);
 
 #ifdef __cplusplus
 }

@@ -14,10 +14,11 @@ int cgt_check_bytes(const void *data, int width, int channels, ptrdiff_t stride)
     return CGT_OK;
 }
 
-int cgt_check_image(const cgt_image *image, const cgt_plan *plan) {
-    if (!image || !plan)
+int cgt_check_image(const cgt_image *image) {
+    if (!image)
         return CGT_E_NULL;
-    if (image->width != plan->x.in || image->height != plan->y.in)
+    if (image->width < 1 || image->width > CGT_MAX_SIDE || image->height < 1 ||
+        image->height > CGT_MAX_SIDE)
         return CGT_E_SIZE;
     if (image->format == CGT_PIXELS)
         return cgt_check_bytes(image->plane[0], image->width, image->channels, image->stride[0]);
@@ -36,8 +37,23 @@ int cgt_check_image(const cgt_image *image, const cgt_plan *plan) {
     return rc;
 }
 
+int cgt_check_source(const cgt_image *image, const cgt_plan *plan) {
+    if (!image || !plan)
+        return CGT_E_NULL;
+    if (image->width != plan->x.in || image->height != plan->y.in)
+        return CGT_E_SIZE;
+    return cgt_check_image(image);
+}
+
 int cgt_check_rows(int first_row, int last_row, int rows) {
     return first_row < 0 || first_row > last_row || last_row > rows ? CGT_E_ROWS : CGT_OK;
+}
+
+int cgt_check_image_rows(const cgt_image *image, int first_row, int last_row) {
+    if (image->format != CGT_PIXELS &&
+        (first_row % 2 != 0 || (last_row % 2 != 0 && last_row != image->height)))
+        return CGT_E_ROWS;
+    return cgt_check_rows(first_row, last_row, image->height);
 }
 
 int cgt_check_tensor(const cgt_tensor *tensor, int width, int height, int channels) {
@@ -62,7 +78,7 @@ int cgt_check_tensor(const cgt_tensor *tensor, int width, int height, int channe
 const char *cgt_strerror(int code) {
     switch (code) {
     case CGT_OK: return "success";
-    case CGT_E_SIZE: return "a side is < 1 or > 32768, or differs from the plan's";
+    case CGT_E_SIZE: return "a side is < 1 or > 32768, or sizes differ";
     case CGT_E_STRIDE: return "a stride is so short that rows or planes overlap";
     case CGT_E_CHANNELS: return "channels must be 1, 3 or 4; 3 or 4 to swap, 3 for YUV";
     case CGT_E_ENUM: return "unknown filter, format, matrix, type, layout or rounding";
@@ -70,7 +86,7 @@ const char *cgt_strerror(int code) {
     case CGT_E_NULL: return "a pointer is NULL";
     case CGT_E_BOX: return "the box is empty or extends outside the image";
     case CGT_E_PADDING: return "the padding is larger than the image that it reflects";
-    case CGT_E_ROWS: return "rows must be 0 <= first_row <= last_row <= height";
+    case CGT_E_ROWS: return "rows must be 0 <= first_row <= last_row <= height, and even in a YUV image";
     case CGT_E_SCALE: return "scale and offset must be finite";
     case CGT_E_SIMD: return "CGT_SIMD names no instruction set of this CPU";
     default: return "unknown error";

@@ -33,6 +33,13 @@ struct cgt_plan {
     int vertical_first; /* cgt_resize: the vertical pass comes first */
 };
 
+/* Weights of red, green and blue times 2^15, and what is added to the weighted sum in units of
+ * 1/128 level: the value of black and half a level. */
+typedef struct {
+    int16_t y[3], u[3], v[3];
+    int16_t black, middle;
+} cgt_yuv_weights;
+
 /* Row functions, which process every pixel: one table per instruction set. They
  * check no arguments. `n` counts elements and is at least 1. Arrays of five are
  * indexed by the number of channels. */
@@ -51,6 +58,8 @@ typedef struct {
     /* Interleaved bytes to planes of n floats each: byte * scale[c] + offset[c]. */
     void (*deinterleave[5])(const uint8_t *in, size_t n, const float *scale, const float *offset,
                             float *const *out);
+    /* Interleaved bytes of 3 channels to planes of n bytes. */
+    void (*split)(const uint8_t *in, size_t n, uint8_t *const planes[3]);
     /* Planes of n bytes, in any order, to interleaved bytes. */
     void (*interleave[5])(const uint8_t *const *planes, size_t n, uint8_t *out);
 
@@ -71,6 +80,12 @@ typedef struct {
     /* One row of n pixels; the samples of u and v are `step` bytes apart. */
     void (*yuv_to_rgb)(const uint8_t *y, const uint8_t *u, const uint8_t *v, int step, size_t n,
                        const int16_t coefficients[6], uint8_t *const rgb[3]);
+    /* One row of n pixels, whose planes are rgb, to luma. */
+    void (*rgb_to_luma)(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
+                        uint8_t *y);
+    /* Two rows of n pixels to (n + 1) / 2 chroma samples, which are `step` bytes apart. */
+    void (*rgb_to_chroma)(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
+                          const cgt_yuv_weights *weights, int step, uint8_t *u, uint8_t *v);
 } cgt_kernels;
 
 extern const cgt_kernels cgt_kernels_scalar;
@@ -103,6 +118,17 @@ void cgt_source_open(cgt_source *source, const cgt_kernels *kernels, const cgt_p
                      const cgt_image *image, uint8_t *ring);
 const uint8_t *cgt_source_row(cgt_source *source, int row);
 
+/* Floats of a tensor's row of a channel, from column x on; half floats are converted into `buffer`. */
+const float *cgt_tensor_row(const cgt_kernels *kernels, const cgt_tensor *tensor, int channel,
+                            int row, int x, size_t n, float *buffer);
+
+/* Return the weights of a YUV image. */
+const cgt_yuv_weights *cgt_yuv_weights_of(const cgt_image *image);
+/* Write n pixels of rows y and y + 1 of a YUV image, from column x on, which is even.
+ * The planes in `rows` are red, green and blue; the last row of an odd height is alone. */
+void cgt_write_yuv(const cgt_kernels *kernels, const uint8_t *const rows[2][3], int x, size_t n,
+                   const cgt_image *image, int y);
+
 /* Scratch memory of one call, divided into regions. */
 typedef struct {
     const uint8_t **tap_rows; /* y.taps pointers */
@@ -122,8 +148,11 @@ cgt_scratch_layout(const cgt_plan *plan, int channels, cgt_format format, void *
 /* Clear the regions in which row functions read past a row's end and multiply by 0. */
 void cgt_scratch_clear(const cgt_scratch *s, int channels);
 
-int cgt_check_image(const cgt_image *image, const cgt_plan *plan);
+int cgt_check_image(const cgt_image *image);
+int cgt_check_source(const cgt_image *image, const cgt_plan *plan);
 int cgt_check_rows(int first_row, int last_row, int rows);
+/* The rows of an image that is written: whole rows of chroma. */
+int cgt_check_image_rows(const cgt_image *image, int first_row, int last_row);
 int cgt_check_bytes(const void *data, int width, int channels, ptrdiff_t stride);
 int cgt_check_tensor(const cgt_tensor *tensor, int width, int height, int channels);
 

@@ -123,7 +123,7 @@ int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
              const cgt_packing *packing, int first_row, int last_row, void *scratch) {
     if (!packing)
         packing = &DEFAULTS;
-    int rc = cgt_check_image(src, plan);
+    int rc = cgt_check_source(src, plan);
     if (rc == CGT_OK)
         rc = check_packing(packing, plan, src->channels);
     if (rc == CGT_OK) {

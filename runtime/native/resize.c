@@ -57,7 +57,7 @@ static void vertical_then_horizontal(resizer *r, int o, uint8_t *out) {
 
 int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst, ptrdiff_t dst_stride,
                int first_row, int last_row, void *scratch) {
-    int rc = cgt_check_image(src, plan);
+    int rc = cgt_check_source(src, plan);
     if (rc == CGT_OK)
         rc = cgt_check_bytes(dst, plan->x.out, src->channels, dst_stride);
     if (rc == CGT_OK)

@@ -210,6 +210,38 @@ static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, cons
     deinterleave_tail(in, i, n, 4, scale, offset, out);
 }
 
+/* 32 pixels at a time, 16 per lane. Each plane takes bytes from all three thirds of a lane. */
+static void split(const uint8_t *in, size_t n, uint8_t *const planes[3]) {
+    static const int8_t FROM[3][3][16] = {
+        {{0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
+         {-1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14, -1, -1, -1, -1, -1},
+         {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 1, 4, 7, 10, 13}},
+        {{1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
+         {-1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1},
+         {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14}},
+        {{2, 5, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
+         {-1, -1, -1, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1},
+         {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15}},
+    };
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const uint8_t *p = in + 3 * i;
+        __m256i thirds[3];
+        for (int t = 0; t < 3; t++, p += 16)
+            thirds[t] =
+                _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(p)), load_128(p + 48), 1);
+        for (int c = 0; c < 3; c++) {
+            __m256i plane = _mm256_setzero_si256();
+            for (int t = 0; t < 3; t++)
+                plane = _mm256_or_si256(
+                    plane, _mm256_shuffle_epi8(
+                               thirds[t], _mm256_broadcastsi128_si256(load_128(FROM[c][t]))));
+            _mm256_storeu_si256((__m256i *)(planes[c] + i), plane);
+        }
+    }
+    split_tail(in, i, n, planes);
+}
+
 /* Sixteen pixels at a time: each third t of the output takes bytes from all planes. */
 static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     static const int8_t FROM[3][3][16] = {
@@ -370,12 +402,73 @@ void cgt_avx2_yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, i
     yuv_to_rgb_tail(y, u, v, step, i, n, k, rgb);
 }
 
+/* Return sixteen weighted sums. */
+static __m256i weigh_16(const __m256i rgb[3], const int16_t w[3]) {
+    const __m256i rg = _mm256_add_epi16(_mm256_mulhrs_epi16(rgb[0], _mm256_set1_epi16(w[0])),
+                                        _mm256_mulhrs_epi16(rgb[1], _mm256_set1_epi16(w[1])));
+    return _mm256_add_epi16(rg, _mm256_mulhrs_epi16(rgb[2], _mm256_set1_epi16(w[2])));
+}
+
+static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
+                        uint8_t *y) {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i black = _mm256_set1_epi16(weights->black);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256i halves[2];
+        for (int h = 0; h < 2; h++) {
+            __m256i wide[3];
+            for (int c = 0; c < 3; c++) {
+                const __m256i bytes = load(rgb[c] + i);
+                wide[c] = _mm256_srli_epi16(h ? _mm256_unpackhi_epi8(zero, bytes)
+                                              : _mm256_unpacklo_epi8(zero, bytes),
+                                            1);
+            }
+            halves[h] = _mm256_srli_epi16(_mm256_add_epi16(weigh_16(wide, weights->y), black), 7);
+        }
+        _mm256_storeu_si256((__m256i *)(y + i), _mm256_packus_epi16(halves[0], halves[1]));
+    }
+    rgb_to_luma_tail(rgb, i, n, weights, y);
+}
+
+/* 32 pixels at a time: sixteen chroma samples. */
+void cgt_avx2_rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
+                            const cgt_yuv_weights *weights, int step, uint8_t *u, uint8_t *v) {
+    const __m256i ones = _mm256_set1_epi8(1);
+    const __m256i middle = _mm256_set1_epi16(weights->middle);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256i sums[3];
+        for (int c = 0; c < 3; c++)
+            sums[c] = _mm256_slli_epi16(
+                _mm256_add_epi16(_mm256_maddubs_epi16(load(top[c] + i), ones),
+                                 _mm256_maddubs_epi16(load(bottom[c] + i), ones)),
+                5);
+        const __m256i us =
+            _mm256_srli_epi16(_mm256_add_epi16(weigh_16(sums, weights->u), middle), 7);
+        const __m256i vs =
+            _mm256_srli_epi16(_mm256_add_epi16(weigh_16(sums, weights->v), middle), 7);
+        /* The lower lane has u 0-7, v 0-7, the upper one u 8-15, v 8-15. */
+        const __m256i bytes = _mm256_packus_epi16(us, vs);
+        if (step == 2) { /* v is u + 1 */
+            _mm256_storeu_si256((__m256i *)(u + i),
+                                _mm256_unpacklo_epi8(bytes, _mm256_srli_si256(bytes, 8)));
+        } else {
+            const __m256i ordered = _mm256_permute4x64_epi64(bytes, 0xd8);
+            _mm_storeu_si128((__m128i *)(u + i / 2), _mm256_castsi256_si128(ordered));
+            _mm_storeu_si128((__m128i *)(v + i / 2), _mm256_extracti128_si256(ordered, 1));
+        }
+    }
+    rgb_to_chroma_tail(top, bottom, i, n, weights, step, u, v);
+}
+
 const cgt_kernels cgt_kernels_avx2 = {
     .name = "avx2",
     .vertical_pass = vertical_pass,
     .horizontal_pass = {NULL, cgt_avx2_horizontal_pass_1, NULL, horizontal_pass_3,
                         horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
+    .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
     .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
@@ -386,6 +479,8 @@ const cgt_kernels cgt_kernels_avx2 = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = cgt_avx2_yuv_to_rgb,
+    .rgb_to_luma = rgb_to_luma,
+    .rgb_to_chroma = cgt_avx2_rgb_to_chroma,
 };
 
 #if defined(__clang__)

@@ -212,6 +212,31 @@ static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     }
 }
 
+/* 64 pixels at a time: byte i of plane c is byte 3 i + c of 192. A permutation of the first 128
+ * bytes fills in the lower planes' parts, a masked one of the rest the upper ones. */
+#define SPLIT_4(i) (3 * (i)), (3 * (i) + 3), (3 * (i) + 6), (3 * (i) + 9)
+#define SPLIT_16(i) SPLIT_4(i), SPLIT_4((i) + 4), SPLIT_4((i) + 8), SPLIT_4((i) + 12)
+static const uint8_t SPLIT[64] = {SPLIT_16(0), SPLIT_16(16), SPLIT_16(32), SPLIT_16(48)};
+
+static void split(const uint8_t *in, size_t n, uint8_t *const planes[3]) {
+    const __m512i first = load(SPLIT);
+    for (size_t i = 0; i < n; i += 64) {
+        const size_t left = 3 * (n - i);
+        const uint8_t *p = in + 3 * i;
+        const __m512i a = _mm512_maskz_loadu_epi8(first_bytes(left), p);
+        const __m512i b = _mm512_maskz_loadu_epi8(left > 64 ? first_bytes(left - 64) : 0, p + 64);
+        const __m512i c = _mm512_maskz_loadu_epi8(left > 128 ? first_bytes(left - 128) : 0, p + 128);
+        const __mmask64 inside = first_bytes(n - i);
+        for (int k = 0; k < 3; k++) {
+            const __m512i index = _mm512_add_epi8(first, _mm512_set1_epi8((char)k));
+            /* The bytes from 128 on have the top bit of their index set. */
+            const __m512i plane = _mm512_mask_permutexvar_epi8(
+                _mm512_permutex2var_epi8(a, index, b), _mm512_movepi8_mask(index), index, c);
+            _mm512_mask_storeu_epi8(planes[k] + i, inside, plane);
+        }
+    }
+}
+
 /* Map [-1, 1] to [0, 255], clamped. max and min return their second operand if the
  * first is NaN, which so becomes 0. */
 static __m512 to_u8_range_16(const float *in) {
@@ -253,12 +278,34 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
         out[i] = f16_to_f32_value(in[i]);
 }
 
+static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
+                        uint8_t *y) {
+    const __m512i zero = _mm512_setzero_si512();
+    for (size_t i = 0; i < n; i += 64) {
+        const __mmask64 inside = first_bytes(n - i);
+        __m512i lower = _mm512_set1_epi16(weights->black);
+        __m512i upper = lower;
+        for (int c = 0; c < 3; c++) {
+            const __m512i bytes = _mm512_maskz_loadu_epi8(inside, rgb[c] + i);
+            const __m512i weight = _mm512_set1_epi16(weights->y[c]);
+            const __m512i wide_lower = _mm512_srli_epi16(_mm512_unpacklo_epi8(zero, bytes), 1);
+            const __m512i wide_upper = _mm512_srli_epi16(_mm512_unpackhi_epi8(zero, bytes), 1);
+            lower = _mm512_add_epi16(lower, _mm512_mulhrs_epi16(wide_lower, weight));
+            upper = _mm512_add_epi16(upper, _mm512_mulhrs_epi16(wide_upper, weight));
+        }
+        _mm512_mask_storeu_epi8(
+            y + i, inside,
+            _mm512_packus_epi16(_mm512_srli_epi16(lower, 7), _mm512_srli_epi16(upper, 7)));
+    }
+}
+
 const cgt_kernels cgt_kernels_avx512 = {
     .name = "avx512",
     .vertical_pass = vertical_pass,
     .horizontal_pass = {NULL, cgt_avx2_horizontal_pass_1, NULL, horizontal_pass_3,
                         horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
+    .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
     .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
@@ -269,6 +316,8 @@ const cgt_kernels cgt_kernels_avx512 = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = cgt_avx2_yuv_to_rgb,
+    .rgb_to_luma = rgb_to_luma,
+    .rgb_to_chroma = cgt_avx2_rgb_to_chroma,
 };
 
 #if defined(__clang__)

@@ -132,6 +132,16 @@ static void deinterleave_4(const uint8_t *in, size_t n, const float *scale, cons
     deinterleave_tail(in, i, n, 4, scale, offset, out);
 }
 
+static void split(const uint8_t *in, size_t n, uint8_t *const planes[3]) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const uint8x16x3_t pixels = vld3q_u8(in + 3 * i);
+        for (size_t c = 0; c < 3; c++)
+            vst1q_u8(planes[c] + i, pixels.val[c]);
+    }
+    split_tail(in, i, n, planes);
+}
+
 static void interleave_3(const uint8_t *const *planes, size_t n, uint8_t *out) {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -205,11 +215,56 @@ static void yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int
     yuv_to_rgb_tail(y, u, v, step, i, n, k, rgb);
 }
 
+static uint8x8_t chroma_of_8(const int16x8_t rgb[3], const int16_t w[3], int16_t middle) {
+    const int16x8_t sum =
+        vaddq_s16(vaddq_s16(vqrdmulhq_n_s16(rgb[0], w[0]), vqrdmulhq_n_s16(rgb[1], w[1])),
+                  vqrdmulhq_n_s16(rgb[2], w[2]));
+    const int16x8_t biased = vaddq_s16(sum, vdupq_n_s16(middle));
+    return vqmovn_u16(vshrq_n_u16(vreinterpretq_u16_s16(biased), 7));
+}
+
+static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
+                        uint8_t *y) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        int16x8_t sum = vdupq_n_s16(weights->black);
+        for (int c = 0; c < 3; c++) {
+            const int16x8_t wide = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(rgb[c] + i), 7));
+            sum = vaddq_s16(sum, vqrdmulhq_n_s16(wide, weights->y[c]));
+        }
+        vst1_u8(y + i, vqmovun_s16(vshrq_n_s16(sum, 7)));
+    }
+    rgb_to_luma_tail(rgb, i, n, weights, y);
+}
+
+static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
+                          const cgt_yuv_weights *weights, int step, uint8_t *u, uint8_t *v) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        int16x8_t sums[3];
+        for (int c = 0; c < 3; c++) {
+            const uint16x8_t sum =
+                vpadalq_u8(vpaddlq_u8(vld1q_u8(top[c] + i)), vld1q_u8(bottom[c] + i));
+            sums[c] = vreinterpretq_s16_u16(vshlq_n_u16(sum, 5));
+        }
+        const uint8x8x2_t uv = {{chroma_of_8(sums, weights->u, weights->middle),
+                                 chroma_of_8(sums, weights->v, weights->middle)}};
+        if (step == 2) { /* v is u + 1 */
+            vst2_u8(u + i, uv);
+        } else {
+            vst1_u8(u + i / 2, uv.val[0]);
+            vst1_u8(v + i / 2, uv.val[1]);
+        }
+    }
+    rgb_to_chroma_tail(top, bottom, i, n, weights, step, u, v);
+}
+
 const cgt_kernels cgt_kernels_neon = {
     .name = "neon",
     .vertical_pass = vertical_pass,
     .horizontal_pass = {NULL, horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
+    .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
     .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
@@ -220,6 +275,8 @@ const cgt_kernels cgt_kernels_neon = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = yuv_to_rgb,
+    .rgb_to_luma = rgb_to_luma,
+    .rgb_to_chroma = rgb_to_chroma,
 };
 #else
 typedef int cgt_no_neon; /* ISO C forbids an empty translation unit */

@@ -99,6 +99,40 @@ static inline void yuv_to_rgb_tail(const uint8_t *y, const uint8_t *u, const uin
     }
 }
 
+/* A weighted sum of levels * 2^7, in units of 1/128 level. The weights sum to at most 2^15. */
+static inline int16_t weigh(int16_t r, int16_t g, int16_t b, const int16_t w[3]) {
+    return (int16_t)(mul_round(r, w[0]) + mul_round(g, w[1]) + mul_round(b, w[2]));
+}
+
+static inline void rgb_to_luma_tail(const uint8_t *const rgb[3], size_t from, size_t n,
+                                    const cgt_yuv_weights *w, uint8_t *y) {
+    for (size_t i = from; i < n; i++) {
+        const int16_t sum = weigh((int16_t)(rgb[0][i] << 7), (int16_t)(rgb[1][i] << 7),
+                                  (int16_t)(rgb[2][i] << 7), w->y);
+        y[i] = (uint8_t)((sum + w->black) >> 7);
+    }
+}
+
+/* A chroma sample from the sums of four pixels, at most 4 * 255 * 2^5 < 2^15. */
+static inline uint8_t chroma_of(int r, int g, int b, const int16_t w[3], int16_t middle) {
+    const int16_t sum = weigh((int16_t)(r << 5), (int16_t)(g << 5), (int16_t)(b << 5), w);
+    const int v = (uint16_t)(sum + middle) >> 7;
+    return (uint8_t)(v < 255 ? v : 255);
+}
+
+static inline void rgb_to_chroma_tail(const uint8_t *const top[3], const uint8_t *const bottom[3],
+                                      size_t from, size_t n, const cgt_yuv_weights *w, int step,
+                                      uint8_t *u, uint8_t *v) {
+    for (size_t i = from; i < n; i += 2) {
+        const size_t right = i + 1 < n ? i + 1 : i;
+        int sums[3];
+        for (int c = 0; c < 3; c++)
+            sums[c] = top[c][i] + top[c][right] + bottom[c][i] + bottom[c][right];
+        u[i / 2 * (size_t)step] = chroma_of(sums[0], sums[1], sums[2], w->u, w->middle);
+        v[i / 2 * (size_t)step] = chroma_of(sums[0], sums[1], sums[2], w->v, w->middle);
+    }
+}
+
 /* For one channel, deinterleave and interleave are plain loops. */
 static void deinterleave_1(const uint8_t *in, size_t n, const float *scale, const float *offset,
                            float *const *out) {
@@ -121,6 +155,12 @@ static inline void deinterleave_tail(const uint8_t *in, size_t from, size_t n, i
     for (size_t i = from; i < n; i++)
         for (size_t j = 0; j < c; j++)
             out[j][i] = (float)in[i * c + j] * scale[j] + offset[j];
+}
+
+static inline void split_tail(const uint8_t *in, size_t from, size_t n, uint8_t *const planes[3]) {
+    for (size_t i = from; i < n; i++)
+        for (size_t c = 0; c < 3; c++)
+            planes[c][i] = in[i * 3 + c];
 }
 
 static inline void

@@ -53,6 +53,10 @@ static void interleave_4(const uint8_t *const *planes, size_t n, uint8_t *out) {
     interleave_tail(planes, 0, n, 4, out);
 }
 
+static void split(const uint8_t *in, size_t n, uint8_t *const planes[3]) {
+    split_tail(in, 0, n, planes);
+}
+
 static void f32_to_f16(const float *in, size_t n, uint16_t *out) {
     for (size_t i = 0; i < n; i++)
         out[i] = f32_to_f16_value(in[i]);
@@ -68,11 +72,22 @@ static void yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int
     yuv_to_rgb_tail(y, u, v, step, 0, n, k, rgb);
 }
 
+static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
+                        uint8_t *y) {
+    rgb_to_luma_tail(rgb, 0, n, weights, y);
+}
+
+static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
+                          const cgt_yuv_weights *weights, int step, uint8_t *u, uint8_t *v) {
+    rgb_to_chroma_tail(top, bottom, 0, n, weights, step, u, v);
+}
+
 const cgt_kernels cgt_kernels_scalar = {
     .name = "scalar",
     .vertical_pass = vertical_pass,
     .horizontal_pass = {NULL, horizontal_pass_1, NULL, horizontal_pass_3, horizontal_pass_4},
     .deinterleave = {NULL, deinterleave_1, NULL, deinterleave_3, deinterleave_4},
+    .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
     .scale = scale_sums,
     .u8_to_i16 = u8_to_i16,
@@ -83,4 +98,6 @@ const cgt_kernels cgt_kernels_scalar = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = yuv_to_rgb,
+    .rgb_to_luma = rgb_to_luma,
+    .rgb_to_chroma = rgb_to_chroma,
 };

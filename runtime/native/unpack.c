@@ -1,12 +1,12 @@
 /* Conversion of tensors to bytes. */
 #include "internal.h"
 
-/* Return `n` floats from index `offset` on; half floats are converted into `buffer`. */
-static const float *load_floats(const cgt_kernels *kernels, cgt_type type, const void *data,
-                                ptrdiff_t offset, size_t n, float *buffer) {
-    if (type == CGT_F32)
-        return (const float *)data + offset;
-    kernels->f16_to_f32((const uint16_t *)data + offset, n, buffer);
+const float *cgt_tensor_row(const cgt_kernels *kernels, const cgt_tensor *tensor, int channel,
+                            int row, int x, size_t n, float *buffer) {
+    const ptrdiff_t offset = channel * tensor->plane_stride + row * tensor->row_stride + x;
+    if (tensor->type == CGT_F32)
+        return (const float *)tensor->data + offset;
+    kernels->f16_to_f32((const uint16_t *)tensor->data + offset, n, buffer);
     return buffer;
 }
 
@@ -41,8 +41,7 @@ int cgt_unpack(const cgt_tensor *src, int width, int height, int channels, int s
         for (int x = 0; x < width; x += CGT_CHUNK_PIXELS) {
             const size_t n = (size_t)(width - x < CGT_CHUNK_PIXELS ? width - x : CGT_CHUNK_PIXELS);
             for (int c = 0; c < channels; c++) {
-                const ptrdiff_t offset = c * src->plane_stride + y * src->row_stride + x;
-                const float *in = load_floats(kernels, src->type, src->data, offset, n, buffer);
+                const float *in = cgt_tensor_row(kernels, src, c, y, x, n, buffer);
                 if (rounding == CGT_ROUND)
                     kernels->float_to_u8(in, n, bytes[c]);
                 else

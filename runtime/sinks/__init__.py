@@ -15,9 +15,11 @@ from ..sources import Source
 from ..utils.log import mask_passwords
 from ..utils.overwrite import refuse_overwriting
 from ..utils.uri import parse_uri
-from .base import Sink, StreamFormat, TranslatedFrame
+from .base import Encoding, EncodingOptions, Sink, StreamFormat, TranslatedFrame
 
 __all__ = [
+    "Encoding",
+    "EncodingOptions",
     "NullSink",
     "Sink",
     "StreamFormat",
@@ -68,7 +70,7 @@ class NullSink(Sink):
 def open_sinks(
     uris: Sequence[str],
     stream: StreamFormat,
-    codec: str | None = None,
+    codec: Encoding = None,
     view: ViewMode = "translated",
 ) -> Sink:
     """Open one sink that writes to all of `uris`.
@@ -85,6 +87,8 @@ def open_sinks(
     """
     if len(set(map(_resolve, uris))) < len(uris):
         raise UsageError(f"an output is given twice: {', '.join(uris)}")
+    if isinstance(codec, EncodingOptions) and codec.flags and not any(map(_has_encoder, uris)):
+        raise UsageError(f"{' and '.join(codec.flags)} are for videos; no output is one")
     if len(uris) == 1:
         return open_sink(uris[0], stream, codec, view)
     from .tee import TeeSink
@@ -98,6 +102,15 @@ def open_sinks(
             sink.close()
         raise
     return TeeSink(opened)
+
+
+def _has_encoder(uri: str) -> bool:
+    """Return whether a sink is a video file or a network stream."""
+    from .codecs import CONTAINERS
+
+    if not _is_path(uri):
+        return "://" in uri and not uri.startswith("pipe:")
+    return Path(uri).suffix.lower() in CONTAINERS and not _is_folder(uri)
 
 
 def _resolve(uri: str) -> str:
@@ -170,7 +183,7 @@ def needs_frame_size(uri: str) -> bool:
 def open_sink(
     uri: str,
     stream: StreamFormat,
-    codec: str | None = None,
+    codec: Encoding = None,
     view: ViewMode = "translated",
 ) -> Sink:
     """Open a sink for translated frames.
@@ -213,7 +226,7 @@ def open_with_view(
     return ComposedSink(make_sink(replace(stream, size=size)), view)
 
 
-def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:
+def _open(text: str, stream: StreamFormat, codec: Encoding) -> Sink:
     if text == "null:":
         return NullSink()
     uri = parse_uri(text)
@@ -231,7 +244,7 @@ def _open(text: str, stream: StreamFormat, codec: str | None) -> Sink:
     return _open_path(text, stream, codec)
 
 
-def _open_path(text: str, stream: StreamFormat, codec: str | None) -> Sink:
+def _open_path(text: str, stream: StreamFormat, codec: Encoding) -> Sink:
     path = Path(text)
     from .codecs import CONTAINERS
 

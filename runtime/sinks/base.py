@@ -11,7 +11,8 @@ from typing import Any
 
 from ..image.channels import to_rgb
 from ..image.geometry import Geometry
-from ..image.preprocess import U8
+from ..image.preprocess import U8, YUV, resize, to_yuv
+from ..image.validation import Pixels, YUVFormat
 from ..sources import ColorSpace, CoverArt, Frame, Packet, Source
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user_once
@@ -23,16 +24,52 @@ class TranslatedFrame:
 
     Attributes:
         source_frame: The frame before translation.
-        pixels: The translation, uint8 HWC: gray, RGB, or RGB with alpha.
+        pixels: The translation, uint8 HWC: gray, RGB, or RGB with alpha. Or YUV, if the sink asked
+            for that (`Sink.yuv_format`).
     """
 
     source_frame: Frame
-    pixels: U8
+    pixels: Pixels
 
     @cached_property
     def image(self) -> U8:
-        """The translation as uint8 HWC RGB, with alpha composited on the frame's background."""
+        """Return the translation as uint8 HWC RGB, converted on the first access.
+
+        Alpha is composited on the background of the frame.
+        """
+        if isinstance(self.pixels, YUV):
+            return resize(self.pixels, self.pixels.shape[:2])
         return to_rgb(self.pixels, self.source_frame.background)
+
+    def to_yuv(self, format: YUVFormat) -> YUV:
+        """Return the translation in YUV (I420) with a `buffer`, converted unless it is that."""
+        if isinstance(self.pixels, YUV) and self.pixels.format == format:
+            return self.pixels
+        return to_yuv(self.image, matrix=format.matrix, full_range=format.full_range)
+
+
+@dataclass(frozen=True)
+class EncodingOptions:
+    """What a user asks of a video encoder; None everywhere for the defaults.
+
+    Attributes:
+        codec: A name of `codecs.CODECS` or `codecs.HARDWARE_CODECS`.
+        crf: Constant rate factor, in the units of the encoder; lower is better.
+        preset: The encoder's own name of a trade between speed and size.
+    """
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+
+    @property
+    def flags(self) -> list[str]:
+        """Return the flags that were given."""
+        return [f"--{name}" for name, value in vars(self).items() if value is not None]
+
+
+Encoding = str | EncodingOptions | None
+"""The name of a codec, or more options."""
 
 
 def warn_alpha_lost(sink: object) -> None:
@@ -87,6 +124,14 @@ class Sink(Closeable):
     """
 
     name: str
+
+    @property
+    def yuv_format(self) -> YUVFormat | None:
+        """Return the YUV in which it writes frames without conversion; None for RGB.
+
+        It accepts frames in either form.
+        """
+        return None
 
     @property
     def closed_by_user(self) -> bool:

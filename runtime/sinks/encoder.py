@@ -14,7 +14,8 @@ from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from ..image.preprocess import U8
-from ..sources import SWSCALE_MATRICES, untagged_color_space
+from ..image.validation import YUVFormat
+from ..sources import SWSCALE_MATRICES, YUV_MATRICES, untagged_color_space
 from ..utils.system import cpu_flags
 from .base import StreamFormat, TranslatedFrame
 from .codecs import CodecSettings
@@ -31,6 +32,11 @@ class VideoEncoder:
 
     So a segment does not depend on the frames before it: segments that are encoded separately are
     identical to those of a single run. Methods raise PyAV's errors.
+
+    8-bit 4:2:0 frames in BT.601 or BT.709 come from the C library, all others from FFmpeg.
+
+    Attributes:
+        yuv_format: The form in which frames need no conversion; None if FFmpeg converts them.
 
     Args:
         stream: The format of the frames.
@@ -64,6 +70,10 @@ class VideoEncoder:
             if color_space.matrix in SWSCALE_MATRICES
             else replace(color_space, matrix=1)  # which FFmpeg cannot convert to
         )
+        self.yuv_format: YUVFormat | None = None
+        if codec.pixel_format == "yuv420p" and self._color_space.matrix in YUV_MATRICES:
+            matrix = YUV_MATRICES[self._color_space.matrix]
+            self.yuv_format = YUVFormat(matrix, self._color_space.full_range)
         self._reformatter = VideoReformatter()
         self._context = self._configure_context(context or self._create_context())
 
@@ -104,14 +114,7 @@ class VideoEncoder:
         if frame.source_frame.starts_segment and self._last_pts is not None:
             packets += self.flush()
             self._context = self._configure_context(self._create_context())
-        video_frame = av.VideoFrame.from_ndarray(pad_to_even(frame.image), format="rgb24")
-        video_frame = self._reformatter.reformat(
-            video_frame,
-            format=self._codec.pixel_format,
-            dst_colorspace=SWSCALE_MATRICES[self._color_space.matrix],
-            dst_color_range=2 if self._color_space.full_range else 1,
-            threads=1,
-        )
+        video_frame = self._to_video_frame(frame)
         pts = round(frame.source_frame.time / self.time_base)
         if self._last_pts is not None and pts <= self._last_pts:
             pts = self._last_pts + 1  # encoders and players need increasing timestamps
@@ -120,6 +123,21 @@ class VideoEncoder:
         video_frame.pts, video_frame.time_base = pts, self.time_base
         self._last_pts = pts
         return packets + self._encode(video_frame)
+
+    def _to_video_frame(self, frame: TranslatedFrame) -> av.VideoFrame:
+        if self.yuv_format is not None:
+            buffer = frame.to_yuv(self.yuv_format).even_buffer()
+            if buffer.shape[0] % 6:  # PyAV 18.1 misreads the height
+                return av.VideoFrame.from_ndarray(buffer, "yuv420p")
+            return av.VideoFrame.from_numpy_buffer(buffer, "yuv420p")  # without a copy
+        video_frame = av.VideoFrame.from_ndarray(pad_to_even(frame.image), format="rgb24")
+        return self._reformatter.reformat(
+            video_frame,
+            format=self._codec.pixel_format,
+            dst_colorspace=SWSCALE_MATRICES[self._color_space.matrix],
+            dst_color_range=2 if self._color_space.full_range else 1,
+            threads=1,
+        )
 
     def flush(self) -> list[av.Packet[Any]]:
         """Return the remaining packets."""

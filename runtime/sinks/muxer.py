@@ -13,6 +13,7 @@ from av.codec.context import Flags
 from av.stream import Disposition
 
 from ..errors import SinkError
+from ..image.validation import YUVFormat
 from ..sources import Packet
 from ..utils.log import warn_user
 from .base import Sink, StreamFormat, TranslatedFrame, warn_alpha_lost
@@ -61,6 +62,11 @@ class Muxer:
         with preserve_thread_scheduling():  # start_encoding opens the encoder
             container.start_encoding()
         container.mux([packet for packet in covers if packet is not None])
+
+    @property
+    def yuv_format(self) -> YUVFormat | None:
+        """Return the form in which frames need no conversion; see `VideoEncoder`."""
+        return self._encoder.yuv_format
 
     def write(self, result: TranslatedFrame) -> None:
         self._mux(self._encoder.encode(result))
@@ -128,6 +134,10 @@ class MuxedSink(Sink):
     """
 
     _muxer: Muxer
+
+    @property
+    def yuv_format(self) -> YUVFormat | None:
+        return self._muxer.yuv_format
 
     @property
     @abstractmethod

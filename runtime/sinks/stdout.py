@@ -6,10 +6,9 @@ import os
 import sys
 from fractions import Fraction
 
-import av
-
 from ..errors import SinkError, UsageError
-from ..sources import SWSCALE_MATRICES, untagged_color_space
+from ..image.validation import YUVFormat
+from ..sources import YUV_MATRICES, untagged_color_space
 from ..utils.uri import Uri
 from .base import Sink, StreamFormat, TranslatedFrame
 from .encoder import even_size, pad_to_even
@@ -44,23 +43,27 @@ class StdoutSink(Sink):
         self._stdout_fd = os.dup(1)
         os.dup2(2, 1)
         # y4m has no color tags: its reader goes by the size.
-        self._matrix = SWSCALE_MATRICES[untagged_color_space(even_size(stream.size)).matrix]
-        self._pixel_format = "yuv420p" if format == "y4m" else format
+        matrix = YUV_MATRICES[untagged_color_space(even_size(stream.size)).matrix]
+        self._yuv_format = YUVFormat(matrix) if format == "y4m" else None
+        self._swap_rb = format == "bgr24"
         self._stream_header = _y4m_header(stream) if format == "y4m" else b""
         self._frame_header = b"FRAME\n" if format == "y4m" else b""
         self._is_open = True
         self._frame_count = 0
 
+    @property
+    def yuv_format(self) -> YUVFormat | None:
+        return self._yuv_format
+
     def write(self, result: TranslatedFrame) -> None:
         if not self._is_open:
             return
-        frame = av.VideoFrame.from_ndarray(pad_to_even(result.image), format="rgb24")
-        if self._pixel_format != "rgb24":
-            frame = frame.reformat(
-                format=self._pixel_format, dst_colorspace=self._matrix, dst_color_range=1
-            )
+        if self._yuv_format is not None:
+            pixels = result.to_yuv(self._yuv_format).even_buffer()
+        else:
+            pixels = pad_to_even(result.image)[..., :: -1 if self._swap_rb else 1]
         try:
-            for part in (self._stream_header, self._frame_header, frame.to_ndarray().tobytes()):
+            for part in (self._stream_header, self._frame_header, pixels.tobytes()):
                 _write_all(self._stdout_fd, part)
         except OSError as error:
             self._restore_stdout()

@@ -13,7 +13,7 @@ from ..errors import SinkError, UsageError
 from ..sources.base import ffmpeg_error_text
 from ..utils.log import mask_passwords
 from ..utils.pacer import Pacer
-from .base import StreamFormat, TranslatedFrame
+from .base import Encoding, StreamFormat, TranslatedFrame
 from .codecs import RAW_VIDEO, select_codec
 from .muxer import MuxedSink, Muxer
 
@@ -44,7 +44,7 @@ class StreamSink(MuxedSink):
         UsageError: Frame sizes differ, or the protocol does not support the codec.
     """
 
-    def __init__(self, uri: str, stream: StreamFormat, codec: str | None = None) -> None:
+    def __init__(self, uri: str, stream: StreamFormat, codec: Encoding = None) -> None:
         if stream.size is None:
             raise UsageError(f"{uri} needs frames of one size; set it with --size 256x256")
         self.name, size = mask_passwords(uri), stream.size

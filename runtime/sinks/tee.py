@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..errors import SinkError
 from ..image.compose import ViewMode, compose_view
+from ..image.validation import YUVFormat
 from ..sources import Packet
 from ..utils.log import warn_user
 from .base import Sink, TranslatedFrame
@@ -26,6 +27,11 @@ class TeeSink(Sink):
     @property
     def closed_by_user(self) -> bool:
         return any(sink.closed_by_user for sink in self._sinks)
+
+    @property
+    def yuv_format(self) -> YUVFormat | None:
+        formats = {sink.yuv_format for sink in self._sinks}
+        return formats.pop() if len(formats) == 1 else None
 
     def write(self, result: TranslatedFrame) -> None:
         self._for_each(lambda sink: sink.write(result))

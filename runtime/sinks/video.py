@@ -12,7 +12,7 @@ from ..errors import SinkError, UsageError
 from ..sources.base import ffmpeg_error_text
 from ..utils.atomic import create_temp_sibling
 from ..utils.log import warn_user
-from .base import StreamFormat
+from .base import Encoding, StreamFormat
 from .codecs import CONTAINERS, select_codec
 from .encoder import even_size
 from .matroska import write_display_size
@@ -44,7 +44,7 @@ class VideoSink(MuxedSink):
         UsageError: Frame sizes differ, or the container does not support the codec.
     """
 
-    def __init__(self, path: Path, stream: StreamFormat, codec: str | None = None) -> None:
+    def __init__(self, path: Path, stream: StreamFormat, codec: Encoding = None) -> None:
         if stream.size is None:
             raise UsageError(f"{path} needs frames of one size; set it with --size 256x256")
         self.name = str(path)

@@ -15,6 +15,7 @@ from ..utils.overwrite import is_inside
 from ..utils.uri import Uri, parse_uri
 from .base import (
     SWSCALE_MATRICES,
+    YUV_MATRICES,
     ColorSpace,
     CoverArt,
     Frame,
@@ -25,6 +26,7 @@ from .base import (
 
 __all__ = [
     "SWSCALE_MATRICES",
+    "YUV_MATRICES",
     "ColorSpace",
     "CoverArt",
     "Frame",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..image.color import WHITE, Color, DecodedImage
-from ..image.preprocess import U8
+from ..image.preprocess import U8, YUV, ColorMatrix
 from ..utils.closeable import Closeable
 
 
@@ -32,6 +32,12 @@ class Frame:
             used.
         keep_alpha: Whether sinks write the transparency; likewise.
         is_still: The frame is an image of its own. Its failure does not end the run.
+
+    Args:
+        image: uint8 HWC RGB or RGBA, or a function that returns it on the first access. So a
+            dropped frame costs nothing, and no conversion runs in the source's thread.
+        yuv: A function that returns the same pixels as the decoder stores them, if they are opaque
+            and in a form that the C library reads.
     """
 
     background: Color = WHITE
@@ -46,9 +52,11 @@ class Frame:
         duration: Fraction | None = None,
         starts_segment: bool = False,
         is_still: bool = False,
+        yuv: Callable[[], YUV] | None = None,
     ) -> None:
         self._image: U8 | DecodedImage | Callable[[], U8 | DecodedImage] = image
         self._flattened: U8 | None = None
+        self._yuv = yuv
         self.time = time
         self.name = name
         self.capture_time = perf_counter() if capture_time is None else capture_time
@@ -57,12 +65,16 @@ class Frame:
         self.is_still = is_still
 
     @property
-    def image(self) -> U8:
-        """Return the pixels, uint8 HWC RGB.
+    def pixels(self) -> U8 | YUV:
+        """Return the pixels without conversion: YUV from most videos, else uint8 HWC RGB.
 
-        The first access calls the function that the source passed instead of pixels. So a dropped
-        frame costs nothing, and the conversion does not run in the source's thread.
+        `image` has the same colors in RGB, rounded to whole levels.
         """
+        return self.image if self._yuv is None else self._yuv()
+
+    @property
+    def image(self) -> U8:
+        """Return the pixels, uint8 HWC RGB."""
         decoded = self._decoded
         if not isinstance(decoded, DecodedImage):
             return decoded
@@ -79,18 +91,24 @@ class Frame:
     @property
     def alpha(self) -> U8 | None:
         """Return the transparency to write, uint8 (height, width); None if there is none."""
+        if self._yuv is not None:
+            return None
         decoded = self._decoded
         return decoded.alpha if self.keep_alpha and isinstance(decoded, DecodedImage) else None
 
-    def pixels(self, channels: int) -> U8:
-        """Return the pixels for a network, uint8 HWC.
+    def pixels_for(self, channels: int) -> U8 | YUV:
+        """Return the pixels for a network: `pixels`, or uint8 HWC.
 
         Args:
             channels: those that the network takes. With 4 of them the result has alpha if the frame
-                has; otherwise it is `image`.
+                has.
         """
+        if channels == 3:
+            return self.pixels
+        if channels != 4 or self._yuv is not None:
+            return self.image
         decoded = self._decoded
-        if channels != 4 or not isinstance(decoded, DecodedImage):
+        if not isinstance(decoded, DecodedImage):
             return self.image
         return decoded.rgb if decoded.alpha is None else np.dstack([decoded.rgb, decoded.alpha])
 
@@ -145,6 +163,8 @@ class ColorSpace:
 
 # The matrices that FFmpeg converts (H.273 -> swscale).
 SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+# The matrices that the C library converts (H.273).
+YUV_MATRICES: Mapping[int, ColorMatrix] = {1: "bt709", 5: "bt601", 6: "bt601"}
 _MAX_SD_SIZE = (576, 1279)  # (height, width); larger videos are HD
 
 

@@ -13,11 +13,11 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
 from ..errors import SourceError
-from ..image.preprocess import U8, resize
-from .base import SWSCALE_MATRICES, ColorSpace, untagged_color_space
+from ..image.preprocess import U8, YUV, resize
+from .base import SWSCALE_MATRICES, YUV_MATRICES, ColorSpace, untagged_color_space
 from .tone_map import BT2020_MATRIX, HDR_NAMES, tone_map
 
-_IDENTITY = ((1, 0), (0, 1))
+IDENTITY_ORIENTATION = ((1, 0), (0, 1))
 _BT2020_PRIMARIES = 9
 _UNSPECIFIED = 2
 _thread_local = threading.local()
@@ -35,10 +35,44 @@ def _unknown_side_data_type(cls: type[SideDataType], value: object) -> SideDataT
 SideDataType._missing_ = classmethod(_unknown_side_data_type)  # type: ignore[method-assign,assignment]
 
 
+# The C library reads these. It is faster and more accurate than FFmpeg, whose fast conversion is
+# about one level too dark.
+_YUV_FORMATS = ("yuv420p", "yuvj420p", "nv12")
+
+
+def has_yuv_planes(frame: av.VideoFrame) -> bool:
+    """Return whether `yuv_planes` can read a frame: 8-bit 4:2:0 in BT.601 or BT.709, not HDR."""
+    return (
+        frame.format.name in _YUV_FORMATS
+        and read_matrix(frame) in YUV_MATRICES
+        and int(frame.color_trc) not in HDR_NAMES
+        and all(plane.line_size > 0 for plane in frame.planes)  # negative: stored upside down
+    )
+
+
+def yuv_planes(frame: av.VideoFrame) -> YUV:
+    """Return the planes of a frame as views, which keep it in memory; see `has_yuv_planes`."""
+    y, u, *v = (
+        np.frombuffer(memoryview(p), np.uint8).reshape(p.height, p.line_size) for p in frame.planes
+    )
+    width = frame.width
+    half = (width + 1) // 2
+    matrix, full_range = YUV_MATRICES[read_matrix(frame)], _has_full_range(frame)
+    if v:
+        return YUV(y[:, :width], u[:, :half], v[0][:, :half], matrix, full_range)
+    pairs = u[:, : 2 * half].reshape(-1, half, 2)
+    return YUV(y[:, :width], pairs, None, matrix, full_range)
+
+
+def _has_full_range(frame: av.VideoFrame) -> bool:
+    return int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
+
+
 def to_rgb(frame: av.VideoFrame) -> U8:
     """Convert a decoded frame to RGB by the matrix and range of its tags.
 
     See `read_matrix` for untagged frames. HDR becomes SDR. Bit depths above 8 are reduced to 8.
+    Frames with `has_yuv_planes` are converted by the C library, others by FFmpeg.
 
     Returns:
         uint8 HWC RGB, or RGBA if the format has transparency; possibly a view with gaps between its
@@ -47,6 +81,8 @@ def to_rgb(frame: av.VideoFrame) -> U8:
     Raises:
         SourceError: FFmpeg cannot convert this pixel format and matrix.
     """
+    if has_yuv_planes(frame):
+        return resize(yuv_planes(frame), (frame.height, frame.width))
     if not hasattr(_thread_local, "reformatter"):  # it keeps its tables between frames
         _thread_local.reformatter = VideoReformatter()
     # Of an unknown matrix swscale gets the tag itself, and raises.
@@ -69,7 +105,7 @@ def read_orientation(frame: av.VideoFrame) -> tuple[tuple[int, int], tuple[int, 
     """Return the signs of the display matrix, by rows, x before y: how a phone was held."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
-        return _IDENTITY
+        return IDENTITY_ORIENTATION
     a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
     # Only rotations by 90 degrees and mirroring; no player shows anything in between.
     if (b, c) == (0, 0) or abs(a) > abs(b):
@@ -86,7 +122,7 @@ def apply_orientation(image: U8, matrix: tuple[tuple[int, int], tuple[int, int]]
 
     A point (x, y) is shown at (a x + c y, b x + d y). Nonzero b and c swap the axes.
     """
-    if matrix == _IDENTITY:
+    if matrix == IDENTITY_ORIENTATION:
         return image
     (a, b), (c, d) = matrix
     if a == 0:
@@ -141,7 +177,7 @@ def read_color_space(frame: av.VideoFrame) -> ColorSpace | None:
         return None
     if int(frame.color_trc) in HDR_NAMES:
         return ColorSpace()
-    full_range = int(frame.color_range) == 2
+    full_range = _has_full_range(frame)
     if int(frame.colorspace) == _UNSPECIFIED and int(frame.color_primaries) == _UNSPECIFIED:
         untagged = untagged_color_space((frame.height, frame.width))
         return replace(untagged, full_range=full_range)

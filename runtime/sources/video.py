@@ -23,12 +23,15 @@ from ..utils.log import warn_user
 from .base import CoverArt, Frame, Packet, Source, ffmpeg_error_text
 from .demuxer import FrameReader
 from .frame_convert import (
+    IDENTITY_ORIENTATION,
     apply_orientation,
+    has_yuv_planes,
     letterbox,
     read_color_space,
     read_orientation,
     swaps_axes,
     to_rgb,
+    yuv_planes,
 )
 from .segments import find_segment_boundaries
 from .tone_map import HDR_NAMES
@@ -212,7 +215,11 @@ class VideoSource(Source):
             ticks = item.duration * item.time_base if item.duration and item.time_base else None
             starts_segment = not self.live and self._reader.boundaries.is_boundary(item.pts)
             yield Frame(
-                partial(self._to_image, item), time, duration=ticks, starts_segment=starts_segment
+                partial(self._to_image, item),
+                time,
+                duration=ticks,
+                starts_segment=starts_segment,
+                yuv=partial(yuv_planes, item) if self._is_shown_as_decoded(item) else None,
             )
             frame_index += 1
 
@@ -267,6 +274,11 @@ class VideoSource(Source):
                 f"{self.name} changes from {format_size(before)} to "
                 f"{format_size(self._coded_size)} pixels; letterboxing its frames to the first size"
             )
+
+    def _is_shown_as_decoded(self, frame: av.VideoFrame) -> bool:
+        """Return whether a frame's planes need no rotation, letterboxing or FFmpeg."""
+        upright = self._orientation == IDENTITY_ORIENTATION
+        return upright and (frame.height, frame.width) == self.size and has_yuv_planes(frame)
 
     def _to_image(self, frame: av.VideoFrame) -> U8 | DecodedImage:
         assert self.size is not None

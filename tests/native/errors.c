@@ -157,11 +157,49 @@ static void test_tensors(void) {
     CHECK(unpack(tensor, 4, 5, 3, 0, 0) == CGT_E_ENUM);
 }
 
+static void test_yuv(void) {
+    const cgt_image rgb = {8, 6, 3, CGT_PIXELS, {pixels}, {24}, CGT_BT601, 0};
+    const cgt_image out = {8, 6, 3, CGT_I420, {bytes, bytes + 64, bytes + 96}, {8, 4, 4}, 0, 0};
+    const cgt_tensor tensor = {floats, CGT_F32, CGT_CHW, 8, 48};
+    CHECK(cgt_rgb_to_yuv(&rgb, &out, 0, 6) == CGT_OK);
+    CHECK(cgt_unpack_yuv(&tensor, 1, CGT_ROUND, &out, 2, 4) == CGT_OK);
+    CHECK(cgt_rgb_to_yuv(NULL, &out, 0, 6) == CGT_E_NULL);
+    CHECK(cgt_rgb_to_yuv(&rgb, NULL, 0, 6) == CGT_E_NULL);
+    CHECK(cgt_unpack_yuv(NULL, 0, CGT_ROUND, &out, 0, 6) == CGT_E_NULL);
+    CHECK(cgt_unpack_yuv(&tensor, 0, CGT_ROUND, NULL, 0, 6) == CGT_E_NULL);
+    CHECK(cgt_rgb_to_yuv(&out, &out, 0, 6) == CGT_E_ENUM);
+    CHECK(cgt_rgb_to_yuv(&rgb, &rgb, 0, 6) == CGT_E_ENUM);
+    CHECK(cgt_unpack_yuv(&tensor, 0, CGT_ROUND, &rgb, 0, 6) == CGT_E_ENUM);
+    CHECK(cgt_unpack_yuv(&tensor, 0, (cgt_rounding)2, &out, 0, 6) == CGT_E_ENUM);
+    CHECK(cgt_rgb_to_yuv(&rgb, &out, 1, 6) == CGT_E_ROWS);
+    CHECK(cgt_rgb_to_yuv(&rgb, &out, 0, 3) == CGT_E_ROWS);
+    CHECK(cgt_rgb_to_yuv(&rgb, &out, 0, 8) == CGT_E_ROWS);
+    CHECK(cgt_unpack_yuv(&tensor, 0, CGT_ROUND, &out, 0, 5) == CGT_E_ROWS);
+    cgt_image image = out;
+    image.height = 5;
+    CHECK(cgt_rgb_to_yuv(&rgb, &image, 0, 5) == CGT_E_SIZE);
+    CHECK(cgt_unpack_yuv(&tensor, 0, CGT_ROUND, &image, 0, 5) == CGT_OK);
+    image = out;
+    image.width = CGT_MAX_SIDE + 1;
+    CHECK(cgt_unpack_yuv(&tensor, 0, CGT_ROUND, &image, 0, 6) == CGT_E_SIZE);
+    image = rgb;
+    image.channels = 4;
+    image.stride[0] = 32;
+    CHECK(cgt_rgb_to_yuv(&image, &out, 0, 6) == CGT_E_CHANNELS);
+    cgt_tensor narrow = tensor;
+    narrow.row_stride = 7;
+    CHECK(cgt_unpack_yuv(&narrow, 0, CGT_ROUND, &out, 0, 6) == CGT_E_STRIDE);
+    narrow.layout = CGT_HWC;
+    narrow.row_stride = 24;
+    CHECK(cgt_unpack_yuv(&narrow, 0, CGT_ROUND, &out, 0, 6) == CGT_E_ENUM);
+}
+
 int main(void) {
     CHECK(cgt_plan_create(&plan, 8, 6, 4, 5, CGT_FILTER_BILINEAR, NULL) == CGT_OK);
     test_plans();
     test_images();
     test_tensors();
+    test_yuv();
     for (int code = 0; code >= CGT_E_SIMD; code--)
         CHECK(strcmp(cgt_strerror(code), "unknown error") != 0);
     CHECK(strcmp(cgt_strerror(1), "unknown error") == 0);

@@ -53,6 +53,29 @@ static uint8_t *allocate_rows(ptrdiff_t stride, ptrdiff_t row, ptrdiff_t rows, s
     return memory;
 }
 
+static cgt_image take_image(input *in, int width, int height, int channels, cgt_format format) {
+    cgt_image image = {.width = width, .height = height, .channels = channels, .format = format};
+    image.matrix = (cgt_matrix)take_enum(in, 2);
+    image.full_range = take_byte(in) % 2;
+    const int half = (width + 1) / 2;
+    const int widths[3][3] = {{width * channels, 0, 0}, {width, half * 2, 0}, {width, half, half}};
+    for (int i = 0; (int)format >= 0 && (int)format < 3 && i < 3; i++) {
+        const int row = widths[format][i];
+        if (row < 1)
+            continue;
+        image.stride[i] = take_stride(in, row);
+        image.plane[i] = allocate_rows(image.stride[i], row, i ? (height + 1) / 2 : height, 1);
+        for (int k = 0; image.plane[i] && k < 8 && k < row; k++)
+            image.plane[i][k] = (uint8_t)take_byte(in);
+    }
+    return image;
+}
+
+static void free_image(cgt_image *image) {
+    for (int i = 0; i < 3; i++)
+        free(image->plane[i]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input in = {data, size};
     const int in_w = take_length(&in);
@@ -78,21 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     const cgt_format format = (cgt_format)take_enum(&in, 3);
     const int channels = take_enum(&in, 5);
-    cgt_image image = {.width = in_w, .height = in_h, .channels = channels, .format = format};
-    image.matrix = (cgt_matrix)take_enum(&in, 2);
-    image.full_range = take_byte(&in) % 2;
-    uint8_t *planes[3] = {NULL};
-    const int half = (in_w + 1) / 2;
-    const int widths[3][3] = {{in_w * channels, 0, 0}, {in_w, half * 2, 0}, {in_w, half, half}};
-    for (int i = 0; (int)format >= 0 && (int)format < 3 && i < 3; i++) {
-        if (widths[format][i] < 1)
-            continue;
-        image.stride[i] = take_stride(&in, widths[format][i]);
-        planes[i] = allocate_rows(image.stride[i], widths[format][i], i ? (in_h + 1) / 2 : in_h, 1);
-        image.plane[i] = planes[i];
-        for (int k = 0; planes[i] && k < 8 && k < widths[format][i]; k++)
-            planes[i][k] = (uint8_t)take_byte(&in);
-    }
+    cgt_image image = take_image(&in, in_w, in_h, channels, format);
     const size_t scratch_size = cgt_scratch_size(plan, channels, format);
     void *scratch = scratch_size ? malloc(scratch_size) : NULL;
     const int first = take_byte(&in) % 8 ? 0 : take_byte(&in) - 4;
@@ -125,15 +134,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     cgt_pack(plan, &image, &tensor, &packing, first, last, scratch);
     /* cgt_unpack cannot detect a tensor that is too small. */
-    if (width >= out_w && height >= out_h)
-        cgt_unpack(&tensor, out_w, out_h, channels, packing.swap_rb,
-                   (cgt_rounding)take_enum(&in, 2), bytes, out_stride, first, last);
+    if (width >= out_w && height >= out_h) {
+        const cgt_rounding rounding = (cgt_rounding)take_enum(&in, 2);
+        cgt_unpack(&tensor, out_w, out_h, channels, packing.swap_rb, rounding, bytes, out_stride,
+                   first, last);
+        if (channels == 3) {
+            cgt_image yuv = take_image(&in, out_w, out_h, 3, (cgt_format)take_enum(&in, 3));
+            cgt_unpack_yuv(&tensor, packing.swap_rb, rounding, &yuv, first, last);
+            free_image(&yuv);
+        }
+    }
+    cgt_image yuv = take_image(&in, in_w, take_byte(&in) % 16 ? in_h : 1, 3,
+                               (cgt_format)take_enum(&in, 3));
+    cgt_rgb_to_yuv(&image, &yuv, first, take_byte(&in) % 2 ? in_h : last);
+    free_image(&yuv);
 
     free(tensor.data);
     free(bytes);
     free(scratch);
-    for (int i = 0; i < 3; i++)
-        free(planes[i]);
+    free_image(&image);
     cgt_plan_destroy(plan);
     return 0;
 }

@@ -124,6 +124,16 @@ static void check_interleaving(const cgt_kernels *r, size_t n, int channels) {
     ref->interleave[channels](pointers, n, interleaved);
     r->interleave[channels](pointers, n, in.data);
     expect_equal(r->name, "interleave", interleaved, in.data, in.size);
+    if (channels == 3) {
+        uint8_t *const to[3] = {planes[0].data, planes[1].data, planes[2].data};
+        uint8_t split[3][MAX_LENGTH];
+        uint8_t *const to_split[3] = {split[0], split[1], split[2]};
+        fill_random(in.data, in.size);
+        ref->split(in.data, n, to_split);
+        r->split(in.data, n, to);
+        for (int i = 0; i < 3; i++)
+            expect_equal(r->name, "split", split[i], to[i], n);
+    }
     for (size_t i = 0; i < c; i++)
         guarded_free(&planes[i]);
     guarded_free(&in);
@@ -201,6 +211,41 @@ static void check_yuv_to_rgb(const cgt_kernels *r, size_t n, int step) {
     guarded_free(&v);
 }
 
+static void check_rgb_to_yuv(const cgt_kernels *r, size_t n, int step) {
+    for (int i = 0; i < 4; i++) {
+        const cgt_image image = {.matrix = (cgt_matrix)(i / 2), .full_range = i % 2};
+        const cgt_yuv_weights *weights = cgt_yuv_weights_of(&image);
+        guarded in[2][3];
+        const uint8_t *rows[2][3];
+        for (int k = 0; k < 6; k++) {
+            in[k / 3][k % 3] = guarded_new(n);
+            fill_random(in[k / 3][k % 3].data, n);
+            rows[k / 3][k % 3] = in[k / 3][k % 3].data;
+        }
+        const size_t half = (n + 1) / 2;
+        guarded y = guarded_new(n);
+        guarded u = guarded_new(half * (size_t)step);
+        guarded v = guarded_new(half);
+        uint8_t luma[MAX_LENGTH];
+        uint8_t chroma[2][MAX_LENGTH + 1];
+        ref->rgb_to_luma(rows[0], n, weights, luma);
+        r->rgb_to_luma(rows[0], n, weights, y.data);
+        expect_equal(r->name, "rgb_to_luma", luma, y.data, n);
+        ref->rgb_to_chroma(rows[0], rows[1], n, weights, step, chroma[0],
+                           step == 2 ? chroma[0] + 1 : chroma[1]);
+        r->rgb_to_chroma(rows[0], rows[1], n, weights, step, u.data,
+                         step == 2 ? u.data + 1 : v.data);
+        expect_equal(r->name, "rgb_to_chroma u", chroma[0], u.data, u.size);
+        if (step == 1)
+            expect_equal(r->name, "rgb_to_chroma v", chroma[1], v.data, v.size);
+        guarded_free(&y);
+        guarded_free(&u);
+        guarded_free(&v);
+        for (int k = 0; k < 6; k++)
+            guarded_free(&in[k / 3][k % 3]);
+    }
+}
+
 int main(void) {
     static const int channels[] = {1, 3, 4};
     for (const cgt_kernels *const *r = cgt_kernels_available(); *r; r++) {
@@ -209,6 +254,8 @@ int main(void) {
             check_float_conversions(*r, n);
             check_yuv_to_rgb(*r, n, 1);
             check_yuv_to_rgb(*r, n, 2);
+            check_rgb_to_yuv(*r, n, 1);
+            check_rgb_to_yuv(*r, n, 2);
             for (int c = 0; c < 3; c++) {
                 check_horizontal_pass(*r, channels[c]);
                 check_interleaving(*r, n, channels[c]);

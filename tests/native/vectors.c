@@ -41,6 +41,38 @@ static void test_image_free(test_image *p) {
             guarded_free(&p->planes[i]);
 }
 
+static uint64_t hash_planes(const test_image *p) {
+    uint64_t hash = 0;
+    for (int i = 0; i < 3; i++)
+        if (p->planes[i].data)
+            hash = hash * 31 + fnv1a(p->planes[i].data, p->planes[i].size);
+    return hash;
+}
+
+static void clear_planes(test_image *p) {
+    for (int i = 0; i < 3; i++)
+        if (p->planes[i].data)
+            memset(p->planes[i].data, 0xa5, p->planes[i].size);
+}
+
+/* Unpack a tensor to YUV in two bands, and return the hash. `bytes` are the same pixels. */
+static uint64_t run_yuv(const cgt_tensor *tensor, cgt_rounding rounding, const cgt_image *bytes) {
+    test_image p;
+    test_image_new(&p, bytes->width, bytes->height, 3, (cgt_format)random_between(1, 2));
+    const int height = bytes->height;
+    const int middle = random_between(0, height) / 2 * 2;
+    clear_planes(&p);
+    CHECK(cgt_unpack_yuv(tensor, 0, rounding, &p.image, middle, height) == CGT_OK);
+    CHECK(cgt_unpack_yuv(tensor, 0, rounding, &p.image, 0, middle) == CGT_OK);
+    const uint64_t hash = hash_planes(&p);
+    clear_planes(&p);
+    CHECK(cgt_rgb_to_yuv(bytes, &p.image, middle, height) == CGT_OK);
+    CHECK(cgt_rgb_to_yuv(bytes, &p.image, 0, middle) == CGT_OK);
+    CHECK(hash_planes(&p) == hash);
+    test_image_free(&p);
+    return hash;
+}
+
 /* Return a random side, usually a small one. */
 static int random_side(void) {
     return random_between(0, 3) ? random_between(1, 40) : random_between(1, 230);
@@ -118,6 +150,10 @@ static void run_case(int number) {
         CHECK(cgt_unpack(&tensor, out_w, out_h, channels, packing.swap_rb, rounding, bytes.data,
                          stride, 0, out_h) == CGT_OK);
         unpacked = fnv1a(bytes.data, bytes.size);
+        if (channels == 3 && !packing.swap_rb) {
+            const cgt_image rgb = {out_w, out_h, 3, CGT_PIXELS, {bytes.data}, {stride}, 0, 0};
+            unpacked = unpacked * 31 + run_yuv(&tensor, rounding, &rgb);
+        }
     }
     printf("%d: %dx%d to %dx%d, %d channels, format %d, filter %d: %016llx %016llx %016llx\n",
            number, in_w, in_h, out_w, out_h, channels, (int)format, (int)filter,
@@ -145,6 +181,13 @@ static void run_wide(void) {
     guarded again = guarded_new(3 * 2501 * 3);
     CHECK(cgt_resize(plan, &p.image, again.data, 2501 * 3, 0, 3, scratch) == CGT_OK);
     CHECK(memcmp(again.data, bytes.data, bytes.size) == 0); /* the round trip is lossless */
+    test_image yuv; /* longer than a chunk */
+    test_image_new(&yuv, 2501, 3, 3, CGT_NV12);
+    const cgt_image rgb = {2501, 3, 3, CGT_PIXELS, {bytes.data}, {2501 * 3}, 0, 0};
+    clear_planes(&yuv);
+    CHECK(cgt_rgb_to_yuv(&rgb, &yuv.image, 0, 3) == CGT_OK);
+    printf("wide: %016llx\n", (unsigned long long)hash_planes(&yuv));
+    test_image_free(&yuv);
     guarded_free(&again);
     guarded_free(&bytes);
     guarded_free(&floats);

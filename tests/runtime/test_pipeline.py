@@ -38,9 +38,9 @@ def test_order_is_kept_when_workers_finish_out_of_order(
 ) -> None:
     translate_batch = translator.translate_batch
 
-    def translate_with_delay(images: list[np.ndarray]) -> object:
+    def translate_with_delay(images: list[np.ndarray], yuv_format: object) -> object:
         time.sleep(float(images[0][0, 0, 2]) % 3 / 200)
-        return translate_batch(images)
+        return translate_batch(images, yuv_format)
 
     monkeypatch.setattr(translator, "translate_batch", translate_with_delay)
     monkeypatch.setattr(translator, "workers", 4)
@@ -71,9 +71,9 @@ def test_a_live_source_drops_frames_that_come_too_fast(
     """Simulate a camera of 200 frames/s and an engine of 50."""
     translate_batch = translator.translate_batch
 
-    def translate_slowly(images: list[np.ndarray]) -> object:
+    def translate_slowly(images: list[np.ndarray], yuv_format: object) -> object:
         time.sleep(0.02)
-        return translate_batch(images)
+        return translate_batch(images, yuv_format)
 
     def camera() -> Iterator[Frame | Packet]:
         for item in frames(100):
@@ -99,10 +99,10 @@ def test_a_live_stream_is_never_more_than_one_frame_behind(
     translate_batch = translator.translate_batch
     started, proceed = threading.Event(), threading.Event()
 
-    def translate_when_released(images: list[np.ndarray]) -> object:
+    def translate_when_released(images: list[np.ndarray], yuv_format: object) -> object:
         started.set()
         assert proceed.wait(30)
-        return translate_batch(images)
+        return translate_batch(images, yuv_format)
 
     def camera() -> Iterator[Frame | Packet]:
         for index, item in enumerate(frames(10)):
@@ -192,12 +192,12 @@ def test_frames_before_an_error_are_kept(
 ) -> None:
     translate_batch, count = translator.translate_batch, 0
 
-    def fails_late(images: list[np.ndarray]) -> object:
+    def fails_late(images: list[np.ndarray], yuv_format: object) -> object:
         nonlocal count
         count += 1
         if count > 8 and isinstance(error, EngineError):
             raise error
-        return translate_batch(images)
+        return translate_batch(images, yuv_format)
 
     def source() -> Iterator[Frame | Packet]:
         yield from frames(8)
@@ -240,6 +240,8 @@ def test_nan_in_the_output_ends_the_run(
 
 def test_an_error_of_the_sink_ends_the_run(translator: Translator) -> None:
     class FullDiskSink:
+        yuv_format = None
+
         def write(self, result: TranslatedFrame) -> None:
             raise SinkError("the disk is full")
 

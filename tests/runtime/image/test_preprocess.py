@@ -27,6 +27,7 @@ from cgt.runtime.image.preprocess import (
     resize,
     round_up_to_multiple,
     simd_instruction_set,
+    to_yuv,
     unpack,
 )
 
@@ -365,6 +366,79 @@ def test_yuv_agrees_with_opencv() -> None:
     assert np.abs(rgb.astype(int) - resize(yuv, (48, 64))).max() <= 2
 
 
+def rgb_to_yuv(rgb: F64, matrix: str, full_range: bool) -> list[F64]:
+    """Convert by BT.601 or BT.709 in float64 without rounding; y, u, v."""
+    red, blue = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[matrix]
+    luma = rgb @ np.array([red, 1 - red - blue, blue])
+    height, width = luma.shape
+    odd = ((0, height % 2), (0, width % 2))
+    planes = [luma, (rgb[..., 2] - luma) / (2 - 2 * blue), (rgb[..., 0] - luma) / (2 - 2 * red)]
+    for i in (1, 2):  # the last row and column count twice
+        padded = np.pad(planes[i], odd, mode="edge")
+        planes[i] = padded.reshape((height + 1) // 2, 2, (width + 1) // 2, 2).mean((1, 3))
+    y, u, v = planes
+    if full_range:
+        return [y, u + 128, v + 128]
+    return [y * 219 / 255 + 16, u * 224 / 255 + 128, v * 224 / 255 + 128]
+
+
+@pytest.mark.parametrize("nv12", [True, False])
+def test_to_yuv_rounds_the_exact_value(nv12: bool) -> None:
+    random = np.random.default_rng(5)
+    for number in range(60):
+        height, width = (int(side) for side in random.integers(1, 90, 2))
+        kind = random.integers(0, 2)  # random bytes, or extremes
+        image = random_image(random, height, width, 3) if kind else random_extremes(height, width)
+        out = random_yuv(random, height, width, nv12)
+        assert to_yuv(image, out=out, threads=number % 3 + 1) is out
+        exact = rgb_to_yuv(image.astype(np.float64), out.matrix, out.full_range)
+        for plane, value in zip(planes_of(out), exact, strict=True):
+            # Rounding is 0.5. Full-range chroma reaches 255.5, which is clamped.
+            assert np.abs(plane - np.minimum(value, 255.02)).max() <= 0.53
+        new = to_yuv(image, matrix=out.matrix, full_range=out.full_range)
+        for a, b in zip(planes_of(new), planes_of(out), strict=True):
+            assert np.array_equal(a, b)
+
+
+def random_extremes(height: int, width: int) -> U8:
+    return np.random.default_rng(height).integers(0, 2, (height, width, 3), np.uint8) * np.uint8(
+        255
+    )
+
+
+@pytest.mark.parametrize("matrix", preprocess.COLOR_MATRICES)
+@pytest.mark.parametrize("full_range", [False, True])
+def test_gray_survives_yuv(matrix: preprocess.ColorMatrix, full_range: bool) -> None:
+    """Convert all grays to YUV and back: a lost level would show as banding or a darker video."""
+    image = np.repeat(np.arange(256, dtype=np.uint8), 6).reshape(32, 48)[..., None].repeat(3, 2)
+    yuv = to_yuv(image, matrix=matrix, full_range=full_range)
+    assert yuv.v is not None
+    assert (yuv.y.min(), yuv.y.max()) == ((0, 255) if full_range else (16, 235))
+    assert np.abs(yuv.u.astype(int) - 128).max() == np.abs(yuv.v.astype(int) - 128).max() == 0
+    back = resize(yuv, image.shape[:2]).astype(int)
+    assert np.abs(back - image).max() <= (0 if full_range else 1)
+    assert abs((back - image).mean()) < 0.1
+
+
+def planes_of(yuv: YUV) -> list[U8]:
+    return [yuv.y, *((yuv.u[..., 0], yuv.u[..., 1]) if yuv.v is None else (yuv.u, yuv.v))]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_unpacking_to_yuv_equals_converting_the_bytes(dtype: type) -> None:
+    random = np.random.default_rng(6)
+    for number in range(30):
+        height, width = (int(side) for side in random.integers(1, 90, 2))
+        padded = random.uniform(-1.1, 1.1, (3, height + 3, width + 5)).astype(dtype)
+        tensor = padded[:, 1 : height + 1, 2 : width + 2]
+        truncate, out = number % 3 == 0, random_yuv(random, height, width, nv12=bool(number % 2))
+        image = unpack(tensor, True, truncate=truncate)
+        expected = to_yuv(image, matrix=out.matrix, full_range=out.full_range)
+        assert unpack(tensor, True, out=out, truncate=truncate, threads=number % 4 + 1) is out
+        for a, b in zip(planes_of(expected), planes_of(out), strict=True):
+            assert np.array_equal(a, b)
+
+
 # ---- Unpack --------------------------------------------------------------------------------------
 
 
@@ -508,6 +582,7 @@ def overlapping(array: NDArray[Any]) -> NDArray[Any]:
     return np.lib.stride_tricks.as_strided(array, strides=(1, *array.strides[1:]))
 
 
+LUMA, CHROMA = np.zeros((8, 10), np.uint8), np.zeros((4, 5), np.uint8)
 SHARED = np.zeros((8, 10, 3), np.uint8)
 
 BAD: list[tuple[str, Callable[[], object]]] = [
@@ -590,6 +665,18 @@ BAD: list[tuple[str, Callable[[], object]]] = [
             YUV(IMAGE[..., 0].copy(), *(np.zeros((4, n), np.uint8) for n in (5, 4))), (4, 4)
         ),
     ),
+    ("image", lambda: to_yuv(IMAGE[..., :1].copy())),
+    ("image", lambda: to_yuv(YUV.empty((8, 10)))),  # type: ignore[arg-type]
+    ("matrix", lambda: to_yuv(IMAGE, matrix="bt2020")),  # type: ignore[arg-type]
+    ("out must be 10x8", lambda: to_yuv(IMAGE, out=YUV.empty((8, 9)))),
+    ("out.v", lambda: to_yuv(IMAGE, out=YUV(LUMA, CHROMA, LUMA))),
+    ("out.y is read-only", lambda: to_yuv(IMAGE, out=YUV(read_only(LUMA), CHROMA, CHROMA))),
+    (
+        "out.u overlaps",
+        lambda: to_yuv(IMAGE, out=YUV(LUMA, IMAGE.reshape(-1)[:20].reshape(4, 5), CHROMA)),
+    ),
+    ("3 channels", lambda: unpack(TENSOR[:1], out=YUV.empty((8, 10)))),
+    ("threads", lambda: to_yuv(IMAGE, threads=0)),
     (
         "matrix",
         lambda: resize(YUV(IMAGE[..., 0], IMAGE, matrix="bt2020"), (4, 4)),  # type: ignore[arg-type]

@@ -10,8 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
+from cgt.runtime.errors import UsageError
 from cgt.runtime.image.preprocess import U8
-from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
+from cgt.runtime.sinks import (
+    EncodingOptions,
+    StreamFormat,
+    TranslatedFrame,
+    open_sink,
+    open_sinks,
+)
 from cgt.runtime.sinks.codecs import CODECS, CONTAINERS, HARDWARE_CODECS, CodecSettings
 from cgt.runtime.sinks.codecs import _encoder_error as encoder_error
 from cgt.runtime.sinks.muxer import Muxer
@@ -87,3 +94,66 @@ def test_numbered_frames_return_from_live_encoders(codec: str, tmp_path: Path) -
             muxer.write(result)
         muxer.finish()
     assert_same_frames(images, path)
+
+
+def test_crf_and_preset_reach_the_encoder(tmp_path: Path) -> None:
+    frames = as_results(draw_frames((96, 160)))
+    stream = StreamFormat((96, 160), Fraction(25), Fraction(1, 25))
+    data = {}
+    for crf, preset in ((None, None), (20, "veryfast"), (40, None), (None, "ultrafast")):
+        path = tmp_path / f"{crf}-{preset}.mp4"
+        with open_sink(str(path), stream, EncodingOptions("h264", crf, preset)) as sink:
+            for frame in frames:
+                sink.write(frame)
+            sink.finish()
+        assert_same_frames([frame.image for frame in frames], path)
+        data[crf, preset] = path.read_bytes()
+    assert data[None, None] == data[20, "veryfast"]
+    assert b"crf=40.0" in data[40, None]  # x264 stores its settings in the stream
+    assert b"cabac=0" in data[None, "ultrafast"]
+    assert b"cabac=1" in data[None, None]
+
+
+@pytest.mark.parametrize("codec", [*CODECS, *HARDWARE_CODECS])
+def test_every_setting_in_range_is_accepted(codec: str) -> None:
+    settings = (CODECS | HARDWARE_CODECS)[codec]
+    for preset in settings.presets or (None,):
+        for crf in settings.crf_range if settings.crf else (None,):
+            changed = settings.with_options(EncodingOptions(codec, crf, preset), codec)
+            if codec in CODECS:
+                assert encoder_error(changed, (96, 160)) is None
+            if crf is not None:
+                assert changed.options[settings.crf] == str(crf)
+            if preset is not None:
+                assert changed.options[settings.preset] == preset
+
+
+@pytest.mark.parametrize(
+    ("codec", "crf", "preset", "message"),
+    [
+        ("h264", 52, None, "--crf 52 is not for h264; give a number from 0 to 51"),
+        ("av1", 0, None, "--crf 0 is not for av1; give a whole number from 1 to 63"),
+        ("av1", 20.5, None, "--crf 20.5 is not for av1; give a whole number"),
+        ("vp9", None, "veryfast", "--preset veryfast is no preset of vp9; use 0, 1, 2"),
+        ("av1", None, "10", "--preset 10 is no preset of av1; use 0, 1"),
+        ("prores", 20, None, "prores has no constant rate factor"),
+        ("prores", None, "fast", "--preset fast is no preset of prores; it has none"),
+    ],
+)
+def test_settings_out_of_range_are_refused(
+    codec: str, crf: float | None, preset: str | None, message: str, tmp_path: Path
+) -> None:
+    stream = StreamFormat((96, 160), Fraction(25), Fraction(1, 25))
+    path = tmp_path / "out.mkv"
+    with pytest.raises(UsageError, match=message):
+        open_sink(str(path), stream, EncodingOptions(codec, crf, preset))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_encoders_need_a_video(tmp_path: Path) -> None:
+    stream = StreamFormat((96, 160), Fraction(25), Fraction(1, 25))
+    for uri in (str(tmp_path / "out.png"), f"{tmp_path}/folder/", "null:", "-"):
+        with pytest.raises(UsageError, match="--crf are for videos; no output is one"):
+            open_sinks([uri], stream, EncodingOptions(crf=20))
+    both = [str(tmp_path / "out.png"), str(tmp_path / "out.mp4")]
+    open_sinks(both, stream, EncodingOptions(crf=20)).close()
