@@ -47,12 +47,16 @@ static void *take(char *base, size_t *offset, size_t bytes) {
 }
 
 static int radius_of(const cgt_guide *guide) {
-    return guide->method == CGT_GUIDED && guide->radius > 0 ? guide->radius : 0;
+    return guide->method == CGT_GUIDED ? guide->radius : 0;
 }
 
-/* The slots of a ring: the rows of a window, and the one that leaves when the next one enters. */
-static int ring_rows(int radius) {
-    return 2 * radius + 2;
+/* The slots of a ring, a power of two: at least the rows of a window, and the one that leaves when
+ * the next one enters. */
+static size_t ring_rows(int radius) {
+    size_t rows = 2;
+    while (rows < 2 * (size_t)radius + 2)
+        rows *= 2;
+    return rows;
 }
 
 /* Divide scratch memory, whose address need not be aligned; NULL for the size only. */
@@ -63,7 +67,7 @@ static workspace divide(const cgt_guide *guide, void *scratch) {
                    .plane = round_up(width + 2 * (size_t)radius + 1, LANE_WORDS)};
     char *base = scratch ? (char *)scratch + (-(uintptr_t)scratch & 63) : NULL;
     size_t offset = 0;
-    const size_t rows = (size_t)ring_rows(radius);
+    const size_t rows = ring_rows(radius);
     const size_t word = sizeof(int16_t);
     const size_t sum = sizeof(int32_t);
     w.levels = take(base, &offset, rows * NUM_LEVELS * w.stride * word);
@@ -96,6 +100,7 @@ typedef struct {
     const cgt_tensor *images[2];
     size_t n;
     int radius;
+    size_t ring_mask;
     workspace w;
 } fitter;
 
@@ -107,11 +112,11 @@ static int window_rows(const fitter *f, int center, int *first) {
 }
 
 static int16_t *levels_of(const fitter *f, int row) {
-    return f->w.levels + (size_t)(row % ring_rows(f->radius)) * NUM_LEVELS * f->w.stride;
+    return f->w.levels + ((size_t)row & f->ring_mask) * NUM_LEVELS * f->w.stride;
 }
 
 static int16_t *windows_of(const fitter *f, int row) {
-    return f->w.coefficients + (size_t)(row % ring_rows(f->radius)) * CGT_GUIDE_PLANES * f->w.stride;
+    return f->w.coefficients + ((size_t)row & f->ring_mask) * CGT_GUIDE_PLANES * f->w.stride;
 }
 
 /* Convert row y of both images to the color space of the coefficients. */
@@ -301,6 +306,7 @@ int cgt_guide_fit(const cgt_guide *guide, const cgt_tensor *input, const cgt_ten
                       .images = {input, output},
                       .n = (size_t)guide->width,
                       .radius = radius_of(guide),
+                      .ring_mask = ring_rows(radius_of(guide)) - 1,
                       .w = divide(guide, scratch)};
     if (!f.kernels)
         return CGT_E_SIMD;
