@@ -82,6 +82,23 @@ class Packing(ctypes.Structure):
     )
 
 
+class GuideView(ctypes.Structure):
+    """The struct cgt_guide."""
+
+    _fields_ = (
+        ("width", _C_INT),
+        ("height", _C_INT),
+        ("method", _C_INT),
+        ("radius", _C_INT),
+        ("eps", C_FLOAT),
+        ("detail", C_FLOAT),
+        ("format", _C_INT),
+        ("matrix", _C_INT),
+        ("full_range", _C_INT),
+        ("coefficients", _C_POINTER),
+    )
+
+
 def _load_library() -> ctypes.CDLL:
     path = Path(__file__).parents[1] / "native" / "libcgt.so"
     try:
@@ -116,6 +133,12 @@ def _load_library() -> ctypes.CDLL:
     lib.cgt_unpack.argtypes = [_C_POINTER, *[_C_INT] * 5, _C_POINTER, _C_SSIZE, _C_INT, _C_INT]
     lib.cgt_unpack_yuv.argtypes = [_C_POINTER, _C_INT, _C_INT, _C_POINTER, _C_INT, _C_INT]
     lib.cgt_rgb_to_yuv.argtypes = [_C_POINTER, _C_POINTER, _C_INT, _C_INT]
+    lib.cgt_guide_size.argtypes = [_C_INT, _C_INT]
+    lib.cgt_guide_size.restype = ctypes.c_size_t
+    lib.cgt_guide_scratch_size.argtypes = [_C_POINTER]
+    lib.cgt_guide_scratch_size.restype = ctypes.c_size_t
+    lib.cgt_guide_fit.argtypes = [*[_C_POINTER] * 3, _C_INT, _C_INT, _C_POINTER]
+    lib.cgt_guide_apply.argtypes = [*[_C_POINTER] * 3, _C_INT, _C_INT]
     lib.cgt_strerror.argtypes = [_C_INT]
     lib.cgt_strerror.restype = ctypes.c_char_p
     lib.cgt_simd.restype = ctypes.c_char_p

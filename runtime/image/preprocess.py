@@ -121,7 +121,7 @@ def _resize_plan(
 _thread_local = threading.local()
 
 
-def _scratch_address(size: int) -> int:
+def scratch_address(size: int) -> int:
     """Return the address of this thread's scratch memory, which only grows."""
     if getattr(_thread_local, "size", -1) < size:
         _thread_local.scratch = np.empty(size, np.uint8)
@@ -135,7 +135,7 @@ def _thread_pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=f"cgt-pixels-{process}")
 
 
-def _run_in_bands(
+def run_in_bands(
     rows: int, threads: int, work: Callable[[int, int], int], multiple: int = 1
 ) -> None:
     """Call work(first_row, last_row) for all rows, in one band of whole multiples per thread."""
@@ -192,11 +192,11 @@ def resize(
                 stride,
                 first_row,
                 last_row,
-                _scratch_address(scratch),
+                scratch_address(scratch),
             )
         )
 
-    _run_in_bands(size[0], check_count(threads, "threads"), work)
+    run_in_bands(size[0], check_count(threads, "threads"), work)
     return out
 
 
@@ -321,11 +321,11 @@ class Packer:
                     ctypes.byref(self._packing),
                     first_row,
                     last_row,
-                    _scratch_address(self._scratch_sizes[source.format]),
+                    scratch_address(self._scratch_sizes[source.format]),
                 )
             )
 
-        _run_in_bands(self.size[0], self.threads, work)
+        run_in_bands(self.size[0], self.threads, work)
         return out
 
 
@@ -453,7 +453,7 @@ def unpack(
                 )
             )
 
-        _run_in_bands(height, threads, work_yuv, multiple=2)
+        run_in_bands(height, threads, work_yuv, multiple=2)
         return out
     out = check_output_array(out, (height, width, channels), np.dtype(np.uint8), (tensor,))
     stride, address = check_strides(out, "out", packed=2)[0], data_address(out)
@@ -474,7 +474,7 @@ def unpack(
             )
         )
 
-    _run_in_bands(height, threads, work)
+    run_in_bands(height, threads, work)
     return out
 
 
@@ -516,7 +516,7 @@ def to_yuv(
             LIB.cgt_rgb_to_yuv(ctypes.byref(source), ctypes.byref(target), first_row, last_row)
         )
 
-    _run_in_bands(size[0], check_count(threads, "threads"), work, multiple=2)
+    run_in_bands(size[0], check_count(threads, "threads"), work, multiple=2)
     return out
 
 

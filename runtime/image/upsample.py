@@ -1,46 +1,71 @@
-"""Guided upsampling: the output of a network at the size of its source image.
+"""Guided upsampling of a network's output to the size of its source (manual: `native/cgt.h`).
 
-A network runs at its own, small size. Around each pixel its output is fitted as a linear function
-of its input: out = A * in + b, with a 3x3 matrix A. The coefficients change slowly over the image,
-so they are interpolated to the full size and applied to the full-size source image. Edges, text and
-texture of the source thus survive at full sharpness.
-
-The fit is the guided filter with a color guide (He, Sun and Tang, "Guided Image Filtering", PAMI
-2013, equations 14 to 20) in its fast form (He and Sun, "Fast Guided Filter", 2015).
+A network sees a small copy of the source. Local linear coefficients describe what it does to that
+copy. They are interpolated and applied to the source itself, so edges, text and fine structures
+keep their resolution. No image of floats and no intermediate image exists at full size.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, Literal, get_args
+import ctypes
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .opencv import cv2
-from .preprocess import F32, U8, resize, unpack
-from .validation import YUV, check_output_array, check_size, pack_pixels
+from .libcgt import (
+    DTYPE_CODES,
+    F16,
+    F32,
+    LIB,
+    PIXELS,
+    U8,
+    GuideView,
+    ImageView,
+    TensorView,
+)
+from .preprocess import run_in_bands, scratch_address
+from .validation import (
+    YUV,
+    check_count,
+    check_output_array,
+    check_output_yuv,
+    check_size,
+    check_strides,
+    data_address,
+    describe_value,
+    make_image_view,
+)
 
-FitMethod = Literal["guided", "detail"]
-FIT_METHODS: tuple[FitMethod, ...] = get_args(FitMethod)
+__all__ = ["GUIDANCE_METHODS", "GuidanceMethod", "Upsampler", "upsample_guided"]
 
-_BAND_PIXELS = 2**20  # rows are upsampled in bands, so that a large photo needs little memory
+GuidanceMethod = Literal["guided", "detail"]
+GUIDANCE_METHODS: tuple[GuidanceMethod, ...] = get_args(GuidanceMethod)
+MAX_RADIUS = 64
 
 
 class Upsampler:
-    """Guided upsampling for images of one size; any thread may call it.
+    """Upsamples a network's outputs, guided by sources of one size; a call allocates no memory.
+
+    Methods:
+
+    - "guided": the guided filter with a color guide (He, Sun & Tang, "Guided Image Filtering",
+      PAMI 2013, equations 14 to 20), whose coefficients are upsampled (He & Sun, "Fast Guided
+      Filter", 2015).
+    - "detail": the interpolated output, plus what the source has and the interpolated input lacks.
+
+    An instance holds the coefficients of one image, so each thread needs its own.
 
     Args:
-        source_size: (height, width) of the images and of the results.
-        low_size: (height, width) of the input and output of the network.
-        method: "guided" fits local linear coefficients. "detail" adds the high frequencies of the
-            image to the enlarged output.
-        radius: radius of the window of the fit, in pixels of the network.
-        eps: regularization of the fit, for values in [0, 1]: differences in a window well below its
-            square root count as noise.
-        detail: strength, 0 to 1. 0 is bilinear interpolation of the output of the network.
-        threads: number of threads; the result does not depend on it.
+        source_size: (height, width) of the sources.
+        size: (height, width) of the network's input and output.
+        method: "guided" or "detail".
+        radius: of the windows in pixels of the network, 1 to 64; for "guided".
+        eps: added to the variances of colors in [0, 1], 1e-6 to 1; for "guided". Structures of
+            less contrast than its square root are smoothed.
+        detail: 0..1; 0 is bilinear upsampling, 1 takes all detail from the source.
+        threads: number of threads, each for a band of rows; the result does not depend on it.
 
     Raises:
         UsageError: an argument is invalid; the message names it.
@@ -49,198 +74,210 @@ class Upsampler:
     def __init__(
         self,
         source_size: tuple[int, int],
-        low_size: tuple[int, int],
+        size: tuple[int, int],
         *,
-        method: FitMethod = "guided",
+        method: GuidanceMethod = "guided",
         radius: int = 4,
         eps: float = 1e-4,
         detail: float = 1.0,
         threads: int = 1,
     ) -> None:
         self.source_size = check_size(source_size, "source_size")
-        self.low_size = check_size(low_size, "low_size")
-        if method not in FIT_METHODS:
-            raise UsageError(f"method must be one of {', '.join(FIT_METHODS)}, not {method!r}")
-        if not 1 <= radius <= 64:
-            raise UsageError(f"radius must be from 1 to 64 pixels, not {radius}")
-        if not 0 < eps <= 1:
-            raise UsageError(f"eps must be above 0, up to 1, not {eps}")
-        if not 0 <= detail <= 1:
-            raise UsageError(f"detail must be from 0 to 1, not {detail}")
-        self._method, self._radius, self._eps, self._detail = method, radius, eps, detail
+        self.size = check_size(size)
+        if method not in GUIDANCE_METHODS:
+            raise UsageError(f"method must be guided or detail, not {method!r}")
+        radius = check_count(radius, "radius")
+        if radius > MAX_RADIUS:
+            raise UsageError(f"radius must be at most {MAX_RADIUS}, not {radius}")
+        self.threads = check_count(threads, "threads")
+        height, width = self.size
+        self._coefficients = np.empty(LIB.cgt_guide_size(width, height), np.uint8)
+        self._guide = GuideView(
+            width,
+            height,
+            GUIDANCE_METHODS.index(method),
+            radius,
+            _number(eps, "eps", 1e-6, 1.0),
+            _number(detail, "detail", 0.0, 1.0),
+            PIXELS,
+            0,
+            0,
+            data_address(self._coefficients),
+        )
+        self._scratch_size = int(LIB.cgt_guide_scratch_size(ctypes.byref(self._guide)))
+
+    @overload
+    def __call__(
+        self, image: U8, guide: F32 | F16 | U8, translated: F32 | F16 | U8, out: U8 | None = None
+    ) -> U8: ...
+
+    @overload
+    def __call__(
+        self, image: YUV, guide: F32 | F16 | U8, translated: F32 | F16 | U8, out: YUV | None = None
+    ) -> YUV: ...
+
+    @overload
+    def __call__(
+        self,
+        image: U8 | YUV,
+        guide: F32 | F16 | U8,
+        translated: F32 | F16 | U8,
+        out: U8 | YUV | None = None,
+    ) -> U8 | YUV: ...
 
     def __call__(
         self,
         image: U8 | YUV,
-        guide: NDArray[Any],
-        translated: NDArray[Any],
+        guide: F32 | F16 | U8,
+        translated: F32 | F16 | U8,
         out: U8 | YUV | None = None,
-    ) -> U8:
-        """Return the output of a network at the size of the source image.
+    ) -> U8 | YUV:
+        """Upsample one output.
 
         Args:
-            image: the source image, uint8 HWC RGB.
-            guide: the input of the network: float32 or float16 CHW in [-1, 1], or uint8 HWC.
-            translated: its output; the same type and size.
-            out: uint8 HWC array to write into.
+            image: the source, uint8 HWC with 3 channels, or YUV.
+            guide: the network's input: float32 or float16 CHW in [-1, 1], or uint8 HWC.
+            translated: the network's output, likewise.
+            out: uint8 HWC or YUV of the source's size to write into. YUV to YUV of the same
+                matrix and range is fastest, because nothing is converted to RGB.
 
         Returns:
-            `out`, or a new array.
+            `out`, or a new image of the kind of `image`.
 
         Raises:
             UsageError: an argument is invalid; the message names it.
         """
-        if isinstance(image, YUV):
-            image = resize(image, self.source_size)
-        low = [_as_floats(array, self.low_size) for array in (guide, translated)]
-        if image.shape != (*self.source_size, 3):
-            raise UsageError(f"image must have shape {(*self.source_size, 3)}, not {image.shape}")
-        result: U8 = check_output_array(out, image.shape, np.dtype(np.uint8), (image,))  # type: ignore[arg-type]
-        if self._method == "guided":
-            slope, offset = fit_linear(*low, self._radius, self._eps)
+        source, planes = make_image_view(image)
+        if (source.height, source.width, source.channels) != (*self.source_size, 3):
+            raise UsageError(
+                f"image must be {self.source_size[1]}x{self.source_size[0]} with 3 channels, not "
+                f"{source.width}x{source.height} with {source.channels}"
+            )
+        inputs = (*planes, guide, translated)
+        small = [
+            _small_image(array, name, self.size)
+            for array, name in ((guide, "guide"), (translated, "translated"))
+        ]
+        if out is None:
+            out = _new_image_like(image, self.source_size)
+        if isinstance(out, YUV):
+            target = check_output_yuv(out, self.source_size, inputs)
         else:
-            slope = np.broadcast_to(np.eye(3, dtype=np.float32).ravel(), (*self.low_size, 9))
-            offset = low[1] - low[0]
-        slope, offset = self._detail * slope, self._detail * offset + (1 - self._detail) * low[1]
-        _apply(image, np.concatenate([slope, offset], -1), result)
-        return result
+            check_output_array(out, (*self.source_size, 3), np.dtype(np.uint8), inputs)
+            target = make_image_view(out)[0]
+        self._set_color_space(source, target)
+        self._run(small, source, target)
+        return out
 
-
-def _as_floats(array: NDArray[Any], size: tuple[int, int]) -> F32:
-    """Return an image or a tensor as float32 HWC in [0, 1], in steps of 1/255."""
-    pixels = array if array.dtype == np.uint8 else unpack(array)
-    if pixels.shape != (*size, 3):
-        raise UsageError(f"guide and translated must be {size[1]}x{size[0]} RGB, not {array.shape}")
-    return pixels.astype(np.float32) / 255
-
-
-def _box_mean(planes: F32, radius: int, area: F32) -> F32:
-    """Return the mean over a square window, clipped to the image, for each pixel of HWC planes."""
-    side = 2 * radius + 1
-    sums = [
-        cv2.boxFilter(
-            np.ascontiguousarray(planes[..., i]),
-            cv2.CV_32F,
-            (side, side),
-            normalize=False,
-            borderType=cv2.BORDER_CONSTANT,
+    def _set_color_space(self, source: ImageView, target: ImageView) -> None:
+        same_yuv = PIXELS not in (source.format, target.format) and (
+            (source.matrix, bool(source.full_range)) == (target.matrix, bool(target.full_range))
         )
-        for i in range(planes.shape[-1])
-    ]
-    return (np.stack(sums, -1) / area[..., None]).astype(np.float32)
+        self._guide.format = source.format if same_yuv else PIXELS
+        self._guide.matrix, self._guide.full_range = source.matrix, source.full_range
+
+    def _run(self, small: list[TensorView], source: ImageView, target: ImageView) -> None:
+        parameters = ctypes.byref(self._guide)
+
+        def fit(first_row: int, last_row: int) -> int:
+            return int(
+                LIB.cgt_guide_fit(
+                    parameters,
+                    ctypes.byref(small[0]),
+                    ctypes.byref(small[1]),
+                    first_row,
+                    last_row,
+                    scratch_address(self._scratch_size),
+                )
+            )
+
+        def apply(first_row: int, last_row: int) -> int:
+            return int(
+                LIB.cgt_guide_apply(
+                    parameters, ctypes.byref(source), ctypes.byref(target), first_row, last_row
+                )
+            )
+
+        run_in_bands(self.size[0], self.threads, fit)
+        run_in_bands(self.source_size[0], self.threads, apply, multiple=2)
 
 
-@lru_cache(maxsize=8)
-def _window_area(size: tuple[int, int], radius: int) -> F32:
-    counts = []
-    for length in size:
-        at = np.arange(length)
-        counts.append(np.minimum(at + radius, length - 1) - np.maximum(at - radius, 0) + 1)
-    return np.multiply.outer(counts[0], counts[1]).astype(np.float32)
+def _number(value: float, name: str, low: float, high: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not low <= number <= high:
+        raise UsageError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
+    return number
 
 
-def fit_linear(guide: F32, target: F32, radius: int, eps: float) -> tuple[F32, F32]:
-    """Fit target = guide * A + b in a window around each pixel.
-
-    Args:
-        guide: float32 (height, width, 3) in [0, 1].
-        target: the same shape.
-        radius: radius of the windows in pixels; they are clipped to the image.
-        eps: regularization.
-
-    Returns:
-        A as float32 (height, width, 9): for each channel of the target the slopes of the three
-        channels of the guide; and b as float32 (height, width, 3).
-    """
-    height, width = guide.shape[:2]
-    area = _window_area((height, width), radius)
-    products = (guide[..., :, None] * guide[..., None, :]).reshape(height, width, 9)
-    cross = (target[..., :, None] * guide[..., None, :]).reshape(height, width, 9)
-    mean_guide, mean_target = _box_mean(guide, radius, area), _box_mean(target, radius, area)
-    covariance = _box_mean(products, radius, area).reshape(height, width, 3, 3)
-    covariance -= mean_guide[..., :, None] * mean_guide[..., None, :]
-    cross_covariance = _box_mean(cross, radius, area).reshape(height, width, 3, 3)
-    cross_covariance -= mean_target[..., :, None] * mean_guide[..., None, :]
-    inverse = np.linalg.inv(covariance + eps * np.eye(3, dtype=np.float32))
-    slope = np.clip(cross_covariance @ inverse, -8, 8)
-    offset = mean_target - (slope @ mean_guide[..., None])[..., 0]
-    both = np.concatenate([slope.reshape(height, width, 9), offset], -1)
-    smooth = _box_mean(both.astype(np.float32), radius, area)
-    return smooth[..., :9], smooth[..., 9:]
+def _small_image(array: NDArray[Any], name: str, size: tuple[int, int]) -> TensorView:
+    """Return the C description of a network's input or output."""
+    if not isinstance(array, np.ndarray) or array.ndim != 3:
+        raise UsageError(f"{name} must be float32|16 CHW or uint8 HWC, not {describe_value(array)}")
+    if array.dtype == np.uint8:
+        expected: tuple[int, ...] = (*size, 3)
+        row_stride, plane_stride = check_strides(array, name, packed=2)[0], 0
+        code, layout, item = 2, 1, 1
+    elif array.dtype in DTYPE_CODES:
+        expected = (3, *size)
+        plane_stride, row_stride, item = check_strides(array, name, packed=1)
+        code, layout = DTYPE_CODES[array.dtype], 0
+    else:
+        raise UsageError(f"{name} must be float32, float16 or uint8, not {array.dtype}")
+    if array.shape != expected:
+        raise UsageError(f"{name} must have shape {expected}, not {array.shape}")
+    return TensorView(data_address(array), code, layout, row_stride // item, plane_stride // item)
 
 
-def _apply(image: U8, coefficients: F32, out: U8) -> None:
-    """Interpolate the coefficients bilinearly and apply them, in bands of rows."""
-    height, width = image.shape[:2]
-    low_height, low_width = coefficients.shape[:2]
-    columns = _resize_axis(coefficients, width, 1)
-    band = max(1, _BAND_PIXELS // width)
-    for top in range(0, height, band):
-        bottom = min(height, top + band)
-        at = (np.arange(top, bottom, dtype=np.float32) + 0.5) * low_height / height - 0.5
-        at = np.clip(at, 0, low_height - 1)
-        first = np.minimum(at.astype(np.int64), max(0, low_height - 2))
-        weight = (at - first)[:, None, None].astype(np.float32)
-        after = np.minimum(first + 1, low_height - 1)
-        values = columns[first] * (1 - weight) + columns[after] * weight
-        pixels = image[top:bottom].astype(np.float32)
-        for channel in range(3):
-            total = values[..., 9 + channel] * 255
-            for source in range(3):
-                total += values[..., 3 * channel + source] * pixels[..., source]
-            out[top:bottom, :, channel] = np.clip(np.rint(total), 0, 255)
-
-
-def _resize_axis(planes: F32, length: int, axis: int) -> F32:
-    low = planes.shape[axis]
-    at = np.clip((np.arange(length, dtype=np.float32) + 0.5) * low / length - 0.5, 0, low - 1)
-    first = np.minimum(at.astype(np.int64), max(0, low - 2))
-    weight = (at - first).astype(np.float32).reshape(-1, 1)
-    after = np.minimum(first + 1, low - 1)
-    resized: F32 = planes[:, first] * (1 - weight) + planes[:, after] * weight
-    return resized
-
-
-@lru_cache(maxsize=16)
-def _cached_upsampler(*args: Any, **kwargs: Any) -> Upsampler:
-    return Upsampler(*args, **kwargs)
+def _new_image_like(image: U8 | YUV, size: tuple[int, int]) -> U8 | YUV:
+    if isinstance(image, YUV):
+        return YUV.empty(size, image.matrix, image.full_range)
+    return np.empty((*size, 3), np.uint8)
 
 
 def upsample_guided(
     image: U8 | YUV,
-    guide: NDArray[Any],
-    translated: NDArray[Any],
+    guide: F32 | F16 | U8,
+    translated: F32 | F16 | U8,
     *,
-    method: FitMethod = "guided",
+    method: GuidanceMethod = "guided",
     radius: int = 4,
     eps: float = 1e-4,
     detail: float = 1.0,
     out: U8 | YUV | None = None,
     threads: int = 1,
-) -> U8:
-    """Return the output of a network at the size of its source image; see `Upsampler`.
+) -> U8 | YUV:
+    """Upsample a network's output to the size of its source, guided by the source.
+
+    `Upsampler` keeps its memory, for the frames of a stream.
 
     Args:
-        image: the source image at full size, uint8 HWC RGB.
-        guide: the input of the network: float32 or float16 CHW in [-1, 1], or uint8 HWC.
-        translated: its output; the same type and size.
-        method: see `Upsampler`, as for the rest.
-        radius: in pixels of the network.
-        eps: regularization.
-        detail: strength, 0 to 1.
-        out: uint8 HWC array to write into.
-        threads: number of threads.
+        image: the source, uint8 HWC with 3 channels, or YUV.
+        guide: the network's input: float32 or float16 CHW in [-1, 1], or uint8 HWC.
+        translated: the network's output, of the size of `guide`.
+        method: as in `Upsampler`.
+        radius: as in `Upsampler`.
+        eps: as in `Upsampler`.
+        detail: as in `Upsampler`.
+        out: uint8 HWC or YUV of the source's size to write into.
+        threads: as in `Upsampler`.
+
+    Returns:
+        `out`, or a new image of the kind of `image`.
 
     Raises:
         UsageError: an argument is invalid; the message names it.
     """
-    if not isinstance(image, YUV):
-        image = pack_pixels(image)
-    source_size = image.y.shape if isinstance(image, YUV) else image.shape[:2]
-    low_size = translated.shape[:2] if translated.dtype == np.uint8 else translated.shape[1:]
-    upsampler = _cached_upsampler(
-        tuple(source_size),
-        tuple(low_size),
+    source, _ = make_image_view(image)
+    shape = np.shape(guide)
+    if len(shape) != 3:
+        raise UsageError(f"guide must be float32|16 CHW or uint8 HWC, not {describe_value(guide)}")
+    size = shape[:2] if np.asarray(guide).dtype == np.uint8 else shape[1:]
+    upsampler = Upsampler(
+        (source.height, source.width),
+        check_size(size, "guide.shape"),
         method=method,
         radius=radius,
         eps=eps,

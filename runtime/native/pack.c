@@ -130,6 +130,8 @@ int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
         const int width = packing->padded_width ? packing->padded_width : plan->x.out;
         const int height = packing->padded_height ? packing->padded_height : plan->y.out;
         rc = cgt_check_tensor(dst, width, height, src->channels);
+        if (rc == CGT_OK && dst->type == CGT_U8)
+            rc = CGT_E_ENUM;
     }
     if (rc == CGT_OK)
         rc = scratch ? cgt_check_rows(first_row, last_row, plan->y.out) : CGT_E_NULL;

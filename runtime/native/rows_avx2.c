@@ -13,7 +13,7 @@
 #endif
 
 #include "rows_avx2.h"
-#include "rows_plain.h"
+#include "rows_guide.h"
 
 static __m256i load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -409,10 +409,10 @@ static __m256i weigh_16(const __m256i rgb[3], const int16_t w[3]) {
     return _mm256_add_epi16(rg, _mm256_mulhrs_epi16(rgb[2], _mm256_set1_epi16(w[2])));
 }
 
-static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
-                        uint8_t *y) {
+static void weigh_rgb(const uint8_t *const rgb[3], size_t n, const int16_t weights[3],
+                      int16_t offset, uint8_t *out) {
     const __m256i zero = _mm256_setzero_si256();
-    const __m256i black = _mm256_set1_epi16(weights->black);
+    const __m256i bias = _mm256_set1_epi16(offset);
     size_t i = 0;
     for (; i + 32 <= n; i += 32) {
         __m256i halves[2];
@@ -424,11 +424,11 @@ static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_wei
                                               : _mm256_unpacklo_epi8(zero, bytes),
                                             1);
             }
-            halves[h] = _mm256_srli_epi16(_mm256_add_epi16(weigh_16(wide, weights->y), black), 7);
+            halves[h] = _mm256_srli_epi16(_mm256_add_epi16(weigh_16(wide, weights), bias), 7);
         }
-        _mm256_storeu_si256((__m256i *)(y + i), _mm256_packus_epi16(halves[0], halves[1]));
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_packus_epi16(halves[0], halves[1]));
     }
-    rgb_to_luma_tail(rgb, i, n, weights, y);
+    weigh_rgb_tail(rgb, i, n, weights, offset, out);
 }
 
 /* 32 pixels at a time: sixteen chroma samples. */
@@ -462,6 +462,25 @@ void cgt_avx2_rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bo
     rgb_to_chroma_tail(top, bottom, i, n, weights, step, u, v);
 }
 
+static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
+    interpolate_any(in, table, out);
+}
+
+static void guide_apply_1(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 1, out);
+}
+
+static void guide_apply_2(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 2, out);
+}
+
+static void guide_apply_3(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 3, out);
+}
+
 const cgt_kernels cgt_kernels_avx2 = {
     .name = "avx2",
     .vertical_pass = vertical_pass,
@@ -479,8 +498,16 @@ const cgt_kernels cgt_kernels_avx2 = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = cgt_avx2_yuv_to_rgb,
-    .rgb_to_luma = rgb_to_luma,
+    .weigh_rgb = weigh_rgb,
     .rgb_to_chroma = cgt_avx2_rgb_to_chroma,
+    .guide_accumulate = guide_accumulate,
+    .guide_accumulate_coefficients = guide_accumulate_coefficients,
+    .box_sums = box_sums,
+    .guide_solve = guide_solve,
+    .guide_mean = guide_mean,
+    .guide_detail = guide_detail,
+    .interpolate = interpolate,
+    .guide_apply = {NULL, guide_apply_1, guide_apply_2, guide_apply_3},
 };
 
 #if defined(__clang__)

@@ -13,7 +13,7 @@
 #endif
 
 #include "rows_avx2.h"
-#include "rows_plain.h"
+#include "rows_guide.h"
 
 static __m512i load(const void *p) {
     return _mm512_loadu_si512(p);
@@ -278,25 +278,44 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
         out[i] = f16_to_f32_value(in[i]);
 }
 
-static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
-                        uint8_t *y) {
+static void weigh_rgb(const uint8_t *const rgb[3], size_t n, const int16_t weights[3],
+                      int16_t offset, uint8_t *out) {
     const __m512i zero = _mm512_setzero_si512();
     for (size_t i = 0; i < n; i += 64) {
         const __mmask64 inside = first_bytes(n - i);
-        __m512i lower = _mm512_set1_epi16(weights->black);
+        __m512i lower = _mm512_set1_epi16(offset);
         __m512i upper = lower;
         for (int c = 0; c < 3; c++) {
             const __m512i bytes = _mm512_maskz_loadu_epi8(inside, rgb[c] + i);
-            const __m512i weight = _mm512_set1_epi16(weights->y[c]);
+            const __m512i weight = _mm512_set1_epi16(weights[c]);
             const __m512i wide_lower = _mm512_srli_epi16(_mm512_unpacklo_epi8(zero, bytes), 1);
             const __m512i wide_upper = _mm512_srli_epi16(_mm512_unpackhi_epi8(zero, bytes), 1);
             lower = _mm512_add_epi16(lower, _mm512_mulhrs_epi16(wide_lower, weight));
             upper = _mm512_add_epi16(upper, _mm512_mulhrs_epi16(wide_upper, weight));
         }
         _mm512_mask_storeu_epi8(
-            y + i, inside,
+            out + i, inside,
             _mm512_packus_epi16(_mm512_srli_epi16(lower, 7), _mm512_srli_epi16(upper, 7)));
     }
+}
+
+static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
+    interpolate_any(in, table, out);
+}
+
+static void guide_apply_1(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 1, out);
+}
+
+static void guide_apply_2(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 2, out);
+}
+
+static void guide_apply_3(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 3, out);
 }
 
 const cgt_kernels cgt_kernels_avx512 = {
@@ -316,8 +335,16 @@ const cgt_kernels cgt_kernels_avx512 = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = cgt_avx2_yuv_to_rgb,
-    .rgb_to_luma = rgb_to_luma,
+    .weigh_rgb = weigh_rgb,
     .rgb_to_chroma = cgt_avx2_rgb_to_chroma,
+    .guide_accumulate = guide_accumulate,
+    .guide_accumulate_coefficients = guide_accumulate_coefficients,
+    .box_sums = box_sums,
+    .guide_solve = guide_solve,
+    .guide_mean = guide_mean,
+    .guide_detail = guide_detail,
+    .interpolate = interpolate,
+    .guide_apply = {NULL, guide_apply_1, guide_apply_2, guide_apply_3},
 };
 
 #if defined(__clang__)

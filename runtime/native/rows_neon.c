@@ -2,7 +2,7 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
-#include "rows_plain.h"
+#include "rows_guide.h"
 
 static void vertical_pass_16(const uint8_t *const *rows, int taps, const int16_t *weights,
                              int shift, size_t column, int16_t *out) {
@@ -223,18 +223,18 @@ static uint8x8_t chroma_of_8(const int16x8_t rgb[3], const int16_t w[3], int16_t
     return vqmovn_u16(vshrq_n_u16(vreinterpretq_u16_s16(biased), 7));
 }
 
-static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
-                        uint8_t *y) {
+static void weigh_rgb(const uint8_t *const rgb[3], size_t n, const int16_t weights[3],
+                      int16_t offset, uint8_t *out) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        int16x8_t sum = vdupq_n_s16(weights->black);
+        int16x8_t sum = vdupq_n_s16(offset);
         for (int c = 0; c < 3; c++) {
             const int16x8_t wide = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(rgb[c] + i), 7));
-            sum = vaddq_s16(sum, vqrdmulhq_n_s16(wide, weights->y[c]));
+            sum = vaddq_s16(sum, vqrdmulhq_n_s16(wide, weights[c]));
         }
-        vst1_u8(y + i, vqmovun_s16(vshrq_n_s16(sum, 7)));
+        vst1_u8(out + i, vqmovn_u16(vshrq_n_u16(vreinterpretq_u16_s16(sum), 7)));
     }
-    rgb_to_luma_tail(rgb, i, n, weights, y);
+    weigh_rgb_tail(rgb, i, n, weights, offset, out);
 }
 
 static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
@@ -259,6 +259,25 @@ static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bott
     rgb_to_chroma_tail(top, bottom, i, n, weights, step, u, v);
 }
 
+static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
+    interpolate_any(in, table, out);
+}
+
+static void guide_apply_1(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 1, out);
+}
+
+static void guide_apply_2(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 2, out);
+}
+
+static void guide_apply_3(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 3, out);
+}
+
 const cgt_kernels cgt_kernels_neon = {
     .name = "neon",
     .vertical_pass = vertical_pass,
@@ -275,8 +294,16 @@ const cgt_kernels cgt_kernels_neon = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = yuv_to_rgb,
-    .rgb_to_luma = rgb_to_luma,
+    .weigh_rgb = weigh_rgb,
     .rgb_to_chroma = rgb_to_chroma,
+    .guide_accumulate = guide_accumulate,
+    .guide_accumulate_coefficients = guide_accumulate_coefficients,
+    .box_sums = box_sums,
+    .guide_solve = guide_solve,
+    .guide_mean = guide_mean,
+    .guide_detail = guide_detail,
+    .interpolate = interpolate,
+    .guide_apply = {NULL, guide_apply_1, guide_apply_2, guide_apply_3},
 };
 #else
 typedef int cgt_no_neon; /* ISO C forbids an empty translation unit */

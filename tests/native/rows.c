@@ -228,9 +228,13 @@ static void check_rgb_to_yuv(const cgt_kernels *r, size_t n, int step) {
         guarded v = guarded_new(half);
         uint8_t luma[MAX_LENGTH];
         uint8_t chroma[2][MAX_LENGTH + 1];
-        ref->rgb_to_luma(rows[0], n, weights, luma);
-        r->rgb_to_luma(rows[0], n, weights, y.data);
-        expect_equal(r->name, "rgb_to_luma", luma, y.data, n);
+        const int16_t *const planes[3] = {weights->y, weights->u, weights->v};
+        for (int k = 0; k < 3; k++) {
+            const int16_t offset = k ? weights->middle : weights->black;
+            ref->weigh_rgb(rows[0], n, planes[k], offset, luma);
+            r->weigh_rgb(rows[0], n, planes[k], offset, y.data);
+            expect_equal(r->name, "weigh_rgb", luma, y.data, n);
+        }
         ref->rgb_to_chroma(rows[0], rows[1], n, weights, step, chroma[0],
                            step == 2 ? chroma[0] + 1 : chroma[1]);
         r->rgb_to_chroma(rows[0], rows[1], n, weights, step, u.data,
