@@ -152,7 +152,7 @@ def _default_image_size(
     """Return the displayed size of the frame, or less if the training size is less."""
     training_side = min(metadata.size)
     shown_side = min(Fraction(frame_size[0]), frame_size[1] * sample_aspect_ratio)
-    is_tiny = min(*frame_size, shown_side) < MIN_SIDE_PX  # and is scaled up
+    is_tiny = min(shown_side, Fraction(min(frame_size))) < MIN_SIDE_PX  # and is scaled up
     if shown_side <= training_side and sample_aspect_ratio == 1 and not is_tiny:
         return frame_size
     return _scale_short_side(

@@ -155,7 +155,6 @@ class OutputResizer:
             image = resize(image, self._size, "bicubic")
         channels = _channels(result)
         if not _channels(guide) == channels == 3:
-            assert isinstance(image, np.ndarray)
             return self._upsample_channels(image, _to_bytes(guide), _to_bytes(result))
         out: Pixels
         if yuv_format is None:
@@ -170,10 +169,11 @@ class OutputResizer:
             return image
         return to_yuv(image, matrix=yuv_format.matrix, full_range=yuv_format.full_range)
 
-    def _upsample_channels(self, image: U8, guide: U8, result: U8) -> U8:
+    def _upsample_channels(self, image: Pixels, guide: U8, result: U8) -> U8:
         """Upsample a result that is not RGB, or not the translation of RGB."""
         assert self._upsampler is not None
-        rgb = [convert_channels(pixels, 3) for pixels in (image, guide, result)]
+        source = resize(image, self._size) if isinstance(image, YUV) else image
+        rgb = [convert_channels(pixels, 3) for pixels in (source, guide, result)]
         colors = self._upsampler(rgb[0], rgb[1], rgb[2], np.empty((*self._size, 3), np.uint8))
         assert isinstance(colors, np.ndarray)
         if result.shape[2] == 4:
@@ -183,7 +183,7 @@ class OutputResizer:
 
 
 def _channels(tensor: NDArray[Any]) -> int:
-    return tensor.shape[2 if tensor.dtype == np.uint8 else 0]
+    return int(tensor.shape[2 if tensor.dtype == np.uint8 else 0])
 
 
 def _to_bytes(tensor: NDArray[Any]) -> U8:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import SinkError, UsageError
 from ..image.files import ALPHA_SUFFIXES, IMAGE_SUFFIXES, encode_image
-from ..image.preprocess import resize
+from ..image.preprocess import YUV, resize
 from ..utils.atomic import atomic_write
 from ..utils.log import warn_user
 from .base import Sink, TranslatedFrame, warn_alpha_lost
@@ -158,12 +158,14 @@ def write_image(path: Path, result: TranslatedFrame) -> None:
     Raises:
         SinkError: The file cannot be written.
     """
-    pixels, alpha = result.pixels, result.source_frame.alpha
-    if pixels.shape[2] == 4:  # the model's own transparency
+    pixels = result.image if isinstance(result.pixels, YUV) else result.pixels
+    alpha = result.source_frame.alpha
+    translucent = pixels.shape[2] == 4
+    if translucent:  # the model's own transparency
         pixels, alpha = np.ascontiguousarray(pixels[..., :3]), pixels[..., 3]
     if alpha is not None and path.suffix.lower() not in ALPHA_SUFFIXES:
         warn_alpha_lost(path)
-        pixels, alpha = result.image if result.pixels.shape[2] == 4 else pixels, None
+        pixels, alpha = result.image if translucent else pixels, None
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         alpha = resize(np.ascontiguousarray(alpha)[..., None], pixels.shape[:2])[..., 0]
     data = encode_image(pixels, path.suffix, alpha, label=True)

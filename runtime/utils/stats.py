@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ..inference.translator import BatchTiming
 
 STAGES = ("decode", "preprocess", "inference", "postprocess", "upsample", "encode", "latency")
-"""`upsample` replaces `postprocess` where the output is larger than the network. `latency` is the time from the arrival of a frame to the end of writing its translation."""
+"""`upsample` replaces `postprocess` where the output has another size than that of the network.
+`latency` is the time from the arrival of a frame to the end of writing its translation."""
 
 
 class DurationHistogram:
