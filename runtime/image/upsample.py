@@ -155,7 +155,7 @@ class Upsampler:
             )
         inputs = (*planes, guide, translated)
         small = [
-            _small_image(array, name, self.size)
+            view_small_image(array, name, self.size)
             for array, name in ((guide, "guide"), (translated, "translated"))
         ]
         if out is None:
@@ -166,7 +166,8 @@ class Upsampler:
             check_output_array(out, (*self.source_size, 3), np.dtype(np.uint8), inputs)
             target = make_image_view(out)[0]
         self._set_color_space(source, target)
-        self._run(small, source, target)
+        self.fit(*small)
+        self.apply(source, target)
         return out
 
     def _set_color_space(self, source: ImageView, target: ImageView) -> None:
@@ -176,30 +177,38 @@ class Upsampler:
         self._guide.format = source.format if same_yuv else PIXELS
         self._guide.matrix, self._guide.full_range = source.matrix, source.full_range
 
-    def _run(self, small: list[TensorView], source: ImageView, target: ImageView) -> None:
-        parameters = ctypes.byref(self._guide)
+    def fit(self, guide: TensorView, translated: TensorView) -> None:
+        """Compute the coefficients, the first half of a call."""
 
-        def fit(first_row: int, last_row: int) -> int:
+        def work(first_row: int, last_row: int) -> int:
             return int(
                 LIB.cgt_guide_fit(
-                    parameters,
-                    ctypes.byref(small[0]),
-                    ctypes.byref(small[1]),
+                    ctypes.byref(self._guide),
+                    ctypes.byref(guide),
+                    ctypes.byref(translated),
                     first_row,
                     last_row,
                     scratch_address(self._scratch_size),
                 )
             )
 
-        def apply(first_row: int, last_row: int) -> int:
+        run_in_bands(self.size[0], self.threads, work)
+
+    def apply(self, source: ImageView, target: ImageView) -> None:
+        """Apply the coefficients, the second half of a call."""
+
+        def work(first_row: int, last_row: int) -> int:
             return int(
                 LIB.cgt_guide_apply(
-                    parameters, ctypes.byref(source), ctypes.byref(target), first_row, last_row
+                    ctypes.byref(self._guide),
+                    ctypes.byref(source),
+                    ctypes.byref(target),
+                    first_row,
+                    last_row,
                 )
             )
 
-        run_in_bands(self.size[0], self.threads, fit)
-        run_in_bands(self.source_size[0], self.threads, apply, multiple=2)
+        run_in_bands(self.source_size[0], self.threads, work, multiple=2)
 
 
 def _number(value: float, name: str, low: float, high: float) -> float:
@@ -212,7 +221,7 @@ def _number(value: float, name: str, low: float, high: float) -> float:
     return number
 
 
-def _small_image(array: NDArray[Any], name: str, size: tuple[int, int]) -> TensorView:
+def view_small_image(array: NDArray[Any], name: str, size: tuple[int, int]) -> TensorView:
     """Return the C description of a network's input or output."""
     if not isinstance(array, np.ndarray) or array.ndim != 3:
         raise UsageError(f"{name} must be float32|16 CHW or uint8 HWC, not {describe_value(array)}")

@@ -22,9 +22,8 @@ static int16_t locate(int64_t position, int64_t small, int64_t large, int32_t *f
     return (int16_t)(weight < 32767 ? weight : 32767);
 }
 
-/* Fill the table for n samples from `x` on; every sample has `step` pixels (2 for chroma). */
-static void interpolate_columns(cgt_interpolation *table, int x, size_t n, int step, int small,
-                                int large) {
+void cgt_interpolate_columns(cgt_interpolation *table, int x, size_t n, int step, int small,
+                             int large) {
     table->n = n;
     table->is_dense_8 = table->is_dense_32 = 1;
     for (size_t i = 0; i < n; i++) {
@@ -32,8 +31,8 @@ static void interpolate_columns(cgt_interpolation *table, int x, size_t n, int s
         table->weight[i] = locate(position, small, large, &table->first[i]);
         const int32_t in_8 = table->first[i] - table->first[i & ~(size_t)7];
         const int32_t in_32 = table->first[i] - table->first[i & ~(size_t)31];
-        table->is_dense_8 &= in_8 < 7;
-        table->is_dense_32 &= in_32 < 63;
+        table->is_dense_8 &= in_8 < 8;
+        table->is_dense_32 &= in_32 < 32;
         table->bytes[2 * i] = (uint8_t)(2 * in_8);
         table->bytes[2 * i + 1] = (uint8_t)(2 * in_8 + 1);
         table->words[i] = (uint16_t)in_32;
@@ -100,7 +99,7 @@ static void load_rgb(const applier *a, int x, size_t n, int y, uint8_t *const rg
 /* Process n columns from x on with coefficients in RGB. */
 static void apply_rgb(const applier *a, int x, size_t n) {
     cgt_interpolation columns;
-    interpolate_columns(&columns, x, n, 1, a->guide->width, a->src->width);
+    cgt_interpolate_columns(&columns, x, n, 1, a->guide->width, a->src->width);
     int16_t slots[2][CGT_GUIDE_PLANES * CGT_GUIDE_CHUNK];
     row_pair pair = {a->kernels, a->guide, &columns, 0,
                      CGT_GUIDE_PLANES, {-1, -1}, {slots[0], slots[1]}};
@@ -185,8 +184,8 @@ static void apply_yuv(const applier *a, int x, size_t n) {
     const size_t half = (n + 1) / 2;
     cgt_interpolation luma_columns;
     cgt_interpolation chroma_columns;
-    interpolate_columns(&luma_columns, x, n, 1, a->guide->width, a->src->width);
-    interpolate_columns(&chroma_columns, x / 2, half, 2, a->guide->width, a->src->width);
+    cgt_interpolate_columns(&luma_columns, x, n, 1, a->guide->width, a->src->width);
+    cgt_interpolate_columns(&chroma_columns, x / 2, half, 2, a->guide->width, a->src->width);
     int16_t luma_slots[2][4 * CGT_GUIDE_CHUNK];
     int16_t chroma_slots[2][8 * CGT_GUIDE_CHUNK];
     row_pair luma = {a->kernels, a->guide, &luma_columns,

@@ -23,7 +23,8 @@ size_t cgt_guide_size(int width, int height) {
     return (size_t)height * CGT_GUIDE_PLANES * cgt_guide_stride(width) * sizeof(int16_t);
 }
 
-/* Scratch memory, divided into regions. Rows of sums have `radius` zeros on both sides. */
+/* Scratch memory, divided into regions. Rows of sums have zeros on both sides:
+ * radius + 1 on the left, radius on the right. */
 typedef struct {
     size_t stride;         /* of planes of words */
     size_t plane;          /* of planes of sums */
@@ -33,7 +34,6 @@ typedef struct {
     int32_t *pixel_sums;   /* of columns: CGT_GUIDE_SUMS planes */
     int32_t *slope_sums;   /* of columns: CGT_GUIDE_PLANES planes */
     int32_t *window_sums;  /* CGT_GUIDE_SUMS planes */
-    int32_t *buffers[2];   /* of box_sums */
     float *inverse_area;   /* of the window of each column */
     float *line;
     uint8_t *bytes; /* six planes */
@@ -76,8 +76,6 @@ static workspace divide(const cgt_guide *guide, void *scratch) {
     w.pixel_sums = take(base, &offset, CGT_GUIDE_SUMS * w.plane * sum);
     w.slope_sums = take(base, &offset, CGT_GUIDE_PLANES * w.plane * sum);
     w.window_sums = take(base, &offset, CGT_GUIDE_SUMS * w.plane * sum);
-    for (int i = 0; i < 2; i++)
-        w.buffers[i] = take(base, &offset, w.plane * sum);
     w.inverse_area = take(base, &offset, width * sizeof(float));
     w.line = take(base, &offset, width * sizeof(float));
     w.bytes = take(base, &offset, NUM_LEVELS * w.stride);
@@ -190,10 +188,9 @@ static cgt_regularization regularization_of(const cgt_guide *guide) {
 
 /* Sum `planes` planes of sums of columns over the windows. */
 static void sum_windows(const fitter *f, const int32_t *columns, int planes) {
-    int32_t *buffers[2] = {f->w.buffers[0], f->w.buffers[1]};
     for (int k = 0; k < planes; k++)
-        f->kernels->box_sums(columns + (size_t)k * f->w.plane, f->n, 2 * f->radius + 1, buffers,
-                             f->w.window_sums + (size_t)k * f->w.plane);
+        f->kernels->box_sums(columns + (size_t)k * f->w.plane, f->n,
+                             2 * (size_t)f->radius + 1, f->w.window_sums + (size_t)k * f->w.plane);
 }
 
 /* Write row y of the result: the means of the windows' coefficients. */
@@ -223,7 +220,7 @@ static int fit_row(const fitter *f, int y, int next, const cgt_regularization *e
         next = first;
         removed = f->w.zeros;
     }
-    int32_t *sums = f->w.pixel_sums + f->radius;
+    int32_t *sums = f->w.pixel_sums + f->radius + 1;
     do {
         const int16_t *added = f->w.zeros;
         if (next < end) {
@@ -259,7 +256,7 @@ static void fit_guided(const fitter *f, int first_row, int last_row) {
         const int leaving = y - 2 * radius - 1;
         const int16_t *removed = leaving >= begin ? windows_of(f, leaving) : f->w.zeros;
         f->kernels->guide_accumulate_coefficients(added, removed, f->w.stride, f->n,
-                                                  f->w.slope_sums + radius, f->w.plane);
+                                                  f->w.slope_sums + radius + 1, f->w.plane);
         if (y - radius >= first_row)
             write_row(f, y - radius);
     }

@@ -64,8 +64,8 @@ typedef struct {
     size_t n;
     int32_t first[CGT_GUIDE_CHUNK];
     int16_t weight[CGT_GUIDE_CHUNK]; /* of the next sample, times 2^15 */
-    /* For groups of 8 and of 32: first[i] minus that of the group, and whether a group needs at
-     * most 8 and 64 samples. */
+    /* For groups of 8 and of 32: first[i] minus that of the group, and whether this is always
+     * less than 8 and 32: unless the small image is the larger one. */
     uint8_t bytes[2 * CGT_GUIDE_CHUNK]; /* positions of the two bytes of each sample */
     uint16_t words[CGT_GUIDE_CHUNK];
     int is_dense_8, is_dense_32;
@@ -131,7 +131,8 @@ typedef struct {
                              int32_t *sums, size_t plane);
     void (*guide_accumulate_coefficients)(const int16_t *added, const int16_t *removed,
                                           size_t stride, size_t n, int32_t *sums, size_t plane);
-    void (*box_sums)(const int32_t *in, size_t n, int taps, int32_t *buffers[2], int32_t *out);
+    /* out[i] = sum over 1 <= k <= taps of in[i + k] */
+    void (*box_sums)(const int32_t *in, size_t n, size_t taps, int32_t *out);
     void (*guide_solve)(const int32_t *sums, size_t plane, size_t n, const float *inverse_area,
                         const cgt_regularization *regularization, int16_t *out, size_t stride);
     void (*guide_mean)(const int32_t *sums, const int16_t *levels, size_t n,
@@ -217,6 +218,9 @@ int cgt_check_image_rows(const cgt_image *image, int first_row, int last_row);
 int cgt_check_bytes(const void *data, int width, int channels, ptrdiff_t stride);
 /* Return the words from plane to plane of a row of coefficients of small images of this width. */
 size_t cgt_guide_stride(int width);
+/* Fill the table for n samples from `x` on; every sample has `step` pixels (2 for chroma). */
+void cgt_interpolate_columns(cgt_interpolation *table, int x, size_t n, int step, int small,
+                             int large);
 
 int cgt_check_guide(const cgt_guide *guide);
 /* Every type and layout is valid here; few functions take CGT_U8. */

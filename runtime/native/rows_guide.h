@@ -40,96 +40,142 @@ static void guide_accumulate_coefficients(const int16_t *added, const int16_t *r
     }
 }
 
-static void add_neighbors(const int32_t *restrict in, size_t n, size_t distance,
-                          int32_t *restrict out) {
-    for (size_t i = 0; i < n; i++)
-        out[i] = in[i] + in[i + distance];
-}
-
-static void add_to(const int32_t *restrict in, size_t n, int32_t *restrict out) {
-    for (size_t i = 0; i < n; i++)
-        out[i] += in[i];
-}
-
-/* out[i] = sum over k < taps of in[i + k]; taps is odd. Sums of 2, 4, 8 .. samples are combined as
- * the bits of `taps` say. Each buffer holds n + taps sums. */
-static void box_sums(const int32_t *in, size_t n, int taps, int32_t *buffers[2], int32_t *out) {
-    const size_t all = (size_t)taps;
-    size_t done = 1;
-    for (size_t i = 0; i < n; i++)
-        out[i] = in[i];
-    for (size_t width = 1; 2 * width <= all; width *= 2) {
-        int32_t *to = buffers[0];
-        add_neighbors(in, n + all - 2 * width, width, to);
-        if (all & (2 * width)) {
-            add_to(to + done, n, out);
-            done += 2 * width;
-        }
-        in = to;
-        buffers[0] = buffers[1];
-        buffers[1] = to;
+/* out[i] = sum over 1 <= k <= taps of in[i + k], for i >= from; `sum` is that before `from`. */
+static inline void box_sums_tail(const int32_t *restrict in, size_t from, size_t n, size_t taps,
+                                 int32_t sum, int32_t *restrict out) {
+    for (size_t i = from; i < n; i++) {
+        sum += in[i + taps] - in[i];
+        out[i] = sum;
     }
 }
 
+static inline int32_t first_box_sum(const int32_t *in, size_t taps) {
+    int32_t sum = 0;
+    for (size_t k = 0; k < taps; k++)
+        sum += in[k];
+    return sum;
+}
+
 /* Round to nearest, half to even, and clamp to what a coefficient may be. */
-static inline int32_t round_coefficient(float f) {
+static inline float round_coefficient(float f) {
     const float top = (float)CGT_MAX_COEFFICIENT;
     const float low = f > -top ? f : -top;
     const float v = low < top ? low : top;
-    return (int32_t)((v + 12582912.0f) - 12582912.0f);
+    return (v + 12582912.0f) - 12582912.0f;
 }
 
 static inline float at_least(float v, float low) {
     return v > low ? v : low;
 }
 
-/* Solve for the coefficients of each window: A = cov(output, input) * (cov(input) + E)^-1,
- * b = mean(output) - A * mean(input), by the factorization L * D * transpose(L). The exact pivots
- * in D are at least those of E, which rounding errors could violate. */
-static void guide_solve(const int32_t *restrict sums, size_t plane, size_t n,
-                        const float *restrict inverse_area,
-                        const cgt_regularization *regularization, int16_t *restrict out,
-                        size_t stride) {
-    const cgt_regularization e = *regularization;
+/* Windows that are solved at a time: a step of the computation is a loop over arrays of this
+ * length, which compilers vectorize. */
+enum { WINDOWS = 64 };
+
+typedef float window_values[WINDOWS];
+
+/* cov = mean of the products - product of the means + added */
+static inline void covariance(const int32_t *restrict products, size_t n,
+                              const float *restrict inverse_area, const float *restrict mean,
+                              const float *restrict other_mean, float added, float *restrict cov) {
+    for (size_t i = 0; i < n; i++)
+        cov[i] = ((float)products[i] * inverse_area[i] - mean[i] * other_mean[i]) + added;
+}
+
+static inline void means(const int32_t *restrict sums, size_t n, const float *restrict inverse_area,
+                         float *restrict out) {
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)sums[i] * inverse_area[i];
+}
+
+/* Factor the matrices s (upper triangle by rows) into L * D * transpose(L). L has l[0] and l[1] in
+ * its first column and l[2] in its second; d are the inverses of D. */
+static inline void factor(size_t n, window_values s[6], const float pivots[3], window_values l[3],
+                          window_values d[3]) {
+    const float p0 = pivots[0];
+    const float p1 = pivots[1];
+    const float p2 = pivots[2];
     for (size_t i = 0; i < n; i++) {
-        const int32_t *s = sums + i;
-        const float inverse = inverse_area[i];
-        const float m0 = (float)s[0 * plane] * inverse;
-        const float m1 = (float)s[1 * plane] * inverse;
-        const float m2 = (float)s[2 * plane] * inverse;
-        const float s00 = ((float)s[6 * plane] * inverse - m0 * m0) + e.added[0];
-        const float s01 = ((float)s[7 * plane] * inverse - m0 * m1) + e.added[1];
-        const float s02 = ((float)s[8 * plane] * inverse - m0 * m2) + e.added[2];
-        const float s11 = ((float)s[9 * plane] * inverse - m1 * m1) + e.added[3];
-        const float s12 = ((float)s[10 * plane] * inverse - m1 * m2) + e.added[4];
-        const float s22 = ((float)s[11 * plane] * inverse - m2 * m2) + e.added[5];
-        const float i0 = 1.0f / at_least(s00, e.pivots[0]);
-        const float l1 = s01 * i0;
-        const float l2 = s02 * i0;
-        const float i1 = 1.0f / at_least(s11 - l1 * s01, e.pivots[1]);
-        const float t = s12 - l1 * s02;
-        const float l21 = t * i1;
-        const float i2 = 1.0f / at_least((s22 - l2 * s02) - l21 * t, e.pivots[2]);
+        const float inverse0 = 1.0f / at_least(s[0][i], p0);
+        const float l1 = s[1][i] * inverse0;
+        const float l2 = s[2][i] * inverse0;
+        const float inverse1 = 1.0f / at_least(s[3][i] - l1 * s[1][i], p1);
+        const float below = s[4][i] - l1 * s[2][i];
+        const float l21 = below * inverse1;
+        l[0][i] = l1;
+        l[1][i] = l2;
+        l[2][i] = l21;
+        d[0][i] = inverse0;
+        d[1][i] = inverse1;
+        d[2][i] = 1.0f / at_least((s[5][i] - l2 * s[2][i]) - l21 * below, p2);
+    }
+}
+
+/* Solve for the slopes of one output, whose covariances with the inputs are c, and round them. */
+static inline void substitute(size_t n, window_values c[3], window_values l[3], window_values d[3],
+                              window_values slopes[3]) {
+    const float scale = (float)(1 << CGT_SLOPE_BITS);
+    for (size_t i = 0; i < n; i++) {
+        const float z0 = c[0][i];
+        const float z1 = c[1][i] - l[0][i] * z0;
+        const float z2 = (c[2][i] - l[1][i] * z0) - l[2][i] * z1;
+        const float x2 = z2 * d[2][i];
+        const float x1 = z1 * d[1][i] - l[2][i] * x2;
+        const float x0 = (z0 * d[0][i] - l[0][i] * x1) - l[1][i] * x2;
+        slopes[0][i] = round_coefficient(x0 * scale);
+        slopes[1][i] = round_coefficient(x1 * scale);
+        slopes[2][i] = round_coefficient(x2 * scale);
+    }
+}
+
+static inline void to_words(const float *restrict in, size_t n, int16_t *restrict out) {
+    for (size_t i = 0; i < n; i++)
+        out[i] = (int16_t)(int32_t)in[i];
+}
+
+static inline void offsets(size_t n, const float *restrict mean, window_values m[3],
+                           window_values slopes[3], int16_t *restrict out) {
+    const float unit = 1.0f / (float)(1 << CGT_SLOPE_BITS);
+    const float scale = (float)(1 << CGT_OFFSET_BITS);
+    for (size_t i = 0; i < n; i++) {
+        const float product =
+            ((slopes[0][i] * m[0][i] + slopes[1][i] * m[1][i]) + slopes[2][i] * m[2][i]) * unit;
+        out[i] = (int16_t)(int32_t)round_coefficient(((mean[i] + 128.0f) - product) * scale);
+    }
+}
+
+/* Solve for the coefficients of each window: A = cov(output, input) * (cov(input) + E)^-1,
+ * b = mean(output) - A * mean(input). The exact pivots in D are at least those of E, which
+ * rounding errors could violate. */
+static void guide_solve(const int32_t *sums, size_t plane, size_t n, const float *inverse_area,
+                        const cgt_regularization *regularization, int16_t *out, size_t stride) {
+    for (size_t x = 0; x < n; x += WINDOWS) {
+        const size_t count = n - x < WINDOWS ? n - x : WINDOWS;
+        const float *inverse = inverse_area + x;
+        const int32_t *s = sums + x;
+        window_values m[3];
+        window_values matrix[6];
+        window_values l[3];
+        window_values d[3];
+        for (size_t k = 0; k < 3; k++)
+            means(s + k * plane, count, inverse, m[k]);
+        for (size_t j = 0, at = 0; j < 3; j++)
+            for (size_t k = j; k < 3; k++, at++)
+                covariance(s + (6 + at) * plane, count, inverse, m[j], m[k],
+                           regularization->added[at], matrix[at]);
+        factor(count, matrix, regularization->pivots, l, d);
         for (size_t o = 0; o < 3; o++) {
-            const int32_t *p = s + (12 + 3 * o) * plane;
-            const float mean = (float)s[(3 + o) * plane] * inverse;
-            const float z0 = (float)p[0] * inverse - mean * m0;
-            const float z1 = ((float)p[plane] * inverse - mean * m1) - l1 * z0;
-            const float z2 = (((float)p[2 * plane] * inverse - mean * m2) - l2 * z0) - l21 * z1;
-            const float a2 = z2 * i2;
-            const float a1 = z1 * i1 - l21 * a2;
-            const float a0 = (z0 * i0 - l1 * a1) - l2 * a2;
-            const float scale = (float)(1 << CGT_SLOPE_BITS);
-            const int32_t q0 = round_coefficient(a0 * scale);
-            const int32_t q1 = round_coefficient(a1 * scale);
-            const int32_t q2 = round_coefficient(a2 * scale);
-            const float product = ((float)q0 * m0 + (float)q1 * m1) + (float)q2 * m2;
-            const float b = (mean + 128.0f) - product * (1.0f / (float)(1 << CGT_SLOPE_BITS));
-            int16_t *to = out + 4 * o * stride + i;
-            to[0] = (int16_t)q0;
-            to[stride] = (int16_t)q1;
-            to[2 * stride] = (int16_t)q2;
-            to[3 * stride] = (int16_t)round_coefficient(b * (float)(1 << CGT_OFFSET_BITS));
+            int16_t *to = out + 4 * o * stride + x;
+            window_values mean;
+            window_values c[3];
+            window_values slopes[3];
+            means(s + (3 + o) * plane, count, inverse, mean);
+            for (size_t k = 0; k < 3; k++)
+                covariance(s + (12 + 3 * o + k) * plane, count, inverse, mean, m[k], 0.0f, c[k]);
+            substitute(count, c, l, d, slopes);
+            for (size_t k = 0; k < 3; k++)
+                to_words(slopes[k], count, to + k * stride);
+            offsets(count, mean, m, slopes, to + 3 * stride);
         }
     }
 }
@@ -140,7 +186,7 @@ static void guide_mean(const int32_t *restrict sums, const int16_t *restrict lev
                        const float *restrict inverse_area, float detail, int16_t *restrict out) {
     if (!levels) {
         for (size_t i = 0; i < n; i++)
-            out[i] = (int16_t)round_coefficient(((float)sums[i] * inverse_area[i]) * detail);
+            out[i] = (int16_t)(int32_t)round_coefficient(((float)sums[i] * inverse_area[i]) * detail);
         return;
     }
     const float scale = (float)(1 << CGT_OFFSET_BITS);
@@ -148,7 +194,7 @@ static void guide_mean(const int32_t *restrict sums, const int16_t *restrict lev
     for (size_t i = 0; i < n; i++) {
         const float b = ((float)sums[i] * inverse_area[i]) * detail;
         const float p = ((float)levels[i] + 128.0f) * rest;
-        out[i] = (int16_t)round_coefficient((b + p) + 0.5f * scale);
+        out[i] = (int16_t)(int32_t)round_coefficient((b + p) + 0.5f * scale);
     }
 }
 
@@ -157,7 +203,7 @@ static void guide_detail(const int16_t *restrict input, const int16_t *restrict 
                          float detail, int16_t *restrict out) {
     const float scale = (float)(1 << CGT_OFFSET_BITS);
     for (size_t i = 0; i < n; i++)
-        out[i] = (int16_t)round_coefficient(
+        out[i] = (int16_t)(int32_t)round_coefficient(
             (((float)output[i] + 128.5f) - (float)input[i] * detail) * scale);
 }
 

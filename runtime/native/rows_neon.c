@@ -178,7 +178,7 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
         out[i] = f16_to_f32_value(in[i]);
 }
 
-/* Return the chroma of eight pixels as 16-bit words: (byte - 128) << 8. */
+/* Return eight samples as 16-bit words: (byte - 128) << 8. */
 static int16x8_t chroma(uint8x8_t bytes) {
     return vreinterpretq_s16_u16(veorq_u16(vshlq_n_u16(vmovl_u8(bytes), 8), vdupq_n_u16(0x8000)));
 }
@@ -259,23 +259,64 @@ static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bott
     rgb_to_chroma_tail(top, bottom, i, n, weights, step, u, v);
 }
 
+static void box_sums(const int32_t *in, size_t n, size_t taps, int32_t *out) {
+    box_sums_tail(in, 0, n, taps, first_box_sum(in, taps), out);
+}
+
 static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
-    interpolate_any(in, table, out);
+    if (!table->is_dense_8) {
+        interpolate_any(in, table, out);
+        return;
+    }
+    for (size_t i = 0; i < table->n; i += 8) {
+        const int16_t *p = in + table->first[i];
+        const uint8x16_t index = vld1q_u8(table->bytes + 2 * i);
+        const int16x8_t a =
+            vreinterpretq_s16_u8(vqtbl1q_u8(vreinterpretq_u8_s16(vld1q_s16(p)), index));
+        const int16x8_t b =
+            vreinterpretq_s16_u8(vqtbl1q_u8(vreinterpretq_u8_s16(vld1q_s16(p + 1)), index));
+        const int16x8_t part = vqrdmulhq_s16(vsubq_s16(b, a), vld1q_s16(table->weight + i));
+        vst1q_s16(out + i, vaddq_s16(a, part));
+    }
+}
+
+static inline void guide_apply(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                               int outputs, uint8_t *const out[3]) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        int16x8_t wide[3];
+        for (int k = 0; k < 3; k++)
+            wide[k] = chroma(vld1_u8(in[k] + i));
+        for (int o = 0; o < outputs; o++) {
+            int16x8_t c[4];
+            for (int k = 0; k < 4; k++) {
+                const size_t at = (size_t)(4 * o + k) * rows->plane + i;
+                const int16x8_t upper = vld1q_s16(rows->upper + at);
+                const int16x8_t step = vsubq_s16(vld1q_s16(rows->lower + at), upper);
+                c[k] = vaddq_s16(upper, vqrdmulhq_n_s16(step, rows->weight));
+            }
+            const int16x8_t sum =
+                vqaddq_s16(vqaddq_s16(vqrdmulhq_s16(c[0], wide[0]), vqrdmulhq_s16(c[1], wide[1])),
+                           vqaddq_s16(vqrdmulhq_s16(c[2], wide[2]), c[3]));
+            vst1_u8(out[o] + i, vqmovun_s16(vshrq_n_s16(sum, CGT_OFFSET_BITS)));
+        }
+    }
+    guide_apply_tail(rows, in, i, n, outputs, out);
 }
 
 static void guide_apply_1(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
                           uint8_t *const out[3]) {
-    guide_apply_tail(rows, in, 0, n, 1, out);
+    guide_apply(rows, in, n, 1, out);
 }
 
 static void guide_apply_2(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
                           uint8_t *const out[3]) {
-    guide_apply_tail(rows, in, 0, n, 2, out);
+    guide_apply(rows, in, n, 2, out);
 }
 
 static void guide_apply_3(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
                           uint8_t *const out[3]) {
-    guide_apply_tail(rows, in, 0, n, 3, out);
+    guide_apply(rows, in, n, 3, out);
 }
 
 const cgt_kernels cgt_kernels_neon = {

@@ -82,6 +82,10 @@ static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bott
     rgb_to_chroma_tail(top, bottom, 0, n, weights, step, u, v);
 }
 
+static void box_sums(const int32_t *in, size_t n, size_t taps, int32_t *out) {
+    box_sums_tail(in, 0, n, taps, first_box_sum(in, taps), out);
+}
+
 static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
     interpolate_any(in, table, out);
 }

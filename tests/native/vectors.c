@@ -165,6 +165,79 @@ static void run_case(int number) {
     cgt_plan_destroy(plan);
 }
 
+/* A small image in guarded memory: floats, half floats or bytes, with gaps between rows. */
+static guarded small_image_new(cgt_tensor *t, int width, int height) {
+    *t = (cgt_tensor){.type = (cgt_type)random_between(0, 2)};
+    const int bytes = t->type == CGT_U8;
+    const int row = bytes ? 3 * width : width;
+    t->layout = bytes ? CGT_HWC : CGT_CHW;
+    t->row_stride = row + random_between(0, 1) * random_between(0, 9);
+    t->plane_stride = t->row_stride * (height - 1) + row + random_between(0, 3);
+    const size_t elements = (size_t)(t->row_stride * (height - 1) + row) +
+                            (bytes ? 0 : 2 * (size_t)t->plane_stride);
+    guarded g = guarded_new(elements * (bytes ? 1u : t->type == CGT_F16 ? 2u : 4u));
+    fill_random(g.data, g.size);
+    if (t->type == CGT_F32)
+        for (size_t i = 0; i < elements; i++)
+            ((float *)(void *)g.data)[i] = (float)random_between(-1100, 1100) / 1000.0f;
+    t->data = g.data;
+    return g;
+}
+
+/* Guided upsampling between random sizes and formats, in two bands of rows. */
+static void run_guide_case(int number) {
+    const int width = random_side();
+    const int height = random_side();
+    const int formats[2] = {random_between(0, 2), random_between(0, 2)};
+    test_image src;
+    test_image dst;
+    test_image_new(&src, random_between(0, 9) ? random_side() : 1100, random_side(), 3,
+                   (cgt_format)formats[0]);
+    test_image_new(&dst, src.image.width, src.image.height, 3, (cgt_format)formats[1]);
+    cgt_guide guide = {.width = width,
+                       .height = height,
+                       .method = (cgt_guidance)(random_between(0, 3) == 0),
+                       .radius = random_between(0, 3) ? random_between(1, 6)
+                                                      : random_between(1, CGT_MAX_RADIUS),
+                       .eps = random_between(0, 1) ? 1e-4f : 1e-6f,
+                       .detail = (float)random_between(0, 4) / 4.0f};
+    if (formats[0] && formats[1] && random_between(0, 3)) {
+        guide.format = src.image.format;
+        guide.matrix = dst.image.matrix = src.image.matrix;
+        guide.full_range = dst.image.full_range = src.image.full_range;
+    }
+    guarded coefficients = guarded_new(cgt_guide_size(width, height));
+    guide.coefficients = (int16_t *)(void *)coefficients.data;
+    guarded scratch = guarded_new(cgt_guide_scratch_size(&guide));
+    fill_random(coefficients.data, coefficients.size);
+    fill_random(scratch.data, scratch.size);
+    cgt_tensor tensors[2];
+    guarded memory[2];
+    for (int i = 0; i < 2; i++)
+        memory[i] = small_image_new(&tensors[i], width, height);
+    clear_planes(&dst);
+    int middle = random_between(0, height);
+    CHECK(cgt_guide_fit(&guide, &tensors[0], &tensors[1], middle, height, scratch.data) == CGT_OK);
+    CHECK(cgt_guide_fit(&guide, &tensors[0], &tensors[1], 0, middle, scratch.data) == CGT_OK);
+    middle = random_between(0, src.image.height) / 2 * 2;
+    CHECK(cgt_guide_apply(&guide, &src.image, &dst.image, middle, src.image.height) == CGT_OK);
+    CHECK(cgt_guide_apply(&guide, &src.image, &dst.image, 0, middle) == CGT_OK);
+    const uint64_t hash = hash_planes(&dst);
+    clear_planes(&dst);
+    CHECK(cgt_guide_fit(&guide, &tensors[0], &tensors[1], 0, height, scratch.data) == CGT_OK);
+    CHECK(cgt_guide_apply(&guide, &src.image, &dst.image, 0, src.image.height) == CGT_OK);
+    CHECK(hash_planes(&dst) == hash);
+    printf("guide %d: %dx%d to %dx%d, method %d, radius %d, formats %d %d %d: %016llx\n", number,
+           width, height, src.image.width, src.image.height, (int)guide.method, guide.radius,
+           formats[0], formats[1], (int)guide.format, (unsigned long long)hash);
+    for (int i = 0; i < 2; i++)
+        guarded_free(&memory[i]);
+    guarded_free(&scratch);
+    guarded_free(&coefficients);
+    test_image_free(&src);
+    test_image_free(&dst);
+}
+
 /* Rows longer than CGT_CHUNK_PIXELS, in which they are converted. */
 static void run_wide(void) {
     test_image p;
@@ -230,6 +303,8 @@ int main(int argc, char **argv) {
     CHECK(cgt_simd());
     for (int i = 0; i < calls; i++)
         run_case(i);
+    for (int i = 0; i < calls; i++)
+        run_guide_case(i);
     run_wide();
     run_tall();
     return 0;
