@@ -113,10 +113,16 @@ class IOBuffers:
         return self._packer is None or bool(np.isfinite(self.out.sum(dtype=np.float32)))
 
 
+_MAX_RADIUS_PX = 8
+
+
 class OutputResizer:
     """Changes results from the size of the network to the output size, for one thread.
 
-    Results are upsampled, guided by the frame, if one of their sides grows.
+    Results are upsampled, guided by the frame, if one of their sides grows. The radius of the
+    guided filter is the number of output pixels per pixel of the network, up to 8. At a small scale
+    the network itself outputs most of the detail, and a wide window would smooth it away.
+    docs/results/upsampling.md has the measurements.
 
     The guide of a network that takes gray is gray. A gray result is guided as three equal channels.
     The alpha channel of a result is enlarged without a guide.
@@ -132,7 +138,11 @@ class OutputResizer:
         self._upsampler: Upsampler | None = None
         grows = self._size[0] > low_size[0] or self._size[1] > low_size[1]
         if grows and method in ("guided", "detail"):
-            self._upsampler = Upsampler(self._size, low_size, method=method, detail=detail)
+            growth = self._size[0] * self._size[1] / (low_size[0] * low_size[1])
+            radius = max(1, min(_MAX_RADIUS_PX, round(growth)))
+            self._upsampler = Upsampler(
+                self._size, low_size, method=method, radius=radius, detail=detail
+            )
 
     def __call__(
         self,
