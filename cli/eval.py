@@ -41,6 +41,13 @@ _WHAT = "Essentials"
     ("--direction", click.Choice(DIRECTIONS), "Direction to evaluate.  [default: all]"),
 )
 @json_option()
+@opt(
+    "--full-size",
+    is_flag=True,
+    group=_WHAT,
+    help="Compare the methods of upsampling with --model at the full size of the images in any "
+    "folder --data, and of --video.",
+)
 @opts("Output", ("--montage", PATH, "Write some images and their translations to this PNG."))
 @opts(
     "Settings",
@@ -70,6 +77,7 @@ def command(
     data: Path | None,
     direction: Direction | None,
     network: str | None,
+    full_size: bool,
     json_path: Path | None,
     montage: Path | None,
     **settings: Any,
@@ -84,6 +92,16 @@ def command(
         raise UsageError("--network goes with --ckpt; a model file is one network")
     inputs = (ckpt, model, settings["inception"], settings["video"])
     check_output_paths(json_path, montage, inputs=inputs)
+    if full_size:
+        unused = {"--ckpt": ckpt, "--direction": direction, "--montage": montage}
+        unused |= {f"--{name.replace('_', '-')}": settings[name] for name in ("size", "inception")}
+        unused |= {"--class": settings["imagenet_class"]}
+        for flag, value in unused.items():
+            if value is not None:
+                raise UsageError(f"{flag} does not go with --full-size; leave it out")
+        assert model is not None
+        _compare_with_full_size(model, data, json_path, settings)
+        return
     require_extra("train", "torch")
     from cgt.runtime.utils.progress import open_console
     from cgt.trainer.data.folders import IMAGE_FOLDER_NAMES
@@ -107,6 +125,47 @@ def command(
         save_json(json.dumps(report, indent=1), json_path)
     if montage is not None:
         save_montage(rows, montage)
+
+
+def _compare_with_full_size(
+    model: Path, data: Path | None, json_path: Path | None, settings: dict[str, Any]
+) -> None:
+    from cgt.runtime.utils.progress import open_console
+    from cgt.trainer.evaluation.full_size import compare_with_full_size
+
+    report = compare_with_full_size(
+        model,
+        data,
+        settings["video"],
+        max_images=settings["max_images"],
+        frames=settings["frames"],
+    )
+    console = open_console(stderr=json_path == STDOUT)
+    for kind in ("images", "video"):
+        if kind in report:
+            console.print(_full_size_table(report[kind]))
+    if json_path is not None:
+        save_json(json.dumps(report, indent=1), json_path)
+
+
+def _full_size_table(values: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    title = f"{values['path']}: {values['count']} images against the network at full size"
+    table = Table("", "PSNR dB", "SSIM", "gradient energy", "worst PSNR gain dB", title=title)
+    errors = values.get("warping_error", {})
+    if errors:
+        table.add_column("warping error")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for method, m in values["methods"].items():
+        found = [f"{m['psnr']:.2f}", f"{m['ssim']:.3f}", f"{m['gradient']:.2f}"]
+        found.append(f"{m['psnr_gain_worst']:+.2f}")
+        table.add_row(method, *found, *([f"{errors[method]:.2e}"] if errors else []))
+    for name in ("full", "input"):
+        if errors:
+            table.add_row(name, "", "", "", "", f"{errors[name]:.2e}")
+    return table
 
 
 def _result_table(title: str, values: dict[str, Any]) -> Table:

@@ -71,6 +71,7 @@ class RunReport:
                 "workers": translator.workers,
                 "batch": translator.batch,
             },
+            "upsampling": {"method": translator.upsampling, "detail": translator.detail},
             "deflicker": translator.deflicker_mode,
             "memory": {"peak_mib": peak_memory_bytes() // 2**20},
             "machine": {

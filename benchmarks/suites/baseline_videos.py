@@ -95,6 +95,7 @@ def cgt_loop(workload: VideoWorkload) -> int:
             workload.model,
             engine=workload.engine,
             size=workload.size,
+            upsampling="none",  # the other programs write the network's size
             frame_size=source.size,
             performance_hint="throughput",
         ) as translator,

@@ -164,6 +164,7 @@ def main(
             model,
             engine=selected,
             size=parse_size(size),
+            upsampling="none",
             frame_size=frame_size,
             performance_hint="throughput",
             batch=batch,
@@ -202,7 +203,8 @@ def main(
         document |= {"efficiency": reached, "efficiency_by_cpu": by_cpu}
         console.print(f"{reached:.1%} of the engine's own frames/s; {by_cpu:.1%} in CPU time")
     else:
-        stages = {name: stats.stages[name].percentile(50) * 1e3 for name in STAGES[:5]}
+        shown = [name for name in STAGES if stats.stages[name].counts.any() and name != "latency"]
+        stages = {name: stats.stages[name].percentile(50) * 1e3 for name in shown}
         console.print(", ".join(f"{name} {ms:.2f} ms" for name, ms in stages.items()))
         slowest = max(stages, key=lambda name: stages[name])
         console.print(f"the slowest stage of the last round: {slowest}")

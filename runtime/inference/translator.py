@@ -414,9 +414,7 @@ def _locate_model(
     return path, read_model_metadata(path, model_format)
 
 
-def _choose_upsampling(
-    method: Upsampling | None, detail: float | None
-) -> tuple[Upsampling, float]:
+def _choose_upsampling(method: Upsampling | None, detail: float | None) -> tuple[Upsampling, float]:
     """Return the method and strength that were asked for, or the defaults."""
     if method is not None and method not in UPSAMPLING_METHODS:
         raise UsageError(f"upsampling must be one of {', '.join(UPSAMPLING_METHODS)}")

@@ -120,7 +120,7 @@ ENDPOINTS = (
             "operationId": "translate",
             "summary": "Translate an image.",
             "description": "The response has the format that Accept selects, by default that of "
-            "the uploaded image. Its size is that of the network input.",
+            "the uploaded image. Its size is that of the uploaded image.",
             "parameters": SELECTION_PARAMETERS,
             "requestBody": {
                 "required": True,

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 from aiortc import RTCSessionDescription
+from aiortc.codecs import vpx
 
 from ..api.endpoint import STRING_SCHEMA, Endpoint, problem_responses
 from ..api.errors import HttpError
@@ -21,6 +22,8 @@ from ..scheduling.feeds import open_feed
 from .peer import PEERS_KEY, Peer
 
 _MAX_OFFER_BYTES = 64 * 1024
+
+vpx.MAX_BITRATE = 4_000_000  # bits/s; aiortc's own limit is for frames smaller than 1280x720
 
 
 async def answer_offer(request: web.Request) -> web.Response:

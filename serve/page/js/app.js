@@ -58,11 +58,13 @@ export class App {
     await this.connection.open({ source, ...this.#selection() });
   }
 
-  /** The server resizes its own source; the page resizes the frames that it sends. */
+  /** Model, precision and size of the network for the frames of the source. */
   #selection() {
-    const { settings, view } = this;
-    if (this.kind !== "server") return settings.selection;
-    return settings.selectionFor(view.shown && [view.shown.translated.width, view.shown.translated.height]);
+    const { settings, view, image, source } = this;
+    if (this.kind === "server")
+      return settings.selectionFor(view.shown && [view.shown.translated.width, view.shown.translated.height]);
+    const size = image ? [image.width, image.height] : source.size;
+    return settings.selectionFor(settings.frameSizeFor(size, Boolean(image)));
   }
 
   stop() {
@@ -84,7 +86,7 @@ export class App {
   /** Sends the opened image once, as PNG. */
   async translateImage() {
     const { image } = this;
-    const [width, height] = this.settings.frameSizeFor([image.width, image.height]);
+    const [width, height] = this.settings.frameSizeFor([image.width, image.height], true);
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { alpha: false });
     context.imageSmoothingQuality = "high";
@@ -92,7 +94,7 @@ export class App {
     this.stats.reset();
     const startedAt = performance.now();
     const blob = await canvas.convertToBlob({ type: "image/png" });
-    const translated = await createImageBitmap(await translate(blob, this.settings.selection));
+    const translated = await createImageBitmap(await translate(blob, this.#selection()));
     if (this.image !== image) return translated.close();
     this.stats.addFrame(startedAt, performance.now());
     this.#show(fullImage(canvas), fullImage(translated), image.width / image.height);
@@ -101,7 +103,8 @@ export class App {
   #onCaptured = (video, capturedAt, missed) => {
     this.inFlight.dropped += missed;
     if (!this.connection.transport || document.hidden) return;
-    this.inFlight.resize(...this.settings.frameSizeFor(this.source.size));
+    // A phone that is turned changes the size.
+    if (this.inFlight.resize(...this.settings.frameSizeFor(this.source.size))) this.connection.select(this.#selection());
     const timestamp = this.inFlight.add(video, capturedAt);
     if (timestamp !== null) this.connection.send(timestamp);
   };

@@ -20,13 +20,15 @@ export class InFlightFrames {
     this.lastTimestamp = -1;
   }
 
-  /** Sets the size of the frames to send. A new size discards the frames in flight. */
+  /** Sets the size of the frames to send, and returns whether it is new. A new size discards the frames
+   *  in flight. */
   resize(width, height) {
-    if (this.canvas.width === width && this.canvas.height === height + STRIP_HEIGHT_PX) return;
+    if (this.canvas.width === width && this.canvas.height === height + STRIP_HEIGHT_PX) return false;
     this.clear();
     this.freeCanvases = [];
     Object.assign(this.canvas, { width, height: height + STRIP_HEIGHT_PX });
     this.context.imageSmoothingQuality = "high";
+    return true;
   }
 
   clear() {

@@ -49,7 +49,7 @@ export class Camera extends VideoElementSource {
   static async open(video, deviceId, onFrame, onEnded) {
     if (!navigator.mediaDevices?.getUserMedia) throw new SourceError("camera-insecure");
     const device = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
-    const format = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+    const format = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { ...device, ...format } });

@@ -6,7 +6,7 @@ import { sendOffer } from "./api.js";
 
 const CONNECT_TIMEOUT_MS = 5000; // then the WebSocket is used
 const ICE_GATHERING_TIMEOUT_MS = 1000;
-const MAX_BITRATE = 2_500_000; // bits/s; the default of browsers is too low for small frames
+const MAX_BITRATE = 4_000_000; // bits/s; the default of browsers is too low
 
 export class WebRTCTransport {
   name = "WebRTC";

@@ -1,7 +1,11 @@
-// Model, size and precision selectors, and the frame size that follows from them.
+// Model, size and precision selectors, and the sizes that follow from them: the page sends frames in
+// the size of their source, and selects the size that the network sees.
 
 const SHORT_SIDES = [128, 192, 256, 320, 384, 512, 768, 1024];
-const SIDE_MULTIPLE = 4; // networks and codecs take sides that are multiples of this
+const NETWORK_MULTIPLE = 4; // networks take sides that are multiples of this
+const CODEC_MULTIPLE = 2;
+const MAX_VIDEO_PIXELS = 1280 * 720; // larger frames cost more to encode than to translate
+const MAX_IMAGE_PIXELS = 4_000_000; // as PNG within the limit of the server
 const byId = (id) => document.getElementById(id);
 
 export class Settings {
@@ -40,29 +44,29 @@ export class Settings {
     return this.models.find(({ name }) => name === byId("model").value) ?? this.models[0];
   }
 
-  /** {model, precision, size} for frames that already have the selected size. */
-  get selection() {
-    return {
-      model: this.model.name,
-      precision: byId("precision").value,
-      ...(this.model.any_size && { size: "source" }),
-    };
+  /** Returns {model, precision, size} for frames of [width, height]; null if that is unknown. */
+  selectionFor(frameSize) {
+    const selection = { model: this.model.name, precision: byId("precision").value };
+    if (!frameSize || !this.model.any_size) return selection;
+    return { ...selection, size: this.#networkSizeFor(frameSize) };
   }
 
-  /** The same for a source of another size: [width, height], or null if it is unknown. */
-  selectionFor(sourceSize) {
-    const { size, ...selection } = this.selection;
-    return sourceSize && size ? { ...selection, size: this.frameSizeFor(sourceSize).join("x") } : selection;
+  /** Returns the size that the network sees: the selected short side, but not more than the frame has. */
+  #networkSizeFor(frameSize) {
+    const scale = Number(byId("size").value) / Math.min(...frameSize);
+    return scale < 1 ? scaleTo(frameSize, scale, NETWORK_MULTIPLE).join("x") : "source";
   }
 
-  /** Returns the [width, height] to send for a source of [width, height]. The aspect ratio is kept if the
-   *  model takes any size. */
-  frameSizeFor(sourceSize) {
-    const { size, any_size: dynamic } = this.model;
-    if (!dynamic) return parseSize(size);
-    const scale = Number(byId("size").value) / Math.min(...sourceSize);
-    return sourceSize.map((side) => Math.max(SIDE_MULTIPLE, Math.round((side * scale) / SIDE_MULTIPLE) * SIDE_MULTIPLE));
+  /** Returns the [width, height] to send for a source of [width, height]. */
+  frameSizeFor(sourceSize, isImage = false) {
+    const maxPixels = isImage ? MAX_IMAGE_PIXELS : MAX_VIDEO_PIXELS;
+    const scale = Math.min(1, Math.sqrt(maxPixels / (sourceSize[0] * sourceSize[1])));
+    return isImage && scale === 1 ? sourceSize : scaleTo(sourceSize, scale, CODEC_MULTIPLE);
   }
+}
+
+function scaleTo(size, scale, multiple) {
+  return size.map((side) => Math.max(multiple, Math.round((side * scale) / multiple) * multiple));
 }
 
 /** Parses "WIDTHxHEIGHT" to [width, height]. */
