@@ -21,7 +21,7 @@ from cgt.export.plan import (
     split_image_options,
 )
 from cgt.runtime.errors import UsageError
-from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES
+from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES, UPSAMPLING_METHODS
 from cgt.runtime.utils.overwrite import refuse_overwriting
 
 from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
@@ -83,6 +83,11 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
 @opts(
     _GRAPH,
     ("--io", click.Choice(IO_TYPES), "Type of input and output.  [default: the format's]"),
+    (
+        "--upsampling",
+        click.Choice(UPSAMPLING_METHODS),
+        "Default of `cgt translate --upsampling` for this model: detail for painters.",
+    ),
     ("--fp16-norm", bool, "With --fp16, compute the norms in FP16 too."),
     ("--opset", int, "ONNX opset, 18 to 23.  [default: the lowest possible]"),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cgt.runtime.errors import UsageError
-from cgt.runtime.models.metadata import IO_TYPES, IOType
+from cgt.runtime.models.metadata import IO_TYPES, UPSAMPLING_METHODS, IOType, Upsampling
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "mixed"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -50,6 +50,7 @@ class ExportConfig:
             convolutions; "stream" for statistics that are inputs and outputs of the graph (see
             `cgt.runtime.models.metadata`).
         io: Type of the image tensors, see `cgt.runtime.models.metadata`.
+        upsampling: Method of upsampling that the metadata recommends; None for none.
         size: Sizes that the graph takes, see `shapes.parse_shapes`.
         batch: Batch sizes that the graph takes, see `shapes.parse_shapes`.
         opset: One of SUPPORTED_OPSETS; None is the lowest that has every operator.
@@ -72,6 +73,7 @@ class ExportConfig:
     fp16_norm: bool = False
     norm: NormMode = "instance"
     io: IOType = "float"
+    upsampling: Upsampling | None = None
     size: str | None = None
     batch: str | None = None
     opset: int | None = None
@@ -88,6 +90,8 @@ class ExportConfig:
         _check_choice("remainder", self.remainder, get_args(Remainder))
         _check_choice("norm", self.norm, NORM_MODES)
         _check_choice("io", self.io, IO_TYPES)
+        if self.upsampling is not None:
+            _check_choice("upsampling", self.upsampling, UPSAMPLING_METHODS)
         _check_choice("calib-method", self.calib_method, CALIBRATION_METHODS)
         if self.calib_frames < 1:
             raise UsageError("--calib-frames must be at least 1")

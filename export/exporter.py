@@ -134,6 +134,7 @@ def _make_metadata(
         precision=config.precision_label,
         norm=generator.norm if config.norm == "instance" else config.norm,
         io=config.io,
+        upsampling=config.upsampling,
         in_channels=generator.in_channels,
         out_channels=generator.out_channels,
         statistics=statistics_size(generator.network) if config.norm == "stream" else 0,

@@ -83,8 +83,9 @@ def _table_rows(row: dict[str, Any]) -> list[str]:
             f"| {error} |"
         )
     if errors:
+        start = f"| {row['model']} | {row['data']} ({row['count']})"
         lines += [
-            f"| {row['model']} | {row['data']} ({row['count']}) | {name} | | | | | {errors[key]:.2e} |"
+            f"{start} | {name} | | | | | {errors[key]:.2e} |"
             for name, key in (("network at full size", "full"), ("the video itself", "input"))
         ]
     return lines

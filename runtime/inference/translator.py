@@ -123,7 +123,7 @@ class Translator(Closeable):
         frame_size, performance_hint = frame or frame_size, goal or performance_hint
         self.path, self.metadata = _locate_model(model, engine, model_format)
         self._size, self._tile = size, tile
-        self.upsampling, self.detail = _choose_upsampling(upsampling, detail)
+        self.upsampling, self.detail = _choose_upsampling(self.metadata, upsampling, detail)
         self._output_size: SizeSpec | Literal["network"] = output_size
         if self.upsampling == "none":
             if output_size is not None:
@@ -414,15 +414,18 @@ def _locate_model(
     return path, read_model_metadata(path, model_format)
 
 
-def _choose_upsampling(method: Upsampling | None, detail: float | None) -> tuple[Upsampling, float]:
-    """Return the method and strength that were asked for, or the defaults."""
+def _choose_upsampling(
+    metadata: ModelMetadata, method: Upsampling | None, detail: float | None
+) -> tuple[Upsampling, float]:
+    """Return the method and strength: what was asked for, or what suits the model."""
     if method is not None and method not in UPSAMPLING_METHODS:
         raise UsageError(f"upsampling must be one of {', '.join(UPSAMPLING_METHODS)}")
     if detail is not None and not 0 <= detail <= 1:
         raise UsageError(f"detail must be from 0 to 1, not {detail}")
+    method = method or metadata.upsampling or "guided"
     if detail is not None and method in ("bicubic", "none"):
         raise UsageError(f"detail is for guided and detail, not for upsampling {method}")
-    return method or "guided", 1.0 if detail is None else detail
+    return method, 1.0 if detail is None else detail
 
 
 def _check_images(images: Sequence[Pixels], max_count: int, channels: int) -> list[Pixels]:

@@ -76,6 +76,7 @@ class ModelMetadata:
         statistics: length of the statistics tensors; 0 for a model without them.
         in_channels, out_channels: channels of the images: 1 (gray), 3 (RGB) or 4 (with alpha).
         third_party: tensors of a model of another tool; None for those that `io` describes.
+        upsampling: method of upsampling that suits the model; None is "guided".
         profiles: ranges that engines are built for: "min", "opt" and "max", each [batch, height,
             width]. Empty for the default ranges; for a fixed shape, one profile with equal values.
         architecture: configuration of the generator.
@@ -98,6 +99,7 @@ class ModelMetadata:
     in_channels: int = 3
     out_channels: int = 3
     third_party: ThirdPartyTensors | None = None
+    upsampling: Upsampling | None = None
     profiles: tuple[dict[str, list[int]], ...] = ()
     architecture: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
@@ -123,6 +125,8 @@ class ModelMetadata:
         values = dataclasses.asdict(self)
         if self.third_party is None:
             del values["third_party"]
+        if self.upsampling is None:
+            del values["upsampling"]
         return json.dumps(fixed | values, sort_keys=True)
 
     @classmethod
@@ -158,6 +162,7 @@ class ModelMetadata:
             metadata.filter not in FILTERS
             or metadata.direction not in DIRECTIONS
             or metadata.io not in IO_TYPES
+            or metadata.upsampling not in (None, *UPSAMPLING_METHODS)
             or not {metadata.in_channels, metadata.out_channels} <= set(IMAGE_CHANNELS)
         ):
             raise ModelError(
