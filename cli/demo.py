@@ -19,6 +19,7 @@ from ._options import PATH, Verb, check_output_paths, opt
 from ._report import translate_with_progress
 
 MAX_PREVIEW_FRAMES = 4
+MAX_PREVIEW_HEIGHT_PX = 480  # of a frame
 CAMERA_DURATION_S = 10.0
 
 
@@ -78,8 +79,11 @@ class FramePreview:
     def add(self, result: TranslatedFrame) -> None:
         """Keep every stride-th frame; at twice too many, drop half and double the stride."""
         if self._frame_count % self._stride == 0:
-            before = resize(result.source_frame.image, result.image.shape[:2])
-            self._pairs.append([before, result.image])
+            height, width = result.image.shape[:2]
+            scale = min(1.0, MAX_PREVIEW_HEIGHT_PX / height)
+            size = round(height * scale), max(1, round(width * scale))
+            pair = result.source_frame.image, result.image
+            self._pairs.append([resize(image, size) for image in pair])
             if len(self._pairs) == 2 * MAX_PREVIEW_FRAMES + 1:
                 self._pairs = self._pairs[::2]
                 self._stride *= 2
