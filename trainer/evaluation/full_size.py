@@ -118,7 +118,7 @@ class FullSizeComparison:
 def compare_with_full_size(
     model: str | Path,
     data: Path | None = None,
-    video: Path | None = None,
+    video: Path | str | None = None,
     *,
     max_images: int | None = None,
     frames: int = 100,
@@ -128,7 +128,7 @@ def compare_with_full_size(
     Args:
         model: model file, or the name of a bundled model.
         data: folder of images. Images that the network does not reduce are left out.
-        video: a video.
+        video: a source of video.
         max_images: maximum number of images; by default all.
         frames: maximum number of frames.
 
@@ -163,7 +163,7 @@ def compare_with_full_size(
     return report
 
 
-def _report_of(comparison: FullSizeComparison, path: Path) -> dict[str, Any]:
+def _report_of(comparison: FullSizeComparison, path: Path | str) -> dict[str, Any]:
     comparison.close()
     if comparison.count == 0:
         raise DataError(f"{path} has nothing that is larger than the network's own size")
@@ -179,7 +179,7 @@ def _read_images(folder: Path, comparison: FullSizeComparison) -> Iterator[U8]:
             yield image
 
 
-def _read_frames(video: Path, comparison: FullSizeComparison) -> Iterator[U8]:
+def _read_frames(video: Path | str, comparison: FullSizeComparison) -> Iterator[U8]:
     with open_source(str(video), audio=False) as source:
         for item in source:
             if isinstance(item, Frame) and comparison.is_upsampled(item.image):

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from cgt.runtime import Translator, resize, translate, translate_file
-from cgt.runtime.engines import Engine
-from cgt.runtime.errors import UsageError
+from cgt.runtime.engines import Engine, read_model_metadata
+from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.preprocess import U8
 from cgt.runtime.inference.optical_flow import WarpingErrorMeter
+from cgt.runtime.inference.translator import resolve_model
+from cgt.runtime.models.metadata import METADATA_KEY, ModelMetadata
 from cgt.runtime.pipeline import translate_stream
 from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.utils.stats import Stats
@@ -255,3 +258,28 @@ def test_an_image_of_24_megapixels(tiny_model: Path) -> None:
         output = translator(image)
     assert output.shape == (4000, 6000, 3)
     assert np.abs(output[::7, ::11].astype(int) - image[::7, ::11]).mean() < 4
+
+
+def test_a_model_may_recommend_its_method(tmp_path: Path) -> None:
+    metadata = ModelMetadata(size=(32, 32), dynamic=True, io="uint8", upsampling="detail")
+    assert ModelMetadata.from_json(metadata.to_json()) == metadata
+    assert "upsampling" not in ModelMetadata().to_json()  # as older versions wrote it
+    path = write_inverse_model(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+    onnx.save(model, path)
+    image = textured((64, 96))
+    outputs = {}
+    for method in (None, "detail", "guided"):
+        with Translator(path, engine="onnxruntime", upsampling=method) as translator:
+            assert translator.upsampling == (method or "detail")
+            outputs[method] = translator(image)
+    np.testing.assert_array_equal(outputs[None], outputs["detail"])
+    assert (outputs["detail"] != outputs["guided"]).any()
+    with pytest.raises(ModelError, match="upsampling"):
+        ModelMetadata.from_json(metadata.to_json().replace("detail", "magic"))
+
+
+def test_bundled_models_recommend_what_was_measured() -> None:
+    for name, method in (("monet", "detail"), ("vintage", None)):
+        assert read_model_metadata(resolve_model(name)).upsampling == method
