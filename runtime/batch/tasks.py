@@ -197,7 +197,8 @@ def _translate_items(
 ) -> int:
     """Translate into the sink. After an error nothing is kept, because the task is retried."""
     frames = 0
-    for item in translate_stream(items, translator, stats, threading.Event()):
+    stop = threading.Event()
+    for item in translate_stream(items, translator, stats, stop, yuv_format=sink.yuv_format):
         if isinstance(item, TranslatedFrame):
             sink.write(item)
             frames += 1

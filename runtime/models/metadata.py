@@ -166,7 +166,8 @@ class ModelMetadata:
             or not {metadata.in_channels, metadata.out_channels} <= set(IMAGE_CHANNELS)
         ):
             raise ModelError(
-                "the model's cgt metadata is damaged (unknown filter, direction, io, channels)"
+                "the model's cgt metadata is damaged (unknown filter, direction, io, "
+                "channels, upsampling)"
             )
         return metadata
 

@@ -56,7 +56,7 @@ def test_the_summary_has_the_figures(clip: Path, tiny_model: Path) -> None:
     assert done.returncode == 0
     for fact in ("onnxruntime on CPU, fp32", "20 in", "times real time", "at 56x32", "p99 ms"):
         assert fact in done.stderr
-    for stage in ("decode", "preprocess", "inference", "postprocess", "encode", "latency"):
+    for stage in ("decode", "preprocess", "inference", "upsample", "encode", "latency"):
         assert stage in done.stderr
 
 

@@ -127,7 +127,7 @@ def test_a_model_with_alpha_gets_and_gives_alpha(tmp_path: Path, transparent_png
 
 def test_frames_without_alpha_are_opaque() -> None:
     frame = Frame(colorful_image(), Fraction(0))
-    assert frame.pixels(4) is frame.image
+    assert frame.pixels_for(4) is frame.image
     assert TranslatedFrame(frame, colorful_image(1)).image.shape == (64, 96, 3)
 
 

@@ -276,7 +276,7 @@ def test_a_model_may_recommend_its_method(tmp_path: Path) -> None:
             outputs[method] = translator(image)
     np.testing.assert_array_equal(outputs[None], outputs["detail"])
     assert (outputs["detail"] != outputs["guided"]).any()
-    with pytest.raises(ModelError, match="upsampling"):
+    with pytest.raises(ModelError, match="damaged"):
         ModelMetadata.from_json(metadata.to_json().replace("detail", "magic"))
 
 
