@@ -205,4 +205,5 @@ class Viewer(Closeable):
 
 def _stack_original_above(original: U8, translated: U8) -> U8:
     height, width = translated.shape[:2]
-    return np.concatenate([resize(original, (height, width)), to_rgb(translated)])
+    pair = np.concatenate([resize(original, (height, width)), to_rgb(translated)])
+    return pair[:, : max(2, width - width % 2)]  # video codecs take even sides
