@@ -75,8 +75,8 @@ def command(
 ) -> None:
     """Translate SOURCE: a video, an image, a folder of images, a camera, a stream, - or test://.
 
-    Here - is a pipe and test:// a test pattern. Without --size the image keeps its aspect ratio,
-    and its short side gets the model's size.
+    Here - is a pipe and test:// a test pattern. The output has the size of SOURCE.
+    The network sees a smaller copy, whose short side has the model's size; --size sets another.
 
     Several images, and a folder or a quoted wildcard of images, are a sequence.
 

@@ -28,7 +28,10 @@ class Inverse(Engine):
 with (
     open_source(sys.argv[1]) as source,
     Translator(
-        engine=Inverse(), frame_size=source.size, sample_aspect_ratio=source.sample_aspect_ratio
+        engine=Inverse(),
+        upsampling="guided",
+        frame_size=source.size,
+        sample_aspect_ratio=source.sample_aspect_ratio,
     ) as translator,
     open_sink(sys.argv[2], StreamFormat.from_source(source, translator.geometry)) as sink,
 ):
