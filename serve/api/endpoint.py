@@ -54,8 +54,8 @@ SELECTION_PARAMETERS: list[dict[str, Any]] = [
         "name": "size",
         "in": "query",
         "description": "Size of the network input: 256 (a square), 512x256 (WIDTHxHEIGHT), or "
-        "source for that of the image; by default the short side is that of the model. The output has the "
-        "size of the image.",
+        "source for that of the image; by default the short side is that of the model. The output "
+        "has the size of the image.",
         "schema": {"type": "string", "pattern": "^([0-9]{1,5}(x[0-9]{1,5})?|source)$"},
     },
     {
