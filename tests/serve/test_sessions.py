@@ -105,7 +105,7 @@ def test_clients_get_equal_shares(model: Path) -> None:
                 return translate(selection, images)
 
             server.translators.translate = recorded  # type: ignore[method-assign]
-            images = [np.full((16, 16, 3), number, np.uint8) for number in range(3)]
+            images = [np.full((256, 256, 3), number, np.uint8) for number in range(3)]
 
             async def submit(session: Session, image: np.ndarray, times: int) -> None:
                 for _ in range(times):
