@@ -35,7 +35,6 @@ with (
     ) as translator,
     open_sink(sys.argv[2], StreamFormat.from_source(source, translator.geometry)) as sink,
 ):
-    stats = Stats()
-    for _ in run_pipeline(source, translator, sink, stats, threading.Event()):
+    for _ in run_pipeline(source, translator, sink, stats := Stats(), threading.Event()):
         pass
 print(f"{stats.frames} frames")

@@ -48,7 +48,7 @@ def test_count_colors(clip: Path, tiny_model: Path) -> None:
 
 def test_live(clip: Path) -> None:
     output = run_example("live.py", clip, 1)
-    assert "frames of 456x256" in output
+    assert "frames of 160x90" in output
     assert "p99" in output
 
 

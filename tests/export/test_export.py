@@ -220,3 +220,11 @@ def test_psnr() -> None:
     assert psnr_from_mse(4.0, data_range=2) == 0
     assert psnr_from_mse(4e-6, data_range=2) == pytest.approx(60)
     assert psnr_from_mse(float("nan"), data_range=2) == 0
+
+
+def test_the_method_of_upsampling_is_recorded(run_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    flags = ("--ckpt", run_folder / "latest.pth", "--upsampling", "detail", "-o", path)
+    done = run_cgt("export", *flags)
+    assert done.returncode == 0, done.stderr
+    assert read_metadata(path).upsampling == "detail"
