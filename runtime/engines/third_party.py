@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import CgtError, EngineError, ModelError
 from ..image.preprocess import F32
+from ..models.sidecar import ENGINE_SUFFIXES, sidecar_path
 from ..models.third_party import TensorFormat, ThirdPartyTensors, ValueRange, check_range
 from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user_once
@@ -143,8 +144,11 @@ def _detect_ranges(
 
 
 def _cache_key(model: Path | str, tensors: ThirdPartyTensors) -> str:
-    is_file = isinstance(model, Path) and model.is_file()
-    return short_hash(cached_sha256(Path(model)), tensors) if is_file else ""
+    """Return a key for the bytes of the model, or "" for a model on a server."""
+    if not isinstance(model, Path) or not model.is_file():
+        return ""
+    file = sidecar_path(model) if model.suffix in ENGINE_SUFFIXES else model
+    return short_hash(cached_sha256(file), tensors)
 
 
 def _try_ranges(

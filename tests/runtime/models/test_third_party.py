@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.third_party import write_third_party_model
 
+from cgt.export import build_engine
 from cgt.runtime import Translator
 from cgt.runtime.api import TranslateOptions
 from cgt.runtime.engines import BatchShape, open_engine
@@ -186,6 +187,23 @@ def test_metadata_with_third_party_tensors_survives_storage(tmp_path: Path) -> N
     model = write_third_party_model(tmp_path / "a.onnx", gain="style")
     metadata = read_metadata(model, ModelFormat(model_input=("style=1,0",), model_range="0..1"))
     assert ModelMetadata.from_json(metadata.to_json()) == metadata
+
+
+def test_engines_of_third_party_models_take_the_range(tmp_path: Path) -> None:
+    model = write_third_party_model(tmp_path / "a.onnx", ("0..255", "-1..1"))
+    built = build_engine(model, "openvino")
+    assert_identity(built, "openvino")
+    chosen = ModelFormat(model_range="0..255:-1..1")
+    assert_identity(built, "openvino", chosen)
+    tensors = read_metadata(built, chosen).third_party
+    assert tensors is not None
+    assert (tensors.input.range, tensors.output.range) == ("0..255", "-1..1")
+    with pytest.raises(UsageError, match="are for ONNX files"):
+        read_metadata(built, ModelFormat(model_layout="NHWC"))
+    for name, arguments in (("b", {"layouts": ("NHWC", "NHWC")}), ("c", {"gain": "style"})):
+        other = write_third_party_model(tmp_path / f"{name}.onnx", **arguments)  # type: ignore[arg-type]
+        with pytest.raises((UsageError, ModelError), match=r"N,C,H,W float32|2 inputs"):
+            build_engine(other, "openvino")
 
 
 def test_the_range_is_detected_once(tmp_path: Path) -> None:
