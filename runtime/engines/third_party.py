@@ -45,12 +45,14 @@ def adapt_engine(engine: Engine, model: Path | str, shape: BatchShape) -> Engine
         `engine` itself if there is nothing to convert.
 
     Raises:
-        ModelError: the output is of one color in every range.
+        ModelError: the output is of one color in every range, or the model takes no batches.
         EngineError: the engine failed.
     """
     if shape.third_party is None:
         return engine
     try:
+        if shape.batch_size > 1 and len(shape.third_party.input.layout) == 3:
+            raise ModelError(f"{model} takes one image at a time, not {shape.batch_size}")
         tensors = _detect_ranges(engine, model, shape, shape.third_party)
     except CgtError:
         engine.close()

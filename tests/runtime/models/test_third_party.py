@@ -234,6 +234,12 @@ def test_batches_and_tiles_are_converted(batch: int, tmp_path: Path) -> None:
                 assert np.abs(translated.astype(int) - image).max() <= MAX_ERROR
 
 
+def test_models_without_a_batch_axis_take_one_image(tmp_path: Path) -> None:
+    model = write_third_party_model(tmp_path / "a.onnx", layouts=("CHW", "CHW"))
+    with pytest.raises(ModelError, match="one image at a time, not 2"):
+        Translator(model, engine="onnxruntime", size="source", batch=2)
+
+
 def test_commands_take_the_flags(tmp_path: Path) -> None:
     model = write_third_party_model(tmp_path / "a.onnx", gain="style")
     source, target = tmp_path / "in.png", tmp_path / "out.png"
