@@ -110,7 +110,7 @@ def test_gray_and_alpha(channels: tuple[int, int], tmp_path: Path) -> None:
 def test_values_of_other_tools_are_converted(tmp_path: Path) -> None:
     onnx = write_third_party_model(tmp_path / "m.onnx", ("0..255", "0..1"))
     path = build_engine(onnx, "tensorrt")
-    image = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
     with Translator(path, size="source") as translator:
         assert np.abs(translator(image).astype(int) - image).max() <= 1
 

@@ -13,7 +13,8 @@ from support.third_party import write_third_party_model
 from cgt.export import build_engine
 from cgt.runtime import Translator
 from cgt.runtime.api import TranslateOptions
-from cgt.runtime.engines import BatchShape, open_engine
+from cgt.runtime.engines import BatchShape, Engine, open_engine
+from cgt.runtime.engines.third_party import adapt_engine
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.files import encode_image, read_image
 from cgt.runtime.models.metadata import ModelMetadata, read_metadata
@@ -232,6 +233,24 @@ def test_batches_and_tiles_are_converted(batch: int, tmp_path: Path) -> None:
                 images, translator.translate_batch(images)[0], strict=True
             ):
                 assert np.abs(translated.astype(int) - image).max() <= MAX_ERROR
+
+
+class _Ambiguous(Engine):
+    """Copies images with values below 0, and inverts others."""
+
+    name, device, precision, workers = "copy", "CPU", "fp32", 1
+
+    def infer(self, batch, out, statistics_in=None, statistics_out=None):  # type: ignore[no-untyped-def]
+        out[...] = batch if batch.min() < 0 else 1 - batch
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_ambiguous_range_is_printed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    metadata = read_metadata(write_third_party_model(tmp_path / "a.onnx"))
+    adapt_engine(_Ambiguous(), tmp_path / "server", BatchShape.from_metadata(metadata, 64, 64))
+    assert "is ambiguous: taking -1..1:-1..1, but it may be 0..1:0..1; --model-range" in caplog.text
 
 
 def test_models_without_a_batch_axis_take_one_image(tmp_path: Path) -> None:
