@@ -61,11 +61,16 @@ class Frame:
         The first access calls the function that the source passed instead of pixels. So a dropped
         frame costs nothing, and the conversion does not run in the source's thread.
         """
+        decoded = self.decode()
+        if isinstance(decoded, DecodedImage):
+            self._alpha = decoded.alpha if self.keep_alpha else None
+            self._image = decoded = decoded.flatten(self.background)
+        return decoded
+
+    def decode(self) -> U8 | DecodedImage:
+        """Return the pixels with their transparency, if there is any and `image` was not used."""
         if callable(self._image):
             self._image = self._image()
-        if isinstance(self._image, DecodedImage):
-            self._alpha = self._image.alpha if self.keep_alpha else None
-            self._image = self._image.flatten(self.background)
         return self._image
 
     @property
