@@ -146,7 +146,8 @@ def test_udp_sink_and_source_of_its_recording(tmp_path: Path) -> None:
     """FFmpeg records what the stream sink sends, and the source reads the recording."""
     port = free_port(socket.SOCK_DGRAM)
     receiver = start_ffmpeg(
-        *("-i", f"udp://127.0.0.1:{port}?timeout={WAIT_S * 1_000_000}", "-c", "copy", "-frames:v", 20),
+        *("-i", f"udp://127.0.0.1:{port}?timeout={WAIT_S * 1_000_000}", "-c", "copy"),
+        *("-frames:v", 20),
         tmp_path / "received.mkv",
     )
     stream = StreamFormat((96, 160), Fraction(25), Fraction(1, 25))
