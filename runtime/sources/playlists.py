@@ -1,8 +1,10 @@
-"""Files of HLS playlists (RFC 8216)."""
+"""Files that playlists name: of HLS (RFC 8216), and of FFmpeg's concat format."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -29,4 +31,15 @@ def playlist_files(path: Path) -> list[Path]:
             for uri in filter(None, listed)
             if "://" not in uri.removeprefix("file://")
         ]
+    return files
+
+
+def concat_files(path: Path) -> list[Path]:
+    """Return a list of FFmpeg's concat format and the files that it names."""
+    files = [path]
+    for line in path.read_text("utf-8", "replace").splitlines():
+        with suppress(ValueError):  # an unclosed quote
+            directive, *values = shlex.split(line) or [""]
+            if directive == "file" and values:
+                files.append(path.parent / values[0].removeprefix("file:"))
     return files

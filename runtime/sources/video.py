@@ -30,7 +30,7 @@ from .frame_convert import (
     swaps_axes,
     to_rgb,
 )
-from .playlists import playlist_files
+from .playlists import concat_files, playlist_files
 from .segments import find_segment_boundaries
 from .tone_map import HDR_NAMES
 from .wrappers import shift_packet
@@ -99,8 +99,11 @@ class VideoSource(Source):
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(_open_error_text(ffmpeg_input, error)) from None
-        if ffmpeg_input.path and self._container.format.name == "hls":
-            self.files = tuple(playlist_files(ffmpeg_input.path))
+        list_files = {"hls": playlist_files, "concat": concat_files}.get(
+            self._container.format.name
+        )
+        if ffmpeg_input.path and list_files:
+            self.files = tuple(list_files(ffmpeg_input.path))
         try:
             self.live = (
                 _is_endless(self._container) if ffmpeg_input.live is None else ffmpeg_input.live

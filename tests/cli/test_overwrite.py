@@ -11,7 +11,9 @@ import av
 import pytest
 
 from cgt.benchmarks.bench import BenchOptions, run_bench
-from cgt.runtime.errors import SourceError
+from cgt.runtime.errors import SourceError, UsageError
+from cgt.runtime.sinks import refuse_overwriting_source
+from cgt.runtime.sources import open_source
 from cgt.runtime.sources.playlists import playlist_files
 from conftest import run_cgt, write_inverse_model
 
@@ -102,6 +104,18 @@ def test_segments_of_a_playlist_are_kept(clip: Path, tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "is an input" in done.stderr
         assert segment.read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["file a.mp4", "file 'a.mp4'", r"file a\.mp4", "file ./a.mp4"])
+def test_files_of_a_concat_list_are_kept(line: str, clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "a.mp4")
+    (tmp_path / "list.ffconcat").write_text(f"ffconcat version 1.0\n# two\n{line}\nduration 1\n")
+    with open_source(str(tmp_path / "list.ffconcat")) as source:
+        assert [path.resolve() for path in source.files] == [
+            *(tmp_path / "list.ffconcat", tmp_path / "a.mp4")
+        ]
+        with pytest.raises(UsageError, match="is an input"):
+            refuse_overwriting_source([str(tmp_path / "a.mp4")], source)
 
 
 def test_playlists_name_keys_and_initialization_segments(tmp_path: Path) -> None:
