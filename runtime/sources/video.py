@@ -62,6 +62,9 @@ class FFmpegInput:
     path: Path | None = None
 
 
+_FILE_LISTERS = {"hls": playlist_files, "concat": concat_files}  # by FFmpeg's name of the format
+
+
 def file_input(path: Path, name: str | None = None) -> FFmpegInput:
     """Return the input of a local file; `name` is what messages call it."""
     # FFmpeg takes the part of a relative path before a colon for a protocol.
@@ -99,9 +102,7 @@ class VideoSource(Source):
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(_open_error_text(ffmpeg_input, error)) from None
-        list_files = {"hls": playlist_files, "concat": concat_files}.get(
-            self._container.format.name
-        )
+        list_files = _FILE_LISTERS.get(self._container.format.name)
         if ffmpeg_input.path and list_files:
             self.files = tuple(list_files(ffmpeg_input.path))
         try:
@@ -188,7 +189,7 @@ class VideoSource(Source):
         # the delay of B-frames even without any, and with B-frames is not in order.
         self._uses_decode_times = self._container.format.name == "avi"
         self._decode_delay = 0
-        if stream.codec_context.has_b_frames and None not in (frame.dts, frame.pts):
+        if stream.codec_context.has_b_frames and frame.dts is not None and frame.pts is not None:
             self._decode_delay = frame.dts - frame.pts
         self._last_time = Fraction(0)
         self.start_time = self._frame_time(frame, 0)

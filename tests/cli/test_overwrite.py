@@ -106,7 +106,7 @@ def test_segments_of_a_playlist_are_kept(clip: Path, tmp_path: Path) -> None:
         assert segment.read_bytes() == before
 
 
-@pytest.mark.parametrize("line", ["file a.mp4", "file 'a.mp4'", r"file a\.mp4", "file ./a.mp4"])
+@pytest.mark.parametrize("line", ["file a.mp4", "file 'a.mp4'", r"file a\.mp4"])
 def test_files_of_a_concat_list_are_kept(line: str, clip: Path, tmp_path: Path) -> None:
     shutil.copy(clip, tmp_path / "a.mp4")
     (tmp_path / "list.ffconcat").write_text(f"ffconcat version 1.0\n# two\n{line}\nduration 1\n")
