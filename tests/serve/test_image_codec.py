@@ -13,6 +13,7 @@ from cgt.serve.api import image_codec
 from cgt.serve.api.errors import HttpError
 from cgt.serve.api.image_codec import (
     IMAGE_FORMATS,
+    MAX_IMAGE_BYTES,
     MAX_JPEG_SCANS,
     decode_upload,
     detect_media_type,
@@ -69,7 +70,7 @@ def error_status(data: bytes) -> int:
         make_png_bomb(8192, 8192),
         make_png_bomb(20000, 20000, rows=1),  # Pillow would raise
         make_png_bomb(2**31 - 1, 2**31 - 1, rows=0),
-        bytes(24 * 2**20 + 1),
+        bytes(MAX_IMAGE_BYTES + 1),
         encode_image("WEBP", np.zeros((4, 8300, 3), np.uint8)),
         encode_image("JPEG", np.zeros((8300, 4, 3), np.uint8)),
     ],
