@@ -63,15 +63,15 @@ class Frame:
         The first access calls the function that the source passed instead of pixels. So a dropped
         frame costs nothing, and the conversion does not run in the source's thread.
         """
-        decoded = self._decoded
+        decoded = self.decode()
         if not isinstance(decoded, DecodedImage):
             return decoded
         if self._flattened is None:
             self._flattened = decoded.flatten(self.background)
         return self._flattened
 
-    @property
-    def _decoded(self) -> U8 | DecodedImage:
+    def decode(self) -> U8 | DecodedImage:
+        """Return the pixels with their transparency, if there is any."""
         if callable(self._image):
             self._image = self._image()
         return self._image
@@ -79,7 +79,7 @@ class Frame:
     @property
     def alpha(self) -> U8 | None:
         """Return the transparency to write, uint8 (height, width); None if there is none."""
-        decoded = self._decoded
+        decoded = self.decode()
         return decoded.alpha if self.keep_alpha and isinstance(decoded, DecodedImage) else None
 
     def pixels(self, channels: int) -> U8:
@@ -89,7 +89,7 @@ class Frame:
             channels: those that the network takes. With 4 of them the result has alpha if the frame
                 has; otherwise it is `image`.
         """
-        decoded = self._decoded
+        decoded = self.decode()
         if channels != 4 or not isinstance(decoded, DecodedImage):
             return self.image
         return decoded.rgb if decoded.alpha is None else np.dstack([decoded.rgb, decoded.alpha])
