@@ -11,6 +11,7 @@ from pathlib import Path
 from cgt.runtime.errors import CgtError, QualityError
 from cgt.runtime.image.geometry import SizeSpec
 from cgt.runtime.models.third_party import ModelFormat
+from cgt.runtime.sources import open_source
 from cgt.runtime.utils.progress import progress_bar
 
 from .analysis.matrix import MIN_PSNR_DB, measure_matrix
@@ -61,6 +62,8 @@ def run_bench(options: BenchOptions) -> BenchReport:
     Raises:
         CgtError: A model cannot be read, or an engine cannot run it.
     """
+    if options.source and not options.matrix:
+        open_source(options.source).close()  # raises now instead of after the measurements
     report = BenchReport(
         command=["cgt", *sys.argv[1:]],
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

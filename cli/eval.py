@@ -36,8 +36,8 @@ _WHAT = "Essentials"
 @opts(
     _WHAT,
     ("--ckpt", PATH, "Checkpoint of cgt (latest.pth) or of another trainer."),
-    ("--model", PATH, "ONNX model or engine instead of a checkpoint."),
-    ("--data", PATH, "Folder with testA/ and testB/.  [default: the dataset of the run]"),
+    ("--model", PATH, "ONNX model, engine, monet or vintage instead of a checkpoint."),
+    ("--data", PATH, "Folder with testA/, testB/ or both.  [default: the dataset of the run]"),
     ("--direction", click.Choice(DIRECTIONS), "Direction to evaluate.  [default: all]"),
 )
 @json_option()
@@ -90,6 +90,9 @@ def command(
         raise UsageError("--model-range, --model-layout, ... go with --model")
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
+    from cgt.runtime.inference.translator import resolve_model
+
+    model = resolve_model(model) if model is not None else None
     inputs = (ckpt, model, settings["inception"], settings["video"])
     check_output_paths(json_path, montage, inputs=inputs)
     if full_size:
@@ -185,6 +188,7 @@ def _result_table(title: str, values: dict[str, Any]) -> Table:
     counted = dict(values.get("imagenet_class", {}))
     number = counted.pop("class", None)
     for network, shares in counted.items():
-        found = (f"{shares[n]:.0%}" for n in ("translated", "no_translation", "target"))
+        names = ("translated", "no_translation", "target")
+        found = (f"{shares[name]:.0%}" if name in shares else "-" for name in names)
         table.add_row(f"predicted as class {number}, {network}", *found)
     return table

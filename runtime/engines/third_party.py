@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import CgtError, EngineError, ModelError
 from ..image.preprocess import F32
+from ..models.sidecar import ENGINE_SUFFIXES, sidecar_path
 from ..models.third_party import TensorFormat, ThirdPartyTensors, ValueRange, check_range
 from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user_once
@@ -44,12 +45,14 @@ def adapt_engine(engine: Engine, model: Path | str, shape: BatchShape) -> Engine
         `engine` itself if there is nothing to convert.
 
     Raises:
-        ModelError: the output is of one color in every range.
+        ModelError: the output is of one color in every range, or the model takes no batches.
         EngineError: the engine failed.
     """
     if shape.third_party is None:
         return engine
     try:
+        if shape.batch_size > 1 and len(shape.third_party.input.layout) == 3:
+            raise ModelError(f"{model} takes one image at a time, not {shape.batch_size}")
         tensors = _detect_ranges(engine, model, shape, shape.third_party)
     except CgtError:
         engine.close()
@@ -143,8 +146,11 @@ def _detect_ranges(
 
 
 def _cache_key(model: Path | str, tensors: ThirdPartyTensors) -> str:
-    is_file = isinstance(model, Path) and model.is_file()
-    return short_hash(cached_sha256(Path(model)), tensors) if is_file else ""
+    """Return a key for the bytes of the model, or "" for a model on a server."""
+    if not isinstance(model, Path) or not model.is_file():
+        return ""
+    file = sidecar_path(model) if model.suffix in ENGINE_SUFFIXES else model
+    return short_hash(cached_sha256(file), tensors)
 
 
 def _try_ranges(

@@ -134,8 +134,9 @@ def decode_image(data: bytes, name: str) -> DecodedImage | None:
         # Pillow does not know the file, as TIFF with several floats per pixel, or it is damaged.
         header = _Header.read(data, None)
         pixels = _decode_opencv(data, header)
-    if pixels is None and is_heif(data[:12]):
-        pixels = decode_heif(data)
+    if pixels is None and is_heif(data[:12]) and (decoded := decode_heif(data)):
+        pixels, profile = decoded
+        header = _Header(profile)
     if pixels is None:
         return None
     eight = to_8_bits(pixels, header.maximum or _type_maximum(pixels.dtype), name)

@@ -197,8 +197,12 @@ def read_metadata(path: Path, model_format: ModelFormat | None = None) -> ModelM
         UsageError: `model_format` contradicts the file.
     """
     if path.suffix in sidecar.ENGINE_SUFFIXES:
-        refuse_format(path, model_format)
-        return sidecar.read_sidecar(path).metadata
+        metadata = sidecar.read_sidecar(path).metadata
+        if metadata.third_party is None or model_format is None:
+            refuse_format(path, model_format)
+            return metadata
+        third_party = metadata.third_party.with_format(model_format, str(path))
+        return dataclasses.replace(metadata, third_party=third_party)
     header = read_onnx_header(path)
     if METADATA_KEY not in header.metadata:
         return infer_metadata(header, str(path), model_format)

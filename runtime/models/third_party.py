@@ -236,6 +236,28 @@ class ThirdPartyTensors:
             for each in (self.input, self.output)
         )
 
+    def with_format(self, model_format: ModelFormat, where: str) -> ThirdPartyTensors:
+        """Return the tensors of an engine with the range and the colors that the user says.
+
+        Raises:
+            UsageError: the user says what the build has fixed.
+        """
+        if model_format.model_layout or model_format.model_input:
+            raise UsageError(f"--model-layout and --model-input are for ONNX files, not {where}")
+        first, second = self.input, self.output
+        if model_format.model_range is not None:
+            ranges = parse_ranges(model_format.model_range)
+            first, second = (
+                dataclasses.replace(each, range=value_range)
+                for each, value_range in zip((first, second), ranges, strict=True)
+            )
+        if model_format.model_color is not None:
+            first, second = (
+                dataclasses.replace(each, color=model_format.model_color)
+                for each in (first, second)
+            )
+        return dataclasses.replace(self, input=first, output=second)
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ThirdPartyTensors:
         """Return the tensors that `dataclasses.asdict` made JSON of."""

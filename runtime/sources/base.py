@@ -75,15 +75,15 @@ class Frame:
     @property
     def image(self) -> U8:
         """Return the pixels, uint8 HWC RGB."""
-        decoded = self._decoded
+        decoded = self.decode()
         if not isinstance(decoded, DecodedImage):
             return decoded
         if self._flattened is None:
             self._flattened = decoded.flatten(self.background)
         return self._flattened
 
-    @property
-    def _decoded(self) -> U8 | DecodedImage:
+    def decode(self) -> U8 | DecodedImage:
+        """Return the pixels with their transparency, if there is any."""
         if callable(self._image):
             self._image = self._image()
         return self._image
@@ -93,7 +93,7 @@ class Frame:
         """Return the transparency to write, uint8 (height, width); None if there is none."""
         if self._yuv is not None:
             return None
-        decoded = self._decoded
+        decoded = self.decode()
         return decoded.alpha if self.keep_alpha and isinstance(decoded, DecodedImage) else None
 
     def pixels_for(self, channels: int) -> U8 | YUV:
@@ -107,7 +107,7 @@ class Frame:
             return self.pixels
         if channels != 4 or self._yuv is not None:
             return self.image
-        decoded = self._decoded
+        decoded = self.decode()
         if not isinstance(decoded, DecodedImage):
             return self.image
         return decoded.rgb if decoded.alpha is None else np.dstack([decoded.rgb, decoded.alpha])

@@ -1,12 +1,15 @@
 """Decoder and encoder of uploaded images: PNG, JPEG and WebP, with limits on their size.
 
-The size of an image is checked before its pixels are decoded.
+The size of an image is checked before its pixels are decoded. A photo of 24 megapixels is accepted,
+which takes a few hundred MiB while it is decoded: large images are decoded one at a time.
 """
 
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,10 +23,14 @@ from cgt.runtime.image.preprocess import U8
 from .errors import HttpError
 
 IMAGE_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
-MAX_IMAGE_BYTES = 16 * 2**20
+MAX_IMAGE_BYTES = 24 * 2**20
 MAX_SIDE_PX = 8192
-MAX_IMAGE_PIXELS = 4096 * 4096
+MAX_IMAGE_PIXELS = 6144 * 4096  # cameras of phones have 6000x4000 or 5712x4284
+_PIXELS_OF_DEEP = 2  # a pixel of 16 bits per channel counts as two
+_LARGE_PIXELS = 2048 * 2048
 MAX_JPEG_SCANS = 100  # each scan of a progressive JPEG is a pass over all pixels
+
+_large_slot = threading.Lock()
 
 # By default Pillow only warns of large images and decodes them.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -50,16 +57,9 @@ def decode_upload(data: bytes, keep_alpha: bool = False) -> U8:
         raise HttpError(413, f"an image may have at most {MAX_IMAGE_BYTES // 2**20} MiB")
     try:
         with Image.open(io.BytesIO(data), formats=tuple(IMAGE_FORMATS.values())) as image:
-            _check_limits(image, data)
-            image.load()  # raises for damage, which OpenCV would fill with gray
-            if not _is_plain(image, data):
-                decoded = decode_image(data, "an uploaded image")
-                if decoded is None:
-                    raise ValueError
-                if keep_alpha and decoded.alpha is not None:
-                    return np.dstack([decoded.rgb, decoded.alpha])
-                return decoded.flatten(WHITE)
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+            pixels = _check_limits(image, data)
+            with _large_slot if pixels > _LARGE_PIXELS else nullcontext():
+                return _decode(image, data, keep_alpha)
     except HttpError:
         raise
     except UnidentifiedImageError:
@@ -70,27 +70,50 @@ def decode_upload(data: bytes, keep_alpha: bool = False) -> U8:
         raise HttpError(422, "the image is damaged; it cannot be decoded") from None
 
 
-def _check_limits(image: Image.Image, data: bytes) -> None:
+def _decode(image: Image.Image, data: bytes, keep_alpha: bool) -> U8:
+    """Decode an opened image with as few copies of its pixels as possible."""
+    is_plain = _is_plain(image, data)
+    image.load()  # raises for damage, which OpenCV would fill with gray
+    if is_plain:
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
+    image.close()
+    decoded = decode_image(data, "an uploaded image")
+    if decoded is None:
+        raise ValueError
+    if keep_alpha and decoded.alpha is not None:
+        return np.dstack([decoded.rgb, decoded.alpha])
+    return decoded.flatten(WHITE)
+
+
+def _check_limits(image: Image.Image, data: bytes) -> int:
+    """Return the pixels of an image, those of 16 bits counted twice."""
     width, height = image.size
-    if max(width, height) > MAX_SIDE_PX or width * height > MAX_IMAGE_PIXELS:
+    pixels = width * height * (_PIXELS_OF_DEEP if _is_deep(image, data) else 1)
+    if max(width, height) > MAX_SIDE_PX or pixels > MAX_IMAGE_PIXELS:
         raise _too_large()
     # In compressed data 0xFF is always followed by 0 or a restart marker, so this counts scans.
     if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise HttpError(422, f"a JPEG may have at most {MAX_JPEG_SCANS} scans")
+    return pixels
 
 
 def _too_large() -> HttpError:
     return HttpError(
         413,
-        f"an image may have at most {MAX_SIDE_PX} pixels per side and {MAX_IMAGE_PIXELS} in total",
+        f"an image may have at most {MAX_SIDE_PX} pixels per side and {MAX_IMAGE_PIXELS} in total "
+        "(with 16 bits per channel half of that)",
     )
 
 
+def _is_deep(image: Image.Image, data: bytes) -> bool:
+    return image.format == "PNG" and data[24] == 16  # bits per sample
+
+
 def _is_plain(image: Image.Image, data: bytes) -> bool:
-    """Return whether the pixels that Pillow has decoded are opaque 8-bit sRGB."""
-    is_deep = image.format == "PNG" and data[24] == 16  # bits per sample
+    """Return whether the pixels that Pillow decodes are opaque 8-bit sRGB."""
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    return not (is_deep or transparent or image.info.get("icc_profile"))
+    return not (_is_deep(image, data) or transparent or image.info.get("icc_profile"))
 
 
 def detect_media_type(data: bytes) -> str:

@@ -122,14 +122,31 @@ def find_image_folders(
     Raises:
         DataError: If folders or images are missing, or if images of a pair have no partner.
     """
+    a, b = find_available_folders(root, split, paired, channels)
+    # Opening a missing folder raises an error that names it.
+    a = a or ImageFolder.open(root / f"{split}A", channels=channels[0])
+    b = b or ImageFolder.open(root / f"{split}B", channels=channels[1])
+    return a, b
+
+
+def find_available_folders(
+    root: Path, split: str, paired: bool, channels: tuple[int, int]
+) -> tuple[ImageFolder | None, ImageFolder | None]:
+    """Find the folders of A and B like `find_image_folders`, with None for one that is missing.
+
+    Raises:
+        DataError: If a folder has no images, or if images of a pair have no partner.
+    """
     if paired and not (root / f"{split}A").is_dir() and (root / split).is_dir():
         return (
             ImageFolder.open(root / split, "left", channels[0]),
             ImageFolder.open(root / split, "right", channels[1]),
         )
-    a = ImageFolder.open(root / f"{split}A", channels=channels[0])
-    b = ImageFolder.open(root / f"{split}B", channels=channels[1])
-    if paired:
+    a, b = (
+        ImageFolder.open(folder, channels=count) if folder.is_dir() else None
+        for folder, count in zip((root / f"{split}A", root / f"{split}B"), channels, strict=True)
+    )
+    if paired and a is not None and b is not None:
         _check_pairs(a, b)
     return a, b
 

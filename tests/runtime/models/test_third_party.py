@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from support.third_party import write_third_party_model
 
+from cgt.export import build_engine
 from cgt.runtime import Translator
 from cgt.runtime.api import TranslateOptions
-from cgt.runtime.engines import BatchShape, open_engine
+from cgt.runtime.engines import BatchShape, Engine, open_engine
+from cgt.runtime.engines.third_party import adapt_engine
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.files import encode_image, read_image
 from cgt.runtime.models.metadata import ModelMetadata, read_metadata
@@ -188,6 +190,23 @@ def test_metadata_with_third_party_tensors_survives_storage(tmp_path: Path) -> N
     assert ModelMetadata.from_json(metadata.to_json()) == metadata
 
 
+def test_engines_of_third_party_models_take_the_range(tmp_path: Path) -> None:
+    model = write_third_party_model(tmp_path / "a.onnx", ("0..255", "-1..1"))
+    built = build_engine(model, "openvino")
+    assert_identity(built, "openvino")
+    chosen = ModelFormat(model_range="0..255:-1..1")
+    assert_identity(built, "openvino", chosen)
+    tensors = read_metadata(built, chosen).third_party
+    assert tensors is not None
+    assert (tensors.input.range, tensors.output.range) == ("0..255", "-1..1")
+    with pytest.raises(UsageError, match="are for ONNX files"):
+        read_metadata(built, ModelFormat(model_layout="NHWC"))
+    for name, arguments in (("b", {"layouts": ("NHWC", "NHWC")}), ("c", {"gain": "style"})):
+        other = write_third_party_model(tmp_path / f"{name}.onnx", **arguments)  # type: ignore[arg-type]
+        with pytest.raises((UsageError, ModelError), match=r"N,C,H,W float32|2 inputs"):
+            build_engine(other, "openvino")
+
+
 def test_the_range_is_detected_once(tmp_path: Path) -> None:
     """The second engine opens without trials; a change of the file makes new ones."""
     model = write_third_party_model(tmp_path / "a.onnx", ("0..255", "0..255"))
@@ -214,6 +233,30 @@ def test_batches_and_tiles_are_converted(batch: int, tmp_path: Path) -> None:
                 images, translator.translate_batch(images)[0], strict=True
             ):
                 assert np.abs(translated.astype(int) - image).max() <= MAX_ERROR
+
+
+class _Ambiguous(Engine):
+    """Copies images with values below 0, and inverts others."""
+
+    name, device, precision, workers = "copy", "CPU", "fp32", 1
+
+    def infer(self, batch, out, statistics_in=None, statistics_out=None):  # type: ignore[no-untyped-def]
+        out[...] = batch if batch.min() < 0 else 1 - batch
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_ambiguous_range_is_printed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    metadata = read_metadata(write_third_party_model(tmp_path / "a.onnx"))
+    adapt_engine(_Ambiguous(), tmp_path / "server", BatchShape.from_metadata(metadata, 64, 64))
+    assert "is ambiguous: taking -1..1:-1..1, but it may be 0..1:0..1; --model-range" in caplog.text
+
+
+def test_models_without_a_batch_axis_take_one_image(tmp_path: Path) -> None:
+    model = write_third_party_model(tmp_path / "a.onnx", layouts=("CHW", "CHW"))
+    with pytest.raises(ModelError, match="one image at a time, not 2"):
+        Translator(model, engine="onnxruntime", size="source", batch=2)
 
 
 def test_commands_take_the_flags(tmp_path: Path) -> None:

@@ -1,23 +1,28 @@
 """Tests of `cgt eval` and of its measurements."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.third_party import write_channel_model
 
+from cgt.cli.eval import _result_table
 from cgt.runtime import Translator
+from cgt.runtime.errors import DataError
 from cgt.runtime.image.files import list_images, read_image
 from cgt.runtime.image.metrics import MAX_PSNR_DB
 from cgt.runtime.image.opencv import cv2
 from cgt.runtime.models.metadata import read_metadata
+from cgt.trainer.evaluation.evaluate import evaluate
 from cgt.trainer.evaluation.features import (
     FeatureExtractor,
     efficientnet_extractor,
     predicted_class_share,
 )
-from cgt.trainer.evaluation.report import EvaluationImages, measure_translation
+from cgt.trainer.evaluation.report import EvaluationImages, TranslateFn, measure_translation
+from cgt.trainer.evaluation.subject import EvaluationSubject
 from cgt.trainer.networks.efficientnet import INPUT_SIDES_PX
 from conftest import TINY_TRAIN_FLAGS, make_image, run_cgt
 
@@ -157,3 +162,62 @@ def test_invalid_arguments_are_rejected(
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def inverting_subject(*directions: str, paired: bool = False) -> EvaluationSubject:
+    def invert(_: tuple[int, int]) -> TranslateFn:
+        return lambda image: 255 - image
+
+    return EvaluationSubject(
+        "inverse", dict.fromkeys(directions, invert), directions, ("a", "b"), 32, paired=paired
+    )
+
+
+@pytest.mark.parametrize(
+    ("removed", "directions", "distances", "messages"),
+    [
+        (("testB",), ["AtoB"], {"translated", "no_translation"}, ["BtoA is left out", "training"]),
+        (("testB", "trainA"), ["AtoB"], {"translated", "no_translation"}, ["training images"]),
+        (("testB", "trainB"), ["AtoB"], None, ["no distances"]),
+        (("testA", "trainA"), ["BtoA"], None, ["AtoB is left out", "no distances"]),
+        (("trainB",), ["AtoB", "BtoA"], {"translated", "no_translation"}, ["no distance between"]),
+    ],
+)
+@pytest.mark.parametrize("paired", [False, True])
+def test_one_side_of_a_data_set_is_enough_for_one_direction(
+    removed: tuple[str, ...],
+    directions: list[str],
+    distances: set[str] | None,
+    messages: list[str],
+    paired: bool,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cgt.trainer.evaluation.evaluate._open_extractors", lambda *_: [MEAN_COLOR])
+    for name in {"testA", "testB", "trainA", "trainB"} - set(removed):
+        shutil.copytree(dataset / name, tmp_path / name)
+    lines: list[str] = []
+    subject = inverting_subject("AtoB", "BtoA", paired=paired)
+    report, rows = evaluate(subject, tmp_path, log=lines.append)
+    assert list(report["directions"]) == list(rows) == directions
+    values = report["directions"][directions[0]]
+    assert values["cycle"]["psnr"] == MAX_PSNR_DB
+    assert values["distances"].get("mean", {}).keys() == (distances or set())
+    assert ("paired" in values) == (paired and len(directions) == 2)
+    for message in messages:
+        assert message in "\n".join(lines)
+
+
+def test_a_direction_without_its_images_is_named(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset / "testA", tmp_path / "testA")
+    with pytest.raises(DataError, match="testB is missing; BtoA translates"):
+        evaluate(inverting_subject("BtoA"), tmp_path)
+    with pytest.raises(DataError, match=r"testA and .*testB are missing; AtoB and BtoA"):
+        evaluate(inverting_subject("AtoB", "BtoA"), tmp_path / "none")
+
+
+def test_class_shares_without_images_of_the_target() -> None:
+    values = {"imagenet_class": {"class": 340, "net": {"translated": 0.5, "no_translation": 0.0}}}
+    table = _result_table("t", {"images": 2, "distances": {}} | values)
+    assert [list(column.cells) for column in table.columns][1:] == [["50%"], ["0%"], ["-"]]
