@@ -171,7 +171,9 @@ static guarded small_image_new(cgt_tensor *t, int width, int height) {
     const int bytes = t->type == CGT_U8;
     const int row = bytes ? 3 * width : width;
     t->layout = bytes ? CGT_HWC : CGT_CHW;
-    t->row_stride = row + random_between(0, 1) * random_between(0, 9);
+    t->row_stride = row;
+    if (random_between(0, 1))
+        t->row_stride += random_between(0, 9);
     t->plane_stride = t->row_stride * (height - 1) + row + random_between(0, 3);
     const size_t elements = (size_t)(t->row_stride * (height - 1) + row) +
                             (bytes ? 0 : 2 * (size_t)t->plane_stride);
@@ -186,22 +188,25 @@ static guarded small_image_new(cgt_tensor *t, int width, int height) {
 
 /* Guided upsampling between random sizes and formats, in two bands of rows. */
 static void run_guide_case(int number) {
+    /* One random number per statement: compilers evaluate arguments in any order. */
     const int width = random_side();
     const int height = random_side();
-    const int formats[2] = {random_between(0, 2), random_between(0, 2)};
+    const int src_format = random_between(0, 2);
+    const int dst_format = random_between(0, 2);
+    const int is_wide = random_between(0, 9) == 0;
+    const int src_width = is_wide ? 1100 : random_side();
+    const int src_height = random_side();
     test_image src;
     test_image dst;
-    test_image_new(&src, random_between(0, 9) ? random_side() : 1100, random_side(), 3,
-                   (cgt_format)formats[0]);
-    test_image_new(&dst, src.image.width, src.image.height, 3, (cgt_format)formats[1]);
-    cgt_guide guide = {.width = width,
-                       .height = height,
-                       .method = (cgt_guidance)(random_between(0, 3) == 0),
-                       .radius = random_between(0, 3) ? random_between(1, 6)
-                                                      : random_between(1, CGT_MAX_RADIUS),
-                       .eps = random_between(0, 1) ? 1e-4f : 1e-6f,
-                       .detail = (float)random_between(0, 4) / 4.0f};
-    if (formats[0] && formats[1] && random_between(0, 3)) {
+    test_image_new(&src, src_width, src_height, 3, (cgt_format)src_format);
+    test_image_new(&dst, src_width, src_height, 3, (cgt_format)dst_format);
+    cgt_guide guide = {.width = width, .height = height};
+    guide.method = (cgt_guidance)(random_between(0, 3) == 0);
+    const int max_radius = random_between(0, 3) ? 6 : CGT_MAX_RADIUS;
+    guide.radius = random_between(1, max_radius);
+    guide.eps = random_between(0, 1) ? 1e-4f : 1e-6f;
+    guide.detail = (float)random_between(0, 4) / 4.0f;
+    if (src_format && dst_format && random_between(0, 3)) {
         guide.format = src.image.format;
         guide.matrix = dst.image.matrix = src.image.matrix;
         guide.full_range = dst.image.full_range = src.image.full_range;
@@ -229,7 +234,7 @@ static void run_guide_case(int number) {
     CHECK(hash_planes(&dst) == hash);
     printf("guide %d: %dx%d to %dx%d, method %d, radius %d, formats %d %d %d: %016llx\n", number,
            width, height, src.image.width, src.image.height, (int)guide.method, guide.radius,
-           formats[0], formats[1], (int)guide.format, (unsigned long long)hash);
+           src_format, dst_format, (int)guide.format, (unsigned long long)hash);
     for (int i = 0; i < 2; i++)
         guarded_free(&memory[i]);
     guarded_free(&scratch);
