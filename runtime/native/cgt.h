@@ -136,7 +136,7 @@ CGT_API int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst,
 typedef enum {
     CGT_F32 = 0,
     CGT_F16 = 1, /* IEEE binary16 */
-    CGT_U8 = 2   /* only where stated */
+    CGT_U8 = 2   /* for cgt_pack and guided upsampling */
 } cgt_type;
 typedef enum { CGT_CHW = 0, CGT_HWC = 1 } cgt_layout;
 
@@ -163,7 +163,10 @@ typedef struct {
  * value is clamped to 0..255 before it is scaled. It is within 0.1 levels of
  * the exact one if an output depends on up to 100 samples per axis (weights
  * have 14 to 22 bits). Padding fills the right and lower margins of the tensor
- * by reflection about the last column and row, which are not repeated. */
+ * by reflection about the last column and row, which are not repeated.
+ *
+ * Tensors of CGT_U8 get the resized values themselves, rounded to nearest; scale and
+ * offset are ignored. This is faster than cgt_resize, which rounds after each pass. */
 CGT_API int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
                      const cgt_packing *packing, int first_row, int last_row, void *scratch);
 

@@ -104,6 +104,8 @@ typedef struct {
 
     /* out = clamp(in, 0, top) * scale + offset */
     void (*scale)(const int32_t *in, size_t n, int32_t top, float scale, float offset, float *out);
+    /* out = clamp(in / 2^bits, 0, 255), rounded half up */
+    void (*sums_to_levels)(const int32_t *in, size_t n, int bits, uint8_t *out);
     void (*u8_to_i16)(const uint8_t *in, size_t n, int16_t *out);
     /* out[i] = sum of weights[k] * rows[k][i] / 2^22, rounded half up and clamped */
     void (*vertical_pass_u8)(const uint8_t *const *rows, int taps, const int32_t *weights, size_t n,

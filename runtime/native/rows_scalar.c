@@ -113,6 +113,7 @@ const cgt_kernels cgt_kernels_scalar = {
     .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
     .scale = scale_sums,
+    .sums_to_levels = sums_to_levels,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,

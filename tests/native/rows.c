@@ -86,6 +86,12 @@ static void check_horizontal_pass(const cgt_kernels *r, int channels) {
     r->scale(a, n, 255 << 16, 0.01f, -1.3f, (float *)(void *)scaled.data);
     expect_equal(r->name, "scale", scaled_a, scaled.data, n * sizeof(float));
     guarded_free(&scaled);
+    guarded levels = guarded_new(n);
+    const int bits = random_between(16, 22);
+    ref->sums_to_levels(a, n, bits, u8_a);
+    r->sums_to_levels(a, n, bits, levels.data);
+    expect_equal(r->name, "sums_to_levels", u8_a, levels.data, n);
+    guarded_free(&levels);
     free(column_sums);
     free(a);
     free(b);
