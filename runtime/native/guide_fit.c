@@ -99,6 +99,7 @@ typedef struct {
     size_t n;
     int radius;
     size_t ring_mask;
+    int area_rows; /* of inverse_area */
     workspace w;
 } fitter;
 
@@ -148,9 +149,12 @@ static void load_row(const fitter *f, int y) {
     }
 }
 
-/* Set the inverse areas of windows with this number of rows. */
-static void set_areas(const fitter *f, int rows) {
+/* Set the inverse areas of windows with this number of rows, which seldom changes. */
+static void set_areas(fitter *f, int rows) {
     const int width = f->guide->width;
+    if (rows == f->area_rows)
+        return;
+    f->area_rows = rows;
     for (int x = 0; x < width; x++) {
         const int first = x > f->radius ? x - f->radius : 0;
         const int end = x + f->radius + 1 < width ? x + f->radius + 1 : width;
@@ -194,7 +198,7 @@ static void sum_windows(const fitter *f, const int32_t *columns, int planes) {
 }
 
 /* Write row y of the result: the means of the windows' coefficients. */
-static void write_row(const fitter *f, int y) {
+static void write_row(fitter *f, int y) {
     int first;
     const int end = window_rows(f, y, &first);
     sum_windows(f, f->w.slope_sums, CGT_GUIDE_PLANES);
@@ -211,7 +215,7 @@ static void write_row(const fitter *f, int y) {
 
 /* Compute the coefficients of the windows around row y, of which `next` is the first row that
  * the sums of the columns do not have yet. Returns the new `next`. */
-static int fit_row(const fitter *f, int y, int next, const cgt_regularization *e) {
+static int fit_row(fitter *f, int y, int next, const cgt_regularization *e) {
     int first;
     const int end = window_rows(f, y, &first);
     const int leaving = y - f->radius - 1; /* it has entered if `next` is past it */
@@ -237,7 +241,7 @@ static int fit_row(const fitter *f, int y, int next, const cgt_regularization *e
     return next;
 }
 
-static void fit_guided(const fitter *f, int first_row, int last_row) {
+static void fit_guided(fitter *f, int first_row, int last_row) {
     const int height = f->guide->height;
     const int radius = f->radius;
     const int begin = first_row > radius ? first_row - radius : 0;
@@ -298,13 +302,13 @@ int cgt_guide_fit(const cgt_guide *guide, const cgt_tensor *input, const cgt_ten
         rc = scratch ? cgt_check_rows(first_row, last_row, guide->height) : CGT_E_NULL;
     if (rc != CGT_OK)
         return rc;
-    const fitter f = {.kernels = cgt_kernels_current(),
-                      .guide = guide,
-                      .images = {input, output},
-                      .n = (size_t)guide->width,
-                      .radius = radius_of(guide),
-                      .ring_mask = ring_rows(radius_of(guide)) - 1,
-                      .w = divide(guide, scratch)};
+    fitter f = {.kernels = cgt_kernels_current(),
+                .guide = guide,
+                .images = {input, output},
+                .n = (size_t)guide->width,
+                .radius = radius_of(guide),
+                .ring_mask = ring_rows(radius_of(guide)) - 1,
+                .w = divide(guide, scratch)};
     if (!f.kernels)
         return CGT_E_SIMD;
     if (guide->method == CGT_DETAIL)

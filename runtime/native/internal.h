@@ -128,6 +128,13 @@ typedef struct {
     void (*rgb_to_chroma)(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
                           const cgt_yuv_weights *weights, int step, uint8_t *u, uint8_t *v);
 
+    /* Chroma of half width: the rounded means of 2x2 pixels of a row pair ((n + 1) / 2 values), pairs
+     * of bytes to two planes and back, and each byte twice. */
+    void (*block_means)(const uint8_t *top, const uint8_t *bottom, size_t n, uint8_t *out);
+    void (*split_pairs)(const uint8_t *in, size_t n, uint8_t *first, uint8_t *second);
+    void (*join_pairs)(const uint8_t *first, const uint8_t *second, size_t n, uint8_t *out);
+    void (*repeat)(const uint8_t *in, size_t n, uint8_t *out);
+
     /* Guided upsampling; see rows_guide.h. */
     void (*guide_accumulate)(const int16_t *added, const int16_t *removed, size_t stride, size_t n,
                              int32_t *sums, size_t plane);
