@@ -120,7 +120,11 @@ static int16_t *windows_of(const fitter *f, int row) {
 
 /* Convert row y of both images to the color space of the coefficients. */
 static void load_row(const fitter *f, int y) {
-    const cgt_image space = {.matrix = f->guide->matrix, .full_range = f->guide->full_range};
+    const int yuv = f->guide->format != CGT_PIXELS;
+    const cgt_image space = {.matrix = yuv ? f->guide->matrix : CGT_BT601,
+                             .full_range = f->guide->full_range};
+    const cgt_yuv_weights *weights = cgt_yuv_weights_of(&space);
+    const int16_t *const sets[3] = {weights->y, weights->u, weights->v};
     int16_t *to = levels_of(f, y);
     for (int i = 0; i < 2; i++) {
         const cgt_tensor *t = f->images[i];
@@ -133,11 +137,9 @@ static void load_row(const fitter *f, int y) {
                 f->kernels->float_to_u8(
                     cgt_tensor_row(f->kernels, t, c, y, 0, f->n, f->w.line), f->n, rgb[c]);
         }
-        const cgt_yuv_weights *weights = cgt_yuv_weights_of(&space);
-        const int16_t *const sets[3] = {weights->y, weights->u, weights->v};
         for (int c = 0; c < 3; c++, to += f->w.stride) {
             const uint8_t *plane = planes[c];
-            if (f->guide->format != CGT_PIXELS) {
+            if (yuv) {
                 uint8_t *out = f->w.bytes + 3 * f->w.stride;
                 f->kernels->weigh_rgb(planes, f->n, sets[c], c ? weights->middle : weights->black,
                                       out);
