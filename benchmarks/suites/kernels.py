@@ -89,6 +89,7 @@ def kernel_benchmarks() -> list[KernelBenchmark]:
         _unpack(256),
         _unpack(512),
         _resize(720, 1280, 256),
+        _pack_bytes(1080, 1920, 256),
         _to_yuv(720, 1280),
         _unpack_yuv(512),
         *_guided_upsampling(720, 1280),
@@ -195,6 +196,22 @@ def _resize(height: int, width: int, side: int) -> KernelBenchmark:
         lambda: resize(image, (side, side), out=out),
         {
             "Pillow bilinear": lambda: pil_image.resize((side, side), 2),
+            "OpenCV INTER_AREA": lambda: cv2.resize(
+                image, (side, side), interpolation=cv2.INTER_AREA
+            ),
+        },
+        image.nbytes + out.nbytes,
+    )
+
+
+def _pack_bytes(height: int, width: int, side: int) -> KernelBenchmark:
+    image, out = _random_bytes(height, width, 3), np.empty((side, side, 3), np.uint8)
+    packer = Packer((height, width), (side, side), dtype=np.uint8, layout="HWC")
+    return KernelBenchmark(
+        f"pack {width}x{height} -> {side}x{side} bytes, antialiased",
+        lambda: packer(image, out),
+        {
+            "our resize (the bytes of Pillow)": lambda: resize(image, (side, side), out=out),
             "OpenCV INTER_AREA": lambda: cv2.resize(
                 image, (side, side), interpolation=cv2.INTER_AREA
             ),

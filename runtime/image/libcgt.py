@@ -27,6 +27,7 @@ Box = tuple[float, float, float, float]
 
 MAX_SIDE = 32768
 DTYPE_CODES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
+PACKED_DTYPE_CODES = {**DTYPE_CODES, np.dtype(np.uint8): 2}
 PIXELS, NV12, I420 = range(3)
 _CGT_E_SIMD = -11
 

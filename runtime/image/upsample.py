@@ -19,6 +19,7 @@ from .libcgt import (
     F16,
     F32,
     LIB,
+    PACKED_DTYPE_CODES,
     PIXELS,
     U8,
     GuideView,
@@ -228,7 +229,7 @@ def view_small_image(array: NDArray[Any], name: str, size: tuple[int, int]) -> T
     if array.dtype == np.uint8:
         expected: tuple[int, ...] = (*size, 3)
         row_stride, plane_stride = check_strides(array, name, packed=2)[0], 0
-        code, layout, item = 2, 1, 1
+        code, layout, item = PACKED_DTYPE_CODES[array.dtype], 1, 1
     elif array.dtype in DTYPE_CODES:
         expected = (3, *size)
         plane_stride, row_stride, item = check_strides(array, name, packed=1)

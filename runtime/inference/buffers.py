@@ -40,20 +40,21 @@ class IOBuffers:
         geometry: Geometry,
         batch_size: int = 1,
     ) -> None:
-        self._geometry, self._filter = geometry, metadata.filter
-        self._packer: Packer | None = None
+        self._geometry = geometry
+        self._is_uint8 = metadata.io == "uint8"
+        self._packer = Packer(
+            frame_size,
+            geometry.image_size,
+            metadata.filter,
+            channels=metadata.in_channels,
+            dtype=np.uint8 if self._is_uint8 else np.float32,
+            layout="HWC" if self._is_uint8 else "CHW",
+            multiple=metadata.multiple,
+        )
         self.batch: Array
         self.out: Array
         shape = BatchShape.from_metadata(metadata, *geometry.tensor_size, batch_size)
         self.batch, self.out = shape.allocate()
-        if metadata.io == "float":
-            self._packer = Packer(
-                frame_size,
-                geometry.image_size,
-                metadata.filter,
-                channels=metadata.in_channels,
-                multiple=metadata.multiple,
-            )
         self.statistics_in: F32 | None = None
         self.statistics_out: F32 | None = None
         if metadata.statistics:
@@ -69,16 +70,7 @@ class IOBuffers:
 
     def load(self, slot: int, image: Pixels) -> None:
         """Resize an image into a slot of the batch, padded by reflection."""
-        if self._packer is not None:
-            self._packer(image, self.batch[slot])
-            return
-        height, width = self._geometry.image_size
-        pixels: U8 = self.batch[slot].view(np.uint8)
-        resize(image, (height, width), self._filter, out=pixels[:height, :width])
-        pad_below, pad_right = pixels.shape[0] - height, pixels.shape[1] - width
-        # The last row and column are not repeated.
-        pixels[height:, :width] = pixels[height - 1 - pad_below : height - 1, :width][::-1]
-        pixels[:, width:] = pixels[:, width - 1 - pad_right : width - 1][:, ::-1]
+        self._packer(image, self.batch[slot])
 
     def unload(self, slot: int, yuv_format: YUVFormat | None = None) -> Pixels:
         """Return the result of a slot, in the size of the network, as a new image.
@@ -90,7 +82,7 @@ class IOBuffers:
         if yuv_format is not None:
             size = self._geometry.image_size
             yuv = YUV.empty(size, yuv_format.matrix, yuv_format.full_range)
-        if self._packer is not None:
+        if not self._is_uint8:
             return unpack(result, out=yuv)
         return result.copy() if yuv is None else to_yuv(result, out=yuv)  # the array is reused
 
@@ -104,13 +96,13 @@ class IOBuffers:
 
     def _without_padding(self, tensor: Array) -> NDArray[Any]:
         height, width = self._geometry.image_size
-        if self._packer is not None:
+        if not self._is_uint8:
             return tensor.view(np.float32)[:, :height, :width]
         return tensor.view(np.uint8)[:height, :width]
 
     def is_finite(self) -> bool:
         """Return whether no output is NaN or infinite."""
-        return self._packer is None or bool(np.isfinite(self.out.sum(dtype=np.float32)))
+        return self._is_uint8 or bool(np.isfinite(self.out.sum(dtype=np.float32)))
 
 
 _MAX_RADIUS_PX = 8

@@ -1,4 +1,4 @@
-/* cgt.h - conversion of images to tensors and back.
+/* cgt.h - conversion of images to tensors and back, and guided upsampling.
  *
  * This is the manual of libcgt, the C library of the CycleGAN toolkit. It
  * converts between the output of cameras and decoders (8-bit, interleaved or
@@ -14,8 +14,8 @@
  * Layout    Interleaved pixels are rows of `width * channels` bytes. Two rows
  *           are `stride` bytes apart, with stride >= width * channels. Strides
  *           of tensors count elements, not bytes. Data needs only the alignment
- *           of its elements. Source and destination must not overlap. No byte
- *           outside the rows is read or written.
+ *           of its elements. Source and destination must not overlap, except
+ *           where stated. No byte outside the rows is read or written.
  * Range     Bytes are 0..255. Floats are in [-1, 1]: f = b / 127.5 - 1, unless
  *           a cgt_packing sets another scale and offset.
  * Threads   Every function is reentrant. The only global is the table of row
@@ -24,8 +24,9 @@
  *           own scratch memory. Only cgt_plan_create allocates memory.
  *           A call writes output rows first_row <= y < last_row only. To use
  *           several threads, give each a band of rows of the same image.
- * Numbers   Resizing uses integer arithmetic. Everything else uses single float
- *           operations, which are never fused. So every instruction set returns
+ * Numbers   Resizing, YUV, window sums and the application of coefficients use
+ *           integer arithmetic. Everything else uses single float operations,
+ *           which are never fused. So every instruction set returns
  *           the same bits, and bands return the same bits as one call.
  * Errors    Functions return CGT_OK or a negative code, which cgt_strerror()
  *           describes. After an error nothing has been written.
@@ -136,7 +137,7 @@ CGT_API int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst,
 typedef enum {
     CGT_F32 = 0,
     CGT_F16 = 1, /* IEEE binary16 */
-    CGT_U8 = 2   /* only where stated */
+    CGT_U8 = 2   /* for cgt_pack and guided upsampling */
 } cgt_type;
 typedef enum { CGT_CHW = 0, CGT_HWC = 1 } cgt_layout;
 
@@ -163,7 +164,10 @@ typedef struct {
  * value is clamped to 0..255 before it is scaled. It is within 0.1 levels of
  * the exact one if an output depends on up to 100 samples per axis (weights
  * have 14 to 22 bits). Padding fills the right and lower margins of the tensor
- * by reflection about the last column and row, which are not repeated. */
+ * by reflection about the last column and row, which are not repeated.
+ *
+ * Tensors of CGT_U8 get the resized values themselves, rounded to nearest; scale and
+ * offset are ignored. This is faster than cgt_resize, which rounds after each pass. */
 CGT_API int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
                      const cgt_packing *packing, int first_row, int last_row, void *scratch);
 

@@ -121,61 +121,30 @@ static void apply_rgb(const applier *a, int x, size_t n) {
     }
 }
 
-/* The chroma of a chunk's pair of rows, and what both luma and chroma need of it. */
+/* What luma and chroma need of a chunk's pair of rows. */
 typedef struct {
-    uint8_t u[CGT_GUIDE_CHUNK], v[CGT_GUIDE_CHUNK];           /* at full width */
-    uint8_t half_u[CGT_GUIDE_CHUNK], half_v[CGT_GUIDE_CHUNK]; /* n / 2 samples, rounded up */
-    uint8_t half_y[CGT_GUIDE_CHUNK];                          /* the means of the blocks */
+    uint8_t wide_u[CGT_GUIDE_CHUNK + 1], wide_v[CGT_GUIDE_CHUNK + 1]; /* each sample twice */
+    uint8_t y[CGT_GUIDE_CHUNK], uv[2][CGT_GUIDE_CHUNK]; /* n / 2 samples, rounded up */
+    const uint8_t *u, *v;
 } chroma_rows;
 
-static void load_chroma(const cgt_image *src, int x, size_t n, int y, chroma_rows *c) {
-    const int nv12 = src->format == CGT_NV12;
-    const size_t step = nv12 ? 2 : 1;
-    const ptrdiff_t column = (ptrdiff_t)(x / 2) * (ptrdiff_t)step;
-    const uint8_t *u = src->plane[1] + y / 2 * src->stride[1] + column;
-    const uint8_t *v = nv12 ? u + 1 : src->plane[2] + y / 2 * src->stride[2] + column;
+static void load_chroma(const applier *a, int x, size_t n, int y, chroma_rows *c) {
+    const cgt_image *src = a->src;
+    const size_t half = (n + 1) / 2;
     const uint8_t *top = src->plane[0] + y * src->stride[0] + x;
     const uint8_t *bottom = y + 1 < src->height ? top + src->stride[0] : top;
-    const size_t pairs = n / 2;
-    for (size_t i = 0; i < pairs; i++)
-        c->half_y[i] = (uint8_t)((top[2 * i] + top[2 * i + 1] + bottom[2 * i] + bottom[2 * i + 1] +
-                                  2) >> 2);
-    if (n % 2)
-        c->half_y[pairs] = (uint8_t)((2 * top[n - 1] + 2 * bottom[n - 1] + 2) >> 2);
-    const size_t half = (n + 1) / 2;
-    if (nv12) {
-        for (size_t i = 0; i < half; i++) {
-            c->half_u[i] = u[2 * i];
-            c->half_v[i] = u[2 * i + 1];
-        }
+    a->kernels->block_means(top, bottom, n, c->y);
+    const uint8_t *second = src->plane[1] + y / 2 * src->stride[1];
+    if (src->format == CGT_NV12) {
+        a->kernels->split_pairs(second + x, half, c->uv[0], c->uv[1]);
+        c->u = c->uv[0];
+        c->v = c->uv[1];
     } else {
-        for (size_t i = 0; i < half; i++) {
-            c->half_u[i] = u[i];
-            c->half_v[i] = v[i];
-        }
+        c->u = second + x / 2;
+        c->v = src->plane[2] + y / 2 * src->stride[2] + x / 2;
     }
-    for (size_t i = 0; i < half; i++) {
-        c->u[2 * i] = c->u[2 * i + 1] = c->half_u[i];
-        c->v[2 * i] = c->v[2 * i + 1] = c->half_v[i];
-    }
-}
-
-static void store_chroma(const cgt_image *dst, int x, size_t half, int y, const uint8_t *us,
-                         const uint8_t *vs) {
-    if (dst->format == CGT_NV12) {
-        uint8_t *uv = dst->plane[1] + y / 2 * dst->stride[1] + x;
-        for (size_t i = 0; i < half; i++) {
-            uv[2 * i] = us[i];
-            uv[2 * i + 1] = vs[i];
-        }
-        return;
-    }
-    uint8_t *u = dst->plane[1] + y / 2 * dst->stride[1] + x / 2;
-    uint8_t *v = dst->plane[2] + y / 2 * dst->stride[2] + x / 2;
-    for (size_t i = 0; i < half; i++) {
-        u[i] = us[i];
-        v[i] = vs[i];
-    }
+    a->kernels->repeat(c->u, half, c->wide_u);
+    a->kernels->repeat(c->v, half, c->wide_v);
 }
 
 /* Process n columns from x on with coefficients in YUV. */
@@ -193,23 +162,27 @@ static void apply_yuv(const applier *a, int x, size_t n) {
     row_pair chroma = {a->kernels, a->guide, &chroma_columns,
                        4,          8,        {-1, -1},        {chroma_slots[0], chroma_slots[1]}};
     chroma_rows c;
-    uint8_t us[CGT_GUIDE_CHUNK];
-    uint8_t vs[CGT_GUIDE_CHUNK];
+    uint8_t bytes[2][CGT_GUIDE_CHUNK];
+    const int nv12 = a->dst->format == CGT_NV12;
     for (int y = a->first_row; y < a->last_row; y += 2) {
-        load_chroma(a->src, x, n, y, &c);
+        load_chroma(a, x, n, y, &c);
         for (int i = 0; i < 2 && y + i < height; i++) {
             const cgt_guide_rows rows = rows_at(&luma, 2 * (int64_t)(y + i) + 1, height);
-            const uint8_t *const in[3] = {a->src->plane[0] + (y + i) * a->src->stride[0] + x, c.u,
-                                          c.v};
+            const uint8_t *const in[3] = {a->src->plane[0] + (y + i) * a->src->stride[0] + x,
+                                          c.wide_u, c.wide_v};
             uint8_t *const out[3] = {a->dst->plane[0] + (y + i) * a->dst->stride[0] + x, NULL,
                                      NULL};
             a->kernels->guide_apply[1](&rows, in, n, out);
         }
         const cgt_guide_rows rows = rows_at(&chroma, 2 * (int64_t)y + 2, height);
-        const uint8_t *const in[3] = {c.half_y, c.half_u, c.half_v};
-        uint8_t *const out[3] = {us, vs, NULL};
+        const uint8_t *const in[3] = {c.y, c.u, c.v};
+        uint8_t *second = a->dst->plane[1] + y / 2 * a->dst->stride[1];
+        uint8_t *const out[3] = {
+            nv12 ? bytes[0] : second + x / 2,
+            nv12 ? bytes[1] : a->dst->plane[2] + y / 2 * a->dst->stride[2] + x / 2, NULL};
         a->kernels->guide_apply[2](&rows, in, half, out);
-        store_chroma(a->dst, x, half, y, us, vs);
+        if (nv12)
+            a->kernels->join_pairs(bytes[0], bytes[1], half, second + x);
     }
 }
 

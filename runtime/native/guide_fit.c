@@ -99,6 +99,7 @@ typedef struct {
     size_t n;
     int radius;
     size_t ring_mask;
+    int area_rows; /* of inverse_area */
     workspace w;
 } fitter;
 
@@ -119,7 +120,11 @@ static int16_t *windows_of(const fitter *f, int row) {
 
 /* Convert row y of both images to the color space of the coefficients. */
 static void load_row(const fitter *f, int y) {
-    const cgt_image space = {.matrix = f->guide->matrix, .full_range = f->guide->full_range};
+    const int yuv = f->guide->format != CGT_PIXELS;
+    const cgt_image space = {.matrix = yuv ? f->guide->matrix : CGT_BT601,
+                             .full_range = f->guide->full_range};
+    const cgt_yuv_weights *weights = cgt_yuv_weights_of(&space);
+    const int16_t *const sets[3] = {weights->y, weights->u, weights->v};
     int16_t *to = levels_of(f, y);
     for (int i = 0; i < 2; i++) {
         const cgt_tensor *t = f->images[i];
@@ -132,11 +137,9 @@ static void load_row(const fitter *f, int y) {
                 f->kernels->float_to_u8(
                     cgt_tensor_row(f->kernels, t, c, y, 0, f->n, f->w.line), f->n, rgb[c]);
         }
-        const cgt_yuv_weights *weights = cgt_yuv_weights_of(&space);
-        const int16_t *const sets[3] = {weights->y, weights->u, weights->v};
         for (int c = 0; c < 3; c++, to += f->w.stride) {
             const uint8_t *plane = planes[c];
-            if (f->guide->format != CGT_PIXELS) {
+            if (yuv) {
                 uint8_t *out = f->w.bytes + 3 * f->w.stride;
                 f->kernels->weigh_rgb(planes, f->n, sets[c], c ? weights->middle : weights->black,
                                       out);
@@ -148,9 +151,12 @@ static void load_row(const fitter *f, int y) {
     }
 }
 
-/* Set the inverse areas of windows with this number of rows. */
-static void set_areas(const fitter *f, int rows) {
+/* Set the inverse areas of windows with this number of rows, which seldom changes. */
+static void set_areas(fitter *f, int rows) {
     const int width = f->guide->width;
+    if (rows == f->area_rows)
+        return;
+    f->area_rows = rows;
     for (int x = 0; x < width; x++) {
         const int first = x > f->radius ? x - f->radius : 0;
         const int end = x + f->radius + 1 < width ? x + f->radius + 1 : width;
@@ -194,7 +200,7 @@ static void sum_windows(const fitter *f, const int32_t *columns, int planes) {
 }
 
 /* Write row y of the result: the means of the windows' coefficients. */
-static void write_row(const fitter *f, int y) {
+static void write_row(fitter *f, int y) {
     int first;
     const int end = window_rows(f, y, &first);
     sum_windows(f, f->w.slope_sums, CGT_GUIDE_PLANES);
@@ -211,7 +217,7 @@ static void write_row(const fitter *f, int y) {
 
 /* Compute the coefficients of the windows around row y, of which `next` is the first row that
  * the sums of the columns do not have yet. Returns the new `next`. */
-static int fit_row(const fitter *f, int y, int next, const cgt_regularization *e) {
+static int fit_row(fitter *f, int y, int next, const cgt_regularization *e) {
     int first;
     const int end = window_rows(f, y, &first);
     const int leaving = y - f->radius - 1; /* it has entered if `next` is past it */
@@ -237,7 +243,7 @@ static int fit_row(const fitter *f, int y, int next, const cgt_regularization *e
     return next;
 }
 
-static void fit_guided(const fitter *f, int first_row, int last_row) {
+static void fit_guided(fitter *f, int first_row, int last_row) {
     const int height = f->guide->height;
     const int radius = f->radius;
     const int begin = first_row > radius ? first_row - radius : 0;
@@ -298,13 +304,13 @@ int cgt_guide_fit(const cgt_guide *guide, const cgt_tensor *input, const cgt_ten
         rc = scratch ? cgt_check_rows(first_row, last_row, guide->height) : CGT_E_NULL;
     if (rc != CGT_OK)
         return rc;
-    const fitter f = {.kernels = cgt_kernels_current(),
-                      .guide = guide,
-                      .images = {input, output},
-                      .n = (size_t)guide->width,
-                      .radius = radius_of(guide),
-                      .ring_mask = ring_rows(radius_of(guide)) - 1,
-                      .w = divide(guide, scratch)};
+    fitter f = {.kernels = cgt_kernels_current(),
+                .guide = guide,
+                .images = {input, output},
+                .n = (size_t)guide->width,
+                .radius = radius_of(guide),
+                .ring_mask = ring_rows(radius_of(guide)) - 1,
+                .w = divide(guide, scratch)};
     if (!f.kernels)
         return CGT_E_SIMD;
     if (guide->method == CGT_DETAIL)

@@ -104,6 +104,8 @@ typedef struct {
 
     /* out = clamp(in, 0, top) * scale + offset */
     void (*scale)(const int32_t *in, size_t n, int32_t top, float scale, float offset, float *out);
+    /* out = clamp(in / 2^bits, 0, 255), rounded half up */
+    void (*sums_to_levels)(const int32_t *in, size_t n, int bits, uint8_t *out);
     void (*u8_to_i16)(const uint8_t *in, size_t n, int16_t *out);
     /* out[i] = sum of weights[k] * rows[k][i] / 2^22, rounded half up and clamped */
     void (*vertical_pass_u8)(const uint8_t *const *rows, int taps, const int32_t *weights, size_t n,
@@ -125,6 +127,13 @@ typedef struct {
     /* Two rows of n pixels to (n + 1) / 2 chroma samples, which are `step` bytes apart. */
     void (*rgb_to_chroma)(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
                           const cgt_yuv_weights *weights, int step, uint8_t *u, uint8_t *v);
+
+    /* Chroma of half width: the rounded means of 2x2 pixels of a row pair ((n + 1) / 2 values), pairs
+     * of bytes to two planes and back, and each byte twice. */
+    void (*block_means)(const uint8_t *top, const uint8_t *bottom, size_t n, uint8_t *out);
+    void (*split_pairs)(const uint8_t *in, size_t n, uint8_t *first, uint8_t *second);
+    void (*join_pairs)(const uint8_t *first, const uint8_t *second, size_t n, uint8_t *out);
+    void (*repeat)(const uint8_t *in, size_t n, uint8_t *out);
 
     /* Guided upsampling; see rows_guide.h. */
     void (*guide_accumulate)(const int16_t *added, const int16_t *removed, size_t stride, size_t n,

@@ -250,4 +250,34 @@ static inline void guide_apply_tail(const cgt_guide_rows *rows, const uint8_t *c
     }
 }
 
+static void block_means(const uint8_t *restrict top, const uint8_t *restrict bottom, size_t n,
+                        uint8_t *restrict out) {
+    for (size_t i = 0; i < n / 2; i++)
+        out[i] = (uint8_t)((top[2 * i] + top[2 * i + 1] + bottom[2 * i] + bottom[2 * i + 1] + 2) >>
+                           2);
+    if (n % 2) /* the last column counts twice */
+        out[n / 2] = (uint8_t)((2 * top[n - 1] + 2 * bottom[n - 1] + 2) >> 2);
+}
+
+static void split_pairs(const uint8_t *restrict in, size_t n, uint8_t *restrict first,
+                        uint8_t *restrict second) {
+    for (size_t i = 0; i < n; i++) {
+        first[i] = in[2 * i];
+        second[i] = in[2 * i + 1];
+    }
+}
+
+static void join_pairs(const uint8_t *restrict first, const uint8_t *restrict second, size_t n,
+                       uint8_t *restrict out) {
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = first[i];
+        out[2 * i + 1] = second[i];
+    }
+}
+
+static void repeat(const uint8_t *restrict in, size_t n, uint8_t *restrict out) {
+    for (size_t i = 0; i < n; i++)
+        out[2 * i] = out[2 * i + 1] = in[i];
+}
+
 #endif

@@ -15,6 +15,15 @@ static void scale_sums(const int32_t *restrict in, size_t n, int32_t top, float 
     }
 }
 
+static void sums_to_levels(const int32_t *restrict in, size_t n, int bits, uint8_t *restrict out) {
+    const int32_t half = (int32_t)1 << (bits - 1);
+    for (size_t i = 0; i < n; i++) {
+        const int32_t v = in[i] & ~(in[i] >> 31);
+        const int32_t level = (v + half) >> bits;
+        out[i] = (uint8_t)(level < 255 ? level : 255);
+    }
+}
+
 static void u8_to_i16(const uint8_t *restrict in, size_t n, int16_t *restrict out) {
     for (size_t i = 0; i < n; i++)
         out[i] = in[i];

@@ -256,6 +256,9 @@ static void test_guides(void) {
     CHECK(apply(g, NV12, yuv) == CGT_E_ENUM);
     g.matrix = (cgt_matrix)2;
     CHECK(fit(g, tensor, tensor) == CGT_E_ENUM);
+    g = guide;
+    g.matrix = (cgt_matrix)-1; /* unused in RGB */
+    CHECK(fit(g, tensor, tensor) == CGT_OK);
     const int radii[] = {0, -1, CGT_MAX_RADIUS + 1};
     for (int i = 0; i < 3; i++) {
         g = guide;

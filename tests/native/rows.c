@@ -86,6 +86,12 @@ static void check_horizontal_pass(const cgt_kernels *r, int channels) {
     r->scale(a, n, 255 << 16, 0.01f, -1.3f, (float *)(void *)scaled.data);
     expect_equal(r->name, "scale", scaled_a, scaled.data, n * sizeof(float));
     guarded_free(&scaled);
+    guarded levels = guarded_new(n);
+    const int bits = random_between(16, 22);
+    ref->sums_to_levels(a, n, bits, u8_a);
+    r->sums_to_levels(a, n, bits, levels.data);
+    expect_equal(r->name, "sums_to_levels", u8_a, levels.data, n);
+    guarded_free(&levels);
     free(column_sums);
     free(a);
     free(b);
@@ -331,6 +337,39 @@ static void check_guide_apply(const cgt_kernels *r, size_t n, int outputs) {
     guarded_free(&lower);
 }
 
+static void check_chroma_rows(const cgt_kernels *r, size_t n) {
+    const size_t half = (n + 1) / 2;
+    guarded in[2];
+    guarded out[3];
+    for (int i = 0; i < 3; i++)
+        out[i] = guarded_new(i < 2 ? half : 2 * half);
+    for (int i = 0; i < 2; i++) {
+        in[i] = guarded_new(2 * half);
+        fill_random(in[i].data, in[i].size);
+    }
+    uint8_t a[MAX_LENGTH + 1];
+    uint8_t b[MAX_LENGTH + 1];
+    const uint8_t *top = in[0].data + (2 * half - n); /* n bytes that end at the page */
+    const uint8_t *bottom = in[1].data + (2 * half - n);
+    ref->block_means(top, bottom, n, a);
+    r->block_means(top, bottom, n, out[0].data);
+    expect_equal(r->name, "block_means", a, out[0].data, half);
+    ref->split_pairs(in[0].data, half, a, b);
+    r->split_pairs(in[0].data, half, out[0].data, out[1].data);
+    expect_equal(r->name, "split_pairs", a, out[0].data, half);
+    expect_equal(r->name, "split_pairs", b, out[1].data, half);
+    ref->join_pairs(out[1].data, out[0].data, half, a);
+    r->join_pairs(out[1].data, out[0].data, half, out[2].data);
+    expect_equal(r->name, "join_pairs", a, out[2].data, 2 * half);
+    ref->repeat(out[0].data, half, a);
+    r->repeat(out[0].data, half, out[2].data);
+    expect_equal(r->name, "repeat", a, out[2].data, 2 * half);
+    for (int i = 0; i < 3; i++)
+        guarded_free(&out[i]);
+    for (int i = 0; i < 2; i++)
+        guarded_free(&in[i]);
+}
+
 static void check_interpolate(const cgt_kernels *r, size_t n) {
     static cgt_interpolation table;
     const int small = random_between(1, 400);
@@ -355,6 +394,7 @@ int main(void) {
             check_yuv_to_rgb(*r, n, 2);
             check_rgb_to_yuv(*r, n, 1);
             check_rgb_to_yuv(*r, n, 2);
+            check_chroma_rows(*r, n);
             check_guide_fit(*r, n);
             check_interpolate(*r, n);
             for (int outputs = 1; outputs <= 3; outputs++)

@@ -262,7 +262,7 @@ def test_yuv_equals_rgb(method: GuidanceMethod, matrix: ColorMatrix, full_range:
             assert abs(difference.mean()) < 0.1
 
 
-def test_yuv_layouts_threads_and_working_in_place() -> None:
+def test_yuv_layouts_and_threads_change_nothing() -> None:
     for size in ((60, 82), (61, 83)):
         source = to_yuv(noise(12, *size))
         guide, output = small_pair(resize(source, size), (23, 31))
