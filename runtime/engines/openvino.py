@@ -17,12 +17,16 @@ from ..utils.system import cpu_name
 from .base import Array, BatchShape, Engine, EngineOptions, last_error_line
 from .openvino_cpu import avoid_int8_saturation, fp32_faster_than_bf16, is_quantized
 from .openvino_import import ov
+from .openvino_subpixel import use_subpixel_output
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTION_TYPES = ("Convolution", "Deconvolution")
 
 # Layers prepared for one size, if sizes vary. The default of 5000 takes 1 MiB per new size.
 _MAX_CACHED_SHAPES = 256
+
+# Increased when models are rewritten in another way before they are compiled.
+_REWRITES = 1
 
 # In a folder of the cache; the second is written last.
 _BLOB_FILE, _CONFIG_FILE = "compiled.blob", "config.json"
@@ -46,7 +50,7 @@ class OpenVINOEngine(Engine):
         core = ov.Core()
         key = short_hash(
             *(_model_sha256(path), ov.__version__, cpu_name(), options.shape),
-            *(options.performance_hint, options.precision, device),
+            *(options.performance_hint, options.precision, device, _REWRITES),
         )
         folder = cache_dir("openvino", key)
         compiled = _load_compiled(core, device, folder)
@@ -111,6 +115,8 @@ def _compile(
     config = {"PERFORMANCE_HINT": options.performance_hint.upper()}
     # INT8 models have few float layers, and bf16 is faster for their tensors of half the size.
     is_float = device == "cpu" and not is_quantized(model)
+    if is_float:
+        use_subpixel_output(model)
     if options.precision == "fp32" or (is_float and fp32_faster_than_bf16(core)):
         config["INFERENCE_PRECISION_HINT"] = "f32"
     if not shape.is_static and device == "cpu":
