@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cgt.runtime.api import translate_file
+from cgt.runtime.engines import preload_engine
 from cgt.runtime.errors import CgtError, Interrupted
 from cgt.runtime.image.geometry import format_size
 from cgt.runtime.image.preprocess import simd_instruction_set
+from cgt.runtime.inference.translator import resolve_model
 from cgt.runtime.run_report import RunReport
 from cgt.runtime.sinks import TranslatedFrame
 from cgt.runtime.utils.cache import cache_dir
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from cgt.runtime.batch.report import BatchReport
     from cgt.runtime.utils.progress import ProgressBar
 
-# Used after the engine has loaded, which leaves Python idle.
+# Imported while FFmpeg and the engine load files, which leaves Python idle.
 _USED_LATER = ("cgt.runtime.utils.progress", "rich.table", "cgt.runtime.sinks.video")
 
 
@@ -50,6 +52,7 @@ def translate_with_progress(
     where the run fails, once a frame is done.
     """
     limit_malloc_arenas()
+    preload_engine(resolve_model(options.get("model")), options.get("engine", "auto"))
     import_in_background(*_USED_LATER)
     started: list[tuple[RunReport, _LiveStatus]] = []
     with stop_on_signal() as stop, ExitStack() as stack:

@@ -36,14 +36,11 @@ def open_fastest(
 
     if len(names) == 1:
         return open_engine(path, shape, names[0], performance_hint, precision)
+    cached = cached_choice(path, names, performance_hint, precision)
+    if cached is not None:
+        with contextlib.suppress(MissingDependency):  # found, but its files are damaged
+            return open_engine(path, shape, cached, performance_hint, precision)
     cache = JsonCache("engines.json")
-    # Before any library is imported: that takes longer than loading a compiled model.
-    found = [name for name in names if importlib.util.find_spec(name) is not None]
-    if len(found) > 1 and path.is_file():
-        cached = cache.get(_cache_key(path, found, performance_hint, precision))
-        if isinstance(cached, str) and cached in found:
-            with contextlib.suppress(MissingDependency):  # found, but its files are damaged
-                return open_engine(path, shape, cached, performance_hint, precision)
     installed, first_error = [], None
     for name in names:
         try:
@@ -58,6 +55,20 @@ def open_fastest(
         return open_engine(path, shape, installed[0], performance_hint, precision)
     key = _cache_key(path, installed, performance_hint, precision)
     return _measure_and_open(path, shape, installed, performance_hint, precision, cache, key)
+
+
+def cached_choice(
+    path: Path, names: tuple[str, ...], performance_hint: PerformanceHint, precision: str | None
+) -> str | None:
+    """Return the engine that was measured to be the fastest; None if it has to be measured.
+
+    It imports no library, which would take longer than loading a compiled model.
+    """
+    found = [name for name in names if importlib.util.find_spec(name) is not None]
+    if len(found) < 2 or not path.is_file():
+        return found[0] if found else None
+    cached = JsonCache("engines.json").get(_cache_key(path, found, performance_hint, precision))
+    return cached if isinstance(cached, str) and cached in found else None
 
 
 def _measure_and_open(
