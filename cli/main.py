@@ -7,6 +7,7 @@ load no torch.
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import os
 import sys
@@ -38,7 +39,11 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
+        # What modules define is no garbage, and searching for some makes imports slower.
+        gc.disable()
         command: click.Command = importlib.import_module(f"cgt.cli.{name}").command
+        gc.freeze()
+        gc.enable()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
