@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .image.preprocess import resize as resize
     from .image.preprocess import to_yuv as to_yuv
     from .image.preprocess import unpack as unpack
+    from .image.upsample import Upsampler as Upsampler
+    from .image.upsample import upsample_guided as upsample_guided
     from .image.validation import YUV as YUV
     from .inference.translator import Translator as Translator
     from .pipeline import run_pipeline as run_pipeline
@@ -29,6 +31,7 @@ _LAZY_EXPORTS = {
     "Stats": "utils.stats",
     "TranslateOptions": "api",
     "Translator": "inference.translator",
+    "Upsampler": "image.upsample",
     "YUV": "image.validation",
     "pack": "image.preprocess",
     "resize": "image.preprocess",
@@ -37,6 +40,7 @@ _LAZY_EXPORTS = {
     "translate": "api",
     "translate_file": "api",
     "unpack": "image.preprocess",
+    "upsample_guided": "image.upsample",
 }
 
 __all__ = list(_LAZY_EXPORTS)

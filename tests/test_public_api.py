@@ -122,8 +122,8 @@ def test_sizes_are_read_from_text() -> None:
 
 def test_the_public_surface() -> None:
     assert sorted(cgt.runtime.__all__) == [
-        *("Stats", "TranslateOptions", "Translator", "pack", "resize", "run_pipeline"),
-        *("translate", "translate_file", "unpack"),
+        *("Stats", "TranslateOptions", "Translator", "Upsampler", "YUV", "pack", "resize"),
+        *("run_pipeline", "to_yuv", "translate", "translate_file", "unpack", "upsample_guided"),
     ]
     for name in cgt.runtime.__all__:
         assert inspect.getdoc(getattr(cgt.runtime, name))

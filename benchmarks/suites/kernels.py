@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,22 @@ from rich.table import Table
 
 from cgt.benchmarks.harness.environment import describe_machine
 from cgt.runtime.errors import MissingDependency
-from cgt.runtime.image.preprocess import F32, U8, YUV, Packer, resize, simd_instruction_set, unpack
+from cgt.runtime.image.preprocess import (
+    F32,
+    U8,
+    YUV,
+    Packer,
+    pack,
+    resize,
+    simd_instruction_set,
+    to_yuv,
+    unpack,
+)
+from cgt.runtime.image.upsample import Upsampler, view_small_image
+from cgt.runtime.image.validation import make_image_view
 
 NUM_ROUNDS, RUNS_PER_ROUND = 15, 12  # alternating rounds; consecutive runs in each
+MAX_ROUND_S = 0.1  # a slow baseline has fewer runs per round
 COPY_BYTES = 256 << 20  # larger than any cache
 
 RunFn = Callable[[], object]
@@ -75,6 +89,11 @@ def kernel_benchmarks() -> list[KernelBenchmark]:
         _unpack(256),
         _unpack(512),
         _resize(720, 1280, 256),
+        _pack_bytes(1080, 1920, 256),
+        _to_yuv(720, 1280),
+        _unpack_yuv(512),
+        *_guided_upsampling(720, 1280),
+        *_guided_upsampling(1080, 1920),
     ]
 
 
@@ -185,6 +204,128 @@ def _resize(height: int, width: int, side: int) -> KernelBenchmark:
     )
 
 
+def _pack_bytes(height: int, width: int, side: int) -> KernelBenchmark:
+    image, out = _random_bytes(height, width, 3), np.empty((side, side, 3), np.uint8)
+    packer = Packer((height, width), (side, side), dtype=np.uint8, layout="HWC")
+    return KernelBenchmark(
+        f"pack {width}x{height} -> {side}x{side} bytes, antialiased",
+        lambda: packer(image, out),
+        {
+            "our resize (the bytes of Pillow)": lambda: resize(image, (side, side), out=out),
+            "OpenCV INTER_AREA": lambda: cv2.resize(
+                image, (side, side), interpolation=cv2.INTER_AREA
+            ),
+        },
+        image.nbytes + out.nbytes,
+    )
+
+
+def _to_yuv(height: int, width: int) -> KernelBenchmark:
+    image, out = _random_bytes(height, width, 3), YUV.empty((height, width))
+    return KernelBenchmark(
+        f"convert {width}x{height} RGB -> I420, rounded to nearest",
+        lambda: to_yuv(image, out=out),
+        {"OpenCV": lambda: cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)},
+        image.nbytes * 3 // 2,
+    )
+
+
+def _unpack_yuv(side: int) -> KernelBenchmark:
+    tensor = np.random.default_rng(0).uniform(-1.1, 1.1, (3, side, side)).astype(np.float32)
+    image, out = np.empty((side, side, 3), np.uint8), YUV.empty((side, side))
+    return KernelBenchmark(
+        f"unpack {side}x{side} float32 RGB -> I420",
+        lambda: unpack(tensor, out=out),
+        {
+            "our unpack, then OpenCV": lambda: cv2.cvtColor(
+                unpack(tensor, out=image), cv2.COLOR_RGB2YUV_I420
+            )
+        },
+        tensor.nbytes + side * side * 3 // 2,
+    )
+
+
+def upsample_with_opencv(image: U8, guide: U8, translated: U8, radius: int, eps: float) -> U8:
+    """Upsample by the guided filter with a color guide, with OpenCV and NumPy in float32."""
+    height, width = guide.shape[:2]
+    window, borders = (2 * radius + 1, 2 * radius + 1), cv2.BORDER_CONSTANT
+
+    def window_sum(values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(cv2.boxFilter(values, -1, window, normalize=False, borderType=borders))
+
+    inverse_area = 1 / window_sum(np.ones((height, width), np.float32))
+
+    def mean(values: NDArray[Any]) -> NDArray[Any]:
+        return window_sum(values) * inverse_area
+
+    i = [np.ascontiguousarray(guide[..., c], np.float32) / 255 for c in range(3)]
+    p = [np.ascontiguousarray(translated[..., c], np.float32) / 255 for c in range(3)]
+    mean_i, mean_p = [mean(x) for x in i], [mean(x) for x in p]
+    rr, rg, rb, gg, gb, bb = (
+        mean(i[j] * i[k]) - mean_i[j] * mean_i[k] + (eps if j == k else 0)
+        for j in range(3)
+        for k in range(j, 3)
+    )
+    cofactors = [gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb]
+    inverse_det = 1 / (cofactors[0] * rr + cofactors[1] * rg + cofactors[2] * rb)
+    cofactors += [rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg]
+    c00, c01, c02, c11, c12, c22 = (c * inverse_det for c in cofactors)
+    wide = image.astype(np.float32)
+    out = np.empty_like(image)
+    for c in range(3):
+        x, y, z = (mean(i[k] * p[c]) - mean_i[k] * mean_p[c] for k in range(3))
+        a = [c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z]
+        b = mean_p[c] - a[0] * mean_i[0] - a[1] * mean_i[1] - a[2] * mean_i[2]
+        small = np.stack([mean(x) for x in (*a, b * 255)], -1)
+        full = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        level = full[..., 3] + sum(full[..., k] * wide[..., k] for k in range(3))
+        out[..., c] = cv2.convertScaleAbs(np.maximum(level, 0))
+    return out
+
+
+def _guided_upsampling(height: int, width: int) -> list[KernelBenchmark]:
+    small_height, small_width = 256, 456
+    image = resize(_random_bytes(height // 8, width // 8, 3), (height, width))
+    guide = pack(image, (small_height, small_width))
+    translated = np.ascontiguousarray(-guide[::-1])
+    small = unpack(guide), unpack(translated)
+    yuv, out_yuv, out = to_yuv(image), YUV.empty((height, width)), np.empty_like(image)
+    title = f"upsample {small_width}x{small_height} -> {width}x{height}, guided"
+    num_coefficients = small_height * small_width * 12 * 2
+
+    def baseline() -> object:
+        return upsample_with_opencv(image, *small, radius=4, eps=1e-4)
+
+    benchmarks = []
+    for kind, source, target in (("RGB", image, out), ("I420", yuv, out_yuv)):
+        upsampler = Upsampler((height, width), (small_height, small_width))
+        upsampler(source, guide, translated, target)
+        views = [view_small_image(x, "x", upsampler.size) for x in (guide, translated)]
+        frames = [make_image_view(x)[0] for x in (source, target)]
+        frame_bytes = 2 * image.nbytes // (1 if kind == "RGB" else 2)
+        benchmarks += [
+            KernelBenchmark(
+                f"{title}, {kind}" if kind == "RGB" else f"  the same, {kind}",
+                partial(upsampler, source, guide, translated, target),
+                {"OpenCV + NumPy": baseline} if kind == "RGB" else {},
+                frame_bytes,
+            ),
+            KernelBenchmark(
+                f"  the coefficients, {kind}",
+                partial(upsampler.fit, *views),
+                {},
+                2 * guide.nbytes + num_coefficients,
+            ),
+            KernelBenchmark(
+                f"  their application, {kind}",
+                partial(upsampler.apply, *frames),
+                {},
+                num_coefficients + frame_bytes,
+            ),
+        ]
+    return benchmarks
+
+
 def measure_kernel(benchmark: KernelBenchmark) -> KernelResult:
     """Measure a kernel and its baselines in alternating rounds of several runs.
 
@@ -197,11 +338,15 @@ def measure_kernel(benchmark: KernelBenchmark) -> KernelResult:
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(NUM_ROUNDS + 1):
         for name, run in runs.items():
+            round_start = time.perf_counter()
             for _ in range(RUNS_PER_ROUND):
                 started = time.perf_counter()
                 run()
+                ended = time.perf_counter()
                 if turn:  # the first round warms up
-                    samples[name].append((time.perf_counter() - started) * 1e3)
+                    samples[name].append((ended - started) * 1e3)
+                if ended - round_start > MAX_ROUND_S:
+                    break
     medians = {name: statistics.median(times) for name, times in samples.items()}
     low, _, high = statistics.quantiles(samples[""], n=4)
     return KernelResult(

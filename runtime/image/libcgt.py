@@ -27,6 +27,7 @@ Box = tuple[float, float, float, float]
 
 MAX_SIDE = 32768
 DTYPE_CODES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
+PACKED_DTYPE_CODES = {**DTYPE_CODES, np.dtype(np.uint8): 2}
 PIXELS, NV12, I420 = range(3)
 _CGT_E_SIMD = -11
 
@@ -82,6 +83,23 @@ class Packing(ctypes.Structure):
     )
 
 
+class GuideView(ctypes.Structure):
+    """The struct cgt_guide."""
+
+    _fields_ = (
+        ("width", _C_INT),
+        ("height", _C_INT),
+        ("method", _C_INT),
+        ("radius", _C_INT),
+        ("eps", C_FLOAT),
+        ("detail", C_FLOAT),
+        ("format", _C_INT),
+        ("matrix", _C_INT),
+        ("full_range", _C_INT),
+        ("coefficients", _C_POINTER),
+    )
+
+
 def _load_library() -> ctypes.CDLL:
     path = Path(__file__).parents[1] / "native" / "libcgt.so"
     try:
@@ -116,6 +134,12 @@ def _load_library() -> ctypes.CDLL:
     lib.cgt_unpack.argtypes = [_C_POINTER, *[_C_INT] * 5, _C_POINTER, _C_SSIZE, _C_INT, _C_INT]
     lib.cgt_unpack_yuv.argtypes = [_C_POINTER, _C_INT, _C_INT, _C_POINTER, _C_INT, _C_INT]
     lib.cgt_rgb_to_yuv.argtypes = [_C_POINTER, _C_POINTER, _C_INT, _C_INT]
+    lib.cgt_guide_size.argtypes = [_C_INT, _C_INT]
+    lib.cgt_guide_size.restype = ctypes.c_size_t
+    lib.cgt_guide_scratch_size.argtypes = [_C_POINTER]
+    lib.cgt_guide_scratch_size.restype = ctypes.c_size_t
+    lib.cgt_guide_fit.argtypes = [*[_C_POINTER] * 3, _C_INT, _C_INT, _C_POINTER]
+    lib.cgt_guide_apply.argtypes = [*[_C_POINTER] * 3, _C_INT, _C_INT]
     lib.cgt_strerror.argtypes = [_C_INT]
     lib.cgt_strerror.restype = ctypes.c_char_p
     lib.cgt_simd.restype = ctypes.c_char_p

@@ -35,6 +35,7 @@ from .libcgt import (
     LAYOUTS,
     LIB,
     NV12,
+    PACKED_DTYPE_CODES,
     PIXELS,
     U8,
     Box,
@@ -121,7 +122,7 @@ def _resize_plan(
 _thread_local = threading.local()
 
 
-def _scratch_address(size: int) -> int:
+def scratch_address(size: int) -> int:
     """Return the address of this thread's scratch memory, which only grows."""
     if getattr(_thread_local, "size", -1) < size:
         _thread_local.scratch = np.empty(size, np.uint8)
@@ -135,7 +136,7 @@ def _thread_pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=f"cgt-pixels-{process}")
 
 
-def _run_in_bands(
+def run_in_bands(
     rows: int, threads: int, work: Callable[[int, int], int], multiple: int = 1
 ) -> None:
     """Call work(first_row, last_row) for all rows, in one band of whole multiples per thread."""
@@ -192,12 +193,15 @@ def resize(
                 stride,
                 first_row,
                 last_row,
-                _scratch_address(scratch),
+                scratch_address(scratch),
             )
         )
 
-    _run_in_bands(size[0], check_count(threads, "threads"), work)
+    run_in_bands(size[0], check_count(threads, "threads"), work)
     return out
+
+
+_DEFAULT_SCALE, _DEFAULT_OFFSET = 1 / 127.5, -1.0
 
 
 class Packer:
@@ -211,9 +215,11 @@ class Packer:
         filter: as in `resize`.
         swap_rb: swap the first and third channel, for BGR input.
         channels: 1, 3 or 4; 3 for YUV.
-        dtype: float32 or float16.
+        dtype: float32, float16, or uint8 for the resized levels themselves, rounded to nearest.
+            The latter is faster than `resize`, whose bytes are those of Pillow.
         layout: "CHW" or "HWC".
         scale: factor, or one per channel of the tensor: a byte b becomes b * scale + offset.
+            Not for uint8.
         offset: summand, or one per channel. The default maps bytes to [-1, 1].
         multiple: pad right and below by reflection, without repeating the last row and column,
             until both sides are multiples of it.
@@ -234,8 +240,8 @@ class Packer:
         channels: int = 3,
         dtype: DTypeLike = np.float32,
         layout: Layout = "CHW",
-        scale: float | Sequence[float] = 1 / 127.5,
-        offset: float | Sequence[float] = -1.0,
+        scale: float | Sequence[float] = _DEFAULT_SCALE,
+        offset: float | Sequence[float] = _DEFAULT_OFFSET,
         multiple: int = 1,
         box: Box | None = None,
         threads: int = 1,
@@ -247,8 +253,10 @@ class Packer:
         if channels not in (1, 3, 4) or (swap_rb and channels == 1):
             raise UsageError("channels must be 1, 3 or 4; and 3 or 4 for swap_rb")
         self.dtype = np.dtype(dtype)
-        if self.dtype not in DTYPE_CODES:
-            raise UsageError(f"dtype must be float32 or float16, not {self.dtype}")
+        if self.dtype not in PACKED_DTYPE_CODES:
+            raise UsageError(f"dtype must be float32, float16 or uint8, not {self.dtype}")
+        if self.dtype == np.uint8 and (scale, offset) != (_DEFAULT_SCALE, _DEFAULT_OFFSET):
+            raise UsageError("scale and offset are not for dtype uint8")
         if layout not in LAYOUTS:
             raise UsageError(f"layout must be CHW or HWC, not {layout!r}")
         self.channels = channels
@@ -306,7 +314,7 @@ class Packer:
             plane_stride, row_stride = 0, check_strides(out, "out", packed=2)[0]
         tensor = TensorView(
             data_address(out),
-            DTYPE_CODES[self.dtype],
+            PACKED_DTYPE_CODES[self.dtype],
             self._layout,
             row_stride // item,
             plane_stride // item,
@@ -321,11 +329,11 @@ class Packer:
                     ctypes.byref(self._packing),
                     first_row,
                     last_row,
-                    _scratch_address(self._scratch_sizes[source.format]),
+                    scratch_address(self._scratch_sizes[source.format]),
                 )
             )
 
-        _run_in_bands(self.size[0], self.threads, work)
+        run_in_bands(self.size[0], self.threads, work)
         return out
 
 
@@ -453,7 +461,7 @@ def unpack(
                 )
             )
 
-        _run_in_bands(height, threads, work_yuv, multiple=2)
+        run_in_bands(height, threads, work_yuv, multiple=2)
         return out
     out = check_output_array(out, (height, width, channels), np.dtype(np.uint8), (tensor,))
     stride, address = check_strides(out, "out", packed=2)[0], data_address(out)
@@ -474,7 +482,7 @@ def unpack(
             )
         )
 
-    _run_in_bands(height, threads, work)
+    run_in_bands(height, threads, work)
     return out
 
 
@@ -516,7 +524,7 @@ def to_yuv(
             LIB.cgt_rgb_to_yuv(ctypes.byref(source), ctypes.byref(target), first_row, last_row)
         )
 
-    _run_in_bands(size[0], check_count(threads, "threads"), work, multiple=2)
+    run_in_bands(size[0], check_count(threads, "threads"), work, multiple=2)
     return out
 
 

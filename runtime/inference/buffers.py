@@ -6,7 +6,7 @@ import numpy as np
 
 from ..engines import Array
 from ..image.geometry import Geometry
-from ..image.preprocess import F32, U8, YUV, Packer, resize, to_yuv, unpack
+from ..image.preprocess import F32, YUV, Packer, resize, to_yuv, unpack
 from ..image.validation import Pixels, YUVFormat
 from ..models.metadata import ModelMetadata
 
@@ -35,16 +35,17 @@ class IOBuffers:
         geometry: Geometry,
         batch_size: int = 1,
     ) -> None:
-        self._geometry, self._filter = geometry, metadata.filter
-        self._packer: Packer | None = None
-        self.batch: Array
-        if metadata.io == "uint8":
-            self.batch = np.empty((batch_size, *geometry.tensor_size, 3), np.uint8)
-        else:
-            self._packer = Packer(
-                frame_size, geometry.image_size, metadata.filter, multiple=metadata.multiple
-            )
-            self.batch = np.empty((batch_size, *self._packer.shape), np.float32)
+        self._geometry = geometry
+        self._is_uint8 = metadata.io == "uint8"
+        self._packer = Packer(
+            frame_size,
+            geometry.image_size,
+            metadata.filter,
+            dtype=np.uint8 if self._is_uint8 else np.float32,
+            layout="HWC" if self._is_uint8 else "CHW",
+            multiple=metadata.multiple,
+        )
+        self.batch: Array = np.empty((batch_size, *self._packer.shape), self._packer.dtype)
         self.out: Array = np.zeros_like(self.batch)
         self.statistics_in: F32 | None = None
         self.statistics_out: F32 | None = None
@@ -61,16 +62,7 @@ class IOBuffers:
 
     def load(self, slot: int, image: Pixels) -> None:
         """Resize an image into a slot of the batch, padded by reflection."""
-        if self._packer is not None:
-            self._packer(image, self.batch[slot])
-            return
-        height, width = self._geometry.image_size
-        pixels: U8 = self.batch[slot].view(np.uint8)
-        resize(image, (height, width), self._filter, out=pixels[:height, :width])
-        pad_below, pad_right = pixels.shape[0] - height, pixels.shape[1] - width
-        # The last row and column are not repeated.
-        pixels[height:, :width] = pixels[height - 1 - pad_below : height - 1, :width][::-1]
-        pixels[:, width:] = pixels[:, width - 1 - pad_right : width - 1][:, ::-1]
+        self._packer(image, self.batch[slot])
 
     def unload(self, slot: int, yuv_format: YUVFormat | None = None) -> Pixels:
         """Return the result of a slot, resized to the output size, as a new image.
@@ -82,7 +74,7 @@ class IOBuffers:
         yuv = None
         if yuv_format is not None:
             yuv = YUV.empty(output_size, yuv_format.matrix, yuv_format.full_range)
-        if self._packer is not None:
+        if not self._is_uint8:
             floats: F32 = self.out.view(np.float32)
             tensor = floats[slot, :, :height, :width]
             if output_size == (height, width):
@@ -98,4 +90,4 @@ class IOBuffers:
 
     def is_finite(self) -> bool:
         """Return whether no output is NaN or infinite."""
-        return self._packer is None or bool(np.isfinite(self.out.sum(dtype=np.float32)))
+        return self._is_uint8 or bool(np.isfinite(self.out.sum(dtype=np.float32)))

@@ -60,7 +60,8 @@ enum {
     CGT_E_PADDING = -8,  /* the padding is larger than the image that it reflects */
     CGT_E_ROWS = -9,     /* not 0 <= first_row <= last_row <= rows, or odd in a YUV image */
     CGT_E_SCALE = -10,   /* a scale or offset is not finite */
-    CGT_E_SIMD = -11     /* this CPU lacks the instruction set in CGT_SIMD */
+    CGT_E_SIMD = -11,    /* this CPU lacks the instruction set in CGT_SIMD */
+    CGT_E_GUIDE = -12    /* radius, eps or detail is out of range */
 };
 
 /* Return a description of an error code. */
@@ -132,7 +133,11 @@ CGT_API int cgt_resize(const cgt_plan *plan, const cgt_image *src, uint8_t *dst,
 
 /* ---- Tensors ----------------------------------------------------------- */
 
-typedef enum { CGT_F32 = 0, CGT_F16 = 1 } cgt_type; /* F16: IEEE binary16 */
+typedef enum {
+    CGT_F32 = 0,
+    CGT_F16 = 1, /* IEEE binary16 */
+    CGT_U8 = 2   /* for cgt_pack and guided upsampling */
+} cgt_type;
 typedef enum { CGT_CHW = 0, CGT_HWC = 1 } cgt_layout;
 
 typedef struct {
@@ -158,7 +163,10 @@ typedef struct {
  * value is clamped to 0..255 before it is scaled. It is within 0.1 levels of
  * the exact one if an output depends on up to 100 samples per axis (weights
  * have 14 to 22 bits). Padding fills the right and lower margins of the tensor
- * by reflection about the last column and row, which are not repeated. */
+ * by reflection about the last column and row, which are not repeated.
+ *
+ * Tensors of CGT_U8 get the resized values themselves, rounded to nearest; scale and
+ * offset are ignored. This is faster than cgt_resize, which rounds after each pass. */
 CGT_API int cgt_pack(const cgt_plan *plan, const cgt_image *src, const cgt_tensor *dst,
                      const cgt_packing *packing, int first_row, int last_row, void *scratch);
 
@@ -183,6 +191,73 @@ CGT_API int cgt_unpack_yuv(const cgt_tensor *src, int swap_rb, cgt_rounding roun
 /* Convert a CGT_PIXELS image of 3 channels to a CGT_NV12 or CGT_I420 image of
  * its size. Bands of rows are as in cgt_unpack_yuv. */
 CGT_API int cgt_rgb_to_yuv(const cgt_image *src, const cgt_image *dst, int first_row, int last_row);
+
+/* ---- Guided upsampling ------------------------------------------------- */
+
+/* A network's output has the size of its input, which is smaller than the
+ * source image. These functions compute the output at the size of the source:
+ * they describe the network's effect on the small image by local linear
+ * coefficients (output = A * input + b, A is 3x3), interpolate these, and apply
+ * them to the source. So edges and fine structures come from the source.
+ *
+ *     cgt_guide guide = {456, 256, CGT_GUIDED, 4, 1e-4f, 1.0f, CGT_I420, ...};
+ *     guide.coefficients = malloc(cgt_guide_size(456, 256));     // once per stream
+ *     void *scratch = malloc(cgt_guide_scratch_size(&guide));
+ *     ...                                                        // per frame
+ *     cgt_guide_fit(&guide, &network_input, &network_output, 0, 256, scratch);
+ *     cgt_guide_apply(&guide, &frame, &output, 0, 720);
+ */
+
+#define CGT_MAX_RADIUS 64
+
+typedef enum {
+    /* The guided filter with a color guide: K. He, J. Sun, X. Tang, "Guided Image
+     * Filtering", PAMI 2013, equations 14 to 20, whose coefficients are upsampled as
+     * in K. He, J. Sun, "Fast Guided Filter", 2015. */
+    CGT_GUIDED = 0,
+    /* The small output, interpolated, plus the detail that the source has and the
+     * interpolated small input lacks. Nothing is averaged. */
+    CGT_DETAIL = 1
+} cgt_guidance;
+
+typedef struct {
+    int width, height; /* of the small images */
+    cgt_guidance method;
+    int radius;   /* CGT_GUIDED: windows have 2 * radius + 1 pixels; 1..CGT_MAX_RADIUS */
+    float eps;    /* CGT_GUIDED: added to the variances of colors in [0, 1]; 1e-6..1 */
+    float detail; /* 0..1; 0 interpolates the small output without the source */
+    /* The color space of the coefficients. For YUV sources, theirs is fastest. */
+    cgt_format format;
+    cgt_matrix matrix; /* YUV only */
+    int full_range;    /* YUV only */
+    int16_t *coefficients;
+} cgt_guide;
+
+/* Return the bytes of coefficients of small images of this size; 0 for an invalid size. */
+CGT_API size_t cgt_guide_size(int width, int height);
+/* Return the bytes of scratch memory of cgt_guide_fit; 0 for an invalid argument. */
+CGT_API size_t cgt_guide_scratch_size(const cgt_guide *guide);
+
+/* Compute the coefficients of rows first_row..last_row - 1 of the small images:
+ * the network's input and output. Both have 3 channels, red, green and blue, and are
+ * CHW in [-1, 1] or, with type CGT_U8, HWC bytes. Floats are rounded to bytes.
+ *
+ * Sums over windows are exact integers. Windows are clipped at the borders of the
+ * image and divided by their true area. A is clamped to -8..8 in steps of 2^-11, b
+ * to -1024..1024 levels in steps of 2^-4. */
+CGT_API int cgt_guide_fit(const cgt_guide *guide, const cgt_tensor *input, const cgt_tensor *output,
+                          int first_row, int last_row, void *scratch);
+
+/* Apply the coefficients to a source of any size, and write an image of that size.
+ *
+ * Coefficients are interpolated bilinearly between the centers of pixels, and are
+ * constant outside of them. If they are in RGB, both images may have any format, with
+ * 3 channels. If they are in YUV, both images are YUV of that matrix and range. Then
+ * chroma uses the mean of the luma of its 2x2 block, and coefficients at its center.
+ * Rows of YUV output are as in cgt_unpack_yuv. `dst` may be `src` itself. Results are
+ * within one level of the real-valued ones for the given coefficients. */
+CGT_API int cgt_guide_apply(const cgt_guide *guide, const cgt_image *src, const cgt_image *dst,
+                            int first_row, int last_row);
 
 #ifdef __cplusplus
 }

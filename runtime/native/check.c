@@ -45,6 +45,27 @@ int cgt_check_source(const cgt_image *image, const cgt_plan *plan) {
     return cgt_check_image(image);
 }
 
+int cgt_check_guide(const cgt_guide *guide) {
+    if (!guide || !guide->coefficients)
+        return CGT_E_NULL;
+    if (guide->width < 1 || guide->width > CGT_MAX_SIDE || guide->height < 1 ||
+        guide->height > CGT_MAX_SIDE)
+        return CGT_E_SIZE;
+    if (guide->method != CGT_GUIDED && guide->method != CGT_DETAIL)
+        return CGT_E_ENUM;
+    if (guide->format != CGT_PIXELS && guide->format != CGT_NV12 && guide->format != CGT_I420)
+        return CGT_E_ENUM;
+    if (guide->format != CGT_PIXELS && guide->matrix != CGT_BT601 && guide->matrix != CGT_BT709)
+        return CGT_E_ENUM;
+    /* Comparisons with NaN are false. */
+    if (!(guide->detail >= 0.0f && guide->detail <= 1.0f))
+        return CGT_E_GUIDE;
+    if (guide->method == CGT_GUIDED && !(guide->radius >= 1 && guide->radius <= CGT_MAX_RADIUS &&
+                                         guide->eps >= 1e-6f && guide->eps <= 1.0f))
+        return CGT_E_GUIDE;
+    return CGT_OK;
+}
+
 int cgt_check_rows(int first_row, int last_row, int rows) {
     return first_row < 0 || first_row > last_row || last_row > rows ? CGT_E_ROWS : CGT_OK;
 }
@@ -59,7 +80,7 @@ int cgt_check_image_rows(const cgt_image *image, int first_row, int last_row) {
 int cgt_check_tensor(const cgt_tensor *tensor, int width, int height, int channels) {
     if (!tensor || !tensor->data)
         return CGT_E_NULL;
-    if (tensor->type != CGT_F32 && tensor->type != CGT_F16)
+    if (tensor->type != CGT_F32 && tensor->type != CGT_F16 && tensor->type != CGT_U8)
         return CGT_E_ENUM;
     if (tensor->layout == CGT_HWC)
         width *= channels;
@@ -89,6 +110,7 @@ const char *cgt_strerror(int code) {
     case CGT_E_ROWS: return "rows must be 0 <= first_row <= last_row <= height, and even in a YUV image";
     case CGT_E_SCALE: return "scale and offset must be finite";
     case CGT_E_SIMD: return "CGT_SIMD names no instruction set of this CPU";
+    case CGT_E_GUIDE: return "radius must be 1 to 64, eps 1e-6 to 1, detail 0 to 1";
     default: return "unknown error";
     }
 }

@@ -37,11 +37,15 @@ typedef struct {
     float scale[4], offset[4]; /* by source channel */
 } packer;
 
+static size_t element_size(const cgt_tensor *t) {
+    return t->type == CGT_F32 ? sizeof(float) : t->type == CGT_F16 ? sizeof(uint16_t) : 1;
+}
+
 /* Return the address of a row of a channel, which is 0 for HWC. */
 static uint8_t *row_address(const packer *p, int channel, int row) {
     const cgt_tensor *t = p->dst;
-    const ptrdiff_t element = t->type == CGT_F32 ? 4 : 2;
-    return (uint8_t *)t->data + (channel * t->plane_stride + row * t->row_stride) * element;
+    return (uint8_t *)t->data +
+           (channel * t->plane_stride + row * t->row_stride) * (ptrdiff_t)element_size(t);
 }
 
 /* Resample output row o into s.sums, in planes s.plane apart. */
@@ -75,8 +79,43 @@ static void convert_row(packer *p, int o, float *const *lines) {
                           ldexpf(p->scale[c], -bits), p->offset[c], lines[c]);
 }
 
+/* Write row o as bytes, without its padding. */
+static void pack_bytes(packer *p, int o) {
+    const size_t n = (size_t)p->plan->x.out;
+    const size_t channels = (size_t)p->channels;
+    const int chw = p->dst->layout == CGT_CHW;
+    if (p->plan->x.identity && p->plan->y.identity) {
+        const uint8_t *in = cgt_source_row(&p->source, p->plan->y.lo + o);
+        if (!chw && !p->packing->swap_rb) {
+            memcpy(row_address(p, 0, o), in, n * channels);
+            return;
+        }
+        for (size_t c = 0; c < channels; c++) {
+            const uint8_t *from = in + p->source_channel[c];
+            uint8_t *to = chw ? row_address(p, (int)c, o) : row_address(p, 0, o) + c;
+            for (size_t i = 0; i < n; i++)
+                to[i * (chw ? 1 : channels)] = from[i * channels];
+        }
+        return;
+    }
+    resample_row(p, o);
+    const uint8_t *planes[4] = {NULL};
+    for (int c = 0; c < p->channels; c++) {
+        const size_t at = (size_t)p->source_channel[c] * p->s.plane;
+        uint8_t *to = chw ? row_address(p, c, o) : p->s.bytes + at;
+        p->kernels->sums_to_levels(p->s.sums + at, n, p->plan->x.bits + CGT_SUM_FRACTION_BITS, to);
+        planes[c] = to;
+    }
+    if (!chw)
+        p->kernels->interleave[p->channels](planes, n, row_address(p, 0, o));
+}
+
 /* Write row o without its padding. */
 static void pack_row(packer *p, int o) {
+    if (p->dst->type == CGT_U8) {
+        pack_bytes(p, o);
+        return;
+    }
     const size_t n = (size_t)p->plan->x.out;
     const size_t channels = (size_t)p->channels;
     const int in_place = p->dst->layout == CGT_CHW && p->dst->type == CGT_F32;
@@ -109,7 +148,7 @@ static void reflect_padding(const packer *p, int o) {
     const int padded = p->packing->padded_width ? p->packing->padded_width : width;
     const int mirror = 2 * (height - 1) - o;
     const int chw = p->dst->layout == CGT_CHW;
-    const size_t pixel = (p->dst->type == CGT_F32 ? 4u : 2u) * (chw ? 1u : (size_t)p->channels);
+    const size_t pixel = element_size(p->dst) * (chw ? 1u : (size_t)p->channels);
     for (int c = 0; c < (chw ? p->channels : 1); c++) {
         uint8_t *row = row_address(p, c, o);
         for (int i = width; i < padded; i++)

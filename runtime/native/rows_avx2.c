@@ -13,7 +13,7 @@
 #endif
 
 #include "rows_avx2.h"
-#include "rows_plain.h"
+#include "rows_guide.h"
 
 static __m256i load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -409,10 +409,10 @@ static __m256i weigh_16(const __m256i rgb[3], const int16_t w[3]) {
     return _mm256_add_epi16(rg, _mm256_mulhrs_epi16(rgb[2], _mm256_set1_epi16(w[2])));
 }
 
-static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
-                        uint8_t *y) {
+static void weigh_rgb(const uint8_t *const rgb[3], size_t n, const int16_t weights[3],
+                      int16_t offset, uint8_t *out) {
     const __m256i zero = _mm256_setzero_si256();
-    const __m256i black = _mm256_set1_epi16(weights->black);
+    const __m256i bias = _mm256_set1_epi16(offset);
     size_t i = 0;
     for (; i + 32 <= n; i += 32) {
         __m256i halves[2];
@@ -424,11 +424,11 @@ static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_wei
                                               : _mm256_unpacklo_epi8(zero, bytes),
                                             1);
             }
-            halves[h] = _mm256_srli_epi16(_mm256_add_epi16(weigh_16(wide, weights->y), black), 7);
+            halves[h] = _mm256_srli_epi16(_mm256_add_epi16(weigh_16(wide, weights), bias), 7);
         }
-        _mm256_storeu_si256((__m256i *)(y + i), _mm256_packus_epi16(halves[0], halves[1]));
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_packus_epi16(halves[0], halves[1]));
     }
-    rgb_to_luma_tail(rgb, i, n, weights, y);
+    weigh_rgb_tail(rgb, i, n, weights, offset, out);
 }
 
 /* 32 pixels at a time: sixteen chroma samples. */
@@ -462,6 +462,95 @@ void cgt_avx2_rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bo
     rgb_to_chroma_tail(top, bottom, i, n, weights, step, u, v);
 }
 
+/* Running sums: of each eight differences in three steps, and of all before them. */
+static void box_sums(const int32_t *in, size_t n, size_t taps, int32_t *out) {
+    const __m256i last = _mm256_set1_epi32(7);
+    int32_t sum = first_box_sum(in, taps);
+    __m256i before = _mm256_set1_epi32(sum);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i sums = _mm256_sub_epi32(load(in + i + taps), load(in + i));
+        sums = _mm256_add_epi32(sums, _mm256_slli_si256(sums, 4));
+        sums = _mm256_add_epi32(sums, _mm256_slli_si256(sums, 8));
+        /* The sum of the lower lane is added to the upper one. */
+        const __m256i lower = _mm256_permute2x128_si256(sums, sums, 0x08);
+        sums = _mm256_add_epi32(sums, _mm256_shuffle_epi32(lower, 0xff));
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_add_epi32(sums, before));
+        before = _mm256_add_epi32(before, _mm256_permutevar8x32_epi32(sums, last));
+    }
+    sum = _mm256_cvtsi256_si32(before);
+    box_sums_tail(in, i, n, taps, sum, out);
+}
+
+/* Return eight words from each of two addresses. */
+static __m256i load_pair(const int16_t *lower, const int16_t *upper) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(lower)), load_128(upper), 1);
+}
+
+static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
+    if (!table->is_dense_8) {
+        interpolate_any(in, table, out);
+        return;
+    }
+    for (size_t i = 0; i < table->n; i += 16) {
+        const int16_t *p = in + table->first[i];
+        const int16_t *q = in + table->first[i + 8];
+        const __m256i index = load(table->bytes + 2 * i);
+        const __m256i a = _mm256_shuffle_epi8(load_pair(p, q), index);
+        const __m256i b = _mm256_shuffle_epi8(load_pair(p + 1, q + 1), index);
+        const __m256i part =
+            _mm256_mulhrs_epi16(_mm256_sub_epi16(b, a), load(table->weight + i));
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_add_epi16(a, part));
+    }
+}
+
+static inline __attribute__((always_inline)) void
+guide_apply(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n, int outputs,
+            uint8_t *const out[3]) {
+    const __m256i weight = _mm256_set1_epi16(rows->weight);
+    const __m256i half_range = _mm256_set1_epi16((short)0x8000);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256i wide[3];
+        for (int k = 0; k < 3; k++) /* (byte - 128) << 8 */
+            wide[k] = _mm256_xor_si256(
+                _mm256_slli_epi16(_mm256_cvtepu8_epi16(load_128(in[k] + i)), 8), half_range);
+        for (int o = 0; o < outputs; o++) {
+            __m256i c[4];
+            for (int k = 0; k < 4; k++) {
+                const size_t at = (size_t)(4 * o + k) * rows->plane + i;
+                const __m256i upper = load(rows->upper + at);
+                const __m256i step = _mm256_sub_epi16(load(rows->lower + at), upper);
+                c[k] = _mm256_add_epi16(upper, _mm256_mulhrs_epi16(step, weight));
+            }
+            const __m256i sum = _mm256_adds_epi16(
+                _mm256_adds_epi16(_mm256_mulhrs_epi16(c[0], wide[0]),
+                                  _mm256_mulhrs_epi16(c[1], wide[1])),
+                _mm256_adds_epi16(_mm256_mulhrs_epi16(c[2], wide[2]), c[3]));
+            const __m256i level = _mm256_srai_epi16(sum, CGT_OFFSET_BITS);
+            _mm_storeu_si128((__m128i *)(out[o] + i),
+                             _mm_packus_epi16(_mm256_castsi256_si128(level),
+                                              _mm256_extracti128_si256(level, 1)));
+        }
+    }
+    guide_apply_tail(rows, in, i, n, outputs, out);
+}
+
+static void guide_apply_1(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 1, out);
+}
+
+static void guide_apply_2(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 2, out);
+}
+
+static void guide_apply_3(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 3, out);
+}
+
 const cgt_kernels cgt_kernels_avx2 = {
     .name = "avx2",
     .vertical_pass = vertical_pass,
@@ -471,6 +560,7 @@ const cgt_kernels cgt_kernels_avx2 = {
     .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
     .scale = scale_sums,
+    .sums_to_levels = sums_to_levels,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,
@@ -479,8 +569,20 @@ const cgt_kernels cgt_kernels_avx2 = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = cgt_avx2_yuv_to_rgb,
-    .rgb_to_luma = rgb_to_luma,
+    .weigh_rgb = weigh_rgb,
     .rgb_to_chroma = cgt_avx2_rgb_to_chroma,
+    .block_means = block_means,
+    .split_pairs = split_pairs,
+    .join_pairs = join_pairs,
+    .repeat = repeat,
+    .guide_accumulate = guide_accumulate,
+    .guide_accumulate_coefficients = guide_accumulate_coefficients,
+    .box_sums = box_sums,
+    .guide_solve = guide_solve,
+    .guide_mean = guide_mean,
+    .guide_detail = guide_detail,
+    .interpolate = interpolate,
+    .guide_apply = {NULL, guide_apply_1, guide_apply_2, guide_apply_3},
 };
 
 #if defined(__clang__)

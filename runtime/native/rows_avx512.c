@@ -13,7 +13,7 @@
 #endif
 
 #include "rows_avx2.h"
-#include "rows_plain.h"
+#include "rows_guide.h"
 
 static __m512i load(const void *p) {
     return _mm512_loadu_si512(p);
@@ -278,25 +278,106 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
         out[i] = f16_to_f32_value(in[i]);
 }
 
-static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
-                        uint8_t *y) {
+static void weigh_rgb(const uint8_t *const rgb[3], size_t n, const int16_t weights[3],
+                      int16_t offset, uint8_t *out) {
     const __m512i zero = _mm512_setzero_si512();
     for (size_t i = 0; i < n; i += 64) {
         const __mmask64 inside = first_bytes(n - i);
-        __m512i lower = _mm512_set1_epi16(weights->black);
+        __m512i lower = _mm512_set1_epi16(offset);
         __m512i upper = lower;
         for (int c = 0; c < 3; c++) {
             const __m512i bytes = _mm512_maskz_loadu_epi8(inside, rgb[c] + i);
-            const __m512i weight = _mm512_set1_epi16(weights->y[c]);
+            const __m512i weight = _mm512_set1_epi16(weights[c]);
             const __m512i wide_lower = _mm512_srli_epi16(_mm512_unpacklo_epi8(zero, bytes), 1);
             const __m512i wide_upper = _mm512_srli_epi16(_mm512_unpackhi_epi8(zero, bytes), 1);
             lower = _mm512_add_epi16(lower, _mm512_mulhrs_epi16(wide_lower, weight));
             upper = _mm512_add_epi16(upper, _mm512_mulhrs_epi16(wide_upper, weight));
         }
         _mm512_mask_storeu_epi8(
-            y + i, inside,
+            out + i, inside,
             _mm512_packus_epi16(_mm512_srli_epi16(lower, 7), _mm512_srli_epi16(upper, 7)));
     }
+}
+
+/* Running sums: of each sixteen differences in four steps, and of all before them. */
+static void box_sums(const int32_t *in, size_t n, size_t taps, int32_t *out) {
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i last = _mm512_set1_epi32(15);
+    __m512i before = _mm512_set1_epi32(first_box_sum(in, taps));
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 inside = (__mmask16)first_bytes(n - i);
+        __m512i sums = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(inside, in + i + taps),
+                                        _mm512_maskz_loadu_epi32(inside, in + i));
+        sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 15));
+        sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 14));
+        sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 12));
+        sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 8));
+        _mm512_mask_storeu_epi32(out + i, inside, _mm512_add_epi32(sums, before));
+        before = _mm512_add_epi32(before, _mm512_permutexvar_epi32(last, sums));
+    }
+}
+
+static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
+    if (!table->is_dense_32) {
+        interpolate_any(in, table, out);
+        return;
+    }
+    for (size_t i = 0; i < table->n; i += 32) {
+        const int16_t *p = in + table->first[i];
+        const __m512i index = load(table->words + i);
+        const __m512i a = _mm512_permutexvar_epi16(index, load(p));
+        const __m512i b = _mm512_permutexvar_epi16(index, load(p + 1));
+        const __m512i part =
+            _mm512_mulhrs_epi16(_mm512_sub_epi16(b, a), load(table->weight + i));
+        _mm512_storeu_si512(out + i, _mm512_add_epi16(a, part));
+    }
+}
+
+static inline __attribute__((always_inline)) void
+guide_apply(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n, int outputs,
+            uint8_t *const out[3]) {
+    const __m512i weight = _mm512_set1_epi16(rows->weight);
+    const __m512i half_range = _mm512_set1_epi16((short)0x8000);
+    for (size_t i = 0; i < n; i += 32) {
+        const __mmask32 inside = (__mmask32)first_bytes(n - i);
+        __m512i wide[3];
+        for (int k = 0; k < 3; k++) /* (byte - 128) << 8 */
+            wide[k] = _mm512_xor_si512(
+                _mm512_slli_epi16(
+                    _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(inside, in[k] + i)), 8),
+                half_range);
+        for (int o = 0; o < outputs; o++) {
+            __m512i c[4];
+            for (int k = 0; k < 4; k++) {
+                const size_t at = (size_t)(4 * o + k) * rows->plane + i;
+                const __m512i upper = load(rows->upper + at);
+                const __m512i step = _mm512_sub_epi16(load(rows->lower + at), upper);
+                c[k] = _mm512_add_epi16(upper, _mm512_mulhrs_epi16(step, weight));
+            }
+            const __m512i sum = _mm512_adds_epi16(
+                _mm512_adds_epi16(_mm512_mulhrs_epi16(c[0], wide[0]),
+                                  _mm512_mulhrs_epi16(c[1], wide[1])),
+                _mm512_adds_epi16(_mm512_mulhrs_epi16(c[2], wide[2]), c[3]));
+            const __m512i level = _mm512_max_epi16(_mm512_srai_epi16(sum, CGT_OFFSET_BITS),
+                                                   _mm512_setzero_si512());
+            _mm256_mask_storeu_epi8(out[o] + i, inside, _mm512_cvtusepi16_epi8(level));
+        }
+    }
+}
+
+static void guide_apply_1(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 1, out);
+}
+
+static void guide_apply_2(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 2, out);
+}
+
+static void guide_apply_3(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 3, out);
 }
 
 const cgt_kernels cgt_kernels_avx512 = {
@@ -308,6 +389,7 @@ const cgt_kernels cgt_kernels_avx512 = {
     .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, cgt_avx2_interleave_4},
     .scale = scale_sums,
+    .sums_to_levels = sums_to_levels,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,
@@ -316,8 +398,20 @@ const cgt_kernels cgt_kernels_avx512 = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = cgt_avx2_yuv_to_rgb,
-    .rgb_to_luma = rgb_to_luma,
+    .weigh_rgb = weigh_rgb,
     .rgb_to_chroma = cgt_avx2_rgb_to_chroma,
+    .block_means = block_means,
+    .split_pairs = split_pairs,
+    .join_pairs = join_pairs,
+    .repeat = repeat,
+    .guide_accumulate = guide_accumulate,
+    .guide_accumulate_coefficients = guide_accumulate_coefficients,
+    .box_sums = box_sums,
+    .guide_solve = guide_solve,
+    .guide_mean = guide_mean,
+    .guide_detail = guide_detail,
+    .interpolate = interpolate,
+    .guide_apply = {NULL, guide_apply_1, guide_apply_2, guide_apply_3},
 };
 
 #if defined(__clang__)

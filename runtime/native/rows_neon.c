@@ -2,7 +2,7 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
-#include "rows_plain.h"
+#include "rows_guide.h"
 
 static void vertical_pass_16(const uint8_t *const *rows, int taps, const int16_t *weights,
                              int shift, size_t column, int16_t *out) {
@@ -178,7 +178,7 @@ static void f16_to_f32(const uint16_t *in, size_t n, float *out) {
         out[i] = f16_to_f32_value(in[i]);
 }
 
-/* Return the chroma of eight pixels as 16-bit words: (byte - 128) << 8. */
+/* Return eight samples as 16-bit words: (byte - 128) << 8. */
 static int16x8_t chroma(uint8x8_t bytes) {
     return vreinterpretq_s16_u16(veorq_u16(vshlq_n_u16(vmovl_u8(bytes), 8), vdupq_n_u16(0x8000)));
 }
@@ -223,18 +223,18 @@ static uint8x8_t chroma_of_8(const int16x8_t rgb[3], const int16_t w[3], int16_t
     return vqmovn_u16(vshrq_n_u16(vreinterpretq_u16_s16(biased), 7));
 }
 
-static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
-                        uint8_t *y) {
+static void weigh_rgb(const uint8_t *const rgb[3], size_t n, const int16_t weights[3],
+                      int16_t offset, uint8_t *out) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        int16x8_t sum = vdupq_n_s16(weights->black);
+        int16x8_t sum = vdupq_n_s16(offset);
         for (int c = 0; c < 3; c++) {
             const int16x8_t wide = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(rgb[c] + i), 7));
-            sum = vaddq_s16(sum, vqrdmulhq_n_s16(wide, weights->y[c]));
+            sum = vaddq_s16(sum, vqrdmulhq_n_s16(wide, weights[c]));
         }
-        vst1_u8(y + i, vqmovun_s16(vshrq_n_s16(sum, 7)));
+        vst1_u8(out + i, vqmovn_u16(vshrq_n_u16(vreinterpretq_u16_s16(sum), 7)));
     }
-    rgb_to_luma_tail(rgb, i, n, weights, y);
+    weigh_rgb_tail(rgb, i, n, weights, offset, out);
 }
 
 static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
@@ -259,6 +259,66 @@ static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bott
     rgb_to_chroma_tail(top, bottom, i, n, weights, step, u, v);
 }
 
+static void box_sums(const int32_t *in, size_t n, size_t taps, int32_t *out) {
+    box_sums_tail(in, 0, n, taps, first_box_sum(in, taps), out);
+}
+
+static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
+    if (!table->is_dense_8) {
+        interpolate_any(in, table, out);
+        return;
+    }
+    for (size_t i = 0; i < table->n; i += 8) {
+        const int16_t *p = in + table->first[i];
+        const uint8x16_t index = vld1q_u8(table->bytes + 2 * i);
+        const int16x8_t a =
+            vreinterpretq_s16_u8(vqtbl1q_u8(vreinterpretq_u8_s16(vld1q_s16(p)), index));
+        const int16x8_t b =
+            vreinterpretq_s16_u8(vqtbl1q_u8(vreinterpretq_u8_s16(vld1q_s16(p + 1)), index));
+        const int16x8_t part = vqrdmulhq_s16(vsubq_s16(b, a), vld1q_s16(table->weight + i));
+        vst1q_s16(out + i, vaddq_s16(a, part));
+    }
+}
+
+static inline void guide_apply(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                               int outputs, uint8_t *const out[3]) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        int16x8_t wide[3];
+        for (int k = 0; k < 3; k++)
+            wide[k] = chroma(vld1_u8(in[k] + i));
+        for (int o = 0; o < outputs; o++) {
+            int16x8_t c[4];
+            for (int k = 0; k < 4; k++) {
+                const size_t at = (size_t)(4 * o + k) * rows->plane + i;
+                const int16x8_t upper = vld1q_s16(rows->upper + at);
+                const int16x8_t step = vsubq_s16(vld1q_s16(rows->lower + at), upper);
+                c[k] = vaddq_s16(upper, vqrdmulhq_n_s16(step, rows->weight));
+            }
+            const int16x8_t sum =
+                vqaddq_s16(vqaddq_s16(vqrdmulhq_s16(c[0], wide[0]), vqrdmulhq_s16(c[1], wide[1])),
+                           vqaddq_s16(vqrdmulhq_s16(c[2], wide[2]), c[3]));
+            vst1_u8(out[o] + i, vqmovun_s16(vshrq_n_s16(sum, CGT_OFFSET_BITS)));
+        }
+    }
+    guide_apply_tail(rows, in, i, n, outputs, out);
+}
+
+static void guide_apply_1(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 1, out);
+}
+
+static void guide_apply_2(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 2, out);
+}
+
+static void guide_apply_3(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply(rows, in, n, 3, out);
+}
+
 const cgt_kernels cgt_kernels_neon = {
     .name = "neon",
     .vertical_pass = vertical_pass,
@@ -267,6 +327,7 @@ const cgt_kernels cgt_kernels_neon = {
     .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
     .scale = scale_sums,
+    .sums_to_levels = sums_to_levels,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,
@@ -275,8 +336,20 @@ const cgt_kernels cgt_kernels_neon = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = yuv_to_rgb,
-    .rgb_to_luma = rgb_to_luma,
+    .weigh_rgb = weigh_rgb,
     .rgb_to_chroma = rgb_to_chroma,
+    .block_means = block_means,
+    .split_pairs = split_pairs,
+    .join_pairs = join_pairs,
+    .repeat = repeat,
+    .guide_accumulate = guide_accumulate,
+    .guide_accumulate_coefficients = guide_accumulate_coefficients,
+    .box_sums = box_sums,
+    .guide_solve = guide_solve,
+    .guide_mean = guide_mean,
+    .guide_detail = guide_detail,
+    .interpolate = interpolate,
+    .guide_apply = {NULL, guide_apply_1, guide_apply_2, guide_apply_3},
 };
 #else
 typedef int cgt_no_neon; /* ISO C forbids an empty translation unit */

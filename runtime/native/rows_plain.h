@@ -15,6 +15,15 @@ static void scale_sums(const int32_t *restrict in, size_t n, int32_t top, float 
     }
 }
 
+static void sums_to_levels(const int32_t *restrict in, size_t n, int bits, uint8_t *restrict out) {
+    const int32_t half = (int32_t)1 << (bits - 1);
+    for (size_t i = 0; i < n; i++) {
+        const int32_t v = in[i] & ~(in[i] >> 31);
+        const int32_t level = (v + half) >> bits;
+        out[i] = (uint8_t)(level < 255 ? level : 255);
+    }
+}
+
 static void u8_to_i16(const uint8_t *restrict in, size_t n, int16_t *restrict out) {
     for (size_t i = 0; i < n; i++)
         out[i] = in[i];
@@ -104,20 +113,22 @@ static inline int16_t weigh(int16_t r, int16_t g, int16_t b, const int16_t w[3])
     return (int16_t)(mul_round(r, w[0]) + mul_round(g, w[1]) + mul_round(b, w[2]));
 }
 
-static inline void rgb_to_luma_tail(const uint8_t *const rgb[3], size_t from, size_t n,
-                                    const cgt_yuv_weights *w, uint8_t *y) {
-    for (size_t i = from; i < n; i++) {
-        const int16_t sum = weigh((int16_t)(rgb[0][i] << 7), (int16_t)(rgb[1][i] << 7),
-                                  (int16_t)(rgb[2][i] << 7), w->y);
-        y[i] = (uint8_t)((sum + w->black) >> 7);
-    }
+static inline uint8_t weighed_to_u8(int16_t sum, int16_t offset) {
+    const int v = (uint16_t)(sum + offset) >> 7;
+    return (uint8_t)(v < 255 ? v : 255);
+}
+
+static inline void weigh_rgb_tail(const uint8_t *const rgb[3], size_t from, size_t n,
+                                  const int16_t weights[3], int16_t offset, uint8_t *out) {
+    for (size_t i = from; i < n; i++)
+        out[i] = weighed_to_u8(weigh((int16_t)(rgb[0][i] << 7), (int16_t)(rgb[1][i] << 7),
+                                     (int16_t)(rgb[2][i] << 7), weights),
+                               offset);
 }
 
 /* A chroma sample from the sums of four pixels, at most 4 * 255 * 2^5 < 2^15. */
 static inline uint8_t chroma_of(int r, int g, int b, const int16_t w[3], int16_t middle) {
-    const int16_t sum = weigh((int16_t)(r << 5), (int16_t)(g << 5), (int16_t)(b << 5), w);
-    const int v = (uint16_t)(sum + middle) >> 7;
-    return (uint8_t)(v < 255 ? v : 255);
+    return weighed_to_u8(weigh((int16_t)(r << 5), (int16_t)(g << 5), (int16_t)(b << 5), w), middle);
 }
 
 static inline void rgb_to_chroma_tail(const uint8_t *const top[3], const uint8_t *const bottom[3],

@@ -1,5 +1,5 @@
 /* Scalar row functions: the reference that every other table must match bit for bit. */
-#include "rows_plain.h"
+#include "rows_guide.h"
 
 static void vertical_pass(const uint8_t *const *rows, int taps, const int16_t *weights, int shift,
                           size_t n, int16_t *out) {
@@ -72,14 +72,37 @@ static void yuv_to_rgb(const uint8_t *y, const uint8_t *u, const uint8_t *v, int
     yuv_to_rgb_tail(y, u, v, step, 0, n, k, rgb);
 }
 
-static void rgb_to_luma(const uint8_t *const rgb[3], size_t n, const cgt_yuv_weights *weights,
-                        uint8_t *y) {
-    rgb_to_luma_tail(rgb, 0, n, weights, y);
+static void weigh_rgb(const uint8_t *const rgb[3], size_t n, const int16_t weights[3],
+                      int16_t offset, uint8_t *out) {
+    weigh_rgb_tail(rgb, 0, n, weights, offset, out);
 }
 
 static void rgb_to_chroma(const uint8_t *const top[3], const uint8_t *const bottom[3], size_t n,
                           const cgt_yuv_weights *weights, int step, uint8_t *u, uint8_t *v) {
     rgb_to_chroma_tail(top, bottom, 0, n, weights, step, u, v);
+}
+
+static void box_sums(const int32_t *in, size_t n, size_t taps, int32_t *out) {
+    box_sums_tail(in, 0, n, taps, first_box_sum(in, taps), out);
+}
+
+static void interpolate(const int16_t *in, const cgt_interpolation *table, int16_t *out) {
+    interpolate_any(in, table, out);
+}
+
+static void guide_apply_1(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 1, out);
+}
+
+static void guide_apply_2(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 2, out);
+}
+
+static void guide_apply_3(const cgt_guide_rows *rows, const uint8_t *const in[3], size_t n,
+                          uint8_t *const out[3]) {
+    guide_apply_tail(rows, in, 0, n, 3, out);
 }
 
 const cgt_kernels cgt_kernels_scalar = {
@@ -90,6 +113,7 @@ const cgt_kernels cgt_kernels_scalar = {
     .split = split,
     .interleave = {NULL, interleave_1, NULL, interleave_3, interleave_4},
     .scale = scale_sums,
+    .sums_to_levels = sums_to_levels,
     .u8_to_i16 = u8_to_i16,
     .vertical_pass_u8 = vertical_pass_u8,
     .sums_to_u8 = sums_to_u8,
@@ -98,6 +122,18 @@ const cgt_kernels cgt_kernels_scalar = {
     .f32_to_f16 = f32_to_f16,
     .f16_to_f32 = f16_to_f32,
     .yuv_to_rgb = yuv_to_rgb,
-    .rgb_to_luma = rgb_to_luma,
+    .weigh_rgb = weigh_rgb,
     .rgb_to_chroma = rgb_to_chroma,
+    .block_means = block_means,
+    .split_pairs = split_pairs,
+    .join_pairs = join_pairs,
+    .repeat = repeat,
+    .guide_accumulate = guide_accumulate,
+    .guide_accumulate_coefficients = guide_accumulate_coefficients,
+    .box_sums = box_sums,
+    .guide_solve = guide_solve,
+    .guide_mean = guide_mean,
+    .guide_detail = guide_detail,
+    .interpolate = interpolate,
+    .guide_apply = {NULL, guide_apply_1, guide_apply_2, guide_apply_3},
 };

@@ -32,23 +32,27 @@ void cgt_source_open(cgt_source *source, const cgt_kernels *kernels, const cgt_p
     };
 }
 
-static void convert_row(const cgt_source *s, int row, uint8_t *out) {
-    const cgt_image *image = s->image;
+void cgt_yuv_row(const cgt_kernels *kernels, const cgt_image *image, int x, size_t n, int row,
+                 uint8_t *const rgb[3]) {
     const int nv12 = image->format == CGT_NV12;
     const int step = nv12 ? 2 : 1;
     const ptrdiff_t half = row / 2;
-    const uint8_t *y = image->plane[0] + row * image->stride[0];
-    const uint8_t *u = image->plane[1] + half * image->stride[1];
-    const uint8_t *v = nv12 ? u + 1 : image->plane[2] + half * image->stride[2];
-    const int16_t *k = COEFFICIENTS[image->matrix][image->full_range != 0];
+    const ptrdiff_t chroma = (ptrdiff_t)(x / 2) * step;
+    const uint8_t *y = image->plane[0] + row * image->stride[0] + x;
+    const uint8_t *u = image->plane[1] + half * image->stride[1] + chroma;
+    const uint8_t *v = nv12 ? u + 1 : image->plane[2] + half * image->stride[2] + chroma;
+    kernels->yuv_to_rgb(y, u, v, step, n, COEFFICIENTS[image->matrix][image->full_range != 0],
+                        rgb);
+}
+
+static void convert_row(const cgt_source *s, int row, uint8_t *out) {
     const int end = s->x + s->width;
     for (int x = s->x & ~1; x < end; x += CGT_CHUNK_PIXELS) {
         uint8_t planes[3][CGT_CHUNK_PIXELS];
         uint8_t *const rgb[3] = {planes[0], planes[1], planes[2]};
         const uint8_t *const all[3] = {planes[0], planes[1], planes[2]};
         const size_t n = (size_t)(end - x < CGT_CHUNK_PIXELS ? end - x : CGT_CHUNK_PIXELS);
-        const ptrdiff_t chroma = (ptrdiff_t)(x / 2) * step;
-        s->kernels->yuv_to_rgb(y + x, u + chroma, v + chroma, step, n, k, rgb);
+        cgt_yuv_row(s->kernels, s->image, x, n, row, rgb);
         s->kernels->interleave[3](all, n, out);
         out += 3 * n;
     }

@@ -21,7 +21,7 @@ int cgt_unpack(const cgt_tensor *src, int width, int height, int channels, int s
     if (rc == CGT_OK && swap_rb && channels < 3)
         rc = CGT_E_CHANNELS;
     if (rc == CGT_OK &&
-        (src->layout != CGT_CHW || (rounding != CGT_ROUND && rounding != CGT_TRUNCATE)))
+        (src->layout != CGT_CHW || src->type == CGT_U8 || (rounding != CGT_ROUND && rounding != CGT_TRUNCATE)))
         rc = CGT_E_ENUM;
     if (rc == CGT_OK)
         rc = cgt_check_rows(first_row, last_row, height);

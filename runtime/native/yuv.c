@@ -21,8 +21,8 @@ void cgt_write_yuv(const cgt_kernels *kernels, const uint8_t *const rows[2][3], 
     const int step = nv12 ? 2 : 1;
     const int pair = y + 1 < image->height;
     for (int i = 0; i <= pair; i++)
-        kernels->rgb_to_luma(rows[i], n, weights,
-                             image->plane[0] + (y + i) * image->stride[0] + x);
+        kernels->weigh_rgb(rows[i], n, weights->y, weights->black,
+                           image->plane[0] + (y + i) * image->stride[0] + x);
     const ptrdiff_t column = (ptrdiff_t)(x / 2) * step;
     uint8_t *u = image->plane[1] + y / 2 * image->stride[1] + column;
     uint8_t *v = nv12 ? u + 1 : image->plane[2] + y / 2 * image->stride[2] + column;
@@ -42,7 +42,7 @@ int cgt_unpack_yuv(const cgt_tensor *src, int swap_rb, cgt_rounding rounding, co
     if (rc == CGT_OK)
         rc = cgt_check_tensor(src, dst->width, dst->height, 3);
     if (rc == CGT_OK &&
-        (src->layout != CGT_CHW || (rounding != CGT_ROUND && rounding != CGT_TRUNCATE)))
+        (src->layout != CGT_CHW || src->type == CGT_U8 || (rounding != CGT_ROUND && rounding != CGT_TRUNCATE)))
         rc = CGT_E_ENUM;
     if (rc != CGT_OK)
         return rc;

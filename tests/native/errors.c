@@ -123,7 +123,7 @@ static void test_tensors(void) {
     tensor.layout = (cgt_layout)2;
     CHECK(pack(tensor, PACKING) == CGT_E_ENUM);
     tensor = TENSOR;
-    tensor.type = (cgt_type)2;
+    tensor.type = (cgt_type)3;
     CHECK(pack(tensor, PACKING) == CGT_E_ENUM);
 
     cgt_packing packing = PACKING;
@@ -194,13 +194,114 @@ static void test_yuv(void) {
     CHECK(cgt_unpack_yuv(&narrow, 0, CGT_ROUND, &out, 0, 6) == CGT_E_ENUM);
 }
 
+static int fit(cgt_guide guide, cgt_tensor input, cgt_tensor output) {
+    return cgt_guide_fit(&guide, &input, &output, 0, 5, scratch);
+}
+
+static int apply(cgt_guide guide, cgt_image src, cgt_image dst) {
+    return cgt_guide_apply(&guide, &src, &dst, 0, 6);
+}
+
+static void test_guides(void) {
+    static int16_t coefficients[5 * 12 * 128];
+    const cgt_guide guide = {4,  5, CGT_GUIDED,  2, 1e-4f, 1.0f, CGT_PIXELS, CGT_BT601,
+                             0,  coefficients};
+    const cgt_tensor tensor = {floats, CGT_F32, CGT_CHW, 4, 20};
+    const cgt_tensor small = {pixels, CGT_U8, CGT_HWC, 12, 0};
+    const cgt_image out = {8, 6, 3, CGT_PIXELS, {bytes}, {24}, CGT_BT601, 0};
+    const cgt_image yuv = {8, 6, 3, CGT_NV12, {bytes, bytes + 64}, {8, 8}, CGT_BT601, 0};
+    CHECK(cgt_guide_size(4, 5) <= sizeof coefficients);
+    CHECK(cgt_guide_size(0, 5) == 0);
+    CHECK(cgt_guide_size(4, CGT_MAX_SIDE + 1) == 0);
+    CHECK(cgt_guide_scratch_size(&guide) > 0);
+    CHECK(cgt_guide_scratch_size(&guide) <= sizeof scratch);
+    CHECK(cgt_guide_scratch_size(NULL) == 0);
+    CHECK(fit(guide, tensor, small) == CGT_OK);
+    CHECK(fit(guide, small, tensor) == CGT_OK);
+    CHECK(apply(guide, IMAGE, out) == CGT_OK);
+    CHECK(apply(guide, NV12, out) == CGT_OK);
+    CHECK(apply(guide, IMAGE, yuv) == CGT_OK);
+    CHECK(cgt_guide_fit(NULL, &tensor, &tensor, 0, 5, scratch) == CGT_E_NULL);
+    CHECK(cgt_guide_fit(&guide, NULL, &tensor, 0, 5, scratch) == CGT_E_NULL);
+    CHECK(cgt_guide_fit(&guide, &tensor, NULL, 0, 5, scratch) == CGT_E_NULL);
+    CHECK(cgt_guide_fit(&guide, &tensor, &tensor, 0, 5, NULL) == CGT_E_NULL);
+    CHECK(cgt_guide_fit(&guide, &tensor, &tensor, 2, 1, scratch) == CGT_E_ROWS);
+    CHECK(cgt_guide_fit(&guide, &tensor, &tensor, 0, 6, scratch) == CGT_E_ROWS);
+    CHECK(cgt_guide_apply(NULL, &IMAGE, &out, 0, 6) == CGT_E_NULL);
+    CHECK(cgt_guide_apply(&guide, NULL, &out, 0, 6) == CGT_E_NULL);
+    CHECK(cgt_guide_apply(&guide, &IMAGE, NULL, 0, 6) == CGT_E_NULL);
+    CHECK(cgt_guide_apply(&guide, &IMAGE, &out, 1, 7) == CGT_E_ROWS);
+    CHECK(cgt_guide_apply(&guide, &IMAGE, &yuv, 1, 6) == CGT_E_ROWS);
+
+    cgt_guide g = guide;
+    g.coefficients = NULL;
+    CHECK(fit(g, tensor, tensor) == CGT_E_NULL);
+    CHECK(apply(g, IMAGE, out) == CGT_E_NULL);
+    CHECK(cgt_guide_scratch_size(&g) > 0);
+    g = guide;
+    g.width = 0;
+    CHECK(fit(g, tensor, tensor) == CGT_E_SIZE);
+    CHECK(cgt_guide_scratch_size(&g) == 0);
+    g = guide;
+    g.method = (cgt_guidance)2;
+    CHECK(fit(g, tensor, tensor) == CGT_E_ENUM);
+    g = guide;
+    g.format = (cgt_format)3;
+    CHECK(fit(g, tensor, tensor) == CGT_E_ENUM);
+    g.format = CGT_I420;
+    CHECK(apply(g, IMAGE, yuv) == CGT_E_ENUM); /* not all YUV */
+    CHECK(apply(g, NV12, out) == CGT_E_ENUM);
+    CHECK(apply(g, NV12, yuv) == CGT_OK);
+    g.matrix = CGT_BT709;
+    CHECK(apply(g, NV12, yuv) == CGT_E_ENUM);
+    g.matrix = (cgt_matrix)2;
+    CHECK(fit(g, tensor, tensor) == CGT_E_ENUM);
+    const int radii[] = {0, -1, CGT_MAX_RADIUS + 1};
+    for (int i = 0; i < 3; i++) {
+        g = guide;
+        g.radius = radii[i];
+        CHECK(fit(g, tensor, tensor) == CGT_E_GUIDE);
+        g.method = CGT_DETAIL;
+        CHECK(fit(g, tensor, tensor) == CGT_OK);
+    }
+    const float bad[] = {-1.0f, 2.0f, NAN, INFINITY};
+    for (int i = 0; i < 4; i++) {
+        g = guide;
+        g.eps = bad[i];
+        CHECK(fit(g, tensor, tensor) == CGT_E_GUIDE);
+        g = guide;
+        g.detail = bad[i];
+        CHECK(fit(g, tensor, tensor) == CGT_E_GUIDE);
+    }
+
+    cgt_tensor t = tensor;
+    t.row_stride = 3;
+    CHECK(fit(guide, t, tensor) == CGT_E_STRIDE);
+    CHECK(fit(guide, tensor, t) == CGT_E_STRIDE);
+    t = tensor;
+    t.type = CGT_U8; /* planar bytes */
+    CHECK(fit(guide, t, tensor) == CGT_E_ENUM);
+    t = small;
+    t.type = CGT_F32;
+    CHECK(fit(guide, tensor, t) == CGT_E_ENUM);
+    cgt_image image = out;
+    image.width = 7;
+    CHECK(apply(guide, IMAGE, image) == CGT_E_SIZE);
+    image = out;
+    image.channels = 4;
+    image.stride[0] = 32;
+    CHECK(apply(guide, IMAGE, image) == CGT_E_CHANNELS);
+    CHECK(unpack(small, 4, 5, 3, 0, 0) == CGT_E_ENUM);
+}
+
 int main(void) {
     CHECK(cgt_plan_create(&plan, 8, 6, 4, 5, CGT_FILTER_BILINEAR, NULL) == CGT_OK);
     test_plans();
     test_images();
     test_tensors();
     test_yuv();
-    for (int code = 0; code >= CGT_E_SIMD; code--)
+    test_guides();
+    for (int code = 0; code >= CGT_E_GUIDE; code--)
         CHECK(strcmp(cgt_strerror(code), "unknown error") != 0);
     CHECK(strcmp(cgt_strerror(1), "unknown error") == 0);
     cgt_plan_destroy(plan);

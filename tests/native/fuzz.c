@@ -76,6 +76,54 @@ static void free_image(cgt_image *image) {
         free(image->plane[i]);
 }
 
+/* A small image, or one without memory if its strides are invalid. */
+static cgt_tensor take_small_image(input *in, int width, int height) {
+    cgt_tensor t = {NULL, (cgt_type)take_enum(in, 3), (cgt_layout)take_enum(in, 2), 0, 0};
+    const ptrdiff_t row = t.layout == CGT_HWC ? 3 * (ptrdiff_t)width : width;
+    t.row_stride = take_stride(in, row);
+    const ptrdiff_t plane = (height - 1) * (t.row_stride % (1 << 20)) + row;
+    t.plane_stride = take_stride(in, plane);
+    if (t.row_stride >= row && t.row_stride <= 1 << 20)
+        t.data = t.layout == CGT_HWC ? allocate_rows(t.row_stride, row, height, 4)
+                                     : allocate_rows(t.plane_stride, plane, 3, 4);
+    for (int i = 0; t.data && i < 8 && i < row; i++)
+        ((uint8_t *)t.data)[i] = (uint8_t)take_byte(in);
+    return t;
+}
+
+static void fuzz_guide(input *in, const cgt_image *src, int width, int height) {
+    cgt_guide guide = {.width = width, .height = height};
+    guide.method = (cgt_guidance)take_enum(in, 2);
+    guide.radius = take_byte(in) % 16 ? take_byte(in) % 9 : take_length(in);
+    guide.eps = (float)take_byte(in) / 250.0f;
+    guide.detail = (float)take_byte(in) / 250.0f;
+    guide.format = (cgt_format)take_enum(in, 3);
+    guide.matrix = (cgt_matrix)take_enum(in, 2);
+    guide.full_range = take_byte(in) % 2;
+    guide.coefficients = malloc(cgt_guide_size(width, height));
+    const size_t scratch_size = cgt_guide_scratch_size(&guide);
+    void *scratch = scratch_size ? malloc(scratch_size) : NULL;
+    cgt_tensor small[2];
+    for (int i = 0; i < 2; i++)
+        small[i] = take_small_image(in, width, height);
+    const int first = take_byte(in) % 4 ? 0 : take_byte(in) - 4;
+    const int last = take_byte(in) % 4 ? height : take_byte(in);
+    const int rc = cgt_guide_fit(&guide, &small[0], &small[1], first, last, scratch);
+    cgt_image dst = take_image(in, src->width, src->height, 3, (cgt_format)take_enum(in, 3));
+    if (take_byte(in) % 2) {
+        dst.matrix = guide.matrix;
+        dst.full_range = guide.full_range;
+    }
+    if (rc == CGT_OK && first == 0 && last == height)
+        cgt_guide_apply(&guide, src, &dst, take_byte(in) % 4 ? 0 : take_byte(in) - 4,
+                        take_byte(in) % 4 ? src->height : take_byte(in));
+    free_image(&dst);
+    for (int i = 0; i < 2; i++)
+        free(small[i].data);
+    free(scratch);
+    free(guide.coefficients);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input in = {data, size};
     const int in_w = take_length(&in);
@@ -116,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     packing.padded_width = take_byte(&in) % 4 ? 0 : take_length(&in);
     packing.padded_height = take_byte(&in) % 4 ? 0 : take_length(&in);
     packing.scale[0] = take_byte(&in) == 7 ? box[0] / 0.0f : 1.0f;
-    cgt_tensor tensor = {NULL, (cgt_type)take_enum(&in, 2), (cgt_layout)take_enum(&in, 2), 0, 0};
+    cgt_tensor tensor = {NULL, (cgt_type)take_enum(&in, 3), (cgt_layout)take_enum(&in, 2), 0, 0};
     const int width = packing.padded_width ? packing.padded_width : out_w;
     const int height = packing.padded_height ? packing.padded_height : out_h;
     const int hwc = tensor.layout == CGT_HWC;
@@ -148,6 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                (cgt_format)take_enum(&in, 3));
     cgt_rgb_to_yuv(&image, &yuv, first, take_byte(&in) % 2 ? in_h : last);
     free_image(&yuv);
+    fuzz_guide(&in, &image, out_w, out_h);
 
     free(tensor.data);
     free(bytes);

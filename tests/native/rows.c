@@ -86,6 +86,12 @@ static void check_horizontal_pass(const cgt_kernels *r, int channels) {
     r->scale(a, n, 255 << 16, 0.01f, -1.3f, (float *)(void *)scaled.data);
     expect_equal(r->name, "scale", scaled_a, scaled.data, n * sizeof(float));
     guarded_free(&scaled);
+    guarded levels = guarded_new(n);
+    const int bits = random_between(16, 22);
+    ref->sums_to_levels(a, n, bits, u8_a);
+    r->sums_to_levels(a, n, bits, levels.data);
+    expect_equal(r->name, "sums_to_levels", u8_a, levels.data, n);
+    guarded_free(&levels);
     free(column_sums);
     free(a);
     free(b);
@@ -228,9 +234,13 @@ static void check_rgb_to_yuv(const cgt_kernels *r, size_t n, int step) {
         guarded v = guarded_new(half);
         uint8_t luma[MAX_LENGTH];
         uint8_t chroma[2][MAX_LENGTH + 1];
-        ref->rgb_to_luma(rows[0], n, weights, luma);
-        r->rgb_to_luma(rows[0], n, weights, y.data);
-        expect_equal(r->name, "rgb_to_luma", luma, y.data, n);
+        const int16_t *const planes[3] = {weights->y, weights->u, weights->v};
+        for (int k = 0; k < 3; k++) {
+            const int16_t offset = k ? weights->middle : weights->black;
+            ref->weigh_rgb(rows[0], n, planes[k], offset, luma);
+            r->weigh_rgb(rows[0], n, planes[k], offset, y.data);
+            expect_equal(r->name, "weigh_rgb", luma, y.data, n);
+        }
         ref->rgb_to_chroma(rows[0], rows[1], n, weights, step, chroma[0],
                            step == 2 ? chroma[0] + 1 : chroma[1]);
         r->rgb_to_chroma(rows[0], rows[1], n, weights, step, u.data,
@@ -246,6 +256,134 @@ static void check_rgb_to_yuv(const cgt_kernels *r, size_t n, int step) {
     }
 }
 
+/* Return memory for words, of which all are random within +-limit. */
+static guarded random_words(size_t n, int limit) {
+    guarded g = guarded_new(n * sizeof(int16_t));
+    for (size_t i = 0; i < n; i++)
+        ((int16_t *)(void *)g.data)[i] = (int16_t)random_between(-limit, limit);
+    return g;
+}
+
+static void check_guide_fit(const cgt_kernels *r, size_t n) {
+    const int radius = random_between(1, 20);
+    const size_t plane = n + 2 * (size_t)radius + 1;
+    guarded added = random_words(CGT_GUIDE_PLANES * n, 128);
+    guarded removed = random_words(CGT_GUIDE_PLANES * n, 128);
+    const int16_t *rows[2] = {(int16_t *)(void *)added.data, (int16_t *)(void *)removed.data};
+    int32_t *sums[2];
+    int32_t *windows[2];
+    int16_t *out[2];
+    for (int i = 0; i < 2; i++) {
+        sums[i] = calloc(CGT_GUIDE_SUMS * plane, sizeof **sums);
+        windows[i] = calloc(CGT_GUIDE_SUMS * plane, sizeof **windows);
+        out[i] = calloc(CGT_GUIDE_PLANES * n, sizeof **out);
+        CHECK(sums[i] && windows[i] && out[i]);
+        const cgt_kernels *k = i ? r : ref;
+        k->guide_accumulate(rows[0], rows[1], n, n, sums[i] + radius + 1, plane);
+        k->guide_accumulate_coefficients(rows[1], rows[0], n, n, sums[i] + radius + 1, plane);
+        for (size_t p = 0; p < CGT_GUIDE_SUMS; p++)
+            k->box_sums(sums[i] + p * plane, n, 2 * (size_t)radius + 1, windows[i] + p * plane);
+    }
+    expect_equal(r->name, "guide_accumulate", sums[0], sums[1],
+                 CGT_GUIDE_SUMS * plane * sizeof **sums);
+    expect_equal(r->name, "box_sums", windows[0], windows[1],
+                 CGT_GUIDE_SUMS * plane * sizeof **windows);
+    guarded areas = guarded_new(n * sizeof(float));
+    float *area = (float *)(void *)areas.data;
+    for (size_t i = 0; i < n; i++)
+        area[i] = 1.0f / (float)random_between(1, 500);
+    const cgt_regularization e = {{3, 1, 1, 4, 1, 5}, {3, 3.5f, 4}};
+    for (int i = 0; i < 2; i++) {
+        const cgt_kernels *k = i ? r : ref;
+        k->guide_solve(windows[0], plane, n, area, &e, out[i], n);
+        k->guide_mean(windows[0], NULL, n, area, 0.7f, out[i] + 4 * n);
+        k->guide_mean(windows[0], rows[0], n, area, 0.7f, out[i] + 5 * n);
+        k->guide_detail(rows[0], rows[1], n, 0.7f, out[i] + 6 * n);
+    }
+    expect_equal(r->name, "guide_solve", out[0], out[1], CGT_GUIDE_PLANES * n * sizeof **out);
+    for (int i = 0; i < 2; i++) {
+        free(sums[i]);
+        free(windows[i]);
+        free(out[i]);
+    }
+    guarded_free(&areas);
+    guarded_free(&added);
+    guarded_free(&removed);
+}
+
+static void check_guide_apply(const cgt_kernels *r, size_t n, int outputs) {
+    const size_t plane = n + SLACK;
+    guarded upper = random_words(CGT_GUIDE_PLANES * plane, CGT_MAX_COEFFICIENT);
+    guarded lower = random_words(CGT_GUIDE_PLANES * plane, CGT_MAX_COEFFICIENT);
+    const cgt_guide_rows rows = {(int16_t *)(void *)upper.data, (int16_t *)(void *)lower.data,
+                                 plane, (int16_t)random_between(0, 32767)};
+    guarded bytes[3];
+    const uint8_t *in[3];
+    uint8_t *in_place[3];
+    uint8_t expected[3][MAX_LENGTH];
+    uint8_t *const to_expected[3] = {expected[0], expected[1], expected[2]};
+    for (int k = 0; k < 3; k++) {
+        bytes[k] = guarded_new(n);
+        fill_random(bytes[k].data, n);
+        in[k] = in_place[k] = bytes[k].data;
+    }
+    ref->guide_apply[outputs](&rows, in, n, to_expected);
+    r->guide_apply[outputs](&rows, in, n, in_place);
+    for (int o = 0; o < outputs; o++)
+        expect_equal(r->name, "guide_apply", expected[o], in_place[o], n);
+    for (int k = 0; k < 3; k++)
+        guarded_free(&bytes[k]);
+    guarded_free(&upper);
+    guarded_free(&lower);
+}
+
+static void check_chroma_rows(const cgt_kernels *r, size_t n) {
+    const size_t half = (n + 1) / 2;
+    guarded in[2];
+    guarded out[3];
+    for (int i = 0; i < 3; i++)
+        out[i] = guarded_new(i < 2 ? half : 2 * half);
+    for (int i = 0; i < 2; i++) {
+        in[i] = guarded_new(2 * half);
+        fill_random(in[i].data, in[i].size);
+    }
+    uint8_t a[MAX_LENGTH + 1];
+    uint8_t b[MAX_LENGTH + 1];
+    const uint8_t *top = in[0].data + (2 * half - n); /* n bytes that end at the page */
+    const uint8_t *bottom = in[1].data + (2 * half - n);
+    ref->block_means(top, bottom, n, a);
+    r->block_means(top, bottom, n, out[0].data);
+    expect_equal(r->name, "block_means", a, out[0].data, half);
+    ref->split_pairs(in[0].data, half, a, b);
+    r->split_pairs(in[0].data, half, out[0].data, out[1].data);
+    expect_equal(r->name, "split_pairs", a, out[0].data, half);
+    expect_equal(r->name, "split_pairs", b, out[1].data, half);
+    ref->join_pairs(out[1].data, out[0].data, half, a);
+    r->join_pairs(out[1].data, out[0].data, half, out[2].data);
+    expect_equal(r->name, "join_pairs", a, out[2].data, 2 * half);
+    ref->repeat(out[0].data, half, a);
+    r->repeat(out[0].data, half, out[2].data);
+    expect_equal(r->name, "repeat", a, out[2].data, 2 * half);
+    for (int i = 0; i < 3; i++)
+        guarded_free(&out[i]);
+    for (int i = 0; i < 2; i++)
+        guarded_free(&in[i]);
+}
+
+static void check_interpolate(const cgt_kernels *r, size_t n) {
+    static cgt_interpolation table;
+    const int small = random_between(1, 400);
+    guarded in = random_words((size_t)small + CGT_GUIDE_SLACK, CGT_MAX_COEFFICIENT);
+    int16_t a[CGT_GUIDE_CHUNK + SLACK];
+    int16_t b[CGT_GUIDE_CHUNK + SLACK];
+    cgt_interpolate_columns(&table, random_between(0, 300), n, random_between(1, 2), small,
+                            random_between(300 + (int)n, 2000));
+    ref->interpolate((int16_t *)(void *)in.data, &table, a);
+    r->interpolate((int16_t *)(void *)in.data, &table, b);
+    expect_equal(r->name, "interpolate", a, b, n * sizeof *a);
+    guarded_free(&in);
+}
+
 int main(void) {
     static const int channels[] = {1, 3, 4};
     for (const cgt_kernels *const *r = cgt_kernels_available(); *r; r++) {
@@ -256,6 +394,11 @@ int main(void) {
             check_yuv_to_rgb(*r, n, 2);
             check_rgb_to_yuv(*r, n, 1);
             check_rgb_to_yuv(*r, n, 2);
+            check_chroma_rows(*r, n);
+            check_guide_fit(*r, n);
+            check_interpolate(*r, n);
+            for (int outputs = 1; outputs <= 3; outputs++)
+                check_guide_apply(*r, n, outputs);
             for (int c = 0; c < 3; c++) {
                 check_horizontal_pass(*r, channels[c]);
                 check_interleaving(*r, n, channels[c]);

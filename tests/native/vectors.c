@@ -6,6 +6,7 @@
 #include "support.h"
 
 static const int CHANNELS[] = {1, 3, 4};
+static const size_t ELEMENT_SIZE[] = {4, 2, 1}; /* by cgt_type */
 
 typedef struct {
     cgt_image image;
@@ -123,15 +124,15 @@ static void run_case(int number) {
     }
     const int width = packing.padded_width ? packing.padded_width : out_w;
     const int height = packing.padded_height ? packing.padded_height : out_h;
-    cgt_tensor tensor = {.type = (cgt_type)random_between(0, 1),
-                         .layout = (cgt_layout)random_between(0, 1)};
+    cgt_tensor tensor = {.type = (cgt_type)random_between(0, 2)};
+    tensor.layout = (cgt_layout)random_between(0, 1);
     const int row = tensor.layout == CGT_CHW ? width : width * channels;
     tensor.row_stride = row + random_between(0, 1) * random_between(0, 5);
     tensor.plane_stride = tensor.row_stride * (height - 1) + row + random_between(0, 3);
     const size_t elements =
         (size_t)(tensor.layout == CGT_CHW ? tensor.plane_stride * (channels - 1) : 0) +
         (size_t)(tensor.row_stride * (height - 1) + row);
-    guarded floats = guarded_new(elements * (tensor.type == CGT_F32 ? 4u : 2u));
+    guarded floats = guarded_new(elements * ELEMENT_SIZE[tensor.type]);
     memset(floats.data, 0xa5, floats.size);
     tensor.data = floats.data;
     CHECK(cgt_pack(plan, &p.image, &tensor, &packing, middle, out_h, scratch.data) == CGT_OK);
@@ -142,7 +143,7 @@ static void run_case(int number) {
 
     /* unpack the packed tensor with some random bytes in it */
     uint64_t unpacked = 0;
-    if (tensor.layout == CGT_CHW) {
+    if (tensor.layout == CGT_CHW && tensor.type != CGT_U8) {
         for (size_t i = 0; i < floats.size / 8; i++)
             floats.data[random_u32() % floats.size] = (uint8_t)random_u32();
         const cgt_rounding rounding = (cgt_rounding)random_between(0, 1);
@@ -163,6 +164,98 @@ static void run_case(int number) {
     guarded_free(&scratch);
     test_image_free(&p);
     cgt_plan_destroy(plan);
+}
+
+static void check_same_pixels(const cgt_image *a, const cgt_image *b) {
+    const int half = (a->width + 1) / 2;
+    const int widths[3][3] = {{a->width * 3, 0, 0}, {a->width, half * 2, 0}, {a->width, half, half}};
+    for (int i = 0; i < 3; i++)
+        for (int y = 0; widths[a->format][i] && y < (i ? (a->height + 1) / 2 : a->height); y++)
+            CHECK(memcmp(a->plane[i] + y * a->stride[i], b->plane[i] + y * b->stride[i],
+                         (size_t)widths[a->format][i]) == 0);
+}
+
+/* A small image in guarded memory: floats, half floats or bytes, with gaps between rows. */
+static guarded small_image_new(cgt_tensor *t, int width, int height) {
+    *t = (cgt_tensor){.type = (cgt_type)random_between(0, 2)};
+    const int bytes = t->type == CGT_U8;
+    const int row = bytes ? 3 * width : width;
+    t->layout = bytes ? CGT_HWC : CGT_CHW;
+    t->row_stride = row;
+    if (random_between(0, 1))
+        t->row_stride += random_between(0, 9);
+    t->plane_stride = t->row_stride * (height - 1) + row + random_between(0, 3);
+    const size_t elements = (size_t)(t->row_stride * (height - 1) + row) +
+                            (bytes ? 0 : 2 * (size_t)t->plane_stride);
+    guarded g = guarded_new(elements * ELEMENT_SIZE[t->type]);
+    fill_random(g.data, g.size);
+    if (t->type == CGT_F32)
+        for (size_t i = 0; i < elements; i++)
+            ((float *)(void *)g.data)[i] = (float)random_between(-1100, 1100) / 1000.0f;
+    t->data = g.data;
+    return g;
+}
+
+/* Guided upsampling between random sizes and formats, in two bands of rows. */
+static void run_guide_case(int number) {
+    /* One random number per statement: compilers evaluate arguments in any order. */
+    const int width = random_side();
+    const int height = random_side();
+    const int src_format = random_between(0, 2);
+    const int dst_format = random_between(0, 2);
+    const int is_wide = random_between(0, 9) == 0;
+    const int src_width = is_wide ? 1100 : random_side();
+    const int src_height = random_side();
+    test_image src;
+    test_image dst;
+    test_image_new(&src, src_width, src_height, 3, (cgt_format)src_format);
+    test_image_new(&dst, src_width, src_height, 3, (cgt_format)dst_format);
+    cgt_guide guide = {.width = width, .height = height};
+    guide.method = (cgt_guidance)(random_between(0, 3) == 0);
+    const int max_radius = random_between(0, 3) ? 6 : CGT_MAX_RADIUS;
+    guide.radius = random_between(1, max_radius);
+    guide.eps = random_between(0, 1) ? 1e-4f : 1e-6f;
+    guide.detail = (float)random_between(0, 4) / 4.0f;
+    if (src_format && dst_format && random_between(0, 3)) {
+        guide.format = src.image.format;
+        guide.matrix = dst.image.matrix = src.image.matrix;
+        guide.full_range = dst.image.full_range = src.image.full_range;
+    }
+    guarded coefficients = guarded_new(cgt_guide_size(width, height));
+    guide.coefficients = (int16_t *)(void *)coefficients.data;
+    guarded scratch = guarded_new(cgt_guide_scratch_size(&guide));
+    fill_random(coefficients.data, coefficients.size);
+    fill_random(scratch.data, scratch.size);
+    cgt_tensor tensors[2];
+    guarded memory[2];
+    for (int i = 0; i < 2; i++)
+        memory[i] = small_image_new(&tensors[i], width, height);
+    clear_planes(&dst);
+    int middle = random_between(0, height);
+    CHECK(cgt_guide_fit(&guide, &tensors[0], &tensors[1], middle, height, scratch.data) == CGT_OK);
+    CHECK(cgt_guide_fit(&guide, &tensors[0], &tensors[1], 0, middle, scratch.data) == CGT_OK);
+    middle = random_between(0, src.image.height) / 2 * 2;
+    CHECK(cgt_guide_apply(&guide, &src.image, &dst.image, middle, src.image.height) == CGT_OK);
+    CHECK(cgt_guide_apply(&guide, &src.image, &dst.image, 0, middle) == CGT_OK);
+    const uint64_t hash = hash_planes(&dst);
+    clear_planes(&dst);
+    CHECK(cgt_guide_fit(&guide, &tensors[0], &tensors[1], 0, height, scratch.data) == CGT_OK);
+    CHECK(cgt_guide_apply(&guide, &src.image, &dst.image, 0, src.image.height) == CGT_OK);
+    CHECK(hash_planes(&dst) == hash);
+    if (src_format == dst_format && src.image.matrix == dst.image.matrix &&
+        src.image.full_range == dst.image.full_range) { /* the result may replace the source */
+        CHECK(cgt_guide_apply(&guide, &src.image, &src.image, 0, src_height) == CGT_OK);
+        check_same_pixels(&src.image, &dst.image);
+    }
+    printf("guide %d: %dx%d to %dx%d, method %d, radius %d, formats %d %d %d: %016llx\n", number,
+           width, height, src.image.width, src.image.height, (int)guide.method, guide.radius,
+           src_format, dst_format, (int)guide.format, (unsigned long long)hash);
+    for (int i = 0; i < 2; i++)
+        guarded_free(&memory[i]);
+    guarded_free(&scratch);
+    guarded_free(&coefficients);
+    test_image_free(&src);
+    test_image_free(&dst);
 }
 
 /* Rows longer than CGT_CHUNK_PIXELS, in which they are converted. */
@@ -230,6 +323,8 @@ int main(int argc, char **argv) {
     CHECK(cgt_simd());
     for (int i = 0; i < calls; i++)
         run_case(i);
+    for (int i = 0; i < calls; i++)
+        run_guide_case(i);
     run_wide();
     run_tall();
     return 0;

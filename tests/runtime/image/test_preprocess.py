@@ -299,6 +299,52 @@ def test_padding_reflects() -> None:
         Packer((2, 2), multiple=8)
 
 
+@pytest.mark.parametrize("filter", FILTERS)
+def test_bytes_are_the_rounded_levels(filter: Filter) -> None:
+    random = np.random.default_rng(14)
+    for channels in (1, 3, 4):
+        for source, size in (((40, 60), (21, 33)), ((40, 60), (40, 60)), ((9, 7), (30, 41))):
+            image = random_image(random, *source, channels)
+            exact = (
+                resize(image, size, filter).astype(np.float64)
+                if filter == "nearest"
+                else np.clip(resized(image, size, filter, None), 0, 255)
+            )
+            swap = channels > 1
+            order = [2, 1, 0, 3][:channels] if swap else [0]
+            for layout in preprocess.LAYOUTS:
+                packer = Packer(
+                    source,
+                    size,
+                    filter,
+                    swap,
+                    channels=channels,
+                    dtype=np.uint8,
+                    layout=layout,
+                    multiple=4,
+                    threads=2,
+                )
+                result = packer(image)
+                assert result.dtype == np.uint8
+                hwc = result if layout == "HWC" else result.transpose(1, 2, 0)
+                inside = hwc[: size[0], : size[1]][..., order]
+                assert np.abs(inside - exact).max() <= 0.6
+                chw = np.ascontiguousarray(hwc[: size[0], : size[1]].transpose(2, 0, 1))
+                assert np.array_equal(
+                    hwc.transpose(2, 0, 1), reflected(chw, round_up_to_multiple(size, 4))
+                )
+        assert np.array_equal(
+            Packer((9, 7), channels=channels, dtype=np.uint8, layout="HWC")(image), image
+        )
+
+
+def test_bytes_of_yuv_equal_those_of_its_rgb() -> None:
+    yuv = random_yuv(np.random.default_rng(15), 41, 57, nv12=True)
+    for size in ((41, 57), (20, 31)):
+        packer = Packer((41, 57), size, dtype=np.uint8, layout="HWC")
+        assert np.array_equal(packer(yuv), packer(resize(yuv, (41, 57))))
+
+
 # ---- YUV -----------------------------------------------------------------------------------------
 
 
@@ -634,6 +680,7 @@ BAD: list[tuple[str, Callable[[], object]]] = [
     ("dtype", lambda: Packer((8, 10), dtype=np.float64)),
     ("layout", lambda: Packer((8, 10), layout="NHWC")),  # type: ignore[arg-type]
     ("scale", lambda: Packer((8, 10), scale=float("inf"))),
+    ("scale", lambda: Packer((8, 10), dtype=np.uint8, scale=2.0)),
     ("scale", lambda: Packer((8, 10), scale=(1, 2))),
     ("offset", lambda: Packer((8, 10), offset=(1, 2, float("nan")))),
     ("multiple", lambda: Packer((8, 10), multiple=0)),

@@ -106,10 +106,14 @@ def test_a_network_with_uint8_tensors(tmp_path: Path, size: tuple[int, int]) -> 
     path = write_inverse_model(tmp_path / "m.onnx")
     image = make_image(0, 64, 96)
     with Translator(path, size=size) as translator:
-        np.testing.assert_array_equal(translator(image), 255 - resize(image, size))
+        output = translator(image)
         buffers = translator._buffers((64, 96))
-    padded = np.pad(resize(image, size), ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), "reflect")
-    np.testing.assert_array_equal(buffers.batch[0], padded)
+    # Pillow's resize rounds twice, packing once.
+    small = np.rint((pack(image, size).transpose(1, 2, 0) + 1) * 127.5)
+    assert np.abs(255.0 - output - small).max() <= 1
+    assert np.abs(255.0 - output - resize(image, size)).max() <= 1
+    padding = ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0))
+    np.testing.assert_array_equal(buffers.batch[0], np.pad(255 - output, padding, "reflect"))
 
 
 def test_returned_images_are_not_overwritten(tmp_path: Path) -> None:
@@ -166,7 +170,7 @@ def test_a_model_of_large_multiples_pads_and_crops(tmp_path: Path) -> None:
     onnx.save(model, path)
     image = make_image(0, 128, 200)
     with Translator(path, engine="onnxruntime") as translator:
-        np.testing.assert_array_equal(translator(image), 255 - resize(image, (64, 100)))
+        assert np.abs(255.0 - translator(image) - resize(image, (64, 100))).max() <= 1
     with Translator(path, engine="onnxruntime", size="source") as translator:
         for size in ((128, 200), (30, 100), (20, 20)):
             image = np.full((*size, 3), 70, np.uint8)
