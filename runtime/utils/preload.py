@@ -15,4 +15,5 @@ def import_in_background(*names: str) -> None:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
-    threading.Thread(target=import_all, name="cgt-import", daemon=True).start()
+    # Python waits for it at its end: an import would crash while the interpreter is torn down.
+    threading.Thread(target=import_all, name="cgt-import").start()
