@@ -10,25 +10,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from cgt.runtime.api import translate_file
+from cgt.runtime.engines import preload_engine
 from cgt.runtime.errors import CgtError, Interrupted
 from cgt.runtime.image.geometry import format_size
 from cgt.runtime.image.preprocess import simd_instruction_set
+from cgt.runtime.inference.translator import resolve_model
 from cgt.runtime.run_report import RunReport
 from cgt.runtime.sinks import TranslatedFrame
 from cgt.runtime.utils.cache import cache_dir
 from cgt.runtime.utils.malloc import limit_malloc_arenas
-from cgt.runtime.utils.progress import ProgressBar, open_console, progress_bar
+from cgt.runtime.utils.preload import import_in_background
 from cgt.runtime.utils.signals import stop_on_signal
 from cgt.runtime.utils.stats import STAGES, Stats
 
 from ._options import save_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cgt.runtime.batch.report import BatchReport
+    from cgt.runtime.utils.progress import ProgressBar
+
+# Imported while FFmpeg and the engine load files, which leaves Python idle.
+_USED_LATER = ("cgt.runtime.utils.progress", "rich.table", "cgt.runtime.sinks.video")
 
 
 def translate_with_progress(
@@ -46,13 +52,16 @@ def translate_with_progress(
     where the run fails, once a frame is done.
     """
     limit_malloc_arenas()
-    console = open_console(stderr=True)
+    preload_engine(resolve_model(options.get("model")), options.get("engine", "auto"))
+    import_in_background(*_USED_LATER)
     started: list[tuple[RunReport, _LiveStatus]] = []
     with stop_on_signal() as stop, ExitStack() as stack:
 
         def on_start(report: RunReport) -> None:
+            from cgt.runtime.utils.progress import progress_bar
+
             if verbose:
-                print_details(report, console)
+                print_details(report)
             bar = stack.enter_context(progress_bar("translating", report.expected_frames))
             live = options.get("live") or report.source.live
             started.append((report, _LiveStatus(bar, report.stats, live)))
@@ -69,12 +78,12 @@ def translate_with_progress(
             stats = started[0][0].stats if started else Stats()
             if started and (isinstance(error, Interrupted) or (stats.frames and stats.failures)):
                 stack.close()
-                print_summary(started[0][0], console)
+                print_summary(started[0][0])
             raise
         finally:
             if json_path is not None and started and started[0][0].stats.frames > 0:
                 save_json(json.dumps(started[0][0].to_json(), indent=1), json_path)
-    print_summary(started[0][0], console)
+    print_summary(started[0][0])
 
 
 class _LiveStatus:
@@ -100,8 +109,10 @@ class _LiveStatus:
         self._bar.set_postfix(note)
 
 
-def print_details(report: RunReport, console: Console) -> None:
+def print_details(report: RunReport) -> None:
     """Print what is known before the first frame, for --verbose."""
+    from cgt.runtime.utils.progress import open_console
+
     source, translator = report.source, report.translator
     size = "varying sizes" if source.size is None else format_size(source.size)
     rate = f" at {float(source.rate):.3f} frames/s" if source.rate else ""
@@ -120,11 +131,16 @@ def print_details(report: RunReport, console: Console) -> None:
         ("pixels", f"C library, {simd_instruction_set()}"),
         ("cache", str(cache_dir() or "none: the cache folder cannot be written")),
     ]
-    _print_rows(console, rows)
+    _print_rows(open_console(stderr=True), rows)
 
 
-def print_summary(report: RunReport, console: Console) -> None:
+def print_summary(report: RunReport) -> None:
     """Print the model, engine, speed and output, and a table of the times per stage."""
+    from rich.table import Table
+
+    from cgt.runtime.utils.progress import open_console
+
+    console = open_console(stderr=True)
     _print_rows(console, _summary_rows(report))
     timings = Table("stage", "p50 ms", "p99 ms", "max ms", title="per frame")
     timings.title_justify = "left"
@@ -174,6 +190,8 @@ def print_batch_summary(report: BatchReport) -> None:
         ("frames", f"{frames} in {report.total_s:.1f} s, {frames / report.total_s:.1f} frames/s"),
         ("workers", f"{report.workers}{retried}"),
     ]
+    from cgt.runtime.utils.progress import open_console
+
     _print_rows(open_console(stderr=True), rows)
     for video in report.videos:
         if video.error:
@@ -181,6 +199,8 @@ def print_batch_summary(report: BatchReport) -> None:
 
 
 def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
+    from rich.table import Table
+
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(overflow="fold")

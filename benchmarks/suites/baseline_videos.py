@@ -79,11 +79,18 @@ def video_baselines(
         network = load_network(workload.model, ckpt, direction)
         return frame_timer(lambda: ffmpeg_pytorch_loop(workload, network), workload)
 
+    def vapoursynth() -> FrameTimer:
+        from .vapoursynth import install_vapoursynth, vapoursynth_loop
+
+        environment = install_vapoursynth()
+        return frame_timer(lambda: vapoursynth_loop(workload, environment), workload)
+
     return {
         "plain loop: OpenCV + ONNX Runtime + mp4v": lambda: frame_timer(
             lambda: opencv_onnxruntime_loop(workload), workload
         ),
         "ffmpeg to PNGs, PyTorch image by image, ffmpeg": extraction,
+        "VapourSynth + vs-mlrt (OpenVINO), ffmpeg": vapoursynth,
     }
 
 

@@ -5,11 +5,12 @@ Each engine is one module, imported on first use. "auto" is the fastest engine t
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import CgtError, UsageError
 from ..models.metadata import ModelMetadata
 from ..models.third_party import ModelFormat
 from ..utils.system import available_cpus
@@ -26,6 +27,7 @@ __all__ = [
     "available_cpus",
     "is_triton_uri",
     "open_engine",
+    "preload_engine",
     "read_model_metadata",
     "read_triton_metadata",
 ]
@@ -106,6 +108,22 @@ def open_engine(
     options = EngineOptions(path, shape, performance_hint, precision, device or None)
     engine = engine_class(options)  # type: ignore[call-arg]
     return adapt_engine(engine, path, shape)
+
+
+def preload_engine(path: Path, name: str = "auto") -> None:
+    """Import the library that `open_engine` will use for a file, if that is known by now.
+
+    Programs call it before they do anything that leaves Python idle. `open_engine` reports what is
+    wrong with a file or a library.
+    """
+    with contextlib.suppress(CgtError, OSError):
+        if name == "auto":
+            from .auto import cached_choice
+
+            name = cached_choice(path, compatible_engines(path), "throughput", None) or ""
+        spec = ENGINES.get(name.partition(":")[0])
+        if spec is not None:
+            spec.load()
 
 
 _MODEL_SUFFIXES = {suffix for spec in ENGINES.values() for suffix in spec.suffixes}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from ..errors import CgtError, EngineError, MissingDependency, ModelError
 from ..image.preprocess import F32
 from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user
-from ..utils.system import available_cpus, cpu_name, package_version
+from ..utils.system import available_cpus, cpu_name
 from .base import BatchShape, Engine, PerformanceHint
 
 _MAX_RUNS = 5
@@ -34,6 +36,11 @@ def open_fastest(
 
     if len(names) == 1:
         return open_engine(path, shape, names[0], performance_hint, precision)
+    cached = cached_choice(path, names, performance_hint, precision)
+    if cached is not None:
+        with contextlib.suppress(MissingDependency):  # found, but its files are damaged
+            return open_engine(path, shape, cached, performance_hint, precision)
+    cache = JsonCache("engines.json")
     installed, first_error = [], None
     for name in names:
         try:
@@ -46,11 +53,22 @@ def open_fastest(
         raise first_error
     if len(installed) == 1 or not path.is_file():
         return open_engine(path, shape, installed[0], performance_hint, precision)
-    cache, key = JsonCache("engines.json"), _cache_key(path, installed, performance_hint, precision)
-    cached = cache.get(key)
-    if isinstance(cached, str) and cached in installed:
-        return open_engine(path, shape, cached, performance_hint, precision)
+    key = _cache_key(path, installed, performance_hint, precision)
     return _measure_and_open(path, shape, installed, performance_hint, precision, cache, key)
+
+
+def cached_choice(
+    path: Path, names: tuple[str, ...], performance_hint: PerformanceHint, precision: str | None
+) -> str | None:
+    """Return the engine that was measured to be the fastest; None if it has to be measured.
+
+    It imports no library, which would take longer than loading a compiled model.
+    """
+    found = [name for name in names if importlib.util.find_spec(name) is not None]
+    if len(found) < 2 or not path.is_file():
+        return found[0] if found else None
+    cached = JsonCache("engines.json").get(_cache_key(path, found, performance_hint, precision))
+    return cached if isinstance(cached, str) and cached in found else None
 
 
 def _measure_and_open(
@@ -124,7 +142,18 @@ def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
 def _cache_key(
     path: Path, names: list[str], performance_hint: PerformanceHint, precision: str | None
 ) -> str:
-    versions = [f"{name} {package_version(name, f'{name}-gpu')}" for name in names]
     return short_hash(
-        cached_sha256(path), cpu_name(), available_cpus(), performance_hint, precision, *versions
+        *(cached_sha256(path), cpu_name(), available_cpus(), performance_hint, precision),
+        *map(_library_identity, names),
     )
+
+
+def _library_identity(name: str) -> str:
+    """Return a text that changes when the library of an engine is installed again.
+
+    Its version would do, but takes ten times as long to find out.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return name
+    return f"{name} {spec.origin} {Path(spec.origin).stat().st_mtime_ns}"

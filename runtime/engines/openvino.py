@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
+import zlib
 from pathlib import Path
-
-import openvino as ov
 
 from ..errors import EngineError, ModelError
 from ..image.preprocess import F32
 from ..models.sidecar import read_sidecar, read_verified_bytes, sidecar_path
 from ..models.third_party import ThirdPartyTensors
+from ..utils.atomic import atomic_write
 from ..utils.cache import cache_dir, cached_sha256, short_hash
 from ..utils.system import cpu_name
 from .base import Array, BatchShape, Engine, EngineOptions, last_error_line
 from .openvino_cpu import avoid_int8_saturation, fp32_faster_than_bf16, is_quantized
+from .openvino_import import ov
+from .openvino_subpixel import use_subpixel_output
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _CONVOLUTION_TYPES = ("Convolution", "Deconvolution")
@@ -22,9 +26,18 @@ _CONVOLUTION_TYPES = ("Convolution", "Deconvolution")
 # Layers prepared for one size, if sizes vary. The default of 5000 takes 1 MiB per new size.
 _MAX_CACHED_SHAPES = 256
 
+# Increased when models are rewritten in another way before they are compiled.
+_REWRITES = 1
+
+# In a folder of the cache; the second is written last.
+_BLOB_FILE, _CONFIG_FILE = "compiled.blob", "config.json"
+
 
 class OpenVINOEngine(Engine):
     """OpenVINO on CPU, GPU or NPU; compiled models are kept in the cache folder.
+
+    A compiled model loads in half the time of OpenVINO's own cache, which reads and transforms the
+    model file first in order to recognize it.
 
     On a CPU it computes floats in bf16 if that is faster there and `precision` is not "fp32", else
     in fp32. INT8 models get 7-bit weights on CPUs that need them. See `openvino_cpu` for both.
@@ -34,42 +47,17 @@ class OpenVINOEngine(Engine):
     devices = ("cpu", "gpu", "npu")
 
     def __init__(self, options: EngineOptions) -> None:
-        path, shape, device = options.path, options.shape, options.device or "cpu"
+        path, device = options.path, options.device or "cpu"
         core = ov.Core()
-        try:
-            model = _read_ov_model(core, path)
-            if shape.third_party is not None:
-                _select_tensors(model, shape.third_party)
-            model.reshape(_input_shapes(shape))
-            if device == "cpu":
-                avoid_int8_saturation(model)
-        except RuntimeError as error:
-            raise ModelError(f"OpenVINO cannot read {path}: {last_error_line(error)}") from None
-        config = {"PERFORMANCE_HINT": options.performance_hint.upper()}
-        # INT8 models have few float layers, and bf16 is faster for their tensors of half the size.
-        is_float = device == "cpu" and not is_quantized(model)
-        if options.precision == "fp32" or (is_float and fp32_faster_than_bf16(core)):
-            config["INFERENCE_PRECISION_HINT"] = "f32"
-        if not shape.is_static and device == "cpu":
-            config["CPU_RUNTIME_CACHE_CAPACITY"] = str(_MAX_CACHED_SHAPES)
-        precision_hint = config.get("INFERENCE_PRECISION_HINT")
         key = short_hash(
-            _model_sha256(path),
-            ov.__version__,
-            cpu_name(),
-            shape,
-            options.performance_hint,
-            precision_hint,
-            device,
+            *(_model_sha256(path), ov.__version__, cpu_name(), options.shape),
+            *(options.performance_hint, options.precision, device, _REWRITES),
         )
-        if folder := cache_dir("openvino", key):
-            config["CACHE_DIR"] = str(folder)
-        try:
-            self._compiled = core.compile_model(model, device.upper(), config)
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot run {path}: {last_error_line(error)}") from None
+        folder = cache_dir("openvino", key)
+        compiled = _load_compiled(core, device, folder)
+        self.loaded_from_cache = compiled is not None
+        self._compiled = compiled or _compile(core, options, device, folder)
         self.device = device.upper()
-        self.loaded_from_cache = bool(self._compiled.get_property("LOADED_FROM_CACHE"))
         self.workers = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.precision = _convolution_precision(self._compiled)
         self._thread_local = threading.local()
@@ -97,6 +85,57 @@ class OpenVINOEngine(Engine):
 
     def close(self) -> None:
         self._thread_local = threading.local()
+
+
+def _load_compiled(core: ov.Core, device: str, folder: Path | None) -> ov.CompiledModel | None:
+    """Return the compiled model in a folder of the cache; None if it has none that is usable."""
+    if folder is None:
+        return None
+    try:
+        stored = json.loads((folder / _CONFIG_FILE).read_text())
+        blob = (folder / _BLOB_FILE).read_bytes()
+        if zlib.crc32(blob) != stored["crc32"]:  # OpenVINO does not check
+            return None
+        return core.import_model(blob, device.upper(), stored["config"])
+    except (OSError, ValueError, LookupError, RuntimeError):
+        return None
+
+
+def _compile(
+    core: ov.Core, options: EngineOptions, device: str, folder: Path | None
+) -> ov.CompiledModel:
+    """Read a model file, compile it and store the result in a folder of the cache."""
+    path, shape = options.path, options.shape
+    try:
+        model = _read_ov_model(core, path)
+        if shape.third_party is not None:
+            _select_tensors(model, shape.third_party)
+        model.reshape(_input_shapes(shape))
+        if device == "cpu":
+            avoid_int8_saturation(model)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot read {path}: {last_error_line(error)}") from None
+    config = {"PERFORMANCE_HINT": options.performance_hint.upper()}
+    # INT8 models have few float layers, and bf16 is faster for their tensors of half the size.
+    is_float = device == "cpu" and not is_quantized(model)
+    if is_float:
+        use_subpixel_output(model)
+    if options.precision == "fp32" or (is_float and fp32_faster_than_bf16(core)):
+        config["INFERENCE_PRECISION_HINT"] = "f32"
+    if not shape.is_static and device == "cpu":
+        config["CPU_RUNTIME_CACHE_CAPACITY"] = str(_MAX_CACHED_SHAPES)
+    try:
+        compiled = core.compile_model(model, device.upper(), config)
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot run {path}: {last_error_line(error)}") from None
+    if folder is not None:
+        with contextlib.suppress(OSError, RuntimeError):  # it is only a cache
+            blob = compiled.export_model().getvalue()
+            with atomic_write(folder / _BLOB_FILE) as temporary:
+                temporary.write_bytes(blob)
+            with atomic_write(folder / _CONFIG_FILE) as temporary:
+                temporary.write_text(json.dumps({"config": config, "crc32": zlib.crc32(blob)}))
+    return compiled
 
 
 def _read_ov_model(core: ov.Core, path: Path) -> ov.Model:

@@ -16,11 +16,12 @@ import time
 from functools import lru_cache
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as ops
 
 from ..utils.cache import JsonCache, short_hash
 from ..utils.system import cpu_name
+from .openvino_import import ov
+
+ops = ov.opset13
 
 _BENCH_CHANNELS, _BENCH_SIDE_PX, _BENCH_LAYERS = 64, 64, 3  # like the middle of a generator
 _BENCH_RUNS = 20

@@ -34,6 +34,8 @@ def parse_color(text: str) -> Color:
     Raises:
         UsageError: It is no color.
     """
+    if text == "white":  # the default, without Pillow
+        return WHITE
     from PIL import ImageColor
 
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import resource
@@ -18,6 +17,8 @@ _COMMAND_TIMEOUT_S = 10
 
 def package_version(*names: str) -> str:
     """Return the version of the first of these packages that is installed; empty if none is."""
+    import importlib.metadata  # takes longer to load than the rest of this module
+
     for name in names:
         try:
             return importlib.metadata.version(name)

@@ -41,6 +41,28 @@ def test_a_whole_translation_needs_no_torch(clip: Path, tiny_model: Path) -> Non
     assert done.returncode == 0, done.stderr
 
 
+def test_a_second_translation_loads_only_what_it_needs(clip: Path, tiny_model: Path) -> None:
+    """Start-up time: no second engine, no model converter, no parser of package metadata."""
+    assert run_cgt("translate", clip, "-o", "null:", "--model", tiny_model).returncode == 0
+    code = (
+        "import sys; from cgt.cli.main import cgt\n"
+        f"cgt(['translate', {str(clip)!r}, '-o', 'null:', '--model', {str(tiny_model)!r}],"
+        " standalone_mode=False)\n"
+        "unused = {'openvino.tools.ovc', 'importlib.metadata', 'numpy.random', 'PIL', 'onnx'}\n"
+        "print(unused & set(sys.modules), {'onnxruntime', 'openvino'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout in ("set() {'openvino'}\n", "set() {'onnxruntime'}\n"), done.stderr
+
+
+def test_output_is_complete_when_the_process_ends(clip: Path, tiny_model: Path) -> None:
+    """The process skips the unloading of libraries, but not the end of its output."""
+    done = run_cgt("translate", clip, "-o", "null:", "--model", tiny_model, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["frames"] == 20
+    assert "latency" in done.stderr
+
+
 def test_help_names_every_verb() -> None:
     done = run_cgt("--help")
     assert done.returncode == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +181,18 @@ def test_openvino_caches_compiled_models_and_survives_damage(
             blob.write_bytes(blob.read_bytes()[:1000])
     np.testing.assert_array_equal(outs[0], outs[1])
     np.testing.assert_array_equal(outs[0], outs[2])
+
+
+def test_openvino_keeps_its_model_converter_for_other_code() -> None:
+    """It takes longer to load than OpenVINO, so it loads on first use."""
+    code = (
+        "import sys, cgt.runtime.engines.openvino, openvino\n"
+        "assert 'openvino.tools.ovc' not in sys.modules\n"
+        "assert openvino.convert_model.__module__.startswith('openvino.tools.ovc')\n"
+        "assert not hasattr(openvino, 'no_such_name')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("slower", ["fp32", "OpenVINO's default"])

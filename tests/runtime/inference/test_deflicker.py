@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cgt.runtime import Translator
+from cgt.runtime.image.preprocess import to_yuv
 from cgt.runtime.inference.deflicker import FlowSmoother, SceneDetector, StatisticsSmoother
 from cgt.runtime.inference.optical_flow import (
     OpticalFlow,
@@ -117,6 +118,24 @@ def test_a_fade_in_is_new_until_it_ends() -> None:
     assert fade[:2] == ["blank", "new"]
     assert fade.count("new") >= 4  # statistics of dark frames are dropped
     assert [detector.classify(image) for _ in range(2)] == ["same", "same"]
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+def test_frames_in_yuv_are_classified_like_rgb(full_range: bool) -> None:
+    """Luma of limited range has 14 % less contrast than gray levels."""
+    image = texture()
+
+    def fade(contrast: float) -> np.ndarray:
+        return (128 + (image - 128.0) * contrast).astype(np.uint8)
+
+    contrasts = np.arange(0.02, 1, 0.002)
+    least = next(c for c in contrasts if SceneDetector().classify(fade(c)) != "blank")
+    faint = fade(1.06 * least)
+    frames = [image * 0, faint, image, image, 255 - image, *moving(3)]
+    in_rgb, in_yuv = SceneDetector(), SceneDetector()
+    assert [in_yuv.classify(to_yuv(frame, full_range=full_range)) for frame in frames] == [
+        in_rgb.classify(frame) for frame in frames
+    ]
 
 
 # ---- Statistics ---------------------------------------------------------------------------------
