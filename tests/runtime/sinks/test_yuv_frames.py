@@ -172,7 +172,7 @@ def test_a_video_is_translated_without_an_rgb_frame(
         translate_file(clip, tmp_path / "split.mp4", model=tiny_model, size=32, view="split")
 
 
-def test_flow_deflicker_blends_in_rgb(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_flow_deflicker_is_upsampled_to_yuv(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
     kinds = set()
     translate_file(
         clip,
@@ -182,4 +182,4 @@ def test_flow_deflicker_blends_in_rgb(clip: Path, tiny_model: Path, tmp_path: Pa
         deflicker=0.5,
         on_frame=lambda frame: kinds.add(type(frame.pixels)),
     )
-    assert kinds == {np.ndarray}
+    assert kinds == {YUV}
