@@ -61,7 +61,7 @@ def open_dataset(
         tests = find_image_folders(root, "test", paired, channels)
     except DataError:
         tests = None
-    report = validate_images([*train, *(tests or ())], cache, config.workers)
+    report = validate_images([*train, *(tests or ())], cache, config.num_workers())
     lines = report.summary_lines() + (
         [] if tests else ["no test images; samples show training images"]
     )
