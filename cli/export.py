@@ -83,7 +83,8 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
 @opts(
     _GRAPH,
     ("--io", click.Choice(IO_TYPES), "Type of input and output.  [default: the format's]"),
-    ("--fp16-norm", bool, "With --fp16, compute the norms in FP16 too."),
+    ("--fp16-norm", bool, "With --fp16, compute the sums of norms in FP16 too."),
+    ("--fp32-norm", bool, "With --fp16, compute the norms in FP32 alone."),
     ("--opset", int, "ONNX opset, 18 to 23.  [default: the lowest possible]"),
 )
 @opts(
