@@ -59,10 +59,11 @@ class DecomposedNorm(nn.Module):
 
     def __init__(self, norm: _InstanceNorm | DecomposedNorm) -> None:
         super().__init__()
-        self.num_features, self.eps = norm.num_features, norm.eps
+        self.num_features: int = norm.num_features
+        self.eps: float = norm.eps
         self.weight: nn.Parameter | None = norm.weight
         self.bias: nn.Parameter | None = norm.bias
-        self.sums_rows_first = isinstance(norm, DecomposedNorm) and norm.sums_rows_first
+        self.sums_rows_first: bool = isinstance(norm, DecomposedNorm) and norm.sums_rows_first
 
     def forward(self, x: Tensor) -> Tensor:
         mean, variance = self.measure(x)

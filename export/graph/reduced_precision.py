@@ -65,9 +65,10 @@ class ReducedPrecision(nn.Module):
         ]
         self.network = network.to(dtype)
         for module, name, child in kept:
-            decomposed = norm_precision == "mixed" and isinstance(child, _INSTANCE_NORM)
-            replacement = DecomposedNorm(child) if decomposed else _KeepFP32(child, dtype)
-            setattr(module, name, replacement)
+            if norm_precision == "mixed" and isinstance(child, _INSTANCE_NORM):
+                setattr(module, name, DecomposedNorm(child))
+            else:
+                setattr(module, name, _KeepFP32(child, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(x.to(self.dtype)).float()
