@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cgt.runtime.errors import CgtError, QualityError
 from cgt.runtime.image.geometry import SizeSpec
+from cgt.runtime.models.third_party import ModelFormat
+from cgt.runtime.sources import open_source
 from cgt.runtime.utils.progress import progress_bar
 
 from .analysis.matrix import MIN_PSNR_DB, measure_matrix
@@ -36,6 +38,7 @@ class BenchOptions:
         source: URI to translate end to end; with `matrix`, frames to compute the PSNR on.
         matrix: Compare every engine and precision that runs here.
         min_psnr: PSNR in dB that the best row of the matrix must reach.
+        model_format: What the user says about models of another tool.
     """
 
     models: Sequence[Path]
@@ -48,6 +51,7 @@ class BenchOptions:
     source: str | None = None
     matrix: bool = False
     min_psnr: float | None = None
+    model_format: ModelFormat | None = None
 
 
 def run_bench(options: BenchOptions) -> BenchReport:
@@ -58,6 +62,8 @@ def run_bench(options: BenchOptions) -> BenchReport:
     Raises:
         CgtError: A model cannot be read, or an engine cannot run it.
     """
+    if options.source and not options.matrix:
+        open_source(options.source).close()  # raises now instead of after the measurements
     report = BenchReport(
         command=["cgt", *sys.argv[1:]],
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -97,6 +103,7 @@ def _run_jobs(report: BenchReport, options: BenchOptions) -> None:
         options.batches,
         options.streams,
         options.seconds,
+        options.model_format,
     )
     with progress_bar("measuring", len(jobs) * NUM_SESSIONS, unit="session") as bar:
 
@@ -130,6 +137,7 @@ def _run_matrix(report: BenchReport, options: BenchOptions) -> list[str]:
             options.seconds,
             options.source,
             show_progress,
+            options.model_format,
         )
     report.matrix = matrix.to_json()
     return matrix.missing
@@ -139,13 +147,25 @@ def _run_end_to_end(report: BenchReport, options: BenchOptions) -> None:
     assert options.source is not None
     first = report.results[0]
     run = measure_end_to_end(
-        options.source, options.models[0], first.engine, options.sizes[0], options.seconds
+        options.source,
+        options.models[0],
+        first.engine,
+        options.sizes[0],
+        options.seconds,
+        options.model_format,
     )
     # Measure the engine alone at the size that the pipeline chose for this source.
     engine_fps = None
     if run.size is not None:
         jobs = make_jobs(
-            options.models[:1], [first.engine], ["auto"], [run.size], [1], [], options.seconds
+            options.models[:1],
+            [first.engine],
+            ["auto"],
+            [run.size],
+            [1],
+            [],
+            options.seconds,
+            options.model_format,
         )
         engine_fps = run_jobs(jobs, 1)[0].fps
     report.pipeline = replace(run, engine_fps=engine_fps).to_json()

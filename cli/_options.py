@@ -224,16 +224,20 @@ def _decorators(field: Any, info: OptionInfo) -> Iterable[Callable[..., Any]]:
     if info.values:
         return
     default = info.default_text
-    if default is None and info.kind is not bool:
+    if default is None and info.kind not in (bool, tuple):
         default = f"{field.default:g}" if info.kind is float else str(field.default)
     settings: dict[str, Any] = {"help": _phrase(info.help, default, field.default)}
-    if info.kind is bool:
+    if info.kind is tuple:
+        settings |= {"multiple": True, "metavar": info.metavar}
+    elif info.kind is bool:
         settings |= {"default": field.default, "is_flag": True}
     elif info.parse is not None:
         settings |= {"callback": _parsed(info.parse), "metavar": info.metavar}
     elif info.kind in (int, float):
         kind = click.IntRange if info.kind is int else click.FloatRange
         settings |= {"type": kind(info.minimum, info.maximum, min_open=info.above)}  # type: ignore[arg-type]
+        settings |= {"metavar": info.metavar}
+    elif info.metavar:
         settings |= {"metavar": info.metavar}
     names = info.flags or (flag_of(field.name),)
     yield opt(*names, field.name, group=info.group, **settings)
@@ -264,7 +268,7 @@ def given_options(cls: type, params: dict[str, Any]) -> dict[str, Any]:
         if len(chosen) > 1:
             raise UsageError(f"{' and '.join(info.values)} exclude each other")
         value = params.pop(field.name, None) if not info.values else next(iter(chosen), None)
-        if value is not None:
+        if value not in (None, ()):
             given[field.name] = value
     return given
 

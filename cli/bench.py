@@ -10,6 +10,7 @@ import click
 from cgt.runtime.errors import UsageError
 from cgt.runtime.image.geometry import SizeSpec, parse_size
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
+from cgt.runtime.models.third_party import ModelFormat
 
 from ._bench_commands import compare_command, students_command
 from ._options import (
@@ -17,9 +18,11 @@ from ._options import (
     STDOUT,
     VerbGroup,
     check_output_paths,
+    given_options,
     json_option,
     list_option,
     opt,
+    options_from,
     opts,
     require_extra,
     save_with,
@@ -74,6 +77,7 @@ def _parse_count(text: str) -> int:
     group=_WHAT,
     help="Also measure the translation of this video, end to end.",
 )
+@options_from(ModelFormat)
 @json_option()
 @opts("Output", ("--html", PATH, "Write an HTML page with plots to this file, extra [plot]."))
 @opts(
@@ -115,6 +119,7 @@ def _bench_models(
     from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
     from cgt.runtime.utils.progress import open_console
 
+    model_format = ModelFormat(**given_options(ModelFormat, settings))
     inputs = (*models, ckpt, calib, settings["source"])
     check_output_paths(json_path, html, inputs=inputs)
     if html:
@@ -126,13 +131,14 @@ def _bench_models(
         require_extra("train", "torch", "onnx", "onnxscript")
         paths += export_all_precisions(ckpt, direction, calib, _print_note)
     elif settings["matrix"] and len(paths) <= 1:
-        paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL)
+        paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL, model_format)
     options = BenchOptions(
         models=paths or [DEFAULT_MODEL],
         engines=engines or ("auto",),
         precisions=precisions or ("auto",),
         sizes=sizes or (None,),
         batches=batches or (1,),
+        model_format=model_format,
         **settings,
     )
     report = run_bench(options)

@@ -10,14 +10,17 @@ import click
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
+from cgt.runtime.models.third_party import ModelFormat
 
 from ._options import (
     PATH,
     STDOUT,
     Verb,
     check_output_paths,
+    given_options,
     json_option,
     opt,
+    options_from,
     opts,
     require_extra,
     save_json,
@@ -33,8 +36,8 @@ _WHAT = "Essentials"
 @opts(
     _WHAT,
     ("--ckpt", PATH, "Checkpoint of cgt (latest.pth) or of another trainer."),
-    ("--model", PATH, "ONNX model or engine instead of a checkpoint."),
-    ("--data", PATH, "Folder with testA/ and testB/.  [default: the dataset of the run]"),
+    ("--model", PATH, "ONNX model, engine, monet or vintage instead of a checkpoint."),
+    ("--data", PATH, "Folder with testA/, testB/ or both.  [default: the dataset of the run]"),
     ("--direction", click.Choice(DIRECTIONS), "Direction to evaluate.  [default: all]"),
 )
 @json_option()
@@ -60,6 +63,7 @@ _WHAT = "Essentials"
     group="Video",
     help="Maximum number of frames of --video.  [default: 100]",
 )
+@options_from(ModelFormat)
 def command(
     ckpt: Path | None,
     model: Path | None,
@@ -73,8 +77,14 @@ def command(
     """Compare translations of test images with real images, and with the untranslated images."""
     if (ckpt is None) == (model is None):
         raise UsageError("give either --ckpt FILE or --model FILE")
+    model_format = ModelFormat(**given_options(ModelFormat, settings))
+    if model is None and model_format != ModelFormat():
+        raise UsageError("--model-range, --model-layout, ... go with --model")
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
+    from cgt.runtime.inference.translator import resolve_model
+
+    model = resolve_model(model) if model is not None else None
     inputs = (ckpt, model, settings["inception"], settings["video"])
     check_output_paths(json_path, montage, inputs=inputs)
     require_extra("train", "torch")
@@ -84,7 +94,7 @@ def command(
     from cgt.trainer.evaluation.subject import open_subject
 
     console = open_console(stderr=json_path == STDOUT)
-    subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
+    subject = open_subject(ckpt, model, direction, settings.pop("size"), network, model_format)
     data = data or subject.data
     if data is not None:
         check_output_paths(json_path, montage, inputs=(data / name for name in IMAGE_FOLDER_NAMES))
@@ -119,6 +129,7 @@ def _result_table(title: str, values: dict[str, Any]) -> Table:
     counted = dict(values.get("imagenet_class", {}))
     number = counted.pop("class", None)
     for network, shares in counted.items():
-        found = (f"{shares[n]:.0%}" for n in ("translated", "no_translation", "target"))
+        names = ("translated", "no_translation", "target")
+        found = (f"{shares[name]:.0%}" if name in shares else "-" for name in names)
         table.add_row(f"predicted as class {number}, {network}", *found)
     return table

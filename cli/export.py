@@ -15,6 +15,7 @@ from cgt.export.plan import (
     check_formats,
     check_graph_flags,
     export_onnx,
+    locate_model,
     plan_onnx_path,
     pop_build_options,
     refuse_overwriting_inputs,
@@ -85,7 +86,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     ("--io", click.Choice(IO_TYPES), "Type of input and output.  [default: the format's]"),
     ("--fp16-norm", bool, "With --fp16, compute the sums of norms in FP16 too."),
     ("--fp32-norm", bool, "With --fp16, compute the norms in FP32 alone."),
-    ("--opset", int, "ONNX opset, 18 to 23.  [default: the lowest possible]"),
+    ("--opset", int, "ONNX opset, 11 to 23.  [default: 18, or what the precision needs]"),
 )
 @opts(
     "Verification",
@@ -150,10 +151,13 @@ def command(
 ) -> None:
     """Export a checkpoint (--ckpt) to ONNX and to engines, or MODEL.onnx to engines.
 
-    Every ONNX file is compared with PyTorch on images.
+    MODEL may be the bundled monet or vintage. Every ONNX file of a checkpoint is compared with
+    PyTorch on images.
     """
     if (model is None) == (ckpt is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
+    if model is not None:
+        model, output = locate_model(model, output, formats)
     options = pop_build_options(export_options)
     check_graph_flags(explicit_options(ctx).keys() & export_options.keys(), model, export_options)
     if ckpt is not None:

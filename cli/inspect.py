@@ -24,13 +24,16 @@ from ._options import PATH, Verb, check_output_paths, json_option, opt, require_
     help="Count the operations at this size, 256 or WIDTHxHEIGHT.  [default: the model's]",
 )
 def command(file: Path, size: str | None, json_path: Path | None) -> None:
-    """Describe FILE: a checkpoint of any trainer, an ONNX model or an engine.
+    """Describe FILE: a checkpoint of any trainer, an ONNX model, an engine, monet or vintage.
 
     For a checkpoint, also print the evidence for its architecture, and what is ambiguous.
     """
     input_size = parse_size(size) if size else None
     if input_size == "source":
         raise UsageError("--size source means nothing here; give numbers")
+    from cgt.runtime.inference.translator import resolve_model
+
+    file = resolve_model(file)
     check_output_paths(json_path, inputs=(file,))
     description = _sizes_as_text(_describe_file(file, input_size))
     if json_path is not None:

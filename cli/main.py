@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
+import traceback
+from types import TracebackType
 
 import click
 
@@ -52,6 +55,10 @@ def cgt() -> None:
 
 def main() -> None:
     """Run the command line; print an expected failure as one line and exit with its code."""
+    sys.excepthook = _print_traceback
+    threading.excepthook = lambda args: _print_traceback(
+        args.exc_type, args.exc_value, args.exc_traceback
+    )
     try:
         cgt.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -70,6 +77,15 @@ def main() -> None:
         _exit_with_error("stopped", Interrupted.exit_code)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _print_traceback(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    """Print an unexpected exception like Python does, with the passwords of URLs masked."""
+    if not issubclass(kind, SystemExit):
+        lines = traceback.format_exception(kind, error, trace)
+        click.echo("".join(map(mask_passwords, lines)), err=True, nl=False)
 
 
 def _exit_with_error(message: str, code: int) -> None:

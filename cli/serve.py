@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ._options import Verb, opt, opts, require_extra
+from cgt.runtime.models.third_party import ModelFormat
+
+from ._options import Verb, given_options, opt, options_from, opts, require_extra
 
 _WHAT, _ACCESS, _ENGINE = "Essentials", "Access", "Engine"
 _FILE_TYPE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -68,6 +71,7 @@ _FILE_TYPE = click.Path(exists=True, dir_okay=False, path_type=Path)
     group=_ENGINE,
     help="Maximum number of simultaneous clients.  [default: 8]",
 )
+@options_from(ModelFormat)
 def command(
     models: tuple[Path, ...],
     engine: str,
@@ -79,6 +83,7 @@ def command(
     max_sessions: int,
     cert: Path | None,
     key: Path | None,
+    **params: Any,
 ) -> None:
     """Translate live in a browser, and over HTTP for programs."""
     require_extra("serve", "aiohttp", "aiortc", "prometheus_client", "PIL")
@@ -86,6 +91,16 @@ def command(
 
     run_server(
         ServeOptions(
-            models, engine, source, host, port, token, allowed_hosts, max_sessions, cert, key
+            models,
+            engine,
+            source,
+            host,
+            port,
+            token,
+            allowed_hosts,
+            max_sessions,
+            cert,
+            key,
+            ModelFormat(**given_options(ModelFormat, params)),
         )
     )

@@ -68,7 +68,8 @@ def subsample_evenly(photos: ImageFolder, count: int) -> ImageFolder:
 def find_photos(folders: Sequence[Path], direction: Direction) -> PhotoSplit:
     """Collect the images of the source domain and hold some of them out.
 
-    A folder with trainA/ or trainB/ is a data set; the side that `direction` starts from is used.
+    A folder with trainA/, trainB/, testA/ or testB/ is a data set; the side that `direction` starts
+    from is used.
     Any other folder is used as a whole, including its subfolders. If a folder is called train...,
     the images of test... next to it are held out. Otherwise every HOLD_OUT_EVERY-th image is.
 
@@ -98,9 +99,24 @@ def find_photos(folders: Sequence[Path], direction: Direction) -> PhotoSplit:
 
 
 def source_folder(folder: Path, direction: Direction) -> Path:
-    """Return the folder of training photos in a data set, or the folder itself."""
-    side = folder / ("trainA" if direction == "AtoB" else "trainB")
-    return side if side.is_dir() else folder
+    """Return the folder of the source domain's photos in a data set, or the folder itself.
+
+    These are its training images, or else its test images.
+
+    Raises:
+        DataError: the data set has only the other domain.
+    """
+    side, other = ("A", "B") if direction == "AtoB" else ("B", "A")
+    for split in ("train", "test"):
+        if (folder / f"{split}{side}").is_dir():
+            return folder / f"{split}{side}"
+    for split in ("train", "test"):
+        if (folder / f"{split}{other}").is_dir():
+            raise DataError(
+                f"{folder / f'train{side}'} is missing; {direction} translates its images, and "
+                f"{split}{other} has those of the other domain"
+            )
+    return folder
 
 
 def _matching_test_folder(folder: Path) -> Path | None:

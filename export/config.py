@@ -18,7 +18,7 @@ NormPrecision = Literal["fp32", "mixed", "fp16"]
 CalibrationMethod = Literal["percentile", "minmax", "entropy"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 
-SUPPORTED_OPSETS = range(18, 24)
+SUPPORTED_OPSETS = range(11, 24)
 """Opsets that the exporter writes and the engines read. TensorRT 10.3 (JetPack 6) ends at 20."""
 
 # PSNR of the worst image against PyTorch fp32. fp32 differs by the order of summation alone. The
@@ -54,7 +54,7 @@ class ExportConfig:
         io: Type of the image tensors, see `cgt.runtime.models.metadata`.
         size: Sizes that the graph takes, see `shapes.parse_shapes`.
         batch: Batch sizes that the graph takes, see `shapes.parse_shapes`.
-        opset: One of SUPPORTED_OPSETS; None is the lowest that has every operator.
+        opset: One of SUPPORTED_OPSETS; None is 18, or the lowest that has the precision.
         calib: Folder of images or video that calibrates int8, mixed and frozen; None is the
             checkpoint's own training images.
         calib_frames: Number of calibration images.
@@ -160,11 +160,13 @@ class ExportConfig:
     def min_opset(self) -> int:
         """Return the lowest opset that has the precision.
 
-        ONNX gained FP16 scales in opset 19 and BF16 convolutions in 22.
+        ONNX gained scales per channel in opset 13, FP16 scales in 19 and BF16 convolutions in 22.
         """
         if self.precision == "bf16":
             return 22
-        return 19 if self.quantizes and self.has_fp16 else 18
+        if self.quantizes:
+            return 19 if self.has_fp16 else 13
+        return SUPPORTED_OPSETS[0]
 
     @property
     def required_psnr_db(self) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cgt.runtime.engines.cuda import list_gpus
 from cgt.runtime.errors import MissingDependency, SinkError, UsageError
-from cgt.runtime.models.metadata import read_metadata
+from cgt.runtime.models.metadata import ModelMetadata, read_metadata
 from cgt.runtime.models.sidecar import EngineBuildInfo, Sidecar, sha256, sidecar_path
 
 from .builders.base import BuildResult, LogFn, load_package
@@ -54,6 +54,7 @@ def build_engine(
     check_options((format,), options)
     source = Path(onnx)
     metadata = read_metadata(source)
+    _check_tensors(source, metadata, format)
     if not fmt.suffix:
         from .builders.triton import DEFAULT_REPOSITORY, add_to_repository
 
@@ -81,6 +82,19 @@ def build_engine(
     size = sum(len(content) for content in result.files.values()) / 1e6
     log(f"{path}: {format} {result.version}, {size:.2f} MB, and {sidecar_path(path).name}")
     return path
+
+
+def _check_tensors(source: Path, metadata: ModelMetadata, format: str) -> None:
+    """Raise UsageError for tensors that the builders do not know."""
+    if (tensors := metadata.third_party) is not None:
+        for each in (tensors.input, tensors.output):
+            if (each.dtype, each.layout) != ("float32", "NCHW"):
+                raise UsageError(
+                    f"engines are built from N,C,H,W float32 models; {each.name} of {source} is "
+                    f"{','.join(each.layout)} {each.dtype}"
+                )
+    if format == "triton" and (metadata.in_channels, metadata.out_channels) != (3, 3):
+        raise UsageError(f"--format triton is for networks from RGB to RGB; {source} is not one")
 
 
 def _write_files_atomically(path: Path, files: dict[str, bytes]) -> None:

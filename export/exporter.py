@@ -96,9 +96,7 @@ def export(
         with atomic_write(path) as temporary:
             onnx.save(model, temporary)
             onnx.checker.check_model(temporary, full_check=True)
-            parity = measure_parity(
-                temporary, generator.network, eval_images, metadata, generator.in_channels
-            )
+            parity = measure_parity(temporary, generator.network, eval_images, metadata)
             log(str(parity))
             if parity.psnr_worst_db < config.required_psnr_db:
                 raise _below_floor_error(
@@ -132,6 +130,8 @@ def _make_metadata(
         precision=config.precision_label,
         norm=generator.norm if config.norm == "instance" else config.norm,
         io=config.io,
+        in_channels=generator.in_channels,
+        out_channels=generator.out_channels,
         statistics=statistics_size(generator.network) if config.norm == "stream" else 0,
         profiles=tuple(profile.to_json() for profile in shapes.profiles),
         architecture=generator.architecture,

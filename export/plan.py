@@ -9,6 +9,7 @@ from typing import Any
 
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.files import list_images
+from cgt.runtime.inference.translator import resolve_model
 from cgt.runtime.models.metadata import Direction, read_metadata
 from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
 from cgt.runtime.utils.options import flag_of
@@ -82,6 +83,26 @@ def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
     check_options(formats or ("tensorrt",), options)
     for name in formats:
         check_buildable(name, options)
+
+
+def locate_model(
+    model: Path, output: Path | None, formats: tuple[str, ...]
+) -> tuple[Path, Path | None]:
+    """Return the ONNX file of a path or of a bundled name, and the output.
+
+    Engines of a bundled model are written to the working directory and not beside it, into the
+    installed package.
+
+    Raises:
+        UsageError: The formats include a folder, which takes engines from beside the model.
+    """
+    path = resolve_model(model)
+    if path == model or output is not None:
+        return path, output
+    folders = [name for name in formats if not FORMATS[name].suffix]
+    if not folders:
+        return path, Path(path.name)
+    raise UsageError(f"--format {folders[0]} of the bundled model {model} needs -o FOLDER")
 
 
 def plan_onnx_path(output: Path | None, formats: tuple[str, ...]) -> Path | None:

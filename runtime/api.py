@@ -22,6 +22,7 @@ from .image.compose import ViewMode, compose_view
 from .image.geometry import SizeSpec, parse_size
 from .image.preprocess import U8
 from .inference.translator import Translator
+from .models.third_party import ModelFormat
 from .pipeline import run_pipeline, translate_stream
 from .run_report import RunReport
 from .sinks import (
@@ -60,7 +61,7 @@ def parse_framerate(text: str) -> Fraction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions:
+class TranslateOptions(ModelFormat):
     """Options of `translate`, `translate_file` and `cgt translate`.
 
     Sizes are (height, width), the side of a square, "WIDTHxHEIGHT" or "source".
@@ -229,6 +230,7 @@ class TranslateOptions:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("size", "output_size"):
             value = getattr(self, name)
             if isinstance(value, int | str):
@@ -256,6 +258,8 @@ class TranslateOptions:
         )
         if self.background != "white":
             names = (*names, "background")
+        if self.model_format != ModelFormat():
+            names = (*names, "model_format")
         fields = ", ".join(f"{renamed.get(n, n)}={getattr(self, n)!r}" for n in names)
         return f"Translation({fields})"
 
@@ -310,6 +314,7 @@ class TranslateOptions:
             tile=self.tile,
             overlap=self.overlap,
             deflicker=self.deflicker,
+            model_format=self.model_format,
         )
 
     def stream_format(self, source: Source, translator: Translator) -> StreamFormat:

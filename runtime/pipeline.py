@@ -203,14 +203,17 @@ class _PipelineThreads:
     def _translate_frames(self, frames: list[Frame]) -> _Results:
         results: _Results = []
         started_at = time.perf_counter()
-        for shape, group in itertools.groupby(frames, _shape_or_error):
+        channels = self._translator.metadata.in_channels
+        for shape, group in itertools.groupby(frames, lambda f: _shape_or_error(f, channels)):
             same_size = list(group)
             conversion = time.perf_counter() - started_at  # Frame.image converts to RGB on access
             if isinstance(shape, CgtError):
                 results.append(shape)
                 continue
             try:
-                images, timing = self._translator.translate_batch([f.image for f in same_size])
+                images, timing = self._translator.translate_batch(
+                    [each.pixels(channels) for each in same_size]
+                )
             except (EngineError, UsageError) as error:
                 if not same_size[0].is_still:
                     raise
@@ -247,10 +250,10 @@ class _PipelineThreads:
         self._reader_thread.join(_JOIN_TIMEOUT_S)
 
 
-def _shape_or_error(frame: Frame) -> tuple[int, ...] | CgtError:
+def _shape_or_error(frame: Frame, channels: int) -> tuple[int, ...] | CgtError:
     """Return the shape of a frame, or the error of an image file that cannot be read."""
     try:
-        return frame.image.shape
+        return frame.pixels(channels).shape
     except SourceError as error:
         if not frame.is_still:
             raise
@@ -283,6 +286,7 @@ def translate_stream(
     stats.start()
     threads = _PipelineThreads(items, translator, stats, stop, live)
     threads.start()
+    channels = translator.metadata.in_channels
     try:
         while not isinstance(item := threads.next_item(), EndOfStream):
             if isinstance(item, Packet):
@@ -292,8 +296,10 @@ def translate_stream(
                 if isinstance(result, CgtError):
                     stats.failures.append(result)
                     continue
-                image = translator.apply_deflicker(result.source_frame.image, result.image)
-                yield TranslatedFrame(result.source_frame, image)
+                frame = result.source_frame
+                yield TranslatedFrame(
+                    frame, translator.apply_deflicker(frame.pixels(channels), result.pixels)
+                )
             threads.release_slot()
         if item.error is not None:
             raise item.error

@@ -16,6 +16,7 @@ from cgt.runtime.image.geometry import (
     plan_geometry,
 )
 from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.models.third_party import ModelFormat
 
 from .api.errors import HttpError
 
@@ -67,19 +68,23 @@ class ModelCatalog:
 
     Args:
         paths: ONNX files. The file name without its suffix is the name of the model.
+        model_format: What the user says about models of other tools.
 
     Raises:
         ModelError: A file is not a model.
-        UsageError: Two files have the same name.
+        UsageError: Two files have the same name, or `model_format` contradicts one.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], model_format: ModelFormat | None = None) -> None:
+        self.model_format = model_format
         self.models: dict[str, ServedModel] = {}
         for path in paths:
             if path.stem in self.models:
                 other = self.models[path.stem].path
                 raise UsageError(f"{path} and {other} have the same name; rename one of them")
-            self.models[path.stem] = ServedModel(path.stem, path, read_model_metadata(path))
+            self.models[path.stem] = ServedModel(
+                path.stem, path, read_model_metadata(path, model_format)
+            )
 
     @property
     def default(self) -> ModelSelection:

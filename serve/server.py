@@ -23,6 +23,7 @@ from rich.console import Console
 from cgt.runtime.engines import available_cpus
 from cgt.runtime.errors import CgtError, UsageError
 from cgt.runtime.inference.translator import resolve_model
+from cgt.runtime.models.third_party import ModelFormat
 from cgt.runtime.utils.log import warn_user
 from cgt.runtime.utils.malloc import limit_malloc_arenas, malloc_trim
 from cgt.runtime.utils.progress import open_console
@@ -149,6 +150,7 @@ class ServeOptions:
     max_sessions: int
     cert: Path | None
     key: Path | None
+    model_format: ModelFormat | None = None
 
 
 def run_server(options: ServeOptions) -> None:
@@ -176,7 +178,13 @@ def run_server(options: ServeOptions) -> None:
     model_paths = [resolve_model(model) for model in options.models or [None]]
     with (
         stop_on_signal() as stop,
-        Service(model_paths, options.engine, options.max_sessions, options.source) as service,
+        Service(
+            model_paths,
+            options.engine,
+            options.max_sessions,
+            options.source,
+            options.model_format,
+        ) as service,
     ):
 
         def on_ready(port: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from cgt.runtime.models.third_party import ModelFormat
 from cgt.runtime.utils.closeable import Closeable
 
 from .metrics import ServerMetrics
@@ -25,6 +26,7 @@ class Service(Closeable):
         engine: Name of the engine, or "auto" for the fastest.
         max_sessions: Maximum number of clients at a time.
         source: URI of a source that the server shows to its clients, see `open_source`, or None.
+        model_format: What the user says about models of other tools.
 
     Raises:
         CgtError: Any error of ModelCatalog or `open_engine`.
@@ -36,9 +38,10 @@ class Service(Closeable):
         engine: str = "auto",
         max_sessions: int = 8,
         source: str | None = None,
+        model_format: ModelFormat | None = None,
     ) -> None:
         self.source = source
-        self.catalog = ModelCatalog(model_paths)
+        self.catalog = ModelCatalog(model_paths, model_format)
         self.metrics = ServerMetrics()
         self.translators = TranslatorPool(self.catalog, engine)
         for name in self.catalog.models:

@@ -16,7 +16,8 @@ from cgt.runtime.engines.base import (
 )
 from cgt.runtime.errors import EngineError
 from cgt.runtime.image.preprocess import F32
-from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.models.metadata import ModelMetadata, refuse_format
+from cgt.runtime.models.third_party import ModelFormat
 
 from .precision import without_tf32
 from .pretrained import open_generator
@@ -44,7 +45,8 @@ class TorchEngine(Engine):
         torch.set_num_threads(available_cpus())
 
     @classmethod
-    def read_metadata(cls, path: Path) -> ModelMetadata:
+    def read_metadata(cls, path: Path, model_format: ModelFormat | None = None) -> ModelMetadata:
+        refuse_format(path, model_format)
         source = open_generator(path)
         return ModelMetadata(
             direction=source.direction,
@@ -54,6 +56,8 @@ class TorchEngine(Engine):
             multiple=source.multiple,
             filter=source.filter,
             norm=source.norm,
+            in_channels=source.in_channels,
+            out_channels=source.out_channels,
             architecture=source.architecture,
             parameters=source.parameters,
             checkpoint_sha256=source.sha256,

@@ -22,6 +22,7 @@ from cgt.runtime.errors import (
 from cgt.runtime.image.geometry import SizeSpec, format_size
 from cgt.runtime.image.preprocess import F32
 from cgt.runtime.models.metadata import Direction, ModelMetadata
+from cgt.runtime.models.third_party import ModelFormat
 from cgt.runtime.utils.cache import cache_dir, cached_sha256, short_hash
 
 from ..harness.results import Result
@@ -35,11 +36,12 @@ NUM_MATRIX_SESSIONS = 3
 MIN_PSNR_DB = 30.0  # below it a precision changes the image visibly
 
 
-def find_sibling_models(model: Path) -> list[Path]:
+def find_sibling_models(model: Path, model_format: ModelFormat | None = None) -> list[Path]:
     """Return the model and the files next to it whose metadata gives the same checkpoint.
 
     Args:
         model: Model file.
+        model_format: What the user says about it, if another tool exported it.
 
     Returns:
         `model` first, then the same network in other precisions or with other tensor types.
@@ -47,7 +49,7 @@ def find_sibling_models(model: Path) -> list[Path]:
     Raises:
         ModelError: `model` cannot be read. Other unreadable files are skipped.
     """
-    metadata = read_model_metadata(model)
+    metadata = read_model_metadata(model, model_format)
     models = [model]
     if not metadata.checkpoint_sha256:
         return models
@@ -119,11 +121,10 @@ def export_all_precisions(
     return paths
 
 
-def reference_model(models: Sequence[Path]) -> Path:
+def reference_model(models: Sequence[Path], model_format: ModelFormat | None = None) -> Path:
     """Return the file to compare the others with: the first in fp32, else the first."""
-    return next(
-        (path for path in models if read_model_metadata(path).precision == "fp32"), models[0]
-    )
+    precisions = [(read_model_metadata(path, model_format).precision, path) for path in models]
+    return next((path for precision, path in precisions if precision == "fp32"), models[0])
 
 
 @dataclass
@@ -169,6 +170,7 @@ def measure_matrix(
     seconds: float = 3.0,
     source: str | None = None,
     on_progress: ProgressFn = lambda note: None,
+    model_format: ModelFormat | None = None,
 ) -> tuple[BenchmarkMatrix, list[Result]]:
     """Measure each model on each engine, with and without reduced precision.
 
@@ -181,6 +183,7 @@ def measure_matrix(
         seconds: Duration of each measurement, all sessions together.
         source: URI of frames to compute the PSNR on, see `quality.load_images`.
         on_progress: Receives the configuration that runs next.
+        model_format: What the user says about models of another tool.
 
     Returns:
         The matrix, and the results behind its rows. A configuration that does not run is a row.
@@ -193,10 +196,11 @@ def measure_matrix(
     jobs = [
         BenchmarkJob(
             model,
-            tensor_size(read_model_metadata(model), size),
+            tensor_size(read_model_metadata(model, model_format), size),
             engine,
             requested_precision,
             seconds=seconds / NUM_MATRIX_SESSIONS,
+            model_format=model_format,
         )
         for size in sizes
         for model in models
@@ -226,7 +230,7 @@ def measure_matrix(
     for (job, result), again in zip(pairs, later_results, strict=True):
         result.sessions += again.sessions
         rows.append(_make_row(job, result, "ok"))
-    base = reference_model(models)
+    base = reference_model(models, model_format)
     notes = _fill_in_psnr(base, pairs, rows[len(rows) - len(pairs) :], source)
     rows.sort(key=lambda row: (row.status != "ok", row.size, row.p50))
     good = [r for r in rows if r.status == "ok" and r.psnr_db is not None and r.psnr_db >= min_psnr]
@@ -252,7 +256,7 @@ def _drop_duplicates(
 
 
 def _make_row(job: BenchmarkJob, result: Result | None, status: str) -> MatrixRow:
-    file_precision = read_model_metadata(job.model).precision
+    file_precision = read_model_metadata(job.model, job.model_format).precision
     precision = result.precision if result else ""
     label = f"{job.engine} {file_precision}"
     if precision not in ("", file_precision):

@@ -15,6 +15,7 @@ from typing import Any
 
 from cgt.runtime.image.geometry import SizeSpec, format_size
 from cgt.runtime.inference.translator import Translator
+from cgt.runtime.models.third_party import ModelFormat
 from cgt.runtime.pipeline import run_pipeline
 from cgt.runtime.sinks import StreamFormat, open_sink
 from cgt.runtime.sources import Frame, Packet, open_source
@@ -79,7 +80,12 @@ class EndToEndResult:
 
 
 def measure_end_to_end(
-    uri: str, model: Path, engine: str = "auto", size: SizeSpec = None, seconds: float = 3.0
+    uri: str,
+    model: Path,
+    engine: str = "auto",
+    size: SizeSpec = None,
+    seconds: float = 3.0,
+    model_format: ModelFormat | None = None,
 ) -> EndToEndResult:
     """Translate a source into a temporary video and measure the pipeline.
 
@@ -89,6 +95,7 @@ def measure_end_to_end(
         engine: Engine name.
         size: (height, width), "source", or None for the model's own size.
         seconds: Duration after the first frame; a shorter source ends earlier.
+        model_format: What the user says about a model of another tool.
 
     Raises:
         CgtError: The source, the model or the engine cannot be opened.
@@ -106,6 +113,7 @@ def measure_end_to_end(
             frame_size=source.size,
             sample_aspect_ratio=source.sample_aspect_ratio,
             performance_hint="latency" if source.live else "throughput",
+            model_format=model_format,
         ) as translator,
     ):
         name = "out.mp4" if source.size and (source.rate or source.live) else "out"

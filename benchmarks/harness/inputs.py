@@ -8,6 +8,7 @@ import numpy as np
 
 from cgt.runtime.engines import Array, BatchShape, Engine, read_model_metadata
 from cgt.runtime.image.preprocess import F32, U8
+from cgt.runtime.models.third_party import ModelFormat
 
 
 class ModelInputs:
@@ -19,21 +20,29 @@ class ModelInputs:
         model: Model file; its metadata gives the type of the tensors.
         size: (height, width) of the tensor.
         batch: Images per run.
+        model_format: What the user says about a model of another tool.
 
     Raises:
         ModelError: The model cannot be read.
     """
 
-    def __init__(self, model: Path, size: tuple[int, int], batch: int = 1) -> None:
-        metadata = read_model_metadata(model)
+    def __init__(
+        self,
+        model: Path,
+        size: tuple[int, int],
+        batch: int = 1,
+        model_format: ModelFormat | None = None,
+    ) -> None:
+        metadata = read_model_metadata(model, model_format)
         self.shape = BatchShape.from_metadata(metadata, *size, batch)
         random = np.random.default_rng(0)
-        self.batch: Array = np.empty(0, np.uint8)
+        self.batch: Array
+        self.out: Array
+        self.batch, self.out = self.shape.allocate()
         if metadata.io == "uint8":
-            self.batch = random.integers(0, 256, self.shape.image_shape, dtype=np.uint8)
+            self.batch[...] = random.integers(0, 256, self.shape.image_shape, dtype=np.uint8)
         else:
-            self.batch = random.uniform(-1, 1, self.shape.image_shape).astype(np.float32)
-        self.out: Array = np.empty_like(self.batch)
+            self.batch[...] = random.uniform(-1, 1, self.shape.image_shape)
         self.statistics: tuple[F32, ...] = ()
         if metadata.statistics:
             # Weight 0: the network uses the statistics of its own input.
@@ -57,7 +66,7 @@ class ModelInputs:
             images: float32 (N, C, H, W) in [-1, 1]; N is a multiple of the batch size.
 
         Returns:
-            The outputs, with the shape, type and range of `images`.
+            The outputs, with the type and range of `images`.
         """
         outputs = []
         for start in range(0, len(images), self.shape.batch_size):

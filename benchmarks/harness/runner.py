@@ -14,6 +14,7 @@ from cgt.runtime.engines import compatible_engines, read_model_metadata
 from cgt.runtime.errors import CgtError, UsageError
 from cgt.runtime.image.geometry import SizeSpec, format_size, plan_geometry
 from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.models.third_party import ModelFormat
 
 from .results import Result
 from .session import BenchmarkJob
@@ -76,7 +77,7 @@ def run_jobs(
                     engine=engine_info.engine,
                     device=engine_info.device,
                     precision=engine_info.precision,
-                    file_precision=read_model_metadata(job.model).precision,
+                    file_precision=read_model_metadata(job.model, job.model_format).precision,
                     size=job.size,
                     batch=job.batch,
                     sessions=[],
@@ -112,6 +113,7 @@ def make_jobs(
     batches: Iterable[int],
     streams: Sequence[int],
     seconds: float,
+    model_format: ModelFormat | None = None,
 ) -> list[BenchmarkJob]:
     """Return every combination of the arguments once.
 
@@ -123,15 +125,16 @@ def make_jobs(
         batches: Images per run.
         streams: Calls in flight for the throughput; empty for the engine's recommendation.
         seconds: Duration of each measurement, all NUM_SESSIONS sessions together.
+        model_format: What the user says about models of another tool.
 
     Raises:
         ModelError: A model cannot be read.
-        UsageError: A model does not take a size.
+        UsageError: A model does not take a size, or `model_format` contradicts it.
     """
     jobs: list[BenchmarkJob] = []
     seconds_per_session = seconds / NUM_SESSIONS
     for model in models:
-        metadata = read_model_metadata(model)
+        metadata = read_model_metadata(model, model_format)
         for size in sizes:
             tensor = tensor_size(metadata, size)
             for engine in engines:
@@ -145,6 +148,7 @@ def make_jobs(
                             batch,
                             tuple(streams),
                             seconds_per_session,
+                            model_format,
                         )
                         if job not in jobs:
                             jobs.append(job)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from cgt.runtime.engines import Engine, open_engine
+from cgt.runtime.models.third_party import ModelFormat
 from cgt.runtime.utils.system import peak_memory_bytes
 
 from .inputs import ModelInputs
@@ -34,6 +35,7 @@ class BenchmarkJob:
         streams: Calls in flight for the throughput; empty for the engine's recommendation, None to
             measure the latency only.
         seconds: Duration of this session's latency measurement, and of each throughput.
+        model_format: What the user says about a model of another tool.
     """
 
     model: Path
@@ -43,10 +45,11 @@ class BenchmarkJob:
     batch: int = 1
     streams: tuple[int, ...] | None = ()
     seconds: float = 3.0
+    model_format: ModelFormat | None = None
 
     def make_inputs(self) -> ModelInputs:
         """Return tensors to run the model on; each thread needs its own."""
-        return ModelInputs(self.model, self.size, self.batch)
+        return ModelInputs(self.model, self.size, self.batch, self.model_format)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def run_session(
 def run_worker(arguments: Sequence[str], opener: OpenEngineFn | None = None) -> None:
     """Measure what the job file describes and write the result file."""
     from cgt.runtime.engines import open_engine
+    from cgt.runtime.models.third_party import ModelFormat
 
     from .session import measure_session
 
@@ -61,6 +62,8 @@ def run_worker(arguments: Sequence[str], opener: OpenEngineFn | None = None) -> 
     values["model"], values["size"] = Path(values["model"]), tuple(values["size"])
     if values["streams"] is not None:
         values["streams"] = tuple(values["streams"])
+    if values["model_format"] is not None:
+        values["model_format"] = ModelFormat(**values["model_format"])
     document: dict[str, Any]
     try:
         engine_info, session = measure_session(BenchmarkJob(**values), opener or open_engine)

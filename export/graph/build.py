@@ -20,6 +20,7 @@ from ..quantization.sample_images import ImageSet
 from ..shapes import InputShapes
 from ..verify.fp16_range import measure_activation_range
 from .norms import ExternalStatistics, fold_norms, freeze_norms, split_large_sums
+from .opset import lower_opset
 from .reduced_precision import ReducedPrecision
 from .subpixel import use_subpixel_conv
 from .trace import DEFAULT_OPSET, GraphInterface, trace
@@ -75,6 +76,10 @@ def build_graph(
         )
     model = _wrap_and_trace(network, generator, config, shapes, norm_precision)
     insert_qdq(model, thresholds)
+    if config.opset is not None and config.opset < DEFAULT_OPSET:
+        model = lower_opset(model, config.opset)
+    # Old runtimes also refuse a file by the version of its format.
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     return model
 
 
@@ -96,7 +101,7 @@ def _wrap_and_trace(
     if config.io == "uint8":
         network = Uint8IO(network)
     interface = GraphInterface(channels, generator.multiple, config.io, statistics_size, shapes)
-    model = trace(network, interface, config.opset or DEFAULT_OPSET)
+    model = trace(network, interface, max(config.opset or 0, DEFAULT_OPSET))
     if generator.multiple % 2 == 0:
         use_subpixel_conv(model)
     if config.opset is None and config.min_opset > DEFAULT_OPSET:

@@ -11,12 +11,14 @@ from typing import TypeVar
 import numpy as np
 
 from cgt.runtime.errors import SourceError, UsageError
+from cgt.runtime.image.channels import convert_channels
 from cgt.runtime.image.files import list_images, read_image
 from cgt.runtime.image.geometry import plan_geometry
 from cgt.runtime.image.preprocess import F32, U8, pack, resize
 from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.models.third_party import IMAGE_CHANNELS
 from cgt.runtime.sources import Frame, open_source
-from cgt.trainer.data.synthetic import convert_channels, dead_leaves
+from cgt.trainer.data.synthetic import convert_planes, dead_leaves
 
 NUM_IMAGES = 8
 """Images to compare on, and the fewest to calibrate on."""
@@ -34,7 +36,9 @@ class ImageSet:
 
     def to_tensors(self, channels: int) -> list[F32]:
         """Return float32 (channels, H, W) tensors in [-1, 1]."""
-        return [convert_channels(pack(image), channels) for image in self.images]
+        if channels in IMAGE_CHANNELS:
+            return [pack(convert_channels(image, channels)) for image in self.images]
+        return [convert_planes(pack(image), channels) for image in self.images]
 
 
 def make_resize_fn(metadata: ModelMetadata) -> ResizeFn:

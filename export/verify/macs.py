@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgt.runtime.errors import MissingDependency, ModelError
-from cgt.runtime.models.onnx_reader import read_onnx_header
+from cgt.runtime.models.onnx_reader import TensorInfo, read_onnx_header
+from cgt.runtime.models.third_party import find_image
 
 if TYPE_CHECKING:
     import onnx
@@ -98,18 +99,32 @@ def fix_input_shapes(
 ) -> tuple[int, int]:
     """Set what the inputs leave open; return the (height, width) that the image then has.
 
-    The image is (N, C, H, W), or (N, H, W, C) of uint8. Statistics are (N, S).
+    The image is the first input that looks like one. Statistics are (N, S).
     """
-    image, *others = (value.type.tensor_type for value in model.graph.input)
-    is_uint8 = image.elem_type == 2  # TensorProto.UINT8
-    default_dims = (batch, *size, 3) if is_uint8 else (batch, 3, *size)
-    for dim, value in zip(image.shape.dim, default_dims, strict=False):
-        dim.dim_value = dim.dim_value or value
-    for other in others:
-        for dim in other.shape.dim[:1]:
-            dim.dim_value = dim.dim_value or batch
-    height, width = [dim.dim_value for dim in image.shape.dim][1 if is_uint8 else 2 :][:2]
-    return height, width
+    weights = {weight.name for weight in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    found = find_image([_tensor_info(value) for value in inputs])
+    if found is None:
+        raise ModelError("the operations of the model cannot be counted: it takes no image")
+    image, layout, channels = found
+    defaults = {"N": batch, "C": channels, "H": size[0], "W": size[1]}
+    sides: dict[str, int] = {}
+    for value in inputs:
+        dims = value.type.tensor_type.shape.dim
+        if value.name != image.name:
+            for dim in dims[:1]:
+                dim.dim_value = dim.dim_value or batch
+            continue
+        for axis, dim in zip(layout, dims, strict=True):
+            dim.dim_value = sides[axis] = dim.dim_value or defaults[axis]
+    return sides["H"], sides["W"]
+
+
+def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    tensor = value.type.tensor_type
+    return TensorInfo(
+        value.name, tensor.elem_type, tuple(dim.dim_value or None for dim in tensor.shape.dim)
+    )
 
 
 def constant_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:

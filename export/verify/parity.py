@@ -75,7 +75,7 @@ def select_reference_engine(precision: str) -> str:
 
 
 def measure_parity(
-    model: Path, network: nn.Module, image_set: ImageSet, metadata: ModelMetadata, channels: int = 3
+    model: Path, network: nn.Module, image_set: ImageSet, metadata: ModelMetadata
 ) -> Parity:
     """Compare an exported model with PyTorch on the same images.
 
@@ -86,20 +86,18 @@ def measure_parity(
         network: PyTorch network in FP32.
         image_set: Images to compare on.
         metadata: Metadata of the model.
-        channels: Channels of the network's input.
     """
     reference_engine = select_reference_engine(metadata.precision)
     same_size = len({image.shape for image in image_set.images}) == 1
     size = image_set.images[0].shape[:2] if same_size else (0, 0)
     count = min_batch(metadata)
-    shape = dataclasses.replace(
-        BatchShape.from_metadata(metadata, *size), batch_size=count, channels=channels
-    )
+    shape = BatchShape.from_metadata(metadata, size[0], size[1], count)
     feedback_mse: list[float] = []
 
     def pairs() -> Iterator[OutputPair]:
         with open_engine(model, shape, reference_engine, precision="fp32") as engine:
-            for image, tensor in zip(image_set.images, image_set.to_tensors(channels), strict=True):
+            tensors = image_set.to_tensors(metadata.in_channels)
+            for image, tensor in zip(image_set.images, tensors, strict=True):
                 expected = _pytorch_output(network, tensor, metadata)
                 engine_image: Array = image if metadata.io == "uint8" else tensor
                 batch: Array = engine_image[None].repeat(count, 0)

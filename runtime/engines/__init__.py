@@ -11,8 +11,10 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..models.metadata import ModelMetadata
+from ..models.third_party import ModelFormat
 from ..utils.system import available_cpus
 from .base import Array, BatchShape, Engine, EngineOptions, PerformanceHint
+from .third_party import adapt_engine
 
 __all__ = [
     "ENGINES",
@@ -78,13 +80,13 @@ def open_engine(
     Raises:
         UsageError: the engine or its device is unknown, or cannot run files of this type.
         MissingDependency: the library of the engine is not installed.
-        ModelError: the file cannot be read as a model.
+        ModelError: the file cannot be read as a model, or its value range cannot be detected.
         EngineError: the engine cannot run the model.
     """
     if is_triton_uri(name):
         from .triton import TritonEngine
 
-        return TritonEngine(name, shape, performance_hint)
+        return adapt_engine(TritonEngine(name, shape, performance_hint), name, shape)
     reject_tflite(path)
     if name == "auto":
         from .auto import open_fastest
@@ -102,7 +104,8 @@ def open_engine(
             f"--engine {name} has no device {device}; use {', '.join(engine_class.devices)}"
         )
     options = EngineOptions(path, shape, performance_hint, precision, device or None)
-    return engine_class(options)  # type: ignore[call-arg]
+    engine = engine_class(options)  # type: ignore[call-arg]
+    return adapt_engine(engine, path, shape)
 
 
 _MODEL_SUFFIXES = {suffix for spec in ENGINES.values() for suffix in spec.suffixes}
@@ -120,11 +123,11 @@ def is_triton_uri(engine: object) -> bool:
     return isinstance(engine, str) and engine.startswith("triton://")
 
 
-def read_triton_metadata(engine: str) -> ModelMetadata:
+def read_triton_metadata(engine: str, model_format: ModelFormat | None = None) -> ModelMetadata:
     """Read the metadata of a model on a Triton server; see `engines.triton`."""
     from . import triton
 
-    return triton.read_triton_metadata(engine)
+    return triton.read_triton_metadata(engine, model_format)
 
 
 def reject_tflite(path: Path) -> None:
@@ -139,17 +142,21 @@ def compatible_engines(path: Path) -> tuple[str, ...]:
     return tuple(name for name, spec in ENGINES.items() if suffix in spec.suffixes)
 
 
-def read_model_metadata(path: Path) -> ModelMetadata:
+def read_model_metadata(path: Path, model_format: ModelFormat | None = None) -> ModelMetadata:
     """Read the metadata of a model file of any type.
+
+    Args:
+        path: the file.
+        model_format: what the user says about a model of another tool.
 
     Raises:
         ModelError: the file is not a model that translates images.
         CheckpointError: the file is not a checkpoint.
         MissingDependency: reading the file needs a library that is not installed.
-        UsageError: the file is a .tflite file.
+        UsageError: the file is a .tflite file, or `model_format` contradicts it.
     """
     reject_tflite(path)
     name = compatible_engines(path)[0]
     if name in ("openvino", "tensorrt"):  # ONNX files and sidecars are read without the engine
-        return Engine.read_metadata(path)
-    return ENGINES[name].load().read_metadata(path)
+        return Engine.read_metadata(path, model_format)
+    return ENGINES[name].load().read_metadata(path, model_format)

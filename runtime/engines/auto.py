@@ -12,7 +12,7 @@ from ..image.preprocess import F32
 from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user
 from ..utils.system import available_cpus, cpu_name, package_version
-from .base import Array, BatchShape, Engine, PerformanceHint
+from .base import BatchShape, Engine, PerformanceHint
 
 _MAX_RUNS = 5
 _TIME_BUDGET_S = 0.5  # for the runs of one engine
@@ -98,14 +98,13 @@ def _measure_and_open(
 def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
     """Return the time per frame in seconds: the minimum of a few sequential runs on noise."""
     height, width = (shape.height, shape.width) if shape.is_static else (256, 256)
-    shape = BatchShape(shape.batch_size, shape.channels, height, width, shape.io, shape.statistics)
+    shape = shape.with_size(height, width)
     random = np.random.default_rng(0)
-    batch: Array
+    batch, out = shape.allocate()
     if shape.io == "uint8":
-        batch = random.integers(0, 256, shape.image_shape, np.uint8)
+        batch[...] = random.integers(0, 256, shape.image_shape, np.uint8)
     else:
-        batch = random.uniform(-1, 1, shape.image_shape).astype(np.float32)
-    out = np.empty_like(batch)
+        batch[...] = random.uniform(-1, 1, shape.image_shape)
     statistics: tuple[()] | tuple[F32, F32] = ()
     if shape.statistics:
         statistics_in = np.zeros((shape.batch_size, shape.statistics), np.float32)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..image.preprocess import F32, U8
 from ..models.metadata import IOType, ModelMetadata, read_metadata
+from ..models.third_party import ModelFormat, ThirdPartyTensors
 from ..utils.closeable import Closeable
 from ..utils.system import available_cpus as available_cpus
 
@@ -17,6 +21,10 @@ PerformanceHint = Literal["throughput", "latency"]
 video."""
 
 Array = F32 | U8
+NetworkArray = NDArray[Any]
+"""An array of a type that only third-party models have, such as float16."""
+
+ArraySpec = tuple[tuple[int, ...], np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,8 @@ class BatchShape:
             some engines slower.
         io: "float" or "uint8"; see `cgt.runtime.models.metadata`.
         statistics: length of the statistics tensors; 0 for a network without them.
+        out_channels: channels per output image; 0 for `channels`.
+        third_party: tensors of a model of another tool, which the engine converts to and from.
     """
 
     batch_size: int
@@ -38,13 +48,24 @@ class BatchShape:
     width: int
     io: IOType = "float"
     statistics: int = 0
+    out_channels: int = 0
+    third_party: ThirdPartyTensors | None = None
 
     @classmethod
     def from_metadata(
         cls, metadata: ModelMetadata, height: int = 0, width: int = 0, batch_size: int = 1
     ) -> BatchShape:
         """Return the shape for a model; a height and width of 0 mean any size."""
-        return cls(batch_size, 3, height, width, metadata.io, metadata.statistics)
+        return cls(
+            batch_size,
+            metadata.in_channels,
+            height,
+            width,
+            metadata.io,
+            metadata.statistics,
+            metadata.out_channels,
+            metadata.third_party,
+        )
 
     def with_size(self, height: int, width: int) -> BatchShape:
         """Return the same shape for images of another size."""
@@ -57,10 +78,40 @@ class BatchShape:
 
     @property
     def image_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the image tensors, N,C,H,W or N,H,W,C for uint8; a varying side is 0."""
+        """Shape of the input images, N,C,H,W or N,H,W,C for uint8; a varying side is 0."""
+        return self._shape_of(self.channels)
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the output images, likewise."""
+        return self._shape_of(self.out_channels or self.channels)
+
+    def _shape_of(self, channels: int) -> tuple[int, int, int, int]:
         if self.io == "uint8":
-            return self.batch_size, self.height, self.width, self.channels
-        return self.batch_size, self.channels, self.height, self.width
+            return self.batch_size, self.height, self.width, channels
+        return self.batch_size, channels, self.height, self.width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the images."""
+        return np.dtype(np.uint8 if self.io == "uint8" else np.float32)
+
+    def allocate(self) -> tuple[Array, Array]:
+        """Return new arrays for the input and the output images, filled with zeros."""
+        return np.zeros(self.image_shape, self.dtype), np.zeros(self.output_shape, self.dtype)
+
+    @property
+    def network_specs(self) -> tuple[ArraySpec, ArraySpec]:
+        """Shape and type of the network's own image tensors: input and output."""
+        if self.third_party is None:
+            return (self.image_shape, self.dtype), (self.output_shape, self.dtype)
+        first, second = self.third_party.input, self.third_party.output
+        channels = self.channels, self.out_channels or self.channels
+        sizes = self.height, self.width
+        return (
+            (first.shape(self.batch_size, channels[0], *sizes), np.dtype(first.dtype)),
+            (second.shape(self.batch_size, channels[1], *sizes), np.dtype(second.dtype)),
+        )
 
 
 @dataclass(frozen=True)
@@ -104,13 +155,18 @@ class Engine(Closeable):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     @classmethod
-    def read_metadata(cls, path: Path) -> ModelMetadata:
+    def read_metadata(cls, path: Path, model_format: ModelFormat | None = None) -> ModelMetadata:
         """Read the metadata of a model file of this engine.
+
+        Args:
+            path: the file.
+            model_format: what the user says about a model of another tool.
 
         Raises:
             ModelError: the file is not a model that translates images.
+            UsageError: `model_format` contradicts the file.
         """
-        return read_metadata(path)
+        return read_metadata(path, model_format)
 
     @abstractmethod
     def infer(
@@ -122,10 +178,12 @@ class Engine(Closeable):
     ) -> None:
         """Run the network once.
 
+        `ThirdPartyEngine` calls it with the arrays of `BatchShape.network_specs` instead.
+
         Args:
             batch: C-contiguous images of shape `BatchShape.image_shape`: float32 in [-1, 1], or
                 uint8.
-            out: receives the outputs; same shape and type as `batch`.
+            out: receives the outputs, of shape `BatchShape.output_shape` and the same type.
             statistics_in: float32 N,S statistics, for networks that have them and only for these;
                 see `cgt.runtime.models.metadata`.
             statistics_out: receives the statistics that the network used.

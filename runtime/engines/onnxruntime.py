@@ -10,7 +10,7 @@ from ..image.preprocess import F32
 from ..utils.cache import cache_dir, cached_sha256, short_hash
 from ..utils.log import warn_user
 from ..utils.system import available_cpus
-from .base import Array, BatchShape, Engine, EngineOptions, last_error_line
+from .base import Array, BatchShape, Engine, EngineOptions, NetworkArray, last_error_line
 
 try:
     import onnxruntime as ort
@@ -69,6 +69,10 @@ class OnnxRuntimeEngine(Engine):
         self.precision = "fp32" if self.device == "CPU" else "as in the file"
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
+        self._constants: dict[str, NetworkArray] = {}
+        if tensors := options.shape.third_party:
+            self._inputs, self._outputs = [tensors.input.name], [tensors.output.name]
+            self._constants = {each.name: each.array for each in tensors.constants}
 
     def _check_provider(self, wanted: str, requested: bool) -> None:
         """Set the device to the provider that was loaded; fail or warn if it is another one."""
@@ -96,7 +100,8 @@ class OnnxRuntimeEngine(Engine):
             arrays += (statistics_in, statistics_out)
         try:
             binding = self._session.io_binding()
-            for name, array in zip(self._inputs, arrays[::2], strict=True):
+            inputs = zip(self._inputs, arrays[::2], strict=True)
+            for name, array in (*inputs, *self._constants.items()):
                 binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
             for name, array in zip(self._outputs, arrays[1::2], strict=True):
                 binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)

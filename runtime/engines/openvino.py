@@ -10,6 +10,7 @@ import openvino as ov
 from ..errors import EngineError, ModelError
 from ..image.preprocess import F32
 from ..models.sidecar import read_sidecar, read_verified_bytes, sidecar_path
+from ..models.third_party import ThirdPartyTensors
 from ..utils.cache import cache_dir, cached_sha256, short_hash
 from ..utils.system import cpu_name
 from .base import Array, BatchShape, Engine, EngineOptions, last_error_line
@@ -37,6 +38,8 @@ class OpenVINOEngine(Engine):
         core = ov.Core()
         try:
             model = _read_ov_model(core, path)
+            if shape.third_party is not None:
+                _select_tensors(model, shape.third_party)
             model.reshape(_input_shapes(shape))
             if device == "cpu":
                 avoid_int8_saturation(model)
@@ -110,9 +113,20 @@ def _model_sha256(path: Path) -> str:
     return cached_sha256(sidecar_path(path) if path.suffix == ".xml" else path)
 
 
+def _select_tensors(model: ov.Model, tensors: ThirdPartyTensors) -> None:
+    """Leave the image as the only input and its translation as the only output of a model."""
+    for constant in tensors.constants:
+        port = model.input(constant.name)
+        port.get_node().output(0).replace(ov.opset13.constant(constant.array).output(0))
+        model.remove_parameter(port.get_node())
+    for port in model.outputs:
+        if tensors.output.name not in port.names:
+            model.remove_result(port.get_node())
+
+
 def _input_shapes(shape: BatchShape) -> dict[int, ov.PartialShape]:
     """Return the shapes by index of the input."""
-    dims = [size or ov.Dimension(-1) for size in shape.image_shape]
+    dims = [size or ov.Dimension(-1) for size in shape.network_specs[0][0]]
     shapes = {0: ov.PartialShape(dims)}
     if shape.statistics:
         shapes[1] = ov.PartialShape([shape.batch_size, shape.statistics])

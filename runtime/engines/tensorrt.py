@@ -28,7 +28,11 @@ from .tensorrt_context import ExecutionSlot, GpuTimings, cuda
 if TYPE_CHECKING:
     import tensorrt as trt
 
-_DTYPES = {"FLOAT": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
+_DTYPES = {
+    "FLOAT": np.dtype(np.float32),
+    "HALF": np.dtype(np.float16),
+    "UINT8": np.dtype(np.uint8),
+}
 
 
 class TensorRTEngine(Engine):
@@ -164,9 +168,10 @@ def _io_tensor_names(
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [n for n in names if engine.get_tensor_mode(n) == api.TensorIOMode.INPUT]
     outputs = [name for name in names if name not in inputs]
-    image = np.dtype(np.uint8 if shape.io == "uint8" else np.float32)
-    expected = [image, np.dtype(np.float32)][: 2 if shape.statistics else 1]
-    for group in (inputs, outputs):
+    if shape.third_party is not None and shape.third_party.constants:
+        raise ModelError(f"--model-input is for --engine openvino and onnxruntime, not {path}")
+    for group, (_, image) in zip((inputs, outputs), shape.network_specs, strict=True):
+        expected = [image, np.dtype(np.float32)][: 2 if shape.statistics else 1]
         found = [_DTYPES.get(engine.get_tensor_dtype(name).name) for name in group]
         if found != expected:
             raise ModelError(f"{path} does not have the tensors that its sidecar describes")
@@ -175,9 +180,8 @@ def _io_tensor_names(
 
 def _array_specs(shape: BatchShape) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
     """Return shape and type of image in and out, then of statistics in and out."""
-    image = (shape.image_shape, np.dtype(np.uint8 if shape.io == "uint8" else np.float32))
     statistics = ((shape.batch_size, shape.statistics), np.dtype(np.float32))
-    return [image, image, *[statistics] * (2 if shape.statistics else 0)]
+    return [*shape.network_specs, *[statistics] * (2 if shape.statistics else 0)]
 
 
 def _split_arrays(

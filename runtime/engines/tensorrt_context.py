@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..errors import EngineError, MissingDependency, UsageError
 from ..utils.closeable import Closeable
-from .base import Array
+from .base import Array, ArraySpec
 from .cuda import CudaGraph
 
 try:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 __all__ = ["ArraySpec", "ExecutionSlot", "GpuTimings", "cuda"]
-
-ArraySpec = tuple[tuple[int, ...], "np.dtype[Any]"]  # shape and type of an array
 
 
 @dataclass(frozen=True)

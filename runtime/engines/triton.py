@@ -6,22 +6,19 @@ result of a request depends on its frame only, so that a request lost with its s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from ..errors import EngineError, ModelError, UsageError
 from ..image.preprocess import F32
-from ..models.metadata import METADATA_KEY, IOType, ModelMetadata
+from ..models.metadata import METADATA_KEY, ModelMetadata, infer_metadata
+from ..models.onnx_reader import FLOAT, FLOAT16, UINT8, OnnxHeader, TensorInfo
+from ..models.third_party import ModelFormat
 from .base import Array, BatchShape, Engine, PerformanceHint
 from .triton_client import InferInput, InferRequestedOutput, TritonAddress, TritonClient
 
-_IO_BY_DATA_TYPE: dict[str, tuple[IOType, int]] = {
-    "TYPE_FP32": ("float", 0),
-    "TYPE_UINT8": ("uint8", 2),
-}
-_DTYPES_BY_IO = {"float": ("FP32", np.dtype(np.float32)), "uint8": ("UINT8", np.dtype(np.uint8))}
+_ELEM_TYPES = {"TYPE_FP32": FLOAT, "TYPE_FP16": FLOAT16, "TYPE_UINT8": UINT8}
+_TRITON_TYPES = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8"}
 _MIN_REQUESTS = 4  # in flight: one is computed while others travel
 
 
@@ -48,19 +45,20 @@ class RemoteModel:
     fixed_batch_size: int = 0
 
 
-def read_triton_metadata(uri: str) -> ModelMetadata:
+def read_triton_metadata(uri: str, model_format: ModelFormat | None = None) -> ModelMetadata:
     """Read the metadata of a model on a Triton server.
 
     Args:
         uri: triton://HOST[:8001]/MODEL[/VERSION].
+        model_format: what the user says about a model of another tool.
 
     Raises:
-        UsageError: the address is invalid.
+        UsageError: the address is invalid, or `model_format` contradicts the model.
         EngineError: the server does not answer or has no such model.
         ModelError: the model does not translate images.
     """
     with TritonClient(TritonAddress.parse(uri)) as client:
-        return _query_model(client).metadata
+        return _query_model(client, model_format).metadata
 
 
 class TritonEngine(Engine):
@@ -101,7 +99,7 @@ class TritonEngine(Engine):
             max(_MIN_REQUESTS, 2 * model.instance_count) if performance_hint == "throughput" else 2
         )
         self.workers = address.max_requests or default_workers
-        self._triton_dtype, self._dtype = _DTYPES_BY_IO[shape.io]
+        self._dtype = shape.network_specs[1][1]
         self._outputs = [InferRequestedOutput(model.output_name)]
 
     def infer(
@@ -112,7 +110,7 @@ class TritonEngine(Engine):
         statistics_out: F32 | None = None,
     ) -> None:
         address, model = self._client.address, self._model
-        tensor = InferInput(model.input_name, batch.shape, self._triton_dtype)
+        tensor = InferInput(model.input_name, batch.shape, _TRITON_TYPES[batch.dtype.name])
         tensor.set_data_from_numpy(batch)
 
         def request() -> Any:
@@ -143,7 +141,7 @@ class TritonEngine(Engine):
         self._client.close()
 
 
-def _query_model(client: TritonClient) -> RemoteModel:
+def _query_model(client: TritonClient, model_format: ModelFormat | None = None) -> RemoteModel:
     address, grpc_client = client.address, client.grpc_client
     limit = {"client_timeout": address.deadline_s}
     server_metadata = client.call_once(
@@ -158,7 +156,7 @@ def _query_model(client: TritonClient) -> RemoteModel:
     if len(config.input) != 1 or len(config.output) != 1:
         raise ModelError(f"{where} has more tensors than one input and one output image")
     batched = config.max_batch_size > 0
-    cgt_metadata, first_dim = _parse_metadata(config, batched, where)
+    cgt_metadata, first_dim = _parse_metadata(config, batched, where, model_format)
     return RemoteModel(
         version=version,
         metadata=cgt_metadata,
@@ -171,32 +169,39 @@ def _query_model(client: TritonClient) -> RemoteModel:
     )
 
 
-def _parse_metadata(config: Any, batched: bool, where: str) -> tuple[ModelMetadata, int]:
+def _parse_metadata(
+    config: Any, batched: bool, where: str, model_format: ModelFormat | None
+) -> tuple[ModelMetadata, int]:
     """Return the metadata in a model configuration, and the batch dimension of its input.
 
     The latter is 0 if the dimensions do not include the batch, and -1 if it varies.
     """
-    field = config.DESCRIPTOR.fields_by_name["input"].message_type.fields_by_name["data_type"]
-    data_type = field.enum_type.values_by_number[config.input[0].data_type].name
-    dims = list(config.input[0].dims)
-    first_dim = 0 if batched else dims.pop(0) if len(dims) == 4 else 0
-    io, channel_axis = _IO_BY_DATA_TYPE.get(data_type, ("float", -1))
-    if len(dims) != 3 or channel_axis < 0 or dims[channel_axis] not in (3, -1):
-        raise ModelError(
-            f"{where} takes {data_type.removeprefix('TYPE_')} {_format_shape(dims)}; cgt needs "
-            "uint8 H,W,3 or float32 3,H,W images"
-        )
-    if METADATA_KEY in config.parameters:
-        metadata = ModelMetadata.from_json(config.parameters[METADATA_KEY].string_value)
-        if metadata.io != io or metadata.statistics:
-            raise ModelError(f"{where} contradicts its cgt parameter; export the model again")
-        return metadata, first_dim
-    height, width = dims[:2] if io == "uint8" else dims[1:]
-    is_dynamic = height < 0 or width < 0
-    inferred = ModelMetadata(
-        size=(256, 256) if is_dynamic else (height, width), norm="unknown", io=io
+    image, output = (
+        _tensor_info(tensor, batched) for tensor in (config.input[0], config.output[0])
     )
-    return replace(inferred, dynamic=is_dynamic, multiple=4 if is_dynamic else 1), first_dim
+    dims = config.input[0].dims
+    first_dim = 0 if batched or len(dims) != 4 else int(dims[0])
+    inferred = infer_metadata(OnnxHeader({}, (image,), (output,)), where, model_format)
+    if METADATA_KEY not in config.parameters:
+        return inferred, first_dim
+    if model_format not in (None, ModelFormat()):
+        raise UsageError(f"{where} describes its tensors itself; omit --model-range, ...")
+    metadata = ModelMetadata.from_json(config.parameters[METADATA_KEY].string_value)
+    if metadata.io != inferred.io or metadata.statistics:
+        raise ModelError(f"{where} contradicts its cgt parameter; export the model again")
+    return metadata, first_dim
+
+
+def _tensor_info(tensor: Any, batched: bool) -> TensorInfo:
+    """Return a tensor of a configuration, with a batch axis."""
+    field = tensor.DESCRIPTOR.fields_by_name["data_type"]
+    data_type = field.enum_type.values_by_number[tensor.data_type].name
+    dims = tuple(dim if dim > 0 else None for dim in tensor.dims)
+    return TensorInfo(
+        tensor.name,
+        _ELEM_TYPES.get(data_type, 0),
+        (None, *dims) if batched or len(dims) == 3 else dims,
+    )
 
 
 def _format_shape(shape: Any) -> str:

@@ -65,11 +65,25 @@ class DecodedImage:
             return self.rgb
         color = "#{:02x}{:02x}{:02x}".format(*background)
         warn_user_once("alpha", f"{self.name} is transparent in parts: compositing it on {color}")
-        weight = self.alpha.astype(np.uint16)[..., None]
-        behind = np.array(background, np.uint16)
-        # At most 255 * 255 + 127, which fits 16 bits.
-        blended = (self.rgb * weight + behind * (255 - weight) + 127) // 255
-        return np.asarray(blended, np.uint8)
+        return composite(self.rgb, self.alpha, background)
+
+
+def composite(rgb: U8, alpha: U8, background: Color) -> U8:
+    """Composite an image on a background.
+
+    Args:
+        rgb: uint8 HWC RGB, not multiplied by alpha.
+        alpha: uint8 (height, width), 255 for opaque.
+        background: the color of the background.
+
+    Returns:
+        A new array, uint8 HWC RGB.
+    """
+    weight = alpha.astype(np.uint16)[..., None]
+    behind = np.array(background, np.uint16)
+    # At most 255 * 255 + 127, which fits 16 bits.
+    blended = (rgb * weight + behind * (255 - weight) + 127) // 255
+    return np.asarray(blended, np.uint8)
 
 
 def to_8_bits(pixels: NDArray[Any], maximum: float, name: str) -> U8:

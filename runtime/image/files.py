@@ -134,8 +134,9 @@ def decode_image(data: bytes, name: str) -> DecodedImage | None:
         # Pillow does not know the file, as TIFF with several floats per pixel, or it is damaged.
         header = _Header.read(data, None)
         pixels = _decode_opencv(data, header)
-    if pixels is None and is_heif(data[:12]):
-        pixels = decode_heif(data)
+    if pixels is None and is_heif(data[:12]) and (decoded := decode_heif(data)):
+        pixels, profile = decoded
+        header = _Header(profile)
     if pixels is None:
         return None
     eight = to_8_bits(pixels, header.maximum or _type_maximum(pixels.dtype), name)
@@ -273,20 +274,25 @@ def _upright(image: Image.Image) -> Image.Image:
 def encode_image(
     image: U8, suffix: str, alpha: U8 | None = None, *, label: bool = False
 ) -> bytes | None:
-    """Encode an RGB image for a file suffix such as ".png"; return None if OpenCV cannot.
+    """Encode an image for a file suffix such as ".png"; return None if OpenCV cannot.
 
     Args:
-        image: uint8 HWC RGB.
+        image: uint8 HWC RGB, or gray with one channel.
         suffix: The suffix of the file.
         alpha: uint8 (height, width), for one of ALPHA_SUFFIXES.
         label: Embed the ICC profile of sRGB, where the format can.
     """
     suffix = ".jpg" if suffix.lower() in _JPEG_SUFFIXES else suffix
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    bgr: Any = image
+    if image.shape[2] == 3:
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    elif alpha is not None:
+        bgr = np.repeat(image, 3, axis=2)  # OpenCV writes no gray with alpha
     try:
         done, data = cv2.imencode(suffix, bgr if alpha is None else np.dstack([bgr, alpha]))
     except cv2.error:
         return None
     if not done:
         return None
-    return label_as_srgb(data.tobytes()) if label else data.tobytes()
+    has_colors = alpha is not None or image.shape[2] == 3  # the profile is one for RGB
+    return label_as_srgb(data.tobytes()) if label and has_colors else data.tobytes()

@@ -18,24 +18,30 @@ def is_heif(header: bytes) -> bool:
     return header[4:8] == b"ftyp" and header[8:12] in _BRANDS
 
 
-def decode_heif(data: bytes) -> U8 | None:
-    """Decode the bytes of a HEIF file as uint8 HWC RGB; return None if no installed library can."""
+def decode_heif(data: bytes) -> tuple[U8, bytes | None] | None:
+    """Decode the bytes of a HEIF file.
+
+    Returns:
+        uint8 HWC RGB and its ICC profile, which is not applied (None counts as sRGB); None instead
+        of both if no installed library can decode the file.
+    """
     if importlib.util.find_spec("pillow_heif") is not None:
         return _decode_with_pillow_heif(data)
     return _decode_with_ffmpeg(data)
 
 
-def _decode_with_pillow_heif(data: bytes) -> U8 | None:
+def _decode_with_pillow_heif(data: bytes) -> tuple[U8, bytes | None] | None:
     import pillow_heif  # type: ignore[import-not-found,unused-ignore]
 
     try:
         file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
-        return np.array(file.to_pillow().convert("RGB"))  # libheif has applied the orientation
+        image = file.to_pillow()  # libheif has applied the orientation
+        return np.array(image.convert("RGB")), image.info.get("icc_profile")
     except (OSError, ValueError, RuntimeError, SyntaxError):
         return None
 
 
-def _decode_with_ffmpeg(data: bytes) -> U8 | None:
+def _decode_with_ffmpeg(data: bytes) -> tuple[U8, bytes | None] | None:
     import av
     from av.stream import Disposition
 
@@ -49,6 +55,8 @@ def _decode_with_ffmpeg(data: bytes) -> U8 | None:
                 return None  # PyAV does not tell how tiles are arranged
             main = next((s for s in streams if s.disposition & Disposition.default), streams[0])
             frame = next(container.decode(main))
-            return apply_orientation(to_rgb(frame), read_orientation(frame))
+            profile: Any = frame.side_data.get("ICC_PROFILE")
+            pixels = apply_orientation(to_rgb(frame), read_orientation(frame))
+            return pixels, None if profile is None else bytes(profile)
     except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engines import Array
+from ..engines import Array, BatchShape
 from ..image.geometry import Geometry
 from ..image.preprocess import F32, U8, Packer, resize, unpack
 from ..models.metadata import ModelMetadata
@@ -37,14 +37,17 @@ class IOBuffers:
         self._geometry, self._filter = geometry, metadata.filter
         self._packer: Packer | None = None
         self.batch: Array
-        if metadata.io == "uint8":
-            self.batch = np.empty((batch_size, *geometry.tensor_size, 3), np.uint8)
-        else:
+        self.out: Array
+        shape = BatchShape.from_metadata(metadata, *geometry.tensor_size, batch_size)
+        self.batch, self.out = shape.allocate()
+        if metadata.io == "float":
             self._packer = Packer(
-                frame_size, geometry.image_size, metadata.filter, multiple=metadata.multiple
+                frame_size,
+                geometry.image_size,
+                metadata.filter,
+                channels=metadata.in_channels,
+                multiple=metadata.multiple,
             )
-            self.batch = np.empty((batch_size, *self._packer.shape), np.float32)
-        self.out: Array = np.zeros_like(self.batch)
         self.statistics_in: F32 | None = None
         self.statistics_out: F32 | None = None
         if metadata.statistics:
@@ -59,7 +62,7 @@ class IOBuffers:
         return self.statistics_in, self.statistics_out
 
     def load(self, slot: int, image: U8) -> None:
-        """Resize an image (uint8 HWC RGB) into a slot of the batch, padded by reflection."""
+        """Resize an image (uint8 HWC) into a slot of the batch, padded by reflection."""
         if self._packer is not None:
             self._packer(image, self.batch[slot])
             return

@@ -98,7 +98,7 @@ class FlowSmoother:
         self._previous: tuple[U8, U8] | None = None  # input in gray, output
 
     def __call__(self, image: U8, translated: U8) -> U8:
-        """Return the smoothed output for a frame and its translation, both uint8 HWC RGB."""
+        """Return the smoothed output for a frame and its translation, both uint8 HWC."""
         scene = self._scene_detector.classify(image)
         gray = to_gray(resize(image, (translated.shape[0], translated.shape[1])))
         if self._previous is not None and scene == "same":
@@ -116,4 +116,4 @@ class FlowSmoother:
         weight = self._weight * np.exp(-((error / self.TOLERANCE_LEVELS) ** 2))
         warped = self._flow.warp(previous_output, flow)
         blended = cv2.blendLinear(warped, translated, weight, 1 - weight)
-        return blended.astype(np.uint8, copy=False)
+        return blended.astype(np.uint8, copy=False).reshape(translated.shape)

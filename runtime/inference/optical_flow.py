@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..image.channels import convert_channels
 from ..image.opencv import cv2
 from ..image.preprocess import F32, U8
 
@@ -50,12 +51,12 @@ class OpticalFlow:
         warped: NDArray[Any] = remap(
             image, flow + self._grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return warped
+        return warped.reshape(image.shape)  # OpenCV drops a single channel
 
 
 def to_gray(image: U8) -> U8:
-    """Convert uint8 HWC RGB to uint8 HW grayscale."""
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+    """Convert uint8 HWC with 1, 3 or 4 channels to uint8 HW grayscale."""
+    return convert_channels(image, 1)[..., 0]
 
 
 def visibility_mask(flow: OpticalFlow, backward: F32, forward: F32) -> Mask:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -161,8 +162,9 @@ class TiledEngine(Engine):
             size = self._shape.height, self._shape.width
         reduced_size = reduced_image_size(size, self._reduced_side, self._multiple)
         small = area_downscale(batch[slot], reduced_size, is_uint8)[None]
+        _, unused = self._shape.with_size(*reduced_size).allocate()
         self._full_image_engine.infer(
-            small, np.empty_like(small), statistics_in[slot, None], statistics_out[slot, None]
+            small, unused[:1], statistics_in[slot, None], statistics_out[slot, None]
         )
         fixed = statistics_out[slot, None].copy()
         fixed[0, 0] = 1.0  # ignore the statistics of the tile
@@ -172,7 +174,7 @@ class TiledEngine(Engine):
         self, image: Array, out: Array, statistics: tuple[F32, F32] | tuple[()]
     ) -> None:
         is_uint8 = self._shape.io == "uint8"
-        canvas = np.zeros(image.shape, np.float32) if is_uint8 else out
+        canvas = np.zeros(out.shape, np.float32) if is_uint8 else out
         canvas[...] = 0
         size = image_size_of(image, is_uint8)
         height, width = self._tile_of(size)
@@ -195,10 +197,8 @@ class TiledEngine(Engine):
     def _tile_buffers(self, height: int, width: int) -> tuple[Array, Array]:
         """Return the input and output tile of this thread."""
         if getattr(self._thread_local, "size", None) != (height, width):
-            io = self._shape.io
-            shape = BatchShape(1, self._shape.channels, height, width, io).image_shape
-            dtype = np.uint8 if io == "uint8" else np.float32
-            self._thread_local.arrays = np.empty(shape, dtype), np.empty(shape, dtype)
+            shape = replace(self._shape, batch_size=1, height=height, width=width)
+            self._thread_local.arrays = shape.allocate()
             self._thread_local.size = height, width
         arrays: tuple[Array, Array] = self._thread_local.arrays
         return arrays
@@ -220,6 +220,6 @@ def area_downscale(image: Array, size: tuple[int, int], channels_last: bool) -> 
     height, width = size
     if channels_last:
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        return small.astype(np.uint8, copy=False)
+        return small.astype(np.uint8, copy=False).reshape(height, width, -1)
     planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in image]
     return np.stack(planes).astype(np.float32, copy=False)

@@ -21,10 +21,12 @@ from ..engines import (
     read_triton_metadata,
 )
 from ..errors import EngineError, ModelError, UsageError
+from ..image.channels import convert_channels
 from ..image.geometry import Geometry, SizeSpec, plan_geometry
 from ..image.preprocess import U8, round_up_to_multiple
 from ..image.validation import pack_pixels
 from ..models.metadata import ModelMetadata
+from ..models.third_party import ModelFormat
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
 from .buffers import IOBuffers
@@ -65,6 +67,8 @@ class Translator(Closeable):
         overlap: overlap of tiles in pixels; a quarter of `tile` by default.
         deflicker: weight of the previous frames, 0 to 1; see `deflicker`. Images must then come
             in order.
+        model_format: range, layout and further inputs of a model of another tool; None to detect
+            them.
         frame: old name of `frame_size`.
         goal: old name of `performance_hint`.
 
@@ -97,12 +101,13 @@ class Translator(Closeable):
         tile: int | None = None,
         overlap: int | None = None,
         deflicker: float = 0.0,
+        model_format: ModelFormat | None = None,
         # model.py of Triton repositories exported before version 0.1.0 uses these names.
         frame: tuple[int, int] | None = None,
         goal: PerformanceHint | None = None,
     ) -> None:
         frame_size, performance_hint = frame or frame_size, goal or performance_hint
-        self.path, self.metadata = _locate_model(model, engine)
+        self.path, self.metadata = _locate_model(model, engine, model_format)
         self._size, self._output_size, self._tile = size, output_size, tile
         self._overlap = overlap
         self._tile_size: tuple[int, int] | None = None
@@ -185,7 +190,8 @@ class Translator(Closeable):
             size = self._size if isinstance(self._size, tuple) else self.metadata.size
             geometry = self.geometry or self._plan_geometry(size)
         buffers = IOBuffers(self.metadata, geometry.image_size, geometry, self.batch)
-        noise = np.random.default_rng(0).integers(0, 256, (*geometry.image_size, 3), np.uint8)
+        image_shape = (*geometry.image_size, self.metadata.in_channels)
+        noise = np.random.default_rng(0).integers(0, 256, image_shape, np.uint8)
         for slot in range(self.batch):
             buffers.load(slot, noise)
         if buffers.out.dtype == np.float32:
@@ -203,11 +209,14 @@ class Translator(Closeable):
         """Translate one image.
 
         Args:
-            image: uint8 array (height, width, 3), RGB. Any strides are allowed: an array that is
-                flipped, or whose pixels are not packed, is copied first.
+            image: uint8 array (height, width, 3), RGB, or with the channels of the model. Any
+                strides are allowed: an array that is flipped, or whose pixels are not packed, is
+                copied first. For a model that takes gray, RGB is converted as in training. For one
+                that takes alpha, RGB is opaque.
 
         Returns:
-            A new uint8 array (height, width, 3), RGB, of the size that `output_size` asks for.
+            A new uint8 array (height, width, channels) of the size that `output_size` asks for. It
+            has the channels of the model: 1 for gray, 3 for RGB, 4 with alpha.
 
         Raises:
             UsageError: the array has another type or shape.
@@ -219,7 +228,7 @@ class Translator(Closeable):
         """Translate up to `batch` images of one size, without `apply_deflicker`.
 
         Args:
-            images: uint8 arrays (height, width, 3), RGB, as for a call.
+            images: uint8 arrays, as for a call.
 
         Returns:
             The translations, in order, and the time they took together.
@@ -229,7 +238,7 @@ class Translator(Closeable):
             EngineError: the engine failed.
         """
         started_at = time.perf_counter()
-        images = _check_images(images, self.batch)
+        images = _check_images(images, self.batch, self.metadata.in_channels)
         buffers = self._buffers((images[0].shape[0], images[0].shape[1]))
         for slot, image in enumerate(images):
             buffers.load(slot, image)
@@ -260,7 +269,7 @@ class Translator(Closeable):
         Call it from one thread, with frames in order.
 
         Args:
-            image: the frame, uint8 (height, width, 3), RGB.
+            image: the frame, uint8 (height, width, channels).
             translated: its translation, from `translate_batch`.
 
         Returns:
@@ -304,25 +313,31 @@ def resolve_model(model: str | Path | None) -> Path:
     return bundled if is_bundled and not path.is_file() else path
 
 
-def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path, ModelMetadata]:
+def _locate_model(
+    model: str | Path | None, engine: str | Engine, model_format: ModelFormat | None
+) -> tuple[Path, ModelMetadata]:
     """Return the path or server name of the model, and its metadata."""
     if isinstance(engine, str) and is_triton_uri(engine):
         if model is not None:
             raise UsageError(f"the model of {engine} is on that server; leave --model out")
-        metadata = read_triton_metadata(engine)
+        metadata = read_triton_metadata(engine, model_format)
         return Path(engine.split("/")[3].partition("?")[0]), metadata
     path = resolve_model(model)
-    return path, read_model_metadata(path)
+    return path, read_model_metadata(path, model_format)
 
 
-def _check_images(images: Sequence[U8], max_count: int) -> list[U8]:
-    """Return the images with packed pixels; raise UsageError unless all are uint8 of one size."""
+def _check_images(images: Sequence[U8], max_count: int, channels: int) -> list[U8]:
+    """Return the images with packed pixels and the channels of the model.
+
+    Raises UsageError unless all are uint8 of one size.
+    """
     if not 0 < len(images) <= max_count:
         raise UsageError(f"give 1 to {max_count} images at once, not {len(images)}")
     for image in images:
         is_uint8 = isinstance(image, np.ndarray) and image.dtype == np.uint8
-        if not is_uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise UsageError("the image must be a uint8 array of shape (height, width, 3)")
+        if not is_uint8 or image.ndim != 3 or image.shape[2] not in (3, channels) or not image.size:
+            known = "3" if channels == 3 else f"3 or {channels}"
+            raise UsageError(f"the image must be a uint8 array of shape (height, width, {known})")
         if image.shape != images[0].shape:
             raise UsageError("images that are translated at once must have the same size")
-    return [pack_pixels(image) for image in images]
+    return [convert_channels(pack_pixels(image), channels) for image in images]

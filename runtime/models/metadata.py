@@ -3,14 +3,18 @@
 {"version": 1, "direction": "AtoB", "domains": ["horse", "zebra"], "size": [256, 256],
  "dynamic": true, "multiple": 4, "color": "RGB", "layout": "NCHW", "range": [-1, 1],
  "filter": "bilinear", "precision": "fp16", "norm": "instance", "io": "float", "statistics": 0,
+ "in_channels": 3, "out_channels": 3,
  "profiles": [{"min": [1, 128, 128], "opt": [1, 256, 256], "max": [8, 1024, 1024]}],
  "architecture": {"kind": "resnet9", "ngf": 64, ...}, "parameters": 11378179,
  "checkpoint_sha256": "...", "parity": {"psnr_db": 61.2, "psnr_worst_db": 58.0, ...}}
 
 `io` describes the tensors, by position (their names have no meaning):
 
-    float    image N,3,H,W float32 RGB in [-1, 1]  ->  translated, the same
-    uint8    image N,H,W,3 uint8 RGB               ->  translated, the same
+    float    image N,C,H,W float32 RGB in [-1, 1]  ->  translated, the same
+    uint8    image N,H,W,C uint8 RGB               ->  translated, the same
+
+C is 3, or 1 for gray, or 4 for RGB with alpha (not multiplied by it). A model of another tool has
+none of this; `third_party` describes its tensors.
 
 The norm "stream" adds a second input and a second output, N,S float32 with S = `statistics`:
 
@@ -31,10 +35,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..errors import ModelError
+from ..errors import ModelError, UsageError
 from ..image.preprocess import FILTERS, Filter
 from . import sidecar
-from .onnx_reader import FLOAT, UINT8, read_onnx_header
+from .onnx_reader import FLOAT, UINT8, OnnxHeader, read_onnx_header
+from .third_party import (
+    IMAGE_CHANNELS,
+    ModelFormat,
+    ThirdPartyTensors,
+    describe_third_party,
+)
 
 METADATA_KEY = "cgt"
 METADATA_VERSION = 1
@@ -61,6 +71,8 @@ class ModelMetadata:
         norm: "instance", "frozen", "stream", "batch", "none" or "unknown".
         io: "float" or "uint8" tensors.
         statistics: length of the statistics tensors; 0 for a model without them.
+        in_channels, out_channels: channels of the images: 1 (gray), 3 (RGB) or 4 (with alpha).
+        third_party: tensors of a model of another tool; None for those that `io` describes.
         profiles: ranges that engines are built for: "min", "opt" and "max", each [batch, height,
             width]. Empty for the default ranges; for a fixed shape, one profile with equal values.
         architecture: configuration of the generator.
@@ -80,6 +92,9 @@ class ModelMetadata:
     norm: str = "instance"
     io: IOType = "float"
     statistics: int = 0
+    in_channels: int = 3
+    out_channels: int = 3
+    third_party: ThirdPartyTensors | None = None
     profiles: tuple[dict[str, list[int]], ...] = ()
     architecture: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
@@ -102,7 +117,10 @@ class ModelMetadata:
         float_io = {"layout": "NCHW", "range": [-1, 1]}
         io_values = float_io if self.io == "float" else {"layout": "NHWC", "range": [0, 255]}
         fixed = {"version": METADATA_VERSION, "color": "RGB"} | io_values
-        return json.dumps(fixed | dataclasses.asdict(self), sort_keys=True)
+        values = dataclasses.asdict(self)
+        if self.third_party is None:
+            del values["third_party"]
+        return json.dumps(fixed | values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelMetadata:
@@ -123,6 +141,10 @@ class ModelMetadata:
             kept["domains"] = tuple(kept["domains"])
             kept["size"] = tuple(kept["size"])
             kept["profiles"] = tuple(kept.get("profiles", ()))
+            for name in ("in_channels", "out_channels"):  # older files have none
+                kept.setdefault(name, kept.get("architecture", {}).get(name, 3))
+            if kept.get("third_party"):
+                kept["third_party"] = ThirdPartyTensors.from_json(kept["third_party"])
             kept["distill_report"] = rename_skill(kept.get("distill_report", {}))
             metadata = cls(**kept)
         except (ValueError, TypeError, KeyError) as error:
@@ -133,8 +155,11 @@ class ModelMetadata:
             metadata.filter not in FILTERS
             or metadata.direction not in DIRECTIONS
             or metadata.io not in IO_TYPES
+            or not {metadata.in_channels, metadata.out_channels} <= set(IMAGE_CHANNELS)
         ):
-            raise ModelError("the model's cgt metadata is damaged (unknown filter, direction, io)")
+            raise ModelError(
+                "the model's cgt metadata is damaged (unknown filter, direction, io, channels)"
+            )
         return metadata
 
 
@@ -148,38 +173,92 @@ def rename_skill(report: Any) -> Any:
     }
 
 
-def read_metadata(path: Path) -> ModelMetadata:
+def read_metadata(path: Path, model_format: ModelFormat | None = None) -> ModelMetadata:
     """Read the metadata of an ONNX file, or of an engine file from its sidecar.
 
     For an ONNX file of another tool it is inferred from the shapes: a variable side means any
     size, a fixed side the only size.
 
+    Args:
+        path: the file.
+        model_format: what the user says about a model of another tool.
+
     Raises:
         ModelError: the file is missing, is not ONNX, or does not translate images.
+        UsageError: `model_format` contradicts the file.
     """
     if path.suffix in sidecar.ENGINE_SUFFIXES:
-        return sidecar.read_sidecar(path).metadata
-    file = read_onnx_header(path)
-    image = file.inputs[0]
-    io_by_elem_type: dict[int, tuple[IOType, int]] = {FLOAT: ("float", 1), UINT8: ("uint8", 3)}
-    io, channel = io_by_elem_type.get(image.elem_type, ("float", -1))
-    if len(image.dims) != 4 or channel < 0 or image.dims[channel] not in (3, None):
+        metadata = sidecar.read_sidecar(path).metadata
+        if metadata.third_party is None or model_format is None:
+            refuse_format(path, model_format)
+            return metadata
+        third_party = metadata.third_party.with_format(model_format, str(path))
+        return dataclasses.replace(metadata, third_party=third_party)
+    header = read_onnx_header(path)
+    if METADATA_KEY not in header.metadata:
+        return infer_metadata(header, str(path), model_format)
+    refuse_format(path, model_format)
+    metadata = ModelMetadata.from_json(header.metadata[METADATA_KEY])
+    channel_axis = 1 if metadata.io == "float" else 3
+    elem_type = FLOAT if metadata.io == "float" else UINT8
+    image, output = header.inputs[0], header.outputs[0]
+    if (
+        (image.elem_type, len(image.dims)) != (elem_type, 4)
+        or image.dims[channel_axis] not in (*IMAGE_CHANNELS, None)
+        or len(header.inputs) != 1 + bool(metadata.statistics)
+    ):
         raise ModelError(
-            f"{path} does not translate images: its input must be N,3,H,W float32 or N,H,W,3 uint8"
+            f"{path} contradicts its metadata, which has {metadata.io} tensors and "
+            f"{metadata.statistics} statistics; export it again"
         )
-    if METADATA_KEY in file.metadata:
-        metadata = ModelMetadata.from_json(file.metadata[METADATA_KEY])
-        if metadata.io != io or len(file.inputs) != 1 + bool(metadata.statistics):
-            raise ModelError(
-                f"{path} contradicts its metadata, which has {metadata.io} tensors and "
-                f"{metadata.statistics} statistics; export it again"
-            )
-        return metadata
-    height, width = image.dims[2:] if io == "float" else image.dims[1:3]
+    # The shapes know best; older files have no channels in their metadata.
+    in_channels, out_channels = (
+        tensor.dims[channel_axis] if len(tensor.dims) == 4 else None for tensor in (image, output)
+    )
+    return dataclasses.replace(
+        metadata,
+        in_channels=in_channels or metadata.in_channels,
+        out_channels=out_channels or metadata.out_channels,
+    )
+
+
+def refuse_format(path: Path, model_format: ModelFormat | None) -> None:
+    """Raise UsageError if the user describes a model that describes itself."""
+    if model_format not in (None, ModelFormat()):
+        raise UsageError(
+            f"{path} describes its tensors itself; omit --model-range, --model-layout, "
+            "--model-color and --model-input"
+        )
+
+
+def infer_metadata(
+    header: OnnxHeader, where: str, model_format: ModelFormat | None = None
+) -> ModelMetadata:
+    """Return the metadata of a model of another tool.
+
+    Args:
+        header: its inputs and outputs.
+        where: what messages call the model.
+        model_format: what the user says about it.
+
+    Raises:
+        ModelError: the model does not translate images.
+        UsageError: `model_format` contradicts the model.
+    """
+    model = describe_third_party(header, where, model_format or ModelFormat())
+    height, width = model.size
+    own_uint8 = ("uint8", "NHWC", "RGB")
+    is_uint8 = not model.tensors.constants and all(
+        (each.dtype, each.layout, each.color) == own_uint8
+        for each in (model.tensors.input, model.tensors.output)
+    )
     return ModelMetadata(
         size=(height or 256, width or 256),
         dynamic=height is None and width is None,
         multiple=1 if height and width else 4,
         norm="unknown",
-        io=io,
+        io="uint8" if is_uint8 else "float",
+        in_channels=model.in_channels,
+        out_channels=model.out_channels,
+        third_party=None if is_uint8 else model.tensors,
     )

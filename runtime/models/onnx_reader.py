@@ -17,7 +17,8 @@ from ..errors import ModelError
 
 # Field numbers of onnx.proto.
 _MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 7, 8, 14
-_GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
+_GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
+_TENSOR_NAME = 8
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
 _TENSOR_ELEM_TYPE, _TENSOR_SHAPE = 1, 2
@@ -25,7 +26,17 @@ _SHAPE_DIM = 1
 _DIM_VALUE = 1
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 
-FLOAT, UINT8 = 1, 2  # TensorProto.DataType
+FLOAT, UINT8, FLOAT16 = 1, 2, 10  # TensorProto.DataType
+DTYPES = {
+    FLOAT: "float32",
+    UINT8: "uint8",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    FLOAT16: "float16",
+    11: "float64",
+}
+"""NumPy's names of some of the types."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class OnnxHeader:
-    """Metadata, inputs and outputs of an ONNX file."""
+    """Metadata, inputs and outputs of an ONNX file; weights do not count as inputs."""
 
     metadata: dict[str, str]
     inputs: tuple[TensorInfo, ...]
@@ -66,6 +77,7 @@ def read_onnx_header(path: Path) -> OnnxHeader:
     inputs: list[TensorInfo] = []
     outputs: list[TensorInfo] = []
     seen: set[int] = set()
+    weights: set[str] = set()
     try:
         with open(path, "rb") as file:
             for number, _, size in _iter_fields(file, path.stat().st_size):
@@ -80,15 +92,26 @@ def read_onnx_header(path: Path) -> OnnxHeader:
                             inputs.append(_parse_tensor_info(file.read(length)))
                         elif part == _GRAPH_OUTPUT:
                             outputs.append(_parse_tensor_info(file.read(length)))
+                        elif part == _GRAPH_INITIALIZER:
+                            weights.add(_read_tensor_name(file, file.tell() + length))
     except FileNotFoundError:
         raise ModelError(f"model {path} is missing") from None
     except OSError as error:
         raise ModelError(f"model {path} cannot be read: {error.strerror}") from None
     except (_ProtobufError, UnicodeDecodeError):
         seen.clear()
+    inputs = [tensor for tensor in inputs if tensor.name not in weights]  # before IR version 4
     if not {_MODEL_GRAPH, _MODEL_OPSETS} <= seen or not inputs or not outputs:
         raise ModelError(f"{path} is not an ONNX model; `cgt export --ckpt FILE` writes one")
     return OnnxHeader(metadata, tuple(inputs), tuple(outputs))
+
+
+def _read_tensor_name(file: BinaryIO, end: int) -> str:
+    """Return the name of the tensor that lies between the position of the file and `end`."""
+    for number, has_content, size in _iter_fields(file, end):
+        if number == _TENSOR_NAME and has_content:
+            return file.read(size).decode()
+    return ""
 
 
 def _iter_fields(file: BinaryIO, end: int) -> Iterator[tuple[int, bool, int]]:

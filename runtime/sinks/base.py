@@ -6,8 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
+from ..image.channels import to_rgb
 from ..image.geometry import Geometry
 from ..image.preprocess import U8
 from ..sources import ColorSpace, CoverArt, Frame, Packet, Source
@@ -21,11 +23,16 @@ class TranslatedFrame:
 
     Attributes:
         source_frame: The frame before translation.
-        image: The translation, uint8 HWC RGB.
+        pixels: The translation, uint8 HWC: gray, RGB, or RGB with alpha.
     """
 
     source_frame: Frame
-    image: U8
+    pixels: U8
+
+    @cached_property
+    def image(self) -> U8:
+        """The translation as uint8 HWC RGB, with alpha composited on the frame's background."""
+        return to_rgb(self.pixels, self.source_frame.background)
 
 
 def warn_alpha_lost(sink: object) -> None:

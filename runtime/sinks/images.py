@@ -158,14 +158,15 @@ def write_image(path: Path, result: TranslatedFrame) -> None:
     Raises:
         SinkError: The file cannot be written.
     """
-    alpha = result.source_frame.alpha
+    pixels, alpha = result.pixels, result.source_frame.alpha
+    if pixels.shape[2] == 4:  # the model's own transparency
+        pixels, alpha = np.ascontiguousarray(pixels[..., :3]), pixels[..., 3]
     if alpha is not None and path.suffix.lower() not in ALPHA_SUFFIXES:
         warn_alpha_lost(path)
-        alpha = None
-    if alpha is not None:
-        plane = np.ascontiguousarray(alpha)[..., None]
-        alpha = resize(plane, result.image.shape[:2])[..., 0]
-    data = encode_image(result.image, path.suffix, alpha, label=True)
+        pixels, alpha = result.image if result.pixels.shape[2] == 4 else pixels, None
+    if alpha is not None and alpha.shape != pixels.shape[:2]:
+        alpha = resize(np.ascontiguousarray(alpha)[..., None], pixels.shape[:2])[..., 0]
+    data = encode_image(pixels, path.suffix, alpha, label=True)
     if data is None:
         raise SinkError(f"cannot write {path}: OpenCV has no encoder for {path.suffix}")
     try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import SourceError
+from ..image.color import DecodedImage
 from ..image.opencv import cv2
 from ..image.preprocess import U8
 from ..utils.log import warn_user
@@ -78,21 +80,20 @@ class WebPAnimation(Source):
             raise SourceError(f"{path} is an animation without frames; remove or replace it")
         self.rate = 1 / (Fraction(sum(self._durations), self.frame_count) * _MS)
         self._first_chunk = self._decode(0)
-        self.size = self._first_chunk[0].shape[:2]
+        self.size = self._first_chunk[0].rgb.shape[:2]
 
-    def _decode(self, start: int) -> list[U8]:
+    def _decode(self, start: int) -> list[DecodedImage]:
         try:
             _, animation = cv2.imdecodeanimation(self._data, start=start, count=_CHUNK_FRAMES)
         except cv2.error:
             animation = None
         if animation is None or not animation.frames:
             raise SourceError(f"{self.name} is damaged after {start} frames")
-        return [
-            cv2.cvtColor(
-                frame, cv2.COLOR_BGRA2RGB if frame.shape[2] == 4 else cv2.COLOR_BGR2RGB
-            ).astype(np.uint8, copy=False)
-            for frame in animation.frames
-        ]
+        return [self._to_decoded(frame.astype(np.uint8, copy=False)) for frame in animation.frames]
+
+    def _to_decoded(self, bgr: U8) -> DecodedImage:
+        alpha = bgr[..., 3] if bgr.shape[2] == 4 and bgr[..., 3].min() < 255 else None
+        return DecodedImage(np.ascontiguousarray(bgr[..., 2::-1]), alpha, self.name)
 
     def __iter__(self) -> Iterator[Frame | Packet]:
         time, images = Fraction(0), self._first_chunk
@@ -102,11 +103,15 @@ class WebPAnimation(Source):
                 images = self._decode(index)
             if at >= len(images):
                 raise SourceError(f"{self.name} is damaged after {index} frames")
-            yield Frame(images[at], time, duration=duration_ms * _MS)
+            yield Frame(partial(_itself, images[at]), time, duration=duration_ms * _MS)
             time += duration_ms * _MS
 
     def close(self) -> None:
         pass
+
+
+def _itself(image: DecodedImage) -> DecodedImage:
+    return image
 
 
 def _read_durations(data: bytes) -> list[int]:

@@ -12,6 +12,8 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..image.color import WHITE, Color, DecodedImage
 from ..image.preprocess import U8
 from ..utils.closeable import Closeable
@@ -46,7 +48,7 @@ class Frame:
         is_still: bool = False,
     ) -> None:
         self._image: U8 | DecodedImage | Callable[[], U8 | DecodedImage] = image
-        self._alpha: U8 | None = None
+        self._flattened: U8 | None = None
         self.time = time
         self.name = name
         self.capture_time = perf_counter() if capture_time is None else capture_time
@@ -61,18 +63,36 @@ class Frame:
         The first access calls the function that the source passed instead of pixels. So a dropped
         frame costs nothing, and the conversion does not run in the source's thread.
         """
+        decoded = self.decode()
+        if not isinstance(decoded, DecodedImage):
+            return decoded
+        if self._flattened is None:
+            self._flattened = decoded.flatten(self.background)
+        return self._flattened
+
+    def decode(self) -> U8 | DecodedImage:
+        """Return the pixels with their transparency, if there is any."""
         if callable(self._image):
             self._image = self._image()
-        if isinstance(self._image, DecodedImage):
-            self._alpha = self._image.alpha if self.keep_alpha else None
-            self._image = self._image.flatten(self.background)
         return self._image
 
     @property
     def alpha(self) -> U8 | None:
         """Return the transparency to write, uint8 (height, width); None if there is none."""
-        _ = self.image  # decodes both
-        return self._alpha
+        decoded = self.decode()
+        return decoded.alpha if self.keep_alpha and isinstance(decoded, DecodedImage) else None
+
+    def pixels(self, channels: int) -> U8:
+        """Return the pixels for a network, uint8 HWC.
+
+        Args:
+            channels: those that the network takes. With 4 of them the result has alpha if the frame
+                has; otherwise it is `image`.
+        """
+        decoded = self.decode()
+        if channels != 4 or not isinstance(decoded, DecodedImage):
+            return self.image
+        return decoded.rgb if decoded.alpha is None else np.dstack([decoded.rgb, decoded.alpha])
 
 
 @dataclass(frozen=True)

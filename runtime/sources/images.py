@@ -92,11 +92,11 @@ def _read_file(path: Path, name: str) -> Iterator[tuple[Callable[[], U8 | Decode
             frames = (item for item in animation if isinstance(item, Frame))
             first, second = next(frames), next(frames, None)
             if second is None:
-                yield partial(_image_of, first), name
+                yield first.decode, name
                 return
             for number, frame in enumerate(chain((first, second), frames)):
                 numbered = Path(name).with_stem(f"{Path(name).stem}_{number:05d}")
-                yield partial(_image_of, frame), str(numbered)
+                yield frame.decode, str(numbered)
     except CgtError as error:
         yield partial(_raise, error), name
 
@@ -152,10 +152,6 @@ def arrange_images(paths: Sequence[str]) -> tuple[Path, list[Path]]:
     if [*map(str, files)] == sorted(map(str, files)):
         files.sort(key=natural_key)
     return Path(commonpath([path.parent for path in files])), files
-
-
-def _image_of(frame: Frame) -> U8:
-    return frame.image
 
 
 def _raise(error: CgtError) -> U8:

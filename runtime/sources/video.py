@@ -30,6 +30,7 @@ from .frame_convert import (
     swaps_axes,
     to_rgb,
 )
+from .playlists import concat_files, playlist_files
 from .segments import find_segment_boundaries
 from .tone_map import HDR_NAMES
 from .wrappers import shift_packet
@@ -59,6 +60,9 @@ class FFmpegInput:
     timeout_s: float | None = None
     live: bool | None = False
     path: Path | None = None
+
+
+_FILE_LISTERS = {"hls": playlist_files, "concat": concat_files}  # by FFmpeg's name of the format
 
 
 def file_input(path: Path, name: str | None = None) -> FFmpegInput:
@@ -98,6 +102,9 @@ class VideoSource(Source):
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(_open_error_text(ffmpeg_input, error)) from None
+        list_files = _FILE_LISTERS.get(self._container.format.name)
+        if ffmpeg_input.path and list_files:
+            self.files = tuple(list_files(ffmpeg_input.path))
         try:
             self.live = (
                 _is_endless(self._container) if ffmpeg_input.live is None else ffmpeg_input.live
@@ -178,11 +185,13 @@ class VideoSource(Source):
         start = Fraction(max(0, self._container.start_time or 0), av.time_base)
         self._time_origin = Fraction(0) if self._use_arrival_time else round(start / tick) * tick
         self._opened_at = perf_counter()
-        # AVI stores decode times only. FFmpeg adds the delay of H.264 with B-frames to them,
-        # although a stream without B-frames has none.
-        self._uses_decode_times = (
-            self._container.format.name == "avi" and not stream.codec_context.has_b_frames
-        )
+        # AVI stores decode times only, at a constant rate. What FFmpeg makes of them for H.264 has
+        # the delay of B-frames even without any, and with B-frames is not in order.
+        self._uses_decode_times = self._container.format.name == "avi"
+        self._decode_delay = 0
+        if stream.codec_context.has_b_frames and frame.dts is not None and frame.pts is not None:
+            self._decode_delay = frame.dts - frame.pts
+        self._last_time = Fraction(0)
         self.start_time = self._frame_time(frame, 0)
         self.frame_count = stream.frames or self._estimate_frame_count()
         if stream.metadata.get("alpha_mode") == "1":  # VP8 and VP9 in WebM
@@ -280,9 +289,15 @@ class VideoSource(Source):
         if self._use_arrival_time:
             elapsed = perf_counter() - self._opened_at
             return round(elapsed / float(_DEFAULT_TIME_BASE)) * _DEFAULT_TIME_BASE
-        ticks = frame.dts if self._uses_decode_times else frame.pts
-        if ticks is not None and frame.time_base is not None:
-            return ticks * frame.time_base - self._time_origin
+        if self._uses_decode_times and frame.time_base is not None:
+            if frame.dts is not None:
+                ticks = frame.dts - self._decode_delay
+                self._last_time = ticks * frame.time_base - self._time_origin
+            elif index:  # the decoder returns its last frames without the time of a packet
+                self._last_time += 1 / (self.rate or Fraction(25))
+            return self._last_time
+        if frame.pts is not None and frame.time_base is not None:
+            return frame.pts * frame.time_base - self._time_origin
         return index / (self.rate or Fraction(25))
 
     def seek(self, seconds: Fraction) -> None:

@@ -22,7 +22,7 @@ class OptionInfo:
     Args:
         help: one phrase with unit; the default is added from the field.
         group: heading of the flag in `--help`.
-        kind: type of the value: str, int, float or bool.
+        kind: type of the value: str, int, float or bool; tuple for texts that may be repeated.
         flags: spellings; empty for `--field-name`. Of a bool "--on/--off".
         values: flags without a value and what each of them stands for.
         minimum, maximum: limits of a number, both included unless `above` is set.

@@ -1,17 +1,21 @@
 """Decoder and encoder of uploaded images: PNG, JPEG and WebP, with limits on their size.
 
-The size of an image is checked before its pixels are decoded.
+The size of an image is checked before its pixels are decoded. A photo of 24 megapixels is accepted,
+which takes a few hundred MiB while it is decoded: large images are decoded one at a time.
 """
 
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cgt.runtime.image.channels import to_rgb
 from cgt.runtime.image.color import WHITE, srgb_profile
 from cgt.runtime.image.files import decode_image
 from cgt.runtime.image.preprocess import U8
@@ -19,23 +23,28 @@ from cgt.runtime.image.preprocess import U8
 from .errors import HttpError
 
 IMAGE_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
-MAX_IMAGE_BYTES = 16 * 2**20
+MAX_IMAGE_BYTES = 24 * 2**20
 MAX_SIDE_PX = 8192
-MAX_IMAGE_PIXELS = 4096 * 4096
+MAX_IMAGE_PIXELS = 6144 * 4096  # cameras of phones have 6000x4000 or 5712x4284
+_PIXELS_OF_DEEP = 2  # a pixel of 16 bits per channel counts as two
+_LARGE_PIXELS = 2048 * 2048
 MAX_JPEG_SCANS = 100  # each scan of a progressive JPEG is a pass over all pixels
+
+_large_slot = threading.Lock()
 
 # By default Pillow only warns of large images and decodes them.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def decode_upload(data: bytes) -> U8:
+def decode_upload(data: bytes, keep_alpha: bool = False) -> U8:
     """Decode an image file.
 
     Color is handled as in image files: see `cgt.runtime.image.files.decode_image`. Transparency is
-    composited on white. Of an animation only the first frame is decoded.
+    composited on white, unless it is kept. Of an animation only the first frame is decoded.
 
     Args:
         data: Bytes of a PNG, JPEG or WebP file.
+        keep_alpha: Return transparency as a fourth channel, if the image has any.
 
     Returns:
         uint8 HWC RGB, 0 to 255.
@@ -48,14 +57,9 @@ def decode_upload(data: bytes) -> U8:
         raise HttpError(413, f"an image may have at most {MAX_IMAGE_BYTES // 2**20} MiB")
     try:
         with Image.open(io.BytesIO(data), formats=tuple(IMAGE_FORMATS.values())) as image:
-            _check_limits(image, data)
-            image.load()  # raises for damage, which OpenCV would fill with gray
-            if not _is_plain(image, data):
-                decoded = decode_image(data, "an uploaded image")
-                if decoded is None:
-                    raise ValueError
-                return decoded.flatten(WHITE)
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+            pixels = _check_limits(image, data)
+            with _large_slot if pixels > _LARGE_PIXELS else nullcontext():
+                return _decode(image, data, keep_alpha)
     except HttpError:
         raise
     except UnidentifiedImageError:
@@ -66,27 +70,50 @@ def decode_upload(data: bytes) -> U8:
         raise HttpError(422, "the image is damaged; it cannot be decoded") from None
 
 
-def _check_limits(image: Image.Image, data: bytes) -> None:
+def _decode(image: Image.Image, data: bytes, keep_alpha: bool) -> U8:
+    """Decode an opened image with as few copies of its pixels as possible."""
+    is_plain = _is_plain(image, data)
+    image.load()  # raises for damage, which OpenCV would fill with gray
+    if is_plain:
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
+    image.close()
+    decoded = decode_image(data, "an uploaded image")
+    if decoded is None:
+        raise ValueError
+    if keep_alpha and decoded.alpha is not None:
+        return np.dstack([decoded.rgb, decoded.alpha])
+    return decoded.flatten(WHITE)
+
+
+def _check_limits(image: Image.Image, data: bytes) -> int:
+    """Return the pixels of an image, those of 16 bits counted twice."""
     width, height = image.size
-    if max(width, height) > MAX_SIDE_PX or width * height > MAX_IMAGE_PIXELS:
+    pixels = width * height * (_PIXELS_OF_DEEP if _is_deep(image, data) else 1)
+    if max(width, height) > MAX_SIDE_PX or pixels > MAX_IMAGE_PIXELS:
         raise _too_large()
     # In compressed data 0xFF is always followed by 0 or a restart marker, so this counts scans.
     if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise HttpError(422, f"a JPEG may have at most {MAX_JPEG_SCANS} scans")
+    return pixels
 
 
 def _too_large() -> HttpError:
     return HttpError(
         413,
-        f"an image may have at most {MAX_SIDE_PX} pixels per side and {MAX_IMAGE_PIXELS} in total",
+        f"an image may have at most {MAX_SIDE_PX} pixels per side and {MAX_IMAGE_PIXELS} in total "
+        "(with 16 bits per channel half of that)",
     )
 
 
+def _is_deep(image: Image.Image, data: bytes) -> bool:
+    return image.format == "PNG" and data[24] == 16  # bits per sample
+
+
 def _is_plain(image: Image.Image, data: bytes) -> bool:
-    """Return whether the pixels that Pillow has decoded are opaque 8-bit sRGB."""
-    is_deep = image.format == "PNG" and data[24] == 16  # bits per sample
+    """Return whether the pixels that Pillow decodes are opaque 8-bit sRGB."""
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    return not (is_deep or transparent or image.info.get("icc_profile"))
+    return not (_is_deep(image, data) or transparent or image.info.get("icc_profile"))
 
 
 def detect_media_type(data: bytes) -> str:
@@ -100,7 +127,7 @@ def encode_as(image: U8, media_type: str, quality: int = 90) -> bytes:
     """Encode an image.
 
     Args:
-        image: uint8 HWC RGB.
+        image: uint8 HWC, gray, RGB, or RGB with alpha. JPEG gets the latter on white.
         media_type: One of IMAGE_FORMATS.
         quality: Quality of JPEG and WebP, 1 to 100.
     """
@@ -111,5 +138,10 @@ def encode_as(image: U8, media_type: str, quality: int = 90) -> bytes:
     if media_type == "image/webp":
         settings["method"] = 2
     settings["icc_profile"] = srgb_profile()
-    Image.fromarray(image).save(buffer, IMAGE_FORMATS[media_type], **settings)
+    if image.shape[2] == 4 and media_type == "image/jpeg":
+        image = to_rgb(image)
+    pixels = image[..., 0] if image.shape[2] == 1 else image
+    if image.shape[2] == 1:
+        del settings["icc_profile"]  # a profile for RGB does not fit
+    Image.fromarray(pixels).save(buffer, IMAGE_FORMATS[media_type], **settings)
     return buffer.getvalue()

@@ -12,11 +12,11 @@ from ..service import SERVICE_KEY, Service
 from . import content_negotiation
 from .endpoint import SELECTION_PARAMETERS, Endpoint, problem_responses
 from .errors import HttpError
-from .image_codec import IMAGE_FORMATS, MAX_IMAGE_BYTES, decode_upload, detect_media_type, encode_as
+from .image_codec import IMAGE_FORMATS, decode_upload, detect_media_type, encode_as
 from .uploads import FORM_FIELD, read_image
 
 _MAX_WAITING = 16  # uploaded images that wait in memory
-_MAX_BYTES_HELD = _MAX_WAITING * MAX_IMAGE_BYTES  # including uploads in progress
+_MAX_BYTES_HELD = 256 * 2**20  # including uploads in progress
 _MAX_CONCURRENT = 2  # one image is decoded or encoded while the engine translates another
 _RETRY_AFTER_S = 2
 
@@ -66,7 +66,8 @@ class UploadLimiter:
             self._bytes_held -= bytes_held
 
     async def _translate(self, data: bytes, selection: ModelSelection, accept: str) -> web.Response:
-        image = await asyncio.to_thread(decode_upload, data)
+        takes_alpha = self._service.catalog.models[selection.model].metadata.in_channels == 4
+        image = await asyncio.to_thread(decode_upload, data, takes_alpha)
         input_type = detect_media_type(data)
         output_type = content_negotiation.choose_media_type(
             accept, sorted(IMAGE_FORMATS, key=lambda media_type: media_type != input_type)

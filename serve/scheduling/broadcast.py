@@ -17,6 +17,7 @@ import numpy as np
 
 from cgt.runtime import resize
 from cgt.runtime.errors import CgtError, SourceError
+from cgt.runtime.image.channels import to_rgb
 from cgt.runtime.image.preprocess import U8
 from cgt.runtime.sources import Frame, Source, open_source
 from cgt.runtime.sources.reconnect import ReconnectingSource
@@ -204,4 +205,4 @@ class Viewer(Closeable):
 
 def _stack_original_above(original: U8, translated: U8) -> U8:
     height, width = translated.shape[:2]
-    return np.concatenate([resize(original, (height, width)), translated])
+    return np.concatenate([resize(original, (height, width)), to_rgb(translated)])

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from cgt.runtime.errors import CgtError
+from cgt.runtime.image.channels import to_rgb
 from cgt.runtime.image.preprocess import U8
 from cgt.runtime.utils.closeable import Closeable
 
@@ -60,7 +61,7 @@ class ClientFeed(Closeable):
         if job is None:
             return None
         assert job.translated is not None
-        return OutputFrame(job.translated, job.tag)
+        return OutputFrame(to_rgb(job.translated), job.tag)
 
     async def select_model(self, selection: ModelSelection) -> None:
         await self._session.select_model(selection)

@@ -27,7 +27,8 @@ class TranslationJob:
         submitted_at: Time of submission, by time.perf_counter, as are the other times.
         started_at: Start of the translation, 0 before.
         finished_at: End of the translation, 0 before.
-        translated: Result, uint8 HWC RGB; None before the end and after an error.
+        translated: Result, uint8 HWC with the channels of the model; None before the end and
+            after an error.
         error: Why the translation failed.
     """
 

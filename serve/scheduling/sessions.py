@@ -21,7 +21,7 @@ from .translators import TranslatorPool
 RETRY_AFTER_S = 5  # for clients that get no session
 
 SessionResult = TranslationJob
-"""Finished job: `translated` (uint8 HWC RGB, owned by the receiver), `tag`, and the times."""
+"""Finished job: `translated` (uint8 HWC, owned by the receiver), `tag`, and the times."""
 
 
 class Session(Closeable):

@@ -151,10 +151,10 @@ class TranslatorPool(Closeable):
 
         Args:
             selection: Model, size and precision.
-            images: uint8 HWC RGB, all of the same size.
+            images: uint8 HWC RGB, or with the channels of the model; all of the same size.
 
         Returns:
-            Translations, uint8 HWC RGB.
+            Translations, uint8 HWC with the channels of the model.
 
         Raises:
             HttpError: The selection does not suit the size of the images.
@@ -178,7 +178,12 @@ class TranslatorPool(Closeable):
             self._catalog.geometry(selection, frame_size)
             path = self._catalog.models[selection.model].path
             self._translators[key] = Translator(
-                path, engine=engine, size=selection.size, frame_size=frame_size, batch=batch
+                path,
+                engine=engine,
+                size=selection.size,
+                frame_size=frame_size,
+                batch=batch,
+                model_format=self._catalog.model_format,
             )
             while len(self._translators) > _MAX_TRANSLATORS:
                 self._translators.popitem(last=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from support.videos import count_frames
 
 from cgt.runtime.batch.inputs import plan_outputs
+from cgt.runtime.inference.translator import DEFAULT_MODEL
 from cgt.trainer.logs.plot import plot_runs
 from conftest import CLIP_FRAMES, run_cgt, write_inverse_model
 
@@ -111,3 +114,54 @@ def test_plot_runs_of_any_name(tmp_path: Path, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plot_runs([tmp_path / name], tmp_path / "out.png")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("inspect NAME --json", "export NAME --format openvino", "eval --model NAME --data none"),
+        "export NAME --format triton",
+    ],
+)
+def test_bundled_models_are_known_by_name(command: str, tmp_path: Path) -> None:
+    """Nothing is written beside the bundled file, which may be in a read-only installation."""
+    before = sorted(path.name for path in DEFAULT_MODEL.parent.iterdir())
+    done = run_cgt(*command.replace("NAME", "monet").split(), cwd=tmp_path)
+    if command.startswith("eval"):
+        assert "none/testB is missing" in done.stderr  # monet translates from B
+    elif "triton" in command:
+        assert "of the bundled model monet needs -o FOLDER" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+    if "openvino" in command:
+        assert {path.name for path in tmp_path.iterdir()} == {
+            *("monet.xml", "monet.bin", "monet.xml.json")
+        }
+    assert sorted(path.name for path in DEFAULT_MODEL.parent.iterdir()) == before
+
+
+def test_a_user_file_comes_before_a_bundled_name(tmp_path: Path) -> None:
+    write_inverse_model(tmp_path / "m.onnx").rename(tmp_path / "monet")
+    done = run_cgt("inspect", "monet", "--json", cwd=tmp_path)
+    assert '"nodes"' in done.stdout, done.stderr
+    assert "parity" not in done.stdout
+
+
+def test_tracebacks_mask_passwords() -> None:
+    code = """
+import sys, threading
+from cgt.cli import main
+def fail(**_):
+    raise KeyError("rtsp://me:secret@host")
+def run(**_):
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    fail()
+main.cgt.main = run
+main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("KeyError: 'rtsp://me:***@host'") == 2
+    assert "secret" not in done.stderr

@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 
+from cgt.benchmarks.bench import BenchOptions, run_bench
+from cgt.runtime.errors import SourceError, UsageError
+from cgt.runtime.sinks import refuse_overwriting_source
+from cgt.runtime.sources import open_source
+from cgt.runtime.sources.playlists import playlist_files
 from conftest import run_cgt, write_inverse_model
 
 
@@ -78,3 +85,50 @@ def test_a_student_is_not_trained_among_its_photos(run_folder: Path, folder: Pat
     assert done.returncode == 2, done.stderr
     assert "would lie among the images" in done.stderr
     assert not (folder / "data/testA/student").exists()
+
+
+def test_segments_of_a_playlist_are_kept(clip: Path, tmp_path: Path) -> None:
+    with av.open(str(clip)) as source, av.open(str(tmp_path / "list.m3u8"), "w", "hls") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    segment = next(tmp_path.glob("*.ts"))
+    before = segment.read_bytes()
+    (tmp_path / "link.m3u8").symlink_to("list.m3u8")
+    (tmp_path / "main.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlist.m3u8\n")
+    model = write_inverse_model(tmp_path / "m.onnx")
+    for name in ("list.m3u8", "link.m3u8", "main.m3u8"):
+        done = run_cgt("translate", name, "-o", segment, "--model", model, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "is an input" in done.stderr
+        assert segment.read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["file a.mp4", "file 'a.mp4'", r"file a\.mp4"])
+def test_files_of_a_concat_list_are_kept(line: str, clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "a.mp4")
+    (tmp_path / "list.ffconcat").write_text(f"ffconcat version 1.0\n# two\n{line}\nduration 1\n")
+    with open_source(str(tmp_path / "list.ffconcat")) as source:
+        assert [path.resolve() for path in source.files] == [
+            *(tmp_path / "list.ffconcat", tmp_path / "a.mp4")
+        ]
+        with pytest.raises(UsageError, match="is an input"):
+            refuse_overwriting_source([str(tmp_path / "a.mp4")], source)
+
+
+def test_playlists_name_keys_and_initialization_segments(tmp_path: Path) -> None:
+    path = tmp_path / "a.m3u8"
+    path.write_text(
+        '#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="key"\n#EXT-X-MAP:URI="i%20n.mp4"\n'
+        "#EXTINF:1,\n1.m4s\nhttp://host/2.m4s\n\na.m3u8\n"
+    )
+    names = {file.name for file in playlist_files(path)}
+    assert names == {"a.m3u8", "key", "i n.mp4", "1.m4s"}
+
+
+def test_a_bench_of_a_bad_source_fails_at_once(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("cgt.benchmarks.bench._run_jobs", lambda *_: pytest.fail("measured"))
+    with pytest.raises(SourceError, match="missing"):
+        run_bench(BenchOptions([tmp_path / "m.onnx"], source=str(tmp_path / "none.mp4")))

@@ -53,7 +53,7 @@ def run_serve(*args: object) -> Iterator[tuple[subprocess.Popen[str], list[str]]
 def stop(process: subprocess.Popen[str], stop_signal: signal.Signals) -> str:
     """Stop the command and return what it printed to stderr."""
     process.send_signal(stop_signal)
-    _, output = process.communicate(timeout=30)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 0, output
     return output
 
@@ -63,7 +63,7 @@ def test_signals_stop_the_server(model: Path, stop_signal: signal.Signals) -> No
     with run_serve("--model", model) as (process, lines):
         assert lines[-2].startswith("inverse: A to B, ")
         address = lines[-1].removeprefix("open ")
-        with urllib.request.urlopen(address + "v1/models", timeout=20) as response:
+        with urllib.request.urlopen(address + "v1/models", timeout=60) as response:
             assert json.load(response)["models"][0]["name"] == "inverse"
         port = int(re.findall(r":(\d+)/", address)[0])
         with socket.create_connection(
@@ -79,10 +79,10 @@ def test_token_is_generated_for_other_machines(model: Path) -> None:
         port, secret = token.groups()
         request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models")
         with pytest.raises(urllib.error.HTTPError, match="401") as error:
-            urllib.request.urlopen(request, timeout=20)
+            urllib.request.urlopen(request, timeout=60)
         error.value.close()
         request.add_header("Authorization", f"Bearer {secret}")
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             assert response.status == 200
         assert "unencrypted" in " ".join(lines)
         stop(process, signal.SIGTERM)
@@ -122,7 +122,7 @@ def test_tls(model: Path, tmp_path: Path) -> None:
         address = lines[-1].removeprefix("open ").replace("127.0.0.1", "localhost")
         assert address.startswith("https://")
         trusting = ssl.create_default_context(cafile=str(cert))
-        with urllib.request.urlopen(address + "healthz", context=trusting, timeout=20) as response:
+        with urllib.request.urlopen(address + "healthz", context=trusting, timeout=60) as response:
             assert response.status == 200
         stop(process, signal.SIGTERM)
 

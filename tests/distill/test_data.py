@@ -53,3 +53,12 @@ def test_too_few_images_are_rejected(tmp_path: Path) -> None:
         find_photos([folder(tmp_path / "few", 5)], "AtoB")
     with pytest.raises(DataError, match="missing"):
         find_photos([tmp_path / "none"], "AtoB")
+
+
+@pytest.mark.parametrize(("name", "counts"), [("trainA", (38, 2)), ("testA", (38, 2))])
+def test_one_domain_is_enough(name: str, counts: tuple[int, int], tmp_path: Path) -> None:
+    folder(tmp_path / name, 40)
+    photos = find_photos([tmp_path], "AtoB")
+    assert (len(photos.train.files), len(photos.test.files)) == counts
+    with pytest.raises(DataError, match="trainB is missing; BtoA translates its images"):
+        find_photos([tmp_path], "BtoA")

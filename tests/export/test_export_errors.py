@@ -19,7 +19,7 @@ MISTAKES = [
     (("--calib-frames", "8"), 2, "--calib-frames goes with --int8, --mixed or --norm frozen"),
     (("--format", "tensorrt-rtx"), 2, "give the GPUs to build for"),
     (("--size", "7"), 2, "too small; the minimum is 16"),
-    (("--opset", "99"), 2, "--opset 99 is not in 18 to 23"),
+    (("--opset", "99"), 2, "--opset 99 is not in 11 to 23"),
     (("--int8", "--bf16"), 2, "excludes --bf16"),
 ]
 

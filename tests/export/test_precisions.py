@@ -162,7 +162,9 @@ def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"opset": 99}, "not in 18 to 23"),
+        ({"opset": 99}, "not in 11 to 23"),
+        ({"opset": 10}, "not in 11 to 23"),
+        ({"opset": 12, "precision": "int8"}, "no int8; use 13 or higher"),
         ({"opset": 18, "precision": "bf16"}, "no bf16; use 22 or higher"),
         ({"opset": 18, "precision": "int8", "remainder": "fp16"}, "use 19 or higher"),
         ({"precision": "fp8"}, "use one of fp32"),

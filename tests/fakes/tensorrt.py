@@ -198,7 +198,10 @@ class Context:
 
     def get_tensor_shape(self, name: str) -> Any:
         at = list(self._engine.tensors).index(name) % len(self._engine.inputs)
-        return rtx.Dims(self._shapes[list(self._engine.inputs)[at]])
+        of_input = self._shapes[list(self._engine.inputs)[at]]
+        declared = self._engine.tensors[name].shape  # fixed where it is a number
+        pairs = zip(declared, of_input, strict=True)
+        return rtx.Dims([side if isinstance(side, int) else given for side, given in pairs])
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self._addresses[name] = memory

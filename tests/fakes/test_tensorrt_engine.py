@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.graphs import write_translator_model
+from support.third_party import CHANNEL_KERNELS, write_channel_model, write_third_party_model
 
 from cgt.export import build_engine
 from cgt.export.formats import BuildOptions
@@ -92,6 +93,26 @@ def test_outputs_equal_onnx_runtime(
             batch, out = make_batch(shape, seed)
             engine.infer(batch, out)
             assert (out == expected_output(onnx, shape, batch)).all()
+
+
+@pytest.mark.parametrize("channels", CHANNEL_KERNELS)
+def test_gray_and_alpha(channels: tuple[int, int], tmp_path: Path) -> None:
+    onnx = write_channel_model(tmp_path / "m.onnx", channels)
+    image = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+    outputs = []
+    for path, engine in ((build_engine(onnx, "tensorrt"), "tensorrt"), (onnx, "onnxruntime")):
+        with Translator(path, engine=engine, size="source", frame_size=(32, 40)) as translator:
+            outputs.append(translator(image))
+    assert outputs[0].shape[2] == channels[1]
+    assert (outputs[0] == outputs[1]).all()
+
+
+def test_values_of_other_tools_are_converted(tmp_path: Path) -> None:
+    onnx = write_third_party_model(tmp_path / "m.onnx", ("0..255", "0..1"))
+    path = build_engine(onnx, "tensorrt")
+    image = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
+    with Translator(path, size="source") as translator:
+        assert np.abs(translator(image).astype(int) - image).max() <= 1
 
 
 def test_statistics_go_in_and_out(tmp_path: Path) -> None:

@@ -63,6 +63,6 @@ def test_a_discarded_queue_unblocks_the_reader() -> None:
     reader = threading.Thread(target=lambda: [frame_queue.put(frame(i)) for i in range(5)])
     reader.start()
     frame_queue.discard()
-    reader.join(timeout=10)
+    reader.join(timeout=60)
     assert not reader.is_alive()
     assert isinstance(frame_queue.get(), EndOfStream)

@@ -305,7 +305,7 @@ def test_percentiles_are_within_a_percent() -> None:
 
 
 def assert_no_threads_left() -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(
         thread.name.startswith(("cgt-decode", "cgt-translate")) for thread in threading.enumerate()
     ):

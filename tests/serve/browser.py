@@ -62,7 +62,7 @@ def psnr(image: U8, other: U8) -> float:
     return metrics.psnr(image, resize(other, image.shape[:2]))
 
 
-def wait_until(page: Any, script: str, seconds: float = 30) -> None:
+def wait_until(page: Any, script: str, seconds: float = 90) -> None:
     """Wait until a JavaScript function returns a true value.
 
     Playwright's own wait_for_function is blocked by the security policy of the page.

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from cgt.serve.api import image_codec
 from cgt.serve.api.errors import HttpError
 from cgt.serve.api.image_codec import (
     IMAGE_FORMATS,
+    MAX_IMAGE_BYTES,
     MAX_JPEG_SCANS,
     decode_upload,
     detect_media_type,
@@ -68,7 +70,7 @@ def error_status(data: bytes) -> int:
         make_png_bomb(8192, 8192),
         make_png_bomb(20000, 20000, rows=1),  # Pillow would raise
         make_png_bomb(2**31 - 1, 2**31 - 1, rows=0),
-        bytes(16 * 2**20 + 1),
+        bytes(MAX_IMAGE_BYTES + 1),
         encode_image("WEBP", np.zeros((4, 8300, 3), np.uint8)),
         encode_image("JPEG", np.zeros((8300, 4, 3), np.uint8)),
     ],
@@ -109,3 +111,35 @@ def test_random_bytes() -> None:
     for start in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 "):
         for length in (0, 1, 10, 1000):
             assert error_status(start + random.bytes(length)) in (415, 422)
+
+
+@pytest.mark.parametrize("size", [(6000, 4000), (5712, 4284), (4284, 5712)])
+def test_photos_of_phones_are_accepted(size: tuple[int, int]) -> None:
+    """24 megapixels, with the orientation that a phone stores."""
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", size, (200, 40, 90)).save(file, "JPEG", exif=exif)
+    image = decode_upload(file.getvalue())
+    assert image.shape == (size[0], size[1], 3)
+    assert np.abs(image[::999, ::999].astype(int) - (200, 40, 90)).max() <= 2
+
+
+def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+
+    def record(image: Image.Image, data: bytes, keep_alpha: bool) -> np.ndarray:
+        held.append(image_codec._large_slot.locked())
+        return np.zeros((1, 1, 3), np.uint8)
+
+    monkeypatch.setattr(image_codec, "_decode", record)
+    for size in ((2048, 2048), (2049, 2048)):
+        decode_upload(encode_image("PNG", np.zeros((*size, 3), np.uint8)))
+    assert held == [False, True]
+    assert not image_codec._large_slot.locked()
+
+
+def test_deep_pixels_count_twice() -> None:
+    header = bytearray(make_png_bomb(6000, 4000, rows=0))
+    header[24] = 16  # bits per sample
+    header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
+    assert error_status(bytes(header)) == 413

@@ -15,7 +15,7 @@ import pytest
 
 from cgt.serve.api import content_negotiation
 from cgt.serve.api import translate as translate_api
-from cgt.serve.api.image_codec import IMAGE_FORMATS, decode_upload
+from cgt.serve.api.image_codec import IMAGE_FORMATS, MAX_IMAGE_BYTES, decode_upload
 from conftest import make_image, write_inverse_model
 
 from .factories import decode_image, encode_image
@@ -79,7 +79,7 @@ def test_form_field(server: RunningServer) -> None:
         == 400
     )
     for big in ("image", "other"):
-        form = encode_form((big, bytes(17 * 2**20)), ("image", encode_image("PNG")))
+        form = encode_form((big, bytes(MAX_IMAGE_BYTES + 1)), ("image", encode_image("PNG")))
         assert server.request_error("POST", "/v1/translate", *form) == 413
 
 
@@ -117,7 +117,7 @@ def test_invalid_requests(server: RunningServer) -> None:
     assert status(encode_image("PNG"), "application/x-www-form-urlencoded") == 415
     assert status(encode_image("GIF"), "image/gif") == 415
     assert status(encode_image("PNG"), Accept="text/html") == 406
-    assert status(bytes(17 * 2**20)) == 413
+    assert status(bytes(MAX_IMAGE_BYTES + 1)) == 413
     assert status(encode_image("PNG")[:60]) == 422
     assert (
         status(encode_image("PNG", np.zeros((16, 2000, 3), np.uint8))) == 400

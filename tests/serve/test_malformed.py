@@ -15,6 +15,7 @@ import aiohttp
 import numpy as np
 import pytest
 
+from cgt.serve.api.image_codec import MAX_IMAGE_BYTES
 from conftest import make_image, write_inverse_model
 
 from .factories import decode_image, encode_image, make_png_bomb, make_scan_bomb
@@ -145,11 +146,11 @@ def malformed_conversations() -> Iterator[list[str | bytes]]:
         b"1234",
         make_png_bomb(10000, 100),
         make_scan_bomb(200),
-        bytes(15 * 2**20),
+        bytes(MAX_IMAGE_BYTES - 2**20),
     ):
         yield [first, b"\0\0\0\1" + data]
         yield [first, data]
-    yield [first, bytes(17 * 2**20)]
+    yield [first, bytes(MAX_IMAGE_BYTES + 1)]
     for length in (1, 5, 100, 1000):
         for _ in range(10):
             yield [first, b"\0\0\0\1" + jpeg, random.bytes(length)]

@@ -155,7 +155,7 @@ def test_page_waits_for_a_free_session(model: Path, chromium: Any) -> None:
             if page is first:
                 wait_for_frames(page, 3)
         wait_for_title(second, "All sessions are in use")
-        assert "Trying again in" in second.locator("#notice-countdown").inner_text()
+        second.locator("#notice-countdown").get_by_text("Trying again in").wait_for()
         # Screen readers announce the notice, but not the countdown and the statistics.
         assert "connects as soon as" in second.locator("[role=status] #notice-text").inner_text()
         changing = "#notice-countdown, #fps, #latency, #dropped"

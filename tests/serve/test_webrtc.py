@@ -42,7 +42,7 @@ async def receive_frames(
             complete.set()
 
     async with WebRTCClient(server.url, gray_frame, on_frame, 20, settings):
-        await asyncio.wait_for(complete.wait(), 30)
+        await asyncio.wait_for(complete.wait(), 90)
     return received
 
 
@@ -104,7 +104,7 @@ def test_closed_connections_leave_no_threads_or_files(model: Path) -> None:
         before = count_resources()
         for _ in range(4):
             asyncio.run(receive_frames(server, 2))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while server.service.sessions.client_count or count_resources() > before:
             assert time.monotonic() < deadline, (count_resources(), before)
             time.sleep(0.1)
@@ -119,9 +119,10 @@ def test_silent_client_is_disconnected(model: Path, monkeypatch: pytest.MonkeyPa
             server.url, lambda _: make_image(0, 64, 64), lambda *_: None, rate=0.01
         )
         async with client:
-            assert server.service.sessions.client_count == 1
-            await asyncio.sleep(2)
-            assert server.service.sessions.client_count == 0
+            deadline = time.monotonic() + 60
+            while server.service.sessions.client_count:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
 
     with start_server(model) as server:
         asyncio.run(main())

@@ -33,7 +33,7 @@ def run_client(
         async with ClientSession() as http, http.ws_connect(f"{server.url}/v1/stream") as socket:
             await client(socket)
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 async def wait_for_close_code(socket: ClientWebSocketResponse) -> int | None:
@@ -154,7 +154,7 @@ def test_viewers_of_the_server_source(model: Path) -> None:
             await asyncio.gather(*(watch(http, size) for size in ("64x48", "64x48", "128x96")))
 
     with start_server(model, source="test://?size=128x96&fps=20") as server:
-        asyncio.run(asyncio.wait_for(main(), 30))
+        asyncio.run(asyncio.wait_for(main(), 120))
         assert server.service.sessions.client_count == 0
 
 
@@ -162,7 +162,7 @@ def test_video_file_plays_in_a_loop(model: Path, clip: Path) -> None:
     async def client(socket: ClientWebSocketResponse) -> None:
         await socket.send_json({"source": "server"})
         for _ in range(CLIP_FRAMES + 5):
-            await socket.receive_bytes(timeout=10)
+            await socket.receive_bytes(timeout=60)
 
     with start_server(model, source=str(clip)) as server:
         run_client(server, client)

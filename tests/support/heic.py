@@ -12,11 +12,15 @@ import av
 from cgt.runtime.image.preprocess import U8
 
 
-def write_heic(path: Path, image: U8, quarter_turns: int = 0) -> None:
+def write_heic(
+    path: Path, image: U8, quarter_turns: int = 0, icc_profile: bytes | None = None
+) -> None:
     """Write a uint8 RGB image with even sides, to be shown turned to the left."""
     config, data = _encode_hevc(image)
     height, width, _ = image.shape
     properties = [config, _full_box(b"ispe", 0, struct.pack(">II", width, height))]
+    if icc_profile:
+        properties.append(_box(b"colr", b"prof", icc_profile))
     if quarter_turns:
         properties.append(_box(b"irot", bytes([quarter_turns])))
     links = bytes(range(1, len(properties) + 1))

@@ -59,12 +59,13 @@ def open_dataset(
     train = find_image_folders(root, "train", paired, channels)
     try:
         tests = find_image_folders(root, "test", paired, channels)
-    except DataError:
+        without_tests = []
+    except DataError as error:
         tests = None
+        problem = str(error).partition("; ")[0] if _has_test_images(root) else "no test images"
+        without_tests = [f"{problem}; samples show training images"]
     report = validate_images([*train, *(tests or ())], cache, config.num_workers())
-    lines = report.summary_lines() + (
-        [] if tests else ["no test images; samples show training images"]
-    )
+    lines = report.summary_lines() + without_tests
     for line in lines:
         log(line)
     if corrupt := report.files_to_skip(config.on_corrupt):
@@ -93,6 +94,10 @@ def open_dataset(
         shard=shard,
     )
     return Dataset(data, tests, tuple(lines))
+
+
+def _has_test_images(root: Path) -> bool:
+    return any((root / name).is_dir() for name in ("testA", "testB", "test"))
 
 
 def _files_of_corrupt_pairs(

@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from cgt.runtime.errors import DataError, UsageError
+from cgt.runtime.image.channels import convert_channels
 from cgt.runtime.image.files import (
     FORMATS_TEXT,
     list_images,
     read_image,
     warn_of_unread_images,
 )
-from cgt.runtime.image.opencv import cv2
 from cgt.runtime.image.preprocess import U8
 from cgt.runtime.utils.overwrite import is_inside
 
@@ -37,7 +35,7 @@ class ImageFolder:
         folder: The folder.
         files: Its image files, sorted by name, including those in subfolders.
         half: Part of each image that belongs to the domain: "whole", "left" or "right".
-        channels: Channels of the images: 1 (gray) or 3 (RGB).
+        channels: Channels of the images: 1 (gray), 3 (RGB) or 4 (with an opaque alpha).
     """
 
     folder: Path
@@ -87,9 +85,7 @@ class ImageFolder:
         middle = image.shape[1] // 2
         if self.half != "whole":
             image = image[:, :middle] if self.half == "left" else image[:, middle : 2 * middle]
-        if self.channels == 1:
-            return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)[..., None]
-        return image
+        return convert_channels(image, self.channels)
 
 
 def read_rgb(path: Path) -> U8:
@@ -126,14 +122,31 @@ def find_image_folders(
     Raises:
         DataError: If folders or images are missing, or if images of a pair have no partner.
     """
+    a, b = find_available_folders(root, split, paired, channels)
+    # Opening a missing folder raises an error that names it.
+    a = a or ImageFolder.open(root / f"{split}A", channels=channels[0])
+    b = b or ImageFolder.open(root / f"{split}B", channels=channels[1])
+    return a, b
+
+
+def find_available_folders(
+    root: Path, split: str, paired: bool, channels: tuple[int, int]
+) -> tuple[ImageFolder | None, ImageFolder | None]:
+    """Find the folders of A and B like `find_image_folders`, with None for one that is missing.
+
+    Raises:
+        DataError: If a folder has no images, or if images of a pair have no partner.
+    """
     if paired and not (root / f"{split}A").is_dir() and (root / split).is_dir():
         return (
             ImageFolder.open(root / split, "left", channels[0]),
             ImageFolder.open(root / split, "right", channels[1]),
         )
-    a = ImageFolder.open(root / f"{split}A", channels=channels[0])
-    b = ImageFolder.open(root / f"{split}B", channels=channels[1])
-    if paired:
+    a, b = (
+        ImageFolder.open(folder, channels=count) if folder.is_dir() else None
+        for folder, count in zip((root / f"{split}A", root / f"{split}B"), channels, strict=True)
+    )
+    if paired and a is not None and b is not None:
         _check_pairs(a, b)
     return a, b
 

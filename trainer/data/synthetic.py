@@ -34,7 +34,7 @@ def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
     return rounded
 
 
-def convert_channels(image: F32, channels: int) -> F32:
+def convert_planes(image: F32, channels: int) -> F32:
     """Convert an RGB image to another number of channels.
 
     Args:

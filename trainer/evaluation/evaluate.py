@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from cgt.runtime.errors import DataError, UsageError
+from cgt.runtime.image.channels import convert_channels, to_rgb
 from cgt.runtime.image.compose import make_grid
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.image.preprocess import U8, resize
@@ -18,7 +20,7 @@ from cgt.runtime.utils.progress import progress_bar
 
 from ..config import reverse_direction
 from ..data.dataset import LogFn
-from ..data.folders import ImageFolder, find_image_folders
+from ..data.folders import ImageFolder, find_available_folders
 from ..logs.best_checkpoint import load_eval_images
 from ..networks.efficientnet import INPUT_SIDES_PX
 from .features import FeatureExtractor, efficientnet_extractor, inception_extractor
@@ -29,6 +31,7 @@ MAX_MONTAGE_ROWS = 8  # per direction
 VIDEO_SIZE_MULTIPLE = 32  # video frames are resized to a multiple of it, in pixels
 
 ImageRows = list[list[U8]]
+_SIDES: dict[Direction, tuple[int, int]] = {"AtoB": (0, 1), "BtoA": (1, 0)}  # source, target
 
 
 def evaluate(
@@ -44,6 +47,9 @@ def evaluate(
 ) -> tuple[dict[str, Any], dict[str, ImageRows]]:
     """Evaluate a subject on a data set.
 
+    A direction needs the test images of its source domain. Without those of its target domain,
+    its training images stand in for them, and cgt prints this.
+
     Args:
         subject: The checkpoint or model.
         data: Data set; by default the one that the checkpoint was trained on.
@@ -58,7 +64,7 @@ def evaluate(
         A report in plain JSON types, and rows of images by direction.
 
     Raises:
-        DataError: If test images are missing.
+        DataError: If the test images of all directions are missing.
         UsageError: If there is no data set, or the Inception weights are missing.
         MissingDependency: If the extra [projected] is not installed.
     """
@@ -67,21 +73,25 @@ def evaluate(
         raise UsageError(
             "the data set is unknown; use --data with a folder that has testA/ and testB/"
         )
+    tests = find_available_folders(root, "test", subject.paired, subject.channels)
+    directions = _available_directions(subject, tests, root, log)
     extractors = _open_extractors(inception, log)
-    tests = find_image_folders(root, "test", subject.paired, subject.channels)
+    side_by_side = subject.paired and not (root / "trainA").is_dir()  # other pairs do not matter
     try:
-        training: tuple[ImageFolder, ImageFolder] | None = find_image_folders(
-            root, "train", subject.paired, subject.channels
-        )
-    except DataError:
-        training = None
-        log(f"{root} has no training images; the report has no distance between real images")
-    image_limit = max_images or max(len(folder.files) for folder in tests)
-    sets = [load_eval_images(folder, subject.size, subject.squash, image_limit) for folder in tests]
+        training = find_available_folders(root, "train", side_by_side, subject.channels)
+    except DataError:  # an empty folder
+        training = None, None
+    image_limit = max_images or max(len(folder.files) for folder in tests if folder)
+
+    def load(folder: ImageFolder | None, limit: int) -> list[U8]:
+        if folder is None:
+            return []
+        return load_eval_images(folder, subject.size, subject.squash, limit)
+
+    sets = [load(folder, image_limit) for folder in tests]
     training_images = [
-        load_eval_images(folder, subject.size, subject.squash, len(real))
-        for folder, real in zip(training or (), sets, strict=False)
-    ] or [[], []]
+        load(folder, len(real) or image_limit) for folder, real in zip(training, sets, strict=True)
+    ]
     report: dict[str, Any] = {
         "subject": subject.name,
         "data": str(root),
@@ -102,23 +112,54 @@ def evaluate(
 
             return call
 
-        for direction in subject.directions:
-            x, y = (0, 1) if direction == "AtoB" else (1, 0)
+        for direction in directions:
+            x, y = _SIDES[direction]
+            target, other_real = sets[y], training_images[y]
+            if not target:
+                missing, target, other_real = root / f"test{'AB'[y]}", other_real, []
+                distances_to = "distances are to training images" if target else "no distances"
+                log(f"{missing} is missing; {direction}: {distances_to}")
+            elif not other_real:
+                log(f"{root} has no training images of {'AB'[y]}; no distance between real images")
             forward = counted(translate_fns[direction])
             assert forward is not None
             values, rows[direction] = measure_translation(
-                EvaluationImages(sets[x], sets[y], training_images[y]),
+                EvaluationImages(sets[x], target, other_real),
                 forward,
                 counted(translate_fns.get(reverse_direction(direction))),
                 extractors,
-                paired=subject.paired,
+                paired=subject.paired and bool(sets[y]),
                 imagenet_class=imagenet_class,
             )
             names = {"from": subject.domains[x], "to": subject.domains[y]}
             report["directions"][direction] = names | values
     if video is not None:
-        report["video"] = temporal_stability(subject, subject.directions[0], video, frames)
+        report["video"] = temporal_stability(subject, directions[0], video, frames)
     return report, rows
+
+
+def _available_directions(
+    subject: EvaluationSubject,
+    tests: Sequence[ImageFolder | None],
+    root: Path,
+    log: LogFn,
+) -> list[Direction]:
+    """Return the directions whose source domain has test images; print the others."""
+    missing = {
+        direction: root / f"test{'AB'[_SIDES[direction][0]]}"
+        for direction in subject.directions
+        if tests[_SIDES[direction][0]] is None
+    }
+    directions = [name for name in subject.directions if name not in missing]
+    if not directions:
+        needed = " and ".join(map(str, missing.values()))
+        raise DataError(
+            f"{needed} {'is' if len(missing) == 1 else 'are'} missing; "
+            f"{' and '.join(missing)} translates the test images there"
+        )
+    for direction, folder in missing.items():
+        log(f"{folder} is missing; {direction} is left out")
+    return directions
 
 
 def _open_extractors(inception: Path | None, log: LogFn) -> list[FeatureExtractor]:
@@ -150,6 +191,7 @@ def temporal_stability(
     translated_error, input_error = WarpingErrorMeter(), WarpingErrorMeter()
     count = 0
     translate: TranslateFn | None = None
+    channels = subject.channels[0 if direction == "AtoB" else 1]
     with open_source(str(video), audio=False) as source:
         frame_images = (item.image for item in source if isinstance(item, Frame))
         for frame_image in islice(frame_images, frames):
@@ -160,7 +202,7 @@ def temporal_stability(
             )
             image = resize(frame_image, (height, width))
             translate = translate or subject.translators[direction]((height, width))
-            translated_error.update(image, translate(image))
+            translated_error.update(image, to_rgb(translate(convert_channels(image, channels))))
             input_error.update(image, image)
             count += 1
     return {
@@ -179,7 +221,9 @@ def save_montage(rows: dict[str, ImageRows], path: Path) -> None:
         for each in rows.values()
         for row in each[:: max(1, len(each) // MAX_MONTAGE_ROWS)][:MAX_MONTAGE_ROWS]
     ]
-    data = encode_image(make_grid(selected), path.suffix)
+    data = encode_image(
+        make_grid([[to_rgb(image) for image in row] for row in selected]), path.suffix
+    )
     if data is None:
         raise UsageError(f"--montage {path} must end in .png")
     with atomic_write(path) as temporary:

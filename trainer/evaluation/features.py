@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cgt.runtime.image.channels import to_rgb
 from cgt.runtime.image.preprocess import U8, pack
 
 from ..networks.efficientnet import INPUT_SIDES_PX, load_efficientnet, normalize_input
@@ -30,7 +31,7 @@ class FeatureExtractor:
 
     Attributes:
         name: Name of the network.
-        extract: Maps N images, uint8 HWC RGB or gray, to features N,D.
+        extract: Maps N images, uint8 HWC, to features N,D.
     """
 
     name: str
@@ -38,7 +39,7 @@ class FeatureExtractor:
 
 
 def _make_batches(images: Sequence[U8], prepare: Callable[[U8], Any]) -> list[torch.Tensor]:
-    rgb = [np.repeat(image, 3, 2) if image.shape[2] == 1 else image for image in images]
+    rgb = [to_rgb(image) for image in images]
     return [
         torch.from_numpy(np.stack([prepare(image) for image in rgb[i : i + BATCH_SIZE]]))
         for i in range(0, len(images), BATCH_SIZE)

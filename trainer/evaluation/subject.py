@@ -12,6 +12,7 @@ import torch
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.runtime.inference.translator import Translator
 from cgt.runtime.models.metadata import Direction, read_metadata
+from cgt.runtime.models.third_party import ModelFormat
 
 from ..checkpoint import load_checkpoint
 from ..config import reverse_direction
@@ -56,6 +57,7 @@ def open_subject(
     direction: Direction | None,
     size: int | None,
     network: str | None = None,
+    model_format: ModelFormat | None = None,
 ) -> EvaluationSubject:
     """Open a checkpoint or a model for evaluation.
 
@@ -65,6 +67,7 @@ def open_subject(
         direction: Direction to evaluate; by default all that the file has.
         size: Side of the evaluated images, in pixels; by default that of the training.
         network: Name of a network in a checkpoint that has several.
+        model_format: What the user says about a model of another tool.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read.
@@ -72,27 +75,31 @@ def open_subject(
         UsageError: If the file does not have the direction or does not support the size.
     """
     if model is not None:
-        subject = _subject_from_model(model, direction)
+        subject = _subject_from_model(model, direction, model_format)
     else:
         assert ckpt is not None
         subject = _subject_from_checkpoint(ckpt, direction, network)
     return replace(subject, size=size) if size else subject
 
 
-def _subject_from_model(path: Path, direction: Direction | None) -> EvaluationSubject:
-    metadata = read_metadata(path)
+def _subject_from_model(
+    path: Path, direction: Direction | None, model_format: ModelFormat | None
+) -> EvaluationSubject:
+    metadata = read_metadata(path, model_format)
     if direction not in (None, metadata.direction):
         raise UsageError(f"{path} translates {metadata.direction}; omit --direction")
 
     def for_size(size: tuple[int, int]) -> TranslateFn:
-        return Translator(path, size=size, frame_size=size)
+        return Translator(path, size=size, frame_size=size, model_format=model_format)
 
+    channels = (metadata.in_channels, metadata.out_channels)
     return EvaluationSubject(
         name=str(path),
         translators={metadata.direction: for_size},
         directions=(metadata.direction,),
         domains=metadata.domains,
         size=min(metadata.size),
+        channels=channels if metadata.direction == "AtoB" else channels[::-1],
     )
 
 

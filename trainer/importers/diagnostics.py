@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cgt.runtime.image.geometry import format_size
 from cgt.runtime.image.preprocess import pack
 
-from ..data.synthetic import convert_channels, dead_leaves
+from ..data.synthetic import convert_planes, dead_leaves
 from ..networks import build_generator
 from ..networks.config import GeneratorConfig
 from .layer_graph import LayerGraph, format_shape, parse_layers
@@ -101,7 +101,7 @@ def sanity_check(network: nn.Module, channels: int, multiple: int) -> list[str]:
     """
     side = -(-CHECK_SIDE_PX // multiple) * multiple
     image = pack(dead_leaves((side, side), np.random.default_rng(0)))
-    x = torch.from_numpy(convert_channels(image, channels))[None]
+    x = torch.from_numpy(convert_planes(image, channels))[None]
     with torch.no_grad():
         y = network(x)
     if y.shape[2:] != x.shape[2:]:

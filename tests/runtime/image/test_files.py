@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from support.heic import write_heic
 
 from cgt.runtime import translate_file
 from cgt.runtime.errors import UsageError
@@ -92,6 +93,15 @@ def test_profile_is_converted_to_srgb(suffix: str, tmp_path: Path) -> None:
         assert np.abs(image.astype(int) - (255, 0, 0)).max() <= 6
     if suffix != ".tif":
         assert np.abs(decode_upload(path.read_bytes()).astype(int) - (255, 0, 0)).max() <= 6
+
+
+def test_profile_of_heic_is_converted_once(tmp_path: Path) -> None:
+    path = tmp_path / "p3.heic"
+    write_heic(path, np.full((64, 64, 3), (200, 60, 60), np.uint8), icc_profile=P3)
+    other = save(tmp_path / "p3.png", np.full((8, 8, 3), (200, 60, 60), np.uint8), icc_profile=P3)
+    expected = read_image(other)[0, 0].astype(int)
+    assert np.abs(expected - (200, 60, 60)).max() > 10
+    assert np.abs(read_image(path)[32, 32] - expected).max() <= 4
 
 
 def test_profile_of_gray_is_converted(tmp_path: Path) -> None:
@@ -214,10 +224,11 @@ def make_tiff(values: bytes, width: int, **tags: int) -> bytes:
         ),
         (make_tiff(bytes([0x00, 0x08, 0x00, 0xFF, 0xFF, 0x00]), 3, t258=12), [0, 128, 255]),
         (make_tiff(np.array([0, 0.5, 1], "<f4").tobytes(), 3, t258=32, t339=3), [0, 128, 255]),
+        (make_tiff(np.array([0, 0.5, 1], "<f8").tobytes(), 3, t258=64, t339=3), [0, 128, 255]),
         (make_tiff(np.array([0, 16384, 32767], "<i2").tobytes(), 3, t339=2), [0, 128, 255]),
         (make_tiff(np.array([0, 2**31, 2**32 - 1], "<u4").tobytes(), 3, t258=32), [0, 128, 255]),
     ],
-    ids=["16", "12in16", "inverted", "12", "float", "signed", "32"],
+    ids=["16", "12in16", "inverted", "12", "float", "float64", "signed", "32"],
 )
 def test_deep_tiff_is_scaled_by_its_tags(data: bytes, expected: list[int], tmp_path: Path) -> None:
     path = tmp_path / "deep.tif"
@@ -225,6 +236,13 @@ def test_deep_tiff_is_scaled_by_its_tags(data: bytes, expected: list[int], tmp_p
     found = read_image(path)
     assert found.shape == (1, 3, 3)
     assert np.abs(found[0].astype(int) - np.array(expected)[:, None]).max() <= 1
+
+
+def test_tiff_of_half_floats_is_refused(tmp_path: Path) -> None:
+    """No decoder that cgt uses reads it; scaled as integers, it would be wrong."""
+    path = tmp_path / "half.tif"
+    path.write_bytes(make_tiff(np.array([0, 0.5, 1], "<f2").tobytes(), 3, t258=16, t339=3))
+    assert read_image(path) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

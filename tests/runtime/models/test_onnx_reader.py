@@ -1,5 +1,6 @@
 """Metadata of model files, read without the `onnx` package."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -58,12 +59,14 @@ def test_a_third_party_model_is_described_by_its_shapes(tiny_model: Path, tmp_pa
     del model.metadata_props[:]
     free = tmp_path / "free.onnx"
     onnx.save(model, free)
-    assert read_metadata(free) == ModelMetadata(dynamic=True, multiple=4, norm="unknown")
+    expected = ModelMetadata(dynamic=True, multiple=4, norm="unknown")
+    assert replace(read_metadata(free), third_party=None) == expected
     for axis, size in ((2, 64), (3, 96)):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = size
     fixed = tmp_path / "fixed.onnx"
     onnx.save(model, fixed)
-    assert read_metadata(fixed) == ModelMetadata(size=(64, 96), norm="unknown")
+    expected = ModelMetadata(size=(64, 96), norm="unknown")
+    assert replace(read_metadata(fixed), third_party=None) == expected
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 1}', '{"version": 99}', "{"])
@@ -93,6 +96,6 @@ def test_a_model_that_takes_no_image_is_refused(tiny_model: Path, tmp_path: Path
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
     path = tmp_path / "bytes.onnx"
     onnx.save(model, path)
-    with pytest.raises(ModelError, match="float32"):
+    with pytest.raises(ModelError, match="contradicts its metadata"):
         read_metadata(path)
     assert METADATA_KEY in read_onnx_header(path).metadata

@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from support.heic import write_heic
 
 from cgt.runtime import translate_file
@@ -301,6 +302,39 @@ def test_animations_in_a_folder_are_images(inverse: Path, tmp_path: Path) -> Non
         *("a.png", "b_00000.png", "b_00001.png", "c_00000.png", "c_00001.png"),
     ]
     assert list(means.values()) == pytest.approx([205, 245, 165, 255, 0], abs=3)
+
+
+@pytest.mark.parametrize("format", ["webp", "png", "gif"])
+def test_transparent_animations_are_composited_or_kept(
+    format: str, inverse: Path, tmp_path: Path
+) -> None:
+    """The left half is transparent; the model inverts."""
+    if format == "webp" and not hasattr(cv2, "imdecodeanimation"):
+        pytest.skip("needs OpenCV 4.11")
+    folder, alpha = tmp_path / "in", np.repeat(np.uint8([0, 255]), 16)[None].repeat(32, axis=0)
+    folder.mkdir()
+    first, second = (
+        Image.fromarray(np.dstack([np.full((32, 32, 3), (255, value, 0), np.uint8), alpha]))
+        for value in (0, 255)
+    )
+    options = {"lossless": True} if format == "webp" else {"disposal": 2} if format == "gif" else {}
+    first.save(
+        folder / f"a.{format}", save_all=True, append_images=[second], duration=100, **options
+    )
+    (composited := tmp_path / "composited").mkdir()
+    translate_file(folder, composited, model=inverse, background="lime", output_size="source")
+    for name, right in (("a_00000.png", (0, 255, 255)), ("a_00001.png", (0, 0, 255))):
+        image = read_image(composited / name)
+        np.testing.assert_array_equal(image[16, [4, 28]], [(255, 0, 255), right])
+    translate_file(folder, tmp_path / "kept", model=inverse, keep_alpha=True, output_size="source")
+    for name in ("a_00000.png", "a_00001.png"):
+        kept = np.asarray(Image.open(tmp_path / "kept" / name))
+        np.testing.assert_array_equal(kept[..., 3], alpha)
+    with open_source(str(folder / f"a.{format}")) as source:
+        frame = next(item for item in source if isinstance(item, Frame))
+    frame.background, frame.keep_alpha = (0, 0, 255), True
+    np.testing.assert_array_equal(frame.image[16, [4, 28]], [(0, 0, 255), (255, 0, 0)])
+    np.testing.assert_array_equal(frame.alpha, alpha)
 
 
 def test_images_of_other_formats_are_named(

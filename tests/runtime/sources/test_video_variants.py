@@ -299,6 +299,20 @@ def test_avi_without_reordering_starts_at_zero(codec: str, tmp_path: Path) -> No
     assert probe(tmp_path / "out.mp4").times[0] == 0
 
 
+@pytest.mark.parametrize(
+    "codec", ["libx264 -bf 2", "libx264 -bf 3 -b-pyramid normal", "mpeg4 -bf 2", "mpeg2video -bf 2"]
+)
+def test_avi_with_b_frames_is_in_order(codec: str, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.avi", tmp_path / "out.mkv"
+    ffmpeg("-f", "lavfi", "-i", FRAMES, "-c:v", *codec.split(), "-pix_fmt", "yuv420p", path)
+    with open_source(str(path)) as source:
+        times = [item.time for item in source if isinstance(item, Frame)]
+    assert times == [times[0] + Fraction(index, 12) for index in range(12)]
+    assert 0 <= times[0] <= Fraction(2, 12)
+    copy_video(path, out)
+    assert len(probe(out).times) == 12
+
+
 def first_frame(path: Path) -> np.ndarray:
     with open_source(str(path)) as source:
         return next(item.image for item in source if isinstance(item, Frame))
