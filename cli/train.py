@@ -43,7 +43,7 @@ _RUN = "Essentials"
     ("--channels-a", int, "Channels of domain A; 1 is grayscale.  [default: 3]"),
     ("--channels-b", int, "Channels of domain B; 1 is grayscale.  [default: 3]"),
     ("--on-corrupt", str, "What to do with unreadable images: fail or skip.  [default: fail]"),
-    ("--workers", int, "Threads that prepare images.  [default: 1 for every 4 images]"),
+    ("--workers", int, "Threads that prepare images; by default one for every 4 of a step."),
     ("--cache-mb", int, "Maximum size of decoded images in memory, in MB.  [default: 1024]"),
 )
 @opts(
