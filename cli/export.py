@@ -89,7 +89,8 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
         click.Choice(UPSAMPLING_METHODS),
         "Default of `cgt translate --upsampling` for this model: detail for painters.",
     ),
-    ("--fp16-norm", bool, "With --fp16, compute the norms in FP16 too."),
+    ("--fp16-norm", bool, "With --fp16, compute the sums of norms in FP16 too."),
+    ("--fp32-norm", bool, "With --fp16, compute the norms in FP32 alone."),
     ("--opset", int, "ONNX opset, 11 to 23.  [default: 18, or what the precision needs]"),
 )
 @opts(

@@ -43,7 +43,7 @@ _RUN = "Essentials"
     ("--channels-a", int, "Channels of domain A; 1 is grayscale.  [default: 3]"),
     ("--channels-b", int, "Channels of domain B; 1 is grayscale.  [default: 3]"),
     ("--on-corrupt", str, "What to do with unreadable images: fail or skip.  [default: fail]"),
-    ("--workers", int, "Threads that prepare images.  [default: 1]"),
+    ("--workers", int, "Threads that prepare images; by default one for every 4 of a step."),
     ("--cache-mb", int, "Maximum size of decoded images in memory, in MB.  [default: 1024]"),
 )
 @opts(
@@ -111,7 +111,7 @@ _RUN = "Essentials"
 )
 @opts(
     "Machine",
-    ("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [default: auto]"),
+    ("--precision", str, "auto, fp32, bf16; on a GPU also tf32, fp16.  [default: auto]"),
     ("--device", str, "auto, cpu, cuda, cuda:1, ...  [default: auto]"),
     ("--threads", int, "CPU threads; 0 for PyTorch's default.  [default: 0]"),
     ("--seed", int, "Seed of all random numbers.  [default: 0]"),

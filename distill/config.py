@@ -94,6 +94,7 @@ class DistillConfig(TrainConfig):
     lr: float = 1e-3
     beta1: float = 0.9
     batch_size: int = 8
+    workers: int | None = 1  # each of them runs the teacher
     ema: float = 0.999
     steps: int = 30000
     schedule: str = "cosine"

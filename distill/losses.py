@@ -17,6 +17,7 @@ from cgt.runtime.errors import UsageError
 from cgt.trainer.networks import ResnetBlock
 from cgt.trainer.networks.projected import extract_features
 from cgt.trainer.networks.student import StudentBlock
+from cgt.trainer.networks.training_layers import reflection_pad
 
 from .teacher import Teacher
 
@@ -91,7 +92,7 @@ class RandomMotion:
         """Return the shifted image without noise."""
         p = self.MAX_SHIFT_PX
         top, left = p + self.down, p + self.right
-        padded = F.pad(x, (p, p, p, p), mode="reflect")
+        padded = reflection_pad(x, (p, p, p, p))
         return padded[..., top : top + x.shape[2], left : left + x.shape[3]]
 
     def crop_visible(self, x: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ class FeatureAdapter(nn.Module):
     def _record_features(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._student_features = args[0]
 
-    def loss(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Return the feature loss; `x` must be the student's most recent input."""
         student, self._student_features = self.conv(self._student_features), torch.empty(0)
         with torch.no_grad():

@@ -20,7 +20,13 @@ from cgt.trainer.methods.losses import l1_loss
 
 from .config import DistillConfig
 from .losses import FeatureAdapter, RandomMotion, perceptual_loss, ssim_loss, temporal_loss, tv_loss
-from .qat import activation_ranges, prepare_qat, set_activation_ranges
+from .qat import (
+    activation_ranges,
+    batch_norm_statistics,
+    observing_ranges,
+    prepare_qat,
+    set_activation_ranges,
+)
 from .teacher import Teacher, load_teacher_discriminator
 
 
@@ -41,6 +47,7 @@ class Distillation(Method):
             self.adapter = FeatureAdapter(teacher, self.networks[self.generator_name]).to(
                 self.device
             )
+            self.ddp_adapter = self.distributed.wrap_ddp(self.adapter)
             self.optimizers["G"].add_param_group({"params": list(self.adapter.parameters())})
         self.int8_active = False
 
@@ -71,9 +78,20 @@ class Distillation(Method):
 
     def step(self, a: Tensor, b: Tensor, position: int) -> Losses:
         """Train on one batch; enable INT8 rounding when its first step is reached."""
-        if self.config.is_int8_step(position):
+        network = self.networks[self.generator_name]
+        if self.config.is_int8_step(position) and not self.int8_active:
+            self._average_over_processes(batch_norm_statistics(network))
             self._enable_int8()
-        return super().step(a, b, position)
+        # Each process observes its own images, and all must round alike.
+        ranges = observing_ranges(network) if self.int8_active else []
+        losses = super().step(a, b, position)
+        self._average_over_processes(ranges)
+        return losses
+
+    def _average_over_processes(self, tensors: list[Tensor]) -> None:
+        if self.distributed.world_size > 1:
+            for tensor in tensors:
+                tensor.copy_(self.distributed.mean(tensor))
 
     def _enable_int8(self) -> None:
         if not self.int8_active:
@@ -114,7 +132,7 @@ class Distillation(Method):
                 s[:moved_count], s[n:], motion
             )
         if self.adapter is not None:
-            losses["feature"] = config.lambda_feature * self.adapter.loss(x)
+            losses["feature"] = config.lambda_feature * self.ddp_adapter(x)
         if config.lambda_perceptual:
             losses["perceptual"] = config.lambda_perceptual * perceptual_loss(s, y)
         if config.lambda_tv:

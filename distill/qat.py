@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cgt.trainer.networks.training_layers import TrainingConv2d
+
 QMAX = 127
 CLIPPED_SHARE = 1e-5  # share of the inputs that may be clipped
 CALIBRATION_BATCHES = 32  # batches that activation ranges are averaged over
@@ -19,15 +21,15 @@ CALIBRATION_BATCHES = 32  # batches that activation ranges are averaged over
 _OLD_PREFIXES = {"steering.look.": "film.encoder.", "steering.tell.": "film.head."}
 
 
-class _QuantizedConv2d(nn.Conv2d):
+class _QuantizedConv2d(TrainingConv2d):
     """A convolution that rounds its input and weights to 8 bits; gradients skip clipped values."""
 
     activation_max: Tensor  # input magnitude that QMAX represents
-    observed_batches: Tensor  # batches that activation_max is averaged over
+    observed_batches: int  # batches that activation_max is averaged over
 
     def forward(self, input: Tensor) -> Tensor:
         x = input.float()
-        if self.training and int(self.observed_batches) < CALIBRATION_BATCHES:
+        if self.training and self.observed_batches < CALIBRATION_BATCHES:
             self._observe(x.detach().abs())
         step = (self.activation_max / QMAX).clamp_min(torch.finfo(torch.float32).tiny)
         zero = torch.zeros((), dtype=torch.int32, device=x.device)
@@ -59,10 +61,11 @@ def prepare_qat(network: nn.Module) -> None:
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and not isinstance(module, _QuantizedConv2d):
-            device = module.weight.device
             module.__class__ = _QuantizedConv2d
-            for name in ("activation_max", "observed_batches"):
-                module.register_buffer(name, torch.zeros((), device=device), persistent=False)
+            assert isinstance(module, _QuantizedConv2d)
+            largest = torch.zeros((), device=module.weight.device)
+            module.register_buffer("activation_max", largest, persistent=False)
+            module.observed_batches = 0  # no tensor: reading one would wait for the GPU
         elif isinstance(module, nn.BatchNorm2d):
             module.__class__ = _FrozenBatchNorm2d
 
@@ -70,6 +73,26 @@ def prepare_qat(network: nn.Module) -> None:
 class _FrozenBatchNorm2d(nn.BatchNorm2d):
     def train(self, mode: bool = True) -> _FrozenBatchNorm2d:
         return super().train(False)
+
+
+def observing_ranges(network: nn.Module) -> list[Tensor]:
+    """Return the activation ranges, scalar float32, that the next training step will change."""
+    return [
+        module.activation_max
+        for module in network.modules()
+        if isinstance(module, _QuantizedConv2d) and module.observed_batches < CALIBRATION_BATCHES
+    ]
+
+
+def batch_norm_statistics(network: nn.Module) -> list[Tensor]:
+    """Return the running statistics, float32, that `prepare_qat` makes constant."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    return [
+        statistics
+        for norm in norms
+        for statistics in (norm.running_mean, norm.running_var)
+        if statistics is not None
+    ]
 
 
 def activation_ranges(network: nn.Module) -> dict[str, list[float]]:
@@ -92,7 +115,7 @@ def set_activation_ranges(network: nn.Module, values: dict[str, list[float]]) ->
         module = network.get_submodule(_current_name(name))
         assert isinstance(module, _QuantizedConv2d)
         module.activation_max.fill_(activation_max)
-        module.observed_batches.fill_(observed_batches)
+        module.observed_batches = int(observed_batches)
 
 
 def _current_name(module_name: str) -> str:

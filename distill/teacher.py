@@ -21,7 +21,7 @@ from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.data.image_cache import ImageCache
 from cgt.trainer.networks import ResnetBlock, ResnetGenerator
 from cgt.trainer.networks.config import GeneratorConfig
-from cgt.trainer.networks.cpu_layers import use_fast_cpu_layers
+from cgt.trainer.networks.training_layers import use_training_layers
 from cgt.trainer.precision import Precision
 from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
@@ -82,7 +82,7 @@ class Teacher:
         self.network = source.network.to(device).requires_grad_(False)
         self._memory_format = precision.inference_memory_format
         if device.type == "cpu":
-            use_fast_cpu_layers(self.network)
+            use_training_layers(self.network, device)
 
     @classmethod
     def open(

@@ -59,7 +59,7 @@ class DistillRun(TrainingRun):
         self.domains = self.teacher.source.domains
         photos = find_photos([Path(folder) for folder in config.photos], direction)
         image_cache = ImageCache(config.cache_mb)
-        dataset_report = validate_images(photos.by_folder, image_cache, config.workers)
+        dataset_report = validate_images(photos.by_folder, image_cache, config.num_workers())
         summary_lines = tuple(dataset_report.summary_lines())
         for line in summary_lines:
             self._echo(line)

@@ -14,6 +14,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Remainder = Literal["fp32", "fp16"]
 NormMode = Literal["instance", "frozen", "stream"]
 NORM_MODES: tuple[NormMode, ...] = get_args(NormMode)
+NormPrecision = Literal["fp32", "mixed", "fp16"]
 CalibrationMethod = Literal["percentile", "minmax", "entropy"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 
@@ -44,8 +45,9 @@ class ExportConfig:
             in `remainder`. "mixed" also keeps the most sensitive convolutions in `remainder` until
             `min_psnr` holds.
         remainder: Precision of what is not quantized.
-        fp16_norm: With FP16, compute norms in FP16 too. They stay in FP32 by default, because their
-            sums exceed FP16's range.
+        fp16_norm: With FP16, compute norms in FP16 alone. By default their sums are FP32, because
+            they exceed FP16's range, and the rest is FP16.
+        fp32_norm: With FP16, compute norms in FP32 alone.
         norm: "instance" as trained; "frozen" for calibrated statistics that are folded into the
             convolutions; "stream" for statistics that are inputs and outputs of the graph (see
             `cgt.runtime.models.metadata`).
@@ -71,6 +73,7 @@ class ExportConfig:
     precision: Precision = "fp32"
     remainder: Remainder = "fp32"
     fp16_norm: bool = False
+    fp32_norm: bool = False
     norm: NormMode = "instance"
     io: IOType = "float"
     upsampling: Upsampling | None = None
@@ -97,6 +100,10 @@ class ExportConfig:
             raise UsageError("--calib-frames must be at least 1")
         if self.fp16_norm and not self.has_fp16:
             raise UsageError("--fp16-norm goes with --fp16")
+        if self.fp32_norm and not self.has_fp16:
+            raise UsageError("--fp32-norm goes with --fp16")
+        if self.fp32_norm and self.fp16_norm:
+            raise UsageError("--fp32-norm and --fp16-norm exclude each other")
         if self.fp16_norm and self.norm != "instance":
             raise UsageError(f"--fp16-norm and --norm {self.norm} exclude each other")
         if self.calib is not None and not self.needs_calibration:
@@ -131,6 +138,13 @@ class ExportConfig:
     @property
     def has_fp16(self) -> bool:
         return self.float_precision == "fp16"
+
+    @property
+    def norm_precision(self) -> NormPrecision:
+        """Return how norms compute, see `graph.reduced_precision.ReducedPrecision`."""
+        if self.fp16_norm:
+            return "fp16"
+        return "mixed" if self.has_fp16 and not self.fp32_norm else "fp32"
 
     @property
     def precision_label(self) -> str:

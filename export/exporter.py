@@ -120,14 +120,10 @@ def _make_metadata(
     generator: TrainedGenerator, config: ExportConfig, shapes: InputShapes
 ) -> ModelMetadata:
     fixed = shapes.fixed_size(1), shapes.fixed_size(2)
-    if fixed[0] is not None and fixed[1] is not None:
-        size = fixed[0], fixed[1]
-    else:
-        size = shapes.profiles[0].opt[1:] if shapes.profiles else generator.size
     return ModelMetadata(
         direction=generator.direction,
         domains=generator.domains,
-        size=size,
+        size=shapes.usual_size(generator.size),
         dynamic=None in fixed,
         multiple=generator.multiple,
         filter=generator.filter,

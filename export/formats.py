@@ -63,6 +63,7 @@ class Format:
     options: tuple[str, ...] = ()  # fields of BuildOptions that it takes
     needs_gpu: bool = False  # is built on the GPU that runs it
     fp32_only: bool = False  # takes only fp32 graphs without statistics tensors
+    fp32_norm: bool = False  # is as fast if norms of FP16 graphs compute in FP32 alone
 
 
 _ONNX = Format("onnx", ".onnx", "everything", "", "", "", "float", "fp32")
@@ -96,6 +97,7 @@ _OPENVINO = Format(
     "pip install openvino",
     "float",
     "fp32",
+    fp32_norm=True,
 )
 
 _LITERT = Format(

@@ -59,6 +59,9 @@ def apply_format_defaults(
     if export_options["io"] is None:
         export_options["io"] = fmt.default_io
         defaults.append(f"--io {fmt.default_io}")
+    if fmt.fp32_norm and export_options["fp16"] and not export_options["fp16_norm"]:
+        export_options["fp32_norm"] = True
+        defaults.append("--fp32-norm")
     if defaults and formats:
         log(f"defaults of {fmt.name}: {' '.join(defaults)}")
     precisions = [name for name in ("int8", "mixed", "fp16", "bf16") if export_options[name]]

@@ -38,6 +38,10 @@ class InputShapes:
         values = {shape[axis] for p in self.profiles for shape in (p.min, p.max)}
         return values.pop() if len(values) == 1 else None
 
+    def usual_size(self, default: tuple[int, int]) -> tuple[int, int]:
+        """Return the fixed or the optimal (height, width); `default` without a profile."""
+        return self.profiles[0].opt[1:] if self.profiles else default
+
 
 def parse_shapes(
     size: str | None, batch: str | None, multiple: int, default_size: tuple[int, int]

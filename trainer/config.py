@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
+from cgt.runtime.utils.system import available_cpus
 
 from .lr_schedule import LR_SCHEDULES, LRSchedule
 from .networks.config import BLOCKS, NORMS, UPSAMPLINGS, GeneratorConfig
@@ -39,16 +40,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": LR_SCHEDULES,
     "preprocess": ("resize-and-crop", "crop", "scale-width", "scale-short", "none"),
     "on_corrupt": ("fail", "skip"),
-    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "precision": ("auto", "fp32", "tf32", "bf16", "fp16"),
     "best": ("none", "frechet", "kernel", "cycle_psnr", "psnr", "ssim", "l1"),
 }
+IMAGES_PER_WORKER = 4
+
 _POSITIVE = (
     *("ngf", "ndf", "batch_size", "accumulate", "crop_size", "load_size", "lr", "d_layers"),
     *("step_every", "eval_every"),
 )
 _NON_NEGATIVE = (
     *("lambda_cycle", "lambda_identity", "lambda_l1", "pool_size", "epochs", "decay_epochs"),
-    *("steps", "decay_steps", "threads", "workers", "clip_grad", "cache_mb", "save_every"),
+    *("steps", "decay_steps", "threads", "clip_grad", "cache_mb", "save_every"),
 )
 
 # Settings that may change when a run resumes. None of them changes the networks or their targets.
@@ -114,9 +117,9 @@ class TrainConfig:
         crop_size: Side of the training crops, in pixels.
         flip: Whether half of the crops are mirrored.
         on_corrupt: "fail" or "skip": what to do with files that do not decode.
-        workers: Threads that decode images; 0: none.
+        workers: Threads that decode images; 0: none; None: see `num_workers`.
         cache_mb: Limit of the decoded images kept in memory, in MiB.
-        precision: "auto", "fp32", "bf16" or "fp16".
+        precision: "auto", "fp32", "tf32", "bf16" or "fp16".
         channels_last: Whether networks use the channels-last memory format.
         compile: Whether to compile the networks by torch.compile.
         deterministic: Whether to use deterministic algorithms only.
@@ -181,7 +184,7 @@ class TrainConfig:
     crop_size: int = 256
     flip: bool = True
     on_corrupt: str = "fail"
-    workers: int = 1
+    workers: int | None = None
     cache_mb: int = 1024
 
     precision: str = "auto"
@@ -219,6 +222,7 @@ class TrainConfig:
             _check_setting(
                 getattr(self, name) in allowed, name, f"must be one of {', '.join(allowed)}"
             )
+        _check_setting(self.workers is None or self.workers >= 0, "workers", "must not be negative")
         _check_setting(0 <= self.ema < 1, "ema", "must be at least 0 and below 1")
         _check_setting(0 <= self.beta1 < 1, "beta1", "must be at least 0 and below 1")
         if self.schedule_length < 1:
@@ -317,6 +321,19 @@ class TrainConfig:
         step = max(32, self.generator_config.multiple)
         side = self.crop_size if self.preprocess in ("crop", "none") else self.load_size
         return max(step, side // step * step)
+
+    def num_workers(self, world_size: int = 1) -> int:
+        """Return the number of threads that decode images in each process.
+
+        Unless `workers` sets it, there is one for every IMAGES_PER_WORKER images of a step.
+
+        Args:
+            world_size: Number of processes that share the batch.
+        """
+        if self.workers is not None:
+            return self.workers
+        images = 2 * self.batch_size * self.accumulate // world_size
+        return max(1, min(available_cpus(), images // IMAGES_PER_WORKER))
 
     @property
     def lr_schedule(self) -> LRSchedule:

@@ -16,6 +16,8 @@ from cgt.runtime.errors import MissingDependency, UsageError
 
 from .precision import pick_device
 
+CUDA_STOP_CHECK_INTERVAL_STEPS = 20
+
 
 class DistributedContext(Protocol):
     """Communication between the training processes.
@@ -24,11 +26,14 @@ class DistributedContext(Protocol):
         rank: Rank of this process; rank 0 writes the files.
         world_size: Number of processes.
         device: Device of this process.
+        stop_check_interval_steps: Training steps between two calls of `any` that ask whether a
+            process got a signal.
     """
 
     rank: int
     world_size: int
     device: torch.device
+    stop_check_interval_steps: int
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
         """Wrap a network so that its gradients are averaged over all processes."""
@@ -53,6 +58,7 @@ class SingleProcess:
     """Context of a run with one process."""
 
     rank, world_size = 0, 1
+    stop_check_interval_steps = 1
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -104,6 +110,7 @@ class FabricContext:
         self.rank = int(self._fabric.global_rank)
         self.world_size = int(self._fabric.world_size)
         self.device: torch.device = self._fabric.device
+        self.stop_check_interval_steps = _stop_check_interval_steps(self.device)
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
         wrapped: nn.Module = self._fabric.setup_module(network)
@@ -130,6 +137,11 @@ class FabricContext:
         # the others.
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def _stop_check_interval_steps(device: torch.device) -> int:
+    """Return the interval of `any`, which on CUDA waits until the GPU has finished all steps."""
+    return CUDA_STOP_CHECK_INTERVAL_STEPS if device.type == "cuda" else 1
 
 
 def init_distributed(device: str, batch_size: int) -> DistributedContext:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,14 +40,17 @@ class Precision:
     Attributes:
         device: The device.
         autocast_dtype: Type of autocast; None means float32 without autocast.
+        tf32: Whether a GPU rounds the inputs of float32 convolutions and matrix products to TF32,
+            which has 10 bits of mantissa instead of 23.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None = None
+    tf32: bool = False
 
     @classmethod
     def from_name(cls, name: str, device: torch.device) -> Precision:
-        """Create the precision named "auto", "fp32", "bf16" or "fp16".
+        """Create the precision named "auto", "fp32", "tf32", "bf16" or "fp16".
 
         "auto" is bf16 if the device is faster in it, otherwise fp32.
 
@@ -57,11 +61,17 @@ class Precision:
             if device.type != "cuda":
                 raise UsageError("--precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
             return cls(device, torch.float16)
+        if name == "tf32":
+            if device.type != "cuda":
+                raise UsageError("--precision tf32 needs a GPU; use bf16 or fp32 on a CPU")
+            return cls(device, tf32=True)
         use_bf16 = name == "bf16" or (name == "auto" and _bf16_is_faster(device))
         return cls(device, torch.bfloat16 if use_bf16 else None)
 
     @property
     def name(self) -> str:
+        if self.tf32:
+            return "tf32"
         return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.autocast_dtype]
 
     def autocast_context(self) -> contextlib.AbstractContextManager[Any]:
@@ -126,3 +136,25 @@ def set_deterministic(enabled: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(enabled)
     torch.backends.cudnn.benchmark = not enabled
+
+
+def set_tf32(enabled: bool) -> None:
+    """Let float32 convolutions and matrix products on CUDA compute in TF32, or in float32.
+
+    PyTorch's default is TF32 for convolutions and float32 for matrix products.
+    """
+    torch.backends.cudnn.allow_tf32 = enabled
+    torch.backends.cuda.matmul.allow_tf32 = enabled
+
+
+@contextlib.contextmanager
+def without_tf32() -> Iterator[None]:
+    """Compute in float32 on CUDA, whatever a training run in this process has set."""
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    allowed = [backend.allow_tf32 for backend in backends]
+    set_tf32(False)
+    try:
+        yield
+    finally:
+        for backend, value in zip(backends, allowed, strict=True):
+            backend.allow_tf32 = value

@@ -19,6 +19,7 @@ from cgt.runtime.image.preprocess import F32
 from cgt.runtime.models.metadata import ModelMetadata, refuse_format
 from cgt.runtime.models.third_party import ModelFormat
 
+from .precision import without_tf32
 from .pretrained import open_generator
 
 
@@ -70,7 +71,7 @@ class TorchEngine(Engine):
         statistics_out: F32 | None = None,
     ) -> None:
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), without_tf32():
                 output = self._network(torch.from_numpy(batch).to(self._device))
             np.copyto(out, output.cpu().numpy())
         except (RuntimeError, ValueError) as error:

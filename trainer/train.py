@@ -28,14 +28,14 @@ from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .data.dataset import Dataset, LogFn, open_dataset
 from .data.folders import IMAGE_FOLDER_NAMES, refuse_run_among_images
-from .data.loader import Shard
+from .data.loader import Shard, prefetch_to_device
 from .distributed import init_distributed
 from .logs.best_checkpoint import BestMetric, Evaluator, GeneratorEvaluator
 from .logs.metrics_csv import MetricsLogger
 from .logs.samples import SampleGrid
 from .methods import METHODS
 from .methods.base import Method
-from .precision import Precision, set_deterministic
+from .precision import Precision, set_deterministic, set_tf32
 from .pretrained import PretrainedInit
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class TrainingRun:
         self.is_main_process = self.distributed.rank == 0
         self._echo = log if self.is_main_process else lambda line: None
         self.precision = self._resolve_precision(config.precision)
+        set_tf32(self.precision.tf32)
         # The checkpoint stores the precision, so a resumed run keeps it on any machine.
         self.config = config = dataclasses.replace(config, precision=self.precision.name)
         self.domains = parse_domain_names(Path(config.data))
@@ -203,7 +204,8 @@ class TrainingRun:
         """Restore the state of a checkpoint."""
         self.model.load_state_dict(checkpoint.state)
         self.step = checkpoint.step
-        self.pending_losses = checkpoint.state["unlogged"]
+        device = self.model.device
+        self.pending_losses = [losses.to(device) for losses in checkpoint.state["unlogged"]]
         self.best_metric.load_state_dict(checkpoint.state["best"])
         saved_world_size, world_size = checkpoint.state["world"], self.distributed.world_size
         if saved_world_size and saved_world_size != world_size:
@@ -266,7 +268,12 @@ class TrainingRun:
         )
         saved_at = -math.inf if save_first_step else time.monotonic()
         data, per_epoch = self.data.train, self.data.train.steps_per_epoch
-        for a, b in data.batches(self.step, self.total_steps, self.config.workers):
+        device = self.distributed.device
+        workers = self.config.num_workers(self.distributed.world_size)
+        batches = data.batches(
+            self.step, self.total_steps, workers, pin_memory=device.type == "cuda"
+        )
+        for a, b in prefetch_to_device(batches, device):
             epoch = self.step // per_epoch
             # Dropout depends on seed, step and process only, as the data does.
             torch.manual_seed(hash((self.config.seed, self.step, self.distributed.rank)))
@@ -277,7 +284,9 @@ class TrainingRun:
             log.add_losses(losses)
             if self.step % LOG_INTERVAL_STEPS == 0 or self.step == self.total_steps:
                 self._log_losses(log, bar, position)
-            stop = self.distributed.any(stop_requested())
+            # All processes ask at the same steps, so that all of them stop after the same step.
+            may_stop = self.step % self.distributed.stop_check_interval_steps == 0
+            stop = may_stop and self.distributed.any(stop_requested())
             if self.step % per_epoch == 0 or self.step == self.total_steps:
                 self._end_epoch(log, epoch + 1)
                 saved_at = time.monotonic()

@@ -34,6 +34,7 @@ from .tensorrt_inspector import (
     parse_inspector_json,
     verify_precisions,
 )
+from .tensorrt_traffic import sum_traffic
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -83,6 +84,8 @@ def build(
     counts = verify_precisions(layers, expected, f"the {fmt.name} engine for {names}")
     summary = ", ".join(f"{count} in {precision}" for precision, count in counts.items())
     log(f"engine: {len(layers)} layers, convolutions {summary}, all as in the graph; for {names}")
+    if traffic := sum_traffic(trt_logger.tables[-1:]):
+        log(f"memory traffic: {traffic} per run")
     return BuildResult(
         version=api.__version__,
         files={fmt.suffix: bytes(memoryview(plan))},

@@ -12,14 +12,14 @@ from torch import nn
 
 from cgt.trainer.pretrained import TrainedGenerator
 
-from ..config import ExportConfig
+from ..config import ExportConfig, NormPrecision
 from ..quantization.calibrate import calibrate
 from ..quantization.mixed_precision import select_int8_layers
 from ..quantization.qdq import insert_qdq
 from ..quantization.sample_images import ImageSet
 from ..shapes import InputShapes
 from ..verify.fp16_range import measure_activation_range
-from .norms import ExternalStatistics, fold_norms, freeze_norms
+from .norms import ExternalStatistics, fold_norms, freeze_norms, split_large_sums
 from .opset import lower_opset
 from .reduced_precision import ReducedPrecision
 from .subpixel import use_subpixel_conv
@@ -53,10 +53,14 @@ def build_graph(
         assert calibration is not None
         freeze_norms(network, calibration.to_tensors(channels))
     fold_norms(network)
+    norm_precision = config.norm_precision
     if config.has_fp16:
-        measure_activation_range(network, eval_images.to_tensors(channels)).check_fp16_range(
-            config.fp16_norm
-        )
+        measured = measure_activation_range(network, eval_images.to_tensors(channels))
+        measured.check_fp16_range(config.fp16_norm)
+        obstacle = measured.mixed_norm_obstacle()
+        if norm_precision == "mixed" and obstacle:
+            log(f"note: norms compute in FP32 alone, because {obstacle}, too much for FP16")
+            norm_precision = "fp32"
     thresholds: dict[str, float] = {}
     if config.quantizes:
         assert calibration is not None
@@ -70,7 +74,7 @@ def build_graph(
         thresholds = select_int8_layers(
             network, thresholds, calibration_tensors, eval_tensors, config.required_psnr_db, log
         )
-    model = _wrap_and_trace(network, generator, config, shapes)
+    model = _wrap_and_trace(network, generator, config, shapes, norm_precision)
     insert_qdq(model, thresholds)
     if config.opset is not None and config.opset < DEFAULT_OPSET:
         model = lower_opset(model, config.opset)
@@ -80,20 +84,23 @@ def build_graph(
 
 
 def _wrap_and_trace(
-    network: nn.Module, generator: TrainedGenerator, config: ExportConfig, shapes: InputShapes
+    network: nn.Module,
+    generator: TrainedGenerator,
+    config: ExportConfig,
+    shapes: InputShapes,
+    norm_precision: NormPrecision,
 ) -> onnx.ModelProto:
-    statistics_size = 0
+    statistics_size, channels = 0, generator.in_channels
     if config.float_precision != "fp32":
         dtype = torch.float16 if config.has_fp16 else torch.bfloat16
-        network = ReducedPrecision(network, dtype, config.fp16_norm)
+        network = ReducedPrecision(network, dtype, norm_precision)
+        split_large_sums(network, (1, channels, *shapes.usual_size(generator.size)))
     if config.norm == "stream":
         network = ExternalStatistics(network)
         statistics_size = network.statistics
     if config.io == "uint8":
         network = Uint8IO(network)
-    interface = GraphInterface(
-        generator.in_channels, generator.multiple, config.io, statistics_size, shapes
-    )
+    interface = GraphInterface(channels, generator.multiple, config.io, statistics_size, shapes)
     model = trace(network, interface, max(config.opset or 0, DEFAULT_OPSET))
     if generator.multiple % 2 == 0:
         use_subpixel_conv(model)

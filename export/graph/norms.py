@@ -1,7 +1,8 @@
-"""InstanceNorm with frozen or external statistics."""
+"""InstanceNorm in other forms: decomposed for FP16, with frozen or with external statistics."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 import torch
@@ -16,19 +17,105 @@ from ..quantization.hooks import record_activations
 
 _InstanceNorm = nn.modules.instancenorm._InstanceNorm
 
+MAX_PIXELS_PER_SUM = 1 << 14
+"""TensorRT-RTX 1.7.1 sums up to this many pixels of a channel in one kernel. Beyond it, it writes
+the image in FP32 and reads it twice."""
 
-def instance_norms(network: nn.Module) -> dict[str, _InstanceNorm]:
-    """Map module names to InstanceNorms, in the order of the network.
+
+def instance_norms(network: nn.Module) -> dict[str, _InstanceNorm | DecomposedNorm]:
+    """Map module names to InstanceNorms of either form, in the order of the network.
 
     Raises UsageError if there are none.
     """
-    norms = {n: m for n, m in network.named_modules() if isinstance(m, _InstanceNorm)}
+    norms = {
+        n: m for n, m in network.named_modules() if isinstance(m, _InstanceNorm | DecomposedNorm)
+    }
     if not norms:
         raise UsageError(
             "this network has no InstanceNorm whose statistics could be frozen or streamed; "
             "omit --norm"
         )
     return norms
+
+
+# ---- Decomposed ----------------------------------------------------------------------------------
+
+
+class DecomposedNorm(nn.Module):
+    """InstanceNorm of (N, C, H, W) of any type: statistics in FP32, applied in the input's type.
+
+    A GPU then reads and writes FP16 images only; a whole norm in FP32 makes it convert each image
+    before and after. The sums need FP32 (see `ReducedPrecision`). The image is centered before it
+    is scaled, because its values times the scale may exceed FP16's range. The variance is the mean
+    of squares minus the squared mean, which needs one pass less than centering first. In FP32 this
+    loses digits only if a channel's mean is a thousand times its deviation.
+
+    Args:
+        norm: The norm to replace; parameters are shared.
+
+    Attributes:
+        sums_rows_first: Whether sums over an image are computed in two steps.
+    """
+
+    def __init__(self, norm: _InstanceNorm | DecomposedNorm) -> None:
+        super().__init__()
+        self.num_features: int = norm.num_features
+        self.eps: float = norm.eps
+        self.weight: nn.Parameter | None = norm.weight
+        self.bias: nn.Parameter | None = norm.bias
+        self.sums_rows_first: bool = isinstance(norm, DecomposedNorm) and norm.sums_rows_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = self.measure(x)
+        return self.apply_statistics(x, mean, variance)
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean and the variance of each channel, (N, C) float32."""
+        x32 = x.float()
+        mean = self._mean(x32)
+        return mean, (self._mean(x32 * x32) - mean * mean).clamp(min=0)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        return x.mean(3).mean(2) if self.sums_rows_first else x.mean((2, 3))
+
+    def apply_statistics(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Normalize x by (N, C) float32 statistics."""
+        scale = torch.rsqrt(variance + self.eps)
+        if self.weight is not None:
+            scale = scale * self.weight
+        if x.dtype == torch.float32:  # its range is no concern, so save an operation
+            shift = -mean * scale if self.bias is None else self.bias - mean * scale
+            return x * _per_pixel(scale, x) + _per_pixel(shift, x)
+        out = (x - _per_pixel(mean, x)) * _per_pixel(scale, x)
+        return out if self.bias is None else out + _per_pixel(self.bias, x)
+
+
+def _per_pixel(values: Tensor, x: Tensor) -> Tensor:
+    """Return values of channels in the type of x, with a shape that broadcasts to it."""
+    return values[..., None, None].to(x.dtype)
+
+
+def split_large_sums(network: nn.Module, image_shape: tuple[int, int, int, int]) -> None:
+    """Set `sums_rows_first`, in place, of the norms over more than MAX_PIXELS_PER_SUM pixels.
+
+    Args:
+        network: A network from an image to an image.
+        image_shape: (N, C, H, W) of its usual input.
+    """
+    probe = copy.deepcopy(network).to("meta")  # computes shapes only
+    norms = [
+        [module for module in each.modules() if isinstance(module, DecomposedNorm)]
+        for each in (network, probe)
+    ]
+    for norm, probed in zip(*norms, strict=True):
+
+        def set_form(_: nn.Module, inputs: tuple[Tensor], norm: DecomposedNorm = norm) -> None:
+            height, width = inputs[0].shape[2:]
+            norm.sums_rows_first = height * width > MAX_PIXELS_PER_SUM
+
+        probed.register_forward_pre_hook(set_form)
+    with torch.no_grad():
+        probe(torch.empty(image_shape, device="meta"))
 
 
 # ---- Frozen --------------------------------------------------------------------------------------
@@ -60,8 +147,8 @@ def freeze_norms(network: nn.Module, frames: Iterable[F32]) -> None:
             network(torch.from_numpy(frame[None]))
             bar.advance()
     for name, norm in norms.items():
-        batch_norm = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine)
-        if norm.affine:
+        batch_norm = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.weight is not None)
+        if norm.weight is not None and norm.bias is not None:
             batch_norm.weight, batch_norm.bias = norm.weight, norm.bias
         means, variances = (total / len(frames) for total in sums[name])
         assert batch_norm.running_mean is not None
@@ -128,40 +215,25 @@ class ExternalStatistics(nn.Module):
         )
 
 
-class _ExternalStatisticsNorm(nn.Module):
-    """Norm of (N, C, H, W) of any type, computed in FP32.
-
-    `statistics_in` is set before a call, `statistics_out` is read after it.
-    """
+class _ExternalStatisticsNorm(DecomposedNorm):
+    """`statistics_in` is set before a call, `statistics_out` is read after it."""
 
     statistics_in: Tensor
     statistics_out: Tensor
 
-    def __init__(self, norm: _InstanceNorm, offset: int) -> None:
-        super().__init__()
-        self.norm = norm
+    def __init__(self, norm: _InstanceNorm | DecomposedNorm, offset: int) -> None:
+        super().__init__(norm)
         self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
-        x32, channels = x.float(), self.norm.num_features
-        mean = x32.mean((2, 3))
-        # One pass less than subtracting the mean first. In FP32 this loses digits only if a
-        # channel's mean is a thousand times its deviation.
-        variance = ((x32 * x32).mean((2, 3)) - mean * mean).clamp(min=0)
+        channels = self.num_features
         weight = self.statistics_in[:, :1]
         own_statistics_in = self.statistics_in[:, self.offset : self.offset + 2 * channels]
         self.statistics_out = weight * own_statistics_in + (1 - weight) * torch.cat(
-            [mean, variance], 1
+            self.measure(x), 1
         )
         mean, variance = self.statistics_out[:, :channels], self.statistics_out[:, channels:]
-        scale = torch.rsqrt(variance + self.norm.eps)
-        if self.norm.affine:
-            scale = scale * self.norm.weight
-        shift = -mean * scale
-        if self.norm.affine:
-            shift = shift + self.norm.bias
-        out: Tensor = x32 * scale[:, :, None, None] + shift[:, :, None, None]
-        return out.to(x.dtype)
+        return self.apply_statistics(x, mean, variance)
 
 
 def _replace_module(network: nn.Module, name: str, new: nn.Module) -> None:

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 from cgt.trainer.networks.student import MeanStdPool
 
-_NORM_LAYERS = (nn.modules.instancenorm._InstanceNorm, nn.modules.batchnorm._BatchNorm)
+from ..config import NormPrecision
+from .norms import DecomposedNorm
+
+_INSTANCE_NORM = nn.modules.instancenorm._InstanceNorm
+_NORM_LAYERS = (_INSTANCE_NORM, nn.modules.batchnorm._BatchNorm)
 
 
 class _KeepFP32(nn.Module):
@@ -28,24 +32,28 @@ class _KeepFP32(nn.Module):
 class ReducedPrecision(nn.Module):
     """A network whose convolutions compute in FP16 or BF16, with float32 inputs and outputs.
 
-    Norms stay in FP32 unless `convert_norms`: the sum of squares over a whole image exceeds FP16's
-    range (TensorRT #2691, ONNX Runtime #10079). The pooling of a student's global color transform
-    always stays in FP32. Transposed convolutions stay in FP32 in a BF16 network, because
-    TensorRT-RTX 1.7 does not build them in BF16.
+    The sums of norms stay in FP32 unless `norm_precision` is "fp16": the sum of squares over a
+    whole image exceeds FP16's range (TensorRT #2691, ONNX Runtime #10079). The pooling of a
+    student's global color transform always stays in FP32. Transposed convolutions stay in FP32 in a
+    BF16 network, because TensorRT-RTX 1.7 does not build them in BF16.
 
     Args:
         network: Network to convert in place; pass a copy.
         dtype: torch.float16 or torch.bfloat16.
-        convert_norms: Compute norms in `dtype` too.
+        norm_precision: "fp32" for norms in FP32, "mixed" for instance norms whose statistics are
+            FP32 and applied in `dtype` (see `DecomposedNorm`), "fp16" for norms in `dtype`.
     """
 
     def __init__(
-        self, network: nn.Module, dtype: torch.dtype = torch.float16, convert_norms: bool = False
+        self,
+        network: nn.Module,
+        dtype: torch.dtype = torch.float16,
+        norm_precision: NormPrecision = "fp32",
     ) -> None:
         super().__init__()
         self.dtype = dtype
         fp32_types: tuple[type[nn.Module], ...] = (
-            (MeanStdPool,) if convert_norms else (*_NORM_LAYERS, MeanStdPool)
+            (MeanStdPool,) if norm_precision == "fp16" else (*_NORM_LAYERS, MeanStdPool)
         )
         if dtype == torch.bfloat16:
             fp32_types = (*fp32_types, nn.ConvTranspose2d)
@@ -57,7 +65,10 @@ class ReducedPrecision(nn.Module):
         ]
         self.network = network.to(dtype)
         for module, name, child in kept:
-            setattr(module, name, _KeepFP32(child, dtype))
+            if norm_precision == "mixed" and isinstance(child, _INSTANCE_NORM):
+                setattr(module, name, DecomposedNorm(child))
+            else:
+                setattr(module, name, _KeepFP32(child, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(x.to(self.dtype)).float()

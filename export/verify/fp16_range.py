@@ -18,6 +18,7 @@ from cgt.runtime.image.preprocess import F32
 from ..quantization.hooks import record_activations
 
 FP16_MAX = 65504.0
+MAX_DEVIATION = 2.0**14  # its inverse is FP16's smallest number with all digits
 _INSTANCE_NORM_LAYERS = (nn.modules.instancenorm._InstanceNorm,)
 
 
@@ -29,6 +30,12 @@ class ActivationRange:
     max_magnitude_layer: str = ""
     max_mean_square: float = 0.0  # mean over a channel of a norm's squared inputs
     max_mean_square_layer: str = ""
+    max_deviation: float = 0.0  # standard deviation of a channel of a norm's inputs
+    max_deviation_layer: str = ""
+    max_centered: float = 0.0  # magnitude of a norm's inputs minus the mean of their channel
+    max_centered_layer: str = ""
+    max_scale: float = 0.0  # factor of a norm
+    max_scale_layer: str = ""
 
     def check_fp16_range(self, fp16_norm: bool) -> None:
         """Raise QualityError with the layer's name if a value overflows."""
@@ -45,19 +52,41 @@ class ActivationRange:
                 "omit --fp16-norm"
             )
 
+    def mixed_norm_obstacle(self) -> str:
+        """Return why norms cannot apply their statistics in FP16; empty if they can."""
+        if not self.max_centered <= FP16_MAX:
+            return f"the values of the norm {self.max_centered_layer} reach {self.max_centered:.3g}"
+        if not self.max_deviation <= MAX_DEVIATION:
+            return (
+                f"the deviation in the norm {self.max_deviation_layer} reaches "
+                f"{self.max_deviation:.3g}"
+            )
+        if not self.max_scale <= FP16_MAX:
+            return f"the scale of the norm {self.max_scale_layer} reaches {self.max_scale:.3g}"
+        return ""
+
+    def record(self, quantity: str, value: float, layer: str) -> None:
+        """Keep a value if it is the largest so far, or not a number."""
+        if not value <= getattr(self, quantity):
+            setattr(self, quantity, value)
+            setattr(self, f"{quantity}_layer", layer)
+
 
 def measure_activation_range(network: nn.Module, frames: Iterable[F32]) -> ActivationRange:
     """Run the network in FP32 over float32 (3, H, W) images."""
     largest = ActivationRange()
 
     def record(name: str, module: nn.Module, x: Tensor, out: Tensor) -> None:
-        value = float(out.abs().max())
-        if not value <= largest.max_magnitude:
-            largest.max_magnitude, largest.max_magnitude_layer = value, name
+        largest.record("max_magnitude", float(out.abs().max()), name)
         if isinstance(module, _INSTANCE_NORM_LAYERS):
-            square = float(x.square().mean((2, 3)).max())
-            if not square <= largest.max_mean_square:
-                largest.max_mean_square, largest.max_mean_square_layer = square, name
+            largest.record("max_mean_square", float(x.square().mean((2, 3)).max()), name)
+            variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
+            scale = torch.rsqrt(variance + module.eps)
+            if module.weight is not None:
+                scale = scale * module.weight[:, None, None]
+            largest.record("max_deviation", float(variance.sqrt().max()), name)
+            largest.record("max_centered", float((x - mean).abs().max()), name)
+            largest.record("max_scale", float(scale.abs().max()), name)
 
     with record_activations(network, nn.Module, record), torch.no_grad():
         for frame in frames:

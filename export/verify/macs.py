@@ -160,6 +160,8 @@ class _ShapedGraph:
             float_elements, int8_bytes = 0, 0
             # One operand of a sum is in cache already: its producer has just computed it.
             inputs = node.input[1:] if node.op_type in _BINARY_OPS else node.input
+            if node.op_type in _BINARY_OPS and node.input[0] == node.input[1]:
+                inputs = []  # a square is computed where it is read
             for name in filter(None, inputs):
                 source = self.find_materialized(name)
                 if self.is_int8(source):

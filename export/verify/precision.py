@@ -14,6 +14,7 @@ from ..config import ExportConfig
 from ..graph.trace import CONV_OPS
 
 _NORM_OPS = ("InstanceNormalization", "BatchNormalization")
+_SUM_OPS = ("ReduceMean",)  # sums over images, of decomposed norms and pooling
 _PRECISION_OF_DTYPE = {
     TensorProto.FLOAT: "fp32",
     TensorProto.FLOAT16: "fp16",
@@ -60,6 +61,8 @@ def format_counts(counts: dict[str, Counter[str]]) -> str:
 
 
 def _allowed_precisions(node: onnx.NodeProto, config: ExportConfig) -> set[str]:
+    if node.op_type in _SUM_OPS:
+        return {"fp32"}
     if node.op_type in _NORM_OPS:
         return {"fp16" if config.fp16_norm else "fp32"}
     if node.op_type == "ConvTranspose":
@@ -70,16 +73,21 @@ def _allowed_precisions(node: onnx.NodeProto, config: ExportConfig) -> set[str]:
 
 
 def _layers_with_precision(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, str]]:
-    """Yield convolutions and norms with the precision they compute in.
+    """Yield convolutions, norms and sums with the precision they compute in.
 
-    It is the type of their second input, or int8 if both inputs are dequantized.
+    It is the type of their second input, or int8 if both inputs are dequantized; of sums it is the
+    type of their input.
     """
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    value_types = {value.name: value.type.tensor_type.elem_type for value in inferred}
     types = {w.name: _PRECISION_OF_DTYPE.get(w.data_type, "other") for w in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
             types[node.output[0]] = _PRECISION_OF_DTYPE.get(node.attribute[0].t.data_type, "other")
     dequantized = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
     for node in model.graph.node:
-        if node.op_type in (*CONV_OPS, *_NORM_OPS):
+        if node.op_type in _SUM_OPS:
+            yield node, _PRECISION_OF_DTYPE.get(value_types.get(node.input[0], 0), "other")
+        elif node.op_type in (*CONV_OPS, *_NORM_OPS):
             int8 = dequantized.issuperset(node.input[:2])
             yield node, "int8" if int8 else types.get(node.input[1], "other")

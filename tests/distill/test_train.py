@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from cgt.distill.config import DistillConfig
+from cgt.distill.method import Distillation
+from cgt.distill.qat import activation_ranges
 from cgt.distill.run import resume_distillation
 from cgt.distill.teacher import Teacher, load_teacher_discriminator
 from cgt.distill.train import DistillRun, save_student
@@ -18,6 +20,7 @@ from cgt.runtime.errors import CheckpointError, Interrupted, UsageError
 from cgt.runtime.image.preprocess import pack
 from cgt.runtime.utils.atomic import file_sha256
 from cgt.trainer.checkpoint import load_checkpoint
+from cgt.trainer.distributed import SingleProcess
 from cgt.trainer.logs.metrics_csv import read_metrics
 from cgt.trainer.networks.config import GeneratorConfig
 from cgt.trainer.precision import Precision
@@ -223,3 +226,46 @@ def test_the_discriminator_starts_with_the_teachers_weights(
     run = DistillRun.create(tmp_path / "run", config)
     assert run.model.networks.keys() == {"G_B", "D_B"}
     assert equal(dict(run.model.networks["D_B"].state_dict()), dict(known.weights))
+
+
+class _TwoProcesses(SingleProcess):
+    """A stand-in for two processes, of which the other has the same weights and larger ranges."""
+
+    world_size = 2
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
+        self.synced: set[int] = set()
+        self.averaged: list[float] = []
+
+    def wrap_ddp(self, network: torch.nn.Module) -> torch.nn.Module:
+        self.synced |= {id(parameter) for parameter in network.parameters()}
+        return network
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        self.averaged.append(float(value.sum()))
+        return 1.5 * value
+
+
+def test_processes_agree_on_what_they_train(make_config: Any, teacher_path: Path) -> None:
+    """On all parameters of the optimizers, and on the ranges that INT8 rounding observes."""
+    config = make_config(lambda_feature=1.0, lambda_gan=0.1, steps=3, int8_steps=2)
+    precision, processes = Precision(torch.device("cpu")), _TwoProcesses()
+    teacher = Teacher.open(teacher_path, None, precision)
+    model = Distillation(teacher, config, precision.device, None, processes)
+    trained_parameters = {
+        id(parameter)
+        for optimizer in model.optimizers.values()
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert trained_parameters <= processes.synced
+
+    a, b = torch.rand(2, 2, 3, 64, 64) * 2 - 1
+    model.step(a, b, 0)
+    assert not processes.averaged
+    model.step(a, b, 1)
+    ranges = activation_ranges(model.networks[model.generator_name])
+    assert len(processes.averaged) == len(ranges) > 0
+    for (largest, _), own in zip(ranges.values(), processes.averaged, strict=True):
+        assert largest == pytest.approx(1.5 * own)

@@ -121,8 +121,8 @@ def test_image_statistics_are_pooled_in_fp32() -> None:
     def record(_: nn.Module, inputs: tuple[torch.Tensor], out: torch.Tensor) -> None:
         dtypes.add((inputs[0].dtype, out.dtype))
 
-    for convert_norms in (False, True):
-        network = ReducedPrecision(build_student(student_config()), torch.float16, convert_norms)
+    for norm_precision in ("fp32", "mixed", "fp16"):
+        network = ReducedPrecision(build_student(student_config()), torch.float16, norm_precision)
         for module in network.modules():
             if isinstance(module, MeanStdPool):
                 module.register_forward_hook(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,8 @@ def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
         ({"opset": 18, "precision": "int8", "remainder": "fp16"}, "use 19 or higher"),
         ({"precision": "fp8"}, "use one of fp32"),
         ({"fp16_norm": True}, "--fp16-norm goes with --fp16"),
+        ({"fp32_norm": True}, "--fp32-norm goes with --fp16"),
+        ({"precision": "fp16", "fp16_norm": True, "fp32_norm": True}, "exclude each other"),
         ({"calib": "photos"}, "--calib goes with"),
         ({"calib_frames": 0}, "at least 1"),
     ],
@@ -175,3 +178,42 @@ def test_opsets_run(opset: int, dataset: Path, tmp_path: Path) -> None:
 def test_invalid_options(options: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         ExportConfig(**options)
+
+
+def test_norms_beyond_fp16_stay_in_fp32(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statistics are applied in FP16 only if centered values and scales keep their digits there."""
+    generator = make_trained_generator(make_resnet(), dataset)
+    options = {"precision": "fp16", "size": "32"}
+    lines: list[str] = []
+    export(generator, tmp_path / "mixed.onnx", log=lines.append, **options)
+    assert lines[0] == "graph: 6 Conv fp16, 14 ReduceMean fp32, 2 ConvTranspose fp16"
+    as_in_fp32 = "graph: 6 Conv fp16, 7 InstanceNormalization fp32, 2 ConvTranspose fp16"
+    lines.clear()
+    export(generator, tmp_path / "fp32.onnx", fp32_norm=True, log=lines.append, **options)
+    assert lines[0] == as_in_fp32
+    lines.clear()
+    monkeypatch.setattr("cgt.export.verify.fp16_range.MAX_DEVIATION", 1e-6)
+    export(generator, tmp_path / "fallback.onnx", log=lines.append, **options)
+    assert lines[0].startswith("note: norms compute in FP32 alone, because the deviation in the")
+    assert lines[1] == as_in_fp32
+
+
+@pytest.mark.parametrize(
+    ("scale", "mean", "obstacle"),
+    [
+        (1.0, 0.0, ""),
+        (1e4, 3e4, ""),
+        (4e4, 0.0, r"the deviation in the norm 1 reaches 4e\+04"),
+        (7e4, 0.0, r"the values of the norm 1 reach 7e\+04"),
+    ],
+)
+def test_range_of_mixed_norms(scale: float, mean: float, obstacle: str) -> None:
+    convolution = nn.Conv2d(3, 1, 1)
+    nn.init.constant_(convolution.weight, scale / 3)
+    nn.init.constant_(convolution.bias, mean)
+    network = nn.Sequential(convolution, nn.InstanceNorm2d(1))
+    checkerboard = np.where(np.indices((16, 16)).sum(0) % 2, 1, -1).astype(np.float32)
+    measured = measure_activation_range(network, [np.stack([checkerboard] * 3)])
+    assert re.fullmatch(obstacle, measured.mixed_norm_obstacle())

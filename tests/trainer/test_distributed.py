@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from cgt.runtime.errors import UsageError
+from cgt.runtime.errors import Interrupted, UsageError
 from cgt.trainer.checkpoint import load_checkpoint
-from cgt.trainer.distributed import init_distributed
+from cgt.trainer.config import TrainConfig
+from cgt.trainer.distributed import SingleProcess, _stop_check_interval_steps, init_distributed
 from cgt.trainer.logs.metrics_csv import read_metrics
+from cgt.trainer.train import TrainingRun
 from conftest import TINY_TRAIN_FLAGS, run_cgt
 
 TORCHRUN = [
@@ -143,3 +145,36 @@ def test_batch_must_divide_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="--batch-size 3"):
         init_distributed("cpu", 3)
+
+
+def test_stop_requests_are_compared_every_20_steps_on_cuda(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comparing waits for the GPU; runs stop at a multiple of 20 and resume bit for bit."""
+    assert _stop_check_interval_steps(torch.device("cuda")) == 20
+    assert _stop_check_interval_steps(torch.device("cpu")) == 1
+
+    asked_after: list[int] = []
+
+    def stop_requested(self: SingleProcess, flag: bool) -> bool:
+        asked_after.append(run.step)
+        return run.step >= 5
+
+    config = TrainConfig(
+        data=str(dataset),
+        **{"generator": "resnet1", "ngf": 4, "ndf": 4, "load_size": 36, "crop_size": 32},
+        **{"steps": 23, "threads": 1, "precision": "fp32", "device": "cpu", "pool_size": 3},
+    )
+    TrainingRun.create(tmp_path / "uninterrupted", config).train()
+    run = TrainingRun.create(tmp_path / "stopped", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(SingleProcess, "stop_check_interval_steps", 20)
+        patch.setattr(SingleProcess, "any", stop_requested)
+        with pytest.raises(Interrupted, match="after step 20"):
+            run.train()
+    assert asked_after == [20]
+    TrainingRun.resume(tmp_path / "stopped").train()
+    paths = (tmp_path / name / "latest.pth" for name in ("uninterrupted", "stopped"))
+    one, two = (load_checkpoint(path) for path in paths)
+    assert one.step == two.step == 23
+    assert _comparable(one.state) == _comparable(two.state)

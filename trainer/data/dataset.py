@@ -64,7 +64,7 @@ def open_dataset(
         tests = None
         problem = str(error).partition("; ")[0] if _has_test_images(root) else "no test images"
         without_tests = [f"{problem}; samples show training images"]
-    report = validate_images([*train, *(tests or ())], cache, config.workers)
+    report = validate_images([*train, *(tests or ())], cache, config.num_workers())
     lines = report.summary_lines() + without_tests
     for line in lines:
         log(line)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -128,7 +128,7 @@ class TrainingData(ABC):
         return torch.from_numpy(np.stack(crops))
 
     def batches(
-        self, first_step: int, last_step: int, workers: int = 1
+        self, first_step: int, last_step: int, workers: int = 1, pin_memory: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of steps first_step to last_step - 1, in order.
 
@@ -136,26 +136,55 @@ class TrainingData(ABC):
             first_step: First step.
             last_step: End of the steps, exclusive.
             workers: Prefetching threads; 0 loads in the calling thread.
+            pin_memory: Whether the batches lie in pinned memory, for asynchronous copies to CUDA.
         """
+
+        def load(step: int) -> tuple[Tensor, Tensor]:
+            a, b = self.batch(step)
+            return (a.pin_memory(), b.pin_memory()) if pin_memory else (a, b)
+
         if workers == 0:
-            yield from (self.batch(step) for step in range(first_step, last_step))
+            yield from (load(step) for step in range(first_step, last_step))
             return
         prefetch = workers + 1
         with ThreadPoolExecutor(workers, thread_name_prefix="cgt-data") as readers:
             futures = [
-                readers.submit(self.batch, step)
+                readers.submit(load, step)
                 for step in range(first_step, min(first_step + prefetch, last_step))
             ]
             for step in range(first_step, last_step):
                 future = futures.pop(0)
                 if step + prefetch < last_step:
-                    futures.append(readers.submit(self.batch, step + prefetch))
+                    futures.append(readers.submit(load, step + prefetch))
                 yield future.result()
 
     def _shuffled_index(self, side: int, sample_index: int, count: int) -> int:
         """Return an index among `count` images; each pass over them has its own permutation."""
         epoch, position = divmod(sample_index, count)
         return int(_epoch_permutation(self.seed, side, epoch, count)[position])
+
+
+def prefetch_to_device(
+    batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches on CUDA, each copied on a stream of its own while the GPU runs earlier steps.
+
+    Args:
+        batches: Batches in pinned memory.
+        device: Device to copy to; other devices than CUDA get the batches as they are.
+    """
+    if device.type != "cuda":
+        yield from batches
+        return
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    for batch in batches:
+        with torch.cuda.stream(copies):
+            a, b = (tensor.to(device, non_blocking=True) for tensor in batch)
+        steps = torch.cuda.current_stream(device)
+        steps.wait_stream(copies)
+        for tensor in (a, b):
+            tensor.record_stream(steps)  # or its memory could be reused while a step reads it
+        yield a, b
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,6 +19,7 @@ from cgt.runtime.image.preprocess import U8, pack
 from ..networks.efficientnet import INPUT_SIDES_PX, load_efficientnet, normalize_input
 
 BATCH_SIZE = 16
+CPU = torch.device("cpu")
 INCEPTION_WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 Features = NDArray[np.float64]  # N,D: a row per image
@@ -46,27 +47,31 @@ def _make_batches(images: Sequence[U8], prepare: Callable[[U8], Any]) -> list[to
 
 
 def _efficientnet_outputs(
-    images: Sequence[U8], name: str, head: Callable[[Any, Any], Any]
+    images: Sequence[U8], name: str, head: Callable[[Any, Any], Any], device: torch.device = CPU
 ) -> Features:
-    network, side = load_efficientnet(torch.device("cpu"), name), INPUT_SIDES_PX[name]
+    network, side = load_efficientnet(device, name), INPUT_SIDES_PX[name]
     outputs = []
-    with torch.no_grad():
+    # Metrics of runs in different precisions are comparable only if the features are float32.
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         for batch in _make_batches(images, lambda image: pack(image, (side, side))):
-            pooled = network.extract_features(normalize_input(batch)).mean((2, 3))
-            outputs.append(head(network, pooled).double().numpy())
+            pooled = network.extract_features(normalize_input(batch.to(device))).mean((2, 3))
+            outputs.append(head(network, pooled).double().cpu().numpy())
     return np.concatenate(outputs)
 
 
-def efficientnet_extractor(name: str = "efficientnet-lite0") -> FeatureExtractor:
+def efficientnet_extractor(
+    name: str = "efficientnet-lite0", device: torch.device = CPU
+) -> FeatureExtractor:
     """Create an extractor of 1,280 EfficientNet-Lite features.
 
     Its `extract` raises MissingDependency if the extra [projected] is not installed.
 
     Args:
         name: A key of INPUT_SIDES_PX.
+        device: Device that computes the features.
     """
     extract = functools.partial(
-        _efficientnet_outputs, name=name, head=lambda network, pooled: pooled
+        _efficientnet_outputs, name=name, head=lambda network, pooled: pooled, device=device
     )
     return FeatureExtractor(name, extract)
 

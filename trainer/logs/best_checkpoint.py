@@ -156,7 +156,7 @@ class GeneratorEvaluator:
     def evaluate(self, model: Method) -> dict[str, float]:
         """Return the metrics by name, averaged over the directions."""
         needs_features = self.config.best in ("frechet", "kernel")
-        extractors = [efficientnet_extractor()] if needs_features else []
+        extractors = [efficientnet_extractor(device=model.device)] if needs_features else []
         results: list[dict[str, float]] = []
         with model.eval_generators() as generators:
             multiple = self.config.generator_config.multiple

@@ -26,8 +26,8 @@ from ..networks import (
     init_generator,
     init_weights,
 )
-from ..networks.cpu_layers import use_fast_cpu_layers
 from ..networks.projected import ProjectedDiscriminator
+from ..networks.training_layers import use_training_layers
 from ..precision import Precision
 from .image_pool import ImagePool
 from .losses import GAN_LOSSES
@@ -149,8 +149,7 @@ class Method(ABC):
 
     def _prepare_network(self, network: nn.Module) -> None:
         network.to(self.device)
-        if self.device.type == "cpu":
-            use_fast_cpu_layers(network)
+        use_training_layers(network, self.device, self.config.channels_last)
         if self.config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.compile:

@@ -97,10 +97,10 @@ class BlurDown(_Blur):
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, (1, 2, 1), 1)
+        self.pad = padding_layer("reflect", 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-        return F.conv2d(padded, self.filt, stride=2, groups=len(self.filt))
+        return F.conv2d(self.pad(x), self.filt, stride=2, groups=len(self.filt))
 
 
 class BlurUp(_Blur):

@@ -11,7 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from cgt.export.graph.norms import ExternalStatistics, fold_norms, freeze_norms, statistics_size
+from cgt.export.config import NormPrecision
+from cgt.export.graph.norms import (
+    DecomposedNorm,
+    ExternalStatistics,
+    fold_norms,
+    freeze_norms,
+    split_large_sums,
+    statistics_size,
+)
 from cgt.export.graph.reduced_precision import ReducedPrecision
 from cgt.export.graph.trace import GraphInterface, trace
 from cgt.runtime.engines import BatchShape, open_engine
@@ -82,15 +90,19 @@ def test_batch_norms_fold_exactly() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize("half", [False, True])
-def test_external_statistics(engine: str, half: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("norm_precision", [None, "fp32", "mixed"])
+def test_external_statistics(
+    engine: str, norm_precision: NormPrecision | None, tmp_path: Path
+) -> None:
     """Both engines follow the contract of runtime/models/metadata.py."""
     original = network()
     inner: nn.Module = copy.deepcopy(original)
-    streamed = ExternalStatistics(ReducedPrecision(inner) if half else inner)
+    if norm_precision is not None:
+        inner = ReducedPrecision(inner, torch.float16, norm_precision)
+    streamed = ExternalStatistics(inner)
     size = statistics_size(original)
     assert size == streamed.statistics == 1 + 2 * (4 + 2)
-    path, near = tmp_path / "m.onnx", 2e-2 if half else 2e-4
+    path, near = tmp_path / "m.onnx", 2e-2 if norm_precision else 2e-4
     onnx.save(trace(streamed, GraphInterface(statistics=size)), path)
     onnx.checker.check_model(path, full_check=True)
     frame, other = random_images(2, 16, 20)
@@ -144,3 +156,40 @@ def test_statistics_with_large_mean() -> None:
 def test_network_without_norms_is_rejected() -> None:
     with pytest.raises(UsageError, match="no InstanceNorm"):
         freeze_norms(nn.Sequential(nn.Conv2d(3, 3, 1)), random_images(1, 8, 8))
+
+
+@pytest.mark.parametrize("rows_first", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+def test_decomposed_norms_equal_instance_norms(rows_first: bool, affine: bool) -> None:
+    """Also of channels that are constant, far from zero, tiny or near the end of FP16's range."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 6, 24, 40, generator=generator)
+    factors = torch.tensor([1, 0, 1, 1e-3, 1e4, 1e4])[:, None, None]
+    shifts = torch.tensor([0, 3000, 20, 0, 0, -2e4])[:, None, None]
+    x = (x * factors + shifts).half()
+    norm = nn.InstanceNorm2d(6, affine=affine)
+    if affine:
+        nn.init.uniform_(norm.weight, -2, 2, generator=generator)
+        nn.init.uniform_(norm.bias, -2, 2, generator=generator)
+    decomposed = DecomposedNorm(norm)
+    decomposed.sums_rows_first = rows_first
+    with torch.no_grad():
+        out, expected = decomposed(x), copy.deepcopy(norm).double()(x.double())
+    assert out.dtype == torch.float16
+    # A mean of 20 deviations is rounded to a multiple of 2**-6, and a weight doubles the error.
+    assert (out - expected).abs().max() < 2 * 2.0**-6
+
+
+def test_large_images_are_summed_rows_first() -> None:
+    """TensorRT-RTX writes them in FP32 otherwise; the norms of smaller ones need fewer kernels."""
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.InstanceNorm2d(4),
+        nn.Conv2d(4, 8, 3, 2, 1),
+        nn.InstanceNorm2d(8),
+    )
+    network = ReducedPrecision(layers, norm_precision="mixed")
+    for size, expected in (((256, 256), [True, False]), ((128, 128), [False, False])):
+        split_large_sums(network, (1, 3, *size))
+        norms = [module for module in network.modules() if isinstance(module, DecomposedNorm)]
+        assert [norm.sums_rows_first for norm in norms] == expected

@@ -82,3 +82,18 @@ def test_uncountable_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(ModelError, match="not an ONNX model"):
         count_layer_costs(tmp_path / "text.onnx", (64, 64))
+
+
+def test_both_forms_of_a_norm_move_the_same_bytes(tmp_path: Path) -> None:
+    """A norm reads an image for its statistics, and again or in the next layer to apply them."""
+    from cgt.export.graph.reduced_precision import ReducedPrecision
+    from cgt.export.graph.trace import trace
+
+    elements = {}
+    for norm_precision in ("fp32", "mixed"):
+        path = tmp_path / f"{norm_precision}.onnx"
+        network = ReducedPrecision(resnet("transposed"), norm_precision=norm_precision)
+        onnx.save(trace(network), path)
+        layers = count_layer_costs(path, (64, 64))
+        elements[norm_precision] = sum(layer.float_elements for layer in layers)
+    assert elements["mixed"] == pytest.approx(elements["fp32"], rel=0.02)

@@ -1,6 +1,8 @@
 """Tests of training data: folders, validation, crops, order and batches."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from cgt.runtime.image.files import encode_image
 from cgt.runtime.image.opencv import cv2
 from cgt.trainer.config import TrainConfig
 from cgt.trainer.data.dataset import Dataset, open_dataset
-from cgt.trainer.data.loader import Shard, TrainingData, UnpairedData
+from cgt.trainer.data.loader import Shard, TrainingData, UnpairedData, prefetch_to_device
 from cgt.trainer.data.transforms import CropParams, Preprocess
 from cgt.trainer.logs.samples import load_sample
 from conftest import make_image
@@ -285,3 +287,68 @@ def test_cache_is_limited(dataset: Path) -> None:
     path = cached.folders[0].files[0]
     assert cached.cache.get(path) is cached.cache.get(path)
     assert uncached.cache.get(path) is not uncached.cache.get(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "world_size", "workers"),
+    [
+        ({}, 1, 1),
+        ({"batch_size": 16}, 1, 8),
+        ({"batch_size": 16, "accumulate": 2}, 4, 4),
+        ({"batch_size": 64}, 1, 12),  # not more than there are CPUs
+        ({"batch_size": 16, "workers": 0}, 1, 0),
+    ],
+)
+def test_large_batches_get_more_workers(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, int], world_size: int, workers: int
+) -> None:
+    monkeypatch.setattr("cgt.trainer.config.available_cpus", lambda: 12)
+    assert TrainConfig(data="", **settings).num_workers(world_size) == workers
+
+
+class _CudaBatch:
+    """A stand-in for a tensor that records what happens to it."""
+
+    def __init__(self, events: list[str], name: str) -> None:
+        self.events, self.name = events, name
+
+    def to(self, device: torch.device, non_blocking: bool) -> "_CudaBatch":
+        assert non_blocking
+        self.events.append(f"copy {self.name}")
+        return self
+
+    def record_stream(self, stream: object) -> None:
+        self.events.append(f"keep {self.name}")
+
+
+def test_batches_are_copied_on_a_stream_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    class Steps:
+        def wait_stream(self, other: object) -> None:
+            events.append("wait")
+
+    @contextlib.contextmanager
+    def enter(stream: object) -> Iterator[None]:
+        events.append("enter")
+        yield
+        events.append("leave")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: object())
+    monkeypatch.setattr(torch.cuda, "stream", enter)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Steps())
+    batches = [(_CudaBatch(events, f"a{n}"), _CudaBatch(events, f"b{n}")) for n in range(2)]
+    for _ in prefetch_to_device(batches, torch.device("cuda")):
+        events.append("step")
+    per_step = [
+        "enter",
+        "copy a{0}",
+        "copy b{0}",
+        "leave",
+        "wait",
+        "keep a{0}",
+        "keep b{0}",
+        "step",
+    ]
+    assert events == [event.format(n) for n in range(2) for event in per_step]
+    assert list(prefetch_to_device(batches, torch.device("cpu"))) == batches

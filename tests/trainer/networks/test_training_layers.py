@@ -1,4 +1,4 @@
-"""Tests that the fast CPU layers equal those of PyTorch."""
+"""Tests that the layers for training equal those of PyTorch."""
 
 import copy
 
@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from cgt.trainer.networks.cpu_layers import use_fast_cpu_layers
+from cgt.trainer.networks.training_layers import use_training_layers
+
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
@@ -14,6 +16,9 @@ from cgt.trainer.networks.cpu_layers import use_fast_cpu_layers
     [
         (nn.ReflectionPad2d(1), (2, 3, 7, 9)),
         (nn.ReflectionPad2d(3), (1, 3, 8, 8)),
+        (nn.ReflectionPad2d((0, 2, 3, 1)), (1, 3, 8, 6)),
+        (nn.Conv2d(8, 5, 3, padding=1, padding_mode="reflect"), (1, 8, 10, 7)),
+        (nn.Conv2d(8, 5, 3, 2, (2, 1), padding_mode="reflect"), (1, 8, 10, 7)),
         (nn.InstanceNorm2d(5), (1, 5, 8, 6)),
         (nn.InstanceNorm2d(5, affine=True), (3, 5, 8, 6)),
         (nn.Conv2d(8, 3, 7), (2, 8, 14, 22)),
@@ -29,7 +34,7 @@ def test_outputs_and_gradients_are_equal(
     torch.manual_seed(0)
     slow = copy.deepcopy(layer).double()
     fast = copy.deepcopy(slow)
-    use_fast_cpu_layers(fast)
+    use_training_layers(fast, CPU)
     assert type(fast) is not type(slow)
     assert fast.state_dict().keys() == slow.state_dict().keys()
     x = torch.randn(shape, dtype=torch.float64)
@@ -47,13 +52,13 @@ def test_outputs_and_gradients_are_equal(
 def test_other_layers_are_unchanged() -> None:
     layers = [nn.Conv2d(8, 8, 3), nn.Conv2d(8, 1, 4, padding=1), nn.BatchNorm2d(8)]
     network = nn.Sequential(*layers)
-    use_fast_cpu_layers(network)
+    use_training_layers(network, CPU)
     assert [type(layer) for layer in network] == [nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]
 
 
 def test_autocast_keeps_bf16() -> None:
     network = nn.Sequential(nn.ReflectionPad2d(1), nn.InstanceNorm2d(4))
-    use_fast_cpu_layers(network)
+    use_training_layers(network, CPU)
     x = torch.randn(1, 4, 8, 8, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         assert network(x).dtype == network[0](x).dtype == torch.bfloat16
