@@ -155,7 +155,7 @@ def test_full_disk_keeps_the_frames_before(suffix: str, tmp_path: Path, ffprobe:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
         "from cgt.cli.main import main\n"
         f"sys.argv = ['cgt', 'translate', 'test://?size=320x240&frames=400&live=0',"
-        f" '-o', 'o{suffix}', '--size', '96x128']\n"
+        f" '-o', 'o{suffix}', '--size', '96x128', '--upsampling', 'none']\n"
         "main()"
     )
     assert resource.RLIMIT_FSIZE
@@ -185,7 +185,7 @@ def test_closed_pipe_ends_the_run(tmp_path: Path) -> None:
 
 def test_y4m_and_raw_pixels_on_standard_output(tiny_model: Path, ffprobe: str) -> None:
     common = ("translate", "test://?size=320x240&frames=9&live=0", "--model", tiny_model)
-    done = run_cgt(*common, "--size", "64x32", "-o", "-", text=False)
+    done = run_cgt(*common, "--size", "64x32", "--upsampling", "none", "-o", "-", text=False)
     assert done.returncode == 0, done.stderr
     entries = "stream=width,height,nb_read_frames"
     probed = subprocess.run(
@@ -195,7 +195,9 @@ def test_y4m_and_raw_pixels_on_standard_output(tiny_model: Path, ffprobe: str) -
         check=True,
     )
     assert probed.stdout.split() == [b"64,32,9"]
-    done = run_cgt(*common, "--size", "64x32", "-o", "pipe://?format=bgr24", text=False)
+    done = run_cgt(
+        *common, "--size", "64x32", "--upsampling", "none", "-o", "pipe://?format=bgr24", text=False
+    )
     assert len(done.stdout) == 9 * 32 * 64 * 3
 
 
