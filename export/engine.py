@@ -12,7 +12,7 @@ from cgt.runtime.models.metadata import ModelMetadata, read_metadata
 from cgt.runtime.models.sidecar import EngineBuildInfo, Sidecar, sha256, sidecar_path
 
 from .builders.base import BuildResult, LogFn, load_package
-from .formats import FORMATS, BuildOptions, check_options, find_format
+from .formats import BuildOptions, check_options, find_format
 
 
 def build_engine(
@@ -139,15 +139,3 @@ def check_buildable(format: str, options: BuildOptions | None = None) -> None:
             from .builders.tensorrt import target_compute_capabilities
 
             target_compute_capabilities(api, fmt, options, list_gpus())
-
-
-def unavailable_reason(format: str) -> str:
-    """Return why this machine cannot build engines of a format, or "" if it can."""
-    fmt = FORMATS[format]
-    if fmt.needs_gpu and not list_gpus():
-        return "this machine has no NVIDIA GPU"
-    try:
-        load_package(fmt)
-    except MissingDependency:
-        return f"{fmt.package} is not installed"
-    return ""
