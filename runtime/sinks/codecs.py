@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
@@ -24,21 +24,27 @@ class CodecSettings:
         options: FFmpeg's options of the encoder.
         pixel_format: FFmpeg's name of the pixel format that the encoder takes.
         codec_tag: The codec tag that players require in MP4 files; empty for FFmpeg's default.
+        live_options: Further options with which the encoder returns each frame before it takes the
+            next one.
     """
 
     encoder: str
     options: Mapping[str, str]
     pixel_format: str = "yuv420p"
     codec_tag: str = ""
+    live_options: Mapping[str, str] = field(default_factory=dict)
 
 
 # Visually lossless, yet fast enough to share two cores with a network.
 CODECS = {
-    "h264": CodecSettings("libx264", {"preset": "veryfast", "crf": "20"}),
+    "h264": CodecSettings(
+        "libx264", {"preset": "veryfast", "crf": "20"}, live_options={"tune": "zerolatency"}
+    ),
     "hevc": CodecSettings(
         "libx265",
         {"preset": "superfast", "crf": "23", "x265-params": "log-level=none"},
         codec_tag="hvc1",
+        live_options={"tune": "zerolatency"},
     ),
     # SVT-AV1 4.1 returns blocks of other frames with the presets 10 to 13.
     "av1": CodecSettings("libsvtav1", {"preset": "9", "crf": "30"}),
@@ -52,12 +58,19 @@ CODECS = {
     "prores": CodecSettings("prores_ks", {"profile": "standard"}, "yuv422p10le"),
 }
 _NVENC_OPTIONS = {"preset": "p4", "rc": "vbr", "cq": "23", "b": "0"}
+# The default delay is as many frames as NVENC has surfaces, less one.
+_NVENC_LIVE = {"delay": "0", "zerolatency": "1", "tune": "ull", "bf": "0"}
+_QSV_OPTIONS, _QSV_LIVE = {"global_quality": "23"}, {"async_depth": "1", "bf": "0"}
 HARDWARE_CODECS = {
-    "h264_nvenc": CodecSettings("h264_nvenc", _NVENC_OPTIONS),
-    "hevc_nvenc": CodecSettings("hevc_nvenc", _NVENC_OPTIONS, codec_tag="hvc1"),
-    "av1_nvenc": CodecSettings("av1_nvenc", _NVENC_OPTIONS),
-    "h264_qsv": CodecSettings("h264_qsv", {"global_quality": "23"}, "nv12"),
-    "hevc_qsv": CodecSettings("hevc_qsv", {"global_quality": "23"}, "nv12", codec_tag="hvc1"),
+    "h264_nvenc": CodecSettings("h264_nvenc", _NVENC_OPTIONS, live_options=_NVENC_LIVE),
+    "hevc_nvenc": CodecSettings(
+        "hevc_nvenc", _NVENC_OPTIONS, codec_tag="hvc1", live_options=_NVENC_LIVE
+    ),
+    "av1_nvenc": CodecSettings("av1_nvenc", _NVENC_OPTIONS, live_options=_NVENC_LIVE),
+    "h264_qsv": CodecSettings("h264_qsv", _QSV_OPTIONS, "nv12", live_options=_QSV_LIVE),
+    "hevc_qsv": CodecSettings(
+        "hevc_qsv", _QSV_OPTIONS, "nv12", codec_tag="hvc1", live_options=_QSV_LIVE
+    ),
     "h264_v4l2m2m": CodecSettings("h264_v4l2m2m", {"b": "8M"}),
 }
 RAW_VIDEO = CodecSettings("rawvideo", {}, "yuyv422")

@@ -179,7 +179,7 @@ def test_format_defaults(run_folder: Path, tmp_path: Path) -> None:
         (["m.onnx", "--format", "openvino", "--size", "64"], 2, "--size goes with --ckpt"),
         (["m.onnx", "--format", "tensorrt"], 3, "tensorrt"),
         (["m.onnx", "--format", "abacus"], 2, "'abacus' is not one of"),
-        (["m.onnx", "--dla", "0"], 2, "No such option '--dla'"),
+        (["m.onnx", "--dla", "0"], 2, "--dla was removed: each norm"),
         (["m.onnx", "--workspace", "64"], 2, "workspace is for --format tensorrt or tensorrt-rtx"),
         (
             ["m.onnx", "--format", "openvino", "--eval-images", "."],

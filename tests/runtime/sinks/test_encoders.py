@@ -14,6 +14,7 @@ from cgt.runtime.image.preprocess import U8
 from cgt.runtime.sinks import StreamFormat, TranslatedFrame, open_sink
 from cgt.runtime.sinks.codecs import CODECS, CONTAINERS, HARDWARE_CODECS, CodecSettings
 from cgt.runtime.sinks.codecs import _encoder_error as encoder_error
+from cgt.runtime.sinks.encoder import VideoEncoder
 from cgt.runtime.sinks.muxer import Muxer
 from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.sources.test_pattern import read_counter, write_counter
@@ -87,3 +88,31 @@ def test_numbered_frames_return_from_live_encoders(codec: str, tmp_path: Path) -
             muxer.write(result)
         muxer.finish()
     assert_same_frames(images, path)
+
+
+def encode_live(codec: CodecSettings, frames: list[U8]) -> list[int]:
+    """Return how many packets a live encoder returns for each frame."""
+    stream = StreamFormat((224, 320), Fraction(25), Fraction(1, 25))
+    encoder = VideoEncoder(stream, codec, live=True)
+    return [len(encoder.encode(result)) for result in as_results(frames)]
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", *HARDWARE_CODECS])
+def test_live_encoders_return_each_frame_at_once(codec: str) -> None:
+    settings = (CODECS | HARDWARE_CODECS)[codec]
+    if error := encoder_error(settings, (224, 320)):
+        pytest.skip(f"{settings.encoder} does not work here: {error}")
+    assert encode_live(settings, draw_frames((224, 320))[:10]) == [1] * 10
+
+
+@pytest.mark.parametrize("codec", [name for name in HARDWARE_CODECS if "nvenc" in name])
+def test_nvenc_is_told_not_to_delay_live_frames(codec: str) -> None:
+    """By default it keeps as many frames as it has surfaces."""
+    stream = StreamFormat((224, 320), Fraction(25), Fraction(1, 25))
+    live, file = (
+        VideoEncoder(stream, HARDWARE_CODECS[codec], live=live)._context.options
+        for live in (True, False)
+    )
+    wanted = {"delay": "0", "zerolatency": "1", "tune": "ull", "bf": "0", "g": "50"}
+    assert wanted.items() <= live.items()
+    assert not wanted.keys() & file.keys()
