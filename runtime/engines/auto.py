@@ -13,6 +13,7 @@ from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user
 from ..utils.system import available_cpus, cpu_name, package_version
 from .base import BatchShape, Engine, PerformanceHint
+from .cuda import cuda_driver_version, list_gpus
 
 _MAX_RUNS = 5
 _TIME_BUDGET_S = 0.5  # for the runs of one engine
@@ -125,6 +126,7 @@ def _cache_key(
     path: Path, names: list[str], performance_hint: PerformanceHint, precision: str | None
 ) -> str:
     versions = [f"{name} {package_version(name, f'{name}-gpu')}" for name in names]
-    return short_hash(
-        cached_sha256(path), cpu_name(), available_cpus(), performance_hint, precision, *versions
-    )
+    # Without a GPU the key is that of version 0.1.0, which did not consider GPUs.
+    gpus = [f"{gpu.name} {gpu.multiprocessors} {cuda_driver_version()}" for gpu in list_gpus()]
+    machine = cpu_name(), available_cpus()
+    return short_hash(cached_sha256(path), *machine, performance_hint, precision, *versions, *gpus)

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 # The oldest system that each has to install on: Ubuntu 22.04 and JetPack 6 have glibc 2.35.
 PLATFORMS = ["any", *(f"manylinux_2_{minor}_{{0}}" for minor in range(17, 36)), "manylinux2014_{0}"]
-# Not tested are those for which pip has to build something: tensorrt, tensorrt-rtx, inception, demo.
+# Not those for which pip has to build something: tensorrt, tensorrt-rtx, inception, demo.
 EXTRAS = ("", "ort", "bench", "train", "plot", "heif", "distributed", "projected", "serve")
 EXTRAS += ("triton", "ray", "dev")
 X86_ONLY = ("gpu", "litert")
