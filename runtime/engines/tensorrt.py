@@ -177,6 +177,11 @@ class TensorRTEngine(Engine):
         with self._slot(array_specs(*arrays)) as slot:
             return slot.run_timed(*arrays)
 
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the input tensors: the image and, if there are any, the statistics."""
+        return tuple(self._inputs)
+
     def layer_information(self) -> str:
         """Return the JSON of TensorRT's EngineInspector: all layers with their types."""
         with self._active_context():

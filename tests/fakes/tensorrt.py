@@ -19,6 +19,7 @@ import onnxruntime as ort
 import tensorrt_rtx as rtx
 from tensorrt_rtx import (  # noqa: F401  the API that cgt finds here
     BuilderFlag,
+    ComputeCapability,
     CudaGraphStrategy,
     DataType,
     DynamicShapesKernelSpecializationStrategy,

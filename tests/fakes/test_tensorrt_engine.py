@@ -11,6 +11,8 @@ import ctypes
 import gc
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -602,6 +604,7 @@ def test_the_timing_cache_is_kept(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Use Deprecated")  # from TensorRT-RTX's timing cache
 def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from gpu import gpu_check
+    from gpu.gpu_report import trtexec_flags
 
     models = [
         write_translator_model(tmp_path / "a.onnx", "fp16"),
@@ -627,6 +630,12 @@ def test_gpu_check_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     figures = json.loads(text.partition("```json")[2].rpartition("```")[0])
     assert all(check["worst_psnr_db"] > check["min_psnr_db"] for check in figures["checks"])
     assert all(check["frames_per_second"] > 0 for check in figures["checks"])
+    for name in "abc":
+        layers = json.loads((tmp_path / f"report-{name}-inspector.json").read_text())["Layers"]
+        assert len(layers) > 2
+    shapes = "--shapes=image:1x3x32x32,statistics_in:1x5"
+    assert trtexec_flags(figures["checks"][2]["shapes"])[-1] == shapes
+    assert figures["checks"][1]["shapes"] == {}  # one size: trtexec takes no shapes
     assert gpu_check.main([str(models[0]), "--report", str(report), "--seconds", "0.05"]) == 0
 
 
@@ -639,3 +648,25 @@ def test_gpu_check_without_a_gpu(
     assert gpu_check.main([]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert "nothing was checked: this machine has no NVIDIA GPU" in line
+
+
+def test_the_environment_of_gpu_check_needs_a_gpu(tmp_path: Path) -> None:
+    """Nothing is installed without one, and the command does not use the development tools."""
+    root = Path(__file__).parents[2]
+    script = root / "tests/gpu/run.sh"
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        ["bash", str(script), sys.executable, str(tmp_path / "venv")],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 3
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "nothing was checked: this machine has no NVIDIA GPU" in line
+    assert not (tmp_path / "venv").exists()
+    commands = subprocess.run(
+        ["make", "-n", "gpu-check"], cwd=root, capture_output=True, text=True, env=environment
+    )
+    assert commands.stdout.splitlines() == ["bash tests/gpu/run.sh python3 .venv-gpu "]
