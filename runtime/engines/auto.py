@@ -98,8 +98,8 @@ def _measure_and_open(
 
 def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
     """Return the time per frame in seconds: the minimum of a few sequential runs on noise."""
-    height, width = (shape.height, shape.width) if shape.is_static else (256, 256)
-    shape = shape.with_size(height, width)
+    if not shape.is_static:
+        shape = shape.with_size(*engine.probe_size)
     random = np.random.default_rng(0)
     batch, out = shape.allocate()
     if shape.io == "uint8":

@@ -109,6 +109,9 @@ class TensorRTEngine(Engine):
         # The logger must outlive the runtime, and the runtime the engine.
         self._logger, self._runtime, self._engine = logger, runtime, engine
         self._inputs, self._outputs = _io_tensor_names(self._api, engine, path, shape)
+        _, opt, _ = engine.get_tensor_profile_shape(self._inputs[0], 0)
+        sides = tuple(opt)
+        self.probe_size = (sides[1], sides[2]) if shape.io == "uint8" else (sides[2], sides[3])
         for _ in range(self.workers):
             slot = self._add_slot()
             self._idle_slots.append(slot)

@@ -17,7 +17,8 @@ try:
 except (ImportError, OSError):
     raise MissingDependency(
         "pycuda is not installed or finds no CUDA driver; install the extra: "
-        "pip install 'cyclegan-toolkit[tensorrt]' on a machine with an NVIDIA GPU"
+        "pip install 'cyclegan-toolkit[tensorrt]' on a machine with an NVIDIA GPU, g++ and the "
+        "CUDA toolkit"
     ) from None
 
 if TYPE_CHECKING:

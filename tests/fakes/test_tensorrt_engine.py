@@ -8,6 +8,7 @@ They do not show that it runs on a GPU, nor how fast.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import gc
 import importlib.util
 import json
@@ -24,12 +25,16 @@ from support.graphs import write_translator_model
 from support.third_party import CHANNEL_KERNELS, write_channel_model, write_third_party_model
 
 from cgt.export import build_engine
-from cgt.export.formats import BuildOptions
+from cgt.export.engine import write_engine
+from cgt.export.formats import FORMATS, BuildOptions
 from cgt.export.plan import build_engines
 from cgt.runtime import Translator
+from cgt.runtime.api import TranslateOptions
+from cgt.runtime.batch.run import _resolve_engine
 from cgt.runtime.engines import BatchShape, cuda, open_engine
 from cgt.runtime.engines.base import Engine
 from cgt.runtime.errors import EngineError, MissingDependency, ModelError, SourceError, UsageError
+from cgt.runtime.models.metadata import read_metadata
 from cgt.runtime.models.sidecar import read_sidecar, sidecar_path
 from cgt.serve.models import ModelCatalog, ModelSelection
 from cgt.serve.scheduling.translators import TranslatorPool
@@ -123,6 +128,31 @@ def test_values_of_other_tools_are_converted(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
     with Translator(path, size="source") as translator:
         assert np.abs(translator(image).astype(int) - image).max() <= 1
+
+
+def test_ranges_are_detected_at_a_size_of_the_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine takes no images of 256x256, at which the ranges of other models are detected."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    onnx = write_third_party_model(tmp_path / "m.onnx", ("0..255", "0..1"))
+    small = dataclasses.replace(read_metadata(onnx), size=(64, 64))
+    path = tmp_path / "m.engine"
+    write_engine(onnx, small, FORMATS["tensorrt"], path, BuildOptions(), lambda line: None)
+    image = np.random.default_rng(0).integers(0, 256, (128, 96, 3), np.uint8)
+    with Translator(path, size="source") as translator:
+        assert np.abs(translator(image).astype(int) - image).max() <= 1
+
+
+def test_workers_of_a_cluster_ask_for_a_gpu(tmp_path: Path, clip: Path) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx")
+    for model, name, on_gpu in (
+        (build_engine(onnx, "tensorrt"), "tensorrt", True),
+        (onnx, "onnxruntime", False),
+    ):
+        options = TranslateOptions(model=str(model), engine="auto" if on_gpu else name, size="32")
+        resolved, uses_gpu = _resolve_engine(options, [clip])
+        assert (resolved.engine, uses_gpu) == (name, on_gpu)
 
 
 def test_statistics_go_in_and_out(tmp_path: Path) -> None:
