@@ -33,8 +33,10 @@ _PRECISION_SPELLINGS = {
 _PRECISION_RE = re.compile(
     "|".join(sorted(_PRECISION_SPELLINGS, key=len, reverse=True)), re.IGNORECASE
 )
-# Input and output type of a kernel, then those that it multiplies and adds in:
-# "sm80_xmma_fprop_implicit_gemm_i8f16_i8i32_f32_nhwckrsc_...", "f32f32_tf32f32_f32".
+# Input and output type of a convolution's kernel, then those that it multiplies and adds in:
+# "sm80_xmma_fprop_implicit_gemm_i8f16_i8i32_f32_nhwckrsc_...", "f32f32_tf32f32_f32". Layers that
+# prepare a convolution have types in the names of their kernels, too.
+_CONV_KERNEL_RE = re.compile("fprop|dgrad|conv|gemm")
 _KERNEL_TYPE = "(bf16|tf32|f32|f16|i32|i8)"
 _KERNEL_RE = re.compile(
     rf"(?<![a-z0-9]){_KERNEL_TYPE}{_KERNEL_TYPE}(?:_{_KERNEL_TYPE}{_KERNEL_TYPE})?(?![a-z0-9])"
@@ -148,7 +150,7 @@ def _tensor_precision(tensor: dict[str, Any]) -> str:
 
 
 def _parse_kernel_name(name: str) -> str:
-    found = _KERNEL_RE.search(name)
+    found = _KERNEL_RE.search(name) if _CONV_KERNEL_RE.search(name) else None
     return _KERNEL_PRECISIONS.get(found[3] or found[1], "") if found else ""
 
 

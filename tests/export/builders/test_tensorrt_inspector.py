@@ -52,6 +52,7 @@ def myelin(kind: str = "kgen", tactic: str = "", **values: Any) -> dict[str, Any
 UNVERIFIED = {
     "kgen without constants": myelin(),
     "kgen with a fused name": myelin(tactic="__myl_MeaSubMulMeaAddSqrDiv_0x1f16f16ab"),
+    "a cast before it": myelin(tactic="__myl_Cast_f32f16_f16f16"),
     "no details": "conv1",
     "dynamic shapes": myelin("correlation", Constants=[tensor(NO_SHAPES, 64, 64, 3, 3)]),
     "constants of another type": myelin(
