@@ -43,8 +43,8 @@ bench: $(VENV)/dev  ## benchmark against alternatives (VIDEO=file); writes docs/
 	$(BIN)/python -m benchmarks.suites.vs_baselines $(VIDEO) --results docs/results/translate.md
 	$(BIN)/python -m benchmarks.suites.kernels
 
-gpu-check: $(VENV)/dev  ## build, verify and time engines on a machine with a GPU (MODELS=files)
-	$(BIN)/python -m tests.gpu.gpu_check $(or $(MODELS),$(wildcard $(VENV)/lib/python3*/site-packages/vintagify/resources/G_A2B_epoch33.pth))
+gpu-check:  ## build, verify and time engines on a machine with a GPU (MODELS=files; own environment)
+	@bash tests/gpu/run.sh $(PYTHON) $(VENV)-gpu $(MODELS)
 
 triton-check: $(VENV)/dev  ## compare a real Triton server (in .venv/triton) with the local engine
 	bash tests/tritonserver/install.sh $(VENV)
@@ -54,7 +54,7 @@ simulated: $(VENV)/dev  ## install pycuda for a simulated GPU, for tests of the 
 	bash tests/fakes/install.sh $(VENV)
 
 clean:  ## remove build outputs and the environment
-	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-gpu build demo .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }

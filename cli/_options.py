@@ -39,7 +39,10 @@ _RENAMED = {
     },
     "bench": {"--candidates": "a command of its own: cgt bench students"},
 }
-_REMOVED = {"bench": {"--device": "it projected from datasheets and measured nothing"}}
+_REMOVED = {
+    "bench": {"--device": "it projected from datasheets and measured nothing"},
+    "export": {"--dla": "each norm and reflection padding would end its part of the network"},
+}
 
 
 class GroupedOption(click.Option):

@@ -63,7 +63,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     type=click.Choice(list(FORMATS)),
     multiple=True,
     group=_FORMAT,
-    help="Format to write; repeat it for several.  [default: onnx; with a GPU also tensorrt]",
+    help="Format to write; repeat it for several.  [default: onnx]",
 )
 @opts(
     _GRAPH,
@@ -128,7 +128,6 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     _ENGINE,
     ("--workspace", click.IntRange(1), "Scratch memory of a TensorRT engine, in MiB."),
     ("--timing-cache", PATH, "File that stores kernel timings for faster builds."),
-    ("--dla", click.IntRange(0), "DLA core of a Jetson to use."),
     ("--hardware-compatible", bool, "Build an engine for all GPUs from Ampere on."),
     (
         "--version-compatible",

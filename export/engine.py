@@ -12,7 +12,7 @@ from cgt.runtime.models.metadata import ModelMetadata, read_metadata
 from cgt.runtime.models.sidecar import EngineBuildInfo, Sidecar, sha256, sidecar_path
 
 from .builders.base import BuildResult, LogFn, load_package
-from .formats import FORMATS, BuildOptions, check_options, find_format
+from .formats import BuildOptions, Format, check_options, find_format
 
 
 def build_engine(
@@ -67,10 +67,35 @@ def build_engine(
     if not path.parent.is_dir():
         raise SinkError(f"cannot write {path}: the folder {path.parent} is missing")
     check_buildable(format)
+    write_engine(source, metadata, fmt, path, options, log)
+    return path
+
+
+def write_engine(
+    source: Path,
+    metadata: ModelMetadata,
+    fmt: Format,
+    path: Path,
+    options: BuildOptions,
+    log: LogFn,
+) -> None:
+    """Build an engine and write it with its sidecar.
+
+    Args:
+        source: ONNX file.
+        metadata: Its metadata.
+        fmt: Format of the engine, which is a file.
+        path: File to write.
+        options: Build options, of which the format takes all that are not defaults.
+        log: Receives a line for each result.
+
+    Raises:
+        CgtError: As `build_engine`.
+    """
     builder = importlib.import_module(f".builders.{fmt.builder}", __package__)
     result: BuildResult = builder.build(source, metadata, fmt, options, log)
     build_info = EngineBuildInfo(
-        format=format,
+        format=fmt.name,
         version=result.version,
         onnx=source.name,
         onnx_sha256=sha256(source.read_bytes()),
@@ -80,8 +105,7 @@ def build_engine(
     sidecar = Sidecar(result.metadata or metadata, build_info).to_json()
     _write_files_atomically(path, result.files | {fmt.suffix + ".json": sidecar.encode()})
     size = sum(len(content) for content in result.files.values()) / 1e6
-    log(f"{path}: {format} {result.version}, {size:.2f} MB, and {sidecar_path(path).name}")
-    return path
+    log(f"{path}: {fmt.name} {result.version}, {size:.2f} MB, and {sidecar_path(path).name}")
 
 
 def _check_tensors(source: Path, metadata: ModelMetadata, format: str) -> None:
@@ -139,15 +163,3 @@ def check_buildable(format: str, options: BuildOptions | None = None) -> None:
             from .builders.tensorrt import target_compute_capabilities
 
             target_compute_capabilities(api, fmt, options, list_gpus())
-
-
-def unavailable_reason(format: str) -> str:
-    """Return why this machine cannot build engines of a format, or "" if it can."""
-    fmt = FORMATS[format]
-    if fmt.needs_gpu and not list_gpus():
-        return "this machine has no NVIDIA GPU"
-    try:
-        load_package(fmt)
-    except MissingDependency:
-        return f"{fmt.package} is not installed"
-    return ""

@@ -22,7 +22,6 @@ class BuildOptions:
         compute_capabilities: GPUs to build for; 86 stands for compute capability 8.6.
         workspace: MiB of GPU memory that layers may use as scratch.
         timing_cache: File that is read and overwritten; the next build then takes seconds.
-        dla: Core of a deep learning accelerator.
         hardware_compatible: Run on every GPU from Ampere on, at some cost of speed.
         version_compatible: Run with later TensorRT of the same major version, at some cost of
             speed.
@@ -33,7 +32,6 @@ class BuildOptions:
     compute_capabilities: tuple[int, ...] = ()
     workspace: int | None = None
     timing_cache: Path | None = None
-    dla: int | None = None
     hardware_compatible: bool = False
     version_compatible: bool = False
     eval_images: Path | None = None
@@ -76,7 +74,7 @@ _TENSORRT = Format(
     "pip install 'cyclegan-toolkit[tensorrt]', or JetPack's own on a Jetson",
     "uint8",
     "fp16",
-    ("workspace", "timing_cache", "dla", "hardware_compatible", "version_compatible"),
+    ("workspace", "timing_cache", "hardware_compatible", "version_compatible"),
     needs_gpu=True,
 )
 _TENSORRT_RTX = dataclasses.replace(

@@ -80,7 +80,7 @@ def check_formats(formats: tuple[str, ...], options: BuildOptions) -> None:
     """
     from .engine import check_buildable
 
-    check_options(formats or ("tensorrt",), options)
+    check_options(formats or ("onnx",), options)
     for name in formats:
         check_buildable(name, options)
 
@@ -132,14 +132,14 @@ def refuse_overwriting_inputs(
     Args:
         output: Path of the result, or the ONNX file that engines are built from; None for the
             default name.
-        formats: Names in FORMATS; empty for ONNX, and a TensorRT engine if possible.
+        formats: Names in FORMATS; empty for ONNX.
         inputs: Files and folders of images that are read.
         is_onnx_new: Whether the ONNX file is an output.
 
     Raises:
         UsageError: An output is an input.
     """
-    suffixes = {FORMATS[name].suffix for name in formats or ("onnx", "tensorrt")}
+    suffixes = {FORMATS[name].suffix for name in formats or ("onnx",)}
     if output is None or "" in suffixes:  # a repository gets a new version
         return
     suffixes = suffixes - {".onnx"} | ({".bin"} if ".xml" in suffixes else set())
@@ -159,7 +159,7 @@ def build_engines(
 
     Args:
         model: ONNX file.
-        formats: Names in FORMATS; empty for a TensorRT engine if this machine can build one.
+        formats: Names in FORMATS; empty for none.
         output: Path of the engine or the model repository; None is next to the model.
         options: Build options; each format gets those that it takes.
         log: Receives the lines of the builds.
@@ -167,17 +167,13 @@ def build_engines(
     Raises:
         CgtError: See `build_engine`.
     """
-    from .engine import build_engine, unavailable_reason
+    from .engine import build_engine
 
     if not formats:
-        reason = unavailable_reason("tensorrt")
-        if reason:
-            log(
-                f"no TensorRT engine: {reason}; on the machine that runs it, run: "
-                f"cgt export {model.name} --format tensorrt"
-            )
-            return
-        formats = ("tensorrt",)
+        log(
+            "for a TensorRT engine, on the machine that runs it: "
+            f"cgt export {model.name} --format tensorrt"
+        )
     folders = tuple(name for name in formats if not FORMATS[name].suffix)
     files = tuple(name for name in formats if FORMATS[name].builder and name not in folders)
     for name in (*files, *folders):  # a model repository takes the engines built before it

@@ -5,14 +5,16 @@ Features are tested by using them where that is quick, not looked up.
 
 from __future__ import annotations
 
-import ctypes.util
 import importlib.util
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
+from .engines.base import last_error_line
+from .engines.cuda import cuda_driver_version, list_gpus
 from .errors import CgtError
 from .image.preprocess import simd_instruction_set
 from .utils.cache import cache_dir
@@ -135,20 +137,45 @@ def _check_onnxruntime() -> Iterator[Check]:
         return
     providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
     yield Check("onnxruntime", True, f"{package_version(package)}: {', '.join(providers)}")
-    cuda = "CUDA" in providers
-    yield Check(
-        "onnxruntime on CUDA",
-        cuda,
-        "in this build" if cuda else "not in this build",
-        "" if cuda else "pip uninstall onnxruntime, then " + _install_command("[gpu]"),
-    )
+    if "CUDA" not in providers:
+        install = "pip uninstall onnxruntime, then " + _install_command("[gpu]")
+        yield Check("onnxruntime on CUDA", False, "not in this build", install)
+        return
+    problem = _cuda_provider_error(ort)
+    yield Check("onnxruntime on CUDA", not problem, problem or "loads", problem and _CUDA_HINT)
+
+
+_CUDA_HINT = (
+    "pip install 'onnxruntime-gpu[cuda,cudnn]'; builds for CUDA 13 need driver 580 or newer"
+)
+
+
+def _cuda_provider_error(ort: ModuleType) -> str:
+    """Return why ONNX Runtime's CUDA provider does not load, or ""."""
+    from .engines.onnxruntime_cuda import load_cuda_libraries
+    from .inference.translator import DEFAULT_MODEL
+
+    library_error = load_cuda_libraries(ort)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(
+            DEFAULT_MODEL, options, providers=["CUDAExecutionProvider", "CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's errors have no other base class
+        return f"does not load ({last_error_line(error)})"
+    if session.get_providers()[0] == "CUDAExecutionProvider":
+        return ""
+    return f"does not load ({library_error or 'libraries, driver?'})"
 
 
 def _check_nvidia() -> Iterator[Check]:
-    driver = ctypes.util.find_library("cuda")
+    driver = cuda_driver_version()
     gpu = "; ".join(", ".join(gpu.values()) for gpu in query_nvidia_smi(_GPU_PROPERTIES))
-    install = "an NVIDIA GPU and its driver" if not (driver or gpu) else ""
-    yield Check("cuda", bool(driver), gpu or ("driver" if driver else "no driver"), install)
+    gpu = gpu or "; ".join(gpu.name for gpu in list_gpus()) or "no GPU"
+    install = "an NVIDIA GPU and its driver" if not driver else ""
+    details = f"{gpu}, driver for CUDA {driver}" if driver else "no driver"
+    yield Check("cuda", bool(driver), details, install)
     version = package_version("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
     loads = importlib.util.find_spec("tensorrt") is not None
     yield Check(

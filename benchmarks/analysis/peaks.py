@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from cgt.export.engine import write_engine
+from cgt.export.formats import FORMATS, BuildOptions
 from cgt.export.verify.macs import require_onnx
 from cgt.runtime.engines import BatchShape, Engine, available_cpus, open_engine
+from cgt.runtime.models.metadata import ModelMetadata
 
 from ..harness.session import DeviceEngine
 
@@ -99,7 +102,7 @@ def measure_compute_peak(engine: str, requested_precision: str, file_precision: 
     """Measure the multiply-add rate of an engine.
 
     Args:
-        engine: Engine name, as in BenchmarkJob.
+        engine: Engine name, as in BenchmarkJob, or the export format of a TensorRT engine.
         requested_precision: "auto" or "fp32", as in BenchmarkJob.
         file_precision: Precision of the convolution's file: "fp32", "fp16" or "int8".
 
@@ -114,11 +117,22 @@ def measure_compute_peak(engine: str, requested_precision: str, file_precision: 
             path.write_bytes(make_conv_model(channels, kernel, file_precision))
             shape = BatchShape(1, channels, side, side)
             precision = "fp32" if requested_precision == "fp32" else None
-            with open_engine(path, shape, engine, "latency", precision) as runner:
+            name = engine
+            if engine in FORMATS and FORMATS[engine].suffix == ".engine":
+                path, name = _build_engine(path, engine, side), "tensorrt"
+            with open_engine(path, shape, name, "latency", precision) as runner:
                 rate = (channels * kernel * side) ** 2 / _fastest_time(_conv_timer(runner, shape))
                 name = f"{kernel}x{kernel}, {channels} channels, {side}x{side}"
                 peaks_found.append(ComputePeak(rate, runner.precision, name))
     return max(peaks_found, key=lambda peak: peak.macs_per_second)
+
+
+def _build_engine(onnx: Path, fmt: str, side: int) -> Path:
+    """Write an engine of one size for an ONNX file."""
+    path = onnx.with_suffix(".engine")
+    metadata = ModelMetadata(size=(side, side))
+    write_engine(onnx, metadata, FORMATS[fmt], path, BuildOptions(), lambda line: None)
+    return path
 
 
 def _conv_timer(engine: Engine, shape: BatchShape) -> Callable[[], float]:

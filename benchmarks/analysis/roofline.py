@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from cgt.export.verify.macs import LayerCost, count_layer_costs, total_macs
-from cgt.runtime.errors import CgtError
+from cgt.runtime.errors import CgtError, ModelError
+from cgt.runtime.models.sidecar import read_sidecar
+from cgt.runtime.utils.atomic import file_sha256
 
 from ..harness.results import Result
 from .peaks import ComputePeak, measure_compute_peak, measure_copy_bandwidths
 
 FLOAT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}  # bytes of each value that is not int8
+
+# The bandwidth of a GPU's memory is not measured: its bound is that of the multiply-adds alone.
+_NO_MEMORY_LIMIT = {1: float("inf")}
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,24 @@ def copy_bandwidth(copy_bandwidths: Mapping[int, float], num_bytes: int) -> floa
     return copy_bandwidths[sizes[min(bisect.bisect_left(sizes, num_bytes), len(sizes) - 1)]]
 
 
+def _measured_engine(result: Result, model: Path) -> tuple[str, Path]:
+    """Return the engine to measure the peaks of, and the ONNX file with the layers of a model.
+
+    Raises:
+        ModelError: A TensorRT engine does not have its ONNX file beside it.
+    """
+    if model.suffix not in (".engine", ".plan"):
+        return result.engine, model
+    build = read_sidecar(model).build
+    onnx = model.with_name(build.onnx)
+    if not onnx.is_file() or file_sha256(onnx) != build.onnx_sha256:
+        raise ModelError(
+            f"no roofline for {result.label}: the {build.onnx} that {model.name} was built from is "
+            "not beside it"
+        )
+    return build.format, onnx
+
+
 def attach_roofline_bounds(
     results: Sequence[Result], models: dict[str, Path]
 ) -> tuple[dict[str, Any], list[str]]:
@@ -126,24 +149,27 @@ def attach_roofline_bounds(
             messages[f"no roofline for {result.label}: a server computed it"] = None
             continue
         try:
-            layers = count_layer_costs(models[result.model], result.size, result.batch)
+            engine, onnx = _measured_engine(result, models[result.model])
+            layers = count_layer_costs(onnx, result.size, result.batch)
             kinds = (
                 {result.file_precision, "fp32"}
                 if result.file_precision == "int8"
                 else {result.file_precision}
             )
             compute_peaks = [
-                peak_of(result.engine, result.requested_precision, kind) for kind in sorted(kinds)
+                peak_of(engine, result.requested_precision, kind) for kind in sorted(kinds)
             ]
             rates = {p.precision: p.macs_per_second for p in compute_peaks}
-            copy_bandwidths = copy_bandwidths or measure_copy_bandwidths()
+            on_cpu = result.device.upper() == "CPU"
+            if on_cpu:
+                copy_bandwidths = copy_bandwidths or measure_copy_bandwidths()
             if result.precision not in rates:
                 messages[
                     f"no roofline for {result.label}: the peak was computed in {', '.join(rates)}"
                 ] = None
                 continue
             result.limit = compute_roofline_bound(
-                layers, result.precision, rates, copy_bandwidths
+                layers, result.precision, rates, copy_bandwidths if on_cpu else _NO_MEMORY_LIMIT
             ).to_json()
         except CgtError as error:
             messages[str(error)] = None

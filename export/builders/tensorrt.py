@@ -11,10 +11,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cgt.runtime.engines.cuda import GPU, list_gpus
-from cgt.runtime.engines.tensorrt_compat import make_logger
+from cgt.runtime.engines.tensorrt_compat import (
+    create_with_logger,
+    make_logger,
+    read_layer_information,
+)
 from cgt.runtime.errors import EngineError, Interrupted, ModelError, SinkError, UsageError
 from cgt.runtime.models.metadata import ModelMetadata
+from cgt.runtime.models.sidecar import UNVERIFIED
 from cgt.runtime.utils.atomic import atomic_write
+from cgt.runtime.utils.log import warn_user
 from cgt.runtime.utils.signals import stop_on_signal
 
 from ..formats import BuildOptions, Format
@@ -46,7 +52,7 @@ _PRECISION_OF_DTYPE = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 def build(
     onnx: Path, metadata: ModelMetadata, fmt: Format, options: BuildOptions, log: LogFn
 ) -> BuildResult:
-    """Build an engine and check the precision of each convolution.
+    """Build an engine and check the precision of each convolution, where the engine tells it.
 
     Raises:
         MissingDependency: The package is not installed.
@@ -60,7 +66,7 @@ def build(
     local_gpus = list_gpus()
     targets = target_compute_capabilities(api, fmt, options, local_gpus)
     trt_logger = make_logger(api)
-    builder: trt.Builder = api.Builder(trt_logger)
+    builder: trt.Builder = create_with_logger(api, api.Builder, trt_logger)
     network, parser = _parse_onnx(api, builder, trt_logger, onnx)
     expected = _expected_convolutions(api, network)
     config = make_builder_config(api, builder, options, () if fmt.needs_gpu else targets)
@@ -82,8 +88,20 @@ def build(
     layers = _read_engine_layers(api, trt_logger, plan, fmt)
     names = ", ".join(f"{target / 10:.1f}" for target in targets)
     counts = verify_precisions(layers, expected, f"the {fmt.name} engine for {names}")
-    summary = ", ".join(f"{count} in {precision}" for precision, count in counts.items())
-    log(f"engine: {len(layers)} layers, convolutions {summary}, all as in the graph; for {names}")
+    verified = [
+        f"{count} in {precision}" for precision, count in counts.items() if precision != UNVERIFIED
+    ]
+    if verified:
+        log(
+            f"engine: {len(layers)} layers, convolutions {', '.join(verified)}, as in the graph; "
+            f"for {names}"
+        )
+    if counts[UNVERIFIED]:
+        warn_user(
+            f"{counts[UNVERIFIED]} of {len(expected)} convolutions are unverified: {fmt.name} "
+            f"{api.__version__} does not tell their precision; compare the engine's images and "
+            "speed with those of the ONNX file: cgt bench, cgt eval"
+        )
     if traffic := sum_traffic(trt_logger.tables[-1:]):
         log(f"memory traffic: {traffic} per run")
     return BuildResult(
@@ -91,10 +109,10 @@ def build(
         files={fmt.suffix: bytes(memoryview(plan))},
         build_info={
             "gpu": local_gpus[0].name if fmt.needs_gpu else "",
+            "multiprocessors": local_gpus[0].multiprocessors if fmt.needs_gpu else 0,
             "compute_capabilities": targets,
             "hardware_compatible": options.hardware_compatible,
             "version_compatible": options.version_compatible,
-            "dla": options.dla,
             "convolutions": dict(counts),
         },
     )
@@ -172,13 +190,12 @@ def _read_engine_layers(
     """Read layers from the engine if a GPU can load it, else from the builder's log."""
     if not fmt.needs_gpu:
         return parse_build_log(trt_logger.tables)
-    runtime: trt.Runtime = api.Runtime(trt_logger)
+    runtime: trt.Runtime = create_with_logger(api, api.Runtime, trt_logger)
     runtime.engine_host_code_allowed = True  # for the version-compatible plan just built
     engine: trt.ICudaEngine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(f"{fmt.name} cannot load what it built: {trt_logger.last_error()}")
-    inspector: trt.EngineInspector = engine.create_engine_inspector()
-    return parse_inspector_json(inspector.get_engine_information(api.LayerInformationFormat.JSON))
+    return parse_inspector_json(read_layer_information(api, engine))
 
 
 def _save_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:

@@ -55,23 +55,9 @@ def make_builder_config(
         config.hardware_compatibility_level = api.HardwareCompatibilityLevel.AMPERE_PLUS
     if options.version_compatible:
         config.set_flag(api.BuilderFlag.VERSION_COMPATIBLE)
-    if options.dla is not None:
-        _use_dla(api, builder, config, options.dla)
     if options.timing_cache is not None:
         _load_timing_cache(config, options.timing_cache)
     return config
-
-
-def _use_dla(api: ModuleType, builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None:
-    if core >= builder.num_DLA_cores:
-        raise UsageError(
-            f"--dla {core}: TensorRT {api.__version__} finds {builder.num_DLA_cores} accelerators "
-            "here; omit the option"
-        )
-    config.default_device_type = api.DeviceType.DLA
-    config.DLA_core = core
-    # An accelerator does not compute normalization and reflection padding.
-    config.set_flag(api.BuilderFlag.GPU_FALLBACK)
 
 
 def _load_timing_cache(config: trt.IBuilderConfig, path: Path) -> None:

@@ -110,6 +110,8 @@ def _make_model(
         )
         built_for = tuple(profile.to_json() for profile in engine_profiles(metadata))
         served_metadata = dataclasses.replace(served_metadata, profiles=built_for)
+        if any(_VERSION_COMPATIBLE_HINT in comment for comment in comments):
+            log(f"note: the plan of {name} is version-compatible: {_VERSION_COMPATIBLE_HINT}")
     tensors = TensorSpecs.from_onnx(
         file, metadata.io, served_metadata, any_batch=backend == "python"
     )
@@ -126,6 +128,9 @@ def _make_model(
     )
 
 
+_VERSION_COMPATIBLE_HINT = "start the server with --backend-config=tensorrt,version-compatible=true"
+
+
 def _read_plan(onnx: Path) -> tuple[dict[str, bytes], list[str]] | None:
     """Return the TensorRT engine next to an ONNX file, and a comment with its GPU.
 
@@ -139,8 +144,10 @@ def _read_plan(onnx: Path) -> tuple[dict[str, bytes], list[str]] | None:
         return None
     capabilities = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
     gpu = build.gpu or f"compute capability {capabilities}"
-    comment = f"For {gpu} and TensorRT {build.version}."
-    return {"model.plan": read_verified_bytes(path, build)}, [comment]
+    comments = [f"For {gpu} and TensorRT {build.version}."]
+    if build.version_compatible:
+        comments.append(f"It is version-compatible: {_VERSION_COMPATIBLE_HINT}")
+    return {"model.plan": read_verified_bytes(path, build)}, comments
 
 
 def _summarize(model: RepositoryModel) -> str:

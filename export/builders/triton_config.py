@@ -91,6 +91,7 @@ def render_config(
         *(_render_tensor(section, tensors, i) for i, section in enumerate(("input", "output"))),
         *([batching] if tensors.is_batched else ()),
         f"instance_group [ {{ kind: {kind} count: {count} }} ]",
+        *(["optimization { cuda { graphs: true } }"] if backend == "tensorrt" else ()),
         # Keep the previous version for clients that still use it.
         "version_policy { latest { num_versions: 2 } }",
         f'model_warmup [ {{ name: "noise" batch_size: 1 inputs {{ key: "{tensors.names[0]}" '

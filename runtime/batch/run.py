@@ -63,12 +63,12 @@ def run_batch(
         options = dataclasses.replace(options, model=str(Path(options.model).resolve()))
     started_at = time.perf_counter()
     with JobManifest(output_dir, batch.resume) as manifest:
-        options, device = _resolve_engine(options, [source for source, _ in planned])
+        options, uses_gpu = _resolve_engine(options, [source for source, _ in planned])
         warn_if_not_splittable(options)
         videos = [plan_video(source, target, options, manifest) for source, target in planned]
         manifest.prune({video.key for video in videos})
         # The pool comes first: Ray installs its own signal handlers while it starts.
-        with _open_pool(batch, device) as pool, stop_on_signal() as stop:
+        with _open_pool(batch, uses_gpu) as pool, stop_on_signal() as stop:
             scheduler = BatchScheduler(videos, options, pool, manifest)
             ready_at = time.perf_counter()
             with progress_bar("translating", sum(video.frame_count for video in videos)) as bar:
@@ -87,8 +87,8 @@ def run_batch(
 
 def _resolve_engine(
     options: TranslateOptions, sources: Sequence[Path]
-) -> tuple[TranslateOptions, str]:
-    """Return the options with the engine that all workers use, and its device.
+) -> tuple[TranslateOptions, bool]:
+    """Return the options with the engine that all workers use, and whether it runs on a GPU.
 
     This opens the model once, so that a wrong model or flag fails before any worker starts.
     """
@@ -100,16 +100,18 @@ def _resolve_engine(
                 continue
             raise
         with source, options.open_translator(source) as translator:
-            engine_name = options.engine if options.engine != "auto" else translator.engine.name
-            return dataclasses.replace(options, engine=engine_name), translator.engine.device
+            engine = translator.engine
+            name = options.engine if options.engine != "auto" else engine.name
+            uses_gpu = name == "tensorrt" or engine.device.upper().startswith(("CUDA", "GPU"))
+            return dataclasses.replace(options, engine=name), uses_gpu
     raise UsageError("there is nothing to translate")
 
 
-def _open_pool(batch: BatchOptions, device: str) -> Pool:
+def _open_pool(batch: BatchOptions, uses_gpu: bool) -> Pool:
     if batch.ray_address is None:
         from .local_pool import LocalPool
 
         return LocalPool(batch.workers or 1)
     from .ray_pool import RayPool
 
-    return RayPool(batch.ray_address, batch.workers, gpu=device.upper().startswith(("CUDA", "GPU")))
+    return RayPool(batch.ray_address, batch.workers, gpu=uses_gpu)

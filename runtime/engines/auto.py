@@ -15,6 +15,7 @@ from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user
 from ..utils.system import available_cpus, cpu_name
 from .base import BatchShape, Engine, PerformanceHint
+from .cuda import cuda_driver_version, list_gpus
 
 _MAX_RUNS = 5
 _TIME_BUDGET_S = 0.5  # for the runs of one engine
@@ -115,8 +116,8 @@ def _measure_and_open(
 
 def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
     """Return the time per frame in seconds: the minimum of a few sequential runs on noise."""
-    height, width = (shape.height, shape.width) if shape.is_static else (256, 256)
-    shape = shape.with_size(height, width)
+    if not shape.is_static:
+        shape = shape.with_size(*engine.probe_size)
     random = np.random.default_rng(0)
     batch, out = shape.allocate()
     if shape.io == "uint8":
@@ -142,9 +143,11 @@ def measure_frame_time(engine: Engine, shape: BatchShape) -> float:
 def _cache_key(
     path: Path, names: list[str], performance_hint: PerformanceHint, precision: str | None
 ) -> str:
+    gpus = [f"{gpu.name} {gpu.multiprocessors} {cuda_driver_version()}" for gpu in list_gpus()]
     return short_hash(
         *(cached_sha256(path), cpu_name(), available_cpus(), performance_hint, precision),
         *map(_library_identity, names),
+        *gpus,
     )
 
 

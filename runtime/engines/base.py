@@ -145,6 +145,7 @@ class Engine(Closeable):
         device: such as "CPU".
         precision: the one that the convolutions are computed in, as the engine reports it.
         workers: number of threads that keep the device busy.
+        probe_size: (height, width) of an image that the engine takes if sizes vary.
         devices: names that may follow the name of the engine, as in "openvino:gpu".
     """
 
@@ -152,6 +153,7 @@ class Engine(Closeable):
     device: str
     precision: str
     workers: int
+    probe_size: tuple[int, int] = (256, 256)
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     @classmethod

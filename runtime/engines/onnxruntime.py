@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import threading
 
 from ..errors import EngineError, MissingDependency, ModelError
 from ..image.preprocess import F32
-from ..utils.cache import cache_dir, cached_sha256, short_hash
 from ..utils.log import warn_user
 from ..utils.system import available_cpus
-from .base import Array, BatchShape, Engine, EngineOptions, NetworkArray, last_error_line
+from .base import Array, Engine, EngineOptions, NetworkArray, last_error_line
+from .onnxruntime_cuda import PlacementCheck, load_cuda_libraries, warn_about_int8
 
 try:
     import onnxruntime as ort
@@ -23,19 +22,20 @@ except ImportError:
 _PROVIDER_NAMES = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
 }
+# EXHAUSTIVE: the fastest cuDNN kernel is measured. Without TF32, fp32 is fp32, as on other engines.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": "0"}
 
 
 class OnnxRuntimeEngine(Engine):
-    """ONNX Runtime with the provider for CPU, CUDA or TensorRT.
+    """ONNX Runtime with the provider for CPU or CUDA.
 
     The CPU provider computes in fp32, because its kernels widen FP16 weights. The default is CUDA
-    if this build of ONNX Runtime has it. TensorRT, which builds for minutes, is used on request
-    only.
+    if this build of ONNX Runtime has it.
 
     ONNX Runtime drops a provider that does not load and continues without it. Here that is an
-    error if the device was requested by name, else a warning.
+    error if the device was requested by name, else a warning. It also runs nodes on the CPU for
+    which CUDA has no kernel; the first run shows that.
     """
 
     name = "onnxruntime"
@@ -59,14 +59,24 @@ class OnnxRuntimeEngine(Engine):
         session_options.intra_op_num_threads = 1 if concurrent else available_cpus()
         # Threads that spin between layers would slow down decoding and encoding.
         session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers: list[object] = [_PROVIDER_NAMES["cpu"]]
+        self._library_error = ""
+        self._placement_check: PlacementCheck | None = None
+        self._placement_lock = threading.Lock()
+        if not on_cpu:
+            providers.insert(0, (_PROVIDER_NAMES["cuda"], _CUDA_OPTIONS))
+            self._library_error = load_cuda_libraries(ort)
+            self._placement_check = PlacementCheck(session_options)
         try:
-            self._session = ort.InferenceSession(
-                path, session_options, providers=_provider_options(wanted, path, options.shape)
-            )
+            self._session = ort.InferenceSession(path, session_options, providers=providers)
         except Exception as error:  # ONNX Runtime's errors have no other base class
+            if self._placement_check is not None:
+                self._placement_check.close()
             raise ModelError(f"ONNX Runtime cannot read {path}: {last_error_line(error)}") from None
         self._check_provider(wanted, requested=device is not None)
         self.precision = "fp32" if self.device == "CPU" else "as in the file"
+        if self.device == "CUDA":
+            warn_about_int8(path)
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
         self._constants: dict[str, NetworkArray] = {}
@@ -82,8 +92,10 @@ class OnnxRuntimeEngine(Engine):
         if actual == wanted:
             return
         message = (
-            f"ONNX Runtime's {_PROVIDER_NAMES[wanted]} does not load here (libraries, driver?)"
+            f"ONNX Runtime's {_PROVIDER_NAMES[wanted]} does not load here "
+            f"({self._library_error or 'libraries, driver?'})"
         )
+        self._discard_profile()
         if requested:
             raise EngineError(f"{message}; run `cgt doctor`, or use --engine onnxruntime:{actual}")
         warn_user(f"{message}; computing on the {self.device} instead")
@@ -108,25 +120,20 @@ class OnnxRuntimeEngine(Engine):
             self._session.run_with_iobinding(binding)
         except Exception as error:
             raise EngineError(f"ONNX Runtime failed: {last_error_line(error)}") from None
+        if self._placement_check is not None:
+            self._finish_placement_check()
+
+    def _finish_placement_check(self) -> None:
+        with self._placement_lock:  # of several first runs
+            check, self._placement_check = self._placement_check, None
+        if check is not None:
+            check.finish(self._session, ort.__version__)
+
+    def _discard_profile(self) -> None:
+        check, self._placement_check = self._placement_check, None
+        if check is not None:
+            self._session.end_profiling()
+            check.close()
 
     def close(self) -> None:
-        pass
-
-
-def _provider_options(wanted: str, path: Path, shape: BatchShape) -> list[Any]:
-    """Return providers in order of preference; later ones run the layers that earlier ones lack."""
-    if wanted == "cpu":
-        return [_PROVIDER_NAMES["cpu"]]
-    cuda = (_PROVIDER_NAMES["cuda"], {"cudnn_conv_algo_search": "EXHAUSTIVE"})
-    if wanted == "cuda":
-        return [cuda, _PROVIDER_NAMES["cpu"]]
-    settings: dict[str, Any] = {}
-    key = short_hash(cached_sha256(path), ort.__version__, shape)
-    if folder := cache_dir("tensorrt", key):
-        settings = {
-            "trt_engine_cache_enable": True,
-            "trt_engine_cache_path": str(folder),
-            "trt_timing_cache_enable": True,
-            "trt_timing_cache_path": str(folder),
-        }
-    return [(_PROVIDER_NAMES["tensorrt"], settings), cuda, _PROVIDER_NAMES["cpu"]]
+        self._discard_profile()

@@ -1,15 +1,16 @@
 """TensorRT and TensorRT-RTX engine on an NVIDIA GPU, through pycuda.
 
 The path of a frame: caller's array -> pinned memory -> device -> network -> pinned memory ->
-caller's array. Each of the `workers` has its own stream and buffers, so that the copies of one
-frame overlap with the computation of another. With fixed shapes the three steps are captured once
-as a CUDA graph and launched with one call; CGT_CUDA_GRAPH=0 disables that.
+caller's array. Each frame in flight has a slot with its own stream, context and buffers, so that
+the copies of one frame overlap with the computation of another. Sizes that alternate keep their
+slots. Once a size has run twice, TensorRT's three steps are captured as a CUDA graph and launched
+with one call; TensorRT-RTX captures the network itself. CGT_CUDA_GRAPH=0 disables both.
 """
 
 from __future__ import annotations
 
 import os
-import queue
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,17 @@ import numpy as np
 from ..errors import EngineError, ModelError
 from ..image.preprocess import F32
 from ..models.sidecar import EngineBuildInfo, read_sidecar, read_verified_bytes
+from ..utils.log import warn_user
 from .base import Array, BatchShape, Engine, EngineOptions, last_error_line
-from .tensorrt_compat import check_compatibility, load_tensorrt, make_logger
-from .tensorrt_context import ExecutionSlot, GpuTimings, cuda
+from .cuda import CudaGraph, pop_context
+from .tensorrt_compat import (
+    check_compatibility,
+    create_with_logger,
+    load_tensorrt,
+    make_logger,
+    read_layer_information,
+)
+from .tensorrt_context import ArraySpec, ExecutionSlot, GpuTimings, array_specs, cuda
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -33,10 +42,14 @@ _DTYPES = {
     "HALF": np.dtype(np.float16),
     "UINT8": np.dtype(np.uint8),
 }
+_MAX_SIZES = 4  # image sizes whose slots are kept, if sizes vary
 
 
 class TensorRTEngine(Engine):
     """A TensorRT plan; its sidecar tells the precision that it was built and verified in.
+
+    Attributes:
+        cuda_graph: whether runs are launched as CUDA graphs; False if a capture failed.
 
     Raises:
         MissingDependency: the libraries or the GPU are missing.
@@ -50,24 +63,32 @@ class TensorRTEngine(Engine):
         path, shape = options.path, options.shape
         sidecar = read_sidecar(path)
         build = sidecar.build
-        self.name = build.format
+        self._format = build.format
         self.precision = build.precision
         self._api = load_tensorrt(build)
         gpu = check_compatibility(path, build, self._api)
         self.device = gpu.name
         if cuda_graph is None:
             cuda_graph = os.environ.get("CGT_CUDA_GRAPH") != "0"
-        self.cuda_graph = cuda_graph and shape.is_static
-        self.workers = 2 if options.performance_hint == "throughput" else 1
-        self._free_slots: queue.SimpleQueue[ExecutionSlot] = queue.SimpleQueue()
+        self.cuda_graph = cuda_graph
+        throughput = options.performance_hint == "throughput"
+        self.workers = 2 if throughput else 1
+        # Cores that wait for the GPU are needed for decoding and encoding.
+        self._spin = not throughput
+        self._max_slots = self.workers + (0 if shape.is_static else _MAX_SIZES - 1)
+        self._permits = threading.Semaphore(self.workers)
+        self._lock = threading.Lock()
         self._all_slots: list[ExecutionSlot] = []
+        self._idle_slots: list[ExecutionSlot] = []  # the most recently used is the last
         self._cuda_context: cuda.Context | None = None
         plan = read_verified_bytes(path, build)
-        cuda.init()
-        self._cuda_context = cuda.Device(0).retain_primary_context()
         try:
+            cuda.init()
+            self._cuda_context = cuda.Device(0).retain_primary_context()
             with self._active_context():
                 self._load_plan(path, build, plan, shape)
+        except cuda.Error as error:
+            raise EngineError(f"CUDA does not start: {last_error_line(error)}") from None
         except BaseException:
             self.close()
             raise
@@ -76,11 +97,9 @@ class TensorRTEngine(Engine):
         self, path: Path, build: EngineBuildInfo, plan: bytes, shape: BatchShape
     ) -> None:
         logger = make_logger(self._api)
-        runtime: trt.Runtime = self._api.Runtime(logger)
+        runtime: trt.Runtime = create_with_logger(self._api, self._api.Runtime, logger)
         if build.version_compatible:
             runtime.engine_host_code_allowed = True  # the hash of the file was verified
-        if build.dla is not None:
-            runtime.DLA_core = build.dla
         engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise EngineError(
@@ -89,13 +108,54 @@ class TensorRTEngine(Engine):
             )
         # The logger must outlive the runtime, and the runtime the engine.
         self._logger, self._runtime, self._engine = logger, runtime, engine
-        inputs, outputs = _io_tensor_names(self._api, engine, path, shape)
+        self._inputs, self._outputs = _io_tensor_names(self._api, engine, path, shape)
+        _, opt, _ = engine.get_tensor_profile_shape(self._inputs[0], 0)
+        sides = tuple(opt)
+        self.probe_size = (sides[1], sides[2]) if shape.io == "uint8" else (sides[2], sides[3])
         for _ in range(self.workers):
-            slot = ExecutionSlot(engine, inputs, outputs, self.cuda_graph)
-            self._all_slots.append(slot)
+            slot = self._add_slot()
+            self._idle_slots.append(slot)
             if shape.is_static:
                 slot.set_shapes(_array_specs(shape))
-            self._free_slots.put(slot)
+                slot.warm_up()
+
+    def _add_slot(self) -> ExecutionSlot:
+        engine: trt.ICudaEngine = self._engine
+        context: trt.IExecutionContext | None
+        if self._format == "tensorrt-rtx":
+            config: trt.IRuntimeConfig = engine.create_runtime_config()
+            strategies = self._api.CudaGraphStrategy
+            config.cuda_graph_strategy = (
+                strategies.WHOLE_GRAPH_CAPTURE if self.cuda_graph else strategies.DISABLED
+            )
+            # By default it compiles kernels for a size while slower ones already run, and a capture
+            # would keep those.
+            config.dynamic_shapes_kernel_specialization_strategy = (
+                self._api.DynamicShapesKernelSpecializationStrategy.EAGER
+            )
+            context = engine.create_execution_context(config)
+        else:
+            context = engine.create_execution_context()
+        if context is None:
+            raise EngineError("the GPU is out of memory for another execution context")
+        slot = ExecutionSlot(
+            engine, context, self._inputs, self._outputs, self._capture, self._spin
+        )
+        self._all_slots.append(slot)
+        return slot
+
+    def _capture(self, stream: int, record: Callable[[], None]) -> CudaGraph | None:
+        if not self.cuda_graph or self._format == "tensorrt-rtx":
+            return None
+        try:
+            return CudaGraph(stream, record)
+        except (EngineError, cuda.Error) as error:
+            self.cuda_graph = False
+            warn_user(
+                f"no CUDA graph ({last_error_line(error)}); the steps of a frame are launched one "
+                "by one; CGT_CUDA_GRAPH=0 omits the attempt"
+            )
+            return None
 
     def infer(
         self,
@@ -104,9 +164,9 @@ class TensorRTEngine(Engine):
         statistics_in: F32 | None = None,
         statistics_out: F32 | None = None,
     ) -> None:
-        self._with_slot(
-            lambda slot: slot.run(*_split_arrays(batch, out, statistics_in, statistics_out))
-        )
+        arrays = _split_arrays(batch, out, statistics_in, statistics_out)
+        with self._slot(array_specs(*arrays)) as slot:
+            slot.run(*arrays)
 
     def infer_timed(
         self,
@@ -116,25 +176,45 @@ class TensorRTEngine(Engine):
         statistics_out: F32 | None = None,
     ) -> GpuTimings:
         """Run `infer` without the CUDA graph and time each step with CUDA events."""
-        timings: GpuTimings = self._with_slot(
-            lambda slot: slot.run_timed(*_split_arrays(batch, out, statistics_in, statistics_out))
-        )
-        return timings
+        arrays = _split_arrays(batch, out, statistics_in, statistics_out)
+        with self._slot(array_specs(*arrays)) as slot:
+            return slot.run_timed(*arrays)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the input tensors: the image and, if there are any, the statistics."""
+        return tuple(self._inputs)
 
     def layer_information(self) -> str:
         """Return the JSON of TensorRT's EngineInspector: all layers with their types."""
         with self._active_context():
-            inspector: trt.EngineInspector = self._engine.create_engine_inspector()
-            text: str = inspector.get_engine_information(self._api.LayerInformationFormat.JSON)
-            return text
+            return read_layer_information(self._api, self._engine)
 
-    def _with_slot(self, work: Callable[[ExecutionSlot], Any]) -> Any:
-        slot = self._free_slots.get()
-        try:
-            with self._active_context():
-                return work(slot)
-        finally:
-            self._free_slots.put(slot)
+    @contextmanager
+    def _slot(self, specs: list[ArraySpec]) -> Iterator[ExecutionSlot]:
+        """Lend a slot, if possible one that already has buffers of these shapes."""
+        with self._permits, self._active_context():
+            with self._lock:
+                slot = self._choose_slot(specs)
+            try:
+                yield slot
+            finally:
+                with self._lock:
+                    self._idle_slots.append(slot)
+
+    def _choose_slot(self, specs: list[ArraySpec]) -> ExecutionSlot:
+        for suitable in (specs, []):
+            for slot in reversed(self._idle_slots):
+                if slot.specs == suitable:
+                    self._idle_slots.remove(slot)
+                    return slot
+        if len(self._all_slots) < self._max_slots:
+            try:
+                return self._add_slot()
+            except (EngineError, cuda.Error):  # out of memory
+                self._max_slots = len(self._all_slots)
+                warn_user(f"the GPU has no memory for another image size; {self._max_slots} fit")
+        return self._idle_slots.pop(0)
 
     @contextmanager
     def _active_context(self) -> Iterator[None]:
@@ -150,15 +230,21 @@ class TensorRTEngine(Engine):
             cuda.Context.pop()
 
     def close(self) -> None:
-        if self._cuda_context is None:
+        context, self._cuda_context = self._cuda_context, None
+        if context is None:
             return
-        with self._active_context():
+        context.push()
+        try:
             for slot in self._all_slots:
                 slot.close()
+        finally:
             self._all_slots.clear()
+            self._idle_slots.clear()
             self._engine = self._runtime = None
-        self._cuda_context.detach()
-        self._cuda_context = None
+            # pycuda releases a primary context in any thread where it is current, but then leaves
+            # it on the driver's stack.
+            pop_context()
+            context.detach()
 
 
 def _io_tensor_names(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import EngineError, MissingDependency, ModelError
 from ..models.sidecar import EngineBuildInfo
-from .cuda import GPU, list_gpus
+from ..utils.log import warn_user
+from .cuda import GPU, cuda_driver_version, list_gpus
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_T = TypeVar("_T")
 
 
 def make_logger(api: ModuleType) -> Any:
@@ -39,6 +46,47 @@ def make_logger(api: ModuleType) -> Any:
             return (relevant or self.errors or ["no reason was logged"])[-1]
 
     return Logger()
+
+
+def create_with_logger(api: ModuleType, factory: Callable[[Any], _T], logger: Any) -> _T:
+    """Return `factory(logger)`, for the factories api.Builder and api.Runtime.
+
+    Raises:
+        EngineError: TensorRT does not start, because the driver is too old for its CUDA version.
+            The bindings only raise a TypeError about a null pointer.
+    """
+    try:
+        return factory(logger)
+    except TypeError:
+        raise EngineError(
+            f"{api.__name__} {api.__version__} does not start ({logger.last_error()}); "
+            f"the driver supports CUDA {cuda_driver_version() or 'none'}: update it, or replace "
+            "tensorrt by the package for CUDA 12: pip uninstall tensorrt tensorrt-cu13, then "
+            "pip install tensorrt-cu12"
+        ) from None
+
+
+def read_layer_information(api: ModuleType, engine: Any) -> str:
+    """Return EngineInspector's JSON of all layers, with the types of tensors of varying sizes.
+
+    Without an execution context, TensorRT prints "N/A due to dynamic shapes" in their place.
+
+    Args:
+        api: the module tensorrt.
+        engine: the deserialized plan.
+    """
+    cuda_engine: trt.ICudaEngine = engine
+    inspector: trt.EngineInspector = cuda_engine.create_engine_inspector()
+    context: trt.IExecutionContext | None = cuda_engine.create_execution_context()
+    if context is not None:  # else the GPU is out of memory
+        for index in range(cuda_engine.num_io_tensors):
+            name = cuda_engine.get_tensor_name(index)
+            if cuda_engine.get_tensor_mode(name) == api.TensorIOMode.INPUT:
+                _, opt, _ = cuda_engine.get_tensor_profile_shape(name, 0)
+                context.set_input_shape(name, tuple(opt))  # a new context has profile 0
+        inspector.execution_context = context
+    text: str = inspector.get_engine_information(api.LayerInformationFormat.JSON)
+    return text
 
 
 _PACKAGES = {
@@ -81,12 +129,18 @@ def check_compatibility(path: Path, build: EngineBuildInfo, api: ModuleType) -> 
             f"{path} was built by {build.format} {build.version}, but this machine has {version}; "
             f"run: {build.rebuild_command}"
         )
-    if not _is_gpu_compatible(build, gpu):
+    if not _is_capability_compatible(build, gpu):
         built_for = ", ".join(f"{number / 10:.1f}" for number in build.compute_capabilities)
         raise EngineError(
             f"{path} was built for {f'{build.gpu}, ' if build.gpu else ''}compute capability "
             f"{built_for}, but this machine has {gpu.name}, {gpu.compute_capability / 10:.1f}; "
             f"run: {build.rebuild_command}"
+        )
+    if build.gpu and not build.hardware_compatible and not _is_same_chip(build, gpu):
+        warn_user(
+            f"{path} was built on {_describe_gpu(build.gpu, build.multiprocessors)}, and this "
+            f"machine has {_describe_gpu(gpu.name, gpu.multiprocessors)}; it runs, but may be "
+            f"slower than an engine of this machine: {build.rebuild_command}"
         )
     return gpu
 
@@ -101,9 +155,19 @@ def _is_version_compatible(build: EngineBuildInfo, installed: str) -> bool:
     return build.version_compatible and built_by[:1] == here[:1] and built_by <= here
 
 
-def _is_gpu_compatible(build: EngineBuildInfo, gpu: GPU) -> bool:
+def _is_capability_compatible(build: EngineBuildInfo, gpu: GPU) -> bool:
     if build.hardware_compatible:
         return gpu.compute_capability >= _AMPERE_COMPUTE_CAPABILITY
-    if build.gpu and build.gpu != gpu.name:
-        return False
     return gpu.compute_capability in build.compute_capabilities
+
+
+def _is_same_chip(build: EngineBuildInfo, gpu: GPU) -> bool:
+    """Return whether the number of multiprocessors is equal; if it is unknown, the name."""
+    # Names do not identify a chip: drivers rename GPUs, and all Orins have one name.
+    if build.multiprocessors and gpu.multiprocessors:
+        return build.multiprocessors == gpu.multiprocessors
+    return build.gpu == gpu.name
+
+
+def _describe_gpu(name: str, multiprocessors: int) -> str:
+    return f"{name} with {multiprocessors} multiprocessors" if multiprocessors else name

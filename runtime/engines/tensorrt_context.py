@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,22 @@ try:
 except (ImportError, OSError):
     raise MissingDependency(
         "pycuda is not installed or finds no CUDA driver; install the extra: "
-        "pip install 'cyclegan-toolkit[tensorrt]' on a machine with an NVIDIA GPU"
+        "pip install 'cyclegan-toolkit[tensorrt]' on a machine with an NVIDIA GPU, g++ and the "
+        "CUDA toolkit"
     ) from None
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-__all__ = ["ArraySpec", "ExecutionSlot", "GpuTimings", "cuda"]
+__all__ = ["ArraySpec", "CaptureFn", "ExecutionSlot", "GpuTimings", "array_specs", "cuda"]
+
+CaptureFn = Callable[[int, Callable[[], None]], CudaGraph | None]
+"""Captures the work that a function enqueues on a stream, given by its handle. None: impossible."""
+
+# CU_STREAM_NON_BLOCKING: work of other libraries on the legacy default stream would delay a stream
+# that waits for it, and would make a capture fail.
+_NON_BLOCKING_STREAM = 1
+_RUNS_BEFORE_CAPTURE = 2  # with one size: the first run after a change cannot be captured
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,11 @@ class _HostDeviceBuffer:
     def __init__(self, name: str, spec: ArraySpec) -> None:
         self.name = name
         self.host = cuda.pagelocked_empty(*spec)
-        self.device = cuda.mem_alloc(self.host.nbytes)
+        try:
+            self.device = cuda.mem_alloc(self.host.nbytes)
+        except cuda.Error:
+            self.host.base.free()
+            raise
 
     def free(self) -> None:
         self.device.free()
@@ -61,28 +74,37 @@ class ExecutionSlot(Closeable):
 
     Args:
         engine: the deserialized plan.
+        context: its execution context, for this slot alone.
         inputs: names of the input tensors.
         outputs: names of the output tensors.
-        use_graph: capture the work as a CUDA graph.
+        capture: captures work as a CUDA graph, once a size has run twice.
+        spin: wait for the GPU on a core, which takes less time, instead of sleeping.
+
+    Attributes:
+        specs: shape and type of an input, of its output, of the next input, and so on, that the
+            buffers have.
     """
 
     def __init__(
         self,
         engine: trt.ICudaEngine,
+        context: trt.IExecutionContext,
         inputs: list[str],
         outputs: list[str],
-        use_graph: bool,
+        capture: CaptureFn,
+        spin: bool,
     ) -> None:
         self._engine, self._inputs, self._outputs = engine, inputs, outputs
-        self._use_graph = use_graph
+        self._capture = capture
         self._graph: CudaGraph | None = None
-        self._specs: list[ArraySpec] = []
+        self._runs = 0  # since the last change of shapes
+        self.specs: list[ArraySpec] = []
         self._input_buffers: list[_HostDeviceBuffer] = []
         self._output_buffers: list[_HostDeviceBuffer] = []
-        self._stream = cuda.Stream()
-        self._context: trt.IExecutionContext | None = engine.create_execution_context()
-        if self._context is None:
-            raise EngineError("the GPU is out of memory for another execution context")
+        self._context: trt.IExecutionContext | None = context
+        self._stream = cuda.Stream(_NON_BLOCKING_STREAM)
+        flags = cuda.event_flags
+        self._done = None if spin else cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
 
     def set_shapes(self, specs: Sequence[ArraySpec]) -> None:
         """Allocate buffers for arrays of these shapes, unless they are the same as before.
@@ -94,12 +116,12 @@ class ExecutionSlot(Closeable):
             UsageError: the engine was not built for these shapes.
         """
         specs = list(specs)
-        if specs == self._specs:
+        if specs == self.specs:
             return
-        self._free_buffers()
-        assert self._context is not None
         in_specs, out_specs = specs[::2], specs[1::2]
         profile = _find_profile(self._engine, self._inputs, in_specs)
+        self._free_buffers()
+        assert self._context is not None
         if not self._context.set_optimization_profile_async(profile, self._stream.handle):
             raise EngineError(f"the engine refuses its profile {profile}")
         for name, (shape, _) in zip(self._inputs, in_specs, strict=True):
@@ -112,27 +134,25 @@ class ExecutionSlot(Closeable):
                     f"the engine outputs a {name} of {_format_shape(actual)}, "
                     f"not {_format_shape(shape)}"
                 )
-        self._input_buffers = [
-            _HostDeviceBuffer(*pair) for pair in zip(self._inputs, in_specs, strict=True)
-        ]
-        self._output_buffers = [
-            _HostDeviceBuffer(*pair) for pair in zip(self._outputs, out_specs, strict=True)
-        ]
-        for buffer in (*self._input_buffers, *self._output_buffers):
-            self._context.set_tensor_address(buffer.name, int(buffer.device))
-        self._specs = specs
-        if self._use_graph:
-            self._enqueue()  # the first run after a change of shape cannot be captured
-            self._stream.synchronize()
-            self._graph = CudaGraph(self._stream.handle, self._enqueue)
+        for names, buffer_specs, buffers in (
+            (self._inputs, in_specs, self._input_buffers),
+            (self._outputs, out_specs, self._output_buffers),
+        ):
+            for name, spec in zip(names, buffer_specs, strict=True):
+                buffers.append(_HostDeviceBuffer(name, spec))
+                self._context.set_tensor_address(name, int(buffers[-1].device))
+        self.specs = specs
+
+    def warm_up(self) -> None:
+        """Run on what the buffers contain, and capture the work."""
+        for _ in range(_RUNS_BEFORE_CAPTURE + 1):
+            self._launch()
+            self._wait()
 
     def run(self, arrays: list[Array], out: list[Array]) -> None:
         """Copy the inputs to the device, compute, and copy the outputs back."""
         self._stage_inputs(arrays, out)
-        if self._graph is not None:
-            self._graph.launch()
-        else:
-            self._enqueue()
+        self._launch()
         self._fetch_outputs(out)
 
     def run_timed(self, arrays: list[Array], out: list[Array]) -> GpuTimings:
@@ -151,13 +171,28 @@ class ExecutionSlot(Closeable):
         return GpuTimings(h2d_ms, compute_ms, d2h_ms, enqueue_ms)
 
     def _stage_inputs(self, arrays: list[Array], out: list[Array]) -> None:
-        pairs = zip(arrays, out, strict=True)
-        self.set_shapes([(array.shape, array.dtype) for pair in pairs for array in pair])
+        self.set_shapes(array_specs(arrays, out))
         for buffer, array in zip(self._input_buffers, arrays, strict=True):
             buffer.host[...] = array
 
+    def _launch(self) -> None:
+        if self._runs == _RUNS_BEFORE_CAPTURE:
+            self._graph = self._capture(self._stream.handle, self._enqueue)
+        self._runs += 1
+        if self._graph is not None:
+            self._graph.launch()
+        else:
+            self._enqueue()
+
+    def _wait(self) -> None:
+        if self._done is None:
+            self._stream.synchronize()
+        else:
+            self._done.record(self._stream)
+            self._done.synchronize()
+
     def _fetch_outputs(self, out: list[Array]) -> None:
-        self._stream.synchronize()
+        self._wait()
         for buffer, array in zip(self._output_buffers, out, strict=True):
             array[...] = buffer.host
 
@@ -185,11 +220,18 @@ class ExecutionSlot(Closeable):
             self._graph = None
         for buffer in (*self._input_buffers, *self._output_buffers):
             buffer.free()
-        self._input_buffers, self._output_buffers, self._specs = [], [], []
+        self._input_buffers, self._output_buffers, self.specs = [], [], []
+        self._runs = 0
 
     def close(self) -> None:
         self._free_buffers()
-        self._context = self._stream = None
+        self._context = self._stream = self._done = None
+
+
+def array_specs(arrays: Sequence[Array], out: Sequence[Array]) -> list[ArraySpec]:
+    """Return shape and type of an input, of its output, of the next input, and so on."""
+    pairs = zip(arrays, out, strict=True)
+    return [(array.shape, array.dtype) for pair in pairs for array in pair]
 
 
 def _find_profile(engine: trt.ICudaEngine, inputs: list[str], specs: list[ArraySpec]) -> int:

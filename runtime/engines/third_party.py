@@ -25,7 +25,6 @@ from ..utils.log import warn_user_once
 from .base import Array, BatchShape, Engine, NetworkArray
 
 _TRIED_RANGES: tuple[ValueRange, ...] = ("-1..1", "0..1", "0..255")
-_PROBE_SIZE = (256, 256)
 _MIN_CONTRAST = 0.5  # standard deviation, in levels of 255, of an image that is not flat
 _MAX_CUT_OFF = 0.98  # share of values at black or white
 _MAX_EQUAL_LEVELS = 3.0  # mean difference of images that count as equal
@@ -189,7 +188,7 @@ def _try_ranges(
 
 def _run_trials(engine: Engine, shape: BatchShape, tensors: ThirdPartyTensors) -> list[_Trial]:
     if not shape.is_static:
-        shape = shape.with_size(*_PROBE_SIZE)
+        shape = shape.with_size(*engine.probe_size)
     network_in, network_out = _network_arrays(shape)
     batch_shape = shape.image_shape
     photo = _make_photo(*batch_shape[2:])

@@ -3,8 +3,8 @@
 It has the metadata of the ONNX file that the engine was built from (see `metadata`), and one more
 key:
 
-"engine": {"format": "tensorrt", "version": "10.3.0", "gpu": "Orin", "compute_capabilities": [87],
-           "hardware_compatible": false, "version_compatible": false, "dla": null,
+"engine": {"format": "tensorrt", "version": "10.3.0", "gpu": "Orin", "multiprocessors": 16,
+           "compute_capabilities": [87], "hardware_compatible": false, "version_compatible": false,
            "convolutions": {"fp16": 24}, "onnx": "NAME.onnx", "onnx_sha256": "...",
            "files": {".engine": "<SHA-256>"}}
 
@@ -24,6 +24,7 @@ from typing import Any
 from ..errors import ModelError
 from . import metadata as model_metadata
 
+UNVERIFIED = "unverified"  # key of `EngineBuildInfo.convolutions`
 ENGINE_SUFFIXES = (".engine", ".plan", ".xml", ".tflite")  # files that have a sidecar
 
 
@@ -38,11 +39,12 @@ class EngineBuildInfo:
         onnx_sha256: SHA-256 of the ONNX file.
         files: SHA-256 of the files of the engine, by suffix.
         gpu: name of the GPU that it is for; "" for any with one of the compute capabilities.
+        multiprocessors: number of multiprocessors of that GPU; 0 if unknown.
         compute_capabilities: 86 means 8.6.
         hardware_compatible: it runs on all GPUs since Ampere.
         version_compatible: it runs with later versions of the same major version.
-        dla: index of the deep-learning accelerator that it is for, or None.
-        convolutions: number of convolutions by precision, as read from the engine.
+        convolutions: number of convolutions by precision, as read from the engine; "unverified"
+            for those whose precision it does not tell.
         parity: comparison of its outputs with those of the ONNX file, if the build made one.
     """
 
@@ -52,18 +54,21 @@ class EngineBuildInfo:
     onnx_sha256: str
     files: dict[str, str]
     gpu: str = ""
+    multiprocessors: int = 0
     compute_capabilities: tuple[int, ...] = ()
     hardware_compatible: bool = False
     version_compatible: bool = False
-    dla: int | None = None
     convolutions: dict[str, int] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
 
     @property
     def precision(self) -> str:
-        """The precision of most convolutions, or "unknown"."""
+        """The precision of most convolutions, "unverified" or "unknown"."""
         counts = self.convolutions
-        return max(counts, key=lambda precision: counts[precision]) if counts else "unknown"
+        read = [precision for precision in counts if precision != UNVERIFIED]
+        if not read:
+            return UNVERIFIED if counts else "unknown"
+        return max(read, key=lambda precision: counts[precision])
 
     @property
     def rebuild_command(self) -> str:
@@ -103,6 +108,11 @@ def read_sidecar(path: Path) -> Sidecar:
         text = sidecar_file.read_text()
         values: dict[str, Any] = json.loads(text)["engine"]
         values["compute_capabilities"] = tuple(values["compute_capabilities"])
+        if values.pop("dla", None) is not None:  # of cgt 0.1.0
+            raise ModelError(
+                f"{path} was built for a deep learning accelerator, which cgt no longer uses; "
+                f"run: cgt export {values['onnx']} --format {values['format']}"
+            )
         build = EngineBuildInfo(**values)
         if not (isinstance(build.files, dict) and isinstance(build.convolutions, dict)):
             raise TypeError("files or convolutions is not a table")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
@@ -30,6 +30,8 @@ class CodecSettings:
         crf_is_whole: Only whole numbers.
         presets: What --preset may be, from slow to fast; empty if there are none.
         preset: The option that --preset sets.
+        live_options: Further options with which the encoder returns each frame before it takes the
+            next one.
     """
 
     encoder: str
@@ -41,6 +43,7 @@ class CodecSettings:
     crf_is_whole: bool = False
     presets: tuple[str, ...] = ()
     preset: str = "preset"
+    live_options: Mapping[str, str] = field(default_factory=dict)
 
     def with_options(self, given: EncodingOptions, name: str) -> CodecSettings:
         """Return the settings with a user's CRF and preset; `name` is the codec's in messages.
@@ -78,7 +81,11 @@ _X264_PRESETS = (
 # Visually lossless, yet fast enough to share two cores with a network.
 CODECS = {
     "h264": CodecSettings(
-        "libx264", {"preset": "veryfast", "crf": "20"}, crf="crf", presets=_X264_PRESETS
+        "libx264",
+        {"preset": "veryfast", "crf": "20"},
+        crf="crf",
+        presets=_X264_PRESETS,
+        live_options={"tune": "zerolatency"},
     ),
     "hevc": CodecSettings(
         "libx265",
@@ -86,6 +93,7 @@ CODECS = {
         codec_tag="hvc1",
         crf="crf",
         presets=_X264_PRESETS,
+        live_options={"tune": "zerolatency"},
     ),
     # SVT-AV1 4.1 returns blocks of other frames with the presets 10 to 13.
     "av1": CodecSettings(
@@ -116,6 +124,8 @@ _NVENC = CodecSettings(
     crf="cq",
     crf_range=(1, 51),  # 0 means automatic
     presets=tuple(f"p{speed}" for speed in range(7, 0, -1)),
+    # The default delay is as many frames as NVENC has surfaces, less one.
+    live_options={"delay": "0", "zerolatency": "1", "tune": "ull", "bf": "0"},
 )
 _QSV = CodecSettings(
     "h264_qsv",
@@ -125,6 +135,7 @@ _QSV = CodecSettings(
     crf_range=(1, 51),
     crf_is_whole=True,
     presets=_X264_PRESETS[1:8],
+    live_options={"async_depth": "1", "bf": "0"},
 )
 HARDWARE_CODECS = {
     "h264_nvenc": _NVENC,

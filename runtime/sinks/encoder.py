@@ -24,6 +24,7 @@ from .thread_priority import preserve_thread_scheduling
 # Equal on all machines, because the output of x264, x265 and libvpx depends on it. Frame threads,
 # because slice threads need 2 to 5 % more bytes for the same quality.
 _ENCODER_THREADS = 4
+_LIVE_KEYFRAME_INTERVAL_S = 2  # a player that joins waits for a keyframe
 os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 prints a banner to stderr at each opening
 
 
@@ -89,9 +90,10 @@ class VideoEncoder:
         options = dict(self._codec.options)
         if self._codec.encoder == "libx264" and _has_avx512():
             options["x264-params"] = "asm=avx2"
-        if self._live and self._codec.encoder == "libx264":
-            options |= {"tune": "zerolatency", "g": str(max(1, round(2 * self._rate)))}
-        elif not self._live:
+        if self._live:
+            options |= self._codec.live_options
+            options["g"] = str(max(1, round(_LIVE_KEYFRAME_INTERVAL_S * self._rate)))
+        else:
             context.thread_count, context.thread_type = _ENCODER_THREADS, "FRAME"
         assert self._stream.size is not None
         context.options = options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -141,8 +142,13 @@ def open_gstreamer(uri: Uri) -> CaptureSource:
     return CaptureSource(
         capture,
         mask_passwords(uri.text),
-        f"GStreamer delivers no frame; test the pipeline with: gst-launch-1.0 {pipeline}",
+        f"GStreamer delivers no frame; test the pipeline with: {_launch_command(pipeline)}",
     )
+
+
+def _launch_command(pipeline: str) -> str:
+    """Return the shell command that runs a pipeline; each word with `!` or () is quoted."""
+    return f"gst-launch-1.0 {shlex.join(pipeline.split())}"
 
 
 def _csi_pipeline(uri: Uri) -> str:

@@ -4,7 +4,6 @@
         engines.json                the fastest engine, by machine and model
         floats.json                 whether OpenVINO is faster in fp32 than in bf16
         openvino/KEY/               compiled models
-        tensorrt/KEY/               engines that ONNX Runtime's TensorRT provider built
 
 KEY hashes everything that a compiled model depends on: the bytes of the model, the version of the
 library, the CPU. If the folder cannot be written, cgt runs without a cache and raises no error.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cgt.runtime.engines import BatchShape, Engine, available_cpus, open_engine
 from cgt.runtime.engines.auto import measure_frame_time
-from cgt.runtime.errors import EngineError, ModelError
+from cgt.runtime.errors import CgtError
 from cgt.runtime.image.preprocess import U8
 from cgt.runtime.inference.translator import Translator
 from cgt.runtime.utils.cache import JsonCache, cached_sha256, cpu_name, short_hash
@@ -55,11 +55,14 @@ class BatchSpeedup:
         Args:
             single_engine: Engine of one frame.
             batch_engine: Engine of MAX_BATCH frames. It takes fewer frames in the same time.
-            single_shape: Input shape of `single_engine`.
-            batch_shape: Input shape of `batch_engine`.
+            single_shape: Input shape of `single_engine`, with the size to measure.
+            batch_shape: Input shape of `batch_engine`, likewise.
 
         Returns:
             2 to MAX_BATCH, or 0 if batches are never faster.
+
+        Raises:
+            CgtError: An engine does not take its shape.
         """
         single_time, batch_time = (
             measure_frame_time(single_engine, single_shape),
@@ -131,11 +134,15 @@ class TranslatorPool(Closeable):
         try:
             name = single.name if self._engine_name == "auto" else self._engine_name
             batched = open_engine(model.path, batch_shape, name, "latency", precision)
-        except (ModelError, EngineError):  # the model takes one frame at a time
+        except CgtError:  # the model takes one frame at a time
             return EnginePair(single)
-        min_batch = speedup.cached_min_batch or speedup.measure_min_batch(
-            single, batched, single_shape, batch_shape
-        )
+        size = model.metadata.size
+        try:
+            min_batch = speedup.cached_min_batch or speedup.measure_min_batch(
+                single, batched, single_shape.with_size(*size), batch_shape.with_size(*size)
+            )
+        except CgtError:  # an engine with profiles, none of which is for such a batch
+            min_batch = 0
         if min_batch == 0:
             batched.close()
             return EnginePair(single)

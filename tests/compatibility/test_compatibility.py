@@ -327,6 +327,7 @@ def test_an_engine_is_inspected(name: str, models: Path, tmp_path: Path) -> None
         path.write_bytes(b"another file")
     inspected = cgt_json("inspect", path, output=tmp_path / "inspected.json")
     build = json.loads((DATA / "models" / f"{name}.json").read_text())["engine"]
+    assert build.pop("dla") is None  # engines for an accelerator are refused
     assert {key: inspected["engine"][key] for key in build} == build
     assert bool(inspected["note"]) == (name == "rtx.engine")
     assert inspected["metadata"]["domains"] == ["ramp", "noise"]

@@ -132,13 +132,14 @@ def test_sidecar_describes_the_engine(tmp_path: Path) -> None:
         assert engine["files"][suffix] == sidecar.sha256(path.with_suffix(suffix).read_bytes())
 
 
-def test_default_format_explains_missing_engine(tmp_path: Path) -> None:
+def test_default_format_names_the_command_for_an_engine(tmp_path: Path) -> None:
     onnx = write_translator_model(tmp_path / "m.onnx")
     done = run_cgt("export", onnx)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    assert line.startswith("no TensorRT engine: ")
-    assert line.endswith("run: cgt export m.onnx --format tensorrt")
+    assert line.endswith(
+        "TensorRT engine, on the machine that runs it: cgt export m.onnx --format tensorrt"
+    )
 
 
 @pytest.mark.slow
@@ -179,7 +180,8 @@ def test_format_defaults(run_folder: Path, tmp_path: Path) -> None:
         (["m.onnx", "--format", "openvino", "--size", "64"], 2, "--size goes with --ckpt"),
         (["m.onnx", "--format", "tensorrt"], 3, "tensorrt"),
         (["m.onnx", "--format", "abacus"], 2, "'abacus' is not one of"),
-        (["m.onnx", "--format", "openvino", "--dla", "0"], 2, "dla is for --format tensorrt only"),
+        (["m.onnx", "--dla", "0"], 2, "--dla was removed: each norm"),
+        (["m.onnx", "--workspace", "64"], 2, "workspace is for --format tensorrt or tensorrt-rtx"),
         (
             ["m.onnx", "--format", "openvino", "--eval-images", "."],
             2,

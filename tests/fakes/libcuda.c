@@ -3,7 +3,11 @@
  *
  * It is stricter than a GPU where mistakes would only show now and then: a stream does its work
  * only when it is waited for, asynchronous copies take pinned memory only, copies
- * have to lie within an allocation, and every call needs a current context.
+ * have to lie within an allocation, and every call needs a current context. Allocating or freeing
+ * memory makes a capture invalid, as does a call on the legacy stream while a stream captures that
+ * waits for it.
+ *
+ * Tests make it fail with the functions simulated_*.
  *
  * Prototypes after the CUDA Driver API reference; functions that are not defined here return
  * "not supported" (install.sh adds them).
@@ -15,9 +19,11 @@
 #include <time.h>
 
 enum {
-    OK = 0, INVALID_VALUE = 1, NO_DEVICE = 100, INVALID_CONTEXT = 201, INVALID_HANDLE = 400,
-    ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900
+    OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201,
+    INVALID_HANDLE = 400, ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901, CAPTURE_IMPLICIT = 906
 };
+enum { NON_BLOCKING_STREAM = 1, BLOCKING_SYNC_EVENT = 1 };
 
 typedef struct event event;
 typedef struct graph graph;
@@ -35,8 +41,8 @@ typedef struct operation {
 } operation;
 
 struct graph { operation *first, *last; };
-typedef struct { graph work; graph *capture; } stream;
-struct event { stream *on; double at; };
+typedef struct { graph work; graph *capture; unsigned flags; int invalid; } stream;
+struct event { stream *on; double at; unsigned flags; };
 
 typedef struct allocation {
     char *start;
@@ -48,8 +54,30 @@ typedef struct allocation {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static allocation *allocations;
 static int live_streams, live_events, live_graphs, retained;
-static __thread int depth, capturing;
-static int context;
+static __thread int depth;
+static __thread stream *capturing;
+static stream *blocking_capture;  /* a stream that captures and waits for the legacy stream */
+static int context, sticky, failing_captures, spinning_waits, blocking_waits;
+static int allocations_left = -1;
+
+/* Number of contexts on this thread's stack. */
+int simulated_depth(void) { return depth; }
+/* Make the next captures fail when they end. */
+void simulated_fail_captures(int count) { failing_captures = count; }
+/* Run out of memory after this many allocations; -1: never. */
+void simulated_allocations_left(int count) { allocations_left = count; }
+/* Return this error from every further call that needs a context, as after a crashed kernel. */
+void simulated_sticky_error(int code) { sticky = code; }
+/* Number of waits for a stream or event since the last call: those that spin, and those that block. */
+int simulated_spinning_waits(void) { int n = spinning_waits; spinning_waits = 0; return n; }
+int simulated_blocking_waits(void) { int n = blocking_waits; blocking_waits = 0; return n; }
+/* A call on the legacy default stream, such as another library's. */
+int simulated_legacy_call(void) {
+    if (!blocking_capture) return OK;
+    blocking_capture->invalid = 1;
+    return CAPTURE_IMPLICIT;
+}
+static int unusable(void) { return depth ? sticky : INVALID_CONTEXT; }
 
 /* Number of objects that are not freed yet: allocations, streams, events, graphs, retained contexts. */
 int simulated_live(void) {
@@ -71,8 +99,10 @@ static int within(const void *start, size_t bytes, int pinned) {
 }
 
 static int allocate(void **out, size_t bytes, int pinned) {
-    if (!depth) return INVALID_CONTEXT;
-    if (capturing) return CAPTURE_UNSUPPORTED;
+    if (unusable()) return unusable();
+    if (capturing) { capturing->invalid = 1; return CAPTURE_UNSUPPORTED; }
+    if (!allocations_left) return OUT_OF_MEMORY;
+    if (allocations_left > 0) allocations_left--;
     allocation *a = malloc(sizeof *a);
     a->start = malloc(bytes ? bytes : 1);
     memset(a->start, 0xA5, bytes);  /* not zero, like the memory of a GPU */
@@ -88,6 +118,7 @@ static int allocate(void **out, size_t bytes, int pinned) {
 
 static int release(void *start, int pinned) {
     if (!depth) return INVALID_CONTEXT;
+    if (capturing) { capturing->invalid = 1; return CAPTURE_UNSUPPORTED; }
     pthread_mutex_lock(&lock);
     allocation **at = &allocations;
     while (*at && ((*at)->start != start || (*at)->pinned != pinned)) at = &(*at)->next;
@@ -107,7 +138,8 @@ static double now(void) {
 }
 
 static int enqueue(stream *s, operation op) {
-    if (!depth) return INVALID_CONTEXT;
+    if (unusable()) return unusable();
+    if (s && s->invalid) return CAPTURE_INVALIDATED;
     if (!s) return INVALID_HANDLE;  /* the default stream would serialize all streams */
     operation *o = malloc(sizeof *o);
     *o = op;
@@ -144,7 +176,7 @@ int cuDeviceGetName(char *out, int room, int device) {
 }
 int cuDeviceGetAttribute(int *out, int attribute, int device) {
     (void)device;
-    *out = attribute == 75 ? 8 : attribute == 76 ? 6 : 0;
+    *out = attribute == 75 ? 8 : attribute == 76 ? 6 : attribute == 16 ? 84 : 0;
     return OK;
 }
 int cuDevicePrimaryCtxRetain(void **out, int device) { (void)device; retained++; *out = &context; return OK; }
@@ -158,7 +190,10 @@ int cuCtxPopCurrent_v2(void **out) {
 }
 int cuCtxGetDevice(int *out) { *out = 0; return depth ? OK : INVALID_CONTEXT; }
 int cuCtxSynchronize(void) { return OK; }
-int cuGetErrorString(int code, const char **out) { (void)code; *out = "simulated error"; return OK; }
+int cuGetErrorString(int code, const char **out) {
+    *out = code == OUT_OF_MEMORY ? "out of memory" : "simulated error";
+    return OK;
+}
 
 /* Memory. */
 int cuMemAlloc_v2(uintptr_t *out, size_t bytes) { return allocate((void **)out, bytes, 0); }
@@ -176,34 +211,38 @@ int cuMemcpyDtoHAsync_v2(void *to, uintptr_t from, size_t bytes, stream *s) {
 
 /* Streams and events. */
 int cuStreamCreate(stream **out, unsigned flags) {
-    (void)flags;
-    if (!depth) return INVALID_CONTEXT;
+    if (unusable()) return unusable();
     *out = calloc(1, sizeof **out);
+    (*out)->flags = flags;
     live_streams++;
     return OK;
 }
 int cuStreamDestroy_v2(stream *s) { discard(&s->work); free(s); live_streams--; return OK; }
-int cuStreamSynchronize(stream *s) {
-    if (!depth) return INVALID_CONTEXT;
-    if (s->capture) return CAPTURE_UNSUPPORTED;
+static int wait_for(stream *s) {
+    if (unusable()) return unusable();
+    if (s->capture) { s->invalid = 1; return CAPTURE_UNSUPPORTED; }
     graph work = s->work;
     s->work = (graph){0};
     for (operation *o = work.first; o; o = o->next) perform(o);
     discard(&work);
     return OK;
 }
+int cuStreamSynchronize(stream *s) { spinning_waits++; return wait_for(s); }
 int cuLaunchHostFunc(stream *s, host_function function, void *argument) {
     return enqueue(s, (operation){.function = function, .argument = argument});
 }
 int cuEventCreate(event **out, unsigned flags) {
-    (void)flags;
     *out = calloc(1, sizeof **out);
+    (*out)->flags = flags;
     live_events++;
     return OK;
 }
 int cuEventDestroy_v2(event *e) { free(e); live_events--; return OK; }
 int cuEventRecord(event *e, stream *s) { e->on = s; e->at = 0; return enqueue(s, (operation){.mark = e}); }
-int cuEventSynchronize(event *e) { return cuStreamSynchronize(e->on); }
+int cuEventSynchronize(event *e) {
+    if (e->flags & BLOCKING_SYNC_EVENT) blocking_waits++; else spinning_waits++;
+    return wait_for(e->on);
+}
 int cuEventElapsedTime_v2(float *out, event *from, event *to) {
     if (!from->at || !to->at) return INVALID_HANDLE;
     *out = (float)(to->at - from->at);
@@ -213,17 +252,26 @@ int cuEventElapsedTime_v2(float *out, event *from, event *to) {
 /* Graphs. */
 int cuStreamBeginCapture_v2(stream *s, int mode) {
     (void)mode;
-    if (!depth) return INVALID_CONTEXT;
+    if (unusable()) return unusable();
     s->capture = calloc(1, sizeof *s->capture);
     live_graphs++;
-    capturing = 1;
+    capturing = s;
+    if (!(s->flags & NON_BLOCKING_STREAM)) blocking_capture = s;
     return OK;
 }
+int cuGraphDestroy(graph *g) { discard(g); free(g); live_graphs--; return OK; }
 int cuStreamEndCapture(stream *s, graph **out) {
+    int failed = s->invalid || failing_captures > 0;
     *out = s->capture;
+    if (!*out) return INVALID_HANDLE;
+    if (failing_captures > 0) failing_captures--;
     s->capture = NULL;
-    capturing = 0;
-    return *out ? OK : INVALID_HANDLE;
+    s->invalid = 0;
+    capturing = blocking_capture = NULL;
+    if (!failed) return OK;
+    cuGraphDestroy(*out);
+    *out = NULL;
+    return CAPTURE_INVALIDATED;
 }
 int cuGraphInstantiateWithFlags(graph **out, graph *g, unsigned long long flags) {
     (void)flags;
@@ -233,6 +281,5 @@ int cuGraphInstantiateWithFlags(graph **out, graph *g, unsigned long long flags)
     *g = (graph){0};
     return OK;
 }
-int cuGraphDestroy(graph *g) { discard(g); free(g); live_graphs--; return OK; }
 int cuGraphExecDestroy(graph *g) { return cuGraphDestroy(g); }
 int cuGraphLaunch(graph *g, stream *s) { return enqueue(s, (operation){.launched = g}); }

@@ -19,8 +19,10 @@ import onnxruntime as ort
 import tensorrt_rtx as rtx
 from tensorrt_rtx import (  # noqa: F401  the API that cgt finds here
     BuilderFlag,
+    ComputeCapability,
+    CudaGraphStrategy,
     DataType,
-    DeviceType,
+    DynamicShapesKernelSpecializationStrategy,
     HardwareCompatibilityLevel,
     IConvolutionLayer,
     IDeconvolutionLayer,
@@ -43,8 +45,6 @@ _TENSOR = re.compile(r"Name: ([^,]*), Dimensions: \[([-\d,]*)\].*?Datatype: (\w+
 
 class Builder:
     """IBuilder; the plan holds the ONNX bytes, profiles and layers."""
-
-    num_DLA_cores = 0
 
     def __init__(self, logger: Any) -> None:
         self._log, self._real = logger, rtx.Builder(logger)
@@ -100,7 +100,6 @@ class Runtime:
     """IRuntime."""
 
     engine_host_code_allowed = False
-    DLA_core = -1
 
     def __init__(self, logger: Any) -> None:
         self._log = logger
@@ -138,30 +137,57 @@ class Engine:
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
         return [rtx.Dims(shape) for shape in self.profiles[profile_index][name]]
 
-    def create_execution_context(self) -> Context:
-        return Context(self)
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig()
+
+    def create_execution_context(self, runtime_config: RuntimeConfig | None = None) -> Context:
+        context = Context(self)
+        context.runtime_config = runtime_config
+        return context
 
     def create_engine_inspector(self) -> Inspector:
-        return Inspector(self.table)
+        return Inspector(self)
+
+
+class RuntimeConfig:
+    """IRuntimeConfig of TensorRT-RTX, with its defaults."""
+
+    cuda_graph_strategy = CudaGraphStrategy.DISABLED
+    dynamic_shapes_kernel_specialization_strategy = DynamicShapesKernelSpecializationStrategy.LAZY
 
 
 class Inspector:
-    """EngineInspector: the table of the builder in the format of TensorRT 10."""
+    """EngineInspector: the table of the builder in the format of TensorRT 10.
 
-    def __init__(self, table: str) -> None:
-        self._table = table
+    As there, tensors of varying sizes have a type only if a context has fixed the sizes.
+    """
+
+    execution_context: Context | None = None
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def get_engine_information(self, format: Any) -> str:
         assert format == LayerInformationFormat.JSON
         layers = []
-        for line in self._table.splitlines():
+        is_fixed = self.execution_context is not None and self.execution_context.all_shapes_set
+        is_fixed |= all(
+            smallest == largest
+            for profile in self._engine.profiles
+            for smallest, _, largest in profile.values()
+        )
+        for line in self._engine.table.splitlines():
             found = _LAYER.match(line)
             if found:
                 tensors = [
                     {
                         "Name": name,
                         "Dimensions": [int(side) for side in sides.split(",") if side],
-                        "Format/Datatype": f"Row major linear {kind} format",
+                        "Format/Datatype": (
+                            f"Row major linear {kind} format"
+                            if is_fixed
+                            else "N/A due to dynamic shapes"
+                        ),
                     }
                     for name, sides, kind in _TENSOR.findall(found[3] + found[4])
                 ]
@@ -175,15 +201,21 @@ class Inspector:
 class Context:
     """IExecutionContext: enqueues a callback that runs the model on device memory."""
 
+    runtime_config: RuntimeConfig | None = None
+
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._profile = -1
+        self._profile = 0
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._driver = ctypes.CDLL("libcuda.so.1")
         self._kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self._callback = self._kind(self._run)
         self.failures: list[Exception] = []
+
+    @property
+    def all_shapes_set(self) -> bool:
+        return self._shapes.keys() == self._engine.inputs.keys()
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         self._profile = profile_index

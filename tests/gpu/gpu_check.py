@@ -92,6 +92,7 @@ class GpuCheckResult:
     to_host_ms: float
     frames_per_second: float
     plan: str
+    shapes: dict[str, tuple[int, ...]]  # of inputs of varying size, by name
 
     @property
     def passed(self) -> bool:
@@ -99,9 +100,9 @@ class GpuCheckResult:
 
 
 def check_model(
-    onnx: Path, images: list[U8], seconds: float, options: BuildOptions
+    onnx: Path, images: list[U8], seconds: float, options: BuildOptions, inspector_file: Path
 ) -> GpuCheckResult:
-    """Build the model's engine next to it and measure it.
+    """Build the model's engine next to it and measure it; write the inspector's JSON to a file.
 
     Raises the errors of `build_engine` and of the engine.
     """
@@ -119,7 +120,7 @@ def check_model(
         (statistics_in, statistics_in.copy()) if shape.statistics else ()
     )
     out: Array = np.empty_like(frames[0])
-    with open_engine(onnx, shape, "onnxruntime", precision="fp32") as reference:
+    with open_engine(onnx, shape, "onnxruntime:cpu", precision="fp32") as reference:
         expected_outputs = []
         for frame in frames:
             reference.infer(frame, out, *statistics)
@@ -130,7 +131,11 @@ def check_model(
             engine.infer(frame, out, *statistics)
             errors.append(np.abs(out.astype(np.float64) - expected))
         timings = [engine.infer_timed(frames[0], out, *statistics) for _ in range(20)]
-        layers = parse_inspector_json(engine.layer_information())
+        information = engine.layer_information()
+        layers = parse_inspector_json(information)
+        inspector_file.write_text(information)
+        specs = (shape.image_shape, *(array.shape for array in statistics[:1]))
+        shapes = dict(zip(engine.input_names, specs, strict=True)) if metadata.dynamic else {}
         cuda_graph_samples = _time_calls(lambda: engine.infer(frames[0], out, *statistics), seconds)
     with TensorRTEngine(EngineOptions(plan, shape, "latency"), cuda_graph=False) as engine:
         no_graph_samples = _time_calls(lambda: engine.infer(frames[0], out, *statistics), seconds)
@@ -163,6 +168,7 @@ def check_model(
         to_host_ms=float(np.median([span.d2h_ms for span in timings])),
         frames_per_second=rate,
         plan=str(plan),
+        shapes=shapes,
     )
 
 
@@ -214,9 +220,12 @@ def load_images() -> list[U8]:
 
 
 def check_models(
-    models: list[Path], work_dir: Path, seconds: float
+    models: list[Path], work_dir: Path, seconds: float, report: Path
 ) -> tuple[list[GpuCheckResult], dict[str, str]]:
-    """Check each ONNX file and each variant of a checkpoint; return results and errors."""
+    """Check each ONNX file and each variant of a checkpoint; return results and errors.
+
+    EngineInspector's JSON of each model is written beside the report.
+    """
     results: list[GpuCheckResult] = []
     failures: dict[str, str] = {}
     for model in models:
@@ -230,7 +239,9 @@ def check_models(
             print(f"== {onnx.name}")
             try:
                 options = BuildOptions(timing_cache=work_dir / "timing")
-                results.append(check_model(onnx, load_images(), seconds, options))
+                inspector_file = report.with_name(f"{report.stem}-{onnx.stem}-inspector.json")
+                result = check_model(onnx, load_images(), seconds, options, inspector_file)
+                results.append(result)
             except CgtError as error:
                 failures[onnx.name] = str(error)
                 print(f"failed: {error}")
@@ -255,7 +266,8 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     with tempfile.TemporaryDirectory() as folder:
         work_dir = Path(folder)
-        results, failures = check_models(parsed.models or [DEFAULT_MODEL], work_dir, parsed.seconds)
+        models = parsed.models or [DEFAULT_MODEL]
+        results, failures = check_models(models, work_dir, parsed.seconds, parsed.report)
         text = write_report(
             parsed.report, list_gpus()[0], [asdict(result) for result in results], failures
         )

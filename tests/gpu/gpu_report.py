@@ -50,7 +50,9 @@ def write_report(
             f"| {r['frames_per_second']:.0f} | {r['build_seconds']:.0f} |"
         )
     lines += ["", *(f"- {name} failed: {reason}" for name, reason in failures.items())]
-    lines += [f"- trtexec, {r['model']}: {_run_trtexec(Path(r['plan']))}" for r in results]
+    for r in results:
+        flags = trtexec_flags(r["shapes"])
+        lines.append(f"- trtexec, {r['model']}: {_run_trtexec(Path(r['plan']), flags)}")
     text = "\n".join(lines) + "\n"
     entries = [r | {"size": format_size(r["size"])} for r in results]
     raw = json.dumps({"gpu": gpu.name, "checks": entries, "failures": failures}, indent=1)
@@ -59,12 +61,21 @@ def write_report(
     return text
 
 
-def _run_trtexec(plan: Path) -> str:
+def trtexec_flags(shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """Return trtexec's flags; `shapes` are those of the inputs of varying size.
+
+    Without them trtexec sets each varying side to 1, which is outside of the profiles.
+    """
+    inputs = ",".join(f"{name}:{'x'.join(map(str, sides))}" for name, sides in shapes.items())
+    return [*_TRTEXEC_FLAGS, *([f"--shapes={inputs}"] if inputs else [])]
+
+
+def _run_trtexec(plan: Path, flags: list[str]) -> str:
     """Return the GPU compute time that NVIDIA's own tool measures, or why it is unknown."""
     tool = shutil.which("trtexec") or "/usr/src/tensorrt/bin/trtexec"
     try:
         completed = subprocess.run(
-            [tool, f"--loadEngine={plan}", *_TRTEXEC_FLAGS],
+            [tool, f"--loadEngine={plan}", *flags],
             capture_output=True,
             text=True,
             timeout=120,
@@ -72,5 +83,7 @@ def _run_trtexec(plan: Path) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "not installed"
     match = re.search(r"GPU Compute Time: (min.*)", completed.stdout)
-    settings = " ".join(_TRTEXEC_FLAGS)
-    return f"{match[1]} ({settings})" if match else f"exit {completed.returncode}, no measurement"
+    settings = " ".join(flags)
+    if match is None:
+        return f"exit {completed.returncode}, no measurement"
+    return f"{match[1]}, to compare with compute ({settings})"

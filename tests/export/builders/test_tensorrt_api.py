@@ -20,7 +20,15 @@ ROOTS = (Path(str(cgt.export.__file__)).parent, Path(str(cgt.runtime.__file__)).
 SOURCES = sorted(path for root in ROOTS for path in root.rglob("*.py"))
 STUBS = Path(sys.prefix) / "stubs" / "tensorrt_bindings" / "tensorrt.pyi"
 # Only in TensorRT-RTX, and used for that format only.
-RTX_ONLY = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
+RTX_ONLY = {
+    *("ComputeCapability", "num_compute_capabilities", "set_compute_capability"),
+    *("create_runtime_config", "cuda_graph_strategy", "CudaGraphStrategy"),
+    "dynamic_shapes_kernel_specialization_strategy",
+    *(
+        "DynamicShapesKernelSpecializationStrategy",
+        "DynamicShapesKernelSpecializationStrategy.EAGER",
+    ),
+}
 
 
 class ApiUses(ast.NodeVisitor):

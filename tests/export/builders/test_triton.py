@@ -34,7 +34,7 @@ def add_model(onnx: Path, repository: Path, *backends: str) -> list[str]:
     return messages
 
 
-def write_fake_engine(onnx: Path) -> bytes:
+def write_fake_engine(onnx: Path, version_compatible: bool = False) -> bytes:
     """Write a stand-in for a plan with the sidecar of a real one; it is only copied here."""
     plan = b"plan of " + onnx.read_bytes()[:100]
     path = onnx.with_suffix(".engine")
@@ -47,6 +47,7 @@ def write_fake_engine(onnx: Path) -> bytes:
         files={".engine": sha256(plan)},
         gpu="H100",
         compute_capabilities=(90,),
+        version_compatible=version_compatible,
     )
     sidecar_path(path).write_text(Sidecar(read_metadata(onnx), build).to_json())
     return plan
@@ -89,9 +90,20 @@ def test_every_backend_has_a_valid_model_folder(tmp_path: Path) -> None:
     assert (repository / "h2z_python/1/model.onnx").read_bytes() == onnx.read_bytes()
     assert (repository / "h2z_tensorrt/1/model.plan").read_bytes() == plan
     assert "H100 and TensorRT 10.13" in (repository / "h2z_tensorrt/config.pbtxt").read_text()
+    assert read_config(repository / "h2z_tensorrt").optimization.cuda.graphs
+    assert not read_config(repository / "h2z_onnxruntime").HasField("optimization")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("h2z.engine", "h2z.engine.json", "h2z.onnx", "repo")
     ]
+
+
+def test_a_version_compatible_plan_names_the_flag_of_the_server(tmp_path: Path) -> None:
+    onnx = write_translator_model(tmp_path / "m.onnx", io="uint8")
+    write_fake_engine(onnx, version_compatible=True)
+    messages = add_model(onnx, tmp_path / "repo", "tensorrt")
+    flag = "--backend-config=tensorrt,version-compatible=true"
+    assert flag in (tmp_path / "repo/m_tensorrt/config.pbtxt").read_text()
+    assert any(flag in line for line in messages)
 
 
 def test_fixed_size_is_in_the_config(tmp_path: Path) -> None:

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.graphs import write_translator_model
 
+from cgt.runtime import doctor
 from cgt.runtime.engines import BatchShape, Engine, auto, open_engine, openvino_cpu
+from cgt.runtime.engines.cuda import GPU
+from cgt.runtime.engines.onnxruntime_cuda import count_cpu_nodes
 from cgt.runtime.errors import EngineError, MissingDependency, ModelError, UsageError
 from cgt.runtime.models.metadata import read_metadata
 from cgt.runtime.utils.cache import cache_dir
@@ -108,6 +112,20 @@ def test_auto_selects_the_fastest_and_measures_once(
     with open_engine(path, BatchShape(1, 3, 8, 8, "uint8", 3)) as engine:
         assert engine.name == winner
     assert len(measured) == 4
+
+
+def test_auto_measures_again_with_another_gpu_or_driver(
+    isolated_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_inverse_model(tmp_path / "m.onnx")
+    measured = fake_frame_times(monkeypatch, dict.fromkeys(ENGINES, 0.031))
+    shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
+    machines = [([], ""), ([GPU("L4", 89, 58)], "12.4"), ([GPU("L4", 89, 58)], "13.0"), ([], "")]
+    for count, (gpus, driver) in zip((2, 4, 6, 6), machines, strict=True):
+        monkeypatch.setattr(auto, "list_gpus", lambda gpus=gpus: gpus)
+        monkeypatch.setattr(auto, "cuda_driver_version", lambda driver=driver: driver)
+        open_engine(path, shape).close()
+        assert len(measured) == count
 
 
 def test_auto_without_a_cache_folder_still_measures(
@@ -239,7 +257,7 @@ def test_a_provider_that_does_not_load_is_reported(
     shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
     with pytest.raises(MissingDependency, match=r"\[gpu\]"):
         open_engine(path, shape, "onnxruntime:cuda")
-    names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(ort, "get_available_providers", lambda: names)
     monkeypatch.setattr(ort, "InferenceSession", lambda *a, **k: CpuFallbackSession(real, *a, **k))
     with open_engine(path, shape, "onnxruntime") as engine:
@@ -250,12 +268,113 @@ def test_a_provider_that_does_not_load_is_reported(
         out = np.zeros_like(image)
         engine.infer(image, out)
         assert (out == 255).all()
-    for device in ("cuda", "tensorrt"):
-        with pytest.raises(EngineError, match="does not load"):
-            open_engine(path, shape, f"onnxruntime:{device}")
+    with pytest.raises(EngineError, match="does not load"):
+        open_engine(path, shape, "onnxruntime:cuda")
+    with pytest.raises(UsageError, match="has no device tensorrt; use cpu, cuda"):
+        open_engine(path, shape, "onnxruntime:tensorrt")
     caplog.clear()
     open_engine(path, shape, "onnxruntime:cpu").close()
     assert not caplog.messages
+
+
+class SimulatedCudaSession(CpuFallbackSession):
+    """A simulated session whose provider has loaded; it computes on the CPU all the same."""
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+@pytest.fixture
+def cuda_sessions(monkeypatch: pytest.MonkeyPatch) -> list[SimulatedCudaSession]:
+    """Simulate a build of ONNX Runtime with CUDA; return the sessions that are created."""
+    import onnxruntime as ort
+
+    real, sessions = ort.InferenceSession, []
+
+    def create(*arguments: object, **settings: object) -> SimulatedCudaSession:
+        sessions.append(SimulatedCudaSession(real, *arguments, **settings))
+        return sessions[-1]
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(ort, "InferenceSession", create)
+    return sessions
+
+
+def test_cuda_computes_fp32_without_tf32_and_finds_its_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda_sessions: list[SimulatedCudaSession]
+) -> None:
+    import onnxruntime as ort
+
+    calls: list[int] = []
+
+    def preload() -> None:
+        calls.append(len(cuda_sessions))
+        print("Failed to load libcudnn.so.9: cannot open shared object file")
+
+    monkeypatch.setattr(ort, "preload_dlls", preload, raising=False)
+    path = write_inverse_model(tmp_path / "m.onnx")
+    shape = BatchShape.from_metadata(read_metadata(path), 8, 8)
+    with open_engine(path, shape, "onnxruntime:cuda") as engine:
+        assert engine.device == "CUDA"
+    ((provider, options), fallback) = cuda_sessions[0].requested_providers
+    assert (provider, fallback) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert options["use_tf32"] == "0"
+    assert calls == [0]  # before the session
+    monkeypatch.setattr(SimulatedCudaSession, "get_providers", lambda _: ["CPUExecutionProvider"])
+    with pytest.raises(EngineError, match=r"Failed to load libcudnn\.so\.9"):
+        open_engine(path, shape, "onnxruntime:cuda")
+
+
+def test_nodes_that_cuda_lacks_are_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cuda_sessions: list[SimulatedCudaSession]
+) -> None:
+    path = write_translator_model(tmp_path / "m.onnx")
+    batch, out = np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 3, 8, 8), np.float32)
+    with open_engine(path, BatchShape(1, 3, 8, 8), "onnxruntime:cuda") as engine:
+        for _ in range(3):
+            engine.infer(batch, out)
+    (line,) = caplog.messages
+    assert "nodes on the CPU (3 Conv" in line
+    assert "onnxruntime-gpu 1.25" in line
+
+
+def test_int8_on_cuda_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cuda_sessions: list[SimulatedCudaSession]
+) -> None:
+    for precision in ("fp16", "int8"):
+        path = write_translator_model(tmp_path / f"{precision}.onnx", precision)
+        open_engine(path, BatchShape(1, 3, 8, 8), "onnxruntime:cuda").close()
+    (line,) = caplog.messages
+    assert line.startswith("note: int8.onnx is INT8, which ONNX Runtime computes in floating point")
+
+
+def test_shapes_on_the_cpu_are_not_counted() -> None:
+    def node(name: str, op: str, provider: str, dims: list[int]) -> dict[str, object]:
+        shape = [{"float": dims}]
+        values = {"op_name": op, "provider": provider, "output_type_shape": shape}
+        return {"cat": "Node", "name": name, "args": values}
+
+    profile = [
+        {"cat": "Session", "name": "model_loading"},
+        node("a", "Shape", "CPUExecutionProvider", [4]),
+        node("b", "Pad", "CPUExecutionProvider", [1, 64, 66, 66]),
+        node("b", "Pad", "CPUExecutionProvider", [1, 64, 66, 66]),
+        node("c", "Pad", "CPUExecutionProvider", [1, 64, 66, 66]),
+        node("d", "Conv", "CUDAExecutionProvider", [1, 64, 64, 64]),
+    ]
+    assert count_cpu_nodes(profile) == {"Pad": 2}
+
+
+def test_doctor_loads_the_cuda_provider(
+    monkeypatch: pytest.MonkeyPatch, cuda_sessions: list[SimulatedCudaSession]
+) -> None:
+    checks = {check.name: check for check in doctor._check_onnxruntime()}
+    assert checks["onnxruntime on CUDA"].available
+    assert checks["onnxruntime on CUDA"].details == "loads"
+    monkeypatch.setattr(SimulatedCudaSession, "get_providers", lambda _: ["CPUExecutionProvider"])
+    checks = {check.name: check for check in doctor._check_onnxruntime()}
+    assert not checks["onnxruntime on CUDA"].available
+    assert "onnxruntime-gpu[cuda,cudnn]" in checks["onnxruntime on CUDA"].install
 
 
 # ---- PyTorch, the reference ---------------------------------------------------------------------

@@ -21,6 +21,7 @@ from cgt.runtime.sinks import (
 )
 from cgt.runtime.sinks.codecs import CODECS, CONTAINERS, HARDWARE_CODECS, CodecSettings
 from cgt.runtime.sinks.codecs import _encoder_error as encoder_error
+from cgt.runtime.sinks.encoder import VideoEncoder
 from cgt.runtime.sinks.muxer import Muxer
 from cgt.runtime.sources import Frame, open_source
 from cgt.runtime.sources.test_pattern import read_counter, write_counter
@@ -157,3 +158,31 @@ def test_options_of_encoders_need_a_video(tmp_path: Path) -> None:
             open_sinks([uri], stream, EncodingOptions(crf=20))
     both = [str(tmp_path / "out.png"), str(tmp_path / "out.mp4")]
     open_sinks(both, stream, EncodingOptions(crf=20)).close()
+
+
+def encode_live(codec: CodecSettings, frames: list[U8]) -> list[int]:
+    """Return how many packets a live encoder returns for each frame."""
+    stream = StreamFormat((224, 320), Fraction(25), Fraction(1, 25))
+    encoder = VideoEncoder(stream, codec, live=True)
+    return [len(encoder.encode(result)) for result in as_results(frames)]
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", *HARDWARE_CODECS])
+def test_live_encoders_return_each_frame_at_once(codec: str) -> None:
+    settings = (CODECS | HARDWARE_CODECS)[codec]
+    if error := encoder_error(settings, (224, 320)):
+        pytest.skip(f"{settings.encoder} does not work here: {error}")
+    assert encode_live(settings, draw_frames((224, 320))[:10]) == [1] * 10
+
+
+@pytest.mark.parametrize("codec", [name for name in HARDWARE_CODECS if "nvenc" in name])
+def test_nvenc_is_told_not_to_delay_live_frames(codec: str) -> None:
+    """By default it keeps as many frames as it has surfaces."""
+    stream = StreamFormat((224, 320), Fraction(25), Fraction(1, 25))
+    live, file = (
+        VideoEncoder(stream, HARDWARE_CODECS[codec], live=live)._context.options
+        for live in (True, False)
+    )
+    wanted = {"delay": "0", "zerolatency": "1", "tune": "ull", "bf": "0", "g": "50"}
+    assert wanted.items() <= live.items()
+    assert not wanted.keys() & file.keys()

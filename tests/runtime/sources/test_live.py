@@ -361,3 +361,19 @@ def test_source_reads_standard_input(clip: Path) -> None:
             [sys.executable, "-c", code, uri], input=data, capture_output=True, check=True
         )
         assert done.stdout.decode().strip() == output
+
+
+def test_the_printed_gstreamer_command_runs() -> None:
+    """A shell would take the parentheses of a pipeline as its own."""
+    from cgt.runtime.sources.camera import _launch_command
+
+    pipeline = (
+        "videotestsrc num-buffers=1 ! video/x-raw(memory:SystemMemory),format=RGB,width=32,"
+        "height=32 ! fakesink"
+    )
+    if shutil.which("gst-launch-1.0") is None:
+        pytest.skip("gst-launch-1.0 is not installed")
+    done = subprocess.run(
+        ["bash", "-c", _launch_command(pipeline)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
