@@ -16,9 +16,11 @@ from ._options import (
     STDOUT,
     Verb,
     check_output_paths,
+    code_options,
     json_option,
     opt,
     opts,
+    pop_model_code,
     require_extra,
     save_json,
 )
@@ -53,6 +55,7 @@ _WHAT = "Essentials"
     group="Settings",
     help="ImageNet class (340: zebra); also count the translations predicted as it.",
 )
+@code_options("Code of another project")
 @opts("Video", ("--video", PATH, "Also measure the warping error on this video."))
 @opt(
     "--frames",
@@ -75,6 +78,9 @@ def command(
         raise UsageError("give either --ckpt FILE or --model FILE")
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
+    code = pop_model_code(settings)
+    if code is not None and ckpt is None:
+        raise UsageError("--code goes with --ckpt; a model file is a graph already")
     inputs = (ckpt, model, settings["inception"], settings["video"])
     check_output_paths(json_path, montage, inputs=inputs)
     require_extra("train", "torch")
@@ -84,7 +90,7 @@ def command(
     from cgt.trainer.evaluation.subject import open_subject
 
     console = open_console(stderr=json_path == STDOUT)
-    subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
+    subject = open_subject(ckpt, model, direction, settings.pop("size"), network, code)
     data = data or subject.data
     if data is not None:
         check_output_paths(json_path, montage, inputs=(data / name for name in IMAGE_FOLDER_NAMES))

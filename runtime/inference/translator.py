@@ -25,6 +25,7 @@ from ..image.geometry import Geometry, SizeSpec, plan_geometry
 from ..image.preprocess import U8, round_up_to_multiple
 from ..image.validation import pack_pixels
 from ..models.metadata import ModelMetadata
+from ..models.model_code import ModelCode
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
 from .buffers import IOBuffers
@@ -65,6 +66,7 @@ class Translator(Closeable):
         overlap: overlap of tiles in pixels; a quarter of `tile` by default.
         deflicker: weight of the previous frames, 0 to 1; see `deflicker`. Images must then come
             in order.
+        code: code of another project that builds the network of a checkpoint (engine "torch").
         frame: old name of `frame_size`.
         goal: old name of `performance_hint`.
 
@@ -97,12 +99,16 @@ class Translator(Closeable):
         tile: int | None = None,
         overlap: int | None = None,
         deflicker: float = 0.0,
+        code: ModelCode | None = None,
         # model.py of Triton repositories exported before version 0.1.0 uses these names.
         frame: tuple[int, int] | None = None,
         goal: PerformanceHint | None = None,
     ) -> None:
         frame_size, performance_hint = frame or frame_size, goal or performance_hint
-        self.path, self.metadata = _locate_model(model, engine)
+        if code is not None and model is None:
+            raise UsageError("--code goes with the checkpoint of its network; give --model FILE")
+        self.path, self.metadata = _locate_model(model, engine, code)
+        self._code = code
         self._size, self._output_size, self._tile = size, output_size, tile
         self._overlap = overlap
         self._tile_size: tuple[int, int] | None = None
@@ -147,7 +153,7 @@ class Translator(Closeable):
         tensor = self._tensor_size
         shape = BatchShape.from_metadata(self.metadata, *tensor, self.batch)
         if self._tile is None:
-            return open_engine(self.path, shape, name, performance_hint)
+            return open_engine(self.path, shape, name, performance_hint, code=self._code)
         metadata, any_size = self.metadata, BatchShape.from_metadata(self.metadata)
         multiple = metadata.multiple
         if not metadata.dynamic:
@@ -166,11 +172,13 @@ class Translator(Closeable):
         # A tile is smaller where one side of an image is.
         tile_varies = metadata.dynamic and not shape.is_static
         tile_shape = any_size if tile_varies else any_size.with_size(*tile)
-        tile_engine = open_engine(self.path, tile_shape, name, performance_hint)
+        tile_engine = open_engine(self.path, tile_shape, name, performance_hint, code=self._code)
         full_image_engine = None
         if metadata.statistics and shape.is_static:
             reduced = any_size.with_size(*reduced_image_size(tensor, self._tile, multiple))
-            full_image_engine = open_engine(self.path, reduced, name, performance_hint)
+            full_image_engine = open_engine(
+                self.path, reduced, name, performance_hint, code=self._code
+            )
         elif metadata.statistics:
             full_image_engine = tile_engine
         return TiledEngine(
@@ -304,7 +312,9 @@ def resolve_model(model: str | Path | None) -> Path:
     return bundled if is_bundled and not path.is_file() else path
 
 
-def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path, ModelMetadata]:
+def _locate_model(
+    model: str | Path | None, engine: str | Engine, code: ModelCode | None = None
+) -> tuple[Path, ModelMetadata]:
     """Return the path or server name of the model, and its metadata."""
     if isinstance(engine, str) and is_triton_uri(engine):
         if model is not None:
@@ -312,7 +322,7 @@ def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path,
         metadata = read_triton_metadata(engine)
         return Path(engine.split("/")[3].partition("?")[0]), metadata
     path = resolve_model(model)
-    return path, read_model_metadata(path)
+    return path, read_model_metadata(path, code)
 
 
 def _check_images(images: Sequence[U8], max_count: int) -> list[U8]:
