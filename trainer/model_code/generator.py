@@ -67,7 +67,9 @@ def open_code_generator(
     return TrainedGenerator(
         network=image_model,
         path=location,
-        domains=infer_domains(location, Path(root or "").name, options.get("name")),
+        domains=(
+            infer_domains(path, Path(root or "").name, options.get("name")) if path else ("A", "B")
+        ),
         direction=translated,
         size=interface.size,
         multiple=interface.multiple,

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,7 +42,12 @@ def build_network(code: ModelCode) -> nn.Module:
     """
     roots = _import_roots(code)
     warn_user(f"--code executes {code.file or code.module}, as you asked")
-    with _import_paths(roots), contextlib.redirect_stdout(sys.stderr):
+    with (
+        _import_paths(roots),
+        contextlib.redirect_stdout(sys.stderr),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
         module = _import_module(code, roots)
         target = _find_name(module, code)
         network = target if isinstance(target, nn.Module) else _call(target, code, roots)
@@ -131,11 +137,16 @@ def _import_paths(roots: list[Path]) -> Iterator[None]:
     finally:
         sys.path[:], sys.argv[:] = path, argv
         for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None) or ""
-            if name not in before and any(Path(file).is_relative_to(root) for root in roots):
+            if module is not before.get(name) and any(map(_location(module).is_relative_to, roots)):
                 del sys.modules[name]
         for name, module in before.items():
             sys.modules.setdefault(name, module)
+
+
+def _location(module: Any) -> Path:
+    """Return the file of a module, or the folder of a package without a file."""
+    folders = list(getattr(module, "__path__", None) or ())
+    return Path(getattr(module, "__file__", None) or (folders[0] if folders else ""))
 
 
 def _import_module(code: ModelCode, roots: list[Path]) -> Any:

@@ -21,7 +21,7 @@ class InvertedResBlock(nn.Module):
     def __init__(self, inputs, outputs, expansion=2):
         super().__init__()
         self.use_res_connect = inputs == outputs
-        hidden = int(round(inputs * expansion))
+        hidden = round(inputs * expansion)
         self.layers = nn.Sequential(
             ConvNormLReLU(inputs, hidden, kernel=1),
             ConvNormLReLU(hidden, hidden, groups=hidden),

@@ -79,7 +79,7 @@ class LocalEnhancer(nn.Module):
         return self.model1_2(self.model1_1(input) + coarse)
 
 
-def define_G(input_nc, output_nc, ngf, netG, norm="instance"):
+def define_G(input_nc, output_nc, ngf, netG, norm="instance"):  # noqa: N802
     if netG == "global":
         return GlobalGenerator(input_nc, output_nc, ngf, 2, 2, get_norm_layer(norm))
     return LocalEnhancer(input_nc, output_nc, ngf, norm)
