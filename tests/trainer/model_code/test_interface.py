@@ -13,7 +13,6 @@ from cgt.runtime.models.model_code import ModelCode
 from cgt.trainer.model_code.comparison import compare_with_reading
 from cgt.trainer.pretrained import PretrainedInit, TrainedGenerator, open_generator
 
-
 NETWORKS = Path(__file__).with_name("networks")
 MISREAD = {
     "lornatang2022": ("g_A_best.pth.tar", "Tracked", None),
