@@ -246,8 +246,9 @@ def _find_multiple(network: ImageModel, channels: int) -> int | None:
     return next(
         (
             multiple
+            for side in _PROBE_SIDES_PX
             for multiple in _MULTIPLES
-            if any(_works(network, channels, multiple, side) for side in _PROBE_SIDES_PX)
+            if _works(network, channels, multiple, side)
         ),
         None,
     )
