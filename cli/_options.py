@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from cgt.runtime.errors import CgtError, MissingDependency, SinkError, UsageError
+from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.options import OptionInfo, flag_of, options_of
 from cgt.runtime.utils.overwrite import refuse_overwriting
@@ -129,6 +130,28 @@ def _list_callback(parse: Callable[[str], T]) -> Callable[..., tuple[T, ...]]:
         return tuple(dict.fromkeys(values))
 
     return split
+
+
+def code_options(group: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds `--code` and its options; see `pop_model_code`."""
+    return opts(
+        group,
+        (
+            "--code",
+            str,
+            "FILE.py:CLASS that builds the network, of another project. This executes the file.",
+        ),
+        ("--code-args", str, "Arguments of CLASS, such as '3, 3, num_residuals=9'."),
+        ("--code-path", PATH, "Folder that the imports of FILE.py start from."),
+        ("--input-range", str, "Black and white in the input of --code.  [default: -1,1]"),
+        ("--output-range", str, "Black and white in its output.  [default: -1,1, checked]"),
+    )
+
+
+def pop_model_code(options: dict[str, Any]) -> ModelCode | None:
+    """Remove the values of `code_options` from a command's parameters and parse them."""
+    names = ("code", "code_args", "code_path", "input_range", "output_range")
+    return ModelCode.parse(*(options.pop(name) for name in names))
 
 
 def json_option(group: str = "Output") -> Callable[..., Any]:

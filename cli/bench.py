@@ -18,12 +18,14 @@ from ._options import (
     STDOUT,
     VerbGroup,
     check_output_paths,
+    code_options,
     given_options,
     json_option,
     list_option,
     opt,
     options_from,
     opts,
+    pop_model_code,
     require_extra,
     save_with,
 )
@@ -88,6 +90,7 @@ def _parse_count(text: str) -> int:
     ("--calib", PATH, "Images or a video to calibrate INT8 on."),
     ("--min-psnr", float, "Minimum PSNR in dB of the best; exit code 4 if none reaches it."),
 )
+@code_options("Code of another project, with --ckpt")
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> None:
     """Measure the speed of a model on this machine, and what limits it.
@@ -120,6 +123,9 @@ def _bench_models(
     from cgt.runtime.utils.progress import open_console
 
     model_format = ModelFormat(**given_options(ModelFormat, settings))
+    code = pop_model_code(settings)
+    if code is not None and ckpt is None:
+        raise UsageError("--code goes with --matrix --ckpt")
     inputs = (*models, ckpt, calib, settings["source"])
     check_output_paths(json_path, html, inputs=inputs)
     if html:
@@ -129,7 +135,7 @@ def _bench_models(
     paths = [resolve_model(model) for model in models]
     if ckpt:
         require_extra("train", "torch", "onnx", "onnxscript")
-        paths += export_all_precisions(ckpt, direction, calib, _print_note)
+        paths += export_all_precisions(ckpt, direction, calib, _print_note, code)
     elif settings["matrix"] and len(paths) <= 1:
         paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL, model_format)
     options = BenchOptions(

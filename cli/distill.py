@@ -9,7 +9,16 @@ import click
 from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import DIRECTIONS
 
-from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
+from ._options import (
+    PATH,
+    Verb,
+    code_options,
+    explicit_options,
+    opt,
+    opts,
+    pop_model_code,
+    require_extra,
+)
 
 _RUN = "Essentials"
 
@@ -57,6 +66,7 @@ _RUN = "Essentials"
         "Crops of each photo, translated once; 0: always new crops.  [default: 2]",
     ),
 )
+@code_options("Teacher")
 @opt("--engine", default="auto", group="Student", help="Engine to measure on.  [default: auto]")
 @opt(
     "--list-candidates",
@@ -131,6 +141,11 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     student is too slow.
     """
     explicit = explicit_options(ctx)
+    options["code"] = pop_model_code(options)
+    for name in ("code_args", "code_path", "input_range", "output_range"):
+        explicit.pop(name, None)
+    if options["code"] is not None:
+        explicit["code"] = options["code"]
     require_extra("train", "torch")
     from cgt.distill.run import resume_distillation, run_distillation, show_candidates
 

@@ -17,11 +17,13 @@ from ._options import (
     STDOUT,
     Verb,
     check_output_paths,
+    code_options,
     given_options,
     json_option,
     opt,
     options_from,
     opts,
+    pop_model_code,
     require_extra,
     save_json,
 )
@@ -56,6 +58,7 @@ _WHAT = "Essentials"
     group="Settings",
     help="ImageNet class (340: zebra); also count the translations predicted as it.",
 )
+@code_options("Code of another project")
 @opts("Video", ("--video", PATH, "Also measure the warping error on this video."))
 @opt(
     "--frames",
@@ -82,6 +85,9 @@ def command(
         raise UsageError("--model-range, --model-layout, ... go with --model")
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
+    code = pop_model_code(settings)
+    if code is not None and ckpt is None:
+        raise UsageError("--code goes with --ckpt; a model file is a graph already")
     from cgt.runtime.inference.translator import resolve_model
 
     model = resolve_model(model) if model is not None else None
@@ -94,7 +100,8 @@ def command(
     from cgt.trainer.evaluation.subject import open_subject
 
     console = open_console(stderr=json_path == STDOUT)
-    subject = open_subject(ckpt, model, direction, settings.pop("size"), network, model_format)
+    size = settings.pop("size")
+    subject = open_subject(ckpt, model, direction, size, network, model_format, code)
     data = data or subject.data
     if data is not None:
         check_output_paths(json_path, montage, inputs=(data / name for name in IMAGE_FOLDER_NAMES))

@@ -25,7 +25,16 @@ from cgt.runtime.errors import UsageError
 from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES
 from cgt.runtime.utils.overwrite import refuse_overwriting
 
-from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
+from ._options import (
+    PATH,
+    Verb,
+    code_options,
+    explicit_options,
+    opt,
+    opts,
+    pop_model_code,
+    require_extra,
+)
 
 _FORMAT, _GRAPH, _INT8, _ENGINE = "Essentials", "Graph", "INT8 calibration", "Engines"
 
@@ -74,6 +83,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     ),
     ("--network", str, "Name of the generator, if the file has several."),
 )
+@code_options("Code of another project")
 @opt(
     "--norm",
     type=click.Choice(NORM_MODES),
@@ -151,20 +161,29 @@ def command(
     """Export a checkpoint (--ckpt) to ONNX and to engines, or MODEL.onnx to engines.
 
     MODEL may be the bundled monet or vintage. Every ONNX file of a checkpoint is compared with
-    PyTorch on images.
+    PyTorch on images. --code without --ckpt exports random weights.
     """
-    if (model is None) == (ckpt is None):
+    code = pop_model_code(export_options)
+    if model is not None and code is not None:
+        raise UsageError(f"--code goes with --ckpt; {model} is a graph already")
+    if (model is None) == (ckpt is None and code is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
     if model is not None:
         model, output = locate_model(model, output, formats)
     options = pop_build_options(export_options)
     check_graph_flags(explicit_options(ctx).keys() & export_options.keys(), model, export_options)
-    if ckpt is not None:
+    if model is None:
         export_options["eval_images"], options = split_image_options(options, formats)
     check_formats(formats, options)
     onnx = plan_onnx_path(output, formats)
     calib = Path(export_options["calib"]) if export_options["calib"] else None
-    inputs = (model, ckpt, calib, options.eval_images or export_options.get("eval_images"))
+    inputs = (
+        model,
+        ckpt,
+        code.file if code else None,
+        calib,
+        options.eval_images or export_options.get("eval_images"),
+    )
     refuse_overwriting([options.timing_cache], inputs)
     refuse_overwriting_inputs(
         output or model, formats, (*inputs, options.timing_cache), is_onnx_new=model is None
@@ -172,5 +191,5 @@ def command(
     if model is None:
         apply_format_defaults(export_options, formats, click.echo)
         require_extra("train", "torch", "onnx", "onnxscript")
-        model, options = export_onnx(ckpt, onnx, options, click.echo, **export_options)
+        model, options = export_onnx(ckpt, onnx, options, click.echo, code=code, **export_options)
     build_engines(model, formats, output, options, click.echo)

@@ -10,8 +10,19 @@ import click
 
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.geometry import format_size, parse_size
+from cgt.runtime.models.model_code import ModelCode
 
-from ._options import PATH, Verb, check_output_paths, json_option, opt, require_extra, save_json
+from ._options import (
+    PATH,
+    Verb,
+    check_output_paths,
+    code_options,
+    json_option,
+    opt,
+    pop_model_code,
+    require_extra,
+    save_json,
+)
 
 
 @click.command("inspect", cls=Verb)
@@ -23,11 +34,13 @@ from ._options import PATH, Verb, check_output_paths, json_option, opt, require_
     group="Options",
     help="Count the operations at this size, 256 or WIDTHxHEIGHT.  [default: the model's]",
 )
-def command(file: Path, size: str | None, json_path: Path | None) -> None:
+@code_options("Code of another project")
+def command(file: Path, size: str | None, json_path: Path | None, **code_values: Any) -> None:
     """Describe FILE: a checkpoint of any trainer, an ONNX model, an engine, monet or vintage.
 
     For a checkpoint, also print the evidence for its architecture, and what is ambiguous.
     """
+    code = pop_model_code(code_values)
     input_size = parse_size(size) if size else None
     if input_size == "source":
         raise UsageError("--size source means nothing here; give numbers")
@@ -35,16 +48,21 @@ def command(file: Path, size: str | None, json_path: Path | None) -> None:
 
     file = resolve_model(file)
     check_output_paths(json_path, inputs=(file,))
-    description = _sizes_as_text(_describe_file(file, input_size))
+    description = _sizes_as_text(_describe_file(file, input_size, code))
     if json_path is not None:
         save_json(json.dumps(description, indent=1), json_path)
     else:
         _print_table(description)
 
 
-def _describe_file(file: Path, size: Any) -> dict[str, Any]:
+def _describe_file(file: Path, size: Any, code: ModelCode | None) -> dict[str, Any]:
     from cgt.runtime.models.onnx_reader import read_onnx_header
 
+    if code is not None:
+        require_extra("train", "torch")
+        from cgt.trainer.importers.inspect_checkpoint import inspect_checkpoint
+
+        return inspect_checkpoint(file, size, code)
     if file.suffix in (".engine", ".plan") or file.with_name(file.name + ".json").is_file():
         from cgt.export.inspect_model import inspect_engine
 
@@ -128,14 +146,26 @@ def _network_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
     inputs, outputs = network["channels"]
     rows += [
         ("translates", f"{source} to {target} ({network['direction']})"),
-        ("architecture", f"{architecture['kind']}, ngf {architecture['ngf']}"),
+        (
+            "architecture",
+            architecture["kind"]
+            + (f", ngf {architecture['ngf']}" if "ngf" in architecture else "")
+            + (f", class {architecture['class']}" if "class" in architecture else ""),
+        ),
         ("channels", f"{inputs} in, {outputs} out"),
-        ("norm", architecture["norm"].replace("instance_affine", "affine instance")),
+        (
+            "norm",
+            str(architecture.get("norm", network["norm"])).replace(
+                "instance_affine", "affine instance"
+            ),
+        ),
         ("size", f"{network['size']}, sides a multiple of {network['multiple']}"),
         *_operation_rows(network),
     ]
     rows += [("evidence", line) for line in network["evidence"]]
     rows += [("ambiguous", line) for line in network["ambiguities"]]
+    if "comparison" in network:
+        rows.append(("comparison", network["comparison"]))
     rows += [("warning", f"on a test image {line}") for line in network["warnings"]]
     return rows
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from cgt.runtime.errors import DataError, UsageError
 from cgt.runtime.models.metadata import Direction
+from cgt.runtime.models.model_code import ModelCode
 from cgt.trainer.config import CHANGEABLE_ON_RESUME, CHOICES, TrainConfig
 from cgt.trainer.lr_schedule import LRSchedule
 
@@ -39,6 +40,8 @@ class DistillConfig(TrainConfig):
         teacher: path of the teacher's checkpoint.
         teacher_sha256: hash of that file; resuming with another teacher is an error.
         network: generator within the teacher's file, where it contains several.
+        teacher_code: `TrainedGenerator.code_id` of a teacher that another project's code builds.
+        code: that code. It is not stored: resuming executes it only if it is given again.
         photos: folders of training photos, see `data.find_photos`.
         teacher_cache: folder of cached teacher outputs; empty for RUN/targets.
         pruned: whether the student is initialized from its teacher, see pruning/.
@@ -61,6 +64,7 @@ class DistillConfig(TrainConfig):
     choices: ClassVar[dict[str, tuple[str, ...]]] = DISTILL_CHOICES
     changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME | {
         "teacher",
+        "code",
         "photos",
         "videos",
         "target_images",
@@ -71,6 +75,8 @@ class DistillConfig(TrainConfig):
     teacher: str = ""
     teacher_sha256: str = ""
     network: str = ""
+    teacher_code: str = ""
+    code: ModelCode | None = None
     photos: tuple[str, ...] = ()
     teacher_cache: str = ""
     pruned: bool = False
@@ -135,9 +141,11 @@ class DistillConfig(TrainConfig):
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as plain JSON types."""
-        return dataclasses.asdict(self) | {
+        values = dataclasses.asdict(self) | {
             name: list(getattr(self, name)) for name in _TUPLE_FIELDS
         }
+        del values["code"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DistillConfig:

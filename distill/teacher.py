@@ -16,6 +16,7 @@ from cgt.runtime.errors import CheckpointError, DataError, UsageError
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.image.preprocess import F32, U8, pack, unpack
 from cgt.runtime.models.metadata import Direction
+from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.trainer.checkpoint import load_checkpoint
 from cgt.trainer.data.image_cache import ImageCache
@@ -91,6 +92,7 @@ class Teacher:
         direction: Direction | None,
         precision: Precision,
         network: str | None = None,
+        code: ModelCode | None = None,
     ) -> Teacher:
         """Open the generator of a checkpoint.
 
@@ -99,12 +101,13 @@ class Teacher:
             direction: the direction to load; None for the only or default one.
             precision: device and precision to compute in.
             network: the generator within a file that contains several.
+            code: code of another project that builds the network.
 
         Raises:
             CheckpointError: the file is not a usable checkpoint.
             UsageError: the request does not fit the file, or the generator is not RGB to RGB.
         """
-        teacher = cls(open_generator(path, direction, network), precision)
+        teacher = cls(open_generator(path, direction, network, code), precision)
         teacher.network_name = network or ""
         return teacher
 
@@ -112,7 +115,8 @@ class Teacher:
     def cache_key(self) -> str:
         """A text that is equal for teachers with equal outputs."""
         source, computed = self.source, f"{self.precision.name}-{self._memory_format}"
-        return f"{source.sha256}-{source.direction}-{computed}-{self.network_name}"
+        code = f"-{source.code_id}" if source.code_id else ""
+        return f"{source.sha256}-{source.direction}-{computed}-{self.network_name}{code}"
 
     def __call__(self, x: Tensor) -> Tensor:
         """Translate a float32 N,3,H,W batch in [-1, 1]."""

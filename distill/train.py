@@ -154,7 +154,14 @@ def open_teacher(config: DistillConfig, direction: Direction, precision: Precisi
     path = Path(config.teacher)
     if not path.is_file():
         raise CheckpointError(f"the teacher {path} is missing; give its new path with --ckpt")
-    teacher = Teacher.open(path, direction, precision, config.network or None)
+    if config.teacher_code and config.code is None:
+        raise UsageError(
+            "the teacher was built by another project's code; give --code and its options again, "
+            f"which execute it ({config.teacher_code.partition(' ')[0]})"
+        )
+    teacher = Teacher.open(path, direction, precision, config.network or None, config.code)
+    if teacher.source.code_id != config.teacher_code:
+        raise UsageError("--code is not the code, with its arguments, that the run started with")
     if teacher.source.sha256 != config.teacher_sha256:
         raise UsageError(f"{path} is not the teacher that the run started with")
     return teacher

@@ -78,7 +78,8 @@ def test_train_flags_are_the_settings_of_a_run() -> None:
 
     fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
     options = {p.name: p for p in command_of("train").params if isinstance(p, click.Option)}
-    not_settings = {"output", "resume", "init_from"}
+    code = {"code", "code_args", "code_path", "input_range", "output_range"}
+    not_settings = {"output", "resume", "init_from", *code}
     assert set(options) - not_settings == set(fields) - {"generator_json"}
     for name, option in options.items():
         stated = re.search(r"\[default: ([^;\]]+)", option.help or "")

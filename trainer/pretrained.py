@@ -13,9 +13,10 @@ from typing import Any
 
 from torch import nn
 
-from cgt.runtime.errors import UsageError
+from cgt.runtime.errors import CgtError, UsageError
 from cgt.runtime.image.preprocess import Filter
-from cgt.runtime.models.metadata import Direction
+from cgt.runtime.models.metadata import Direction, Origin
+from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.utils.atomic import file_sha256
 
 from .checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
@@ -23,6 +24,8 @@ from .config import TrainConfig, reverse_direction
 from .importers.conventions import infer_domains
 from .importers.file_reader import read_payload
 from .importers.importer import ImportedGenerator, MultipleGeneratorsError, import_generator
+from .networks.config import GeneratorConfig
+from .networks.macs import count_macs, count_network_macs
 
 _NETWORK_DIRECTIONS: dict[str, Direction] = {"G_A": "AtoB", "G_B": "BtoA"}
 
@@ -50,6 +53,9 @@ class TrainedGenerator:
         warnings: Signs that the output on a test image is not a translation.
         distill_report: Evaluation report of `cgt distill`; empty for other checkpoints.
         direction_known: Whether the file tells its direction; otherwise it is assumed to be AtoB.
+        code: Code of another project that built the network; None for cgt's own networks.
+        fixed_size: Whether the network takes no other size than `size`.
+        imported: Whether the importer read the file of another trainer.
     """
 
     network: nn.Module
@@ -70,6 +76,22 @@ class TrainedGenerator:
     warnings: tuple[str, ...] = ()
     distill_report: dict[str, Any] = field(default_factory=dict)
     direction_known: bool = True
+    code: ModelCode | None = None
+    fixed_size: bool = False
+    imported: bool = False
+
+    @property
+    def origin(self) -> Origin:
+        """Return what defines the network: cgt, its reading of a file, or another's code."""
+        return "code" if self.code else "imported" if self.imported else "cgt"
+
+    @property
+    def code_id(self) -> str:
+        """Return a text that differs for code or arguments that differ; empty without code."""
+        if self.code is None:
+            return ""
+        names = ("kind", "input_range", "output_range", "code_sha256")
+        return " ".join(str(self.architecture.get(name, "")) for name in names)
 
     @property
     def source(self) -> str:
@@ -85,6 +107,11 @@ class TrainedGenerator:
     def summary(self) -> str:
         """Return the architecture in a few words."""
         architecture = self.architecture
+        if self.code is not None:
+            return (
+                f"{architecture['kind']}, {self.parameters / 1e6:.3f} M parameters, "
+                f"{self.in_channels} to {self.out_channels} channels"
+            )
         norm = str(architecture["norm"]).replace("instance_affine", "affine instance")
         norm = "no" if norm == "none" else norm
         return (
@@ -97,21 +124,36 @@ class TrainedGenerator:
         """Return the number of parameters."""
         return sum(p.numel() for p in self.network.parameters())
 
+    def count_macs(self, size: tuple[int, int]) -> int:
+        """Return the multiply-accumulates for one image of (height, width) pixels."""
+        if self.code is not None:
+            return count_network_macs(self.network, self.in_channels, size)
+        return count_macs(GeneratorConfig.from_json(self.architecture), size)
+
 
 def open_generator(
-    path: Path, direction: Direction | None = None, network: str | None = None
+    path: Path | None,
+    direction: Direction | None = None,
+    network: str | None = None,
+    code: ModelCode | None = None,
 ) -> TrainedGenerator:
     """Load one generator from a checkpoint of cgt or of another trainer.
 
     Args:
-        path: The checkpoint.
+        path: The checkpoint. With `code` it may be None, for random weights.
         direction: Direction to load; by default the only one in the file, or AtoB if it has both.
         network: Name of a network in the file, if there are several.
+        code: Code of another project, which is executed to build the network.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or has no generator.
         UsageError: If the file has no such direction or network.
     """
+    if code is not None:
+        from .model_code.generator import open_code_generator  # it imports this module
+
+        return open_code_generator(code, path, direction, network)
+    assert path is not None
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
         return generator_from_checkpoint(parse_checkpoint(path, payload), direction, network)
@@ -233,6 +275,7 @@ def generator_from_import(
         ambiguities=imported.ambiguities,
         warnings=imported.warnings,
         direction_known=imported.direction is not None,
+        imported=True,
     )
 
 
@@ -247,8 +290,12 @@ class PretrainedInit:
     pretrained: dict[str, TrainedGenerator]
 
     @classmethod
-    def from_checkpoint(cls, path: Path) -> PretrainedInit:
+    def from_checkpoint(cls, path: Path, code: ModelCode | None = None) -> PretrainedInit:
         """Load the generators of a checkpoint of any trainer.
+
+        Args:
+            path: The checkpoint.
+            code: Code of the project that wrote it. The generators must translate like it.
 
         Raises:
             CheckpointError: If the file has no generators.
@@ -261,6 +308,15 @@ class PretrainedInit:
             raise UsageError(
                 f"{problem}, and their names tell no direction; save them as G_AB.pth and G_BA.pth"
             ) from None
+        except CgtError as error:
+            if code is None:
+                raise
+            raise UsageError(f"{path} is no generator that cgt can train: {error}") from None
+        if code is not None:
+            from .model_code.comparison import require_equal  # it imports this module
+
+            for generator in pretrained.values():
+                require_equal(generator, code)
         one, *others = pretrained.values()
         if (one.in_channels, one.out_channels) != (3, 3):
             raise UsageError(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from cgt.runtime.errors import CgtError, CheckpointError, Interrupted, UsageError
+from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.utils.progress import ProgressBar, progress_bar
 from cgt.runtime.utils.signals import stop_on_signal
 
@@ -128,6 +129,7 @@ class TrainingRun:
         folder: Path,
         config: TrainConfig,
         init_from: Path | None = None,
+        code: ModelCode | None = None,
         log: LogFn = lambda line: None,
     ) -> Self:
         """Start a run.
@@ -137,6 +139,7 @@ class TrainingRun:
             config: Settings of the run.
             init_from: Checkpoint of any trainer; its generators determine the architecture and
                 the initial weights.
+            code: Code of the project that wrote it; the generators must translate like it.
             log: Receives lines for the user.
 
         Raises:
@@ -152,7 +155,7 @@ class TrainingRun:
                 f"{init_from} lies in {folder}, where the new run writes checkpoints; give another "
                 "--output"
             )
-        pretrained = PretrainedInit.from_checkpoint(init_from) if init_from else None
+        pretrained = PretrainedInit.from_checkpoint(init_from, code) if init_from else None
         run = cls(folder, pretrained.apply_architecture(config) if pretrained else config, log)
         if pretrained:
             run.init_summary = pretrained.load_weights(run.model.generators)

@@ -10,6 +10,7 @@ import torch
 from onnx import version_converter
 from torch import nn
 
+from cgt.runtime.image.preprocess import F32
 from cgt.trainer.pretrained import TrainedGenerator
 
 from ..config import ExportConfig
@@ -19,11 +20,11 @@ from ..quantization.qdq import insert_qdq
 from ..quantization.sample_images import ImageSet
 from ..shapes import InputShapes
 from ..verify.fp16_range import measure_activation_range
-from .norms import ExternalStatistics, fold_norms, freeze_norms
+from .norms import ExternalStatistics, fold_norms, freeze_norms, require_norms_run_once
 from .opset import lower_opset
-from .reduced_precision import ReducedPrecision
+from .reduced_precision import ReducedConvolutions, ReducedPrecision
 from .subpixel import use_subpixel_conv
-from .trace import DEFAULT_OPSET, GraphInterface, trace
+from .trace import DEFAULT_OPSET, GraphInterface, trace, trace_any
 from .uint8_io import Uint8IO
 
 
@@ -47,12 +48,21 @@ def build_graph(
 
     Raises:
         QualityError: FP16 would overflow, or no convolution can be INT8.
+        UntraceableError: The code of another project is no graph for these shapes.
+        UsageError: The norms of another project's code cannot be frozen or streamed.
     """
     network, channels = copy.deepcopy(generator.network), generator.in_channels
+    if generator.code is not None and config.norm != "instance":
+        require_norms_run_once(network, eval_images.to_tensors(channels)[0])
     if config.norm == "frozen":
         assert calibration is not None
         freeze_norms(network, calibration.to_tensors(channels))
+    unfolded = copy.deepcopy(network) if generator.code is not None else None
     fold_norms(network)
+    if unfolded is not None and not _is_unchanged(
+        network, unfolded, eval_images.to_tensors(channels)[0]
+    ):
+        network = unfolded  # their code does not run its layers in the order of its lists
     if config.has_fp16:
         measure_activation_range(network, eval_images.to_tensors(channels)).check_fp16_range(
             config.fp16_norm
@@ -79,13 +89,23 @@ def build_graph(
     return model
 
 
+def _is_unchanged(network: nn.Module, original: nn.Module, image: F32) -> bool:
+    x = torch.from_numpy(image[None])
+    with torch.no_grad():
+        return torch.allclose(network(x), original(x), rtol=1e-3, atol=1e-4)
+
+
 def _wrap_and_trace(
     network: nn.Module, generator: TrainedGenerator, config: ExportConfig, shapes: InputShapes
 ) -> onnx.ModelProto:
     statistics_size = 0
     if config.float_precision != "fp32":
         dtype = torch.float16 if config.has_fp16 else torch.bfloat16
-        network = ReducedPrecision(network, dtype, config.fp16_norm)
+        network = (
+            ReducedPrecision(network, dtype, config.fp16_norm)
+            if generator.code is None
+            else ReducedConvolutions(network, dtype)
+        )
     if config.norm == "stream":
         network = ExternalStatistics(network)
         statistics_size = network.statistics
@@ -94,8 +114,10 @@ def _wrap_and_trace(
     interface = GraphInterface(
         generator.in_channels, generator.multiple, config.io, statistics_size, shapes
     )
-    model = trace(network, interface, max(config.opset or 0, DEFAULT_OPSET))
-    if generator.multiple % 2 == 0:
+    trace_network = trace if generator.code is None else trace_any
+    model = trace_network(network, interface, max(config.opset or 0, DEFAULT_OPSET))
+    # Where the convolutions of other code are, and whether their outputs have even sides, is open.
+    if generator.multiple % 2 == 0 and generator.code is None:
         use_subpixel_conv(model)
     if config.opset is None and config.min_opset > DEFAULT_OPSET:
         model = version_converter.convert_version(model, config.min_opset)

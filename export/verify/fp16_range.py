@@ -51,7 +51,7 @@ def measure_activation_range(network: nn.Module, frames: Iterable[F32]) -> Activ
     largest = ActivationRange()
 
     def record(name: str, module: nn.Module, x: Tensor, out: Tensor) -> None:
-        value = float(out.abs().max())
+        value = max(float(x.abs().max()), float(out.abs().max()))
         if not value <= largest.max_magnitude:
             largest.max_magnitude, largest.max_magnitude_layer = value, name
         if isinstance(module, _INSTANCE_NORM_LAYERS):

@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from ..models.metadata import ModelMetadata
+from ..models.model_code import ModelCode
 from ..models.third_party import ModelFormat
 from ..utils.system import available_cpus
 from .base import Array, BatchShape, Engine, EngineOptions, PerformanceHint
@@ -62,6 +64,7 @@ def open_engine(
     name: str = "auto",
     performance_hint: PerformanceHint = "throughput",
     precision: str | None = None,
+    code: ModelCode | None = None,
 ) -> Engine:
     """Load a model for tensors of one shape.
 
@@ -73,6 +76,8 @@ def open_engine(
         performance_hint: "throughput" or "latency".
         precision: "fp32" forbids a lower precision than that of the file. By default the engine
             uses the fastest.
+        code: code of another project that builds the network of a checkpoint; only the torch engine
+            executes it.
 
     Returns:
         The engine, to be closed by the caller.
@@ -88,6 +93,10 @@ def open_engine(
 
         return adapt_engine(TritonEngine(name, shape, performance_hint), name, shape)
     reject_tflite(path)
+    if code is not None:
+        name = "torch" if name == "auto" else name
+        if name.partition(":")[0] != "torch":
+            raise UsageError(f"--code goes with --engine torch, not {name}; or export it first")
     if name == "auto":
         from .auto import open_fastest
 
@@ -95,7 +104,7 @@ def open_engine(
     name, _, device = name.partition(":")
     check_engine_name(name)
     spec = ENGINES[name]
-    if path.suffix in _MODEL_SUFFIXES and path.suffix not in spec.suffixes:
+    if code is None and path.suffix in _MODEL_SUFFIXES and path.suffix not in spec.suffixes:
         takes = " or ".join(spec.suffixes)
         raise UsageError(f"--engine {name} takes {takes} files, not {path.name}")
     engine_class = spec.load()
@@ -103,7 +112,7 @@ def open_engine(
         raise UsageError(
             f"--engine {name} has no device {device}; use {', '.join(engine_class.devices)}"
         )
-    options = EngineOptions(path, shape, performance_hint, precision, device or None)
+    options = EngineOptions(path, shape, performance_hint, precision, device or None, code)
     engine = engine_class(options)  # type: ignore[call-arg]
     return adapt_engine(engine, path, shape)
 
@@ -142,12 +151,15 @@ def compatible_engines(path: Path) -> tuple[str, ...]:
     return tuple(name for name, spec in ENGINES.items() if suffix in spec.suffixes)
 
 
-def read_model_metadata(path: Path, model_format: ModelFormat | None = None) -> ModelMetadata:
+def read_model_metadata(
+    path: Path, model_format: ModelFormat | None = None, code: ModelCode | None = None
+) -> ModelMetadata:
     """Read the metadata of a model file of any type.
 
     Args:
         path: the file.
         model_format: what the user says about a model of another tool.
+        code: code of another project that builds the network of a checkpoint, which is executed.
 
     Raises:
         ModelError: the file is not a model that translates images.
@@ -156,6 +168,12 @@ def read_model_metadata(path: Path, model_format: ModelFormat | None = None) -> 
         UsageError: the file is a .tflite file, or `model_format` contradicts it.
     """
     reject_tflite(path)
+    if code is not None:
+        if path.suffix in _MODEL_SUFFIXES - set(ENGINES["torch"].suffixes):
+            raise UsageError(f"--code goes with a checkpoint; {path.name} is a model already")
+        torch_engine: Any = ENGINES["torch"].load()
+        metadata: ModelMetadata = torch_engine.read_metadata(path, code=code)
+        return metadata
     name = compatible_engines(path)[0]
     if name in ("openvino", "tensorrt"):  # ONNX files and sidecars are read without the engine
         return Engine.read_metadata(path, model_format)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..image.preprocess import F32, U8
 from ..models.metadata import IOType, ModelMetadata, read_metadata
+from ..models.model_code import ModelCode
 from ..models.third_party import ModelFormat, ThirdPartyTensors
 from ..utils.closeable import Closeable
 from ..utils.system import available_cpus as available_cpus
@@ -125,6 +126,7 @@ class EngineOptions:
         precision: "fp32" to keep the engine from computing in a lower precision than the file
             says; None for the fastest.
         device: one of the engine's `devices`; None for its default.
+        code: code that builds the network of a checkpoint, which the torch engine executes.
     """
 
     path: Path
@@ -132,6 +134,7 @@ class EngineOptions:
     performance_hint: PerformanceHint = "throughput"
     precision: str | None = None
     device: str | None = None
+    code: ModelCode | None = None
 
 
 class Engine(Closeable):

@@ -26,6 +26,7 @@ from ..image.geometry import Geometry, SizeSpec, plan_geometry
 from ..image.preprocess import U8, round_up_to_multiple
 from ..image.validation import pack_pixels
 from ..models.metadata import ModelMetadata
+from ..models.model_code import ModelCode
 from ..models.third_party import ModelFormat
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
@@ -69,6 +70,7 @@ class Translator(Closeable):
             in order.
         model_format: range, layout and further inputs of a model of another tool; None to detect
             them.
+        code: code of another project that builds the network of a checkpoint (engine "torch").
         frame: old name of `frame_size`.
         goal: old name of `performance_hint`.
 
@@ -102,12 +104,16 @@ class Translator(Closeable):
         overlap: int | None = None,
         deflicker: float = 0.0,
         model_format: ModelFormat | None = None,
+        code: ModelCode | None = None,
         # model.py of Triton repositories exported before version 0.1.0 uses these names.
         frame: tuple[int, int] | None = None,
         goal: PerformanceHint | None = None,
     ) -> None:
         frame_size, performance_hint = frame or frame_size, goal or performance_hint
-        self.path, self.metadata = _locate_model(model, engine, model_format)
+        if code is not None and model is None:
+            raise UsageError("--code goes with the checkpoint of its network; give --model FILE")
+        self.path, self.metadata = _locate_model(model, engine, model_format, code)
+        self._code = code
         self._size, self._output_size, self._tile = size, output_size, tile
         self._overlap = overlap
         self._tile_size: tuple[int, int] | None = None
@@ -152,7 +158,7 @@ class Translator(Closeable):
         tensor = self._tensor_size
         shape = BatchShape.from_metadata(self.metadata, *tensor, self.batch)
         if self._tile is None:
-            return open_engine(self.path, shape, name, performance_hint)
+            return open_engine(self.path, shape, name, performance_hint, code=self._code)
         metadata, any_size = self.metadata, BatchShape.from_metadata(self.metadata)
         multiple = metadata.multiple
         if not metadata.dynamic:
@@ -171,11 +177,13 @@ class Translator(Closeable):
         # A tile is smaller where one side of an image is.
         tile_varies = metadata.dynamic and not shape.is_static
         tile_shape = any_size if tile_varies else any_size.with_size(*tile)
-        tile_engine = open_engine(self.path, tile_shape, name, performance_hint)
+        tile_engine = open_engine(self.path, tile_shape, name, performance_hint, code=self._code)
         full_image_engine = None
         if metadata.statistics and shape.is_static:
             reduced = any_size.with_size(*reduced_image_size(tensor, self._tile, multiple))
-            full_image_engine = open_engine(self.path, reduced, name, performance_hint)
+            full_image_engine = open_engine(
+                self.path, reduced, name, performance_hint, code=self._code
+            )
         elif metadata.statistics:
             full_image_engine = tile_engine
         return TiledEngine(
@@ -314,7 +322,10 @@ def resolve_model(model: str | Path | None) -> Path:
 
 
 def _locate_model(
-    model: str | Path | None, engine: str | Engine, model_format: ModelFormat | None
+    model: str | Path | None,
+    engine: str | Engine,
+    model_format: ModelFormat | None,
+    code: ModelCode | None,
 ) -> tuple[Path, ModelMetadata]:
     """Return the path or server name of the model, and its metadata."""
     if isinstance(engine, str) and is_triton_uri(engine):
@@ -323,7 +334,7 @@ def _locate_model(
         metadata = read_triton_metadata(engine, model_format)
         return Path(engine.split("/")[3].partition("?")[0]), metadata
     path = resolve_model(model)
-    return path, read_model_metadata(path, model_format)
+    return path, read_model_metadata(path, model_format, code)
 
 
 def _check_images(images: Sequence[U8], max_count: int, channels: int) -> list[U8]:

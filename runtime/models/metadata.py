@@ -52,6 +52,8 @@ METADATA_VERSION = 1
 Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
+Origin = Literal["", "cgt", "imported", "code"]
+
 IOType = Literal["float", "uint8"]
 IO_TYPES: tuple[IOType, ...] = get_args(IOType)
 
@@ -76,6 +78,9 @@ class ModelMetadata:
         profiles: ranges that engines are built for: "min", "opt" and "max", each [batch, height,
             width]. Empty for the default ranges; for a fixed shape, one profile with equal values.
         architecture: configuration of the generator.
+        origin: what defines the network: "cgt" for a checkpoint of cgt, "imported" for cgt's
+            reading of another file, "code" for another project's code, whose class is in
+            `architecture`; empty in older models.
         parameters: number of parameters.
         checkpoint_sha256: SHA-256 of the checkpoint file.
         parity: comparison with PyTorch at the time of export.
@@ -97,6 +102,7 @@ class ModelMetadata:
     third_party: ThirdPartyTensors | None = None
     profiles: tuple[dict[str, list[int]], ...] = ()
     architecture: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = ""
     parameters: int = 0
     checkpoint_sha256: str = ""
     parity: dict[str, Any] = field(default_factory=dict)

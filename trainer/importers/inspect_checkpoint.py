@@ -8,12 +8,16 @@ from typing import Any
 from torch import Tensor
 
 from cgt.runtime.errors import CheckpointError
+from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.utils.atomic import file_sha256
 
 from ..checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
-from ..networks.config import GeneratorConfig
-from ..networks.macs import count_macs
-from ..pretrained import TrainedGenerator, generator_from_checkpoint, generator_from_import
+from ..pretrained import (
+    TrainedGenerator,
+    generator_from_checkpoint,
+    generator_from_import,
+    open_generator,
+)
 from .conventions import TrainOptions
 from .file_reader import read_payload
 from .importer import IdentifiedNetwork, build_imported, identify_networks
@@ -21,13 +25,16 @@ from .importer import IdentifiedNetwork, build_imported, identify_networks
 OptionalSize = tuple[int, int] | None
 
 
-def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
+def inspect_checkpoint(
+    path: Path, size: OptionalSize = None, code: ModelCode | None = None
+) -> dict[str, Any]:
     """Describe a checkpoint and each network in it.
 
     Args:
         path: the file.
         size: height and width for counting multiply-adds, rounded up to what the network accepts;
             by default the size that it was trained for.
+        code: code of another project that builds the network; only that network is described.
 
     Returns:
         Plain JSON types.
@@ -35,6 +42,8 @@ def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
     Raises:
         CheckpointError: the file cannot be read or contains no image network.
     """
+    if code is not None:
+        return _inspect_with_code(path, size, code)
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
         checkpoint = parse_checkpoint(path, payload)
@@ -67,6 +76,22 @@ def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
     }
 
 
+def _inspect_with_code(path: Path, size: OptionalSize, code: ModelCode) -> dict[str, Any]:
+    from ..model_code.comparison import compare_with_reading
+
+    generator = open_generator(path, code=code)
+    networks = [_describe_generator(generator, "", size)]
+    networks[0]["comparison"] = compare_with_reading(generator, ())
+    return {
+        "file": str(path),
+        "kind": "checkpoint",
+        "written_by": "another trainer",
+        "code": generator.architecture["kind"],
+        "sha256": generator.sha256,
+        "networks": networks,
+    }
+
+
 def _describe_identified(
     path: Path, identified: IdentifiedNetwork, options: TrainOptions, size: OptionalSize
 ) -> dict[str, Any]:
@@ -85,7 +110,6 @@ def _describe_identified(
 def _describe_generator(
     generator: TrainedGenerator, name: str, size: OptionalSize
 ) -> dict[str, Any]:
-    config = GeneratorConfig.from_json(generator.architecture)
     height, width = (
         -(-side // generator.multiple) * generator.multiple for side in size or generator.size
     )
@@ -99,7 +123,7 @@ def _describe_generator(
         "channels": [generator.in_channels, generator.out_channels],
         "norm": generator.norm,
         "parameters": generator.parameters,
-        "macs": {"size": [height, width], "count": count_macs(config, (height, width))},
+        "macs": {"size": [height, width], "count": generator.count_macs((height, width))},
         "architecture": generator.architecture,
         "evidence": list(generator.evidence),
         "ambiguities": list(generator.ambiguities),
