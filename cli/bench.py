@@ -9,6 +9,7 @@ import click
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.image.geometry import SizeSpec, parse_size
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
 from ._bench_commands import compare_command, students_command
@@ -20,6 +21,7 @@ from ._options import (
     json_option,
     list_option,
     opt,
+    options_from,
     opts,
     require_extra,
     save_with,
@@ -84,6 +86,7 @@ def _parse_count(text: str) -> int:
     ("--calib", PATH, "Images or a video to calibrate INT8 on."),
     ("--min-psnr", float, "Minimum PSNR in dB of the best; exit code 4 if none reaches it."),
 )
+@options_from(CheckpointOptions)
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> None:
     """Measure the speed of a model on this machine, and what limits it.
@@ -115,6 +118,9 @@ def _bench_models(
     from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
     from cgt.runtime.utils.progress import open_console
 
+    checkpoint_options = CheckpointOptions.pop_from(settings)
+    if checkpoint_options.given and ckpt is None:
+        raise UsageError(f"{checkpoint_options.first_flag} goes with --ckpt")
     inputs = (*models, ckpt, calib, settings["source"])
     check_output_paths(json_path, html, inputs=inputs)
     if html:
@@ -124,7 +130,7 @@ def _bench_models(
     paths = [resolve_model(model) for model in models]
     if ckpt:
         require_extra("train", "torch", "onnx", "onnxscript")
-        paths += export_all_precisions(ckpt, direction, calib, _print_note)
+        paths += export_all_precisions(ckpt, direction, calib, _print_note, checkpoint_options)
     elif settings["matrix"] and len(paths) <= 1:
         paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL)
     options = BenchOptions(

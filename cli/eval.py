@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 
 from ._options import (
@@ -18,6 +19,7 @@ from ._options import (
     check_output_paths,
     json_option,
     opt,
+    options_from,
     opts,
     require_extra,
     save_json,
@@ -60,6 +62,7 @@ _WHAT = "Essentials"
     group="Video",
     help="Maximum number of frames of --video.  [default: 100]",
 )
+@options_from(CheckpointOptions)
 def command(
     ckpt: Path | None,
     model: Path | None,
@@ -71,6 +74,9 @@ def command(
     **settings: Any,
 ) -> None:
     """Compare translations of test images with real images, and with the untranslated images."""
+    checkpoint_options = CheckpointOptions.pop_from(settings)
+    if checkpoint_options.given and ckpt is None:
+        raise UsageError(f"{checkpoint_options.first_flag} goes with --ckpt")
     if (ckpt is None) == (model is None):
         raise UsageError("give either --ckpt FILE or --model FILE")
     if network is not None and ckpt is None:
@@ -84,7 +90,9 @@ def command(
     from cgt.trainer.evaluation.subject import open_subject
 
     console = open_console(stderr=json_path == STDOUT)
-    subject = open_subject(ckpt, model, direction, settings.pop("size"), network)
+    subject = open_subject(
+        ckpt, model, direction, settings.pop("size"), network, checkpoint_options
+    )
     data = data or subject.data
     if data is not None:
         check_output_paths(json_path, montage, inputs=(data / name for name in IMAGE_FOLDER_NAMES))

@@ -21,10 +21,11 @@ from cgt.export.plan import (
     split_image_options,
 )
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES
 from cgt.runtime.utils.overwrite import refuse_overwriting
 
-from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
+from ._options import PATH, Verb, explicit_options, opt, options_from, opts, require_extra
 
 _FORMAT, _GRAPH, _INT8, _ENGINE = "Essentials", "Graph", "INT8 calibration", "Engines"
 
@@ -137,6 +138,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     group=_ENGINE,
     help="Backend of a Triton repository; repeat it for several.  [default: all that fit]",
 )
+@options_from(CheckpointOptions)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -151,6 +153,9 @@ def command(
 
     Every ONNX file is compared with PyTorch on images.
     """
+    checkpoint_options = CheckpointOptions.pop_from(export_options)
+    if checkpoint_options.given and ckpt is None:
+        raise UsageError(f"{checkpoint_options.first_flag} goes with --ckpt")
     if (model is None) == (ckpt is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
     options = pop_build_options(export_options)
@@ -168,5 +173,12 @@ def command(
     if model is None:
         apply_format_defaults(export_options, formats, click.echo)
         require_extra("train", "torch", "onnx", "onnxscript")
-        model, options = export_onnx(ckpt, onnx, options, click.echo, **export_options)
+        model, options = export_onnx(
+            ckpt,
+            onnx,
+            options,
+            click.echo,
+            checkpoint_options=checkpoint_options,
+            **export_options,
+        )
     build_engines(model, formats, output, options, click.echo)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +39,8 @@ class DistillConfig(TrainConfig):
         teacher: path of the teacher's checkpoint.
         teacher_sha256: hash of that file; resuming with another teacher is an error.
         network: generator within the teacher's file, where it contains several.
+        teacher_reading: what the user states about a teacher of another trainer, as fields of
+            CheckpointOptions.
         photos: folders of training photos, see `data.find_photos`.
         teacher_cache: folder of cached teacher outputs; empty for RUN/targets.
         pruned: whether the student is initialized from its teacher, see pruning/.
@@ -61,6 +63,7 @@ class DistillConfig(TrainConfig):
     choices: ClassVar[dict[str, tuple[str, ...]]] = DISTILL_CHOICES
     changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME | {
         "teacher",
+        "teacher_reading",
         "photos",
         "videos",
         "target_images",
@@ -71,6 +74,7 @@ class DistillConfig(TrainConfig):
     teacher: str = ""
     teacher_sha256: str = ""
     network: str = ""
+    teacher_reading: dict[str, Any] = field(default_factory=dict)
     photos: tuple[str, ...] = ()
     teacher_cache: str = ""
     pruned: bool = False

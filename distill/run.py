@@ -112,7 +112,9 @@ def show_candidates(options: Options) -> None:
 
 
 def _open_teacher_generator(options: Options) -> TrainedGenerator:
-    return open_generator(options["ckpt"], options["direction"], options["network"])
+    return open_generator(
+        options["ckpt"], options["direction"], options["network"], options["checkpoint_options"]
+    )
 
 
 def _generator_config(teacher: TrainedGenerator) -> GeneratorConfig:

@@ -11,6 +11,7 @@ import onnx
 
 from cgt.runtime.errors import QualityError, SinkError, UsageError
 from cgt.runtime.image.files import encode_image
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import METADATA_KEY, Direction, ModelMetadata
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.log import LogFn as LogFn
@@ -45,6 +46,7 @@ def export(
     *,
     direction: Direction | None = None,
     network: str | None = None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
     log: LogFn = lambda line: None,
     **options: Any,
 ) -> tuple[Path, ModelMetadata]:
@@ -55,6 +57,7 @@ def export(
         output: Path of the model; None is SOURCE2TARGET_PRECISION.onnx next to the checkpoint.
         direction: See `open_generator`.
         network: See `open_generator`.
+        checkpoint_options: See `open_generator`.
         log: Receives a line for each result.
         **options: Fields of ExportConfig, for example precision="int8", calib="photos".
 
@@ -73,8 +76,11 @@ def export(
     if isinstance(checkpoint, TrainedGenerator):
         generator = checkpoint
     else:
-        generator = open_generator(Path(checkpoint), direction, network)
+        generator = open_generator(Path(checkpoint), direction, network, checkpoint_options)
         log(f"generator: {generator.summary}; loaded strictly")
+    if generator.assumptions:
+        assumed = ", ".join(f"{one.name} {one.value}" for one in generator.assumptions)
+        log(f"warning: a guess that you accepted: {assumed}")
     for ambiguity in generator.ambiguities:
         log(f"note: {ambiguity}")
     for warning in generator.warnings:

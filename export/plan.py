@@ -9,6 +9,7 @@ from typing import Any
 
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.files import list_images
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction, read_metadata
 from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
 from cgt.runtime.utils.options import flag_of
@@ -196,6 +197,7 @@ def export_onnx(
     log: LogFn,
     direction: Direction | None,
     network: str | None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
     **export_options: Any,
 ) -> tuple[Path, BuildOptions]:
     """Export a checkpoint to ONNX.
@@ -207,6 +209,7 @@ def export_onnx(
         log: Receives a line per step.
         direction: Direction of the generator; None for the only one, else "AtoB".
         network: Name of the generator, where the file has several.
+        checkpoint_options: What the user states about a checkpoint of another trainer.
         **export_options: Precision flags and fields of ExportConfig.
 
     Returns:
@@ -220,7 +223,7 @@ def export_onnx(
     from .exporter import export
 
     assert ckpt is not None
-    source = open_generator(ckpt, direction, network)
+    source = open_generator(ckpt, direction, network, checkpoint_options)
     log(f"generator: {source.summary}; loaded strictly")
     path, metadata = export(source, output, log=log, **export_options)
     log(

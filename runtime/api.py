@@ -22,6 +22,7 @@ from .image.compose import ViewMode, compose_view
 from .image.geometry import SizeSpec, parse_size
 from .image.preprocess import U8
 from .inference.translator import Translator
+from .models.checkpoint_options import CheckpointOptions
 from .pipeline import run_pipeline, translate_stream
 from .run_report import RunReport
 from .sinks import (
@@ -60,8 +61,10 @@ def parse_framerate(text: str) -> Fraction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions:
+class TranslateOptions(CheckpointOptions):
     """Options of `translate`, `translate_file` and `cgt translate`.
+
+    The options of the base class are for checkpoints, which the engine "torch" runs.
 
     Sizes are (height, width), the side of a square, "WIDTHxHEIGHT" or "source".
 
@@ -256,6 +259,7 @@ class TranslateOptions:
         )
         if self.background != "white":
             names = (*names, "background")
+        names = (*names, *self.given)
         fields = ", ".join(f"{renamed.get(n, n)}={getattr(self, n)!r}" for n in names)
         return f"Translation({fields})"
 
@@ -310,6 +314,7 @@ class TranslateOptions:
             tile=self.tile,
             overlap=self.overlap,
             deflicker=self.deflicker,
+            checkpoint_options=self.checkpoint_options,
         )
 
     def stream_format(self, source: Source, translator: Translator) -> StreamFormat:

@@ -15,14 +15,20 @@ from torch import nn
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.image.preprocess import Filter
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction
 from cgt.runtime.utils.atomic import file_sha256
 
 from .checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
 from .config import TrainConfig, reverse_direction
+from .importers.certainty.assumptions import Assumption
 from .importers.conventions import infer_domains
 from .importers.file_reader import read_payload
-from .importers.importer import ImportedGenerator, MultipleGeneratorsError, import_generator
+from .importers.importer import (
+    ImportedGenerator,
+    MultipleGeneratorsError,
+    import_generator,
+)
 
 _NETWORK_DIRECTIONS: dict[str, Direction] = {"G_A": "AtoB", "G_B": "BtoA"}
 
@@ -46,10 +52,11 @@ class TrainedGenerator:
         sha256: SHA-256 of the checkpoint.
         evidence: What was inferred from the file, and from which evidence.
         filter: Filter by which the training resized images.
-        ambiguities: What the file leaves open, and which interpretation applies.
+        ambiguities: What the file leaves open without an effect on the output.
         warnings: Signs that the output on a test image is not a translation.
         distill_report: Evaluation report of `cgt distill`; empty for other checkpoints.
         direction_known: Whether the file tells its direction; otherwise it is assumed to be AtoB.
+        assumptions: What the file leaves open with an effect; the user has accepted it.
     """
 
     network: nn.Module
@@ -70,6 +77,12 @@ class TrainedGenerator:
     warnings: tuple[str, ...] = ()
     distill_report: dict[str, Any] = field(default_factory=dict)
     direction_known: bool = True
+    assumptions: tuple[Assumption, ...] = ()
+
+    @property
+    def reading(self) -> str:
+        """Return "match" if the file determines the network, otherwise "guess"."""
+        return "guess" if self.assumptions else "match"
 
     @property
     def source(self) -> str:
@@ -99,7 +112,10 @@ class TrainedGenerator:
 
 
 def open_generator(
-    path: Path, direction: Direction | None = None, network: str | None = None
+    path: Path,
+    direction: Direction | None = None,
+    network: str | None = None,
+    options: CheckpointOptions = NO_OPTIONS,
 ) -> TrainedGenerator:
     """Load one generator from a checkpoint of cgt or of another trainer.
 
@@ -107,21 +123,38 @@ def open_generator(
         path: The checkpoint.
         direction: Direction to load; by default the only one in the file, or AtoB if it has both.
         network: Name of a network in the file, if there are several.
+        options: What the user states about a checkpoint of another trainer.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or has no generator.
+        GuessError: If the file leaves properties open, and `options` does not accept the defaults.
         UsageError: If the file has no such direction or network.
     """
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
+        _refuse_options(path, options)
         return generator_from_checkpoint(parse_checkpoint(path, payload), direction, network)
-    return generator_from_import(import_generator(path, payload, direction, network), direction)
+    imported = import_generator(path, payload, direction, network, options)
+    return generator_from_import(imported, direction)
 
 
-def open_generators(path: Path) -> dict[str, TrainedGenerator]:
+def _refuse_options(path: Path, options: CheckpointOptions) -> None:
+    if options.given:
+        raise UsageError(
+            f"{path} is a checkpoint of cgt, which has its settings; leave out {options.first_flag}"
+        )
+
+
+def open_generators(
+    path: Path, options: CheckpointOptions = NO_OPTIONS
+) -> dict[str, TrainedGenerator]:
     """Load the generators of both directions, "G_A" (AtoB) and "G_B" (BtoA), as far as they exist.
 
     For other trainers, the generator of the reverse direction may be in a file next to `path`.
+
+    Args:
+        path: The checkpoint.
+        options: As `open_generator`.
 
     Raises:
         CheckpointError: As `open_generator`.
@@ -129,6 +162,7 @@ def open_generators(path: Path) -> dict[str, TrainedGenerator]:
     """
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
+        _refuse_options(path, options)
         checkpoint = parse_checkpoint(path, payload)
         directions = checkpoint.config.directions
         return {
@@ -136,13 +170,13 @@ def open_generators(path: Path) -> dict[str, TrainedGenerator]:
             for name, direction in _NETWORK_DIRECTIONS.items()
             if direction in directions
         }
-    first = import_generator(path, payload, None, None)
+    first = import_generator(path, payload, None, None, options)
     known = first.direction or "AtoB"
     found = {known: generator_from_import(first)}
     if first.direction is not None:
         reverse = reverse_direction(known)
         with contextlib.suppress(UsageError):  # there is no reverse generator
-            imported = import_generator(path, payload, reverse, None)
+            imported = import_generator(path, payload, reverse, None, options)
             found[reverse] = generator_from_import(imported, reverse)
     return {
         name: found[direction]
@@ -233,6 +267,7 @@ def generator_from_import(
         ambiguities=imported.ambiguities,
         warnings=imported.warnings,
         direction_known=imported.direction is not None,
+        assumptions=imported.assumptions,
     )
 
 
@@ -247,15 +282,19 @@ class PretrainedInit:
     pretrained: dict[str, TrainedGenerator]
 
     @classmethod
-    def from_checkpoint(cls, path: Path) -> PretrainedInit:
+    def from_checkpoint(cls, path: Path, options: CheckpointOptions = NO_OPTIONS) -> PretrainedInit:
         """Load the generators of a checkpoint of any trainer.
+
+        Args:
+            path: The checkpoint.
+            options: What the user states about it, if another trainer wrote it.
 
         Raises:
             CheckpointError: If the file has no generators.
             UsageError: If their architectures differ or they do not translate RGB to RGB.
         """
         try:
-            pretrained = open_generators(path)
+            pretrained = open_generators(path, options)
         except MultipleGeneratorsError as error:
             problem = str(error).partition("; ")[0]
             raise UsageError(

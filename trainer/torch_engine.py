@@ -16,6 +16,7 @@ from cgt.runtime.engines.base import (
 )
 from cgt.runtime.errors import EngineError
 from cgt.runtime.image.preprocess import F32
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import ModelMetadata
 
 from .pretrained import open_generator
@@ -36,15 +37,16 @@ class TorchEngine(Engine):
         if device_name == "cuda" and not torch.cuda.is_available():
             raise EngineError("PyTorch finds no CUDA device; use --engine torch:cpu")
         self._device = torch.device(device_name)
-        self._network = open_generator(options.path).network.to(self._device)
+        source = open_generator(options.path, options=options.checkpoint_options)
+        self._network = source.network.to(self._device)
         self.device = device_name.upper()
         self.precision = "fp32"
         self.workers = 1
         torch.set_num_threads(available_cpus())
 
     @classmethod
-    def read_metadata(cls, path: Path) -> ModelMetadata:
-        source = open_generator(path)
+    def read_metadata(cls, path: Path, options: CheckpointOptions = NO_OPTIONS) -> ModelMetadata:
+        source = open_generator(path, options=options)
         return ModelMetadata(
             direction=source.direction,
             domains=source.domains,

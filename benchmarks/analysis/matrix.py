@@ -21,6 +21,7 @@ from cgt.runtime.errors import (
 )
 from cgt.runtime.image.geometry import SizeSpec, format_size
 from cgt.runtime.image.preprocess import F32
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction, ModelMetadata
 from cgt.runtime.utils.cache import cache_dir, cached_sha256, short_hash
 
@@ -71,6 +72,7 @@ def export_all_precisions(
     direction: Direction | None = None,
     calib: Path | None = None,
     log: Callable[[str], None] = lambda note: None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
 ) -> list[Path]:
     """Export a checkpoint's generator in every precision of EXPORTED_PRECISIONS to a cache folder.
 
@@ -81,6 +83,7 @@ def export_all_precisions(
         direction: As in `cgt.export.export`.
         calib: Calibration images or video for int8, as in `cgt.export.export`.
         log: Receives the reason why a precision is missing.
+        checkpoint_options: What the user states about a checkpoint of another trainer.
 
     Raises:
         CheckpointError: The checkpoint is missing or cannot be read.
@@ -91,7 +94,9 @@ def export_all_precisions(
 
     if not checkpoint.is_file():
         raise CheckpointError(f"{checkpoint} is missing")
-    folder = cache_dir("bench", short_hash(cached_sha256(checkpoint), direction, calib))
+    subject = (cached_sha256(checkpoint), direction, calib)
+    stated = (checkpoint_options.flags,) if checkpoint_options.given else ()
+    folder = cache_dir("bench", short_hash(*subject, *stated))
     if folder is None:
         raise SinkError("there is no cache folder to export to; set XDG_CACHE_HOME to one")
     paths, calibration = [], str(calib) if calib else None
@@ -106,6 +111,7 @@ def export_all_precisions(
                     direction=direction,
                     precision=precision,
                     min_psnr=0.0,
+                    checkpoint_options=checkpoint_options,
                     **options,
                 )
         except CheckpointError:

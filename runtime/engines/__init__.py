@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from ..models.metadata import ModelMetadata
 from ..utils.system import available_cpus
 from .base import Array, BatchShape, Engine, EngineOptions, PerformanceHint
@@ -60,6 +61,8 @@ def open_engine(
     name: str = "auto",
     performance_hint: PerformanceHint = "throughput",
     precision: str | None = None,
+    *,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
 ) -> Engine:
     """Load a model for tensors of one shape.
 
@@ -71,6 +74,7 @@ def open_engine(
         performance_hint: "throughput" or "latency".
         precision: "fp32" forbids a lower precision than that of the file. By default the engine
             uses the fastest.
+        checkpoint_options: what the user states about a checkpoint of another trainer.
 
     Returns:
         The engine, to be closed by the caller.
@@ -86,6 +90,8 @@ def open_engine(
 
         return TritonEngine(name, shape, performance_hint)
     reject_tflite(path)
+    if name == "auto" and len(compatible_engines(path)) == 1:
+        (name,) = compatible_engines(path)
     if name == "auto":
         from .auto import open_fastest
 
@@ -101,7 +107,9 @@ def open_engine(
         raise UsageError(
             f"--engine {name} has no device {device}; use {', '.join(engine_class.devices)}"
         )
-    options = EngineOptions(path, shape, performance_hint, precision, device or None)
+    options = EngineOptions(
+        path, shape, performance_hint, precision, device or None, checkpoint_options
+    )
     return engine_class(options)  # type: ignore[call-arg]
 
 
@@ -139,8 +147,16 @@ def compatible_engines(path: Path) -> tuple[str, ...]:
     return tuple(name for name, spec in ENGINES.items() if suffix in spec.suffixes)
 
 
-def read_model_metadata(path: Path) -> ModelMetadata:
+def read_model_metadata(
+    path: Path, options: CheckpointOptions = NO_OPTIONS, engine: str = "auto"
+) -> ModelMetadata:
     """Read the metadata of a model file of any type.
+
+    Args:
+        path: the file.
+        options: what the user states about a checkpoint of another trainer.
+        engine: the engine that will run it, which determines the type of a file with an unknown
+            suffix.
 
     Raises:
         ModelError: the file is not a model that translates images.
@@ -149,7 +165,8 @@ def read_model_metadata(path: Path) -> ModelMetadata:
         UsageError: the file is a .tflite file.
     """
     reject_tflite(path)
-    name = compatible_engines(path)[0]
+    is_checkpoint = engine.partition(":")[0] == "torch" and path.suffix not in _MODEL_SUFFIXES
+    name = "torch" if is_checkpoint else compatible_engines(path)[0]
     if name in ("openvino", "tensorrt"):  # ONNX files and sidecars are read without the engine
-        return Engine.read_metadata(path)
-    return ENGINES[name].load().read_metadata(path)
+        return Engine.read_metadata(path, options)
+    return ENGINES[name].load().read_metadata(path, options)

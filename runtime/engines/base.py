@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ..errors import UsageError
 from ..image.preprocess import F32, U8
+from ..models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from ..models.metadata import IOType, ModelMetadata, read_metadata
 from ..utils.closeable import Closeable
 from ..utils.system import available_cpus as available_cpus
@@ -74,6 +76,7 @@ class EngineOptions:
         precision: "fp32" to keep the engine from computing in a lower precision than the file
             says; None for the fastest.
         device: one of the engine's `devices`; None for its default.
+        checkpoint_options: what the user states about a checkpoint of another trainer.
     """
 
     path: Path
@@ -81,6 +84,7 @@ class EngineOptions:
     performance_hint: PerformanceHint = "throughput"
     precision: str | None = None
     device: str | None = None
+    checkpoint_options: CheckpointOptions = NO_OPTIONS
 
 
 class Engine(Closeable):
@@ -104,12 +108,19 @@ class Engine(Closeable):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     @classmethod
-    def read_metadata(cls, path: Path) -> ModelMetadata:
+    def read_metadata(cls, path: Path, options: CheckpointOptions = NO_OPTIONS) -> ModelMetadata:
         """Read the metadata of a model file of this engine.
+
+        Args:
+            path: the file.
+            options: what the user states about a checkpoint of another trainer.
 
         Raises:
             ModelError: the file is not a model that translates images.
+            UsageError: the file is no checkpoint, but `options` are given.
         """
+        if options.given:
+            raise UsageError(f"{path.name} is no checkpoint; leave out {options.first_flag}")
         return read_metadata(path)
 
     @abstractmethod

@@ -24,6 +24,7 @@ from ..errors import EngineError, ModelError, UsageError
 from ..image.geometry import Geometry, SizeSpec, plan_geometry
 from ..image.preprocess import U8, round_up_to_multiple
 from ..image.validation import pack_pixels
+from ..models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from ..models.metadata import ModelMetadata
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
@@ -97,12 +98,14 @@ class Translator(Closeable):
         tile: int | None = None,
         overlap: int | None = None,
         deflicker: float = 0.0,
+        checkpoint_options: CheckpointOptions = NO_OPTIONS,
         # model.py of Triton repositories exported before version 0.1.0 uses these names.
         frame: tuple[int, int] | None = None,
         goal: PerformanceHint | None = None,
     ) -> None:
         frame_size, performance_hint = frame or frame_size, goal or performance_hint
-        self.path, self.metadata = _locate_model(model, engine)
+        self.path, self.metadata = _locate_model(model, engine, checkpoint_options)
+        self._checkpoint_options = checkpoint_options
         self._size, self._output_size, self._tile = size, output_size, tile
         self._overlap = overlap
         self._tile_size: tuple[int, int] | None = None
@@ -143,11 +146,20 @@ class Translator(Closeable):
             tiled=tiled,
         )
 
+    def _open_file(self, name: str, shape: BatchShape, performance_hint: PerformanceHint) -> Engine:
+        return open_engine(
+            self.path,
+            shape,
+            name,
+            performance_hint,
+            checkpoint_options=self._checkpoint_options,
+        )
+
     def _open_engine(self, name: str, performance_hint: PerformanceHint) -> Engine:
         tensor = self._tensor_size
         shape = BatchShape.from_metadata(self.metadata, *tensor, self.batch)
         if self._tile is None:
-            return open_engine(self.path, shape, name, performance_hint)
+            return self._open_file(name, shape, performance_hint)
         metadata, any_size = self.metadata, BatchShape.from_metadata(self.metadata)
         multiple = metadata.multiple
         if not metadata.dynamic:
@@ -166,11 +178,11 @@ class Translator(Closeable):
         # A tile is smaller where one side of an image is.
         tile_varies = metadata.dynamic and not shape.is_static
         tile_shape = any_size if tile_varies else any_size.with_size(*tile)
-        tile_engine = open_engine(self.path, tile_shape, name, performance_hint)
+        tile_engine = self._open_file(name, tile_shape, performance_hint)
         full_image_engine = None
         if metadata.statistics and shape.is_static:
             reduced = any_size.with_size(*reduced_image_size(tensor, self._tile, multiple))
-            full_image_engine = open_engine(self.path, reduced, name, performance_hint)
+            full_image_engine = self._open_file(name, reduced, performance_hint)
         elif metadata.statistics:
             full_image_engine = tile_engine
         return TiledEngine(
@@ -304,7 +316,9 @@ def resolve_model(model: str | Path | None) -> Path:
     return bundled if is_bundled and not path.is_file() else path
 
 
-def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path, ModelMetadata]:
+def _locate_model(
+    model: str | Path | None, engine: str | Engine, options: CheckpointOptions
+) -> tuple[Path, ModelMetadata]:
     """Return the path or server name of the model, and its metadata."""
     if isinstance(engine, str) and is_triton_uri(engine):
         if model is not None:
@@ -312,7 +326,7 @@ def _locate_model(model: str | Path | None, engine: str | Engine) -> tuple[Path,
         metadata = read_triton_metadata(engine)
         return Path(engine.split("/")[3].partition("?")[0]), metadata
     path = resolve_model(model)
-    return path, read_model_metadata(path)
+    return path, read_model_metadata(path, options, engine if isinstance(engine, str) else "auto")
 
 
 def _check_images(images: Sequence[U8], max_count: int) -> list[U8]:

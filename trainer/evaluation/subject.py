@@ -11,6 +11,7 @@ import torch
 
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.runtime.inference.translator import Translator
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction, read_metadata
 
 from ..checkpoint import load_checkpoint
@@ -56,6 +57,7 @@ def open_subject(
     direction: Direction | None,
     size: int | None,
     network: str | None = None,
+    options: CheckpointOptions = NO_OPTIONS,
 ) -> EvaluationSubject:
     """Open a checkpoint or a model for evaluation.
 
@@ -65,6 +67,7 @@ def open_subject(
         direction: Direction to evaluate; by default all that the file has.
         size: Side of the evaluated images, in pixels; by default that of the training.
         network: Name of a network in a checkpoint that has several.
+        options: What the user states about a checkpoint of another trainer.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read.
@@ -75,7 +78,7 @@ def open_subject(
         subject = _subject_from_model(model, direction)
     else:
         assert ckpt is not None
-        subject = _subject_from_checkpoint(ckpt, direction, network)
+        subject = _subject_from_checkpoint(ckpt, direction, network, options)
     return replace(subject, size=size) if size else subject
 
 
@@ -97,15 +100,15 @@ def _subject_from_model(path: Path, direction: Direction | None) -> EvaluationSu
 
 
 def _subject_from_checkpoint(
-    path: Path, direction: Direction | None, network: str | None
+    path: Path, direction: Direction | None, network: str | None, options: CheckpointOptions
 ) -> EvaluationSubject:
-    first = open_generator(path, direction, network)
+    first = open_generator(path, direction, network, options)
     generators: dict[Direction, TrainedGenerator] = {first.direction: first}
     reverse = reverse_direction(first.direction)
     # If the file does not tell its direction, the reverse direction would be the same generator.
     if network is None and first.direction_known:
         with suppress(CheckpointError, UsageError):  # without a reverse direction, skip the cycle
-            generators[reverse] = open_generator(path, reverse)
+            generators[reverse] = open_generator(path, reverse, options=options)
     channels = (first.in_channels, first.out_channels)
     subject = EvaluationSubject(
         name=str(path),
