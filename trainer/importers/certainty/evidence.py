@@ -92,7 +92,7 @@ def check_statistics(
         return Finding(config)
     start = best = _measure_misfit(build(config), batch)
     if is_known and best < _GOOD_MISFIT:
-        return Finding(config, lines=(f"running statistics agree with images: {best:.2f}",))
+        return Finding(config, lines=(f"running statistics agree with photos to {best:.2f}",))
     for _ in range(_MAX_ROUNDS):
         misfits = {
             candidate: _measure_misfit(build(candidate), batch)
@@ -143,27 +143,44 @@ def _load_images(config: GeneratorConfig, folder: Path | None) -> Tensor | None:
     return torch.from_numpy(np.stack([convert_channels(x, config.in_channels) for x in images]))
 
 
-def _measure_misfit(network: nn.Module, batch: Tensor) -> float:
-    """Return the mean deviation from running statistics, over layers and channels."""
-    deviations: list[float] = []
+def _measure_misfit(network: nn.Module, images: Tensor) -> float:
+    """Return the mean deviation from running statistics, over layers and channels.
 
-    def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, nn.BatchNorm2d)
-        assert module.running_mean is not None
-        assert module.running_var is not None
-        variance, mean = torch.var_mean(inputs[0].double(), (0, 2, 3), correction=0)
-        stored = module.running_var.double() + module.eps
-        shift = (mean - module.running_mean).abs() / stored.sqrt()
-        scale = ((variance + module.eps) / stored).log().abs() / 2
-        deviations.append(float((shift + scale).clamp(max=10).mean()))
-
+    Batches of one image, the usual size, normalize each image by its own statistics during
+    training, whose means are stored. Large batches compute about what eval mode does.
+    """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = [norm.register_forward_pre_hook(record) for norm in norms]
-    with torch.no_grad():
-        network(batch)
-    for hook in hooks:
-        hook.remove()
-    return float(np.mean(deviations)) if deviations else math.inf
+    misfits = []
+    for per_image in (True, False):
+        found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {norm: [] for norm in norms}
+
+        def record(module: nn.Module, inputs: tuple[Tensor, ...], found: Any = found) -> None:
+            variance, mean = torch.var_mean(inputs[0].double(), (0, 2, 3))
+            found[module].append((mean, variance))
+
+        for norm in norms:
+            norm.train(per_image)
+            norm.momentum = 0.0  # leaves the stored statistics as they are
+        hooks = [norm.register_forward_pre_hook(record) for norm in norms]
+        with torch.no_grad():
+            for batch in images.split(1 if per_image else len(images)):
+                network(batch)
+        for hook in hooks:
+            hook.remove()
+        misfits.append(float(np.mean([_deviation(norm, found[norm]) for norm in norms])))
+    network.eval()
+    return min(misfits)
+
+
+def _deviation(norm: nn.BatchNorm2d, found: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Return by how many standard deviations statistics differ from the stored ones."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    mean, variance = (torch.stack(each).mean(0) for each in zip(*found, strict=True))
+    stored = norm.running_var.double() + norm.eps
+    shift = (mean - norm.running_mean).abs() / stored.sqrt()
+    scale = ((variance + norm.eps) / stored).log().abs() / 2
+    return float((shift + scale).clamp(max=10).mean())
 
 
 # ---- Biases before norms -------------------------------------------------------------------------
