@@ -22,17 +22,18 @@ from cgt.export.plan import (
     split_image_options,
 )
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES
 from cgt.runtime.utils.overwrite import refuse_overwriting
 
 from ._options import (
     PATH,
     Verb,
-    code_options,
     explicit_options,
+    given_options,
     opt,
+    options_from,
     opts,
-    pop_model_code,
     require_extra,
 )
 
@@ -83,7 +84,6 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     ),
     ("--network", str, "Name of the generator, if the file has several."),
 )
-@code_options("Code of another project")
 @opt(
     "--norm",
     type=click.Choice(NORM_MODES),
@@ -148,6 +148,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     group=_ENGINE,
     help="Backend of a Triton repository; repeat it for several.  [default: all that fit]",
 )
+@options_from(CheckpointOptions)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -163,9 +164,14 @@ def command(
     MODEL may be the bundled monet or vintage. Every ONNX file of a checkpoint is compared with
     PyTorch on images. --code without --ckpt exports random weights.
     """
-    code = pop_model_code(export_options)
-    if model is not None and code is not None:
-        raise UsageError(f"--code goes with --ckpt; {model} is a graph already")
+    checkpoint_options = CheckpointOptions(**given_options(CheckpointOptions, export_options))
+    code = checkpoint_options.model_code
+    if checkpoint_options.given and model is not None:
+        raise UsageError(
+            f"{checkpoint_options.first_flag} goes with --ckpt; {model} is a graph already"
+        )
+    if checkpoint_options.given and ckpt is None and code is None:
+        raise UsageError(f"{checkpoint_options.first_flag} goes with --ckpt")
     if (model is None) == (ckpt is None and code is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
     if model is not None:
@@ -191,5 +197,12 @@ def command(
     if model is None:
         apply_format_defaults(export_options, formats, click.echo)
         require_extra("train", "torch", "onnx", "onnxscript")
-        model, options = export_onnx(ckpt, onnx, options, click.echo, code=code, **export_options)
+        model, options = export_onnx(
+            ckpt,
+            onnx,
+            options,
+            click.echo,
+            checkpoint_options=checkpoint_options,
+            **export_options,
+        )
     build_engines(model, formats, output, options, click.echo)

@@ -7,6 +7,7 @@ load no torch.
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
 import threading
 import traceback
@@ -14,7 +15,7 @@ from types import TracebackType
 
 import click
 
-from cgt.runtime.errors import CgtError, Interrupted
+from cgt.runtime.errors import CgtError, GuessError, Interrupted
 from cgt.runtime.utils.log import mask_passwords
 
 _COMMANDS = {
@@ -71,6 +72,8 @@ def main() -> None:
     except Interrupted as error:
         click.secho(f"cgt: {error}", fg="yellow", err=True)
         sys.exit(error.exit_code)
+    except GuessError as error:
+        _exit_with_error(f"{error}\n{_commands_for(error)}", error.exit_code)
     except CgtError as error:
         _exit_with_error(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -86,6 +89,16 @@ def _print_traceback(
     if not issubclass(kind, SystemExit):
         lines = traceback.format_exception(kind, error, trace)
         click.echo("".join(map(mask_passwords, lines)), err=True, nl=False)
+
+
+def _commands_for(error: GuessError) -> str:
+    """Return the commands that settle a guess: the one that was typed, with another flag."""
+    typed = shlex.join(["cgt", *sys.argv[1:]])
+    return (
+        "state what you know with these flags, or type one of:\n"
+        f"  {typed} --code {shlex.quote(error.code)}   # builds their network\n"
+        f"  {typed} --assume   # accepts the values above"
+    )
 
 
 def _exit_with_error(message: str, code: int) -> None:

@@ -8,15 +8,16 @@ from typing import Any
 import click
 
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 
 from ._options import (
     PATH,
     Verb,
-    code_options,
     explicit_options,
     opt,
+    options_from,
     opts,
-    pop_model_code,
+    pop_checkpoint_options,
     require_extra,
 )
 
@@ -118,7 +119,6 @@ _RUN = "Essentials"
     ("--clip-grad", float, "Maximum gradient norm of a network; 0 for no limit.  [default: 0]"),
     ("--ema", float, "Decay of the generators' moving average; 0 for none.  [default: 0]"),
 )
-@code_options("Code of another project, with --init-from")
 @opts(
     "Machine",
     ("--precision", str, "auto, fp32, bf16, or fp16 on a GPU.  [default: auto]"),
@@ -129,6 +129,7 @@ _RUN = "Essentials"
     ("--channels-last", bool, "Use the channels-last memory format, for some GPUs."),
     ("--deterministic", bool, "Use deterministic algorithms only."),
 )
+@options_from(CheckpointOptions)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -144,9 +145,7 @@ def command(
     The folder RUN gets latest.pth (to resume or export), metrics.csv (`cgt plot RUN`) and
     samples/*.png.
     """
-    code = pop_model_code(settings)
-    if code is not None and init_from is None:
-        raise UsageError("--code goes with --init-from, to check how cgt reads that file")
+    checkpoint_options = pop_checkpoint_options(settings, init_from, "--init-from")
     explicit = {name: value for name, value in explicit_options(ctx).items() if name in settings}
     if data is not None:
         explicit["data"] = str(data.resolve())
@@ -165,7 +164,9 @@ def command(
         run = TrainingRun.resume(resume, explicit, log=click.echo)
     elif data is not None and output is not None:
         config = TrainConfig.for_method(**explicit)
-        run = TrainingRun.create(output, config, init_from, code, log=click.echo)
+        run = TrainingRun.create(
+            output, config, init_from, log=click.echo, init_options=checkpoint_options
+        )
     else:
         raise UsageError("give --data DIR --output RUN to start a run, or --resume RUN to continue")
     if run.is_main_process:

@@ -18,7 +18,7 @@ from cgt.trainer.data.folders import refuse_run_among_images
 from cgt.trainer.networks.config import GeneratorConfig
 from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
-from .config import DistillConfig
+from .config import DistillConfig, teacher_settings
 from .data import source_folder
 from .finalize import finalize
 from .pruning.prune import unprunable_reason
@@ -113,7 +113,7 @@ def show_candidates(options: Options) -> None:
 
 def _open_teacher_generator(options: Options) -> TrainedGenerator:
     return open_generator(
-        options["ckpt"], options["direction"], options["network"], options["code"]
+        options["ckpt"], options["direction"], options["network"], options["checkpoint_options"]
     )
 
 
@@ -193,7 +193,7 @@ def _build_config(
         "teacher": _resolved(options["ckpt"]),
         "teacher_sha256": teacher.sha256,
         "teacher_code": teacher.code_id,
-        "code": options["code"],
+        **teacher_settings(options["checkpoint_options"]),
         "direction": teacher.direction,
         "network": options["network"] or "",
         "crop_size": side,

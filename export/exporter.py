@@ -17,8 +17,8 @@ from cgt.runtime.errors import EngineError, ModelError, QualityError, SinkError,
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.image.geometry import format_size
 from cgt.runtime.image.metrics import psnr_from_mse
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import METADATA_KEY, Direction, ModelMetadata
-from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.log import LogFn as LogFn
 from cgt.runtime.utils.overwrite import refuse_overwriting
@@ -55,7 +55,7 @@ def export(
     *,
     direction: Direction | None = None,
     network: str | None = None,
-    code: ModelCode | None = None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
     log: LogFn = lambda line: None,
     **options: Any,
 ) -> tuple[Path, ModelMetadata]:
@@ -67,7 +67,7 @@ def export(
         output: Path of the model; None is SOURCE2TARGET_PRECISION.onnx next to the checkpoint.
         direction: See `open_generator`.
         network: See `open_generator`.
-        code: See `open_generator`.
+        checkpoint_options: See `open_generator`.
         log: Receives a line for each result.
         **options: Fields of ExportConfig, for example precision="int8", calib="photos".
 
@@ -87,8 +87,11 @@ def export(
         generator = checkpoint
     else:
         path = None if checkpoint is None else Path(checkpoint)
-        generator = open_generator(path, direction, network, code)
+        generator = open_generator(path, direction, network, checkpoint_options)
         log_generator(generator, log)
+    if generator.assumptions:
+        assumed = ", ".join(f"{one.name} {one.value}" for one in generator.assumptions)
+        log(f"warning: a guess that you accepted: {assumed}")
     for ambiguity in generator.ambiguities:
         log(f"note: {ambiguity}")
     for warning in generator.warnings:
@@ -234,17 +237,12 @@ def _check_another_size(
         path = Path(folder, "model.onnx")
         onnx.save(model, path)
         try:
-            parity = measure_parity(
-                path,
-                generator.network,
-                ImageSet(image, "a synthetic image"),
-                metadata,
-                generator.in_channels,
-            )
+            image_set = ImageSet(image, "a synthetic image")
+            parity = measure_parity(path, generator.network, image_set, metadata)
         except (EngineError, ModelError) as error:
             raise UntraceableError(f"it fails at {width}x{height}: {error}") from None
         if not metadata.statistics and importlib.util.find_spec("openvino") is not None:
-            _check_variable_shapes(path, ImageSet(image, ""), metadata, generator)
+            _check_variable_shapes(path, image_set, metadata, generator)
     if parity.psnr_worst_db < config.required_psnr_db:
         raise UntraceableError(f"it differs at {width}x{height}: {parity.psnr_worst_db:.1f} dB")
 

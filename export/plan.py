@@ -10,8 +10,8 @@ from typing import Any
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.files import list_images
 from cgt.runtime.inference.translator import resolve_model
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction, read_metadata
-from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
 from cgt.runtime.utils.options import flag_of
 from cgt.runtime.utils.overwrite import refuse_overwriting
@@ -218,7 +218,7 @@ def export_onnx(
     log: LogFn,
     direction: Direction | None,
     network: str | None,
-    code: ModelCode | None = None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
     **export_options: Any,
 ) -> tuple[Path, BuildOptions]:
     """Export a checkpoint to ONNX.
@@ -230,7 +230,7 @@ def export_onnx(
         log: Receives a line per step.
         direction: Direction of the generator; None for the only one, else "AtoB".
         network: Name of the generator, where the file has several.
-        code: Code of another project that builds the network.
+        checkpoint_options: What the user states about a checkpoint of another trainer.
         **export_options: Precision flags and fields of ExportConfig.
 
     Returns:
@@ -243,7 +243,7 @@ def export_onnx(
 
     from .exporter import export, log_generator
 
-    source = open_generator(ckpt, direction, network, code)
+    source = open_generator(ckpt, direction, network, checkpoint_options)
     log_generator(source, log)
     path, metadata = export(source, output, log=log, **export_options)
     log(

@@ -22,7 +22,7 @@ from .image.compose import ViewMode, compose_view
 from .image.geometry import SizeSpec, parse_size
 from .image.preprocess import U8
 from .inference.translator import Translator
-from .models.model_code import ModelCode
+from .models.checkpoint_options import CheckpointOptions
 from .models.third_party import ModelFormat
 from .pipeline import run_pipeline, translate_stream
 from .run_report import RunReport
@@ -62,8 +62,11 @@ def parse_framerate(text: str) -> Fraction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions(ModelFormat):
+class TranslateOptions(ModelFormat, CheckpointOptions):
     """Options of `translate`, `translate_file` and `cgt translate`.
+
+    The options of the base classes are for models of other projects. Those of CheckpointOptions are
+    for checkpoints, which the engine "torch" runs.
 
     Sizes are (height, width), the side of a square, "WIDTHxHEIGHT" or "source".
 
@@ -91,26 +94,6 @@ class TranslateOptions(ModelFormat):
         "torch, optionally with a device (onnxruntime:cuda); or a model on a Triton server, "
         "triton://HOST:8001/MODEL",
         MODEL,
-    )
-    code: str | None = option(
-        None,
-        "FILE.py:CLASS of another project that builds the network of a checkpoint; this executes "
-        "the file (engine torch)",
-        CODE,
-        metavar="FILE.py:CLASS",
-        default_text="none",
-    )
-    code_args: str | None = option(
-        None, "arguments of CLASS, such as '3, 3, num_residuals=9'", CODE, default_text="none"
-    )
-    code_path: str | Path | None = option(
-        None, "folder that the imports of FILE.py start from", CODE, default_text="its own"
-    )
-    input_range: str | None = option(
-        None, "black and white in the input of --code", CODE, default_text="-1,1"
-    )
-    output_range: str | None = option(
-        None, "black and white in the output of --code", CODE, default_text="-1,1, checked"
     )
     output_size: SizeSpec = option(
         None,
@@ -265,14 +248,6 @@ class TranslateOptions(ModelFormat):
         if self.keep_alpha and self.view == "side-by-side":
             raise UsageError("--keep-alpha writes one image; leave out --side-by-side")
         parse_color(self.background)
-        self.model_code  # noqa: B018  (raises for invalid values)
-
-    @property
-    def model_code(self) -> ModelCode | None:
-        """Code that builds the network, from the values of `code` and its options."""
-        return ModelCode.parse(
-            self.code, self.code_args, self.code_path, self.input_range, self.output_range
-        )
 
     @property
     def job_key(self) -> str:
@@ -289,8 +264,7 @@ class TranslateOptions(ModelFormat):
             names = (*names, "background")
         if self.model_format != ModelFormat():
             names = (*names, "model_format")
-        if self.code is not None:
-            names = (*names, "code", "code_args", "code_path", "input_range", "output_range")
+        names = (*names, *(name for name in self.given if name != "model_range"))
         fields = ", ".join(f"{renamed.get(n, n)}={getattr(self, n)!r}" for n in names)
         return f"Translation({fields})"
 
@@ -346,7 +320,7 @@ class TranslateOptions(ModelFormat):
             overlap=self.overlap,
             deflicker=self.deflicker,
             model_format=self.model_format,
-            code=self.model_code,
+            checkpoint_options=self.checkpoint_options,
         )
 
     def stream_format(self, source: Source, translator: Translator) -> StreamFormat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -18,26 +19,26 @@ from cgt.runtime.engines.base import (
 )
 from cgt.runtime.errors import EngineError
 from cgt.runtime.image.preprocess import F32
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import ModelMetadata, refuse_format
-from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.models.third_party import ModelFormat
 
 from .pretrained import TrainedGenerator, open_generator
 
-_CacheKey = tuple[Path, int, ModelCode | None]
+_CacheKey = tuple[Path, int, CheckpointOptions]
 
 
-def _open_once(path: Path, code: ModelCode | None) -> TrainedGenerator:
+def _open_once(path: Path, options: CheckpointOptions) -> TrainedGenerator:
     """Open a generator; its metadata and its engine come from one execution of its code."""
     if not path.is_file():
         return open_generator(path)  # raises the error for it
-    return _open_unchanged((path, path.stat().st_mtime_ns, code))
+    return _open_unchanged((path, path.stat().st_mtime_ns, options))
 
 
 @functools.lru_cache(maxsize=1)
 def _open_unchanged(key: _CacheKey) -> TrainedGenerator:
-    path, _, code = key
-    return open_generator(path, code=code)
+    path, _, options = key
+    return open_generator(path, options=options)
 
 
 class TorchEngine(Engine):
@@ -55,7 +56,7 @@ class TorchEngine(Engine):
         if device_name == "cuda" and not torch.cuda.is_available():
             raise EngineError("PyTorch finds no CUDA device; use --engine torch:cpu")
         self._device = torch.device(device_name)
-        opened = _open_once(options.path, options.code)
+        opened = _open_once(options.path, options.checkpoint_options)
         self._network = copy.deepcopy(opened.network).to(self._device)
         self.device = device_name.upper()
         self.precision = "fp32"
@@ -67,11 +68,12 @@ class TorchEngine(Engine):
         cls,
         path: Path,
         model_format: ModelFormat | None = None,
-        code: ModelCode | None = None,
+        options: CheckpointOptions = NO_OPTIONS,
     ) -> ModelMetadata:
         """Read what a checkpoint, or the code that builds its network, says about itself."""
-        refuse_format(path, model_format)
-        source = _open_once(path, code)
+        if model_format is not None:  # the range is also an option of checkpoints
+            refuse_format(path, dataclasses.replace(model_format, model_range=None))
+        source = _open_once(path, options)
         return ModelMetadata(
             direction=source.direction,
             domains=source.domains,

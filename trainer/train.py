@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from cgt.runtime.errors import CgtError, CheckpointError, Interrupted, UsageError
-from cgt.runtime.models.model_code import ModelCode
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.utils.progress import ProgressBar, progress_bar
 from cgt.runtime.utils.signals import stop_on_signal
 
@@ -129,8 +129,8 @@ class TrainingRun:
         folder: Path,
         config: TrainConfig,
         init_from: Path | None = None,
-        code: ModelCode | None = None,
         log: LogFn = lambda line: None,
+        init_options: CheckpointOptions = NO_OPTIONS,
     ) -> Self:
         """Start a run.
 
@@ -139,8 +139,8 @@ class TrainingRun:
             config: Settings of the run.
             init_from: Checkpoint of any trainer; its generators determine the architecture and
                 the initial weights.
-            code: Code of the project that wrote it; the generators must translate like it.
             log: Receives lines for the user.
+            init_options: What the user states about `init_from`.
 
         Raises:
             UsageError: If the folder already has a run or the checkpoint does not match.
@@ -155,7 +155,7 @@ class TrainingRun:
                 f"{init_from} lies in {folder}, where the new run writes checkpoints; give another "
                 "--output"
             )
-        pretrained = PretrainedInit.from_checkpoint(init_from, code) if init_from else None
+        pretrained = PretrainedInit.from_checkpoint(init_from, init_options) if init_from else None
         run = cls(folder, pretrained.apply_architecture(config) if pretrained else config, log)
         if pretrained:
             run.init_summary = pretrained.load_weights(run.model.generators)

@@ -21,8 +21,8 @@ from cgt.runtime.errors import (
 )
 from cgt.runtime.image.geometry import SizeSpec, format_size
 from cgt.runtime.image.preprocess import F32
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction, ModelMetadata
-from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.models.third_party import ModelFormat
 from cgt.runtime.utils.cache import cache_dir, cached_sha256, short_hash
 
@@ -74,7 +74,7 @@ def export_all_precisions(
     direction: Direction | None = None,
     calib: Path | None = None,
     log: Callable[[str], None] = lambda note: None,
-    code: ModelCode | None = None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
 ) -> list[Path]:
     """Export a checkpoint's generator in every precision of EXPORTED_PRECISIONS to a cache folder.
 
@@ -85,7 +85,7 @@ def export_all_precisions(
         direction: As in `cgt.export.export`.
         calib: Calibration images or video for int8, as in `cgt.export.export`.
         log: Receives the reason why a precision is missing.
-        code: Code of another project that builds the network.
+        checkpoint_options: What the user states about a checkpoint of another trainer.
 
     Raises:
         CheckpointError: The checkpoint is missing or cannot be read.
@@ -98,9 +98,11 @@ def export_all_precisions(
     if not checkpoint.is_file():
         raise CheckpointError(f"{checkpoint} is missing")
     identity: tuple[Any, ...] = (cached_sha256(checkpoint), direction, calib)
+    if checkpoint_options.given:
+        identity = (*identity, checkpoint_options.flags)
     generator = None
-    if code is not None:  # executed once, and cached by what it is, not only by its name
-        generator = open_generator(checkpoint, direction, code=code)
+    if checkpoint_options.code is not None:  # executed once, and cached by what it is
+        generator = open_generator(checkpoint, direction, options=checkpoint_options)
         identity = (*identity, generator.code_id)
     folder = cache_dir("bench", short_hash(*identity))
     if folder is None:
@@ -110,7 +112,7 @@ def export_all_precisions(
         path = folder / f"{checkpoint.stem}_{precision}.onnx"
         try:
             # What their code imports may have changed.
-            if code is not None or not path.exists():
+            if generator is not None or not path.exists():
                 options: dict[str, Any] = {"calib": calibration} if precision == "int8" else {}
                 export(
                     generator or checkpoint,
@@ -118,6 +120,7 @@ def export_all_precisions(
                     direction=direction,
                     precision=precision,
                     min_psnr=0.0,
+                    checkpoint_options=checkpoint_options,
                     **options,
                 )
         except CheckpointError:

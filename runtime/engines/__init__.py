@@ -8,11 +8,10 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError
+from ..models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from ..models.metadata import ModelMetadata
-from ..models.model_code import ModelCode
 from ..models.third_party import ModelFormat
 from ..utils.system import available_cpus
 from .base import Array, BatchShape, Engine, EngineOptions, PerformanceHint
@@ -64,7 +63,8 @@ def open_engine(
     name: str = "auto",
     performance_hint: PerformanceHint = "throughput",
     precision: str | None = None,
-    code: ModelCode | None = None,
+    *,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
 ) -> Engine:
     """Load a model for tensors of one shape.
 
@@ -76,8 +76,7 @@ def open_engine(
         performance_hint: "throughput" or "latency".
         precision: "fp32" forbids a lower precision than that of the file. By default the engine
             uses the fastest.
-        code: code of another project that builds the network of a checkpoint; only the torch engine
-            executes it.
+        checkpoint_options: what the user states about a checkpoint of another trainer.
 
     Returns:
         The engine, to be closed by the caller.
@@ -93,10 +92,12 @@ def open_engine(
 
         return adapt_engine(TritonEngine(name, shape, performance_hint), name, shape)
     reject_tflite(path)
-    if code is not None:
+    if checkpoint_options.code is not None:
         name = "torch" if name == "auto" else name
         if name.partition(":")[0] != "torch":
             raise UsageError(f"--code goes with --engine torch, not {name}; or export it first")
+    elif name == "auto" and len(compatible_engines(path)) == 1:
+        (name,) = compatible_engines(path)
     if name == "auto":
         from .auto import open_fastest
 
@@ -104,7 +105,8 @@ def open_engine(
     name, _, device = name.partition(":")
     check_engine_name(name)
     spec = ENGINES[name]
-    if code is None and path.suffix in _MODEL_SUFFIXES and path.suffix not in spec.suffixes:
+    is_other_model = path.suffix in _MODEL_SUFFIXES and path.suffix not in spec.suffixes
+    if is_other_model and checkpoint_options.code is None:
         takes = " or ".join(spec.suffixes)
         raise UsageError(f"--engine {name} takes {takes} files, not {path.name}")
     engine_class = spec.load()
@@ -112,7 +114,9 @@ def open_engine(
         raise UsageError(
             f"--engine {name} has no device {device}; use {', '.join(engine_class.devices)}"
         )
-    options = EngineOptions(path, shape, performance_hint, precision, device or None, code)
+    options = EngineOptions(
+        path, shape, performance_hint, precision, device or None, checkpoint_options
+    )
     engine = engine_class(options)  # type: ignore[call-arg]
     return adapt_engine(engine, path, shape)
 
@@ -152,14 +156,19 @@ def compatible_engines(path: Path) -> tuple[str, ...]:
 
 
 def read_model_metadata(
-    path: Path, model_format: ModelFormat | None = None, code: ModelCode | None = None
+    path: Path,
+    model_format: ModelFormat | None = None,
+    options: CheckpointOptions = NO_OPTIONS,
+    engine: str = "auto",
 ) -> ModelMetadata:
     """Read the metadata of a model file of any type.
 
     Args:
         path: the file.
         model_format: what the user says about a model of another tool.
-        code: code of another project that builds the network of a checkpoint, which is executed.
+        options: what the user states about a checkpoint of another trainer.
+        engine: the engine that will run it, which determines the type of a file with an unknown
+            suffix.
 
     Raises:
         ModelError: the file is not a model that translates images.
@@ -168,13 +177,9 @@ def read_model_metadata(
         UsageError: the file is a .tflite file, or `model_format` contradicts it.
     """
     reject_tflite(path)
-    if code is not None:
-        if path.suffix in _MODEL_SUFFIXES - set(ENGINES["torch"].suffixes):
-            raise UsageError(f"--code goes with a checkpoint; {path.name} is a model already")
-        torch_engine: Any = ENGINES["torch"].load()
-        metadata: ModelMetadata = torch_engine.read_metadata(path, code=code)
-        return metadata
-    name = compatible_engines(path)[0]
+    asks_for_torch = options.code is not None or engine.partition(":")[0] == "torch"
+    is_checkpoint = asks_for_torch and path.suffix not in _MODEL_SUFFIXES
+    name = "torch" if is_checkpoint else compatible_engines(path)[0]
     if name in ("openvino", "tensorrt"):  # ONNX files and sidecars are read without the engine
-        return Engine.read_metadata(path, model_format)
-    return ENGINES[name].load().read_metadata(path, model_format)
+        return Engine.read_metadata(path, model_format, options)
+    return ENGINES[name].load().read_metadata(path, model_format, options)

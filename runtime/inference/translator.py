@@ -25,8 +25,8 @@ from ..image.channels import convert_channels
 from ..image.geometry import Geometry, SizeSpec, plan_geometry
 from ..image.preprocess import U8, round_up_to_multiple
 from ..image.validation import pack_pixels
+from ..models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from ..models.metadata import ModelMetadata
-from ..models.model_code import ModelCode
 from ..models.third_party import ModelFormat
 from ..utils.closeable import Closeable
 from ..utils.log import warn_user
@@ -70,7 +70,7 @@ class Translator(Closeable):
             in order.
         model_format: range, layout and further inputs of a model of another tool; None to detect
             them.
-        code: code of another project that builds the network of a checkpoint (engine "torch").
+        checkpoint_options: what the user states about a checkpoint of another trainer.
         frame: old name of `frame_size`.
         goal: old name of `performance_hint`.
 
@@ -104,16 +104,16 @@ class Translator(Closeable):
         overlap: int | None = None,
         deflicker: float = 0.0,
         model_format: ModelFormat | None = None,
-        code: ModelCode | None = None,
+        checkpoint_options: CheckpointOptions = NO_OPTIONS,
         # model.py of Triton repositories exported before version 0.1.0 uses these names.
         frame: tuple[int, int] | None = None,
         goal: PerformanceHint | None = None,
     ) -> None:
         frame_size, performance_hint = frame or frame_size, goal or performance_hint
-        if code is not None and model is None:
+        if checkpoint_options.code is not None and model is None:
             raise UsageError("--code goes with the checkpoint of its network; give --model FILE")
-        self.path, self.metadata = _locate_model(model, engine, model_format, code)
-        self._code = code
+        self.path, self.metadata = _locate_model(model, engine, model_format, checkpoint_options)
+        self._checkpoint_options = checkpoint_options
         self._size, self._output_size, self._tile = size, output_size, tile
         self._overlap = overlap
         self._tile_size: tuple[int, int] | None = None
@@ -154,11 +154,20 @@ class Translator(Closeable):
             tiled=tiled,
         )
 
+    def _open_file(self, name: str, shape: BatchShape, performance_hint: PerformanceHint) -> Engine:
+        return open_engine(
+            self.path,
+            shape,
+            name,
+            performance_hint,
+            checkpoint_options=self._checkpoint_options,
+        )
+
     def _open_engine(self, name: str, performance_hint: PerformanceHint) -> Engine:
         tensor = self._tensor_size
         shape = BatchShape.from_metadata(self.metadata, *tensor, self.batch)
         if self._tile is None:
-            return open_engine(self.path, shape, name, performance_hint, code=self._code)
+            return self._open_file(name, shape, performance_hint)
         metadata, any_size = self.metadata, BatchShape.from_metadata(self.metadata)
         multiple = metadata.multiple
         if not metadata.dynamic:
@@ -177,13 +186,11 @@ class Translator(Closeable):
         # A tile is smaller where one side of an image is.
         tile_varies = metadata.dynamic and not shape.is_static
         tile_shape = any_size if tile_varies else any_size.with_size(*tile)
-        tile_engine = open_engine(self.path, tile_shape, name, performance_hint, code=self._code)
+        tile_engine = self._open_file(name, tile_shape, performance_hint)
         full_image_engine = None
         if metadata.statistics and shape.is_static:
             reduced = any_size.with_size(*reduced_image_size(tensor, self._tile, multiple))
-            full_image_engine = open_engine(
-                self.path, reduced, name, performance_hint, code=self._code
-            )
+            full_image_engine = self._open_file(name, reduced, performance_hint)
         elif metadata.statistics:
             full_image_engine = tile_engine
         return TiledEngine(
@@ -325,7 +332,7 @@ def _locate_model(
     model: str | Path | None,
     engine: str | Engine,
     model_format: ModelFormat | None,
-    code: ModelCode | None,
+    options: CheckpointOptions,
 ) -> tuple[Path, ModelMetadata]:
     """Return the path or server name of the model, and its metadata."""
     if isinstance(engine, str) and is_triton_uri(engine):
@@ -334,7 +341,8 @@ def _locate_model(
         metadata = read_triton_metadata(engine, model_format)
         return Path(engine.split("/")[3].partition("?")[0]), metadata
     path = resolve_model(model)
-    return path, read_model_metadata(path, model_format, code)
+    name = engine if isinstance(engine, str) else "auto"
+    return path, read_model_metadata(path, model_format, options, name)
 
 
 def _check_images(images: Sequence[U8], max_count: int, channels: int) -> list[U8]:

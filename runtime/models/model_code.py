@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from .third_party import BOUNDS, parse_ranges
 
 Range = tuple[float, float]
 IMAGE_RANGE: Range = (-1.0, 1.0)
@@ -48,17 +49,15 @@ class ModelCode:
         code: str | None,
         arguments: str | None = None,
         search_path: str | Path | None = None,
-        input_range: str | None = None,
-        output_range: str | None = None,
+        ranges: str | None = None,
     ) -> ModelCode | None:
-        """Parse the values of `--code`, `--code-args`, `--code-path` and of the two ranges.
+        """Parse the values of `--code`, `--code-args`, `--code-path` and `--model-range`.
 
         Args:
             code: "FILE.py:NAME", or "package.module:NAME" with a search path.
             arguments: Python literals, separated by commas, with or without names.
             search_path: a folder.
-            input_range: "MIN,MAX".
-            output_range: "MIN,MAX".
+            ranges: "RANGE" or "INPUT:OUTPUT", of `third_party.VALUE_RANGES`.
 
         Returns:
             None if `code` is None.
@@ -67,12 +66,7 @@ class ModelCode:
             UsageError: a text is invalid, a file is missing, or a flag is given without `--code`.
         """
         if code is None:
-            others = {
-                "--code-args": arguments,
-                "--code-path": search_path,
-                "--input-range": input_range,
-                "--output-range": output_range,
-            }
+            others = {"--code-args": arguments, "--code-path": search_path}
             if given := [flag for flag, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} goes with --code FILE.py:CLASS")
             return None
@@ -92,14 +86,15 @@ class ModelCode:
             )
         else:
             file = None
+        input_range, output_range = _parse_bounds(ranges)
         parsed = cls(
             file,
             source if file is None else "",
             name,
             arguments or "",
             folder,
-            _parse_range("--input-range", input_range) or IMAGE_RANGE,
-            _parse_range("--output-range", output_range),
+            input_range or IMAGE_RANGE,
+            output_range,
         )
         parsed.call_arguments()
         return parsed
@@ -138,13 +133,14 @@ def _literal(node: ast.expr) -> Any:
         ) from None
 
 
-def _parse_range(flag: str, text: str | None) -> Range | None:
+def _parse_bounds(text: str | None) -> tuple[Range | None, Range | None]:
+    """Return black and white of input and output; None if the user gave none."""
     if text is None:
-        return None
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        low = high = 0.0
-    if not low < high or high - low == float("inf"):
-        raise UsageError(f"{flag} {text} is not a range; write MIN,MAX such as 0,255")
-    return low, high
+        return None, None
+    first, second = parse_ranges(text)
+    if "imagenet" in (first, second):
+        raise UsageError(
+            f"--model-range {text}: --code takes no imagenet values; write a function that returns "
+            "a module which normalizes its input, and name that in --code"
+        )
+    return BOUNDS[first], BOUNDS[second]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cgt.distill.config import DistillConfig
+from cgt.distill.config import DistillConfig, teacher_settings
 from cgt.distill.train import open_teacher
 from cgt.runtime.errors import UsageError
-from cgt.runtime.models.model_code import ModelCode
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.trainer.model_code.loader import build_network
 from cgt.trainer.precision import Precision
 from cgt.trainer.pretrained import open_generator
@@ -28,27 +28,28 @@ def test_a_resumed_run_needs_the_code_again(tmp_path: Path) -> None:
     mark = tmp_path / "executed"
     (tmp_path / "their.py").write_text(CODE.format(mark=str(mark)))
     source = f"{tmp_path / 'their.py'}:generator"
-    code = ModelCode.parse(source)
+    options = CheckpointOptions(code=source)
+    code = options.model_code
     assert code is not None
     torch.save(build_network(code).state_dict(), tmp_path / "their.pth")
-    teacher = open_generator(tmp_path / "their.pth", code=code)
+    teacher = open_generator(tmp_path / "their.pth", options=options)
     config = DistillConfig(
         data=str(tmp_path),
         teacher=str(teacher.path),
         teacher_sha256=teacher.sha256,
         teacher_code=teacher.code_id,
-        code=code,
+        **teacher_settings(options),
     )
     precision = Precision(torch.device("cpu"))
     assert open_teacher(config, "AtoB", precision).source.origin == "code"
     stored = DistillConfig.from_json(config.to_json())  # as a resumed run reads it
-    assert stored.code is None
+    assert stored.code == {}
     mark.unlink()
     with pytest.raises(UsageError, match="give --code and its options again"):
         open_teacher(stored, "AtoB", precision)
     assert not mark.exists()
-    wider = stored.with_changes({"code": ModelCode.parse(source, "width=4")})
+    wider = stored.with_changes({"code": {"code": source, "code_args": "width=4"}})
     with pytest.raises(UsageError, match="is not the code"):
         open_teacher(wider, "AtoB", precision)
-    again = stored.with_changes({"code": ModelCode.parse(source)})
+    again = stored.with_changes({"code": {"code": source}})
     assert open_teacher(again, "AtoB", precision).cache_key.endswith(teacher.code_id)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cgt.runtime.errors import CgtError, UsageError
 from cgt.runtime.image.metrics import psnr_from_mse
-from cgt.runtime.models.model_code import ModelCode
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 
 from ..pretrained import TrainedGenerator, open_generator
 from .interface import synthetic_image
@@ -53,7 +53,7 @@ def compare_with_reading(generator: TrainedGenerator, images: Sequence[Tensor]) 
         return "there is no checkpoint to read without the code"
     known = generator.direction if generator.direction_known else None
     try:
-        reading = open_generator(generator.path, known)
+        reading = open_generator(generator.path, known, options=generator.options.without_code)
         difference = compare(generator, reading, images)
     except CgtError as error:
         return f"without --code, cgt does not read this file: {error}"
@@ -99,19 +99,19 @@ def compare(
     return Difference(psnr_from_mse(sum(errors) / len(errors), data_range=2), largest, len(images))
 
 
-def require_equal(reading: TrainedGenerator, code: ModelCode) -> None:
+def require_equal(reading: TrainedGenerator, options: CheckpointOptions) -> None:
     """Check that cgt's own network translates like another project's code.
 
     Args:
         reading: Generator as cgt read it.
-        code: The code.
+        options: What the user states, with the code.
 
     Raises:
         UsageError: It does not, so cgt cannot train it.
         CheckpointError: The file does not fit the code.
     """
     known = reading.direction if reading.direction_known else None
-    difference = compare(open_generator(reading.path, known, code=code), reading)
+    difference = compare(open_generator(reading.path, known, options=options), reading)
     if not difference.is_equal:
         raise UsageError(
             f"{reading.path} is no generator that cgt can train: its closest one differs from "

@@ -126,4 +126,4 @@ def _norm_kind(model: nn.Module) -> str:
 
 def _range_note(code: ModelCode) -> str:
     low, high = code.input_range
-    return f"gets RGB from {low:g} (black) to {high:g} (white); --input-range states another range"
+    return f"gets RGB from {low:g} (black) to {high:g} (white); --model-range states another"

@@ -20,7 +20,7 @@ from cgt.runtime.image.geometry import format_size
 from cgt.runtime.image.preprocess import pack
 from cgt.runtime.models.model_code import IMAGE_RANGE, ModelCode, Range
 
-from ..data.synthetic import convert_channels, dead_leaves
+from ..data.synthetic import convert_planes, dead_leaves
 from .loader import their_errors
 
 DEFAULT_SIDE_PX = 256
@@ -155,22 +155,22 @@ def check_value_range(network: nn.Module, code: ModelCode, images: list[Tensor])
     outside = float((values.abs() > 1 + _RANGE_TOLERANCE).float().mean())
     found = f"--code {code.label} outputs values from {low:.2f} to {high:.2f}"
     if outside > _MAX_SHARE_OUTSIDE:
-        likely = "0,255" if high > 20 else f"{low:.0f},{high:.0f}"
+        likely = "0..255" if high > 20 else "0..1" if low >= -_RANGE_TOLERANCE else "-1..1"
         raise UsageError(
-            f"{found}, which are not in [-1, 1]; state its black and white with --output-range, "
-            f"such as {likely} (and --input-range for its input)"
+            f"{found}, which are not in [-1, 1]; state its black and white with --model-range "
+            f"{likely}, or INPUT:OUTPUT"
         )
     if low >= 0 and high > 0.5:
         raise UsageError(
-            f"{found}; if 0 is black add --output-range 0,1, if -1 is black --output-range=-1,1 "
-            "(and --input-range for its input)"
+            f"{found}; if 0 is black add --model-range=-1..1:0..1 (0..1 if that is also its "
+            "input), if -1 is black --model-range=-1..1"
         )
 
 
 def synthetic_image(size: Size, channels: int, seed: int = 0) -> Tensor:
     """Return an image with the statistics of photographs, float32 1,channels,H,W in [-1, 1]."""
     image = pack(dead_leaves(size, np.random.default_rng(seed)))
-    return torch.from_numpy(np.ascontiguousarray(convert_channels(image, channels)))[None]
+    return torch.from_numpy(np.ascontiguousarray(convert_planes(image, channels)))[None]
 
 
 def _check_forward(model: nn.Module, code: ModelCode) -> None:

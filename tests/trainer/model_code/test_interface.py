@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cgt.runtime.errors import CgtError, CheckpointError, UsageError
-from cgt.runtime.models.model_code import ModelCode
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.trainer.model_code.comparison import compare_with_reading
 from cgt.trainer.pretrained import PretrainedInit, TrainedGenerator, open_generator
 
@@ -20,7 +20,7 @@ MISREAD = {
     "erenaspire7": ("genh.pth.tar", "BareStem", None),
     "mhdadk": ("G_AB_10epochs.pt", "Shared", None),
     "dscho15": ("gen_A_10.pth", "Grouped", None),
-    "fns_transformer": ("mosaic.pth", "Style", "-1,1"),
+    "fns_transformer": ("mosaic.pth", "Style", "-1..1"),
 }
 
 WRAPPED = """
@@ -38,25 +38,35 @@ class Generator(nn.Module):
 """
 
 
-def open_code(source: str, *values: str | None, ckpt: Path | None = None) -> TrainedGenerator:
-    return open_generator(ckpt, code=ModelCode.parse(source, *values))
+def open_code(
+    source: str,
+    arguments: str | None = None,
+    model_range: str | None = None,
+    ckpt: Path | None = None,
+) -> TrainedGenerator:
+    options = CheckpointOptions(code=source, code_args=arguments, model_range=model_range)
+    return open_generator(ckpt, options=options)
 
 
 def open_text(
-    folder: Path, result: str, *values: str | None, more: str = "", arguments: str | None = None
+    folder: Path,
+    result: str,
+    model_range: str | None = None,
+    more: str = "",
+    arguments: str | None = None,
 ) -> TrainedGenerator:
     """Open a network of one convolution with a tanh, whose forward returns an expression of y."""
     (folder / "their.py").write_text(WRAPPED.format(result=result, more=more))
-    return open_code(f"{folder / 'their.py'}:Generator", arguments, None, *values)
+    return open_code(f"{folder / 'their.py'}:Generator", arguments, model_range)
 
 
 @pytest.mark.parametrize("name", MISREAD)
 def test_files_that_leave_their_wiring_open(name: str, cgt_data: Path) -> None:
-    file, wiring, output_range = MISREAD[name]
+    file, wiring, model_range = MISREAD[name]
     folder = cgt_data / "checkpoints_misread" / name
     stored = np.load(folder / "io.npz")
     generator = open_code(
-        f"{NETWORKS / 'misread.py'}:{wiring}", None, None, None, output_range, ckpt=folder / file
+        f"{NETWORKS / 'misread.py'}:{wiring}", None, model_range, ckpt=folder / file
     )
     with torch.no_grad():
         out = generator.network(torch.from_numpy(stored["x"])).numpy()
@@ -66,7 +76,7 @@ def test_files_that_leave_their_wiring_open(name: str, cgt_data: Path) -> None:
 
 def test_a_range_that_is_not_of_images_is_refused(cgt_data: Path) -> None:
     ckpt = cgt_data / "checkpoints_misread" / "fns_transformer" / "mosaic.pth"
-    with pytest.raises(UsageError, match=r"not in \[-1, 1\]; state .* --output-range"):
+    with pytest.raises(UsageError, match=r"not in \[-1, 1\]; state .* --model-range 0[.][.]255"):
         open_code(f"{NETWORKS / 'misread.py'}:Style", ckpt=ckpt)
 
 
@@ -103,13 +113,13 @@ def test_input_and_output_ranges_are_mapped(tmp_path: Path) -> None:
     x = torch.rand(1, 3, 8, 8) * 2 - 1
     conv = plain.network.get_submodule("model.conv")
     for given, result, outer in (
-        ("0,1", "(y + 1) / 2", (x + 1) / 2),
-        ("0,255", "(y + 1) * 127.5", (x + 1) * 127.5),
+        ("0..1", "(y + 1) / 2", (x + 1) / 2),
+        ("0..255", "(y + 1) * 127.5", (x + 1) * 127.5),
     ):
-        generator = open_text(tmp_path, result, given, given)
+        generator = open_text(tmp_path, result, given)
         expected = torch.tanh(conv(outer))
         torch.testing.assert_close(generator.network(x), expected, rtol=0, atol=1e-5)
-        assert generator.architecture["output_range"] == [float(v) for v in given.split(",")]
+        assert generator.architecture["output_range"] == [float(v) for v in given.split("..")]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +127,8 @@ def test_input_and_output_ranges_are_mapped(tmp_path: Path) -> None:
     [
         ("F.interpolate(y, scale_factor=2)", "", "turns a 256x256 image into 512x512"),
         ("y[:, :, ::4, ::4]", "", "turns a 256x256 image into 64x64"),
-        ("(y + 1) * 127.5", "", "such as 0,255"),
-        ("(y + 1) / 2", "", "--output-range 0,1"),
+        ("(y + 1) * 127.5", "", "--model-range 0..255"),
+        ("(y + 1) / 2", "", "--model-range=-1..1:0..1"),
         ("y / 0", "", "NaN or infinity"),
         ("y.mean()", "", "returns no image, but ()"),
         ("torch.cat([y, y], 1)", "", "returns 6 channels"),
@@ -201,15 +211,15 @@ def test_both_readings_are_compared(twin: tuple[Path, str]) -> None:
 
 def test_training_starts_only_from_what_cgt_has(twin: tuple[Path, str], tmp_path: Path) -> None:
     ckpt, source = twin
-    init = PretrainedInit.from_checkpoint(ckpt, ModelCode.parse(source))
+    init = PretrainedInit.from_checkpoint(ckpt, CheckpointOptions(code=source))
     assert init.pretrained["G_A"].architecture["kind"] == "resnet2"
     with pytest.raises(UsageError, match="no generator that cgt can train: its closest one"):
-        PretrainedInit.from_checkpoint(ckpt, ModelCode.parse(source, "zero=True"))
+        PretrainedInit.from_checkpoint(ckpt, CheckpointOptions(code=source, code_args="zero=True"))
     unknown = f"{NETWORKS}/animegan.py:Generator"
     network = open_code(unknown).network.get_submodule("model")
     torch.save(network.state_dict(), tmp_path / "anime.pth")
     with pytest.raises(UsageError, match="no generator that cgt can train"):
-        PretrainedInit.from_checkpoint(tmp_path / "anime.pth", ModelCode.parse(unknown))
+        PretrainedInit.from_checkpoint(tmp_path / "anime.pth", CheckpointOptions(code=unknown))
 
 
 def test_a_checkpoint_of_cgt_needs_no_code(run_folder: Path, twin: tuple[Path, str]) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from cgt.runtime.errors import CgtError, CheckpointError, MissingDependency, UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.model_code import ModelCode
 from cgt.trainer.model_code.loader import build_network
 from cgt.trainer.pretrained import TrainedGenerator, open_generator
@@ -42,6 +43,10 @@ def parse(file: Path, name: str = "Generator", *values: object) -> ModelCode:
     code = ModelCode.parse(f"{file}:{name}", *values)  # type: ignore[arg-type]
     assert code is not None
     return code
+
+
+def options_of(code: ModelCode) -> CheckpointOptions:
+    return CheckpointOptions(code=f"{code.file}:{code.name}", code_args=code.arguments or None)
 
 
 def tiny(folder: Path, seed: int = 0) -> tuple[ModelCode, dict[str, torch.Tensor]]:
@@ -110,10 +115,9 @@ def test_arguments_are_literals(
         (("their.py",), "names no class"),
         (("gone.py:G",), "gone.py"),
         (("their.py:G", None, "gone"), "--code-path gone"),
-        (("their.py:G", None, None, "1"), "--input-range 1"),
-        (("their.py:G", None, None, None, "1,0"), "--output-range 1,0"),
+        (("their.py:G", None, None, "1"), "--model-range 1"),
+        (("their.py:G", None, None, "imagenet"), "takes no imagenet"),
         ((None, "3"), "--code-args goes with --code"),
-        ((None, None, None, None, "0,255"), "--output-range goes with --code"),
     ],
 )
 def test_wrong_flags(
@@ -175,7 +179,8 @@ def test_prints_of_their_code_do_not_reach_standard_output(
 
 def opened(folder: Path, code: ModelCode, payload: object, **options: object) -> TrainedGenerator:
     torch.save(payload, folder / "their.pth")
-    return open_generator(folder / "their.pth", code=code, **options)  # type: ignore[arg-type]
+    path, stated = folder / "their.pth", options_of(code)
+    return open_generator(path, options=stated, **options)  # type: ignore[arg-type]
 
 
 def loaded_bias(generator: TrainedGenerator) -> torch.Tensor:
@@ -227,9 +232,9 @@ def test_the_file_of_the_direction(tmp_path: Path) -> None:
     _, second = tiny(tmp_path, seed=1)
     torch.save(first, tmp_path / "latest_net_G_A.pth")
     with pytest.raises(UsageError, match=r"G_B[.]pth is not next to it"):
-        open_generator(tmp_path / "latest_net_G_A.pth", "BtoA", code=code)
+        open_generator(tmp_path / "latest_net_G_A.pth", "BtoA", options=options_of(code))
     torch.save(second, tmp_path / "latest_net_G_B.pth")
-    reverse = open_generator(tmp_path / "latest_net_G_A.pth", "BtoA", code=code)
+    reverse = open_generator(tmp_path / "latest_net_G_A.pth", "BtoA", options=options_of(code))
     assert torch.equal(loaded_bias(reverse), second["model.3.bias"])
 
 
@@ -259,7 +264,7 @@ def test_a_checkpoint_executes_nothing_even_with_code(tmp_path: Path) -> None:
 
     (tmp_path / "their.pth").write_bytes(pickle.dumps({"state_dict": Evil()}))
     with pytest.raises(CgtError):
-        open_generator(tmp_path / "their.pth", code=code)
+        open_generator(tmp_path / "their.pth", options=options_of(code))
     assert not (tmp_path / "made").exists()
 
 
