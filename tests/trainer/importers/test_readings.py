@@ -248,13 +248,16 @@ def test_lookalikes_of_known_projects_are_guesses(changes: dict[str, Any], tmp_p
 
 
 def adam_payload(network: nn.Module) -> dict[str, Any]:
-    """Train a network for three steps and return its checkpoint with the optimizer's state."""
+    """Train a network for three steps; return its checkpoint, as if after many steps."""
     optimizer = torch.optim.Adam(network.parameters())
     for _ in range(3):
         optimizer.zero_grad()
         network(image_batch()).square().mean().backward()
         optimizer.step()
-    return {"state_dict": network.state_dict(), "optimizer": optimizer.state_dict()}
+    stored = optimizer.state_dict()
+    for state in stored["state"].values():
+        state["step"] = torch.tensor(1000.0)
+    return {"state_dict": network.state_dict(), "optimizer": stored}
 
 
 def open_assumed(path: Path) -> Any:
@@ -286,17 +289,14 @@ def test_biases_that_are_still_zero_reveal_norms(tmp_path: Path) -> None:
     assert not {"norm", "stem"} & {one.name for one in open_assumed(tmp_path / "g.pth").assumptions}
 
 
-def test_an_optimizer_contradicts_a_fingerprint(tmp_path: Path) -> None:
-    """Names and numbers of pytorch-CycleGAN, but no norm after the first convolution."""
+def test_optimizers_do_not_overrule_a_known_project(tmp_path: Path) -> None:
+    """In half precision, the rounding noise of a bias looks like a gradient."""
     torch.manual_seed(0)
-    network = build_generator(GeneratorConfig("resnet2", 4))
-    path = tmp_path / "latest_net_G_A.pth"
-    torch.save(adam_payload(network), path)
-    assert open_generator(path).reading == "match"
-    network.model[2] = nn.Identity()
-    torch.save(adam_payload(network), path)
-    with pytest.raises(GuessError, match="activation after the first convolution"):
-        open_generator(path)
+    payload = adam_payload(build_generator(GeneratorConfig("resnet2", 4)))
+    for state in payload["optimizer"]["state"].values():
+        state["exp_avg_sq"].fill_(1e-11)
+    torch.save(payload, tmp_path / "G_AB.pth")
+    assert open_generator(tmp_path / "G_AB.pth").reading == "match"
 
 
 @pytest.mark.slow
@@ -311,7 +311,7 @@ def test_statistics_of_photos_contradict_a_fingerprint(tmp_path: Path) -> None:
     path = tmp_path / "latest_net_G_A.pth"
     for residual in (True, False):
         torch.manual_seed(0)
-        config = GeneratorConfig("resnet3", 4, norm="batch", bias=False, residual=residual)
+        config = GeneratorConfig("resnet2", 4, norm="batch", bias=False, residual=residual)
         network = build_generator(config)
         with torch.no_grad():
             for image in images * 5:

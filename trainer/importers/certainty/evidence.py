@@ -38,7 +38,7 @@ _SIDE_PX = 128
 _MIN_TRACKED = 10  # batches below which running statistics have not converged
 _MAX_MISFIT = 0.4  # mean deviation in standard deviations, above which nothing is concluded
 _CLEAR_RATIO = 0.6  # of the misfits of a better reading and of the usual one
-_GOOD_MISFIT = 0.25  # of a known project, below which no alternative is tried
+_GOOD_MISFIT = 0.08  # of a known project, below which no alternative is tried
 _MAX_ROUNDS = 2
 
 _ALTERNATIVES: list[dict[str, Any]] = [
@@ -187,6 +187,7 @@ def _deviation(norm: nn.BatchNorm2d, found: Sequence[tuple[Tensor, Tensor]]) -> 
 
 _NO_GRADIENT_RATIO = 1e-9  # of squared gradients, bias to weight: rounding noise
 _GRADIENT_RATIO = 1e-4
+_MIN_STEPS = 100  # of an optimizer, below which its state says little
 _MAX_DEPTH = 4
 
 
@@ -261,7 +262,7 @@ def _optimizer_states(value: Any, depth: int) -> Iterator[list[Tensor]]:
     state = value.get("state")
     if "param_groups" in value and isinstance(state, Mapping):
         moments: list[Any] = [
-            state[number].get("exp_avg_sq") if isinstance(state[number], Mapping) else None
+            state[number].get("exp_avg_sq") if _has_steps(state[number]) else None
             for number in sorted(state, key=str if any(isinstance(n, str) for n in state) else int)
         ]
         if moments and all(isinstance(moment, Tensor) for moment in moments):
@@ -270,6 +271,10 @@ def _optimizer_states(value: Any, depth: int) -> Iterator[list[Tensor]]:
     for item in value.values():
         if isinstance(item, Mapping | list | tuple):
             yield from _optimizer_states(item, depth + 1)
+
+
+def _has_steps(state: Any) -> bool:
+    return isinstance(state, Mapping) and float(state.get("step", 0)) >= _MIN_STEPS
 
 
 def _align(moments: list[Tensor], tensors: StateDict) -> dict[str, Tensor] | None:
