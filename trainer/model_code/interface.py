@@ -155,10 +155,9 @@ def check_value_range(network: nn.Module, code: ModelCode, images: list[Tensor])
     outside = float((values.abs() > 1 + _RANGE_TOLERANCE).float().mean())
     found = f"--code {code.label} outputs values from {low:.2f} to {high:.2f}"
     if outside > _MAX_SHARE_OUTSIDE:
-        likely = "0..255" if high > 20 else "0..1" if low >= -_RANGE_TOLERANCE else "-1..1"
         raise UsageError(
-            f"{found}, which are not in [-1, 1]; state its black and white with --model-range "
-            f"{likely}, or INPUT:OUTPUT"
+            f"{found}, which are not in [-1, 1]; state its black and white with --model-range, "
+            "0..255 for example (INPUT:OUTPUT if they differ), or -1..1 to clip it"
         )
     if low >= 0 and high > 0.5:
         raise UsageError(

@@ -76,7 +76,7 @@ def test_files_that_leave_their_wiring_open(name: str, cgt_data: Path) -> None:
 
 def test_a_range_that_is_not_of_images_is_refused(cgt_data: Path) -> None:
     ckpt = cgt_data / "checkpoints_misread" / "fns_transformer" / "mosaic.pth"
-    with pytest.raises(UsageError, match=r"not in \[-1, 1\]; state .* --model-range 0[.][.]255"):
+    with pytest.raises(UsageError, match=r"not in \[-1, 1\]; state .* --model-range, 0[.][.]255"):
         open_code(f"{NETWORKS / 'misread.py'}:Style", ckpt=ckpt)
 
 
@@ -127,7 +127,7 @@ def test_input_and_output_ranges_are_mapped(tmp_path: Path) -> None:
     [
         ("F.interpolate(y, scale_factor=2)", "", "turns a 256x256 image into 512x512"),
         ("y[:, :, ::4, ::4]", "", "turns a 256x256 image into 64x64"),
-        ("(y + 1) * 127.5", "", "--model-range 0..255"),
+        ("(y + 1) * 127.5", "", "--model-range, 0..255"),
         ("(y + 1) / 2", "", "--model-range=-1..1:0..1"),
         ("y / 0", "", "NaN or infinity"),
         ("y.mean()", "", "returns no image, but ()"),
