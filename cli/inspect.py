@@ -150,6 +150,8 @@ def _network_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
     if network["what"] != "generator":
         if network["what"] == "unknown":
             rows.append(("reading", "rejected"))
+            if "code" in network:
+                rows.append(("to build it", f"--code {network['code']}"))
         return [*rows, ("about", network["about"]), *_operation_rows(network)]
     architecture = network["architecture"]
     source, target = (

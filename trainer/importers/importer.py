@@ -19,7 +19,7 @@ from cgt.runtime.models.metadata import Direction
 from ..networks import Generator
 from ..networks.config import GeneratorConfig
 from . import resnet, unet
-from .certainty.assumptions import Assumption, require_consent
+from .certainty.assumptions import Assumption, find_class_beside, require_consent
 from .certainty.evidence import Finding, check_biases, check_statistics
 from .certainty.fingerprints import find_family
 from .conventions import (
@@ -63,6 +63,9 @@ def describe_discriminator(layers: LayerGraph) -> str | None:
 def looks_like_discriminator(name: str) -> bool:
     """Return whether the name of a network or file is that of a discriminator."""
     return bool(_DISCRIMINATOR_NAME_RE.search(name))
+
+
+CODE_HINT = "; to build it by its own code, add --code"
 
 
 class MultipleGeneratorsError(UsageError):
@@ -409,20 +412,22 @@ def _select_by_name(path: Path, found: list[IdentifiedNetwork], name: str) -> Id
 def _no_generator_message(path: Path, found: list[IdentifiedNetwork]) -> str:
     """Return what a file without generators contains, as a predicate."""
     discriminators = [one for one in found if one.discriminator]
-    if discriminators:
+    others = [
+        one for one in found if not one.discriminator and not looks_like_discriminator(one.name)
+    ]
+    if discriminators and not others:
         sibling = find_sibling_generator(path)
         where = f"; use {sibling.name} next to it" if sibling else ""
         named = f"{discriminators[0].name}: " if discriminators[0].name else ""
         return f"contains a {named}{discriminators[0].discriminator}, not a generator{where}"
     if found:
-        one = max(found, key=lambda each: len(each.network.tensors))
+        one = max(others or found, key=lambda each: len(each.network.tensors))
         named = f" (of {one.name})" if one.name else ""
-        name_hint = (
-            ", and its name is that of a discriminator"
-            if looks_like_discriminator(path.stem)
-            else ""
-        )
-        return f"contains no supported generator{named}{name_hint}: {one.reason}"
+        text = f"contains no supported generator{named}"
+        if looks_like_discriminator(path.stem):
+            return f"{text}, and its name is that of a discriminator: {one.reason}"
+        code = find_class_beside(path, one.network.tensors)
+        return f"{text}: {one.reason}{CODE_HINT} {code}"
     return "contains no image network: nothing in it has convolutions"
 
 

@@ -100,16 +100,16 @@ def _describe_identified(
     context: ImportContext, identified: IdentifiedNetwork, size: OptionalSize
 ) -> dict[str, Any]:
     tensors = identified.network.tensors
+    code = find_class_beside(context.path, tensors)
     if identified.generator:
         try:
             generator = generator_from_import(build_imported(context, identified))
         except CheckpointError as error:
             return _describe_other(identified.name, "unknown", str(error), tensors)
-        code = find_class_beside(context.path, tensors)
         return _describe_generator(generator, identified.name, size) | {"code": code}
     if identified.discriminator:
         return _describe_other(identified.name, "discriminator", identified.discriminator, tensors)
-    return _describe_other(identified.name, "unknown", identified.reason, tensors)
+    return _describe_other(identified.name, "unknown", identified.reason, tensors) | {"code": code}
 
 
 def _describe_generator(

@@ -12,6 +12,7 @@ from cgt.runtime.errors import CgtError, UsageError
 from cgt.runtime.image.metrics import psnr_from_mse
 from cgt.runtime.models.checkpoint_options import CheckpointOptions
 
+from ..importers.importer import CODE_HINT
 from ..pretrained import TrainedGenerator, open_generator
 from .interface import synthetic_image
 
@@ -56,7 +57,8 @@ def compare_with_reading(generator: TrainedGenerator, images: Sequence[Tensor]) 
         reading = open_generator(generator.path, known, options=generator.options.without_code)
         difference = compare(generator, reading, images)
     except CgtError as error:
-        return f"without --code, cgt does not read this file: {error}"
+        reason = str(error).partition(CODE_HINT)[0]
+        return f"without --code, cgt does not read this file: {reason}"
     if difference.is_equal:
         return f"cgt's own reading of the file agrees with their code: {difference}"
     return (
