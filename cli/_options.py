@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import importlib.util
 import itertools
@@ -14,6 +15,8 @@ import click
 from click.core import ParameterSource
 
 from cgt.runtime.errors import CgtError, MissingDependency, SinkError, UsageError
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
+from cgt.runtime.models.third_party import ModelFormat
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.options import OptionInfo, flag_of, options_of
 from cgt.runtime.utils.overwrite import refuse_overwriting
@@ -134,6 +137,44 @@ def _list_callback(parse: Callable[[str], T]) -> Callable[..., tuple[T, ...]]:
     return split
 
 
+def pop_checkpoint_options(
+    params: dict[str, Any], checkpoint: Path | None, flag: str = "--ckpt"
+) -> CheckpointOptions:
+    """Remove the options of checkpoints from a command's parameters and return them.
+
+    Args:
+        params: parameters of the command.
+        checkpoint: the checkpoint of the command; without it the options have no meaning.
+        flag: flag of the checkpoint.
+
+    Raises:
+        UsageError: an option is invalid or has no meaning.
+    """
+    options = CheckpointOptions(**given_options(CheckpointOptions, params))
+    if options.given and checkpoint is None:
+        raise UsageError(f"{options.first_flag} goes with {flag}")
+    return options
+
+
+def pop_model_options(
+    params: dict[str, Any], checkpoint: Path | None
+) -> tuple[CheckpointOptions, ModelFormat]:
+    """Remove the options of a checkpoint or models from a command's parameters and return them.
+
+    Raises UsageError for an option that is invalid or of the other type of file.
+    """
+    model_format = ModelFormat(**given_options(ModelFormat, dict(params)))
+    options = CheckpointOptions(**given_options(CheckpointOptions, params))
+    given_options(ModelFormat, params)  # removes them
+    if checkpoint is None:
+        if flag := options.flag_of_checkpoints:
+            raise UsageError(f"{flag} goes with --ckpt")
+        return NO_OPTIONS, model_format
+    if dataclasses.replace(model_format, model_range=None) != ModelFormat():
+        raise UsageError("--model-layout, --model-color and --model-input go with --model")
+    return options, ModelFormat()
+
+
 def json_option(group: str = "Output") -> Callable[..., Any]:
     """Return the option `--json [FILE]`; the parameter is `json_path`, STDOUT without FILE."""
     return opt(
@@ -207,10 +248,11 @@ def _expand_wildcard(text: str | Path | None) -> Iterable[Path]:
     return map(Path, (*found, str(text)))
 
 
-def options_from(cls: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds the options of a dataclass, see cgt.runtime.utils.options."""
+def options_from(*classes: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds the options of dataclasses, see cgt.runtime.utils.options."""
+    options = {field.name: (field, info) for cls in classes for field, info in options_of(cls)}
     decorators = [
-        decorator for field, info in options_of(cls) for decorator in _decorators(field, info)
+        decorator for field, info in options.values() for decorator in _decorators(field, info)
     ]
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -267,7 +309,9 @@ def given_options(cls: type, params: dict[str, Any]) -> dict[str, Any]:
     """
     given: dict[str, Any] = {}
     for field, info in options_of(cls):
-        chosen = [value for flag, (value, _) in info.values.items() if params.pop(_name_of(flag))]
+        chosen = [
+            value for flag, (value, _) in info.values.items() if params.pop(_name_of(flag), False)
+        ]
         if len(chosen) > 1:
             raise UsageError(f"{' and '.join(info.values)} exclude each other")
         value = params.pop(field.name, None) if not info.values else next(iter(chosen), None)

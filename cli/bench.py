@@ -9,6 +9,7 @@ import click
 
 from cgt.runtime.errors import UsageError
 from cgt.runtime.image.geometry import SizeSpec, parse_size
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 from cgt.runtime.models.third_party import ModelFormat
 
@@ -18,12 +19,12 @@ from ._options import (
     STDOUT,
     VerbGroup,
     check_output_paths,
-    given_options,
     json_option,
     list_option,
     opt,
     options_from,
     opts,
+    pop_model_options,
     require_extra,
     save_with,
 )
@@ -77,7 +78,7 @@ def _parse_count(text: str) -> int:
     group=_WHAT,
     help="Also measure the translation of this video, end to end.",
 )
-@options_from(ModelFormat)
+@options_from(ModelFormat, CheckpointOptions)
 @json_option()
 @opts("Output", ("--html", PATH, "Write an HTML page with plots to this file, extra [plot]."))
 @opts(
@@ -119,7 +120,7 @@ def _bench_models(
     from cgt.runtime.inference.translator import DEFAULT_MODEL, resolve_model
     from cgt.runtime.utils.progress import open_console
 
-    model_format = ModelFormat(**given_options(ModelFormat, settings))
+    checkpoint_options, model_format = pop_model_options(settings, ckpt)
     inputs = (*models, ckpt, calib, settings["source"])
     check_output_paths(json_path, html, inputs=inputs)
     if html:
@@ -129,7 +130,7 @@ def _bench_models(
     paths = [resolve_model(model) for model in models]
     if ckpt:
         require_extra("train", "torch", "onnx", "onnxscript")
-        paths += export_all_precisions(ckpt, direction, calib, _print_note)
+        paths += export_all_precisions(ckpt, direction, calib, _print_note, checkpoint_options)
     elif settings["matrix"] and len(paths) <= 1:
         paths = find_sibling_models(paths[0] if paths else DEFAULT_MODEL, model_format)
     options = BenchOptions(

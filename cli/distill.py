@@ -6,10 +6,21 @@ from typing import Any
 
 import click
 
+from cgt.distill.config import teacher_settings
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import DIRECTIONS
 
-from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
+from ._options import (
+    PATH,
+    Verb,
+    explicit_options,
+    opt,
+    options_from,
+    opts,
+    pop_checkpoint_options,
+    require_extra,
+)
 
 _RUN = "Essentials"
 
@@ -121,6 +132,7 @@ _RUN = "Essentials"
     ("--threads", int, "CPU threads; 0 for PyTorch's default.  [default: 0]"),
     ("--device", str, "auto, cpu, cuda, ...  [default: auto]"),
 )
+@options_from(CheckpointOptions)
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a small, fast student of a teacher: --ckpt TEACHER --data DIR -o STUDENT.pth.
@@ -130,7 +142,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     the end it measures quality and speed, and stores them in the file. The exit code is 4 if the
     student is too slow.
     """
-    explicit = explicit_options(ctx)
+    checkpoint_options = pop_checkpoint_options(options, options["ckpt"])
+    options["checkpoint_options"] = checkpoint_options
+    explicit = {name: v for name, v in explicit_options(ctx).items() if name in options}
+    explicit |= teacher_settings(checkpoint_options)
     require_extra("train", "torch")
     from cgt.distill.run import resume_distillation, run_distillation, show_candidates
 

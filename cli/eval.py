@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import DIRECTIONS, Direction
 from cgt.runtime.models.third_party import ModelFormat
 
@@ -17,11 +18,11 @@ from ._options import (
     STDOUT,
     Verb,
     check_output_paths,
-    given_options,
     json_option,
     opt,
     options_from,
     opts,
+    pop_model_options,
     require_extra,
     save_json,
 )
@@ -70,7 +71,7 @@ _WHAT = "Essentials"
     group="Video",
     help="Maximum number of frames of --video.  [default: 100]",
 )
-@options_from(ModelFormat)
+@options_from(ModelFormat, CheckpointOptions)
 def command(
     ckpt: Path | None,
     model: Path | None,
@@ -85,9 +86,7 @@ def command(
     """Compare translations of test images with real images, and with the untranslated images."""
     if (ckpt is None) == (model is None):
         raise UsageError("give either --ckpt FILE or --model FILE")
-    model_format = ModelFormat(**given_options(ModelFormat, settings))
-    if model is None and model_format != ModelFormat():
-        raise UsageError("--model-range, --model-layout, ... go with --model")
+    checkpoint_options, model_format = pop_model_options(settings, ckpt)
     if network is not None and ckpt is None:
         raise UsageError("--network goes with --ckpt; a model file is one network")
     from cgt.runtime.inference.translator import resolve_model
@@ -112,7 +111,9 @@ def command(
     from cgt.trainer.evaluation.subject import open_subject
 
     console = open_console(stderr=json_path == STDOUT)
-    subject = open_subject(ckpt, model, direction, settings.pop("size"), network, model_format)
+    subject = open_subject(
+        ckpt, model, direction, settings.pop("size"), network, model_format, checkpoint_options
+    )
     data = data or subject.data
     if data is not None:
         check_output_paths(json_path, montage, inputs=(data / name for name in IMAGE_FOLDER_NAMES))

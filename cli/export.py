@@ -22,10 +22,20 @@ from cgt.export.plan import (
     split_image_options,
 )
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import DIRECTIONS, IO_TYPES, UPSAMPLING_METHODS
 from cgt.runtime.utils.overwrite import refuse_overwriting
 
-from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
+from ._options import (
+    PATH,
+    Verb,
+    explicit_options,
+    given_options,
+    opt,
+    options_from,
+    opts,
+    require_extra,
+)
 
 _FORMAT, _GRAPH, _INT8, _ENGINE = "Essentials", "Graph", "INT8 calibration", "Engines"
 
@@ -143,6 +153,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, text: str | None)
     group=_ENGINE,
     help="Backend of a Triton repository; repeat it for several.  [default: all that fit]",
 )
+@options_from(CheckpointOptions)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -156,20 +167,34 @@ def command(
     """Export a checkpoint (--ckpt) to ONNX and to engines, or MODEL.onnx to engines.
 
     MODEL may be the bundled monet or vintage. Every ONNX file of a checkpoint is compared with
-    PyTorch on images.
+    PyTorch on images. --code without --ckpt exports random weights.
     """
-    if (model is None) == (ckpt is None):
+    checkpoint_options = CheckpointOptions(**given_options(CheckpointOptions, export_options))
+    code = checkpoint_options.model_code
+    if checkpoint_options.given and model is not None:
+        raise UsageError(
+            f"{checkpoint_options.first_flag} goes with --ckpt; {model} is a graph already"
+        )
+    if checkpoint_options.given and ckpt is None and code is None:
+        raise UsageError(f"{checkpoint_options.first_flag} goes with --ckpt")
+    if (model is None) == (ckpt is None and code is None):
         raise UsageError("give either --ckpt FILE or a MODEL.onnx")
     if model is not None:
         model, output = locate_model(model, output, formats)
     options = pop_build_options(export_options)
     check_graph_flags(explicit_options(ctx).keys() & export_options.keys(), model, export_options)
-    if ckpt is not None:
+    if model is None:
         export_options["eval_images"], options = split_image_options(options, formats)
     check_formats(formats, options)
     onnx = plan_onnx_path(output, formats)
     calib = Path(export_options["calib"]) if export_options["calib"] else None
-    inputs = (model, ckpt, calib, options.eval_images or export_options.get("eval_images"))
+    inputs = (
+        model,
+        ckpt,
+        code.file if code else None,
+        calib,
+        options.eval_images or export_options.get("eval_images"),
+    )
     refuse_overwriting([options.timing_cache], inputs)
     refuse_overwriting_inputs(
         output or model, formats, (*inputs, options.timing_cache), is_onnx_new=model is None
@@ -177,5 +202,12 @@ def command(
     if model is None:
         apply_format_defaults(export_options, formats, click.echo)
         require_extra("train", "torch", "onnx", "onnxscript")
-        model, options = export_onnx(ckpt, onnx, options, click.echo, **export_options)
+        model, options = export_onnx(
+            ckpt,
+            onnx,
+            options,
+            click.echo,
+            checkpoint_options=checkpoint_options,
+            **export_options,
+        )
     build_engines(model, formats, output, options, click.echo)

@@ -10,8 +10,19 @@ import click
 
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.geometry import format_size, parse_size
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 
-from ._options import PATH, Verb, check_output_paths, json_option, opt, require_extra, save_json
+from ._options import (
+    PATH,
+    Verb,
+    check_output_paths,
+    json_option,
+    opt,
+    options_from,
+    pop_checkpoint_options,
+    require_extra,
+    save_json,
+)
 
 
 @click.command("inspect", cls=Verb)
@@ -23,11 +34,14 @@ from ._options import PATH, Verb, check_output_paths, json_option, opt, require_
     group="Options",
     help="Count the operations at this size, 256 or WIDTHxHEIGHT.  [default: the model's]",
 )
-def command(file: Path, size: str | None, json_path: Path | None) -> None:
+@options_from(CheckpointOptions)
+def command(file: Path, size: str | None, json_path: Path | None, **flags: Any) -> None:
     """Describe FILE: a checkpoint of any trainer, an ONNX model, an engine, monet or vintage.
 
-    For a checkpoint, also print the evidence for its architecture, and what is ambiguous.
+    For a checkpoint of another trainer, also print whether it is a match, a guess or rejected, the
+    evidence for its architecture, and what it leaves open.
     """
+    options = pop_checkpoint_options(flags, file)
     input_size = parse_size(size) if size else None
     if input_size == "source":
         raise UsageError("--size source means nothing here; give numbers")
@@ -35,19 +49,25 @@ def command(file: Path, size: str | None, json_path: Path | None) -> None:
 
     file = resolve_model(file)
     check_output_paths(json_path, inputs=(file,))
-    description = _sizes_as_text(_describe_file(file, input_size))
+    description = _sizes_as_text(_describe_file(file, input_size, options))
     if json_path is not None:
         save_json(json.dumps(description, indent=1), json_path)
     else:
         _print_table(description)
 
 
-def _describe_file(file: Path, size: Any) -> dict[str, Any]:
+def _describe_file(file: Path, size: Any, options: CheckpointOptions) -> dict[str, Any]:
     from cgt.runtime.models.onnx_reader import read_onnx_header
 
+    if options.code is not None:
+        require_extra("train", "torch")
+        from cgt.trainer.importers.inspect_checkpoint import inspect_checkpoint
+
+        return inspect_checkpoint(file, size, options)
     if file.suffix in (".engine", ".plan") or file.with_name(file.name + ".json").is_file():
         from cgt.export.inspect_model import inspect_engine
 
+        _refuse_options(file, options)
         return inspect_engine(file)
     try:
         read_onnx_header(file)
@@ -57,10 +77,16 @@ def _describe_file(file: Path, size: Any) -> dict[str, Any]:
         require_extra("train", "torch")
         from cgt.trainer.importers.inspect_checkpoint import inspect_checkpoint
 
-        return inspect_checkpoint(file, size)
+        return inspect_checkpoint(file, size, options)
     from cgt.export.inspect_model import inspect_onnx
 
+    _refuse_options(file, options)
     return inspect_onnx(file, size)
+
+
+def _refuse_options(file: Path, options: CheckpointOptions) -> None:
+    if options.given:
+        raise UsageError(f"{file} is no checkpoint; leave out {options.first_flag}")
 
 
 def _sizes_as_text(value: Any) -> Any:
@@ -99,6 +125,8 @@ def _description_rows(description: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     for network in description.get("networks", ()):
         rows += [("", ""), *_network_rows(network)]
+        if network.get("assumptions"):
+            rows.append(("to accept it", f"--assume, or --code {network['code']}"))
     for side in ("inputs", "outputs"):
         for tensor in description.get(side, ()):
             dims = ", ".join("any" if d is None else str(d) for d in tensor["shape"])
@@ -120,6 +148,10 @@ def _description_rows(description: dict[str, Any]) -> list[tuple[str, str]]:
 def _network_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [(network["what"], network["name"] or "(the only one)")]
     if network["what"] != "generator":
+        if network["what"] == "unknown":
+            rows.append(("reading", "rejected"))
+            if "code" in network:
+                rows.append(("to build it", f"--code {network['code']}"))
         return [*rows, ("about", network["about"]), *_operation_rows(network)]
     architecture = network["architecture"]
     source, target = (
@@ -128,14 +160,31 @@ def _network_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
     inputs, outputs = network["channels"]
     rows += [
         ("translates", f"{source} to {target} ({network['direction']})"),
-        ("architecture", f"{architecture['kind']}, ngf {architecture['ngf']}"),
+        (
+            "architecture",
+            architecture["kind"]
+            + (f", ngf {architecture['ngf']}" if "ngf" in architecture else "")
+            + (f", class {architecture['class']}" if "class" in architecture else ""),
+        ),
         ("channels", f"{inputs} in, {outputs} out"),
-        ("norm", architecture["norm"].replace("instance_affine", "affine instance")),
+        (
+            "norm",
+            str(architecture.get("norm", network["norm"])).replace(
+                "instance_affine", "affine instance"
+            ),
+        ),
         ("size", f"{network['size']}, sides a multiple of {network['multiple']}"),
         *_operation_rows(network),
     ]
+    rows.append(("reading", network["reading"]))
+    rows += [
+        (f"assumed {one['name']}", f"{one['value']}; affects {one['effect']}; {one['flags']}")
+        for one in network["assumptions"]
+    ]
     rows += [("evidence", line) for line in network["evidence"]]
     rows += [("ambiguous", line) for line in network["ambiguities"]]
+    if "comparison" in network:
+        rows.append(("comparison", network["comparison"]))
     rows += [("warning", f"on a test image {line}") for line in network["warnings"]]
     return rows
 

@@ -10,6 +10,7 @@ import atexit
 import gc
 import importlib
 import os
+import shlex
 import sys
 import threading
 import traceback
@@ -17,7 +18,7 @@ from types import TracebackType
 
 import click
 
-from cgt.runtime.errors import CgtError, Interrupted
+from cgt.runtime.errors import CgtError, GuessError, Interrupted
 from cgt.runtime.utils.log import mask_passwords
 
 _COMMANDS = {
@@ -80,6 +81,8 @@ def main() -> None:
     except Interrupted as error:
         click.secho(f"cgt: {error}", fg="yellow", err=True)
         sys.exit(error.exit_code)
+    except GuessError as error:
+        _exit_with_error(f"{error}\n{_commands_for(error)}", error.exit_code)
     except CgtError as error:
         _exit_with_error(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -103,6 +106,16 @@ def _end_process() -> None:
     sys.stderr.flush()
     atexit._run_exitfuncs()
     os._exit(0)
+
+
+def _commands_for(error: GuessError) -> str:
+    """Return the commands that settle a guess: the one that was typed, with another flag."""
+    typed = shlex.join(["cgt", *sys.argv[1:]])
+    return (
+        "state what you know with these flags, or type one of:\n"
+        f"  {typed} --code {shlex.quote(error.code)}   # builds their network\n"
+        f"  {typed} --assume   # accepts the values above"
+    )
 
 
 def _exit_with_error(message: str, code: int) -> None:

@@ -8,8 +8,18 @@ from typing import Any
 import click
 
 from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 
-from ._options import PATH, Verb, explicit_options, opt, opts, require_extra
+from ._options import (
+    PATH,
+    Verb,
+    explicit_options,
+    opt,
+    options_from,
+    opts,
+    pop_checkpoint_options,
+    require_extra,
+)
 
 _ARCHITECTURE_FIELDS = {
     *("generator", "ngf", "norm", "dropout", "block", "learn_residual", "upsampling"),
@@ -119,6 +129,7 @@ _RUN = "Essentials"
     ("--channels-last", bool, "Use the channels-last memory format, for some GPUs."),
     ("--deterministic", bool, "Use deterministic algorithms only."),
 )
+@options_from(CheckpointOptions)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -134,6 +145,7 @@ def command(
     The folder RUN gets latest.pth (to resume or export), metrics.csv (`cgt plot RUN`) and
     samples/*.png.
     """
+    checkpoint_options = pop_checkpoint_options(settings, init_from, "--init-from")
     explicit = {name: value for name, value in explicit_options(ctx).items() if name in settings}
     if data is not None:
         explicit["data"] = str(data.resolve())
@@ -152,7 +164,9 @@ def command(
         run = TrainingRun.resume(resume, explicit, log=click.echo)
     elif data is not None and output is not None:
         config = TrainConfig.for_method(**explicit)
-        run = TrainingRun.create(output, config, init_from, log=click.echo)
+        run = TrainingRun.create(
+            output, config, init_from, log=click.echo, init_options=checkpoint_options
+        )
     else:
         raise UsageError("give --data DIR --output RUN to start a run, or --resume RUN to continue")
     if run.is_main_process:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from cgt.runtime.errors import DataError, UsageError
+from cgt.runtime.models.checkpoint_options import CODE_FIELDS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction
 from cgt.trainer.config import CHANGEABLE_ON_RESUME, CHOICES, TrainConfig
 from cgt.trainer.lr_schedule import LRSchedule
@@ -27,6 +28,14 @@ _TUPLE_FIELDS = ("photos", "videos")
 _OLD_FIELDS = {"targets": "teacher_cache", "views": "crops_per_image", "domain": "target_images"}
 
 
+def teacher_settings(options: CheckpointOptions) -> dict[str, Any]:
+    """Return what the user states about a teacher, as fields of DistillConfig."""
+    given = options.given
+    code = {name: given.pop(name) for name in CODE_FIELDS if name in given}
+    settings = {"teacher_reading": given, "code": code}
+    return {name: values for name, values in settings.items() if values}
+
+
 @dataclass(frozen=True)
 class DistillConfig(TrainConfig):
     """Settings of a distillation; the base class has those shared with `cgt train`.
@@ -39,6 +48,11 @@ class DistillConfig(TrainConfig):
         teacher: path of the teacher's checkpoint.
         teacher_sha256: hash of that file; resuming with another teacher is an error.
         network: generator within the teacher's file, where it contains several.
+        teacher_reading: what the user states about a teacher of another trainer, as fields of
+            CheckpointOptions.
+        teacher_code: `TrainedGenerator.code_id` of a teacher that another project's code builds.
+        code: that code, as fields of CheckpointOptions. It is not stored: resuming executes it only
+            if it is given again.
         photos: folders of training photos, see `data.find_photos`.
         teacher_cache: folder of cached teacher outputs; empty for RUN/targets.
         pruned: whether the student is initialized from its teacher, see pruning/.
@@ -61,6 +75,8 @@ class DistillConfig(TrainConfig):
     choices: ClassVar[dict[str, tuple[str, ...]]] = DISTILL_CHOICES
     changeable_on_resume: ClassVar[frozenset[str]] = CHANGEABLE_ON_RESUME | {
         "teacher",
+        "code",
+        "teacher_reading",
         "photos",
         "videos",
         "target_images",
@@ -71,6 +87,9 @@ class DistillConfig(TrainConfig):
     teacher: str = ""
     teacher_sha256: str = ""
     network: str = ""
+    teacher_reading: dict[str, Any] = field(default_factory=dict)
+    teacher_code: str = ""
+    code: dict[str, Any] = field(default_factory=dict)
     photos: tuple[str, ...] = ()
     teacher_cache: str = ""
     pruned: bool = False
@@ -136,9 +155,11 @@ class DistillConfig(TrainConfig):
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as plain JSON types."""
-        return dataclasses.asdict(self) | {
+        values = dataclasses.asdict(self) | {
             name: list(getattr(self, name)) for name in _TUPLE_FIELDS
         }
+        del values["code"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DistillConfig:

@@ -61,7 +61,8 @@ def finalize(run: DistillRun, output: Path) -> None:
         raise SinkError(f"cannot write {output}: {error.strerror}") from None
     print_report(report)
     click.echo(f"{output}: done; export it as a model with `cgt export --ckpt {output}`")
-    teacher = GeneratorConfig.from_json(run.teacher.source.architecture)
+    source = run.teacher.source
+    teacher = None if source.code else GeneratorConfig.from_json(source.architecture)
     check_target_speed(report.get("speed"), config.for_engine, teacher)
 
 

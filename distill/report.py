@@ -26,8 +26,6 @@ from cgt.trainer.data.folders import ImageFolder
 from cgt.trainer.evaluation.features import efficientnet_extractor
 from cgt.trainer.evaluation.report import MIN_IMAGES, TranslateFn, feature_distances
 from cgt.trainer.logs.best_checkpoint import load_eval_images, make_translate_fn
-from cgt.trainer.networks.config import GeneratorConfig
-from cgt.trainer.networks.macs import count_macs
 from cgt.trainer.pretrained import TrainedGenerator
 
 from .augment import is_not_blank
@@ -259,8 +257,7 @@ def _resize_short_side(image: U8, size: int) -> U8:
 
 def model_costs(generator: TrainedGenerator, size: int) -> dict[str, Any]:
     """Return the number of parameters, and of multiply-adds for an image of `size` squared."""
-    config = GeneratorConfig.from_json(generator.architecture)
-    return {"parameters": generator.parameters, "macs": count_macs(config, (size, size))}
+    return {"parameters": generator.parameters, "macs": generator.count_macs((size, size))}
 
 
 def build_report(

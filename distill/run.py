@@ -18,7 +18,7 @@ from cgt.trainer.data.folders import refuse_run_among_images
 from cgt.trainer.networks.config import GeneratorConfig
 from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
-from .config import DistillConfig
+from .config import DistillConfig, teacher_settings
 from .data import source_folder
 from .finalize import finalize
 from .pruning.prune import unprunable_reason
@@ -112,20 +112,25 @@ def show_candidates(options: Options) -> None:
 
 
 def _open_teacher_generator(options: Options) -> TrainedGenerator:
-    return open_generator(options["ckpt"], options["direction"], options["network"])
+    return open_generator(
+        options["ckpt"], options["direction"], options["network"], options["checkpoint_options"]
+    )
 
 
-def _generator_config(teacher: TrainedGenerator) -> GeneratorConfig:
+def _generator_config(teacher: TrainedGenerator) -> GeneratorConfig | None:
+    """Return the architecture of the teacher; None if another project's code builds it."""
+    if teacher.code is not None:
+        return None
     return GeneratorConfig.from_json(teacher.architecture)
 
 
 def _select_student(
-    options: Options, spec: StudentSpec | None, teacher: GeneratorConfig
+    options: Options, spec: StudentSpec | None, teacher: GeneratorConfig | None
 ) -> tuple[Candidate, float]:
     """Return the student and the frame rate that it must reach on this machine; 0 for any."""
     if spec is not None:
         return spec.to_candidate(teacher), options["target_fps"] or 0.0
-    if reason := unprunable_reason(teacher):
+    if reason := unprunable_reason(teacher) if teacher else "its code is another project's":
         click.echo(f"the teacher cannot be pruned: {reason}; the student is trained from scratch")
     result = _search_student(options, teacher)
     click.echo(str(result))
@@ -187,6 +192,8 @@ def _build_config(
         "photos": photos,
         "teacher": _resolved(options["ckpt"]),
         "teacher_sha256": teacher.sha256,
+        "teacher_code": teacher.code_id,
+        **teacher_settings(options["checkpoint_options"]),
         "direction": teacher.direction,
         "network": options["network"] or "",
         "crop_size": side,

@@ -39,14 +39,18 @@ class StudentSpec:
     ngf: int
     blocks: int
 
-    def to_candidate(self, teacher: GeneratorConfig) -> Candidate:
-        """Return the candidate for a teacher.
+    def to_candidate(self, teacher: GeneratorConfig | None) -> Candidate:
+        """Return the candidate for a teacher, whose architecture is None if it is unknown.
 
         Raises:
             UsageError: the teacher cannot be pruned to this size.
         """
         if self.variant is not None:
             return Candidate(self.variant, self.ngf, self.blocks)
+        if teacher is None:
+            raise UsageError(
+                "the teacher cannot be pruned: its code is another project's; leave out pruned:"
+            )
         pruned_config(teacher, self.ngf, self.blocks)
         return Candidate.from_teacher(teacher, self.ngf, self.blocks)
 

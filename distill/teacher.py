@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cgt.runtime.errors import CheckpointError, DataError, UsageError
 from cgt.runtime.image.files import encode_image
 from cgt.runtime.image.preprocess import F32, U8, pack, unpack
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.trainer.checkpoint import load_checkpoint
@@ -78,6 +79,7 @@ class Teacher:
             )
         self.source = source
         self.network_name = ""  # the generator within a file that contains several
+        self.reading_flags = ""  # what the user states about a file of another trainer
         self.precision, device = precision, precision.device
         self.network = source.network.to(device).requires_grad_(False)
         self._memory_format = precision.inference_memory_format
@@ -91,6 +93,7 @@ class Teacher:
         direction: Direction | None,
         precision: Precision,
         network: str | None = None,
+        options: CheckpointOptions = NO_OPTIONS,
     ) -> Teacher:
         """Open the generator of a checkpoint.
 
@@ -99,20 +102,24 @@ class Teacher:
             direction: the direction to load; None for the only or default one.
             precision: device and precision to compute in.
             network: the generator within a file that contains several.
+            options: what the user states about a checkpoint of another trainer.
 
         Raises:
             CheckpointError: the file is not a usable checkpoint.
             UsageError: the request does not fit the file, or the generator is not RGB to RGB.
         """
-        teacher = cls(open_generator(path, direction, network), precision)
+        teacher = cls(open_generator(path, direction, network, options), precision)
         teacher.network_name = network or ""
+        teacher.reading_flags = options.flags
         return teacher
 
     @property
     def cache_key(self) -> str:
         """A text that is equal for teachers with equal outputs."""
         source, computed = self.source, f"{self.precision.name}-{self._memory_format}"
-        return f"{source.sha256}-{source.direction}-{computed}-{self.network_name}"
+        key = f"{source.sha256}-{source.direction}-{computed}-{self.network_name}"
+        reading = source.code_id or self.reading_flags
+        return f"{key}-{reading}" if reading else key
 
     def __call__(self, x: Tensor) -> Tensor:
         """Translate a float32 N,3,H,W batch in [-1, 1]."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from cgt.runtime.errors import CheckpointError, UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.runtime.models.metadata import Direction
 from cgt.runtime.utils.progress import progress_bar
 from cgt.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -154,7 +155,15 @@ def open_teacher(config: DistillConfig, direction: Direction, precision: Precisi
     path = Path(config.teacher)
     if not path.is_file():
         raise CheckpointError(f"the teacher {path} is missing; give its new path with --ckpt")
-    teacher = Teacher.open(path, direction, precision, config.network or None)
+    if config.teacher_code and not config.code:
+        raise UsageError(
+            "the teacher was built by another project's code; give --code and its options again, "
+            f"which execute it ({config.teacher_code.partition(' ')[0]})"
+        )
+    options = CheckpointOptions(**config.teacher_reading, **config.code)
+    teacher = Teacher.open(path, direction, precision, config.network or None, options)
+    if teacher.source.code_id != config.teacher_code:
+        raise UsageError("--code is not the code, with its arguments, that the run started with")
     if teacher.source.sha256 != config.teacher_sha256:
         raise UsageError(f"{path} is not the teacher that the run started with")
     return teacher

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import torch
 
-from cgt.runtime.errors import QualityError, SinkError, UsageError
+from cgt.runtime.engines import Array, BatchShape, open_engine
+from cgt.runtime.errors import EngineError, ModelError, QualityError, SinkError, UsageError
 from cgt.runtime.image.files import encode_image
+from cgt.runtime.image.geometry import format_size
+from cgt.runtime.image.metrics import psnr_from_mse
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import METADATA_KEY, Direction, ModelMetadata
 from cgt.runtime.utils.atomic import atomic_write
 from cgt.runtime.utils.log import LogFn as LogFn
 from cgt.runtime.utils.overwrite import refuse_overwriting
+from cgt.trainer.model_code.comparison import NUM_IMAGES, compare_with_reading
+from cgt.trainer.model_code.interface import check_value_range
 from cgt.trainer.pretrained import TrainedGenerator, open_generator
 
 from .config import ExportConfig
 from .graph.build import build_graph
 from .graph.norms import statistics_size
+from .graph.trace import UntraceableError
 from .quantization.sample_images import (
     ImageSet,
     load_calibration_images,
@@ -40,21 +50,24 @@ from .verify.precision import format_counts, verify_precision
 
 
 def export(
-    checkpoint: str | Path | TrainedGenerator,
+    checkpoint: str | Path | TrainedGenerator | None,
     output: str | Path | None = None,
     *,
     direction: Direction | None = None,
     network: str | None = None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
     log: LogFn = lambda line: None,
     **options: Any,
 ) -> tuple[Path, ModelMetadata]:
     """Write an ONNX model of one generator.
 
     Args:
-        checkpoint: Checkpoint file, or a generator that is already open.
+        checkpoint: Checkpoint file, or a generator that is already open. With `code` it may be
+            None, for random weights.
         output: Path of the model; None is SOURCE2TARGET_PRECISION.onnx next to the checkpoint.
         direction: See `open_generator`.
         network: See `open_generator`.
+        checkpoint_options: See `open_generator`.
         log: Receives a line for each result.
         **options: Fields of ExportConfig, for example precision="int8", calib="photos".
 
@@ -73,12 +86,36 @@ def export(
     if isinstance(checkpoint, TrainedGenerator):
         generator = checkpoint
     else:
-        generator = open_generator(Path(checkpoint), direction, network)
-        log(f"generator: {generator.summary}; loaded strictly")
+        path = None if checkpoint is None else Path(checkpoint)
+        generator = open_generator(path, direction, network, checkpoint_options)
+        log_generator(generator, log)
+    if generator.assumptions:
+        assumed = ", ".join(f"{one.name} {one.value}" for one in generator.assumptions)
+        log(f"warning: a guess that you accepted: {assumed}")
     for ambiguity in generator.ambiguities:
         log(f"note: {ambiguity}")
     for warning in generator.warnings:
         log(f"warning: on a test image {warning}; untrained or read wrongly, see `cgt inspect`")
+    return _export_generator(generator, output, config, log)
+
+
+def log_generator(generator: TrainedGenerator, log: LogFn) -> None:
+    """Log what a generator is, and for other projects' code what was found about it."""
+    loaded = "loaded strictly" if generator.sha256 else "random weights"
+    log(f"generator: {generator.summary}; {loaded}")
+    if generator.code is not None:
+        for line in generator.evidence:
+            log(f"note: {line}")
+
+
+def _export_generator(
+    generator: TrainedGenerator,
+    output: str | Path | None,
+    config: ExportConfig,
+    log: LogFn,
+) -> tuple[Path, ModelMetadata]:
+    if generator.fixed_size:
+        config = _at_fixed_size(generator, config)
     if config.io == "uint8" and (generator.in_channels, generator.out_channels) != (3, 3):
         raise UsageError("--io uint8 is for networks from RGB to RGB; omit it")
     shapes = parse_shapes(config.size, config.batch, generator.multiple, generator.size)
@@ -90,13 +127,32 @@ def export(
     calibration, eval_images = _select_images(generator, config, metadata)
     if calibration is not None:
         log(f"calibrating on {len(calibration.images)} {calibration.origin}")
-    model = build_graph(generator, config, shapes, calibration, eval_images, log)
-    log(f"graph: {format_counts(verify_precision(model, config))}")
+    if generator.code is not None:
+        _check_their_outputs(generator, eval_images, log)
+    try:
+        model = build_graph(generator, config, shapes, calibration, eval_images, log)
+        if generator.code is not None and metadata.dynamic:
+            _check_another_size(model, generator, config, metadata)
+    except UntraceableError as error:
+        if not metadata.dynamic:
+            raise UntraceableError(
+                f"their code cannot be exported as one graph ({error}); control flow must not "
+                "depend on the values of the image"
+            ) from None
+        fixed = format_size(metadata.size)
+        log(
+            f"note: their code exports for one size only ({error}); exporting for {fixed}, --size "
+            "chooses another"
+        )
+        return _export_generator(generator, output, dataclasses.replace(config, size=fixed), log)
+    counts = verify_precision(model, config, any_network=generator.code is not None)
+    log(f"graph: {format_counts(counts)}")
     try:
         with atomic_write(path) as temporary:
             onnx.save(model, temporary)
             onnx.checker.check_model(temporary, full_check=True)
             parity = measure_parity(temporary, generator.network, eval_images, metadata)
+            parity = dataclasses.replace(parity, reference=_REFERENCES[generator.origin])
             log(str(parity))
             if parity.psnr_worst_db < config.required_psnr_db:
                 raise _below_floor_error(
@@ -136,10 +192,92 @@ def _make_metadata(
         statistics=statistics_size(generator.network) if config.norm == "stream" else 0,
         profiles=tuple(profile.to_json() for profile in shapes.profiles),
         architecture=generator.architecture,
+        origin=generator.origin,
         parameters=generator.parameters,
         checkpoint_sha256=generator.sha256,
         distill_report=generator.distill_report,
     )
+
+
+def _at_fixed_size(generator: TrainedGenerator, config: ExportConfig) -> ExportConfig:
+    """Return the config with the only size that the network takes."""
+    fixed = format_size(generator.size)
+    shapes = parse_shapes(config.size or fixed, None, 1, generator.size)
+    if any(shapes.fixed_size(1 + axis) != generator.size[axis] for axis in (0, 1)):
+        raise UsageError(f"their code runs at {fixed} only; omit --size")
+    return dataclasses.replace(config, size=fixed)
+
+
+def _check_their_outputs(generator: TrainedGenerator, eval_images: ImageSet, log: LogFn) -> None:
+    """Check the value range on the images, and compare with cgt's own reading of the file."""
+    assert generator.code is not None
+    tensors = [torch.from_numpy(x[None]) for x in eval_images.to_tensors(generator.in_channels)]
+    tensors = tensors[:NUM_IMAGES]
+    check_value_range(generator.network, generator.code, tensors)
+    if generator.sha256:
+        log(compare_with_reading(generator, tensors))
+
+
+def _check_another_size(
+    model: onnx.ModelProto,
+    generator: TrainedGenerator,
+    config: ExportConfig,
+    metadata: ModelMetadata,
+) -> None:
+    """Raise UntraceableError if the graph is right only for sizes like that of the images."""
+    height, width = (
+        generator.multiple * max(1, round(side * scale / generator.multiple))
+        for side, scale in zip(metadata.size, _OTHER_SIZE_SCALES, strict=True)
+    )
+    image = sample_images(None, lambda image: image, (height, width)).images[:1]
+    with tempfile.TemporaryDirectory(prefix="cgt-") as folder:
+        path = Path(folder, "model.onnx")
+        onnx.save(model, path)
+        try:
+            image_set = ImageSet(image, "a synthetic image")
+            parity = measure_parity(path, generator.network, image_set, metadata)
+        except (EngineError, ModelError) as error:
+            raise UntraceableError(f"it fails at {width}x{height}: {error}") from None
+        if not metadata.statistics and importlib.util.find_spec("openvino") is not None:
+            _check_variable_shapes(path, image_set, metadata, generator)
+    if parity.psnr_worst_db < config.required_psnr_db:
+        raise UntraceableError(f"it differs at {width}x{height}: {parity.psnr_worst_db:.1f} dB")
+
+
+def _check_variable_shapes(
+    path: Path, image_set: ImageSet, metadata: ModelMetadata, generator: TrainedGenerator
+) -> None:
+    """Raise UntraceableError if OpenVINO depends on whether it knows the size in advance.
+
+    OpenVINO 2026.4 returns zeros for an INT8 network with U-GAT-IT's norms and variable shapes.
+    """
+    channels, size = generator.in_channels, image_set.images[0].shape[:2]
+    image: Array = image_set.to_tensors(channels)[0]
+    if metadata.io == "uint8":
+        image = image_set.images[0]
+    any_shape = dataclasses.replace(BatchShape.from_metadata(metadata), channels=channels)
+    outputs = []
+    for shape in (any_shape, any_shape.with_size(*size)):
+        with open_engine(path, shape, "openvino", precision="fp32") as engine:
+            batch: Array = image[None].repeat(1, 0)
+            out: Array = np.zeros((1, generator.out_channels, *size), np.float32)
+            if metadata.io == "uint8":
+                out = np.zeros_like(batch)
+            engine.infer(batch, out)
+            outputs.append(out.astype(np.float64))
+    scale = 127.5 if metadata.io == "uint8" else 1.0
+    error = float(np.mean(((outputs[0] - outputs[1]) / scale) ** 2))
+    if psnr_from_mse(error, data_range=2) < _MIN_SHAPES_PSNR_DB:
+        raise UntraceableError("OpenVINO computes it differently for variable sizes")
+
+
+_MIN_SHAPES_PSNR_DB = 30.0
+_OTHER_SIZE_SCALES = (0.75, 1.25)
+_REFERENCES = {
+    "cgt": "PyTorch fp32",
+    "imported": "cgt's reading of the file in PyTorch fp32",
+    "code": "their code in PyTorch fp32",
+}
 
 
 def _output_path(

@@ -10,6 +10,7 @@ from typing import Any
 from cgt.runtime.errors import ModelError, UsageError
 from cgt.runtime.image.files import list_images
 from cgt.runtime.inference.translator import resolve_model
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction, read_metadata
 from cgt.runtime.models.sidecar import ENGINE_SUFFIXES
 from cgt.runtime.utils.options import flag_of
@@ -216,17 +217,19 @@ def export_onnx(
     log: LogFn,
     direction: Direction | None,
     network: str | None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
     **export_options: Any,
 ) -> tuple[Path, BuildOptions]:
     """Export a checkpoint to ONNX.
 
     Args:
-        ckpt: Checkpoint of any trainer.
+        ckpt: Checkpoint of any trainer; with `code` None for random weights.
         output: Path of the ONNX file; None for one beside the checkpoint.
         options: Build options of the engines that are made of it.
         log: Receives a line per step.
         direction: Direction of the generator; None for the only one, else "AtoB".
         network: Name of the generator, where the file has several.
+        checkpoint_options: What the user states about a checkpoint of another trainer.
         **export_options: Precision flags and fields of ExportConfig.
 
     Returns:
@@ -237,11 +240,10 @@ def export_onnx(
     )
     from cgt.trainer.pretrained import open_generator
 
-    from .exporter import export
+    from .exporter import export, log_generator
 
-    assert ckpt is not None
-    source = open_generator(ckpt, direction, network)
-    log(f"generator: {source.summary}; loaded strictly")
+    source = open_generator(ckpt, direction, network, checkpoint_options)
+    log_generator(source, log)
     path, metadata = export(source, output, log=log, **export_options)
     log(
         f"{path}: {metadata.source_domain} to {metadata.target_domain}, {metadata.precision}, "

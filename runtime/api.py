@@ -22,6 +22,7 @@ from .image.compose import ViewMode, compose_view
 from .image.geometry import SizeSpec, parse_size
 from .image.preprocess import U8
 from .inference.translator import Translator
+from .models.checkpoint_options import CheckpointOptions
 from .models.metadata import UPSAMPLING_METHODS, Upsampling
 from .models.third_party import ModelFormat
 from .pipeline import run_pipeline, translate_stream
@@ -43,7 +44,7 @@ from .utils.stats import Stats
 
 _SIZE = "a side such as 256, WIDTHxHEIGHT, or `source` for the size of the source"
 ESSENTIALS, OUTPUT, MODEL, INPUT = "Essentials", "Output", "Model", "Input"
-LIVE = "Live sources"
+LIVE, CODE = "Live sources", "Code of another project"
 MAX_FRAMERATE = 1000
 
 
@@ -75,8 +76,11 @@ def parse_upsampling(text: str) -> Upsampling:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions(ModelFormat):
+class TranslateOptions(ModelFormat, CheckpointOptions):
     """Options of `translate`, `translate_file` and `cgt translate`.
+
+    The options of the base classes are for models of other projects. Those of CheckpointOptions are
+    for checkpoints, which the engine "torch" runs.
 
     Sizes are (height, width), the side of a square, "WIDTHxHEIGHT" or "source".
 
@@ -324,6 +328,7 @@ class TranslateOptions(ModelFormat):
             names = (*names, "background")
         if self.model_format != ModelFormat():
             names = (*names, "model_format")
+        names = (*names, *(name for name in self.given if name != "model_range"))
         names += tuple(name for name in ("crf", "preset") if getattr(self, name) is not None)
         fields = ", ".join(f"{renamed.get(n, n)}={getattr(self, n)!r}" for n in names)
         return f"Translation({fields})"
@@ -395,6 +400,7 @@ class TranslateOptions(ModelFormat):
             overlap=self.overlap,
             deflicker=self.deflicker,
             model_format=self.model_format,
+            checkpoint_options=self.checkpoint_options,
         )
 
     def stream_format(self, source: Source, translator: Translator) -> StreamFormat:

@@ -11,8 +11,10 @@
     +-- EngineError         1   the engine refused the model or failed while running it
     +-- DataError           1   training data is missing or unusable
     +-- CheckpointError     1   a checkpoint is missing, damaged or of another type
+        +-- GuessError      4   a checkpoint can be read in several ways
 
-A message is one line: what is wrong, then what to do about it. Passwords in it are masked.
+A message is one line: what is wrong, then what to do about it. That of a GuessError also has a line
+for each property that is open. Passwords in it are masked.
 """
 
 from __future__ import annotations
@@ -77,3 +79,17 @@ class DataError(CgtError, OSError):
 
 class CheckpointError(CgtError, ValueError):
     """A checkpoint is missing, damaged, or of a type that cannot be used here."""
+
+
+class GuessError(CheckpointError):
+    """The architecture of a checkpoint is a guess, which the user has not accepted.
+
+    Attributes:
+        code: FILE.py:CLASS of the code of the network, or a placeholder.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code

@@ -13,16 +13,21 @@ from typing import Any
 
 from torch import nn
 
-from cgt.runtime.errors import UsageError
+from cgt.runtime.errors import CgtError, UsageError
 from cgt.runtime.image.preprocess import Filter
-from cgt.runtime.models.metadata import Direction
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
+from cgt.runtime.models.metadata import Direction, Origin
+from cgt.runtime.models.model_code import ModelCode
 from cgt.runtime.utils.atomic import file_sha256
 
 from .checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
 from .config import TrainConfig, reverse_direction
+from .importers.certainty.assumptions import Assumption
 from .importers.conventions import infer_domains
 from .importers.file_reader import read_payload
 from .importers.importer import ImportedGenerator, MultipleGeneratorsError, import_generator
+from .networks.config import GeneratorConfig
+from .networks.macs import count_macs, count_network_macs
 
 _NETWORK_DIRECTIONS: dict[str, Direction] = {"G_A": "AtoB", "G_B": "BtoA"}
 
@@ -46,10 +51,15 @@ class TrainedGenerator:
         sha256: SHA-256 of the checkpoint.
         evidence: What was inferred from the file, and from which evidence.
         filter: Filter by which the training resized images.
-        ambiguities: What the file leaves open, and which interpretation applies.
+        ambiguities: What the file leaves open without an effect on the output.
         warnings: Signs that the output on a test image is not a translation.
         distill_report: Evaluation report of `cgt distill`; empty for other checkpoints.
         direction_known: Whether the file tells its direction; otherwise it is assumed to be AtoB.
+        assumptions: What the file leaves open with an effect; the user has accepted it.
+        code: Code of another project that built the network; None for cgt's own networks.
+        options: What the user stated about the file, with `code`.
+        fixed_size: Whether the network takes no other size than `size`.
+        imported: Whether the importer read the file of another trainer.
     """
 
     network: nn.Module
@@ -70,6 +80,29 @@ class TrainedGenerator:
     warnings: tuple[str, ...] = ()
     distill_report: dict[str, Any] = field(default_factory=dict)
     direction_known: bool = True
+    assumptions: tuple[Assumption, ...] = ()
+    code: ModelCode | None = None
+    options: CheckpointOptions = NO_OPTIONS
+    fixed_size: bool = False
+    imported: bool = False
+
+    @property
+    def origin(self) -> Origin:
+        """Return what defines the network: cgt, its reading of a file, or another's code."""
+        return "code" if self.code else "imported" if self.imported else "cgt"
+
+    @property
+    def reading(self) -> str:
+        """Return "code", or "match" if the file determines the network, otherwise "guess"."""
+        return "code" if self.code else "guess" if self.assumptions else "match"
+
+    @property
+    def code_id(self) -> str:
+        """Return a text that differs for code or arguments that differ; empty without code."""
+        if self.code is None:
+            return ""
+        names = ("kind", "input_range", "output_range", "code_sha256")
+        return " ".join(str(self.architecture.get(name, "")) for name in names)
 
     @property
     def source(self) -> str:
@@ -85,6 +118,11 @@ class TrainedGenerator:
     def summary(self) -> str:
         """Return the architecture in a few words."""
         architecture = self.architecture
+        if self.code is not None:
+            return (
+                f"{architecture['kind']}, {self.parameters / 1e6:.3f} M parameters, "
+                f"{self.in_channels} to {self.out_channels} channels"
+            )
         norm = str(architecture["norm"]).replace("instance_affine", "affine instance")
         norm = "no" if norm == "none" else norm
         return (
@@ -97,31 +135,63 @@ class TrainedGenerator:
         """Return the number of parameters."""
         return sum(p.numel() for p in self.network.parameters())
 
+    def count_macs(self, size: tuple[int, int]) -> int:
+        """Return the multiply-accumulates for one image of (height, width) pixels."""
+        if self.code is not None:
+            return count_network_macs(self.network, self.in_channels, size)
+        return count_macs(GeneratorConfig.from_json(self.architecture), size)
+
 
 def open_generator(
-    path: Path, direction: Direction | None = None, network: str | None = None
+    path: Path | None,
+    direction: Direction | None = None,
+    network: str | None = None,
+    options: CheckpointOptions = NO_OPTIONS,
 ) -> TrainedGenerator:
     """Load one generator from a checkpoint of cgt or of another trainer.
 
     Args:
-        path: The checkpoint.
+        path: The checkpoint. With code it may be None, for random weights.
         direction: Direction to load; by default the only one in the file, or AtoB if it has both.
         network: Name of a network in the file, if there are several.
+        options: What the user states about a checkpoint of another trainer. Its `code` is executed.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or has no generator.
+        GuessError: If the file leaves properties open, and `options` does not accept the defaults.
         UsageError: If the file has no such direction or network.
     """
+    if code := options.model_code:
+        from .model_code.generator import open_code_generator  # it imports this module
+
+        generator = open_code_generator(code, path, direction, network)
+        return dataclasses.replace(generator, options=options)
+    assert path is not None
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
+        _refuse_options(path, options)
         return generator_from_checkpoint(parse_checkpoint(path, payload), direction, network)
-    return generator_from_import(import_generator(path, payload, direction, network), direction)
+    imported = import_generator(path, payload, direction, network, options)
+    return generator_from_import(imported, direction)
 
 
-def open_generators(path: Path) -> dict[str, TrainedGenerator]:
+def _refuse_options(path: Path, options: CheckpointOptions) -> None:
+    if options.given:
+        raise UsageError(
+            f"{path} is a checkpoint of cgt, which has its settings; leave out {options.first_flag}"
+        )
+
+
+def open_generators(
+    path: Path, options: CheckpointOptions = NO_OPTIONS
+) -> dict[str, TrainedGenerator]:
     """Load the generators of both directions, "G_A" (AtoB) and "G_B" (BtoA), as far as they exist.
 
     For other trainers, the generator of the reverse direction may be in a file next to `path`.
+
+    Args:
+        path: The checkpoint.
+        options: As `open_generator`.
 
     Raises:
         CheckpointError: As `open_generator`.
@@ -129,6 +199,7 @@ def open_generators(path: Path) -> dict[str, TrainedGenerator]:
     """
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
+        _refuse_options(path, options)
         checkpoint = parse_checkpoint(path, payload)
         directions = checkpoint.config.directions
         return {
@@ -136,13 +207,13 @@ def open_generators(path: Path) -> dict[str, TrainedGenerator]:
             for name, direction in _NETWORK_DIRECTIONS.items()
             if direction in directions
         }
-    first = import_generator(path, payload, None, None)
+    first = import_generator(path, payload, None, None, options)
     known = first.direction or "AtoB"
     found = {known: generator_from_import(first)}
     if first.direction is not None:
         reverse = reverse_direction(known)
         with contextlib.suppress(UsageError):  # there is no reverse generator
-            imported = import_generator(path, payload, reverse, None)
+            imported = import_generator(path, payload, reverse, None, options)
             found[reverse] = generator_from_import(imported, reverse)
     return {
         name: found[direction]
@@ -233,6 +304,8 @@ def generator_from_import(
         ambiguities=imported.ambiguities,
         warnings=imported.warnings,
         direction_known=imported.direction is not None,
+        imported=True,
+        assumptions=imported.assumptions,
     )
 
 
@@ -247,20 +320,34 @@ class PretrainedInit:
     pretrained: dict[str, TrainedGenerator]
 
     @classmethod
-    def from_checkpoint(cls, path: Path) -> PretrainedInit:
+    def from_checkpoint(cls, path: Path, options: CheckpointOptions = NO_OPTIONS) -> PretrainedInit:
         """Load the generators of a checkpoint of any trainer.
+
+        Args:
+            path: The checkpoint.
+            options: What the user states about it, if another trainer wrote it. With `code`, the
+                generators must translate like it.
 
         Raises:
             CheckpointError: If the file has no generators.
             UsageError: If their architectures differ or they do not translate RGB to RGB.
         """
         try:
-            pretrained = open_generators(path)
+            pretrained = open_generators(path, options.without_code)
         except MultipleGeneratorsError as error:
             problem = str(error).partition("; ")[0]
             raise UsageError(
                 f"{problem}, and their names tell no direction; save them as G_AB.pth and G_BA.pth"
             ) from None
+        except CgtError as error:
+            if options.code is None:
+                raise
+            raise UsageError(f"{path} is no generator that cgt can train: {error}") from None
+        if options.code is not None:
+            from .model_code.comparison import require_equal  # it imports this module
+
+            for generator in pretrained.values():
+                require_equal(generator, options)
         one, *others = pretrained.values()
         if (one.in_channels, one.out_channels) != (3, 3):
             raise UsageError(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from cgt.runtime.errors import CgtError, CheckpointError, Interrupted, UsageError
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.utils.progress import ProgressBar, progress_bar
 from cgt.runtime.utils.signals import stop_on_signal
 
@@ -130,6 +131,7 @@ class TrainingRun:
         config: TrainConfig,
         init_from: Path | None = None,
         log: LogFn = lambda line: None,
+        init_options: CheckpointOptions = NO_OPTIONS,
     ) -> Self:
         """Start a run.
 
@@ -139,6 +141,7 @@ class TrainingRun:
             init_from: Checkpoint of any trainer; its generators determine the architecture and
                 the initial weights.
             log: Receives lines for the user.
+            init_options: What the user states about `init_from`.
 
         Raises:
             UsageError: If the folder already has a run or the checkpoint does not match.
@@ -153,7 +156,7 @@ class TrainingRun:
                 f"{init_from} lies in {folder}, where the new run writes checkpoints; give another "
                 "--output"
             )
-        pretrained = PretrainedInit.from_checkpoint(init_from) if init_from else None
+        pretrained = PretrainedInit.from_checkpoint(init_from, init_options) if init_from else None
         run = cls(folder, pretrained.apply_architecture(config) if pretrained else config, log)
         if pretrained:
             run.init_summary = pretrained.load_weights(run.model.generators)

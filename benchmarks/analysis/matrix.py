@@ -21,6 +21,7 @@ from cgt.runtime.errors import (
 )
 from cgt.runtime.image.geometry import SizeSpec, format_size
 from cgt.runtime.image.preprocess import F32
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction, ModelMetadata
 from cgt.runtime.models.third_party import ModelFormat
 from cgt.runtime.utils.cache import cache_dir, cached_sha256, short_hash
@@ -73,6 +74,7 @@ def export_all_precisions(
     direction: Direction | None = None,
     calib: Path | None = None,
     log: Callable[[str], None] = lambda note: None,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
 ) -> list[Path]:
     """Export a checkpoint's generator in every precision of EXPORTED_PRECISIONS to a cache folder.
 
@@ -83,6 +85,7 @@ def export_all_precisions(
         direction: As in `cgt.export.export`.
         calib: Calibration images or video for int8, as in `cgt.export.export`.
         log: Receives the reason why a precision is missing.
+        checkpoint_options: What the user states about a checkpoint of another trainer.
 
     Raises:
         CheckpointError: The checkpoint is missing or cannot be read.
@@ -90,24 +93,34 @@ def export_all_precisions(
         ModelError: No precision can be exported.
     """
     from cgt.export import export
+    from cgt.trainer.pretrained import open_generator
 
     if not checkpoint.is_file():
         raise CheckpointError(f"{checkpoint} is missing")
-    folder = cache_dir("bench", short_hash(cached_sha256(checkpoint), direction, calib))
+    identity: tuple[Any, ...] = (cached_sha256(checkpoint), direction, calib)
+    if checkpoint_options.given:
+        identity = (*identity, checkpoint_options.flags)
+    generator = None
+    if checkpoint_options.code is not None:  # executed once, and cached by what it is
+        generator = open_generator(checkpoint, direction, options=checkpoint_options)
+        identity = (*identity, generator.code_id)
+    folder = cache_dir("bench", short_hash(*identity))
     if folder is None:
         raise SinkError("there is no cache folder to export to; set XDG_CACHE_HOME to one")
     paths, calibration = [], str(calib) if calib else None
     for precision in EXPORTED_PRECISIONS:
         path = folder / f"{checkpoint.stem}_{precision}.onnx"
         try:
-            if not path.exists():
+            # What their code imports may have changed.
+            if generator is not None or not path.exists():
                 options: dict[str, Any] = {"calib": calibration} if precision == "int8" else {}
                 export(
-                    checkpoint,
+                    generator or checkpoint,
                     path,
                     direction=direction,
                     precision=precision,
                     min_psnr=0.0,
+                    checkpoint_options=checkpoint_options,
                     **options,
                 )
         except CheckpointError:

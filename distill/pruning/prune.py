@@ -44,6 +44,11 @@ def unprunable_reason(config: GeneratorConfig) -> str:
         return "its convolutions are separable"
     if not config.residual:
         return "its blocks do not add their input"
+    plain = (config.activation, config.block_order, config.value_range, config.stem_activation)
+    if plain != ("relu", "norm_first", "-1..1", False):
+        return "its activations or its range of values are not those of the CycleGAN paper"
+    if config.upsampling == "convolve_resize" or config.interpolation != "nearest":
+        return "it resizes after convolutions or bilinearly"
     if config.stem_kernel % 2 == 0:
         return "its first and last convolutions downsample and upsample"
     return ""

@@ -238,6 +238,8 @@ _KEY_FIELDS = {
     **{"no_stem_norm": "bare_first", "output_activation": "output"},
 }
 _KEY_VALUES = {"batch_film": "steered", "separable": "mobile"}
+# Fields of imported generators, which no candidate sets.
+_KEY_IGNORED = {"stem_activation", "activation", "block_order", "interpolation", "value_range"}
 
 
 def _key_spelling(config: GeneratorConfig) -> dict[str, Any]:
@@ -246,6 +248,7 @@ def _key_spelling(config: GeneratorConfig) -> dict[str, Any]:
         if isinstance(value, str)
         else value
         for name, value in config.to_json().items()
+        if name not in _KEY_IGNORED
     }
 
 

@@ -10,6 +10,7 @@ import torch
 from onnx import version_converter
 from torch import nn
 
+from cgt.runtime.image.preprocess import F32
 from cgt.trainer.pretrained import TrainedGenerator
 
 from ..config import ExportConfig, NormPrecision
@@ -19,11 +20,17 @@ from ..quantization.qdq import insert_qdq
 from ..quantization.sample_images import ImageSet
 from ..shapes import InputShapes
 from ..verify.fp16_range import measure_activation_range
-from .norms import ExternalStatistics, fold_norms, freeze_norms, split_large_sums
+from .norms import (
+    ExternalStatistics,
+    fold_norms,
+    freeze_norms,
+    require_norms_run_once,
+    split_large_sums,
+)
 from .opset import lower_opset
-from .reduced_precision import ReducedPrecision
+from .reduced_precision import ReducedConvolutions, ReducedPrecision
 from .subpixel import use_subpixel_conv
-from .trace import DEFAULT_OPSET, GraphInterface, trace
+from .trace import DEFAULT_OPSET, GraphInterface, trace, trace_any
 from .uint8_io import Uint8IO
 
 
@@ -47,18 +54,27 @@ def build_graph(
 
     Raises:
         QualityError: FP16 would overflow, or no convolution can be INT8.
+        UntraceableError: The code of another project is no graph for these shapes.
+        UsageError: The norms of another project's code cannot be frozen or streamed.
     """
     network, channels = copy.deepcopy(generator.network), generator.in_channels
+    if generator.code is not None and config.norm != "instance":
+        require_norms_run_once(network, eval_images.to_tensors(channels)[0])
     if config.norm == "frozen":
         assert calibration is not None
         freeze_norms(network, calibration.to_tensors(channels))
+    unfolded = copy.deepcopy(network) if generator.code is not None else None
     fold_norms(network)
+    if unfolded is not None and not _is_unchanged(
+        network, unfolded, eval_images.to_tensors(channels)[0]
+    ):
+        network = unfolded  # their code does not run its layers in the order of its lists
     norm_precision = config.norm_precision
     if config.has_fp16:
         measured = measure_activation_range(network, eval_images.to_tensors(channels))
         measured.check_fp16_range(config.fp16_norm)
         obstacle = measured.mixed_norm_obstacle()
-        if norm_precision == "mixed" and obstacle:
+        if norm_precision == "mixed" and obstacle and generator.code is None:
             log(f"note: norms compute in FP32 alone, because {obstacle}, too much for FP16")
             norm_precision = "fp32"
     thresholds: dict[str, float] = {}
@@ -83,6 +99,12 @@ def build_graph(
     return model
 
 
+def _is_unchanged(network: nn.Module, original: nn.Module, image: F32) -> bool:
+    x = torch.from_numpy(image[None])
+    with torch.no_grad():
+        return torch.allclose(network(x), original(x), rtol=1e-3, atol=1e-4)
+
+
 def _wrap_and_trace(
     network: nn.Module,
     generator: TrainedGenerator,
@@ -93,16 +115,21 @@ def _wrap_and_trace(
     statistics_size, channels = 0, generator.in_channels
     if config.float_precision != "fp32":
         dtype = torch.float16 if config.has_fp16 else torch.bfloat16
-        network = ReducedPrecision(network, dtype, norm_precision)
-        split_large_sums(network, (1, channels, *shapes.usual_size(generator.size)))
+        if generator.code is not None:
+            network = ReducedConvolutions(network, dtype)
+        else:
+            network = ReducedPrecision(network, dtype, norm_precision)
+            split_large_sums(network, (1, channels, *shapes.usual_size(generator.size)))
     if config.norm == "stream":
         network = ExternalStatistics(network)
         statistics_size = network.statistics
     if config.io == "uint8":
         network = Uint8IO(network)
     interface = GraphInterface(channels, generator.multiple, config.io, statistics_size, shapes)
-    model = trace(network, interface, max(config.opset or 0, DEFAULT_OPSET))
-    if generator.multiple % 2 == 0:
+    trace_network = trace if generator.code is None else trace_any
+    model = trace_network(network, interface, max(config.opset or 0, DEFAULT_OPSET))
+    # Where the convolutions of other code are, and whether their outputs have even sides, is open.
+    if generator.multiple % 2 == 0 and generator.code is None:
         use_subpixel_conv(model)
     if config.opset is None and config.min_opset > DEFAULT_OPSET:
         model = version_converter.convert_version(model, config.min_opset)

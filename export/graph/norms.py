@@ -28,7 +28,10 @@ def instance_norms(network: nn.Module) -> dict[str, _InstanceNorm | DecomposedNo
     Raises UsageError if there are none.
     """
     norms = {
-        n: m for n, m in network.named_modules() if isinstance(m, _InstanceNorm | DecomposedNorm)
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, DecomposedNorm)
+        or (isinstance(module, _InstanceNorm) and not module.track_running_stats)
     }
     if not norms:
         raise UsageError(
@@ -36,6 +39,29 @@ def instance_norms(network: nn.Module) -> dict[str, _InstanceNorm | DecomposedNo
             "omit --norm"
         )
     return norms
+
+
+def require_norms_run_once(network: nn.Module, image: F32) -> None:
+    """Check that each InstanceNorm has one input per image, so that it has one set of statistics.
+
+    Args:
+        network: Network of another project's code.
+        image: float32 (C, H, W) in [-1, 1].
+
+    Raises:
+        UsageError: One runs never or several times.
+    """
+    runs = dict.fromkeys(instance_norms(network), 0)
+
+    def count(name: str, _: nn.Module, __: Tensor, ___: Tensor) -> None:
+        runs[name] += 1
+
+    with record_activations(network, _InstanceNorm, count), torch.no_grad():
+        network(torch.from_numpy(image[None]))
+    if repeated := [name for name, number in runs.items() if number != 1]:
+        raise UsageError(
+            f"the norm {repeated[0]} runs {runs[repeated[0]]} times in their code; omit --norm"
+        )
 
 
 # ---- Decomposed ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from cgt.trainer.networks.student import MeanStdPool
 from ..config import NormPrecision
 from .norms import DecomposedNorm
 
+_CONV_LAYERS = (nn.modules.conv._ConvNd,)
 _INSTANCE_NORM = nn.modules.instancenorm._InstanceNorm
 _NORM_LAYERS = (_INSTANCE_NORM, nn.modules.batchnorm._BatchNorm)
 
@@ -27,6 +29,44 @@ class _KeepFP32(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(x.float()).to(self.dtype)
         return out
+
+
+class ReducedConvolutions(nn.Module):
+    """A network of any code whose convolutions and linear layers compute in FP16 or BF16.
+
+    All between them stays in FP32: what it computes is unknown, and may exceed FP16's range (norms
+    and attention do). Transposed convolutions stay in FP32 in a BF16 network, as above.
+
+    Args:
+        network: Network to convert in place; pass a copy.
+        dtype: torch.float16 or torch.bfloat16.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype = torch.float16) -> None:
+        super().__init__()
+        for module in network.modules():
+            # Subclasses of Linear belong to layers that read their weights without calling them.
+            if isinstance(module, _CONV_LAYERS) or type(module) is nn.Linear:
+                transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
+                if not (transposed and dtype == torch.bfloat16):
+                    _compute_in(module, dtype)
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(x)
+        return out
+
+
+def _compute_in(module: nn.Module, dtype: torch.dtype) -> None:
+    """Convert a layer's weights, and each of its calls, but not what the caller sees."""
+    call = module.forward
+
+    def forward(input: Tensor, *args: Any, **named: Any) -> Tensor:
+        out: Tensor = call(input.to(dtype), *args, **named).float()
+        return out
+
+    module.to(dtype)
+    module.forward = forward
 
 
 class ReducedPrecision(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ def use_subpixel_conv(model: onnx.ModelProto) -> None:
     weights = {weight.name: weight for weight in graph.initializer}
     conv_positions = [i for i, node in enumerate(graph.node) if node.op_type.startswith("Conv")]
     if not conv_positions or not _can_rewrite(node := graph.node[conv_positions[-1]], weights):
+        return
+    readers = Counter(name for other in graph.node for name in other.input)
+    if any(readers[name] > 1 for name in node.input[1:]):  # a layer that runs several times
         return
     for name, widen in zip(node.input[1:], (_expand_kernels, _expand_biases), strict=False):
         wide = widen(numpy_helper.to_array(weights[name]))
@@ -74,7 +78,11 @@ def _can_rewrite(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> 
         *attributes.get("dilations", []),
         attributes.get("group", 1),
     ]
+    if any(name not in weights for name in node.input[1:]):  # computed in the graph
+        return False
     out, _, *kernel = weights[node.input[1]].dims
+    if len(kernel) != 2:
+        return False
     return {*ones} == {1} and min(kernel) > 1 and out * UPSCALE_FACTOR**2 <= SIMD_CHANNELS
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
+from cgt.runtime.errors import ModelError
 from cgt.runtime.models.metadata import IOType
 
 from ..quiet import suppress_output
@@ -96,6 +100,94 @@ def trace(
     _name_layers(model)
     _strip_metadata(model)
     return model
+
+
+class UntraceableError(ModelError):
+    """PyTorch cannot export a network as one graph for the shapes that are wanted."""
+
+
+def trace_any(network: nn.Module, interface: GraphInterface, opset: int) -> onnx.ModelProto:
+    """Return an ONNX model of a network of any code, as `trace` does.
+
+    If torch.export fails for fixed shapes, the operations of one run are recorded instead. The
+    recording must repeat the network's outputs for other images, because it takes the same branches
+    for all of them.
+
+    Raises:
+        UntraceableError: Neither works.
+    """
+    reason = "its code takes another path for another image"
+    try:
+        return trace(network, interface, opset)
+    except Exception as error:  # whatever their code or the exporter raises
+        if interface.shapes.fixed_size(1) is None or interface.shapes.fixed_size(2) is None:
+            raise UntraceableError(_short_reason(error)) from None
+        reason = _short_reason(error)
+    try:
+        model, recorded = _record(network, interface, opset)
+    except Exception:
+        raise UntraceableError(reason) from None
+    for seed in range(_NUM_RECORDING_CHECKS):
+        generator = torch.Generator().manual_seed(seed)
+        inputs = tuple(
+            torch.randint(0, 256, x.shape, dtype=x.dtype, generator=generator)
+            if x.dtype == torch.uint8
+            else torch.rand(x.shape, generator=generator) * (2 - seed % 2) - 1
+            for x in interface.example_inputs()
+        )
+        with torch.no_grad():
+            if not _nearly_equal(network(*inputs), recorded(*inputs)):
+                raise UntraceableError("its code takes another path for another image")
+    return model
+
+
+_NUM_RECORDING_CHECKS = 4
+
+
+def _nearly_equal(a: Any, b: Any) -> bool:
+    first, second = (x[0] if isinstance(x, tuple) else x for x in (a, b))
+    return torch.allclose(first.float(), second.float(), rtol=1e-3, atol=1e-3)
+
+
+def _short_reason(error: Exception) -> str:
+    """Return the first line of the innermost error of the exporter."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
+def _record(
+    network: nn.Module, interface: GraphInterface, opset: int
+) -> tuple[onnx.ModelProto, Callable[..., Any]]:
+    """Return an ONNX model of one run's operations, and the recording."""
+    inputs = interface.example_inputs()
+    with (
+        suppress_output(),
+        torch.no_grad(),
+        tempfile.TemporaryDirectory(prefix="cgt-") as folder,
+    ):
+        path = Path(folder, "recorded.onnx")
+        recorded: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+            network.eval(), inputs, check_trace=False
+        )
+        torch.onnx.export(
+            network,
+            inputs,
+            path,
+            dynamo=False,
+            opset_version=opset,
+            input_names=interface.input_names,
+            output_names=interface.output_names,
+            # Otherwise it folds norms into convolutions, whose weights then lose their names.
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=False,
+        )
+        model = onnx.load(path)
+    _name_axes(model, interface)
+    _name_layers(model)
+    _strip_metadata(model)
+    return model, recorded
 
 
 def _name_axes(model: onnx.ModelProto, interface: GraphInterface) -> None:

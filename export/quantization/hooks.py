@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,10 +17,17 @@ def record_activations(
     module_types: type[nn.Module] | tuple[type[nn.Module], ...],
     callback: ActivationCallback,
 ) -> Iterator[None]:
-    """Call callback(name, module, input, output) after each run of a leaf module of these types."""
+    """Call callback(name, module, input, output) after each run of a leaf module of these types.
 
-    def make_hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda module, inputs, out: callback(name, module, inputs[0], out)
+    Modules of other projects may take or return something else than one tensor; those are skipped.
+    """
+
+    def make_hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], out: Any) -> None:
+            if inputs and isinstance(inputs[0], Tensor) and isinstance(out, Tensor):
+                callback(name, module, inputs[0], out)
+
+        return hook
 
     handles = [
         module.register_forward_hook(make_hook(name))

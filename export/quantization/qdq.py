@@ -7,6 +7,7 @@ in float in any case.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,32 +17,38 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 _INT8_MAX = 127
+REPEAT_MARK = "#"
+"""Separates the name of a layer from the number of its run, in names of nodes after the first."""
 
 
 def insert_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
     """Quantize, in place, the Conv nodes that `thresholds` contains.
 
     A threshold is the magnitude of the input that maps to 127. Everything else keeps its type. The
-    scales have the type of the weights.
+    scales have the type of the weights. A module that runs several times is several nodes of one
+    name; they get the same scales.
     """
     graph = model.graph
     weights = {weight.name: weight for weight in graph.initializer}
     nodes: list[onnx.NodeProto] = []
+    runs: Counter[str] = Counter()
     for node in graph.node:
-        if node.op_type == "Conv" and node.name in thresholds:
+        if node.op_type == "Conv" and node.name in thresholds and node.input[1] in weights:
+            layer = node.name
+            runs[layer] += 1
+            if runs[layer] > 1:
+                node.name = f"{layer}{REPEAT_MARK}{runs[layer]}"
             x, kernel = node.input[:2]
             weight = numpy_helper.to_array(weights[kernel])
             scales = _int8_scale(np.abs(weight).max(axis=(1, 2, 3)), weight.dtype)
             levels = np.rint(
                 weight.astype(np.float32) / scales.astype(np.float32)[:, None, None, None]
             )
-            graph.initializer.remove(weights[kernel])
             x_name, weight_name = f"{node.name}.input", f"{node.name}.weight"
             graph.initializer.extend(
                 [
                     _make_initializer(
-                        f"{x_name}_scale",
-                        _int8_scale(np.float32(thresholds[node.name]), weight.dtype),
+                        f"{x_name}_scale", _int8_scale(np.float32(thresholds[layer]), weight.dtype)
                     ),
                     _make_initializer(f"{x_name}_zero", np.int8(0)),
                     _make_initializer(
@@ -67,6 +74,10 @@ def insert_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    for name, weight in weights.items():
+        if name not in used:
+            graph.initializer.remove(weight)
 
 
 def dequantized_weights(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

@@ -77,7 +77,8 @@ def measure_activation_range(network: nn.Module, frames: Iterable[F32]) -> Activ
     largest = ActivationRange()
 
     def record(name: str, module: nn.Module, x: Tensor, out: Tensor) -> None:
-        largest.record("max_magnitude", float(out.abs().max()), name)
+        magnitude = max(float(x.abs().max()), float(out.abs().max()))
+        largest.record("max_magnitude", magnitude, name)
         if isinstance(module, _INSTANCE_NORM_LAYERS):
             largest.record("max_mean_square", float(x.square().mean((2, 3)).max()), name)
             variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)

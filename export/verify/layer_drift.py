@@ -59,8 +59,10 @@ def measure_layer_drift(
     originals = _reference_outputs(network, image)
     drifts = []
     for (name, _), values in zip(layers.items(), exported, strict=True):
-        candidates = [v for v in originals[name] if v.shape[1:] == values.shape[1:]]
         # The exported layer may include the norm behind the convolution: take the closer one.
+        candidates = [v for v in originals.get(name, ()) if v.shape[1:] == values.shape[1:]]
+        if not candidates:  # a convolution that is no module, or runs several times
+            continue
         drifts.append(LayerDrift(name, max(_snr_db(original, values) for original in candidates)))
     return drifts
 
@@ -127,7 +129,7 @@ def _input_names(model: onnx.ModelProto) -> list[str]:
 
 def format_table(drifts: list[LayerDrift]) -> list[str]:
     """Return the drifts as lines of text."""
-    width = max(len(drift.layer) for drift in drifts)
+    width = max((len(drift.layer) for drift in drifts), default=5)
     return [f"{'layer':{width}}  signal-to-drift ratio, dB"] + [
         f"{drift.layer:{width}}  {drift.snr_db:6.1f}" for drift in drifts
     ]

@@ -30,18 +30,27 @@ def count_layer_precisions(model: onnx.ModelProto) -> dict[str, Counter[str]]:
     return counts
 
 
-def verify_precision(model: onnx.ModelProto, config: ExportConfig) -> dict[str, Counter[str]]:
+def verify_precision(
+    model: onnx.ModelProto, config: ExportConfig, *, any_network: bool = False
+) -> dict[str, Counter[str]]:
     """Return `count_layer_precisions` after checking each layer.
+
+    Networks of another project's code (`any_network`) may compute convolutions without a module,
+    which keep FP32, and may have none.
 
     Raises QualityError with the layer's name if it computes in another precision than `config`
     gives, or if an input or output has the wrong type.
     """
     for node, precision in _layers_with_precision(model):
+        if any_network and precision in ("fp32", "other", config.float_precision):
+            continue
         if precision not in _allowed_precisions(node, config):
             wanted = " or ".join(sorted(_allowed_precisions(node, config)))
             raise QualityError(f"{node.name} ({node.op_type}) is {precision} instead of {wanted}")
     counts = count_layer_precisions(model)
-    if "Conv" not in counts:
+    if any_network and config.quantizes and not counts.get("Conv", Counter())["int8"]:
+        raise QualityError("this network has no convolution that can be INT8; omit --int8")
+    if not any_network and "Conv" not in counts:
         raise QualityError("the exported graph has no convolution")
     image_type = TensorProto.UINT8 if config.io == "uint8" else TensorProto.FLOAT
     for values in (model.graph.input, model.graph.output):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CgtError, UsageError
+from ..models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from ..models.metadata import ModelMetadata
 from ..models.third_party import ModelFormat
 from ..utils.system import available_cpus
@@ -64,6 +65,8 @@ def open_engine(
     name: str = "auto",
     performance_hint: PerformanceHint = "throughput",
     precision: str | None = None,
+    *,
+    checkpoint_options: CheckpointOptions = NO_OPTIONS,
 ) -> Engine:
     """Load a model for tensors of one shape.
 
@@ -75,6 +78,7 @@ def open_engine(
         performance_hint: "throughput" or "latency".
         precision: "fp32" forbids a lower precision than that of the file. By default the engine
             uses the fastest.
+        checkpoint_options: what the user states about a checkpoint of another trainer.
 
     Returns:
         The engine, to be closed by the caller.
@@ -90,6 +94,12 @@ def open_engine(
 
         return adapt_engine(TritonEngine(name, shape, performance_hint), name, shape)
     reject_tflite(path)
+    if checkpoint_options.code is not None:
+        name = "torch" if name == "auto" else name
+        if name.partition(":")[0] != "torch":
+            raise UsageError(f"--code goes with --engine torch, not {name}; or export it first")
+    elif name == "auto" and len(compatible_engines(path)) == 1:
+        (name,) = compatible_engines(path)
     if name == "auto":
         from .auto import open_fastest
 
@@ -97,7 +107,8 @@ def open_engine(
     name, _, device = name.partition(":")
     check_engine_name(name)
     spec = ENGINES[name]
-    if path.suffix in _MODEL_SUFFIXES and path.suffix not in spec.suffixes:
+    is_other_model = path.suffix in _MODEL_SUFFIXES and path.suffix not in spec.suffixes
+    if is_other_model and checkpoint_options.code is None:
         takes = " or ".join(spec.suffixes)
         raise UsageError(f"--engine {name} takes {takes} files, not {path.name}")
     engine_class = spec.load()
@@ -105,7 +116,9 @@ def open_engine(
         raise UsageError(
             f"--engine {name} has no device {device}; use {', '.join(engine_class.devices)}"
         )
-    options = EngineOptions(path, shape, performance_hint, precision, device or None)
+    options = EngineOptions(
+        path, shape, performance_hint, precision, device or None, checkpoint_options
+    )
     engine = engine_class(options)  # type: ignore[call-arg]
     return adapt_engine(engine, path, shape)
 
@@ -160,12 +173,20 @@ def compatible_engines(path: Path) -> tuple[str, ...]:
     return tuple(name for name, spec in ENGINES.items() if suffix in spec.suffixes)
 
 
-def read_model_metadata(path: Path, model_format: ModelFormat | None = None) -> ModelMetadata:
+def read_model_metadata(
+    path: Path,
+    model_format: ModelFormat | None = None,
+    options: CheckpointOptions = NO_OPTIONS,
+    engine: str = "auto",
+) -> ModelMetadata:
     """Read the metadata of a model file of any type.
 
     Args:
         path: the file.
         model_format: what the user says about a model of another tool.
+        options: what the user states about a checkpoint of another trainer.
+        engine: the engine that will run it, which determines the type of a file with an unknown
+            suffix.
 
     Raises:
         ModelError: the file is not a model that translates images.
@@ -174,7 +195,9 @@ def read_model_metadata(path: Path, model_format: ModelFormat | None = None) -> 
         UsageError: the file is a .tflite file, or `model_format` contradicts it.
     """
     reject_tflite(path)
-    name = compatible_engines(path)[0]
+    asks_for_torch = options.code is not None or engine.partition(":")[0] == "torch"
+    is_checkpoint = asks_for_torch and path.suffix not in _MODEL_SUFFIXES
+    name = "torch" if is_checkpoint else compatible_engines(path)[0]
     if name in ("openvino", "tensorrt"):  # ONNX files and sidecars are read without the engine
-        return Engine.read_metadata(path, model_format)
-    return ENGINES[name].load().read_metadata(path, model_format)
+        return Engine.read_metadata(path, model_format, options)
+    return ENGINES[name].load().read_metadata(path, model_format, options)

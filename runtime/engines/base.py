@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from ..image.preprocess import F32, U8
+from ..models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from ..models.metadata import IOType, ModelMetadata, read_metadata
 from ..models.third_party import ModelFormat, ThirdPartyTensors
 from ..utils.closeable import Closeable
@@ -125,6 +127,7 @@ class EngineOptions:
         precision: "fp32" to keep the engine from computing in a lower precision than the file
             says; None for the fastest.
         device: one of the engine's `devices`; None for its default.
+        checkpoint_options: what the user states about a checkpoint of another trainer.
     """
 
     path: Path
@@ -132,6 +135,7 @@ class EngineOptions:
     performance_hint: PerformanceHint = "throughput"
     precision: str | None = None
     device: str | None = None
+    checkpoint_options: CheckpointOptions = NO_OPTIONS
 
 
 class Engine(Closeable):
@@ -157,17 +161,26 @@ class Engine(Closeable):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     @classmethod
-    def read_metadata(cls, path: Path, model_format: ModelFormat | None = None) -> ModelMetadata:
+    def read_metadata(
+        cls,
+        path: Path,
+        model_format: ModelFormat | None = None,
+        options: CheckpointOptions = NO_OPTIONS,
+    ) -> ModelMetadata:
         """Read the metadata of a model file of this engine.
 
         Args:
             path: the file.
             model_format: what the user says about a model of another tool.
+            options: what the user states about a checkpoint of another trainer.
 
         Raises:
             ModelError: the file is not a model that translates images.
-            UsageError: `model_format` contradicts the file.
+            UsageError: the file is no checkpoint, but `options` are given, or `model_format`
+                contradicts it.
         """
+        if flag := options.flag_of_checkpoints:
+            raise UsageError(f"{path.name} is no checkpoint; leave out {flag}")
         return read_metadata(path, model_format)
 
     @abstractmethod

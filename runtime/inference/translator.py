@@ -28,6 +28,7 @@ from ..image.channels import convert_channels
 from ..image.geometry import Geometry, SizeSpec, plan_geometry
 from ..image.preprocess import U8, YUV, resize, round_up_to_multiple
 from ..image.validation import Pixels, YUVFormat, pack_pixels
+from ..models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from ..models.metadata import UPSAMPLING_METHODS, ModelMetadata, Upsampling
 from ..models.third_party import ModelFormat
 from ..utils.closeable import Closeable
@@ -81,6 +82,7 @@ class Translator(Closeable):
             in order.
         model_format: range, layout and further inputs of a model of another tool; None to detect
             them.
+        checkpoint_options: what the user states about a checkpoint of another trainer.
         frame: old name of `frame_size`.
         goal: old name of `performance_hint`.
 
@@ -118,12 +120,16 @@ class Translator(Closeable):
         overlap: int | None = None,
         deflicker: float = 0.0,
         model_format: ModelFormat | None = None,
+        checkpoint_options: CheckpointOptions = NO_OPTIONS,
         # model.py of Triton repositories exported before version 0.1.0 uses these names.
         frame: tuple[int, int] | None = None,
         goal: PerformanceHint | None = None,
     ) -> None:
         frame_size, performance_hint = frame or frame_size, goal or performance_hint
-        self.path, self.metadata = _locate_model(model, engine, model_format)
+        if checkpoint_options.code is not None and model is None:
+            raise UsageError("--code goes with the checkpoint of its network; give --model FILE")
+        self.path, self.metadata = _locate_model(model, engine, model_format, checkpoint_options)
+        self._checkpoint_options = checkpoint_options
         self._size, self._tile = size, tile
         self.upsampling, self.detail = _choose_upsampling(self.metadata, upsampling, detail)
         self._output_size: SizeSpec | Literal["network"] = output_size
@@ -172,11 +178,20 @@ class Translator(Closeable):
             tiled=tiled,
         )
 
+    def _open_file(self, name: str, shape: BatchShape, performance_hint: PerformanceHint) -> Engine:
+        return open_engine(
+            self.path,
+            shape,
+            name,
+            performance_hint,
+            checkpoint_options=self._checkpoint_options,
+        )
+
     def _open_engine(self, name: str, performance_hint: PerformanceHint) -> Engine:
         tensor = self._tensor_size
         shape = BatchShape.from_metadata(self.metadata, *tensor, self.batch)
         if self._tile is None:
-            return open_engine(self.path, shape, name, performance_hint)
+            return self._open_file(name, shape, performance_hint)
         metadata, any_size = self.metadata, BatchShape.from_metadata(self.metadata)
         multiple = metadata.multiple
         if not metadata.dynamic:
@@ -195,11 +210,11 @@ class Translator(Closeable):
         # A tile is smaller where one side of an image is.
         tile_varies = metadata.dynamic and not shape.is_static
         tile_shape = any_size if tile_varies else any_size.with_size(*tile)
-        tile_engine = open_engine(self.path, tile_shape, name, performance_hint)
+        tile_engine = self._open_file(name, tile_shape, performance_hint)
         full_image_engine = None
         if metadata.statistics and shape.is_static:
             reduced = any_size.with_size(*reduced_image_size(tensor, self._tile, multiple))
-            full_image_engine = open_engine(self.path, reduced, name, performance_hint)
+            full_image_engine = self._open_file(name, reduced, performance_hint)
         elif metadata.statistics:
             full_image_engine = tile_engine
         return TiledEngine(
@@ -406,7 +421,10 @@ def resolve_model(model: str | Path | None) -> Path:
 
 
 def _locate_model(
-    model: str | Path | None, engine: str | Engine, model_format: ModelFormat | None
+    model: str | Path | None,
+    engine: str | Engine,
+    model_format: ModelFormat | None,
+    options: CheckpointOptions,
 ) -> tuple[Path, ModelMetadata]:
     """Return the path or server name of the model, and its metadata."""
     if isinstance(engine, str) and is_triton_uri(engine):
@@ -415,7 +433,8 @@ def _locate_model(
         metadata = read_triton_metadata(engine, model_format)
         return Path(engine.split("/")[3].partition("?")[0]), metadata
     path = resolve_model(model)
-    return path, read_model_metadata(path, model_format)
+    name = engine if isinstance(engine, str) else "auto"
+    return path, read_model_metadata(path, model_format, options, name)
 
 
 def _choose_upsampling(

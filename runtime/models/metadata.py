@@ -55,6 +55,8 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 Upsampling = Literal["guided", "detail", "bicubic", "none"]
 UPSAMPLING_METHODS: tuple[Upsampling, ...] = get_args(Upsampling)
 
+Origin = Literal["", "cgt", "imported", "code"]
+
 IOType = Literal["float", "uint8"]
 IO_TYPES: tuple[IOType, ...] = get_args(IOType)
 
@@ -80,6 +82,9 @@ class ModelMetadata:
         profiles: ranges that engines are built for: "min", "opt" and "max", each [batch, height,
             width]. Empty for the default ranges; for a fixed shape, one profile with equal values.
         architecture: configuration of the generator.
+        origin: what defines the network: "cgt" for a checkpoint of cgt, "imported" for cgt's
+            reading of another file, "code" for another project's code, whose class is in
+            `architecture`; empty in older models.
         parameters: number of parameters.
         checkpoint_sha256: SHA-256 of the checkpoint file.
         parity: comparison with PyTorch at the time of export.
@@ -102,6 +107,7 @@ class ModelMetadata:
     upsampling: Upsampling | None = None
     profiles: tuple[dict[str, list[int]], ...] = ()
     architecture: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = ""
     parameters: int = 0
     checkpoint_sha256: str = ""
     parity: dict[str, Any] = field(default_factory=dict)

@@ -37,7 +37,7 @@ IMAGE_CHANNELS = (1, 3, 4)
 _IMAGE_DTYPES = ("float32", "float16", "uint8")
 # Of ImageNet's images in [0, 1], as torchvision normalizes them.
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_BOUNDS = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0), "0..255": (0.0, 255.0)}
+BOUNDS = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0), "0..255": (0.0, 255.0)}
 
 
 def parse_constant(text: str) -> tuple[str, tuple[float, ...]]:
@@ -77,15 +77,15 @@ def check_range(text: str) -> ValueRange:
     )
 
 
-MODEL_FORMAT = "Models of other tools"
+MODEL_FORMAT = "Models of other projects"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFormat:
-    """What the user says about a model without cgt metadata; None for what is to be detected.
+class RangeOption:
+    """The option that models of other tools and checkpoints of other projects share.
 
     Raises:
-        UsageError: a value is unknown.
+        UsageError: the value is unknown.
     """
 
     model_range: str | None = option(
@@ -93,8 +93,22 @@ class ModelFormat:
         "values of black and white: -1..1, 0..1, 0..255 or imagenet; INPUT:OUTPUT if they differ",
         MODEL_FORMAT,
         metavar="RANGE",
-        default_text="detected",
+        default_text="detected in models, -1..1 in checkpoints",
     )
+
+    def __post_init__(self) -> None:
+        if self.model_range is not None:
+            parse_ranges(self.model_range)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFormat(RangeOption):
+    """What the user says about a model without cgt metadata; None for what is to be detected.
+
+    Raises:
+        UsageError: a value is unknown.
+    """
+
     model_layout: ImageLayout | None = option(
         None, "NCHW or NHWC", MODEL_FORMAT, metavar="LAYOUT", default_text="from the shapes"
     )
@@ -110,10 +124,9 @@ class ModelFormat:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         texts = (self.model_input,) if isinstance(self.model_input, str) else self.model_input
         object.__setattr__(self, "model_input", tuple(texts))
-        if self.model_range is not None:
-            parse_ranges(self.model_range)
         if self.model_layout not in (None, *IMAGE_LAYOUTS):
             raise UsageError(f"--model-layout {self.model_layout} is unknown; give NCHW or NHWC")
         if self.model_color not in (None, *COLOR_ORDERS):
@@ -183,7 +196,7 @@ class TensorFormat:
             if self.color == "BGR":
                 scale, offset = scale[::-1], offset[::-1]
         else:
-            low, high = _BOUNDS[self.range]
+            low, high = BOUNDS[self.range]
             scale = np.full(channels, (high - low) / 2)
             offset = np.full(channels, (high + low) / 2)
         return scale.astype(np.float32)[:, None, None], offset.astype(np.float32)[:, None, None]

@@ -54,8 +54,9 @@ def option(default: Any, help: str, group: str, **info: Any) -> Any:
 
 
 def options_of(cls: type) -> Iterator[tuple[dataclasses.Field[Any], OptionInfo]]:
-    """Yield the fields of a dataclass that are options, in the order of definition."""
-    for field in dataclasses.fields(cls):
+    """Yield the fields of a dataclass that are options; those of base classes come last."""
+    own = inspect.get_annotations(cls)
+    for field in sorted(dataclasses.fields(cls), key=lambda field: field.name not in own):
         if _KEY in field.metadata:
             yield field, field.metadata[_KEY]
 

@@ -26,9 +26,13 @@ def dead_leaves(size: tuple[int, int], random: np.random.Generator) -> U8:
     for _ in range(400):
         radius = 1 / np.sqrt(random.uniform(1 / largest**2, 1 / smallest**2))
         cy, cx = random.uniform(0, height), random.uniform(0, width)
-        disc = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
-        shade = ((y - cy) * random.normal() + (x - cx) * random.normal()) / largest * 40
-        image[disc] = (random.uniform(0, 255, 3) + shade[..., None])[disc]
+        box = tuple(  # of the disc
+            slice(max(0, int(center - radius)), int(center + radius) + 2) for center in (cy, cx)
+        )
+        dy, dx = y[box] - cy, x[box] - cx
+        disc = dy**2 + dx**2 < radius**2
+        shade = (dy * random.normal() + dx * random.normal()) / largest * 40
+        image[box][disc] = (random.uniform(0, 255, 3) + shade[..., None])[disc]
     noisy = image + random.normal(0, 3, image.shape)
     rounded: U8 = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     return rounded

@@ -11,6 +11,7 @@ import torch
 
 from cgt.runtime.errors import CheckpointError, UsageError
 from cgt.runtime.inference.translator import Translator
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction, read_metadata
 from cgt.runtime.models.third_party import ModelFormat
 
@@ -58,6 +59,7 @@ def open_subject(
     size: int | None,
     network: str | None = None,
     model_format: ModelFormat | None = None,
+    options: CheckpointOptions = NO_OPTIONS,
 ) -> EvaluationSubject:
     """Open a checkpoint or a model for evaluation.
 
@@ -68,6 +70,7 @@ def open_subject(
         size: Side of the evaluated images, in pixels; by default that of the training.
         network: Name of a network in a checkpoint that has several.
         model_format: What the user says about a model of another tool.
+        options: What the user states about a checkpoint of another trainer.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read.
@@ -78,7 +81,7 @@ def open_subject(
         subject = _subject_from_model(model, direction, model_format)
     else:
         assert ckpt is not None
-        subject = _subject_from_checkpoint(ckpt, direction, network)
+        subject = _subject_from_checkpoint(ckpt, direction, network, options)
     return replace(subject, size=size) if size else subject
 
 
@@ -104,15 +107,15 @@ def _subject_from_model(
 
 
 def _subject_from_checkpoint(
-    path: Path, direction: Direction | None, network: str | None
+    path: Path, direction: Direction | None, network: str | None, options: CheckpointOptions
 ) -> EvaluationSubject:
-    first = open_generator(path, direction, network)
+    first = open_generator(path, direction, network, options)
     generators: dict[Direction, TrainedGenerator] = {first.direction: first}
     reverse = reverse_direction(first.direction)
     # If the file does not tell its direction, the reverse direction would be the same generator.
     if network is None and first.direction_known:
         with suppress(CheckpointError, UsageError):  # without a reverse direction, skip the cycle
-            generators[reverse] = open_generator(path, reverse)
+            generators[reverse] = open_generator(path, reverse, options=options)
     channels = (first.in_channels, first.out_channels)
     subject = EvaluationSubject(
         name=str(path),

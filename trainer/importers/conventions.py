@@ -2,9 +2,9 @@
 
 Keys and shapes do not reveal everything about a network. `KNOWN_CONVENTIONS` has the remainder for
 projects that are recognized by their names; each entry was read in the project's source. Numbered
-layers need no entry: pytorch-CycleGAN-and-pix2pix, CUT, gan-compression, PyTorch-GAN
-(eriklindernoren), PyTorch-CycleGAN (aitorzip) and their descendants reveal padding, dropout and
-resizing by gaps in their numbers.
+layers need no entry: pytorch-CycleGAN-and-pix2pix, CUT, gan-compression, PyTorch-CycleGAN
+(aitorzip) and their descendants reveal padding, dropout and resizing by gaps in their numbers, and
+`certainty/fingerprints.py` recognizes them by these numbers.
 
 Names of files, folders and networks reveal directions, the reverse generator and domains.
 train_opt.txt has the options of a run of pytorch-CycleGAN-and-pix2pix and its descendants.
@@ -13,15 +13,26 @@ train_opt.txt has the options of a run of pytorch-CycleGAN-and-pix2pix and its d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cgt.runtime.models.metadata import Direction
 
+from ..networks.config import GeneratorConfig
+
 if TYPE_CHECKING:
     from .parsed_generator import ImportNotes
+
+
+_DEFAULTS = {
+    "padding": "reflect",
+    "stem_padding": "reflect",
+    "down_padding": "zero",
+    "up_padding": "zero",
+}
+_TENSOR = r"\.(weight|bias|running_mean|running_var|num_batches_tracked)"
 
 
 @dataclass(frozen=True)
@@ -30,29 +41,32 @@ class Convention:
 
     Attributes:
         name: the project.
-        key_patterns: regular expressions; a state dict matches if each one occurs in some key.
-        padding: padding of the residual blocks.
-        stem_padding: padding of the first and last convolution.
-        down_padding: padding of the downsampling convolutions.
-        up_padding: padding of the convolutions after resizing.
-        no_stem_norm: whether the first convolution has neither norm nor activation.
-        output: output activation.
+        key_pattern: regular expression of the module paths; a state dict matches if all do.
+        required_key: a key that it must have; empty for any.
+        settings: fields of GeneratorConfig that keys and shapes do not reveal.
+        norms: norms that the project has (GeneratorConfig.norm).
+        requires: fields of GeneratorConfig that its generators have.
         implied_norm: the norm if there are neither biases nor norm weights.
-        residual: whether blocks add their input.
+        blocks: how often the only residual block is applied.
         swaps_directions: whether G_ab translates b to a.
+        is_unique: whether only this project has such names. Otherwise the settings are the best
+            guess.
     """
 
     name: str = ""
-    key_patterns: tuple[str, ...] = ()
-    padding: str = "reflect"
-    stem_padding: str = "reflect"
-    down_padding: str = "zero"
-    up_padding: str = "zero"
-    no_stem_norm: bool = False
-    output: str = "tanh"
+    key_pattern: str = ""
+    required_key: str = field(default="", kw_only=True)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    norms: tuple[str, ...] = ("instance",)
+    requires: Mapping[str, Any] = field(default_factory=dict)
     implied_norm: str = ""
-    residual: bool = True
+    blocks: int = 0
     swaps_directions: bool = False
+    is_unique: bool = True
+
+    def setting(self, name: str) -> Any:
+        """Return a field of GeneratorConfig: of the project, otherwise the usual value."""
+        return self.settings.get(name, _DEFAULTS.get(name, getattr(GeneratorConfig, name)))
 
     @property
     def rationale(self) -> str:
@@ -70,34 +84,88 @@ class Convention:
 KNOWN_CONVENTIONS = (
     Convention(
         "LynnHo's port",
-        (r"ls\.1\.0\.weight", r"ls\.4\.ls\.1\.0\.weight"),
+        r"ls\.\d+(\.[01]|\.ls\.\d+(\.[01])?)?",
+        required_key="ls.1.0.weight",
+        norms=("instance", "batch"),
         implied_norm="instance",
     ),
     Convention(
         "aladdinpersson's Machine-Learning-Collection",
-        (r"initial\.0\.", r"down_blocks\.0\.conv\.0\.", r"res_blocks\.0\.block\.0\.conv\.0\."),
-        down_padding="reflect",
+        r"initial\.0|(down|up)_blocks\.\d+\.conv\.0|res_blocks\.\d+\.block\.[01]\.conv\.0|last",
+        {"down_padding": "reflect"},
     ),
     Convention(
         "the GANs specialization (Coursera)",
-        (r"upfeature\.conv\.", r"contract1\.conv1\.", r"res0\.conv1\.", r"downfeature\."),
-        down_padding="reflect",
-        no_stem_norm=True,
+        r"(up|down)feature\.conv|(contract|expand)\d+\.conv1|res\d+\.conv[12]",
+        {"down_padding": "reflect", "no_stem_norm": True},
     ),
     Convention(
         "arnab39's cycleGAN-PyTorch",
-        (r"res_model\.1\.0\.weight", r"res_model\.4\.res_block\.1\.0\.weight"),
+        r"res_model\.\d+(\.[01]|\.res_block\.\d+(\.[01])?)?",
+        required_key="res_model.1.0.weight",
+        norms=("instance", "batch"),
         swaps_directions=True,
     ),
     Convention(
         "znxlwm's pytorch-CycleGAN",
-        (r"conv1\.conv\.", r"resnet_blocks\.0\.resnet_block\.1\.", r"deconv1\.deconv\."),
-        residual=False,
+        r"conv\d\.conv|resnet_blocks\.\d+\.resnet_block\.\d+|deconv\d\.(de)?conv",
+        {"residual": False},
     ),
     Convention(
         "the Deep Learning nanodegree (Udacity)",
-        (r"conv1\.0\.weight", r"res_blocks\.0\.conv_layer1\.0\.weight", r"deconv1\.0\.weight"),
-        padding="zero",
+        r"(de)?conv[1-3]\.[01]|res_blocks\.\d+\.conv_layer[12]\.[01]",
+        {"padding": "zero"},
+        norms=("batch",),
+    ),
+    Convention(
+        "mmgeneration (OpenMMLab)",
+        r"model\.\d+\.(block\.\d\.)?conv",
+    ),
+    Convention(
+        "PyTorch-GAN (eriklindernoren)",
+        r"model\.\d+(\.block\.[15])?",
+        {"up_padding": "zero"},
+        requires={"upsampling": "resize", "up_padding": "zero", "in_channels": 3, "bias": True},
+    ),
+    # Names that other projects have, too.
+    Convention(
+        "dscho15's cycle-gan",
+        r"down_blocks\.\d\.(conv|norm)|(middle|residual)_blocks\.\d+\.conv_block\.[01]\.(conv|norm)|"
+        r"up_blocks\.\d\.(conv|norm)",
+        {
+            **dict.fromkeys(_DEFAULTS, "reflect"),
+            "norm": "group_of_2",
+            "interpolation": "bilinear",
+        },
+        norms=("group_of_2",),
+        is_unique=False,
+    ),
+    Convention(
+        "erenaspire7's cycle-gans-v1",
+        r"initial_layer\.0|(down|up)sampling_layers\.\d\.conv\.0|"
+        r"residual_layers\.\d+\.block\.[01]\.conv\.0|last_layer",
+        {"down_padding": "reflect", "no_stem_norm": True, "stem_activation": True},
+        is_unique=False,
+    ),
+    Convention(
+        "KNstntin's cycle_gan_jojo",
+        r"(en|de)coder\.[036]|transformer\.\d+\.conv[12]",
+        {"block_order": "activation_only"},
+        is_unique=False,
+    ),
+    Convention(
+        "mhdadk's cycle-gan",
+        r"(in|out)_block\.1|[DU]S[12]\.conv1|res_forward\.conv[12]",
+        blocks=9,
+        is_unique=False,
+    ),
+    Convention(
+        "rrmina's fast-neural-style",
+        r"(ConvBlock|DeconvBlock)\.\d\.(conv_layer|conv_transpose|norm_layer)|"
+        r"ResidualBlock\.\d\.conv[12]\.(conv|norm)_layer",
+        {"down_padding": "reflect", "output_activation": "none"},
+        norms=("instance_affine",),
+        is_unique=False,
     ),
 )
 DEFAULT_CONVENTION = Convention()
@@ -105,12 +173,25 @@ DEFAULT_CONVENTION = Convention()
 
 def find_convention(keys: Iterable[str]) -> Convention:
     """Return the convention of the project that writes such keys, or DEFAULT_CONVENTION."""
-    keys = list(keys)
+    variants = list(strip_common_prefixes(keys))
     for convention in KNOWN_CONVENTIONS:
-        patterns = [re.compile(rf"(^|\.){pattern}") for pattern in convention.key_patterns]
-        if all(any(pattern.search(key) for key in keys) for pattern in patterns):
-            return convention
+        pattern = re.compile(rf"({convention.key_pattern}){_TENSOR}")
+        for variant in variants:
+            has_required = not convention.required_key or convention.required_key in variant
+            if has_required and all(map(pattern.fullmatch, variant)):
+                return convention
     return DEFAULT_CONVENTION
+
+
+def strip_common_prefixes(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the keys as they are, then without each prefix that all have, such as "gen.net."."""
+    variant = list(keys)
+    while variant:
+        yield variant
+        first = f"{variant[0].partition('.')[0]}."
+        if first not in variant[0] or not all(key.startswith(first) for key in variant):
+            return
+        variant = [key.removeprefix(first) for key in variant]
 
 
 # Names of a generator and of its reverse; the first of a pair is A to B.
@@ -212,6 +293,13 @@ class TrainOptions:
     def norm(self) -> str | None:
         """The norm; None if not given."""
         return self.get("norm") or self.get("normG")
+
+    def source_images(self, checkpoint: Path) -> Path | None:
+        """Return the folder of the images that the generator translates, if it is there."""
+        root = self.get("dataroot")
+        side = "B" if direction_from_name(checkpoint.stem) == "BtoA" else "A"
+        folders = [Path(root, f"{part}{side}") for part in ("test", "train")] if root else []
+        return next((folder for folder in folders if folder.is_dir()), None)
 
     def positive_int(self, name: str) -> int | None:
         """Return an option that is a positive integer; None if it is not."""

@@ -5,19 +5,25 @@ Discriminators are recognized too, for error messages.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from cgt.runtime.errors import CheckpointError, UsageError
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.models.metadata import Direction
 
 from ..networks import Generator
+from ..networks.config import GeneratorConfig
 from . import resnet, unet
+from .certainty.assumptions import Assumption, find_class_beside, require_consent
+from .certainty.evidence import Finding, check_biases, check_statistics
+from .certainty.fingerprints import find_family
 from .conventions import (
+    Convention,
     TrainOptions,
     direction_from_name,
     find_convention,
@@ -27,6 +33,7 @@ from .conventions import (
 from .diagnostics import closest_architecture, sanity_check
 from .file_reader import read_payload
 from .layer_graph import LayerGraph, parse_layers
+from .norm_padding import unused_statistics
 from .parsed_generator import NotThisArchitecture, ParsedGenerator
 from .state_dicts import NamedStateDict, find_state_dicts, split_by_prefix
 from .weight_mapping import build_with_weights
@@ -56,6 +63,9 @@ def describe_discriminator(layers: LayerGraph) -> str | None:
 def looks_like_discriminator(name: str) -> bool:
     """Return whether the name of a network or file is that of a discriminator."""
     return bool(_DISCRIMINATOR_NAME_RE.search(name))
+
+
+CODE_HINT = "; to build it by its own code, add --code"
 
 
 class MultipleGeneratorsError(UsageError):
@@ -97,8 +107,11 @@ class ImportedGenerator:
         direction: its direction; None if no name or option has one.
         options: options of the run that wrote the file.
         evidence: facts that the architecture was inferred from.
-        ambiguities: what the file leaves open, and which reading was assumed.
+        ambiguities: what the file leaves open without an effect on the output.
         warnings: reasons to believe that the architecture is wrong or the weights are untrained.
+        family: the project that wrote the file; empty if its names are not unique.
+        assumptions: what the reading assumes; empty for a match.
+        keys: keys of the network in the file.
     """
 
     network: Generator
@@ -109,47 +122,142 @@ class ImportedGenerator:
     evidence: tuple[str, ...]
     ambiguities: tuple[str, ...]
     warnings: tuple[str, ...]
+    family: str
+    assumptions: tuple[Assumption, ...]
+    keys: tuple[str, ...]
 
 
-def identify_networks(payload: Any, options: TrainOptions) -> list[IdentifiedNetwork]:
+@dataclass(frozen=True)
+class ImportContext:
+    """What a file is read with.
+
+    Attributes:
+        path: the file.
+        options: options of the run that wrote it.
+        choices: what the user states.
+        payload: content of the file.
+    """
+
+    path: Path
+    options: TrainOptions
+    choices: CheckpointOptions
+    payload: Any
+
+    @classmethod
+    def load(cls, path: Path, payload: Any, choices: CheckpointOptions) -> ImportContext:
+        """Read what lies beside the file."""
+        return cls(path, TrainOptions.load_next_to(path), choices, payload)
+
+
+def identify_networks(context: ImportContext) -> list[IdentifiedNetwork]:
     """Recognize all networks in the payload of a file."""
     identified: list[IdentifiedNetwork] = []
-    for network in find_state_dicts(payload):
-        identified += _identify_network(network, options, depth=0)
+    for network in find_state_dicts(context.payload):
+        identified += _identify_network(network, context, depth=0)
     return identified
 
 
 def _identify_network(
-    network: NamedStateDict, options: TrainOptions, depth: int
+    network: NamedStateDict, context: ImportContext, depth: int
 ) -> list[IdentifiedNetwork]:
     layers = parse_layers(network.tensors)
     reasons = {}
     convention = find_convention(network.tensors)
-    try:
-        parsed = resnet.parse_resnet(layers, options, convention)
-        return [IdentifiedNetwork(network, parsed, unexpected_keys=tuple(layers.unexpected_keys))]
-    except NotThisArchitecture as error:
-        reasons["resnet"] = str(error)
-    try:
-        parsed = unet.parse_unet(layers, options)
-        return [IdentifiedNetwork(network, parsed, unexpected_keys=tuple(layers.unexpected_keys))]
-    except NotThisArchitecture as error:
-        reasons["unet"] = str(error)
+    parsers: dict[str, Callable[[], ParsedGenerator]] = {
+        "resnet": lambda: resnet.parse_resnet(layers, context.options, convention, context.choices),
+        "unet": lambda: unet.parse_unet(layers, context.options, context.choices),
+    }
+    for family, parse in parsers.items():
+        try:
+            parsed = parse()
+        except NotThisArchitecture as error:
+            reasons[family] = str(error)
+            continue
+        unexpected_keys = tuple(layers.unexpected_keys)
+        if not unexpected_keys:
+            parsed = replace(parsed, family=_find_family(network, parsed, convention, context))
+            parsed = _weigh_evidence(network, parsed, context)
+        return [IdentifiedNetwork(network, parsed, unexpected_keys=unexpected_keys)]
     if discriminator_text := describe_discriminator(layers):
         return [IdentifiedNetwork(network, discriminator=discriminator_text)]
     if depth < 3:
         parts = [
             one
             for part in split_by_prefix(network)
-            for one in _identify_network(part, options, depth + 1)
+            for one in _identify_network(part, context, depth + 1)
         ]
         if any(part.generator or part.discriminator for part in parts):
             return parts
     return [IdentifiedNetwork(network, reason=closest_architecture(layers, reasons))]
 
 
+def _find_family(
+    network: NamedStateDict,
+    parsed: ParsedGenerator,
+    convention: Convention,
+    context: ImportContext,
+) -> str:
+    """Return the project that wrote a network; a reading that the user changes has none."""
+    if context.choices.given.keys() - {"assume", "norm_statistics"}:
+        return ""
+    config = parsed.config
+    if context.choices.norm_statistics == "batch" and unused_statistics(parsed.layers, config.norm):
+        config = replace(config, norm="batch")  # as the file has it
+    return find_family(network.tensors, config, convention)
+
+
+def _weigh_evidence(
+    network: NamedStateDict, parsed: ParsedGenerator, context: ImportContext
+) -> ParsedGenerator:
+    """Return the reading that agrees with the biases and statistics of the file.
+
+    What the user states stays. A known project whose reading the evidence contradicts was changed.
+    """
+
+    original = parsed
+
+    def build(config: GeneratorConfig) -> Generator:
+        return build_with_weights(network, replace(original, config=config), [])[0]
+
+    checks: tuple[Callable[[ParsedGenerator], Finding], ...] = (
+        # In half precision, rounding noise looks like a gradient: names win.
+        lambda one: (
+            Finding(one.config)
+            if one.family
+            else check_biases(one.config, one.layers, network.tensors, context.payload)
+        ),
+        lambda one: check_statistics(
+            one.config,
+            build,
+            network.tensors,
+            context.options.source_images(context.path),
+            is_known=bool(one.family),
+        ),
+    )
+    for check in checks:
+        try:
+            finding = check(parsed)
+        except CheckpointError:  # `build_imported` reports it
+            return parsed
+        changed = finding.config != parsed.config
+        if changed and context.choices.given.keys() - {"assume"}:
+            continue
+        parsed = replace(
+            parsed,
+            config=finding.config,
+            settled=parsed.settled | finding.settled,
+            evidence=(*parsed.evidence, *finding.lines),
+            family="" if changed else parsed.family,
+        )
+    return parsed
+
+
 def import_generator(
-    path: Path, payload: Any, direction: Direction | None, network: str | None
+    path: Path,
+    payload: Any,
+    direction: Direction | None,
+    network: str | None,
+    choices: CheckpointOptions = NO_OPTIONS,
 ) -> ImportedGenerator:
     """Import the generator of a direction from a file, or from that of its reverse generator.
 
@@ -158,17 +266,21 @@ def import_generator(
         payload: its content, from `read_payload`.
         direction: the direction; None for that of the file.
         network: name of the network, if the file has several.
+        choices: what the user states about the network.
 
     Raises:
         CheckpointError: there is no usable generator.
+        GuessError: the file leaves properties open, and the user did not accept the defaults.
         UsageError: the request does not fit the file.
     """
-    options = TrainOptions.load_next_to(path)
-    identified = _select_generator(path, identify_networks(payload, options), direction, network)
-    known = infer_direction(path, identified, options)
+    context = ImportContext.load(path, payload, choices)
+    identified = _select_generator(path, identify_networks(context), direction, network)
+    known = infer_direction(path, identified, context.options)
     if direction and known and direction != known:
-        return _import_reverse_sibling(path, direction, known)
-    return build_imported(path, identified, options)
+        return _import_reverse_sibling(context, direction, known)
+    imported = build_imported(context, identified)
+    require_consent(path, imported.assumptions, imported.keys, choices.assume)
+    return imported
 
 
 def infer_direction(
@@ -190,14 +302,13 @@ def _direction_by_convention(identified: IdentifiedNetwork) -> Direction | None:
     return named
 
 
-def build_imported(
-    path: Path, identified: IdentifiedNetwork, options: TrainOptions
-) -> ImportedGenerator:
+def build_imported(context: ImportContext, identified: IdentifiedNetwork) -> ImportedGenerator:
     """Build a network that was recognized as a generator, and run it on a test image.
 
     Raises:
         CheckpointError: its weights do not fit.
     """
+    path, options = context.path, context.options
     assert identified.generator is not None
     try:
         built, changes = build_with_weights(
@@ -205,13 +316,13 @@ def build_imported(
         )
         problems = _run_sanity_check(built)
         if problems and (other := _retry_with_instance_norm(identified, options)):
-            return build_imported(path, other, options)
+            return build_imported(context, other)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     convention = find_convention(identified.network.tensors)
     evidence = (
         *identified.network.notes,
-        *([f"names as in {convention.name}"] if convention.name else []),
+        *_describe_origin(identified.generator.family, convention),
         *(
             ["G_ab translates B to A in that project"]
             if convention.swaps_directions and direction_from_name(identified.name)
@@ -229,7 +340,16 @@ def build_imported(
         evidence,
         identified.generator.ambiguities,
         tuple(problems),
+        identified.generator.family,
+        identified.generator.assumptions,
+        tuple(identified.network.tensors),
     )
+
+
+def _describe_origin(family: str, convention: Convention) -> list[str]:
+    if family:
+        return [f"keys are those of {family}"]
+    return [f"names as in {convention.name}, but not only there"] if convention.name else []
 
 
 def _run_sanity_check(network: Generator) -> list[str]:
@@ -244,16 +364,16 @@ def _retry_with_instance_norm(
     config = identified.generator.config
     if config.norm != "none" or config.bias or options.norm:
         return None
-    other = dataclasses.replace(
+    other = replace(
         identified.generator,
-        config=dataclasses.replace(config, norm="instance"),
+        config=replace(config, norm="instance"),
         ambiguities=(
             "without biases and norm weights, no norm and an instance norm look the same; instance "
             "norm is assumed, because only with it a test image is translated",
         ),
     )
     built, _ = build_with_weights(identified.network, other, list(identified.unexpected_keys))
-    return None if _run_sanity_check(built) else dataclasses.replace(identified, generator=other)
+    return None if _run_sanity_check(built) else replace(identified, generator=other)
 
 
 def _select_generator(
@@ -292,20 +412,22 @@ def _select_by_name(path: Path, found: list[IdentifiedNetwork], name: str) -> Id
 def _no_generator_message(path: Path, found: list[IdentifiedNetwork]) -> str:
     """Return what a file without generators contains, as a predicate."""
     discriminators = [one for one in found if one.discriminator]
-    if discriminators:
+    others = [
+        one for one in found if not one.discriminator and not looks_like_discriminator(one.name)
+    ]
+    if discriminators and not others:
         sibling = find_sibling_generator(path)
         where = f"; use {sibling.name} next to it" if sibling else ""
         named = f"{discriminators[0].name}: " if discriminators[0].name else ""
         return f"contains a {named}{discriminators[0].discriminator}, not a generator{where}"
     if found:
-        one = max(found, key=lambda each: len(each.network.tensors))
+        one = max(others or found, key=lambda each: len(each.network.tensors))
         named = f" (of {one.name})" if one.name else ""
-        name_hint = (
-            ", and its name is that of a discriminator"
-            if looks_like_discriminator(path.stem)
-            else ""
-        )
-        return f"contains no supported generator{named}{name_hint}: {one.reason}"
+        text = f"contains no supported generator{named}"
+        if looks_like_discriminator(path.stem):
+            return f"{text}, and its name is that of a discriminator: {one.reason}"
+        code = find_class_beside(path, one.network.tensors)
+        return f"{text}: {one.reason}{CODE_HINT} {code}"
     return "contains no image network: nothing in it has convolutions"
 
 
@@ -317,21 +439,15 @@ def _direction_from_options(options: TrainOptions) -> Direction | None:
     return "AtoB" if stated == "AtoB" else "BtoA"
 
 
-def _import_reverse_sibling(path: Path, wanted: Direction, known: Direction) -> ImportedGenerator:
+def _import_reverse_sibling(
+    context: ImportContext, wanted: Direction, known: Direction
+) -> ImportedGenerator:
+    path = context.path
     name = reverse_direction_name(path.name)
     sibling = path.with_name(name) if name else None
     if sibling is None or not sibling.is_file():
         missing = f"; the reverse generator {name} is not next to it" if name else ""
         raise UsageError(f"{path} translates {known}, not {wanted}{missing}")
-    other = import_generator(sibling, read_payload(sibling), None, None)
+    other = import_generator(sibling, read_payload(sibling), None, None, context.choices)
     note = f"taken from {sibling.name}, the reverse generator of {path.name}"
-    return ImportedGenerator(
-        other.network,
-        other.path,
-        other.name,
-        wanted,
-        other.options,
-        (note, *other.evidence),
-        other.ambiguities,
-        other.warnings,
-    )
+    return replace(other, direction=wanted, evidence=(note, *other.evidence))

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from cgt.runtime.errors import CheckpointError
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
 from cgt.runtime.utils.atomic import file_sha256
 
 from ..checkpoint import Checkpoint, is_cgt_checkpoint, parse_checkpoint
-from ..networks.config import GeneratorConfig
-from ..networks.macs import count_macs
-from ..pretrained import TrainedGenerator, generator_from_checkpoint, generator_from_import
-from .conventions import TrainOptions
+from ..pretrained import (
+    TrainedGenerator,
+    generator_from_checkpoint,
+    generator_from_import,
+    open_generator,
+)
+from .certainty.assumptions import find_class_beside
 from .file_reader import read_payload
-from .importer import IdentifiedNetwork, build_imported, identify_networks
+from .importer import IdentifiedNetwork, ImportContext, build_imported, identify_networks
 
 OptionalSize = tuple[int, int] | None
 
 
-def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
+def inspect_checkpoint(
+    path: Path, size: OptionalSize = None, choices: CheckpointOptions = NO_OPTIONS
+) -> dict[str, Any]:
     """Describe a checkpoint and each network in it.
 
     Args:
         path: the file.
         size: height and width for counting multiply-adds, rounded up to what the network accepts;
             by default the size that it was trained for.
+        choices: what the user states about a checkpoint of another trainer.
 
     Returns:
         Plain JSON types.
@@ -35,6 +43,8 @@ def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
     Raises:
         CheckpointError: the file cannot be read or contains no image network.
     """
+    if choices.code is not None:
+        return _inspect_with_code(path, size, choices)
     payload = read_payload(path)
     if is_cgt_checkpoint(payload):
         checkpoint = parse_checkpoint(path, payload)
@@ -53,8 +63,9 @@ def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
             "networks": networks,
             "distill_report": checkpoint.state["report"],
         }
-    options = TrainOptions.load_next_to(path)
-    identified = identify_networks(payload, options)
+    context = ImportContext.load(path, payload, choices)
+    options = context.options
+    identified = identify_networks(context)
     if not identified:
         raise CheckpointError(f"{path} contains no image network: nothing in it has convolutions")
     return {
@@ -63,29 +74,47 @@ def inspect_checkpoint(path: Path, size: OptionalSize = None) -> dict[str, Any]:
         "written_by": "another trainer",
         "sha256": file_sha256(path),
         "options": str(options.path) if options.path else None,
-        "networks": [_describe_identified(path, one, options, size) for one in identified],
+        "networks": [_describe_identified(context, one, size) for one in identified],
+    }
+
+
+def _inspect_with_code(
+    path: Path, size: OptionalSize, options: CheckpointOptions
+) -> dict[str, Any]:
+    from ..model_code.comparison import compare_with_reading
+
+    generator = open_generator(path, options=options)
+    networks = [_describe_generator(generator, "", size)]
+    networks[0]["comparison"] = compare_with_reading(generator, ())
+    return {
+        "file": str(path),
+        "kind": "checkpoint",
+        "written_by": "another trainer",
+        "code": generator.architecture["kind"],
+        "sha256": generator.sha256,
+        "networks": networks,
     }
 
 
 def _describe_identified(
-    path: Path, identified: IdentifiedNetwork, options: TrainOptions, size: OptionalSize
+    context: ImportContext, identified: IdentifiedNetwork, size: OptionalSize
 ) -> dict[str, Any]:
     tensors = identified.network.tensors
+    code = find_class_beside(context.path, tensors)
     if identified.generator:
         try:
-            generator = generator_from_import(build_imported(path, identified, options))
+            generator = generator_from_import(build_imported(context, identified))
         except CheckpointError as error:
             return _describe_other(identified.name, "unknown", str(error), tensors)
-        return _describe_generator(generator, identified.name, size)
+        return _describe_generator(generator, identified.name, size) | {"code": code}
     if identified.discriminator:
         return _describe_other(identified.name, "discriminator", identified.discriminator, tensors)
-    return _describe_other(identified.name, "unknown", identified.reason, tensors)
+    return _describe_other(identified.name, "unknown", identified.reason, tensors) | {"code": code}
 
 
 def _describe_generator(
     generator: TrainedGenerator, name: str, size: OptionalSize
 ) -> dict[str, Any]:
-    config = GeneratorConfig.from_json(generator.architecture)
     height, width = (
         -(-side // generator.multiple) * generator.multiple for side in size or generator.size
     )
@@ -99,8 +128,10 @@ def _describe_generator(
         "channels": [generator.in_channels, generator.out_channels],
         "norm": generator.norm,
         "parameters": generator.parameters,
-        "macs": {"size": [height, width], "count": count_macs(config, (height, width))},
+        "macs": {"size": [height, width], "count": generator.count_macs((height, width))},
         "architecture": generator.architecture,
+        "reading": generator.reading,
+        "assumptions": [asdict(one) for one in generator.assumptions],
         "evidence": list(generator.evidence),
         "ambiguities": list(generator.ambiguities),
         "warnings": list(generator.warnings),

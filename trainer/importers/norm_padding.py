@@ -9,6 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
+
 from ..networks.config import GeneratorConfig
 from .conventions import Convention, TrainOptions
 from .layer_graph import ParsedLayer
@@ -23,6 +26,7 @@ def infer_norm(
     convolutions: Sequence[ParsedLayer],
     options: TrainOptions,
     notes: ImportNotes,
+    choices: CheckpointOptions,
 ) -> tuple[str, bool]:
     """Infer the norm, and whether convolutions have biases.
 
@@ -31,17 +35,20 @@ def infer_norm(
         convolutions: convolutions with an optional bias; the last one always has a bias.
         options: options of the run, which decide between norms that look the same.
         notes: collects evidence and ambiguities.
+        choices: what the user states, which wins.
 
     Returns:
-        One of networks.config.NORMS, and whether there are biases.
+        GeneratorConfig.norm, and whether there are biases.
 
     Raises:
         NotThisArchitecture: only some of the layers have norm weights.
+        UsageError: the file cannot have the norm that the user states.
     """
     biased = sum(1 for layer in convolutions if layer.bias)
     norms = [layer.norm for layer in layers]
     affine = sum(1 for norm in norms if norm and norm.affine)
     tracked = sum(1 for norm in norms if norm and norm.tracks_running_stats)
+    counted = any("num_batches_tracked" in norm.keys for norm in norms if norm)
     if affine not in (0, len(layers)) or (affine and tracked not in (0, len(layers))):
         odd = next(layer for layer in layers if not (layer.norm and layer.norm.affine))
         raise NotThisArchitecture(f"{odd.path} has no norm after it, but other layers do")
@@ -49,35 +56,64 @@ def infer_norm(
         notes.evidence.append(
             f"{biased} of {len(convolutions)} convolutions have a bias; the others get zeros"
         )
-    if affine and tracked:
+    if tracked and choices.norm_statistics == "batch":
+        kind = "instance_affine" if affine else "instance"
+        notes.evidence.append("norms use the statistics of each image, as --norm-statistics says")
+        notes.settled.add("norm")
+    elif affine and tracked:
         kind = "batch"
-        notes.evidence.append("norm weights with running statistics: batch norm in eval mode")
+        notes.evidence.append("norm weights with running statistics: used as eval mode does")
+        notes.settled.add("norm")
     elif affine:
         kind = "instance_affine"
         notes.evidence.append("norm weights without running statistics: affine instance norm")
+    elif tracked and (counted or choices.norm_statistics == "running"):
+        kind = "batch"
+        notes.evidence.append(
+            "running statistics without norm weights, of PyTorch 0.4 or newer "
+            "(num_batches_tracked): used as eval mode does"
+        )
+        notes.settled.add("norm")
     elif tracked:
         kind = "instance"
         notes.evidence.append(
             "running statistics without norm weights: instance norm as saved by PyTorch < 0.4; "
             "the statistics are dropped, as its own trainer does"
         )
+        notes.settled.add("norm")
     elif biased:
         kind = "instance"
         notes.evidence.append("biases and no norm weights: instance norm")
     else:
         kind = "none"
         notes.evidence.append("neither biases nor norm weights: no norm")
-        if options.norm is None:
+        if options.norm is None and choices.norm_layer is None:
             notes.ambiguities.append(
                 "without biases and norm weights, no norm and an instance norm look the same; "
                 "no norm is assumed"
             )
+    if choices.norm_layer is not None:
+        notes.settled.add("norm")
+        return _stated_norm(choices.norm_layer, kind), biased > 0
     return _apply_options(kind, options, notes), biased > 0
+
+
+def _stated_norm(stated: str, found: str) -> str:
+    """Return the norm that the user states; raise UsageError if the file cannot have it."""
+    if found == "instance_affine" and (stated.startswith("group") or stated == "instance"):
+        return found if stated == "instance" else stated
+    if found in ("instance", "none") and stated in ("instance", "none"):
+        return stated
+    if stated == found:
+        return found
+    raise UsageError(f"--norm-layer {stated} does not fit the file, which has {found} norms")
 
 
 def _apply_options(kind: str, options: TrainOptions, notes: ImportNotes) -> str:
     """Return the norm of train_opt.txt if the keys allow it, otherwise `kind`."""
     stated = _OPTION_NORMS.get(options.norm or "")
+    if stated is not None:
+        notes.settled.add("norm")
     if stated is None or stated == kind or (stated == "instance" and kind == "instance_affine"):
         if stated == kind:
             notes.evidence.append(f"{options.path} says norm {options.norm}")
@@ -119,10 +155,8 @@ def infer_paddings(
     Raises:
         NotThisArchitecture: the distance between a block's convolutions is unknown.
     """
-    padding, down_padding, up_padding = (
-        convention.padding,
-        convention.down_padding,
-        convention.up_padding,
+    padding, down_padding, up_padding, stem_padding = (
+        convention.setting(f"{name}padding") for name in ("", "down_", "up_", "stem_")
     )
     dropout = False
     numbers = _block_indices(stages)
@@ -130,9 +164,7 @@ def infer_paddings(
         start, gap, units = numbers
         if start == 0 and not units:
             padding = "zero"
-            notes.ambiguities.append(
-                "blocks start with a convolution, which pads its borders itself; zero is assumed"
-            )
+            notes.evidence.append("blocks start with a convolution, which pads its borders itself")
         slots = gap - _min_index_gap(start, units)
         if slots > 1:
             raise NotThisArchitecture(
@@ -143,22 +175,11 @@ def infer_paddings(
             f"block convolutions at {start} and {start + gap}: "
             f"{'with' if dropout else 'without'} a dropout slot"
         )
-    if numbers is None or (numbers[0] == 0 and numbers[2]):
-        if convention.name:
-            notes.evidence.append(f"{padding} padding, {convention.rationale}")
-        else:
-            notes.ambiguities.append(
-                f"the names do not reveal the padding; {padding} is assumed, {convention.rationale}"
-            )
-    stem_padding = convention.stem_padding
     if config.stem_kernel % 2 == 0:
         stem_padding = "zero"  # the last convolution is transposed, which implies zero padding
     elif not convention.name and _is_first_module(stages.first.path):
         stem_padding = "zero"
-        notes.ambiguities.append(
-            f"{stages.first.path} has no layer before it and pads its borders itself; zero is "
-            "assumed"
-        )
+        notes.evidence.append(f"{stages.first.path} has no layer before it and pads itself")
     config = replace(
         config,
         padding=padding,
@@ -170,7 +191,7 @@ def infer_paddings(
         return config
     if config.upsampling == "resize":
         has_padding = _has_upsampling_padding(stages)
-        if has_padding is not None and not convention.name:
+        if has_padding is not None:
             up_padding = "reflect" if has_padding else "zero"
             notes.evidence.append(
                 f"{up_padding} padding of the resize convolutions, from their numbers"

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from cgt.runtime.errors import UsageError
+from cgt.runtime.models.checkpoint_options import NO_OPTIONS, CheckpointOptions
+from cgt.runtime.utils.options import flag_of
+
 from ..networks.config import GeneratorConfig
 from .conventions import TrainOptions
 from .layer_graph import LayerGraph, ParsedLayer, format_shape
@@ -14,11 +18,19 @@ from .parsed_generator import ImportNotes, NotThisArchitecture, ParsedGenerator
 from .resnet_stages import MAX_IMAGE_CHANNELS
 
 
-def parse_unet(layers: LayerGraph, options: TrainOptions) -> ParsedGenerator:
+def parse_unet(
+    layers: LayerGraph, options: TrainOptions, choices: CheckpointOptions = NO_OPTIONS
+) -> ParsedGenerator:
     """Parse the layers of a U-Net generator.
+
+    Args:
+        layers: the layers of the file.
+        options: options of the run that wrote it.
+        choices: what the user states, which wins.
 
     Raises:
         NotThisArchitecture: the layers are not a U-Net generator.
+        UsageError: what the user states does not fit the file.
     """
     down, up = _split_levels(layers.convolutions)
     depth = len(down)
@@ -29,7 +41,12 @@ def parse_unet(layers: LayerGraph, options: TrainOptions) -> ParsedGenerator:
     )
     # The first and the deepest downsampling layer and the last upsampling layer have no norm.
     normalized = [*down[1:-1], *up[:-1]]
-    norm, bias = infer_norm(normalized, [*down, *up[:-1]], options, notes)
+    norm, bias = infer_norm(normalized, [*down, *up[:-1]], options, notes, choices)
+    allowed = {"assume", "norm_layer", "norm_statistics", "output_activation"}
+    if unsupported := sorted(choices.given.keys() - allowed):
+        raise UsageError(f"{flag_of(unsupported[0])} is for ResNets; the file has a U-Net")
+    if choices.output_activation is not None:
+        notes.settled.add("output")
     config = GeneratorConfig(
         kind=f"unet{1 << depth}",
         ngf=down[0].shape[0],
@@ -38,6 +55,7 @@ def parse_unet(layers: LayerGraph, options: TrainOptions) -> ParsedGenerator:
         norm=norm,
         bias=bias,
         dropout=(options.get("no_dropout") or "True").lower() == "false",
+        output_activation=choices.output_activation or "tanh",
     )
     if options.get("no_dropout"):
         notes.evidence.append(f"{options.path} says no_dropout {options.get('no_dropout')}")
@@ -45,11 +63,6 @@ def parse_unet(layers: LayerGraph, options: TrainOptions) -> ParsedGenerator:
         notes.ambiguities.append(
             "the file does not reveal dropout of a U-Net; none is assumed, which affects "
             "training only"
-        )
-    if not _is_nested(down):
-        notes.ambiguities.append(
-            "the names are not those of pix2pix, so the file does not reveal padding and the "
-            "order of norms and activations; those of pix2pix are assumed"
         )
     widths = tuple(layer.shape[0] for layer in down)
     if widths != config.stage_widths:
@@ -61,6 +74,7 @@ def parse_unet(layers: LayerGraph, options: TrainOptions) -> ParsedGenerator:
         unused_statistics(normalized, norm),
         tuple(notes.evidence),
         tuple(notes.ambiguities),
+        frozenset(notes.settled),
     )
 
 
@@ -100,9 +114,3 @@ def _split_levels(
                 f"{layer.path} is {format_shape(layer.shape)}; expected {expected} channels"
             )
     return down, up
-
-
-def _is_nested(down: Sequence[ParsedLayer]) -> bool:
-    """Return whether each level is nested in the one above, as in pix2pix and its descendants."""
-    depths = [layer.path.count(".") for layer in down]
-    return all(a < b for a, b in pairwise(depths[1:]))

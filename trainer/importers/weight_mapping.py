@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cgt.runtime.errors import CheckpointError
+from cgt.runtime.errors import CheckpointError, UsageError
 
 from ..networks import Generator, build_generator
 from .layer_graph import ParsedLayer, parse_layers
@@ -35,7 +35,10 @@ def build_with_weights(
             f"it looks like {parsed.config.kind}, but {len(unexpected_keys)} tensors do not belong "
             f"to it: {listed}"
         )
-    ours = build_generator(parsed.config)
+    try:
+        ours = build_generator(parsed.config)
+    except UsageError as error:  # such as groups that do not divide the channels
+        raise CheckpointError(str(error)) from None
     empty = ours.state_dict()
     our_layers = parse_layers(empty).convolutions
     state: dict[str, Tensor] = {}
@@ -46,13 +49,16 @@ def build_with_weights(
     if kinds != {"float32"}:
         notes.append(f"weights stored as {', '.join(sorted(kinds))}, converted to float32")
     missing = sorted(set(empty) - set(state))
-    zeroed = [key for key in missing if key.endswith(".bias")]
+    zeroed = [key for key in missing if not key.endswith(".weight")]
     for key in missing:  # missing biases are zero; counters have no effect in eval mode
-        if not key.endswith((".bias", "num_batches_tracked")):
+        # An InstanceNorm that tracks statistics has no scale: it is one.
+        is_unit_scale = parsed.config.norm == "batch" and empty[key].dim() == 1
+        if not key.endswith((".bias", "num_batches_tracked")) and not is_unit_scale:
             raise CheckpointError(f"the file has no tensor for {key} of {parsed.config.kind}")
-        state[key] = torch.zeros_like(empty[key])
-    if zeroed:
-        notes.append(f"{len(zeroed)} biases that the file lacks are set to zero")
+        state[key] = (torch.zeros_like if key in zeroed else torch.ones_like)(empty[key])
+    zero_biases = [key for key in zeroed if key.endswith(".bias")]
+    if len(zero_biases) > sum(1 for key in missing if key.endswith(".weight")):
+        notes.append(f"{len(zero_biases)} biases that the file lacks are set to zero")
     if parsed.dropped_keys:
         notes.append(f"{len(parsed.dropped_keys)} unused running statistics dropped")
     used_keys = {key for layer in parsed.layers for key in layer.keys()}  # noqa: SIM118

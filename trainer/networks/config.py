@@ -12,11 +12,17 @@ from cgt.runtime.errors import CheckpointError, UsageError
 NORMS = ("instance", "instance_affine", "batch", "none")
 STUDENT_NORMS = (*NORMS, "batch_film")
 UPSAMPLINGS = ("transposed", "resize")
-IMPORTED_UPSAMPLINGS = (*UPSAMPLINGS, "antialias")  # supported for checkpoints of other trainers
+# Supported for checkpoints of other trainers only.
+IMPORTED_UPSAMPLINGS = (*UPSAMPLINGS, "antialias", "convolve_resize")
 DOWNSAMPLINGS = ("strided", "antialias")
 BLOCKS = ("plain", "separable")
 PADDINGS = ("reflect", "replicate", "zero")
 OUTPUT_ACTIVATIONS = ("tanh", "sigmoid", "none")
+ACTIVATIONS = ("relu", "leaky_relu", "leaky_relu_0.01", "elu", "gelu", "silu")
+BLOCK_ORDERS = ("norm_first", "activation_first", "activation_last", "activation_only")
+INTERPOLATIONS = ("nearest", "bilinear")
+VALUE_RANGES = {"-1..1": (-1.0, 1.0), "0..1": (0.0, 1.0), "0..255": (0.0, 255.0)}
+_GROUP_NORM_RE = re.compile(r"group(_of_)?([1-9]\d{0,3})")
 
 # Field names and values in files written before version 0.1.0.
 _OLD_FIELDS = {
@@ -45,11 +51,13 @@ class GeneratorConfig:
         ngf: Width (channels) of the first layer.
         in_channels: Channels of the input image.
         out_channels: Channels of the output image.
-        norm: One of STUDENT_NORMS. Only students support "batch_film" (see student.py).
+        norm: One of STUDENT_NORMS. Only students support "batch_film" (see student.py). Imported
+            ResNets also support group norms: "group8" has 8 groups, "group_of_2" has groups of 2
+            channels.
         learn_residual: Whether the network predicts a change to its input (Kupyn et al. 2018).
         color_transform: Students only: whether that change includes a global color transform.
         upsampling: One of IMPORTED_UPSAMPLINGS. "resize" repeats pixels, which avoids checkerboard
-            artifacts (Odena et al. 2016).
+            artifacts (Odena et al. 2016). "convolve_resize" convolves first.
         downsampling: One of DOWNSAMPLINGS. "antialias" blurs before dropping every second pixel.
         block: One of BLOCKS. "separable" means depthwise and pointwise convolutions.
         dropout: Whether the blocks have dropout with probability 1/2, active in training only.
@@ -61,11 +69,20 @@ class GeneratorConfig:
         stem_kernel: Kernel size of the first and last convolution; 4 gives them stride 2 (ResNet).
         residual: Whether ResNet blocks add their input.
         no_stem_norm: Whether to omit the norm and the ReLU after the first convolution.
+        stem_activation: Whether `no_stem_norm` keeps the ReLU.
         stem_padding: Padding of the first and last convolution, one of PADDINGS.
         padding: Padding of the blocks, one of PADDINGS.
         down_padding: Padding of the downsampling convolutions, one of PADDINGS.
         up_padding: Padding of "resize" and "antialias" upsampling, one of PADDINGS.
         output_activation: One of OUTPUT_ACTIVATIONS. "sigmoid" is rescaled to [-1, 1].
+        activation: Hidden activation of a ResNet, one of ACTIVATIONS. "leaky_relu" has slope 0.2.
+        block_order: Layers of a ResNet block, one of BLOCK_ORDERS. "norm_first" is convolution,
+            norm, activation, convolution, norm. "activation_first" has an activation before each
+            norm. "activation_last" is norm_first with an activation after the addition.
+            "activation_only" is convolution, activation, twice.
+        interpolation: Interpolation of "resize" and "convolve_resize", one of INTERPOLATIONS.
+        value_range: Range of images inside a ResNet, a key of VALUE_RANGES. Inputs and outputs of
+            the module are in [-1, 1] in any case.
 
     Raises:
         UsageError: If a field has an unsupported value or fields contradict each other.
@@ -95,11 +112,20 @@ class GeneratorConfig:
     down_padding: str = "zero"
     up_padding: str = "reflect"
     output_activation: str = "tanh"
+    stem_activation: bool = False
+    activation: str = "relu"
+    block_order: str = "norm_first"
+    interpolation: str = "nearest"
+    value_range: str = "-1..1"
 
     def __post_init__(self) -> None:
         self.levels  # noqa: B018  (raises for an unknown kind)
         for name, allowed in (
-            ("norm", STUDENT_NORMS),
+            ("norm", (self.norm,) if self._is_group_norm else STUDENT_NORMS),
+            ("activation", ACTIVATIONS),
+            ("block_order", BLOCK_ORDERS),
+            ("interpolation", INTERPOLATIONS),
+            ("value_range", tuple(VALUE_RANGES)),
             ("upsampling", IMPORTED_UPSAMPLINGS),
             ("downsampling", DOWNSAMPLINGS),
             ("block", BLOCKS),
@@ -163,8 +189,12 @@ class GeneratorConfig:
 
     @property
     def norm_kind(self) -> str:
-        """Return "instance" (affine or not), "batch", "batch_film" or "none"."""
-        return self.norm.removesuffix("_affine")
+        """Return "instance" (affine or not), "group", "batch", "batch_film" or "none"."""
+        return "group" if self._is_group_norm else self.norm.removesuffix("_affine")
+
+    @property
+    def _is_group_norm(self) -> bool:
+        return self.family == "resnet" and bool(_GROUP_NORM_RE.fullmatch(self.norm))
 
     @property
     def blocks(self) -> int:
@@ -217,6 +247,20 @@ class GeneratorConfig:
                 values[name] = old_values.get(values[name], values[name])
         _reject_unknown_fields(cls, values, "the description of a generator")
         return cls(**(values | {"widths": tuple(values.get("widths", ()))}))
+
+
+def group_count(norm: str, channels: int) -> int:
+    """Return the number of groups of a group norm such as "group8" or "group_of_2".
+
+    Raises:
+        UsageError: The channels cannot be divided into such groups.
+    """
+    match = _GROUP_NORM_RE.fullmatch(norm)
+    assert match
+    number = int(match[2])
+    if channels % number:
+        raise UsageError(f"{channels} channels cannot be normalized in groups as in {norm}")
+    return channels // number if match[1] else number
 
 
 def _reject_unknown_fields(cls: Any, values: dict[str, Any], source: str) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import GeneratorConfig
+from .config import VALUE_RANGES, GeneratorConfig, group_count
 
 _PADDING_LAYERS: dict[str, type[nn.Module]] = {
     "reflect": nn.ReflectionPad2d,
@@ -23,11 +23,13 @@ PADDING_MODES: dict[str, Literal["reflect", "replicate", "zeros"]] = {
 
 
 def norm_layer(channels: int, kind: str) -> nn.Module:
-    """Build a normalization layer; kind is one of config.STUDENT_NORMS."""
+    """Build a normalization layer; kind is GeneratorConfig.norm."""
     if kind in ("batch", "batch_film"):
         return nn.BatchNorm2d(channels)
     if kind == "none":
         return nn.Identity()
+    if kind.startswith("group"):
+        return nn.GroupNorm(group_count(kind, channels), channels)
     return nn.InstanceNorm2d(channels, affine=kind == "instance_affine")
 
 
@@ -36,9 +38,26 @@ def padding_layer(kind: str, size: int) -> nn.Module:
     return _PADDING_LAYERS[kind](size)
 
 
+def activation_layer(kind: str) -> nn.Module:
+    """Build a hidden activation, one of config.ACTIVATIONS."""
+    if kind.startswith("leaky_relu"):
+        return nn.LeakyReLU(float(kind.removeprefix("leaky_relu").lstrip("_") or 0.2), True)
+    if kind == "gelu":
+        return nn.GELU()
+    if kind == "elu":
+        return nn.ELU(inplace=True)
+    return nn.SiLU(inplace=True) if kind == "silu" else nn.ReLU(True)
+
+
 def output_layer(activation: str) -> nn.Module:
     """Build the output activation, one of config.OUTPUT_ACTIVATIONS."""
     return {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "none": nn.Identity}[activation]()
+
+
+def to_value_range(config: GeneratorConfig, x: Tensor) -> Tensor:
+    """Map an image in [-1, 1] to the range of values that a generator was trained with."""
+    low, high = VALUE_RANGES[config.value_range]
+    return x if (low, high) == (-1, 1) else (x + 1) * ((high - low) / 2) + low
 
 
 def finalize_output(config: GeneratorConfig, x: Tensor, out: Tensor) -> Tensor:
@@ -52,7 +71,10 @@ def finalize_output(config: GeneratorConfig, x: Tensor, out: Tensor) -> Tensor:
     Returns:
         N,out,H,W in [-1, 1].
     """
-    if config.output_activation == "sigmoid":
+    low, high = VALUE_RANGES[config.value_range]
+    if (low, high) != (-1, 1):
+        out = (out - low) * (2 / (high - low)) - 1
+    elif config.output_activation == "sigmoid":
         out = 2 * out - 1
     if config.learn_residual:
         # A narrow network cannot carry an image through 16 InstanceNorms, each of which discards
@@ -126,13 +148,13 @@ def downsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[
         bias=config.bias,
         padding_mode=PADDING_MODES[config.down_padding],
     )
-    rest = [norm_layer(out, config.norm), nn.ReLU(True)]
+    rest = [norm_layer(out, config.norm), activation_layer(config.activation)]
     return [conv, *rest, BlurDown(out)] if blurred else [conv, *rest]
 
 
 def upsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn.Module]:
     """Build convolution, norm and ReLU: N,C,H,W -> N,out,2H,2W."""
-    rest = [norm_layer(out, config.norm), nn.ReLU(True)]
+    rest = [norm_layer(out, config.norm), activation_layer(config.activation)]
     if config.upsampling == "transposed":
         output_padding = 4 - config.sampling_kernel  # a 3x3 kernel would yield 2H-1 rows
         conv = nn.ConvTranspose2d(
@@ -145,8 +167,13 @@ def upsample_layers(config: GeneratorConfig, channels: int, out: int) -> list[nn
         return [BlurUp(channels), smooth_conv, *rest]
     # Zero padding is a parameter of the convolution, so engines need no padding layer.
     zero_padding = config.up_padding == "zero"
+    resize = nn.Upsample(scale_factor=2, mode=config.interpolation)
+    if config.upsampling == "convolve_resize":
+        mode = PADDING_MODES[config.up_padding]
+        first = nn.Conv2d(channels, out, 3, 1, 1, bias=config.bias, padding_mode=mode)
+        return [first, *rest, resize]
     repeat = nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"),
+        resize,
         nn.Identity() if zero_padding else padding_layer(config.up_padding, 1),
         nn.Conv2d(channels, out, 3, padding=int(zero_padding), bias=config.bias),
     )

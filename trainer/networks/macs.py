@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import build_generator
 from .config import GeneratorConfig
+
+
+def count_network_macs(network: nn.Module, channels: int, size: tuple[int, int]) -> int:
+    """Count the multiply-accumulates of any network by running it once.
+
+    Args:
+        network: The network, on the CPU.
+        channels: Channels of its input.
+        size: (height, width) of one image, in pixels.
+
+    Returns:
+        MACs per image, of convolutions, matrix products and attention.
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, channels, *size))
+    return int(counter.get_total_flops()) // 2
 
 
 def count_macs(config: GeneratorConfig, size: tuple[int, int]) -> int:

@@ -7,11 +7,13 @@ from torch import Tensor, nn
 from .config import GeneratorConfig
 from .layers import (
     SeparableConv,
+    activation_layer,
     downsample_layers,
     finalize_output,
     norm_layer,
     output_layer,
     padding_layer,
+    to_value_range,
     upsample_layers,
 )
 
@@ -19,22 +21,32 @@ from .layers import (
 class ResnetBlock(nn.Module):
     """Residual block of two padded 3x3 convolutions with `inner` channels in between.
 
-    Maps NCHW to NCHW. It adds its input unless config.residual is False.
+    Maps NCHW to NCHW. It adds its input unless config.residual is False. config.block_order has
+    the order of its layers.
     """
 
     def __init__(self, config: GeneratorConfig, channels: int, inner: int) -> None:
         super().__init__()
         self.residual = config.residual
-        kind = config.norm
+        kind, order = config.norm, config.block_order
+        first = [norm_layer(inner, kind), activation_layer(config.activation)]
+        last = [norm_layer(channels, kind)]
+        if order == "activation_first":
+            first.reverse()
+            last.insert(0, activation_layer(config.activation))
+        elif order == "activation_only":
+            first, last = ([activation_layer(config.activation)] for _ in range(2))
         self.conv_block = nn.Sequential(
             padding_layer(config.padding, 1),
             self._conv(config, channels, inner),
-            norm_layer(inner, kind),
-            nn.ReLU(True),
+            *first,
             *([nn.Dropout(0.5)] if config.dropout else []),
             padding_layer(config.padding, 1),
             self._conv(config, inner, channels),
-            norm_layer(channels, kind),
+            *last,
+        )
+        self.activation = (
+            activation_layer(config.activation) if order == "activation_last" else nn.Identity()
         )
 
     @staticmethod
@@ -45,7 +57,7 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv_block(x)
-        return x + out if self.residual else out
+        return self.activation(x + out if self.residual else out)  # type: ignore[no-any-return]
 
 
 class ResnetGenerator(nn.Module):
@@ -60,7 +72,9 @@ class ResnetGenerator(nn.Module):
         c = widths[0]
         layers: list[nn.Module] = self._stem_layers(config, c)
         if not config.no_stem_norm:
-            layers += [norm_layer(c, config.norm), nn.ReLU(True)]
+            layers.append(norm_layer(c, config.norm))
+        if not config.no_stem_norm or config.stem_activation:
+            layers.append(activation_layer(config.activation))
         for out in down:
             layers += downsample_layers(config, c, out)
             c = out
@@ -89,4 +103,4 @@ class ResnetGenerator(nn.Module):
         return [padding_layer(config.stem_padding, kernel // 2), nn.Conv2d(channels, out, kernel)]
 
     def forward(self, x: Tensor) -> Tensor:
-        return finalize_output(self.config, x, self.model(x))
+        return finalize_output(self.config, x, self.model(to_value_range(self.config, x)))

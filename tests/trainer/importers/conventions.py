@@ -125,6 +125,7 @@ class PublicGenerator:
     steps: list[Step]
     expect: dict[str, Any] = field(default_factory=dict)  # fields of GeneratorConfig
     options: str = ""  # train_opt.txt
+    is_match: bool = True  # whether its names are unique to its project
 
     @property
     def channels(self) -> int:
@@ -408,16 +409,23 @@ PUBLIC_GENERATORS = [
     ),
     PublicGenerator("junyanz without norms", junyanz(norm="none"), {"norm": "none", "bias": False}),
     PublicGenerator("junyanz, old statistics", junyanz(norm="old"), {"norm": "instance"}),
-    PublicGenerator("junyanz, padding_type zero", junyanz(zero_padding=True), {"padding": "zero"}),
+    PublicGenerator(
+        "junyanz, padding_type zero",
+        junyanz(zero_padding=True),
+        {"padding": "zero"},
+        is_match=False,
+    ),
     PublicGenerator(
         "junyanz, padding_type zero, dropout slot",
         junyanz(zero_padding=True, dropout_slot=True),
         {"padding": "zero", "dropout": True},
+        is_match=False,
     ),
     PublicGenerator(
         "zero padding everywhere",
         junyanz(zero_padding=True, stem_padding="zero"),
         {"padding": "zero", "stem_padding": "zero"},
+        is_match=False,
     ),
     PublicGenerator("junyanz, gray to color", junyanz(i=1), {"in_channels": 1, "out_channels": 3}),
     PublicGenerator(
@@ -436,7 +444,9 @@ PUBLIC_GENERATORS = [
     ),
     PublicGenerator("aitorzip", junyanz(9, o=1), {"kind": "resnet9"}),
     PublicGenerator("Lornatang", junyanz(4, top="main", block="res"), {"kind": "resnet4"}),
-    PublicGenerator("res_model, res_block", junyanz(top="res_model", block="res_block")),
+    PublicGenerator(
+        "res_model, res_block", junyanz(top="res_model", block="res_block"), is_match=False
+    ),
     PublicGenerator(
         "eriklindernoren",
         junyanz(4, block="block", upsampling="zero"),
@@ -446,9 +456,13 @@ PUBLIC_GENERATORS = [
         "resize, reflected",
         junyanz(4, upsampling="reflect"),
         {"upsampling": "resize", "up_padding": "reflect"},
+        is_match=False,
     ),
     PublicGenerator(
-        "resize in a Sequential", junyanz(upsampling="nested"), {"up_padding": "reflect"}
+        "resize in a Sequential",
+        junyanz(upsampling="nested"),
+        {"up_padding": "reflect"},
+        is_match=False,
     ),
     PublicGenerator("LynnHo, batch", lynnho("batch"), {"norm": "batch"}),
     PublicGenerator("LynnHo, instance", lynnho("instance"), {"norm": "instance"}),

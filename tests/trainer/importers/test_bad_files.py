@@ -139,7 +139,16 @@ HAND_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
             {f"conv{n}.weight": torch.zeros(8, 8 if n else 3, 3, 3) for n in range(5)}
             | {"fc.weight": torch.zeros(10, 8)}
         ),
-        "5 convolutions.* are like none",
+        "5 convolutions.* are like none; .* add --code their/models.py:Generator",
+    ),
+    "a generator of unknown kind beside its discriminator": (
+        lambda: saved(
+            {
+                "gen": {f"conv{n}.weight": torch.zeros(8, 8 if n else 3, 5, 5) for n in range(3)},
+                "disc": DISCRIMINATOR,
+            }
+        ),
+        r"no supported generator \(of gen\)",
     ),
     "a discriminator": (lambda: saved(DISCRIMINATOR), "discriminator .*not a generator"),
     "a discriminator with spectral norms": (

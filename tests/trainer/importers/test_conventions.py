@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from cgt.distill.teacher import Teacher
-from cgt.runtime.errors import CheckpointError, UsageError
+from cgt.runtime.errors import CheckpointError, GuessError, UsageError
+from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.trainer.evaluation.subject import open_subject
 from cgt.trainer.precision import Precision
 from cgt.trainer.pretrained import TrainedGenerator, open_generator, open_generators
@@ -18,6 +19,7 @@ from cgt.trainer.pretrained import TrainedGenerator, open_generator, open_genera
 from . import conventions
 
 GENERATORS = conventions.PUBLIC_GENERATORS
+ASSUME = CheckpointOptions(assume=True)
 
 
 def seeded(number: int = 0) -> torch.Generator:
@@ -41,7 +43,13 @@ def test_a_generator_computes_what_its_project_computes(generator: Any, tmp_path
     if generator.options:
         (tmp_path / "train_opt.txt").write_text(generator.options)
     torch.save(weights, tmp_path / "latest_net_G_A.pth")
-    opened = open_generator(tmp_path / "latest_net_G_A.pth")
+    if generator.is_match:
+        opened = open_generator(tmp_path / "latest_net_G_A.pth")
+        assert opened.reading == "match"
+    else:
+        with pytest.raises(GuessError, match="is a guess"):
+            open_generator(tmp_path / "latest_net_G_A.pth")
+        opened = open_generator(tmp_path / "latest_net_G_A.pth", options=ASSUME)
     assert_same_output(opened, generator, weights)
     for name, value in generator.expect.items():
         found = opened.architecture[name]
@@ -52,7 +60,8 @@ def test_a_generator_computes_what_its_project_computes(generator: Any, tmp_path
     save_file(
         {k: v.contiguous() for k, v in weights.items()}, tmp_path / "latest_net_G_B.safetensors"
     )
-    again = open_generator(tmp_path / "latest_net_G_B.safetensors")
+    again = open_generator(tmp_path / "latest_net_G_B.safetensors", options=ASSUME)
+    assert again.reading == opened.reading
     assert_same_output(again, generator, weights)
     assert again.direction == "BtoA"
 
@@ -138,7 +147,7 @@ def test_a_project_that_names_its_generators_backwards(tmp_path: Path) -> None:
     assert "G_ab translates B to A in that project" in open_generator(path).evidence
 
 
-def test_a_unet_with_other_names_is_ambiguous(tmp_path: Path) -> None:
+def test_a_unet_with_other_names_is_a_guess(tmp_path: Path) -> None:
     weights = conventions.weights(conventions.unet(4, "affine"), seeded())
     stages = [f"{side}{n}" for side in ("down", "up") for n in range(4)]
     named, stage, last = {}, "", ""
@@ -147,14 +156,14 @@ def test_a_unet_with_other_names_is_ambiguous(tmp_path: Path) -> None:
         if value.dim() == 4:
             stage, last = stages.pop(0), module
         named[f"{stage}.{'conv' if module == last else 'norm'}.{leaf}"] = value
-    for tensors, is_ambiguous in ((weights, False), (named, True)):
-        torch.save(tensors, tmp_path / "g.pth")
-        opened = open_generator(tmp_path / "g.pth")
-        assert opened.architecture["kind"] == "unet16"
-        assert (
-            any("names are not those of pix2pix" in line for line in opened.ambiguities)
-            == is_ambiguous
-        )
+    torch.save(weights, tmp_path / "g.pth")
+    # Affine instance norms are not those of pix2pix, and look like group norms.
+    assert open_generator(tmp_path / "g.pth", options=ASSUME).reading == "guess"
+    torch.save(named, tmp_path / "g.pth")
+    with pytest.raises(GuessError, match=r"(?s)wiring +of pix2pix.*--code"):
+        open_generator(tmp_path / "g.pth")
+    opened = open_generator(tmp_path / "g.pth", options=ASSUME)
+    assert opened.architecture["kind"] == "unet16"
 
 
 def test_old_files_load_too(tmp_path: Path) -> None:

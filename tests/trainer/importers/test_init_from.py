@@ -15,7 +15,7 @@ from conftest import run_cgt
 
 from . import conventions
 
-STEPS = conventions.junyanz(2, "batch", dropout_slot=True, block="block")
+STEPS = conventions.junyanz(2, "batch", dropout_slot=True)
 W, V = (conventions.weights(STEPS, torch.Generator().manual_seed(seed)) for seed in (0, 1))
 SMALL = {"ndf": 4, "load_size": 36, "crop_size": 32, "epochs": 1, "decay_epochs": 0}
 
