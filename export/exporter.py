@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from cgt.runtime.engines import Array, BatchShape, open_engine
 from cgt.runtime.errors import EngineError, ModelError, QualityError, SinkError, UsageError
@@ -160,6 +161,8 @@ def _export_generator(
                     config,
                     worst_layers(_drift_of_first_image(model, generator, eval_images, metadata)),
                 )
+            if generator.code is not None and config.quantizes:
+                _warn_about_openvino(temporary, generator, eval_images, metadata, parity, log)
             metadata = dataclasses.replace(metadata, parity=parity.to_json())
             _write_metadata(model, metadata)
             onnx.save(model, temporary)
@@ -251,27 +254,67 @@ def _check_variable_shapes(
 
     OpenVINO 2026.4 returns zeros for an INT8 network with U-GAT-IT's norms and variable shapes.
     """
+    for_any, for_one = (
+        _openvino_output(path, image_set, metadata, generator, is_static=is_static)
+        for is_static in (False, True)
+    )
+    error = float(np.mean((for_any - for_one) ** 2))
+    if psnr_from_mse(error, data_range=2) < _MIN_SHAPES_PSNR_DB:
+        raise UntraceableError("OpenVINO computes it differently for variable sizes")
+
+
+def _openvino_output(
+    path: Path,
+    image_set: ImageSet,
+    metadata: ModelMetadata,
+    generator: TrainedGenerator,
+    *,
+    is_static: bool,
+) -> NDArray[np.float64]:
+    """Return OpenVINO's output for the first image: 1,C,H,W (uint8: 1,H,W,C) in [-1, 1]."""
     channels, size = generator.in_channels, image_set.images[0].shape[:2]
     image: Array = image_set.to_tensors(channels)[0]
     if metadata.io == "uint8":
         image = image_set.images[0]
     any_shape = dataclasses.replace(BatchShape.from_metadata(metadata), channels=channels)
-    outputs = []
-    for shape in (any_shape, any_shape.with_size(*size)):
-        with open_engine(path, shape, "openvino", precision="fp32") as engine:
-            batch: Array = image[None].repeat(1, 0)
-            out: Array = np.zeros((1, generator.out_channels, *size), np.float32)
-            if metadata.io == "uint8":
-                out = np.zeros_like(batch)
-            engine.infer(batch, out)
-            outputs.append(out.astype(np.float64))
-    scale = 127.5 if metadata.io == "uint8" else 1.0
-    error = float(np.mean(((outputs[0] - outputs[1]) / scale) ** 2))
-    if psnr_from_mse(error, data_range=2) < _MIN_SHAPES_PSNR_DB:
-        raise UntraceableError("OpenVINO computes it differently for variable sizes")
+    shape = any_shape.with_size(*size) if is_static else any_shape
+    batch: Array = image[None].repeat(1, 0)
+    out: Array = np.zeros((1, generator.out_channels, *size), np.float32)
+    if metadata.io == "uint8":
+        out = np.zeros_like(batch)
+    with open_engine(path, shape, "openvino", precision="fp32") as engine:
+        engine.infer(batch, out)
+    values = out.astype(np.float64)
+    return values / 127.5 - 1 if metadata.io == "uint8" else values
+
+
+def _warn_about_openvino(
+    path: Path,
+    generator: TrainedGenerator,
+    image_set: ImageSet,
+    metadata: ModelMetadata,
+    parity: Parity,
+    log: LogFn,
+) -> None:
+    """Print a warning if OpenVINO computes the INT8 graph of another project's network wrongly."""
+    if importlib.util.find_spec("openvino") is None or parity.engine == "openvino":
+        return
+    if metadata.statistics or metadata.io == "uint8" or min_batch(metadata) > 1:
+        return
+    out = _openvino_output(path, image_set, metadata, generator, is_static=True)
+    tensor = torch.from_numpy(image_set.to_tensors(generator.in_channels)[0][None])
+    with torch.no_grad():
+        expected = generator.network(tensor).numpy()
+    psnr = psnr_from_mse(float(np.mean((out - expected) ** 2)), data_range=2)
+    if psnr < parity.psnr_worst_db - _MAX_ENGINE_LOSS_DB:
+        log(
+            f"warning: OpenVINO computes this model differently: PSNR {psnr:.1f} dB on an image, "
+            f"{parity.engine} at least {parity.psnr_worst_db:.1f} dB; use another engine"
+        )
 
 
 _MIN_SHAPES_PSNR_DB = 30.0
+_MAX_ENGINE_LOSS_DB = 6.0
 _OTHER_SIZE_SCALES = (0.75, 1.25)
 _REFERENCES = {
     "cgt": "PyTorch fp32",

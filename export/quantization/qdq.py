@@ -27,13 +27,22 @@ def insert_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
     A threshold is the magnitude of the input that maps to 127. Everything else keeps its type. The
     scales have the type of the weights. A module that runs several times is several nodes of one
     name; they get the same scales.
+
+    A convolution after a concatenation of products, as in the attention of U-GAT-IT, keeps its
+    type: OpenVINO 2026.4 merges its Q/DQ with the products wrongly.
     """
     graph = model.graph
+    producers = {name: node for node in graph.node for name in node.output}
     weights = {weight.name: weight for weight in graph.initializer}
     nodes: list[onnx.NodeProto] = []
     runs: Counter[str] = Counter()
     for node in graph.node:
-        if node.op_type == "Conv" and node.name in thresholds and node.input[1] in weights:
+        if (
+            node.op_type == "Conv"
+            and node.name in thresholds
+            and node.input[1] in weights
+            and not _follows_products(node, producers)
+        ):
             layer = node.name
             runs[layer] += 1
             if runs[layer] > 1:
@@ -78,6 +87,15 @@ def insert_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
     for name, weight in weights.items():
         if name not in used:
             graph.initializer.remove(weight)
+
+
+def _follows_products(node: onnx.NodeProto, producers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Return whether the input of a node is a concatenation of products."""
+    source = producers.get(node.input[0])
+    if source is None or source.op_type != "Concat":
+        return False
+    branches = [producers.get(name) for name in source.input]
+    return any(branch is not None and branch.op_type == "Mul" for branch in branches)
 
 
 def dequantized_weights(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

@@ -124,3 +124,23 @@ def test_int8_from_the_command_line(
     artifact = read_metadata(out)
     assert artifact.precision == ("int8-fp16" if extra else "int8")
     assert 28 < artifact.parity["psnr_worst_db"] < 80
+
+
+def test_a_convolution_after_joined_products_stays_float() -> None:
+    """OpenVINO 2026.4 merges its Q/DQ with the products wrongly."""
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(8, 3, 1)
+            self.scale = nn.Parameter(torch.rand(1, 4, 1, 1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.relu(self.first(x))
+            return self.second(torch.cat([y * self.scale, y * 2], 1))
+
+    torch.manual_seed(0)
+    model = trace(Attention())
+    insert_qdq(model, {"first": 1.0, "second": 1.0})
+    counts = count_layer_precisions(model)
+    assert counts["Conv"] == {"int8": 1, "fp32": 1}

@@ -501,7 +501,9 @@ PUBLIC_GENERATORS = [
     ),
     PublicGenerator("unet32", unet(5, "instance"), {"kind": "unet32", "norm": "instance"}),
     PublicGenerator("unet64, batch", unet(6, "batch"), {"kind": "unet64", "norm": "batch"}),
-    PublicGenerator("unet16, affine", unet(4, "affine"), {"norm": "instance_affine"}),
+    PublicGenerator(
+        "unet16, affine", unet(4, "affine"), {"norm": "instance_affine"}, is_match=False
+    ),
     PublicGenerator("unet8, gray", unet(3, "none", i=1, o=1), {"kind": "unet8", "norm": "none"}),
     PublicGenerator(
         "unet128 with dropout",

@@ -60,6 +60,7 @@ def open_text(
     return open_code(f"{folder / 'their.py'}:Generator", arguments, model_range)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISREAD)
 def test_files_that_leave_their_wiring_open(name: str, cgt_data: Path) -> None:
     file, wiring, model_range = MISREAD[name]

@@ -49,7 +49,7 @@ def find_family(keys: Collection[str], config: GeneratorConfig, convention: Conv
         return ""
     found = set(keys)
     for names, norms in _SEQUENTIAL_NAMES.items():
-        if config.norm not in norms:
+        if config.norm not in norms or (config.family == "unet" and "conv_block" not in names):
             continue
         expected = _keys_of(config, *names)
         if any(_same_network(set(variant), expected) for variant in strip_common_prefixes(found)):
