@@ -318,8 +318,9 @@ class TranslateOptions(ModelFormat):
         names: tuple[str, ...] = (
             *("model", "engine", "size", "output_size", "tile", "overlap", "batch", "deflicker"),
             *("frames", "duration", "max_fps", "audio", "start", "stream", "codec", "view"),
-            *("upsampling", "detail"),
         )
+        if self.upsampling != "none":  # the first batches had the size of the network
+            names = (*names, "upsampling", "detail")
         if self.background != "white":
             names = (*names, "background")
         if self.model_format != ModelFormat():
