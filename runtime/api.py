@@ -401,6 +401,8 @@ class TranslateOptions(ModelFormat):
     def stream_format(self, source: Source, translator: Translator) -> StreamFormat:
         """Return the size, rate and tags of the output."""
         stream = StreamFormat.from_source(source, translator.geometry)
+        if stream.size is None and isinstance(self.output_size, tuple):
+            stream = dataclasses.replace(stream, size=self.output_size)
         if self.max_fps is None:
             return stream
         max_rate = Fraction(self.max_fps).limit_denominator(1000)
