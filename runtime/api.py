@@ -125,7 +125,7 @@ class TranslateOptions(ModelFormat):
     )
     detail: float | None = option(
         None,
-        "how much of the source's detail guided upsampling keeps, 0 to 1",
+        "how much of the source's detail guided and detail add, 0 to 1",
         OUTPUT,
         metavar="STRENGTH",
         kind=float,
