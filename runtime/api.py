@@ -129,7 +129,7 @@ class TranslateOptions(ModelFormat, CheckpointOptions):
     )
     detail: float | None = option(
         None,
-        "how much of the source's detail guided upsampling keeps, 0 to 1",
+        "how much of the source's detail guided and detail add, 0 to 1",
         OUTPUT,
         metavar="STRENGTH",
         kind=float,
@@ -322,8 +322,9 @@ class TranslateOptions(ModelFormat, CheckpointOptions):
         names: tuple[str, ...] = (
             *("model", "engine", "size", "output_size", "tile", "overlap", "batch", "deflicker"),
             *("frames", "duration", "max_fps", "audio", "start", "stream", "codec", "view"),
-            *("upsampling", "detail"),
         )
+        if self.upsampling != "none":  # the first batches had the size of the network
+            names = (*names, "upsampling", "detail")
         if self.background != "white":
             names = (*names, "background")
         if self.model_format != ModelFormat():
@@ -406,6 +407,8 @@ class TranslateOptions(ModelFormat, CheckpointOptions):
     def stream_format(self, source: Source, translator: Translator) -> StreamFormat:
         """Return the size, rate and tags of the output."""
         stream = StreamFormat.from_source(source, translator.geometry)
+        if stream.size is None and isinstance(self.output_size, tuple):
+            stream = dataclasses.replace(stream, size=self.output_size)
         if self.max_fps is None:
             return stream
         max_rate = Fraction(self.max_fps).limit_denominator(1000)

@@ -36,7 +36,7 @@ class StdoutSink(Sink):
         if format not in ("y4m", "rgb24", "bgr24"):
             raise UsageError(f"{uri.text}: format={format} is none of y4m, rgb24, bgr24")
         if stream.size is None:
-            raise UsageError("- needs frames of one size; set it with --size 256x256")
+            raise UsageError("- needs frames of one size; set it with --output-size 256x256")
         if os.isatty(1):
             raise UsageError("-o - writes video to a pipe: cgt translate ... -o - | ffplay -")
         sys.stdout.flush()

@@ -46,7 +46,7 @@ class StreamSink(MuxedSink):
 
     def __init__(self, uri: str, stream: StreamFormat, codec: Encoding = None) -> None:
         if stream.size is None:
-            raise UsageError(f"{uri} needs frames of one size; set it with --size 256x256")
+            raise UsageError(f"{uri} needs frames of one size; set it with --output-size 256x256")
         self.name, size = mask_passwords(uri), stream.size
         scheme = uri.partition("://")[0].lower()
         camera = scheme not in _CONTAINER_FORMATS

@@ -46,7 +46,7 @@ class VideoSink(MuxedSink):
 
     def __init__(self, path: Path, stream: StreamFormat, codec: Encoding = None) -> None:
         if stream.size is None:
-            raise UsageError(f"{path} needs frames of one size; set it with --size 256x256")
+            raise UsageError(f"{path} needs frames of one size; set it with --output-size 256x256")
         self.name = str(path)
         self._path = path
         suffix = path.suffix.lower()

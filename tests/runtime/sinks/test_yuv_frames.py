@@ -179,7 +179,6 @@ def test_flow_deflicker_is_upsampled_to_yuv(clip: Path, tiny_model: Path, tmp_pa
         tmp_path / "out.mp4",
         model=tiny_model,
         size=(32, 32),
-        upsampling="none",  # otherwise it makes YUV of the blended RGB
         deflicker=0.5,
         on_frame=lambda frame: kinds.add(type(frame.pixels)),
     )

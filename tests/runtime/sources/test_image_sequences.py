@@ -130,10 +130,10 @@ def test_images_of_one_size_become_a_video_without_a_size(
 ) -> None:
     translate_file(numbered, tmp_path / "out.mp4", model=inverse, framerate="30000/1001")
     with open_source(str(tmp_path / "out.mp4")) as video:
-        assert (video.size, video.rate) == ((256, 340), Fraction(30000, 1001))
-    translate_file(numbered, tmp_path / "own.mp4", model=inverse, size="source")
-    with open_source(str(tmp_path / "own.mp4")) as video:
-        assert (video.size, video.rate) == ((48, 64), Fraction(25))
+        assert (video.size, video.rate) == ((48, 64), Fraction(30000, 1001))
+    translate_file(numbered, tmp_path / "half.mp4", model=inverse, output_size=(24, 32))
+    with open_source(str(tmp_path / "half.mp4")) as video:
+        assert (video.size, video.rate) == ((24, 32), Fraction(25))
     assert "note" not in caplog.text
 
 
@@ -381,10 +381,11 @@ def test_tiles_of_images_of_different_sizes(inverse: Path, tmp_path: Path) -> No
 
 def test_a_fixed_model_keeps_the_aspect_of_videos(clip: Path, tmp_path: Path) -> None:
     fixed = write_inverse_model(tmp_path / "fixed.onnx", 32, 32)
-    translate_file(clip, tmp_path / "out.mp4", model=fixed)
-    with open_source(str(tmp_path / "out.mp4")) as video:
-        assert video.size == (32, 56)
-        assert Fraction(56, 32) * video.sample_aspect_ratio == Fraction(160, 90)
+    for name, size in (("guided", (90, 160)), ("none", (32, 56))):
+        translate_file(clip, tmp_path / f"{name}.mp4", model=fixed, upsampling=name)
+        with open_source(str(tmp_path / f"{name}.mp4")) as video:
+            assert video.size == size
+            assert Fraction(*size[::-1]) * video.sample_aspect_ratio == Fraction(160, 90)
 
 
 def test_transparency_is_composited_in_a_video(

@@ -49,7 +49,7 @@ def test_translate_keeps_frames_times_aspect_ratio_and_audio(
     before, after = probe(ffprobe, clip), probe(ffprobe, out)
     video = after["video"]
     assert (video["codec_name"], video["pix_fmt"]) == ("h264", "yuv420p")
-    assert (video["width"], video["height"]) == (56, 32)
+    assert (video["width"], video["height"]) == (160, 90)
     assert video["color_space"] == "smpte170m"  # SD without tags
     assert int(video["nb_read_frames"]) == CLIP_FRAMES
     assert Fraction(video["avg_frame_rate"]) == Fraction(25, 2)
@@ -61,7 +61,7 @@ def test_translate_keeps_frames_times_aspect_ratio_and_audio(
     shift = times(out)[0] if suffix == ".mkv" else Fraction(0)
     for time_before, time_after in zip(times(clip), times(out), strict=True):
         assert abs(time_before + shift - time_after) <= tick
-    display_aspect = Fraction(56, 32) * Fraction(video["sample_aspect_ratio"].replace(":", "/"))
+    display_aspect = Fraction(160, 90) * Fraction(video["sample_aspect_ratio"].replace(":", "/"))
     assert display_aspect == Fraction(160, 90)
     audio_before, audio_after = packets(clip, "audio"), packets(out, "audio")
     assert [p[2] for p in audio_before] == [p[2] for p in audio_after]
@@ -78,7 +78,7 @@ def test_no_audio(clip: Path, tiny_model: Path, tmp_path: Path, ffprobe: str) ->
 
 def test_odd_sizes_become_even(clip: Path, tiny_model: Path, tmp_path: Path, ffprobe: str) -> None:
     out = tmp_path / "out.mp4"
-    done = run_cgt("translate", clip, "-o", out, "--model", tiny_model, "--size", "79x45")
+    done = run_cgt("translate", clip, "-o", out, "--model", tiny_model, "--output-size", "79x45")
     assert done.returncode == 0, done.stderr
     video = probe(ffprobe, out)["video"]
     assert (video["width"], video["height"]) == (80, 46)
