@@ -102,8 +102,9 @@ def _print_traceback(
 
 def _end_process() -> None:
     """Exit with code 0, but do not unload OpenVINO and FFmpeg, which takes 0.1 s."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # the shell can close it: >&-
+            stream.flush()
     atexit._run_exitfuncs()
     os._exit(0)
 

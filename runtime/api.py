@@ -534,7 +534,7 @@ def translate_file(
         for frame in run_pipeline(items, translator, sink, stats, stop, live):
             on_frame(frame)
     if stop.is_set():
-        saved = f"{sink.name} holds the first {stats.frames} frames"
+        saved = f"the first {stats.frames} frames are in {sink.name}"
         raise Interrupted(f"stopped; {saved if stats.frames else 'no frame was finished yet'}")
     return report
 

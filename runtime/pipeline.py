@@ -373,7 +373,7 @@ def run_pipeline(
         sink.finish()  # keep the frames before the error
         if isinstance(error, SinkError):
             raise
-        kept = f"{sink.name} holds the {stats.frames} frames before"
+        kept = f"the {stats.frames} frames before are in {sink.name}"
         raise type(error)(f"{error}; {kept}") from None
     if stats.frames > 0:
         sink.finish()

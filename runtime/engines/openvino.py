@@ -97,7 +97,7 @@ def _load_compiled(core: ov.Core, device: str, folder: Path | None) -> ov.Compil
         if zlib.crc32(blob) != stored["crc32"]:  # OpenVINO does not check
             return None
         return core.import_model(blob, device.upper(), stored["config"])
-    except (OSError, ValueError, LookupError, RuntimeError):
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError):  # damaged
         return None
 
 

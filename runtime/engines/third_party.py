@@ -13,13 +13,20 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from ..errors import CgtError, EngineError, ModelError
 from ..image.preprocess import F32
 from ..models.sidecar import ENGINE_SUFFIXES, sidecar_path
-from ..models.third_party import TensorFormat, ThirdPartyTensors, ValueRange, check_range
+from ..models.third_party import (
+    VALUE_RANGES,
+    TensorFormat,
+    ThirdPartyTensors,
+    ValueRange,
+    check_range,
+)
 from ..utils.cache import JsonCache, cached_sha256, short_hash
 from ..utils.log import warn_user_once
 from .base import Array, BatchShape, Engine, NetworkArray
@@ -124,7 +131,7 @@ def _detect_ranges(
     is_known = None not in (tensors.input.range, tensors.output.range)
     cache, key = JsonCache("ranges.json"), _cache_key(model, tensors)
     found = cache.get(key) if key else None
-    if not isinstance(found, list) or len(found) != 3:
+    if not _is_detection(found):
         found = _try_ranges(engine, shape, tensors, name)
         if key:
             cache.put(key, found)
@@ -141,6 +148,17 @@ def _detect_ranges(
         tensors,
         input=replace(tensors.input, range=first),
         output=replace(tensors.output, range=second),
+    )
+
+
+def _is_detection(cached: Any) -> TypeGuard[list[Any]]:
+    """Return whether a value of the cache is the ranges of input and output, and a remark."""
+    return (
+        isinstance(cached, list)
+        and len(cached) == 3
+        and cached[0] in VALUE_RANGES
+        and cached[1] in VALUE_RANGES
+        and isinstance(cached[2], str)
     )
 
 

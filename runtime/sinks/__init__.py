@@ -88,7 +88,8 @@ def open_sinks(
     if len(set(map(_resolve, uris))) < len(uris):
         raise UsageError(f"an output is given twice: {', '.join(uris)}")
     if isinstance(codec, EncodingOptions) and codec.flags and not any(map(_has_encoder, uris)):
-        raise UsageError(f"{' and '.join(codec.flags)} are for videos; no output is one")
+        verb = "is" if len(codec.flags) == 1 else "are"
+        raise UsageError(f"{' and '.join(codec.flags)} {verb} for videos; no output is one")
     if len(uris) == 1:
         return open_sink(uris[0], stream, codec, view)
     from .tee import TeeSink

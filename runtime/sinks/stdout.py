@@ -26,6 +26,7 @@ class StdoutSink(Sink):
 
     Raises:
         UsageError: The format is unknown, frame sizes differ, or standard output is a terminal.
+        SinkError: Standard output is closed.
     """
 
     name = "standard output"
@@ -37,6 +38,9 @@ class StdoutSink(Sink):
             raise UsageError(f"{uri.text}: format={format} is none of y4m, rgb24, bgr24")
         if stream.size is None:
             raise UsageError("- needs frames of one size; set it with --output-size 256x256")
+        # Python has no stream then; the descriptor 1 may belong to another file.
+        if sys.stdout is None:
+            raise SinkError(f"{self.name} is closed; leave out >&-, or write to a file with -o")
         if os.isatty(1):
             raise UsageError("-o - writes video to a pipe: cgt translate ... -o - | ffplay -")
         sys.stdout.flush()

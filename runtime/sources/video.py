@@ -197,7 +197,8 @@ class VideoSource(Source):
         self._last_time = Fraction(0)
         self.start_time = self._frame_time(frame, 0)
         self.frame_count = stream.frames or self._estimate_frame_count()
-        if stream.metadata.get("alpha_mode") == "1":  # VP8 and VP9 in WebM
+        has_alpha = any(component.is_alpha for component in frame.format.components)
+        if stream.metadata.get("alpha_mode") == "1" and not has_alpha:  # VP8 and VP9 in WebM
             warn_user(f"{self.name} has transparency that FFmpeg does not decode: dropping it")
         transfer = int(frame.color_trc)
         if transfer in HDR_NAMES:

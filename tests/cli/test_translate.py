@@ -80,7 +80,7 @@ def test_translate_file_can_be_stopped(clip: Path, tiny_model: Path, tmp_path: P
     from cgt.runtime.errors import Interrupted
 
     stop = threading.Event()
-    with pytest.raises(Interrupted, match="holds the first"):
+    with pytest.raises(Interrupted, match="the first .* frames are in"):
         translate_file(
             *(clip, tmp_path / "o.mkv"),
             **{"stop": stop, "on_frame": lambda frame: stop.set()},
@@ -211,4 +211,35 @@ def test_a_signal_at_any_time_leaves_a_whole_file_or_none(
     assert process.returncode in (5, -number, 1 if number == signal.SIGINT else 5), printed
     assert {path.name for path in tmp_path.iterdir()} <= {"o.mp4"}
     if (tmp_path / "o.mp4").exists():
-        assert f"holds the first {len(frames_of(tmp_path / 'o.mp4'))} frames" in printed
+        assert f"the first {len(frames_of(tmp_path / 'o.mp4'))} frames are in" in printed
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_video_needs_no_standard_streams(
+    clip: Path, tiny_model: Path, tmp_path: Path, closed: str
+) -> None:
+    done = _run_in_shell(closed, clip, tmp_path / "o.mp4", tiny_model)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(frames_of(tmp_path / "o.mp4")) == CLIP_FRAMES
+
+
+def test_a_closed_standard_output_cannot_be_the_sink(clip: Path, tiny_model: Path) -> None:
+    done = _run_in_shell(">&-", clip, "-", tiny_model)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("cgt: standard output is closed; ")
+    assert "Traceback" not in done.stderr
+
+
+def _run_in_shell(
+    redirection: str, source: Path, sink: Path | str, model: Path
+) -> subprocess.CompletedProcess[str]:
+    cgt = Path(sys.executable).with_name("cgt")
+    options = ("--model", model, "--engine", "onnxruntime")
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", cgt, "translate", source, "-o", sink, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )

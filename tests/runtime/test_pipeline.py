@@ -209,7 +209,7 @@ def test_frames_before_an_error_are_kept(
     monkeypatch.setattr(translator, "translate_batch", fails_late)
     out = tmp_path / "o.mp4"
     with (
-        pytest.raises(type(error), match=f"{error}; .*o.mp4 holds the 8 frames before"),
+        pytest.raises(type(error), match=f"{error}; the 8 frames before are in .*o.mp4"),
         open_sink(str(out), StreamFormat((32, 32), Fraction(25), Fraction(1, 25))) as sink,
     ):
         list(run_pipeline(source(), translator, sink, Stats(), threading.Event()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -199,6 +200,21 @@ def test_openvino_caches_compiled_models_and_survives_damage(
             blob.write_bytes(blob.read_bytes()[:1000])
     np.testing.assert_array_equal(outs[0], outs[1])
     np.testing.assert_array_equal(outs[0], outs[2])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '"x"', "{}", '{"crc32":', '{"crc32": []}'])
+def test_openvino_compiles_again_if_the_config_in_the_cache_is_damaged(
+    isolated_cache: Path, tiny_model: Path, content: str
+) -> None:
+    shape = BatchShape(1, 3, 32, 32)
+    open_engine(tiny_model, shape, "openvino").close()
+    (config,) = isolated_cache.glob("openvino/*/config.json")
+    for damaged in (content, json.dumps(json.loads(config.read_text()) | {"config": [1, 2]})):
+        config.write_text(damaged)
+        with open_engine(tiny_model, shape, "openvino") as engine:
+            assert not engine.loaded_from_cache
+        with open_engine(tiny_model, shape, "openvino") as engine:
+            assert engine.loaded_from_cache
 
 
 def test_openvino_keeps_its_model_converter_for_other_code() -> None:

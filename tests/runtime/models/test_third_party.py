@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -213,6 +214,20 @@ def test_the_range_is_detected_once(tmp_path: Path) -> None:
     assert_identity(model, "onnxruntime")
     write_third_party_model(model, ("0..1", "0..1"))
     assert_identity(model, "onnxruntime")
+
+
+@pytest.mark.parametrize("damaged", [5, [], ["a", "b", ""], [1, 2, 3], [None, None, None]])
+def test_the_range_is_detected_again_if_the_cache_is_damaged(
+    damaged: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model = write_third_party_model(tmp_path / "a.onnx", ("0..255", "0..255"))
+    assert_identity(model, "onnxruntime")
+    ranges = tmp_path / "cgt" / "ranges.json"
+    detected = json.loads(ranges.read_text())
+    ranges.write_text(json.dumps(dict.fromkeys(detected, damaged)))
+    assert_identity(model, "onnxruntime")
+    assert json.loads(ranges.read_text()) == detected
 
 
 def test_options_of_the_format_are_part_of_a_batch_job() -> None:

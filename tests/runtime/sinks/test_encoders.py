@@ -154,7 +154,7 @@ def test_settings_out_of_range_are_refused(
 def test_options_of_encoders_need_a_video(tmp_path: Path) -> None:
     stream = StreamFormat((96, 160), Fraction(25), Fraction(1, 25))
     for uri in (str(tmp_path / "out.png"), f"{tmp_path}/folder/", "null:", "-"):
-        with pytest.raises(UsageError, match="--crf are for videos; no output is one"):
+        with pytest.raises(UsageError, match="--crf is for videos; no output is one"):
             open_sinks([uri], stream, EncodingOptions(crf=20))
     both = [str(tmp_path / "out.png"), str(tmp_path / "out.mp4")]
     open_sinks(both, stream, EncodingOptions(crf=20)).close()
