@@ -142,7 +142,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     the end it measures quality and speed, and stores them in the file. The exit code is 4 if the
     student is too slow.
     """
-    checkpoint_options = pop_checkpoint_options(options, options["ckpt"])
+    checkpoint_options = pop_checkpoint_options(options, options["ckpt"] or options["resume"])
     options["checkpoint_options"] = checkpoint_options
     explicit = {name: v for name, v in explicit_options(ctx).items() if name in options}
     explicit |= teacher_settings(checkpoint_options)

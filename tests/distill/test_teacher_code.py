@@ -14,6 +14,7 @@ from cgt.runtime.models.checkpoint_options import CheckpointOptions
 from cgt.trainer.model_code.loader import build_network
 from cgt.trainer.precision import Precision
 from cgt.trainer.pretrained import open_generator
+from conftest import run_cgt
 
 CODE = """
 from torch import nn
@@ -53,3 +54,13 @@ def test_a_resumed_run_needs_the_code_again(tmp_path: Path) -> None:
         open_teacher(wider, "AtoB", precision)
     again = stored.with_changes({"code": {"code": source}})
     assert open_teacher(again, "AtoB", precision).cache_key.endswith(teacher.code_id)
+
+
+def test_the_code_is_given_again_with_resume(tmp_path: Path) -> None:
+    (tmp_path / "their.py").write_text(CODE.format(mark=str(tmp_path / "executed")))
+    code = ("--code", str(tmp_path / "their.py:generator"))
+    done = run_cgt("distill", *code)
+    assert "--code goes with --ckpt" in done.stderr
+    done = run_cgt("distill", "--resume", str(tmp_path / "run"), *code)
+    assert done.returncode == 1
+    assert "--code" not in done.stderr
