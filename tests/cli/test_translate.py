@@ -80,7 +80,7 @@ def test_translate_file_can_be_stopped(clip: Path, tiny_model: Path, tmp_path: P
     from cgt.runtime.errors import Interrupted
 
     stop = threading.Event()
-    with pytest.raises(Interrupted, match="the first .* frames are in"):
+    with pytest.raises(Interrupted, match=r"the first .* frames are in"):
         translate_file(
             *(clip, tmp_path / "o.mkv"),
             **{"stop": stop, "on_frame": lambda frame: stop.set()},

@@ -136,9 +136,14 @@ def _import_paths(roots: list[Path]) -> Iterator[None]:
         yield
     finally:
         sys.path[:], sys.argv[:] = path, argv
-        for name, module in list(sys.modules.items()):
-            if module is not before.get(name) and any(map(_location(module).is_relative_to, roots)):
-                del sys.modules[name]
+        # All are found before one is forgotten: a package without a file looks up its parent.
+        theirs = [
+            name
+            for name, module in list(sys.modules.items())
+            if module is not before.get(name) and any(map(_location(module).is_relative_to, roots))
+        ]
+        for name in theirs:
+            del sys.modules[name]
         for name, module in before.items():
             sys.modules.setdefault(name, module)
 

@@ -157,6 +157,8 @@ def test_packages_and_modules_of_one_name(tmp_path: Path, monkeypatch: pytest.Mo
         ):
             assert isinstance(network, nn.Conv2d)
             assert network.out_channels == width
+    write(tmp_path / "one" / "outer" / "inner" / "models.py", "from blocks import Block as G")
+    assert build_network(parse(Path("outer.inner.models"), "G", None, tmp_path / "one"))
     write(tmp_path / "one" / "net" / "__init__.py", "")  # now the file tells where its package is
     assert build_network(parse(tmp_path / "one" / "net" / "models.py", "G"))
     assert sys.path == path
