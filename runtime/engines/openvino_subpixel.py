@@ -25,8 +25,8 @@ def use_subpixel_output(model: ov.Model) -> bool:
     """Rewrite the last convolution of a float model of fixed size in place.
 
     Returns:
-        Whether the model has such a convolution: dense, of stride 1, with up to 4 output channels
-        and even output sides.
+        Whether the model has such a convolution: FP32, dense, of stride 1, with up to 4 output
+        channels and even output sides.
     """
     convolutions = [op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"]
     if not convolutions:
@@ -58,6 +58,8 @@ def use_subpixel_output(model: ov.Model) -> bool:
 
 def _can_rewrite(node: Any, kernels: F32) -> bool:
     shape = node.get_output_partial_shape(0)
+    if node.get_output_element_type(0) != ov.Type.f32:  # FP16 files compute in another type
+        return False
     if shape.is_dynamic or any(side % _FACTOR for side in shape.to_shape()[2:]):
         return False
     is_dense = set(node.get_strides()) == set(node.get_dilations()) == {1}

@@ -85,3 +85,26 @@ def test_models_of_any_size_stay(tmp_path: Path) -> None:
     model = ov.Core().read_model(write_model(tmp_path / "m.onnx", (16, 24)))
     model.reshape([1, 8, -1, -1])
     assert not use_subpixel_output(model)
+
+
+def test_fp16_convolutions_are_left_alone(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.onnx", (16, 24))
+    model = onnx.load(path)
+    half = float16_of(model)
+    onnx.save(half, path)
+    model = ov.Core().read_model(path)
+    assert not use_subpixel_output(model)
+    x = np.random.default_rng(1).uniform(-1, 1, (1, 8, 16, 24)).astype(np.float16)
+    assert infer(model, x).shape == (1, 3, 16, 24)
+
+
+def float16_of(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Convert the tensors of a graph to FP16."""
+    for index, tensor in enumerate(model.graph.initializer):
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            converted = numpy_helper.from_array(array.astype(np.float16), tensor.name)
+            model.graph.initializer[index].CopyFrom(converted)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    return model
