@@ -147,6 +147,7 @@ def test_channels_last_networks_train_with_group_norm() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # PyTorch's compiler does it
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_compiled_generators_are_whole_graphs(channels_last: bool) -> None:
     """A graph break would cost what --compile gains; outputs and gradients stay the same."""
