@@ -165,7 +165,7 @@ def test_full_disk_keeps_the_frames_before(suffix: str, tmp_path: Path, ffprobe:
     assert done.returncode == 1
     frames = probe_video(ffprobe, tmp_path / f"o{suffix}")[3]
     assert int(frames) > 10
-    assert f"the {frames} frames before are in" in done.stderr
+    assert f"holds the {frames} frames before" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [f"o{suffix}"]
 
 
