@@ -7,6 +7,7 @@ averages the gradients. With one process, Fabric is not imported.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from cgt.runtime.errors import MissingDependency, UsageError
 from .precision import pick_device
 
 CUDA_STOP_CHECK_INTERVAL_STEPS = 20
+_GLOO_RELEASE_S = 0.5
 
 
 class DistributedContext(Protocol):
@@ -136,6 +138,10 @@ class FabricContext:
         # A process that exits while threads of Gloo still run is aborted, and torchrun then stops
         # the others.
         torch.distributed.barrier()
+        # The thread that ran the barrier then needs the GIL to free tensors. PyTorch 2.13 holds the
+        # GIL while it joins that thread, so both would wait forever. While this thread sleeps, the
+        # GIL is free.
+        time.sleep(_GLOO_RELEASE_S)
         torch.distributed.destroy_process_group()
 
 
