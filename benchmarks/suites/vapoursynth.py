@@ -187,8 +187,10 @@ def cgt_run(workload: Workload) -> RunCost:
     out = workload.folder / "cgt.mp4"
     command = [sys.executable, "-m", "cgt.cli", "translate", str(workload.video), "-o", str(out)]
     command += ["--model", str(workload.model), "--size", format_size(workload.size)]
-    if workload.output_size != workload.size:
-        command += ["--output-size", format_size(workload.output_size)]
+    if workload.output_size == workload.size:
+        command += ["--upsampling", "none"]
+    else:  # both sides resize by bicubic
+        command += ["--upsampling", "bicubic", "--output-size", format_size(workload.output_size)]
     if workload.frames:
         command += ["--frames", str(workload.frames)]
     return _run_connected([command], out, dict(os.environ))
