@@ -59,7 +59,7 @@ class Finding:
 
     Attributes:
         config: the reading that fits best.
-        settled: names of properties without a doubt left, see assumptions.py.
+        settled: names of properties that the file settles, see assumptions.py.
         lines: the evidence.
     """
 
