@@ -115,8 +115,8 @@ def _repeat_block(
 ) -> Stages:
     """Apply the only block of a file as often as the user or the project says."""
     count = choices.blocks or (len(stages.blocks) == 1 and convention.blocks) or len(stages.blocks)
-    if choices.blocks is not None:
-        notes.settled.add("blocks")
+    if choices.blocks is not None or len(stages.blocks) > 1:
+        notes.settled.add("blocks")  # else the file does not reveal it, see assumptions.py
     if count == len(stages.blocks):
         return stages
     if len(stages.blocks) > 1:
@@ -124,7 +124,6 @@ def _repeat_block(
             f"--blocks {count}: the file has {len(stages.blocks)} residual blocks; the option is "
             "for files with one"
         )
-    notes.evidence.append(f"the only residual block of the file is applied {count} times")
     return replace(stages, blocks=stages.blocks * count)
 
 

@@ -394,3 +394,13 @@ def test_files_that_were_misread(name: str, cgt_data: Path, tmp_path: Path) -> N
     renamed = {f"{key.partition('.')[0]}_x{key[key.index('.') :]}": t for key, t in tensors.items()}
     torch.save(renamed, tmp_path / "renamed.pth")
     check(tmp_path / "renamed.pth", assume=True, **flags)
+
+
+def test_the_number_of_repeated_blocks_is_open(cgt_data: Path) -> None:
+    """A project's name suggests 9 times, but the file has no trace of it."""
+    path = cgt_data / "checkpoints_misread" / "mhdadk" / "G_AB_10epochs.pt"
+    with pytest.raises(GuessError, match="the only one applied 9 times; affects everything"):
+        open_generator(path)
+    stated = open_generator(path, options=CheckpointOptions(assume=True, blocks=6))
+    assert "blocks" not in [one.name for one in stated.assumptions]
+    assert stated.network.config.blocks == 6

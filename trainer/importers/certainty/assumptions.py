@@ -79,8 +79,8 @@ def _resnet_assumptions(config: GeneratorConfig) -> list[Assumption]:
         ),
         _output_assumption(config),
     ]
-    if config.blocks == 1:
-        listed.append(Assumption("blocks", "applied once", "everything", "--blocks N"))
+    times = "once" if config.blocks == 1 else f"{config.blocks} times"
+    listed.append(Assumption("blocks", f"the only one applied {times}", "everything", "--blocks N"))
     if config.upsampling in ("resize", "convolve_resize"):
         listed.append(
             Assumption("interpolation", config.interpolation, "sharpness", "--interpolation NAME")
